@@ -1,0 +1,66 @@
+# The commands a person needs. `make` alone prints them; ARGS="..." is handed on.
+
+python  := .venv/bin/python
+compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
+  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
+
+.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench soak lock clean
+
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+setup: .venv/.dev ## Make .venv with everything that running, tests and checks need
+
+run: .venv/.runtime ## Serve on port 9100, setting up first what is missing
+	@.venv/bin/caudex serve $(ARGS)
+
+test: .venv/.dev ## Run the tests
+	$(python) -m pytest $(ARGS)
+
+demo: .venv/.runtime ## Show the CRM example at work
+	@$(python) -m examples.crm.demo $(ARGS)
+
+check: lint types imports docs-check fmt-check ## Run every check but the tests
+
+lint: .venv/.dev ## Check the code's style
+	.venv/bin/ruff check .
+
+types: .venv/.dev ## Check the types
+	.venv/bin/basedpyright
+
+imports: .venv/.dev ## Check who imports whom
+	.venv/bin/lint-imports --no-logo
+
+fmt-check: .venv/.dev ## Check the formatting
+	.venv/bin/ruff format --check .
+
+fmt: .venv/.dev ## Format the code and mend what can be mended
+	.venv/bin/ruff check --fix --exit-zero .
+	.venv/bin/ruff format .
+
+docs-check: .venv/.dev ## Check that the generated pages of docs/ are current
+	@if [ -e docs/generate.py ]; then $(python) -m docs.generate --check; else echo "docs/generate.py: not written yet"; fi
+
+docs: .venv/.dev ## Generate the reference pages of docs/
+	$(python) -m docs.generate
+
+bench: .venv/.dev ## Measure speed
+	$(python) -m tests.benchmarks $(ARGS)
+
+soak: .venv/.dev ## Run under load for a long time, looking for leaks
+	$(python) -m tests.benchmarks.soak $(ARGS)
+
+lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
+	$(compile) -o requirements.lock
+	$(compile) --group dev --extra testing -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove .venv and what the tools left behind
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# kernel/public.py: an editable install holds a copy of it, the module `caudex`.
+.venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock kernel/public.py
+	@sh .ci/setup.sh runtime
+
+.venv/.dev: .ci/setup.sh pyproject.toml requirements.lock requirements-dev.lock kernel/public.py
+	@sh .ci/setup.sh dev
