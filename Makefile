@@ -58,9 +58,8 @@ clean: ## Remove .venv and what the tools left behind
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# kernel/public.py: an editable install holds a copy of it, the module `caudex`.
-.venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock kernel/public.py
+.venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock kernel/caudex.py
 	@sh .ci/setup.sh runtime
 
-.venv/.dev: .ci/setup.sh pyproject.toml requirements.lock requirements-dev.lock kernel/public.py
+.venv/.dev: .ci/setup.sh pyproject.toml requirements.lock requirements-dev.lock kernel/caudex.py
 	@sh .ci/setup.sh dev
