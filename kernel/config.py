@@ -1,0 +1,253 @@
+"""Configuration: one TOML file, then the environment, into Structs. Unknown names are errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from kernel.errors import BootError, BootErrors, nearest
+
+S = TypeVar("S", bound=msgspec.Struct)
+PREFIX = "CAUDEX_"
+SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR")
+SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class ServerConfig(Section, frozen=True, kw_only=True):
+    """`[server]`: the address, the limits, where data lies."""
+
+    host: str = "127.0.0.1"
+    port: int = 9100
+    workers: int = 1
+    data_dir: str = ""
+    cors_origins: list[str] | None = None
+    trusted_proxies: list[str] = []
+    max_requests: int = 1000
+    plugins_dir: str = ""
+
+
+class DatabaseConfig(Section, frozen=True, kw_only=True):
+    """`[database]`: a PostgreSQL of your own; without a url an embedded one is used.
+
+    Timeouts are in seconds. `embedded_port` is set by the process that runs the embedded server.
+    """
+
+    url: str = ""
+    direct_url: str = ""
+    pool_size: int = 10
+    statement_timeout: float = 10.0
+    lock_timeout: float = 3.0
+    pool_timeout: float = 5.0
+    wait: float = 30.0
+    prepare: bool = True
+    embedded_port: int | None = None
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """`[log]`: `auto` is pretty on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "pretty"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of the configuration; a plugin's own table is checked when the plugin is loaded."""
+
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    log: LogConfig = LogConfig()
+    services: dict[str, str] = {}
+    plugins: dict[str, dict[str, Any]] = {}
+    source: str = ""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where keys, the embedded database and files lie."""
+        return Path(self.server.data_dir) if self.server.data_dir else default_data_dir()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server can only be reached from its own machine."""
+        if self.server.host == "localhost":
+            return True
+        try:
+            return ip_address(self.server.host).is_loopback
+        except ValueError:
+            return False
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/caudex` as root, else `caudex` in the XDG data folder (basedir spec 0.8)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/caudex")
+    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(home) / "caudex"
+
+
+def load_config(
+    path: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read the first of `path`, `CAUDEX_CONFIG`, ./caudex.toml, /etc/caudex/caudex.toml.
+
+    `overrides` (`{"server.port": 9200}`) are the command line's. Raises BootError(s), each naming
+    the place and what to write instead.
+    """
+    env = os.environ if environ is None else environ
+    file = _find(path or env.get("CAUDEX_CONFIG"))
+    tree = _read(file) if file else {}
+    errors: list[BootError] = []
+    _overlay(tree, env, errors)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            section, _, name = key.partition(".")
+            tree.setdefault(section, {})[name] = value
+    config = _build(tree, str(file or ""), errors)
+    if errors:
+        raise BootErrors(errors)
+    return config
+
+
+def convert(value: object, into: type[S], where: str) -> S:
+    """Check a table against its Struct. Raises BootError with the nearest known name."""
+    try:
+        return msgspec.convert(value, into, strict=False)
+    except msgspec.ValidationError as error:
+        raise BootError(where, *_explain(str(error), into)) from None
+
+
+def _explain(problem: str, into: type[msgspec.Struct]) -> tuple[str, str]:
+    if "unknown field" in problem:
+        name = problem.split("`")[1]
+        return f"unknown key {name!r}", nearest(name, into.__struct_fields__)
+    return problem[0].lower() + problem[1:], ""
+
+
+def _find(named: str | None) -> Path | None:
+    if named:
+        if not Path(named).is_file():
+            raise BootError("config", f"there is no file {named}", "`caudex init` writes one")
+        return Path(named)
+    return next((path for path in SEARCH if path.is_file()), None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BootError(str(file), f"cannot be read: {error}") from None
+
+
+def _overlay(tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]) -> None:
+    """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values."""
+    if (url := env.get("DATABASE_URL")) and not tree.get("database", {}).get("url"):
+        tree.setdefault("database", {})["url"] = url
+    if folder := env.get("CAUDEX_DATA_DIR"):
+        tree.setdefault("server", {})["data_dir"] = folder
+    for name, text in sorted(env.items()):
+        if not name.startswith(PREFIX) or name in SPECIAL:
+            continue
+        parts = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
+        if len(parts) < 2 or parts[0] not in Config.__struct_fields__:
+            errors.append(BootError(name, "unknown variable", _nearest_variable(name)))
+            continue
+        if parts[-1].endswith("_file"):
+            parts[-1] = parts[-1].removesuffix("_file")
+            try:
+                text = Path(text).read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                errors.append(BootError(name, f"cannot be read: {error}"))
+                continue
+        _put(tree, parts, _value(text))
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: object) -> None:
+    table = tree
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+    table[parts[-1]] = value
+
+
+def _value(text: str) -> object:
+    """Lists and tables are written as JSON; the rest stays text until its type is known."""
+    if text[:1] in "[{":
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    return text
+
+
+def _nearest_variable(name: str) -> str:
+    known = list(SPECIAL)
+    for section, struct in SECTIONS.items():
+        known += [f"{PREFIX}{section}__{key}".upper() for key in struct.__struct_fields__]
+    return nearest(name, known)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "server": ServerConfig,
+    "database": DatabaseConfig,
+    "log": LogConfig,
+}
+
+
+def _build(tree: dict[str, Any], source: str, errors: list[BootError]) -> Config:
+    place = source or "configuration"
+    parts: dict[str, Any] = {"source": source}
+    for name, value in tree.items():
+        where = f"{place} [{name}]"
+        if name not in Config.__struct_fields__ or name == "source":
+            remedy = nearest(name, (*SECTIONS, "services", "plugins"))
+            errors.append(BootError(place, f"unknown section [{name}]", remedy))
+        elif not isinstance(value, dict):
+            errors.append(BootError(place, f"{name} must be a table", f"write [{name}]"))
+        elif name in SECTIONS:
+            try:
+                parts[name] = convert(cast("object", value), SECTIONS[name], where)
+            except BootError as error:
+                errors.append(error)
+        else:
+            errors += _check_tables(name, cast("dict[str, Any]", value), where)
+            parts[name] = value
+    if errors:
+        return Config()
+    config = Config(**parts)
+    errors += _check_values(config, place)
+    return config
+
+
+def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootError]:
+    kind, word = (dict, "a table") if name == "plugins" else (str, "a plugin's name")
+    return [
+        BootError(where, f"{key} must be {word}")
+        for key, value in table.items()
+        if not isinstance(value, kind)
+    ]
+
+
+def _check_values(config: Config, place: str) -> list[BootError]:
+    errors: list[BootError] = []
+    for network in config.server.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            errors.append(BootError(f"{place} [server] trusted_proxies", str(error)))
+    if not 0 <= config.server.port <= 65535:
+        errors.append(BootError(f"{place} [server] port", "must be 0 to 65535"))
+    if not 1 <= config.database.pool_size <= 500:
+        errors.append(BootError(f"{place} [database] pool_size", "must be 1 to 500"))
+    if not 1 <= config.server.workers <= 64:
+        errors.append(BootError(f"{place} [server] workers", "must be 1 to 64"))
+    return errors

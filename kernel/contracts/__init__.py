@@ -1,0 +1,1 @@
+"""Protocols, service keys and Structs that plugins share; no behaviour."""

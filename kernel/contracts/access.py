@@ -1,0 +1,149 @@
+"""Who may do what: what routes declare, and who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.contracts.identity import Actor
+
+Action = Literal["create", "read", "update", "delete"]
+Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What a caller must hold before a route is entered. Every route declares one.
+
+    `app_user`, `app_admin` and `entity` take the app from the path parameter `app_id`, `entity`
+    the entity from `entity`; `key` is the action, or the permission key on `core`.
+    """
+
+    kind: Kind
+    key: str = ""
+
+    def __str__(self) -> str:
+        words = {"core_admin": "core admin", "app_user": "any role on the app"}
+        words |= {"app_admin": "app admin", "entity": f"<entity>.{self.key}", "user": "any user"}
+        words |= {"core_permission": f"core: {self.key}"}
+        return words.get(self.kind, self.kind)
+
+
+PUBLIC = Needs("public")
+ANY_USER = Needs("user")
+CORE_ADMIN = Needs("core_admin")
+APP_USER = Needs("app_user")
+APP_ADMIN = Needs("app_admin")
+
+
+def entity(action: Action) -> Needs:
+    """The generated permission `<entity>.<action>`, or its `.own` form."""
+    return Needs("entity", action)
+
+
+def core_permission(key: str) -> Needs:
+    """A permission that a plugin registered, held through a role on `core`."""
+    return Needs("core_permission", key)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What an access check allows; with `own_only` just the rows that the caller created."""
+
+    own_only: bool = False
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """A permission key with the words that explain it."""
+
+    key: str
+    description: str = ""
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """A named set of permissions on one app."""
+
+    name: str
+    description: str | None = None
+    inherits: list[str] = []
+    permissions: list[str] = []
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """That a user holds a role; `assigned_at` as RFC 3339 text."""
+
+    user_id: str
+    role: str
+    assigned_at: str
+
+
+class Effective(msgspec.Struct, frozen=True):
+    """What a user holds on one app: assigned roles, and permissions in declaration order."""
+
+    roles: list[str]
+    permissions: list[str]
+
+
+class Access(Protocol):
+    """Decides, and keeps roles. Decisions come from memory; a change is in force everywhere
+    within a second. `app_id` may be `core`. All raise NotFound for an unknown app."""
+
+    async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
+        """Return what `needs` grants, or raise NotFound or Forbidden in that order."""
+        ...
+
+    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+        """The same for one entity, for callers that are no request (workers, jobs)."""
+        ...
+
+    async def is_core_admin(self, user_id: str | None) -> bool:
+        """Whether the user is admin of `core`, and with that of every app."""
+        ...
+
+    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+        """Whether the user is admin of the app or of `core`; False for an unknown app."""
+        ...
+
+    async def effective(self, user_id: str, app_id: str) -> Effective:
+        """A user's roles and expanded permissions on an app; empty lists without a role."""
+        ...
+
+    async def available(self, app_id: str) -> Sequence[Permission]:
+        """Every permission key of an app in declaration order."""
+        ...
+
+    async def roles(self, app_id: str) -> Sequence[Role]:
+        """Every role of an app by name."""
+        ...
+
+    async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
+        """Add a role."""
+        ...
+
+    async def update_role(
+        self, actor: Actor, app_id: str, name: str, changes: Mapping[str, object]
+    ) -> None:
+        """Change what `changes` names: description, inherits, permissions."""
+        ...
+
+    async def delete_role(self, actor: Actor, app_id: str, name: str) -> None:
+        """Remove a role with its assignments and from the `inherits` of others."""
+        ...
+
+    async def assignments(self, app_id: str) -> Sequence[Assignment]:
+        """Who holds which role on an app."""
+        ...
+
+    async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """Give a user a role; twice is once."""
+        ...
+
+    async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """Take a role from a user; never the last admin."""
+        ...
+
+
+ACCESS = ServiceKey[Access]("access")

@@ -1,0 +1,103 @@
+"""Installed apps: the catalog that other subsystems read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.access import Permission
+from kernel.contracts.services import ServiceKey
+
+FieldType = Literal[
+    "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",
+    "[text]", "[number]",
+]  # fmt: skip
+OnDelete = Literal["cascade", "restrict", "set_null"]
+OWNER_COLUMN = "_owner"
+"""Hidden column of every entity table: the `uuid` of the user who created the row, or NULL."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What a link points at: an entity of the same manifest, or `core:users`."""
+
+    entity: str
+    field: str = "id"
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A declared column, aliases resolved. `sql_type` is the column's type in PostgreSQL."""
+
+    name: str
+    type: FieldType
+    sql_type: str
+    required: bool = False
+    default: Any = None
+    enum_values: tuple[str, ...] = ()
+    references: Reference | None = None
+    on_delete: OnDelete = "set_null"
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of an app. `fields` are in declaration order, without `id`, `created_at` and
+    `updated_at`; `id_declared` tells whether clients may choose the id."""
+
+    app_id: str
+    name: str
+    id_type: Literal["uuid", "text"]
+    id_declared: bool
+    fields: tuple[Field, ...]
+
+    @property
+    def subject(self) -> str:
+        """`<app>.<entity>`."""
+        return f"{self.app_id}.{self.name}"
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """An installed app. `version_stamp` changes with each install: a key for compiled SQL."""
+
+    id: str
+    name: str
+    version: str
+    version_stamp: int
+    entities: Mapping[str, Entity]
+    permissions: tuple[Permission, ...] = ()
+    """The declared ones, in order; the generated ones follow from `entities`."""
+
+
+class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What an install does, told to `app_installing` after the tables stand.
+
+    `manifest` is the raw manifest; `new_entities` names those whose tables were just made;
+    `first` is True when the app was not there before.
+    """
+
+    app: App
+    manifest: Mapping[str, Any]
+    first: bool
+    new_entities: tuple[str, ...] = ()
+
+
+class Apps(Protocol):
+    """Reads come from memory and follow an install within a second on every process."""
+
+    async def app(self, app_id: str) -> App:
+        """Return an installed app. Raises NotFound."""
+        ...
+
+    async def entity(self, app_id: str, name: str) -> Entity:
+        """Return one entity of an installed app. Raises NotFound."""
+        ...
+
+    async def all(self) -> list[App]:
+        """Every installed app by name."""
+        ...
+
+    async def refresh(self) -> None:
+        """Forget what is in memory: the schema changed under a statement."""
+        ...
+
+
+APPS = ServiceKey[Apps]("apps")

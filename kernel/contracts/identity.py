@@ -1,0 +1,58 @@
+"""Who acts, and the accounts behind them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """On whose behalf something happens; `user_id` is None for the server itself."""
+
+    user_id: str | None
+    username: str = ""
+    session_id: str | None = None
+    request_id: str = ""
+    address: str = ""
+
+
+def server_actor(request_id: str = "") -> Actor:
+    """The server acting for itself."""
+    return Actor(user_id=None, username="server", request_id=request_id)
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as others see it. `created_at` is RFC 3339 text that ends in `+00:00`."""
+
+    id: str
+    username: str
+    email: str | None
+    display_name: str | None
+    created_at: str
+    disabled: bool = False
+
+
+class Identity(Protocol):
+    """What other subsystems need to know of accounts."""
+
+    async def user(self, user_id: str) -> User | None:
+        """Return the account with this id (any text; a malformed id is simply unknown)."""
+        ...
+
+    async def find(self, username: str) -> User | None:
+        """Return the account with this username, without regard to case."""
+        ...
+
+    async def users(self) -> list[User]:
+        """Every account by username."""
+        ...
+
+    def relation(self) -> tuple[str, str]:
+        """Schema and table that `core:users` links may reference (primary key `id uuid`)."""
+        ...
+
+
+IDENTITY = ServiceKey[Identity]("identity")

@@ -1,0 +1,96 @@
+"""Records of apps: what REST, workers and jobs read and write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.contracts.access import Grant
+    from kernel.contracts.identity import Actor
+
+MAX_PAGE = 1000
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a collection is wanted, validated against the entity by the provider.
+
+    `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset).
+    """
+
+    where: Mapping[str, Any] | None = None
+    order_by: str = "created_at"
+    order: Literal["asc", "desc"] = "desc"
+    limit: int = 100
+    offset: int = 0
+    after: str | None = None
+
+
+class Records(Protocol):
+    """JSON in, JSON out: no Python object per row. Access was checked by the caller, who passes
+    the grant; `record_scope` hooks are applied here. Raises BadRequest, NotFound."""
+
+    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+        """Return a JSON array of records."""
+        ...
+
+    async def count(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+    ) -> int:
+        """Count the records that a page is taken from."""
+        ...
+
+    def stream(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Yield the pieces of one JSON array of every record; `limit` is ignored."""
+        ...
+
+    async def get(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> bytes:
+        """Return one record."""
+        ...
+
+    async def create(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> bytes:
+        """Create a record and return it."""
+        ...
+
+    async def create_many(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> bytes:
+        """Create 1 to 1000 records, all or none, and return them in the order given."""
+        ...
+
+    async def update(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+    ) -> bytes:
+        """Change the fields that `values` names and return the record."""
+        ...
+
+    async def delete(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> None:
+        """Delete a record."""
+        ...
+
+
+RECORDS = ServiceKey[Records]("records")

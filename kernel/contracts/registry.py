@@ -1,0 +1,58 @@
+"""What the kernel knows of itself: plugins, routes, permissions, manifest sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from kernel.contracts.access import Permission
+from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.web import Route
+
+
+class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin that was found; `state` is on, off or degraded, `origin` where it comes from."""
+
+    name: str
+    version: str
+    state: str
+    origin: str
+    provides: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    note: str = ""
+
+
+class Registry(Protocol):
+    """Fixed once the server has loaded its plugins."""
+
+    @property
+    def plugins(self) -> Sequence[PluginInfo]:
+        """Every plugin found, on or off, those that are on in dependency order."""
+        ...
+
+    @property
+    def routes(self) -> Sequence[tuple[str, Route]]:
+        """(plugin, route) pairs."""
+        ...
+
+    @property
+    def permissions(self) -> Sequence[Permission]:
+        """Permission keys on `core` that plugins registered."""
+        ...
+
+    @property
+    def manifest_sections(self) -> Mapping[str, Mapping[str, Any]]:
+        """Top-level manifest keys that plugins understand, with their JSON Schemas."""
+        ...
+
+    @property
+    def port(self) -> int | None:
+        """Port of the embedded PostgreSQL, or None where it is not embedded."""
+        ...
+
+
+REGISTRY = ServiceKey[Registry]("registry")

@@ -1,0 +1,142 @@
+"""Every error that the kernel raises on purpose.
+
+    KernelError            what a caller did or met, with an HTTP status
+    ├── BadRequest         400
+    │   └── ConstraintBreach   a rule of the database, with the names it was told by
+    ├── Unauthenticated    401
+    ├── Forbidden          403
+    ├── NotFound           404
+    ├── MethodNotAllowed   405
+    ├── TooLarge           413
+    ├── Throttled          429
+    └── Unavailable        503
+        └── SchemaChanged  a table or column went away under a compiled statement
+    BootError              why a server does not start: who, what, and what to do
+    └── BootErrors         all of them at once
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+EX_CONFIG = 78
+"""Exit status of a server that a mistake in its configuration keeps from starting (sysexits.h)."""
+
+
+class KernelError(Exception):
+    """A request that cannot be served; its message is one sentence for the caller."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+class BadRequest(KernelError):
+    """The input breaks a rule."""
+
+    status = 400
+
+
+class ConstraintBreach(BadRequest):
+    """A write breaks a constraint of the database; attributes are PostgreSQL's own names."""
+
+    def __init__(
+        self, message: str, *, sqlstate: str, table: str, column: str, constraint: str
+    ) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.table = table
+        self.column = column
+        self.constraint = constraint
+
+
+class Unauthenticated(KernelError):
+    """No identity, or one that does not hold."""
+
+    status = 401
+
+    def __init__(self, message: str = "a valid bearer token is required") -> None:
+        super().__init__(message, headers={"www-authenticate": "Bearer"})
+
+
+class Forbidden(KernelError):
+    """The caller is known and may not do this."""
+
+    status = 403
+
+
+class NotFound(KernelError):
+    """It does not exist, or not for this caller."""
+
+    status = 404
+
+
+class MethodNotAllowed(KernelError):
+    """The path exists and does not speak this method."""
+
+    status = 405
+
+
+class TooLarge(KernelError):
+    """The body is over the limit of its route."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        # Whoever sends too much is not listened to any further.
+        super().__init__(
+            f"the request body is over the limit of {limit} bytes", headers={"connection": "close"}
+        )
+
+
+class Throttled(KernelError):
+    """Too many attempts; `retry_after` is in whole seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message, headers={"retry-after": str(max(1, retry_after))})
+
+
+class Unavailable(KernelError):
+    """Something that the request needs is away for the moment."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message, headers={"retry-after": str(retry_after)})
+
+
+class SchemaChanged(Unavailable):
+    """A table or column that a compiled statement names is gone: refresh the catalog, try once more."""
+
+
+class BootError(Exception):
+    """Why a server does not start, in one line that says what to do about it."""
+
+    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
+        self.where = where
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+class BootErrors(BootError):
+    """All that keeps a server from starting, shown together."""
+
+    def __init__(self, errors: Sequence[BootError]) -> None:
+        self.errors = list(errors)
+        Exception.__init__(self, "\n".join(str(error) for error in errors))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known word was probably meant, as a clause of an error message, or ''."""
+    options = sorted(known)
+    if match := difflib.get_close_matches(word, options, n=1, cutoff=0.6):
+        return f"did you mean {match[0]!r}?"
+    return f"known: {', '.join(options)}" if options else ""

@@ -1,0 +1,92 @@
+"""Secret keys of the server: from the configuration, or a file made on first boot."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from kernel.contracts.statements import Statements
+from kernel.errors import BootError
+
+SIZE = 32
+
+
+def load_key(name: str, configured: str, data_dir: Path) -> bytes:
+    """Return the key `name` (32 bytes): base64 or hex text, else `<data-dir>/config/<name>.key`.
+
+    The file is made with mode 0600 when it is missing. Raises BootError when it cannot be read
+    or is too short to be a key.
+    """
+    file = data_dir / "config" / f"{name}.key"
+    if not configured:
+        _create(file)
+        try:
+            configured = file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BootError(f"key {name}", f"{file} cannot be read: {error}") from None
+    key = _decode(configured)
+    if len(key) < SIZE:
+        raise BootError(
+            f"key {name}", f"it has {len(key)} bytes, {SIZE} are needed",
+            "make one with: openssl rand -base64 32",
+        )  # fmt: skip
+    return key
+
+
+async def check_key(statements: Statements, name: str, key: bytes) -> None:
+    """Compare a key's fingerprint with the one in the database, kept there by the first server.
+
+    Raises BootError: two servers on one database must not disagree.
+    """
+    fingerprint = hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
+    kept = await statements.execute(
+        "with mine as (insert into caudex_kernel.keys (name, fingerprint)"
+        " values ($1::text, $2::text) on conflict (name) do nothing returning fingerprint)"
+        " select fingerprint from mine union all"
+        " select fingerprint from caudex_kernel.keys where name = $1::text limit 1",
+        name,
+        fingerprint,
+    )
+    if kept is not None and kept.decode() != fingerprint:
+        raise BootError(
+            f"key {name}",
+            "it is not the key that this database was set up with",
+            f"restore <data-dir>/config/{name}.key or the configured key",
+        )
+
+
+def _create(file: Path) -> None:
+    """Write a new key aside and link it into place: nobody ever reads half a key."""
+    if file.exists():
+        return
+    aside = file.with_suffix(f".{secrets.token_hex(8)}")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(base64.b64encode(secrets.token_bytes(SIZE)).decode() + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            os.link(aside, file)
+        aside.unlink()
+    except OSError as error:
+        raise BootError(
+            "data directory",
+            f"{file} cannot be written: {error.strerror}",
+            "choose another with --data-dir",
+        ) from None
+
+
+def _decode(text: str) -> bytes:
+    with suppress(ValueError):
+        return bytes.fromhex(text)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return text.encode()

@@ -1,0 +1,161 @@
+"""The edge of the application, pure ASGI: request id, peer address, limits, CORS, errors."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from kernel.config import Config
+from kernel.errors import KernelError, Unavailable
+from kernel.web import JSONReply
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost")
+EXPOSED = b"X-Request-Id, Retry-After, Link"
+PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-Id, Last-Event-ID"),
+    (b"access-control-max-age", b"600"),
+]
+SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+log = structlog.get_logger("caudex.http")
+
+
+class StreamAborted(Exception):
+    """A reply broke off in the middle: the server closes the connection, unterminated."""
+
+
+class Edge:
+    """Outermost: nothing leaves without a request id, and no error but as the envelope."""
+
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self.app = app
+        self._limit = config.server.max_requests
+        self._active = 0
+        self._origins = config.server.cors_origins
+        self._local = config.loopback and config.server.cors_origins is None
+        self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        scope["caudex.request_id"] = request_id = _request_id(headers)
+        scope["caudex.address"] = _address(scope, headers, self._trusted)
+        bind_contextvars(request_id=request_id)
+        sender = _Sender(send, self._reply_headers(headers, request_id))
+        self._active += 1
+        try:
+            if self._active > self._limit:
+                raise Unavailable("too many requests at once")
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+                await _preflight(sender)
+                return
+            await self.app(scope, receive, sender)
+        except ClientDisconnect:
+            log.debug("the client went away", path=scope["path"])
+        except Exception as error:
+            await _fail(error, scope, receive, sender)
+        finally:
+            self._active -= 1
+
+    def _reply_headers(self, headers: dict[bytes, bytes], request_id: str) -> list[Any]:
+        more = [(b"x-request-id", request_id.encode()), *SAFE]
+        if (origin := headers.get(b"origin")) and self._allows(origin):
+            more += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+            more.append((b"access-control-expose-headers", EXPOSED))
+        return more
+
+    def _allows(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1")
+        if self._local:
+            return LOCAL_ORIGIN.fullmatch(text) is not None
+        return text != "null" and text in (self._origins or ())
+
+
+class _Sender:
+    """Adds the headers that every reply has, and knows whether it has begun."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self.headers = headers
+        self.started = False
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self.headers]
+        await self._send(message)
+
+
+async def _preflight(send: _Sender) -> None:
+    if any(name == b"access-control-allow-origin" for name, _ in send.headers):
+        send.headers += PREFLIGHT
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
+    """Answer with the envelope, or cut a reply that has begun."""
+    known = error if isinstance(error, KernelError) and error.status != 500 else None
+    detail = {"method": scope["method"], "path": scope["path"], "peer": scope["caudex.address"]}
+    if known is None:
+        log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
+    else:
+        log.info("refused", status=known.status, reason=known.message, **detail)
+    if send.started:
+        raise StreamAborted from error
+    reply = (
+        JSONReply({"error": known.message}, known.status, known.headers)
+        if known is not None
+        else JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
+    )
+    await reply(scope, receive, send)
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _address(
+    scope: Scope, headers: dict[bytes, bytes], trusted: Iterable[IPv4Network | IPv6Network]
+) -> str:
+    """The peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
+    client = scope.get("client")
+    peer: str = client[0] if client else ""
+    networks = list(trusted)
+    if not networks or not _within(peer, networks):
+        return peer
+    hops = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+    for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
+        if not _within(hop, networks):
+            return hop if _is_address(hop) else peer
+    return peer
+
+
+def _within(text: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return _is_address(text) and any(ip_address(text) in network for network in networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+

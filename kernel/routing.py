@@ -1,0 +1,160 @@
+"""From a path to a handler: a tree of segments, and the guard before every route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from kernel import hookspecs
+from kernel.contracts.access import ACCESS, Grant
+from kernel.contracts.identity import Actor
+from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated
+from kernel.hooks import HookBus
+from kernel.services import Services
+from kernel.web import Request, Route, check_content, decode, read_body
+
+MAX_PATH = 2048
+
+
+class _Node:
+    __slots__ = ("literal", "parameter", "routes")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.routes: dict[str, _Target] = {}
+
+
+class _Target:
+    __slots__ = ("decoder", "names", "plugin", "route")
+
+    def __init__(self, plugin: str, route: Route, names: tuple[str, ...]) -> None:
+        self.plugin = plugin
+        self.route = route
+        self.names = names
+        self.decoder: msgspec.json.Decoder[Any] | None = (
+            None if route.body is None else msgspec.json.Decoder(route.body)
+        )
+
+
+class RouteTable(BaseRoute):
+    """Every route of every plugin. A literal segment wins over a parameter; cost is that of the
+    path's length, not of the number of routes."""
+
+    def __init__(self, services: Services, bus: HookBus) -> None:
+        self._services = services
+        self._bus = bus
+        self._root = _Node()
+        self._declared: list[tuple[str, Route]] = []
+
+    def add(self, plugin: str, route: Route) -> str | None:
+        """Add a route, or return the name of the plugin that already has it."""
+        node, names = self._root, []
+        for segment in route.path.strip("/").split("/"):
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        if taken := node.routes.get(route.method):
+            return taken.plugin
+        node.routes[route.method] = _Target(plugin, route, tuple(names))
+        self._declared.append((plugin, route))
+        return None
+
+    def declared(self) -> Sequence[tuple[str, Route]]:
+        """(plugin, route) pairs in the order of their declaration."""
+        return self._declared
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Starlette's question: every HTTP request is ours."""
+        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find the route, guard it, run it."""
+        target, scope["path_params"] = self._find(scope)
+        response = (
+            _allowed(target)
+            if isinstance(target, _Node)
+            else await self._serve(target, Request(scope, receive))
+        )
+        await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
+        path: str = scope["path"]
+        node, values = (self._walk(path[1:].split("/")) if len(path) <= MAX_PATH else None) or (
+            None,
+            [],
+        )
+        if node is None:
+            raise NotFound("there is no such route")
+        method: str = scope["method"]
+        target = node.routes.get("GET" if method == "HEAD" else method)
+        if target is not None:
+            return target, dict(zip(target.names, values, strict=True))
+        if method == "OPTIONS":
+            return node, {}
+        raise MethodNotAllowed(
+            f"{method} is not supported here", headers={"allow": ", ".join(_methods(node))}
+        )
+
+    def _walk(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
+        """Follow the segments; the few places with both a literal and a parameter are tried in
+        that order."""
+        stack: list[tuple[_Node, int, list[str]]] = [(self._root, 0, [])]
+        while stack:
+            node, at, values = stack.pop()
+            if at == len(segments):
+                if node.routes:
+                    return node, values
+                continue
+            segment = segments[at]
+            if node.parameter is not None and segment:
+                stack.append((node.parameter, at + 1, [*values, segment]))
+            if (literal := node.literal.get(segment)) is not None:
+                stack.append((literal, at + 1, values))
+        return None
+
+    async def _serve(self, target: _Target, request: Request) -> Response:
+        route = target.route
+        await self._guard(route, request)
+        declared = request.headers.get("content-length")
+        if declared and declared.isdecimal() and int(declared) > route.max_body:
+            raise TooLarge(route.max_body)
+        if target.decoder is None:
+            return await route.handler(request)
+        check_content(request.headers)
+        raw = await read_body(request, route.max_body)
+        return await route.handler(request, decode(raw, target.decoder))
+
+    async def _guard(self, route: Route, request: Request) -> None:
+        scope, needs = request.scope, route.needs
+        if needs.kind == "public":
+            scope["caudex.actor"] = Actor(
+                user_id=None, request_id=request.request_id, address=request.address
+            )
+            return
+        actor = await self._bus.first(hookspecs.authenticate, request=request)
+        if actor is None:
+            raise Unauthenticated
+        scope["caudex.actor"] = actor
+        scope["caudex.grant"] = (
+            Grant()
+            if needs.kind == "user"
+            else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
+        )
+
+
+def _methods(node: _Node) -> list[str]:
+    head = ["HEAD"] if "GET" in node.routes else []
+    return sorted([*node.routes, *head, "OPTIONS"])
+
+
+def _allowed(node: _Node) -> Response:
+    return Response(status_code=204, headers={"allow": ", ".join(_methods(node))})

@@ -1,0 +1,215 @@
+"""What a route is, and how bytes become Structs and Structs bytes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+import starlette.requests
+from starlette.responses import Response, StreamingResponse
+
+from kernel.contracts.access import Grant, Needs
+from kernel.contracts.identity import Actor
+from kernel.errors import BadRequest, TooLarge
+
+MAX_BODY = 50_000_000
+MAX_DEPTH = 64
+MAX_QUERY_FIELDS = 600
+SLOW_AFTER = 30.0
+SLOW_FLOOR = 10_000
+"""A body that takes longer than 30 s must come at 10 kB/s or more."""
+
+Handler = Callable[..., Awaitable[Response]]
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_encode = msgspec.json.Encoder().encode
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
+
+    With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
+    `async def (request)`. `needs` is checked before anything of the body is read.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    needs: Needs
+    body: Any = None
+    max_body: int = MAX_BODY
+
+
+class Request(starlette.requests.Request):
+    """A request whose caller is known and may enter the route."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who makes it; on a public route somebody without an id."""
+        return cast("Actor", self.scope["caudex.actor"])
+
+    @property
+    def grant(self) -> Grant:
+        """What the access check of the route allows."""
+        return cast("Grant", self.scope["caudex.grant"])
+
+    @property
+    def request_id(self) -> str:
+        """The id that the reply, every log line and every audit row carry."""
+        return cast("str", self.scope["caudex.request_id"])
+
+    @property
+    def address(self) -> str:
+        """The peer's address, beyond trusted proxies."""
+        return cast("str", self.scope["caudex.address"])
+
+    def path(self, name: str) -> str:
+        """A path parameter."""
+        return cast("str", self.scope["path_params"][name])
+
+    def query(self) -> dict[str, str]:
+        """The query parameters, each given once. Raises BadRequest."""
+        raw: bytes = self.scope["query_string"]
+        if not raw:
+            return {}
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=MAX_QUERY_FIELDS,
+            )
+        except ValueError:
+            raise BadRequest("the query string is not valid") from None
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise BadRequest("a query parameter is given twice")
+        if any("\0" in text for pair in pairs for text in pair):
+            raise BadRequest("text must not contain the character U+0000")
+        return found
+
+
+class JSONReply(Response):
+    """JSON: a value to encode, or bytes that PostgreSQL made."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self, value: object, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = value if isinstance(value, bytes) else _encode(value)
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.body)).encode()),
+        ]
+        for name, text in (headers or {}).items():
+            self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
+
+
+def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return JSONReply(value, status, headers)
+
+
+def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:
+    """Answer piece by piece; an error on the way aborts the connection."""
+    return StreamingResponse(chunks, media_type=media_type)
+
+
+def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
+    """Read a `limit` parameter: above the maximum it is the maximum. Raises BadRequest."""
+    return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
+
+
+def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
+    """Read a whole number of a query parameter. Raises BadRequest."""
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not minimum <= int(text):
+        raise BadRequest(f"{name} must be a whole number of at least {minimum}")
+    return min(int(text), maximum)
+
+
+def one_of(name: str, text: str, options: Sequence[str]) -> str:
+    """Read a parameter with a closed set of values. Raises BadRequest."""
+    if text not in options:
+        raise BadRequest(f"{name} must be one of {', '.join(options)}")
+    return text
+
+
+async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
+    """Read a body whole, within its limit and not too slowly. Raises TooLarge, BadRequest."""
+    chunks: list[bytes] = []
+    async for chunk in limited(request, limit):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+    """Pass the pieces of a body on while they stay within the limit."""
+    size, started = 0, time.monotonic()
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(limit)
+        took = time.monotonic() - started
+        if took > SLOW_AFTER and size < took * SLOW_FLOOR:
+            raise BadRequest("the request body comes too slowly", headers={"connection": "close"})
+        yield chunk
+
+
+def check_content(headers: Mapping[str, str]) -> None:
+    """Refuse what is not plain JSON in UTF-8. Raises BadRequest."""
+    kind, _, parameters = headers.get("content-type", "application/json").lower().partition(";")
+    kind = kind.strip()
+    if kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
+        raise BadRequest("the content type must be application/json")
+    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+    if charset and charset[1] not in ("utf-8", "utf8"):
+        raise BadRequest("JSON must be in UTF-8")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise BadRequest("a content encoding is not accepted")
+
+
+def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """Decode JSON strictly, in words for the caller. Raises BadRequest."""
+    if b"\\u0000" in raw and _NUL.search(raw):
+        raise BadRequest("text must not contain the character U+0000")
+    if _too_deep(raw):
+        raise BadRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_in_words(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("the request body is not valid JSON") from None
+
+
+def _too_deep(raw: bytes) -> bool:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = deepest = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', raw):
+        first = raw[token.start()]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > MAX_DEPTH:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False
+
+
+def _in_words(problem: str) -> str:
+    """Turn msgspec's message into a sentence: `$.username` becomes `username`."""
+    said, _, path = problem.partition(" - at `$")
+    missing = re.fullmatch(r"Object missing required field `([^`]+)`", said)
+    place = path.rstrip("`").lstrip(".")
+    if missing:
+        return f"{f'{place}.' if place else ''}{missing[1]} is required"
+    said = said[0].lower() + said[1:]
+    return f"{place}: {said}" if place else f"the request body: {said}"
