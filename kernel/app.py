@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import os
+import sys
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
+import anyio
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from kernel import hookspecs
 from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import NEWS
 from kernel.db import Database, wait_for_database
-from kernel.errors import BootError
+from kernel.errors import EX_CONFIG, BootError
 from kernel.hooks import HOOKS
 from kernel.loader import Kernel
 from kernel.middleware import Edge
 from kernel.migrations import migrate
 from kernel.news import NewsDesk
+from kernel.plugin import Middleware as PluginMiddleware
 from kernel.services import Services
+
+WATCH = 0.5
 
 log = structlog.get_logger("caudex.boot")
 
@@ -28,7 +35,7 @@ def build_app(kernel: Kernel) -> Starlette:
     """Make the application of a loaded kernel; its lifespan opens and closes all it needs."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         with _remembered(app):
             async with running(kernel):
                 yield
@@ -37,17 +44,18 @@ def build_app(kernel: Kernel) -> Starlette:
         routes=[kernel.table],
         middleware=[
             Middleware(Edge, config=kernel.config),
-            *[Middleware(_Wrapped, wrap=wrap) for wrap in kernel.middleware],
+            *[Middleware(_wrapped, wrap=wrap) for wrap in kernel.middleware],
         ],
         lifespan=lifespan,
     )
 
 
 @asynccontextmanager
-async def running(kernel: Kernel) -> AsyncIterator[Services]:
+async def running(kernel: Kernel, *, lifespans: bool = True) -> AsyncGenerator[Services]:
     """Wait for the database, migrate it, build the services, enter the plugins' lifespans.
 
-    Raises BootError. Everything is left in reverse order.
+    Raises BootError. Everything is left in reverse order. A command that only needs services
+    leaves the `lifespans` out.
     """
     config = kernel.config.database
     if not config.url:
@@ -66,35 +74,58 @@ async def running(kernel: Kernel) -> AsyncIterator[Services]:
             services.put(HOOKS, kernel.bus)
             names = [plugin.name for plugin in kernel.instances]
             await services.start(stack, ["kernel", *names])
-            for _, lifespan in kernel.bus.collect(hookspecs.lifespan, services=services):
-                await stack.enter_async_context(lifespan)
+            if lifespans:
+                await _enter_lifespans(kernel, stack)
             yield services
 
 
+async def _enter_lifespans(kernel: Kernel, stack: AsyncExitStack) -> None:
+    for _, lifespan in kernel.bus.collect(hookspecs.lifespan, services=kernel.services):
+        await stack.enter_async_context(lifespan)
+    if kernel.watched:
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        tasks.start_soon(_watch, kernel)
+        stack.callback(tasks.cancel_scope.cancel)
+
+
+async def _watch(kernel: Kernel) -> None:
+    while True:
+        await anyio.sleep(WATCH)
+        for check in kernel.watched:
+            check()
+
+
 @contextmanager
-def _remembered(app: Starlette) -> Iterator[None]:
-    """Keep why the boot failed, for the command that started it: uvicorn only says that it did."""
+def _remembered(app: Starlette) -> Generator[None]:
+    """Keep why the boot failed, for the command that started it: uvicorn only says that it did.
+
+    A child of a supervisor says it itself and exits with the status that ends the supervisor too.
+    """
     try:
         yield
     except BootError as error:
         app.state.boot_error = error
+        if getattr(app.state, "exit_on_boot_error", False):
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+            os._exit(EX_CONFIG)
         raise
 
 
 @contextmanager
-def _unwrapped() -> Iterator[None]:
+def _unwrapped() -> Generator[None]:
     """A single error that passed through task groups is raised as itself."""
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        raise _single(group) from None
 
 
-class _Wrapped:
-    """Lets a plugin's `app -> app` middleware be one of Starlette's."""
+def _single(group: BaseException) -> BaseException:
+    inner: tuple[BaseException, ...] = getattr(group, "exceptions", ())
+    return _single(inner[0]) if len(inner) == 1 else group
 
-    def __new__(cls, app: object, wrap: object) -> object:  # type: ignore[misc]
-        return wrap(app)  # type: ignore[operator]
+
+def _wrapped(app: ASGIApp, wrap: PluginMiddleware) -> ASGIApp:
+    """Let a plugin's `app -> app` middleware be one of Starlette's."""
+    return wrap(app)

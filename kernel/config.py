@@ -34,6 +34,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     trusted_proxies: list[str] = []
     max_requests: int = 1000
     plugins_dir: str = ""
+    plugin_files: list[str] = []
 
 
 class DatabaseConfig(Section, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -113,7 +113,7 @@ def translate(error: psycopg.Error) -> KernelError | None:
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def translated() -> AsyncGenerator[None]:
     """Raise the kernel's errors in place of the driver's."""
     try:
         yield
@@ -163,7 +163,7 @@ class Transaction(_Session):
         self._bus = bus
 
     @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
+    async def savepoint(self) -> AsyncGenerator[None]:
         """See `Transaction.savepoint`."""
         async with translated(), self._connection.transaction():
             yield
@@ -206,7 +206,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Database]:
+    async def opened(self) -> AsyncGenerator[Database]:
         """Keep the pool open."""
         await self._pool.open()
         try:
@@ -234,9 +234,7 @@ class Database:
         async with self._connection() as connection:
             return _every(await run_on(connection, query, params))
 
-    async def run(
-        self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]
-    ) -> T:
+    async def run(self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]) -> T:
         """See `Statements.run`."""
         for attempt in range(1, TRIES + 1):
             try:
@@ -245,21 +243,18 @@ class Database:
                 state = getattr(error.__cause__, "sqlstate", None)
                 if state not in _REPEATABLE or attempt == TRIES:
                     raise
-                await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+                await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def _run_once(
-        self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]
-    ) -> T:
-        async with self._connection() as connection:
-            async with connection.transaction():
-                tx = Transaction(connection, actor, self._bus)
-                await tx.execute(_SET, self.settings(actor))
-                result = await fn(tx)
-                revisions = [
-                    int(await tx.execute(PUBLISH, topic, payload, self._news.source) or 0)
-                    for topic, payload in tx.publications
-                ]
+    async def _run_once(self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]) -> T:
+        async with self._connection() as connection, connection.transaction():
+            tx = Transaction(connection, actor, self._bus)
+            await tx.execute(_SET, self.settings(actor))
+            result = await fn(tx)
+            revisions = [
+                int(await tx.execute(PUBLISH, topic, payload, self._news.source) or 0)
+                for topic, payload in tx.publications
+            ]
         for (topic, payload), revision in zip(tx.publications, revisions, strict=True):
             await self._news.deliver(topic, payload, revision)
         for callback in tx.callbacks:
@@ -294,7 +289,7 @@ class Database:
         return msgspec.json.encode(found)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self) -> AsyncGenerator[Connection]:
         if not self._news.online:
             raise Unavailable("the database is not available")
         async with translated(), self._pool.connection() as connection:

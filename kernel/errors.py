@@ -1,18 +1,18 @@
 """Every error that the kernel raises on purpose.
 
-    KernelError            what a caller did or met, with an HTTP status
-    ├── BadRequest         400
-    │   └── ConstraintBreach   a rule of the database, with the names it was told by
-    ├── Unauthenticated    401
-    ├── Forbidden          403
-    ├── NotFound           404
-    ├── MethodNotAllowed   405
-    ├── TooLarge           413
-    ├── Throttled          429
-    └── Unavailable        503
-        └── SchemaChanged  a table or column went away under a compiled statement
-    BootError              why a server does not start: who, what, and what to do
-    └── BootErrors         all of them at once
+KernelError            what a caller did or met, with an HTTP status
+├── BadRequest         400
+│   └── ConstraintBreach   a rule of the database, with the names it was told by
+├── Unauthenticated    401
+├── Forbidden          403
+├── NotFound           404
+├── MethodNotAllowed   405
+├── TooLarge           413
+├── Throttled          429
+└── Unavailable        503
+    └── SchemaChanged  a table or column went away under a compiled statement
+BootError              why a server does not start: who, what, and what to do
+└── BootErrors         all of them at once
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Unavailable(KernelError):
 
 
 class SchemaChanged(Unavailable):
-    """A table or column that a compiled statement names is gone: refresh the catalog, try once more."""
+    """A compiled statement names what is gone: refresh the catalog, try once more."""
 
 
 class BootError(Exception):

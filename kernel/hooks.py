@@ -111,7 +111,9 @@ class HookBus:
         for name, spec in self._specs.items():
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             found: list[Implementation] = []
-            for impl in reversed(caller.get_hookimpls()):  # pluggy's own order is last in, first out
+            for impl in reversed(
+                caller.get_hookimpls()
+            ):  # pluggy's own order is last in, first out
                 errors += _check_colour(impl, spec)
                 found.append(Implementation(impl.plugin_name, impl.function, impl.argnames))
             self._implementations[name] = found

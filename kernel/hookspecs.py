@@ -159,5 +159,3 @@ async def worker_environment(app_id: str) -> Mapping[str, str]:
 async def health() -> Health:
     """State of a subsystem for `/health/ready` and `/api/v1/status`. Gather, 2 s at most."""
     raise NotImplementedError
-
-

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +69,8 @@ class Kernel:
         self.manifest_sections: dict[str, Mapping[str, Any]] = {}
         self.commands: list[Command] = []
         self.middleware: list[Middleware] = []
+        self.watched: list[Callable[[], None]] = []
+        """Called twice a second on the event loop's thread while the server runs."""
 
     @property
     def routes(self) -> Sequence[tuple[str, Route]]:
@@ -91,11 +93,11 @@ class Kernel:
         return found
 
 
-def load(config: Config, files: Iterable[Path] = ()) -> Kernel:
+def load(config: Config) -> Kernel:
     """Load everything that the configuration switches on. Raises BootErrors."""
     kernel, errors = Kernel(config), list[BootError]()
     classes: list[tuple[type[Plugin], Source]] = []
-    for source in _switched_on(kernel, _sources(config, files), errors):
+    for source in _switched_on(kernel, _sources(config), errors):
         try:
             classes.append((_plugin_class(source), source))
         except BootError as error:
@@ -115,17 +117,19 @@ def load(config: Config, files: Iterable[Path] = ()) -> Kernel:
     return kernel
 
 
-def _sources(config: Config, files: Iterable[Path]) -> dict[str, Source]:
+def _sources(config: Config) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for package, on in (("plugins", True), ("contrib", False)):
         for name in _folders(package):
-            found[name] = Source(name, "built-in" if on else "contrib", _importer(package, name), on)
+            found[name] = Source(
+                name, "built-in" if on else "contrib", _importer(package, name), on
+            )
     for entry in entry_points(group=ENTRY_POINTS):
         dist = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
         found.setdefault(entry.name, Source(entry.name, dist, _entry_loader(entry), False))
     folder = config.server.plugins_dir
     dropped = sorted(Path(folder).glob("*.py")) if folder else []
-    for path in [*dropped, *files]:
+    for path in [*dropped, *map(Path, config.server.plugin_files)]:
         name = path.stem.replace("-", "_")
         found[name] = Source(name, str(path), _file_loader(path), True)
     for name, table in config.plugins.items():

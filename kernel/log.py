@@ -16,7 +16,9 @@ from structlog.typing import Processor
 
 from kernel.config import LogConfig
 
-HIDDEN = re.compile(r"passw|secret|token|authorization|cookie|dsn|database_url|api_?key", re.I)
+HIDDEN = re.compile(
+    r"passw|secret|token|authorization|cookie|dsn|database_url|api_?key", re.IGNORECASE
+)
 MASKED = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # JSON web tokens
     r"|(?<=://)[^/@\s:]*:[^@\s]+(?=@)"  # the password part of a connection string

@@ -73,7 +73,8 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
     Raises BootError when a file that was applied has changed since, or when one fails.
     """
     applied: list[str] = []
-    options = connect_options(config) | {"autocommit": False, "options": "-c timezone=UTC"}
+    options: dict[str, Any] = connect_options(config)
+    options |= {"autocommit": False, "options": "-c timezone=UTC"}
     async with await AsyncConnection.connect(config.url, **options) as connection:
         while True:
             async with connection.transaction():
@@ -103,9 +104,7 @@ async def _apply(connection: AsyncConnection[Any], migration: Migration) -> None
 
 
 async def _ledger(connection: AsyncConnection[Any]) -> dict[tuple[str, str], str]:
-    cursor = await connection.execute(
-        "select plugin, name, checksum from caudex_kernel.migrations"
-    )
+    cursor = await connection.execute("select plugin, name, checksum from caudex_kernel.migrations")
     return {(plugin, name): checksum async for plugin, name, checksum in cursor}
 
 

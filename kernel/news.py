@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -60,26 +60,23 @@ class NewsDesk:
             return
         lost = seen is not None and revision > seen + 1
         self._seen[topic] = revision
-        for callback in self._subscribers.get(topic, ()):
-            try:
-                await callback(None if lost else payload)
-            except Exception as error:
-                log.error("a subscriber failed", topic=topic, error=f"{type(error).__name__}: {error}")
+        await self._tell(topic, None if lost else payload)
 
     async def forget(self) -> None:
         """Tell everyone that anything may have changed."""
         for topic in self._subscribers:
-            await self._tell_lost(topic)
+            await self._tell(topic, None)
 
-    async def _tell_lost(self, topic: str) -> None:
+    async def _tell(self, topic: str, payload: str | None) -> None:
         for callback in self._subscribers.get(topic, ()):
             try:
-                await callback(None)
+                await callback(payload)
             except Exception as error:
-                log.error("a subscriber failed", topic=topic, error=f"{type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {error}"
+                log.error("a subscriber failed", topic=topic, error=said)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[NewsDesk]:
+    async def listening(self) -> AsyncGenerator[NewsDesk]:
         """Keep one connection that listens, and reconnect it."""
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._listen_always)
@@ -139,7 +136,7 @@ class NewsDesk:
             for topic, revision in (await _revisions(connection)).items():
                 if revision > self._seen.get(topic, 0):
                     self._seen[topic] = revision
-                    await self._tell_lost(topic)
+                    await self._tell(topic, None)
 
 
 async def _revisions(connection: AsyncConnection[Any]) -> dict[str, int]:

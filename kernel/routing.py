@@ -54,7 +54,7 @@ class RouteTable(BaseRoute):
 
     def add(self, plugin: str, route: Route) -> str | None:
         """Add a route, or return the name of the plugin that already has it."""
-        node, names = self._root, []
+        node, names = self._root, list[str]()
         for segment in route.path.strip("/").split("/"):
             if segment.startswith("{"):
                 names.append(segment[1:-1])

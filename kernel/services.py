@@ -55,7 +55,9 @@ class Services:
             return choice
         if len(offers) > 1:
             names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
-            raise BootError(f"[services] {name}", f"{len(offers)} plugins provide it", f"set {names}")
+            raise BootError(
+                f"[services] {name}", f"{len(offers)} plugins provide it", f"set {names}"
+            )
         return next(iter(offers), None)
 
     def check(self) -> None:
@@ -89,6 +91,15 @@ class Services:
                     )
                 self._built[name] = built
         stack.callback(self._built.clear)
+
+    def build_early(self, key: ServiceKey[T]) -> T | None:
+        """Build one service before the start, if it is offered; it must need no other."""
+        provider = self.provider(key.name)
+        if provider is None:
+            return None
+        if key.name not in self._built:
+            self._built[key.name] = self._offers[key.name][provider](self)
+        return self.get(key)
 
     def put(self, key: ServiceKey[T], service: T) -> None:
         """Install a service that is already built: the kernel's own, or a fake in a test."""

@@ -1,1 +1,317 @@
-"""What authors of plugins test with; loaded as a pytest plugin."""
+"""What authors of plugins test with; loaded as a pytest plugin.
+
+Fixtures: `postgres` (a PostgreSQL of the test run, or `CAUDEX_TEST_DATABASE_URL`), `database` (a
+fresh empty database), `make_server` (a server of your own making) and `server` (one with every
+default plugin, shared by a module). Tests are plain functions: the server runs in a thread and is
+spoken to over real HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+import uvicorn
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kernel.app import build_app
+from kernel.config import Config, load_config
+from kernel.contracts.statements import DATABASE_SERVER
+from kernel.errors import BootError
+from kernel.loader import Kernel, load
+from kernel.migrations import migrate
+from kernel.protocol import GuardedProtocol
+from kernel.services import Services
+
+T = TypeVar("T")
+Overrides = Mapping[str, Any]
+PASSWORD = "Str0ngPass!x"
+_count = itertools.count(1)
+
+
+class Postgres:
+    """A PostgreSQL for tests; databases are made from a template that is migrated already."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._templates: dict[tuple[str, ...], str] = {}
+
+    def create(self, template: str = "template0") -> str:
+        """Make a database and return its DSN."""
+        name = f"caudex_test_{os.getpid()}_{next(_count)}_{secrets.token_hex(3)}"
+        self._run(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return make_conninfo(self.url, dbname=name)
+
+    def migrated(self, kernel: Kernel) -> str:
+        """Make a database that has the migrations of the kernel's plugins, and return its DSN."""
+        migrations = kernel.migrations()
+        key = tuple(f"{m.plugin}/{m.checksum}" for m in migrations)
+        if key not in self._templates:
+            url = self.create()
+            asyncio.run(
+                migrate(msgspec.structs.replace(kernel.config.database, url=url), migrations)
+            )
+            self._templates[key] = conninfo_to_dict(url)["dbname"]  # type: ignore[index]
+        return self.create(self._templates[key])
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is still connected."""
+        name = conninfo_to_dict(url)["dbname"]
+        statement = sql.SQL("drop database if exists {} with (force)")
+        self._run(statement.format(sql.Identifier(str(name))))
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+class Client(httpx.Client):
+    """An HTTP client that is signed in as one user."""
+
+    id: str
+    username: str
+    password: str
+    tokens: dict[str, Any]
+
+
+class Server:
+    """A running server: real HTTP on a loopback port, a real database."""
+
+    def __init__(self, kernel: Kernel, dsn: str, url: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.kernel = kernel
+        self.dsn = dsn
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=60)
+        self._loop = loop
+        self._clients: list[httpx.Client] = [self.http]
+        self._admin: Client | None = None
+
+    @property
+    def services(self) -> Services:
+        """The services of the running server; use them within `run`."""
+        return self.kernel.services
+
+    @property
+    def admin(self) -> Client:
+        """The first user, admin of `core`."""
+        if self._admin is None:
+            self._admin = self._register("admin")
+        return self._admin
+
+    def user(self, name: str | None = None) -> Client:
+        """Register a user without any role and sign in."""
+        _ = self.admin  # the first to register is the admin, and that is somebody else
+        return self._register(name or f"user{next(_count)}")
+
+    def login(self, username: str, password: str = PASSWORD) -> Client:
+        """Sign in and return the client."""
+        answer = self.http.post(
+            "/api/v1/auth/login", json={"username": username, "password": password}
+        )
+        assert answer.status_code == 200, answer.text
+        tokens = answer.json()
+        client = Client(
+            base_url=self.url,
+            timeout=60,
+            headers={"authorization": f"Bearer {tokens['accessToken']}"},
+        )
+        client.id, client.username = tokens["user"]["id"], username
+        client.password, client.tokens = password, tokens
+        self._clients.append(client)
+        return client
+
+    def run(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run a coroutine function in the server's event loop and return what it returns."""
+
+        async def call() -> T:
+            return await fn(*args)
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Run a statement of psycopg's dialect (`%s`) and return its rows, if it has any."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(query, params or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Close every client."""
+        for client in self._clients:
+            client.close()
+
+    def _register(self, name: str) -> Client:
+        body = {"username": name, "password": PASSWORD}
+        answer = self.http.post("/api/v1/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+        return self.login(name)
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Postgres]:
+    """A PostgreSQL of the test run: one of its own, or `CAUDEX_TEST_DATABASE_URL`."""
+    if url := os.environ.get("CAUDEX_TEST_DATABASE_URL"):
+        yield Postgres(url)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="caudex-test-"))
+    folder.chmod(0o755)
+    config = load_config(
+        environ={},
+        overrides={
+            "server.data_dir": str(folder),
+            "plugins.postgres": {"port": 0, "ephemeral": True},
+        },
+    )
+    server = load(config).services.build_early(DATABASE_SERVER)
+    assert server is not None, "no plugin runs a PostgreSQL: set CAUDEX_TEST_DATABASE_URL"
+    try:
+        yield Postgres(server.start())
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Generator[str]:
+    """The DSN of a fresh, empty database."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Postgres) -> Generator[Server]:
+    """A server with every default plugin, shared by a module's tests; no login throttle."""
+    with running_server(postgres, {}) as running:
+        yield running
+
+
+@pytest.fixture
+def make_server(postgres: Postgres) -> Generator[MakeServer]:
+    """Start servers of one's own making: `make_server({"plugins": {"vault": {...}}})`.
+
+    `dsn=` shares the database of another server, `data_dir=` its keys.
+    """
+    with ExitStack() as stack:
+
+        def make(overrides: Overrides | None = None, **more: Any) -> Server:
+            return stack.enter_context(running_server(postgres, overrides or {}, **more))
+
+        yield make
+
+
+def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
+    """Build a configuration for a test: nothing of the environment, login throttle off."""
+    tree: dict[str, Any] = copy.deepcopy(dict(overrides))
+    tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
+    tree.setdefault("database", {}).setdefault("url", url)
+    tree["database"].setdefault("pool_size", 6)
+    plugins = tree.setdefault("plugins", {})
+    if plugins.get("auth", {}).get("enabled", True) is not False:
+        plugins.setdefault("auth", {}).setdefault("throttle", False)
+    flat = {
+        f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()
+    }
+    return load_config(environ={}, overrides=flat)
+
+
+def running_server(
+    postgres: Postgres, overrides: Overrides, *, dsn: str = "", data_dir: Path | None = None
+) -> AbstractContextManager[Server]:
+    """Run a server in a thread, on a database of its own unless `dsn` is given."""
+    return _running_server(postgres, overrides, dsn, data_dir)
+
+
+@contextmanager
+def _running_server(
+    postgres: Postgres, overrides: Overrides, dsn: str, data_dir: Path | None
+) -> Generator[Server]:
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
+    kernel = load(make_config(overrides, dsn or postgres.url, folder))
+    url = dsn or postgres.migrated(kernel)
+    kernel.config = msgspec.structs.replace(
+        kernel.config, database=msgspec.structs.replace(kernel.config.database, url=url)
+    )
+    try:
+        with _served(kernel) as (address, loop):
+            running = Server(kernel, url, address, loop)
+            try:
+                yield running
+            finally:
+                running.close()
+    finally:
+        if not dsn:
+            postgres.drop(url)
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _served(kernel: Kernel) -> Generator[tuple[str, asyncio.AbstractEventLoop]]:
+    """Serve over HTTP from a thread. Raises what kept the application from starting."""
+    app = build_app(kernel)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=GuardedProtocol, ws="none", lifespan="on", log_config=None,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    runner = uvicorn.Server(config)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(
+        target=lambda: _run_loop(loop, runner, listener), name="server", daemon=True
+    )
+    thread.start()
+    try:
+        _wait_started(runner, thread, app.state)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", loop
+    finally:
+        runner.should_exit = True
+        thread.join(30)
+        listener.close()
+
+
+def _run_loop(
+    loop: asyncio.AbstractEventLoop, runner: uvicorn.Server, listener: socket.socket
+) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(runner.serve(sockets=[listener]))
+    except SystemExit:
+        pass  # uvicorn's way to say that the application did not start
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def _wait_started(runner: uvicorn.Server, thread: threading.Thread, state: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not runner.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            error: BootError | None = getattr(state, "boot_error", None)
+            raise error or RuntimeError("the server did not start: its log says why")
+        time.sleep(0.01)

@@ -142,10 +142,7 @@ def one_of(name: str, text: str, options: Sequence[str]) -> str:
 
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
     """Read a body whole, within its limit and not too slowly. Raises TooLarge, BadRequest."""
-    chunks: list[bytes] = []
-    async for chunk in limited(request, limit):
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return b"".join([chunk async for chunk in limited(request, limit)])
 
 
 async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:

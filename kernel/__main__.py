@@ -1,0 +1,7 @@
+"""`python -m kernel` is the command `caudex`."""
+
+import sys
+
+from kernel.cli import main
+
+sys.exit(main())
