@@ -264,7 +264,7 @@ class Database:
     @asynccontextmanager
     async def stream(
         self, query: Query, *params: Param
-    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
+    ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
         """See `Statements.stream`."""
         try:
             self._streams.acquire_on_behalf_of_nowait(token := object())

@@ -207,9 +207,9 @@ def _plugin_class(source: Source) -> type[Plugin]:
         said = f"{type(error).__name__}: {error}"
         raise BootError(where, f"{source.origin} cannot be imported: {said}") from error
     if inspect.isclass(found):
-        classes = [found] if issubclass(found, Plugin) else []
+        classes: list[type[Plugin]] = [found] if _is_plugin(found, found.__module__) else []
     else:
-        classes = [c for c in vars(found).values() if _is_plugin(c, found)]
+        classes = [c for c in vars(found).values() if _is_plugin(c, found.__name__)]
     if len(classes) != 1:
         found_count = f"{len(classes)} plugin classes in {source.origin}"
         raise BootError(where, found_count, "one subclass of caudex.Plugin is needed")
@@ -223,12 +223,12 @@ def _plugin_class(source: Source) -> type[Plugin]:
     return cls
 
 
-def _is_plugin(value: object, module: ModuleType) -> bool:
+def _is_plugin(value: object, module: str) -> bool:
     return (
         inspect.isclass(value)
         and issubclass(value, Plugin)
         and value is not Plugin
-        and value.__module__.startswith(module.__name__)
+        and value.__module__.startswith(module)
     )
 
 

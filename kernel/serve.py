@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 from collections.abc import Generator
@@ -25,6 +27,7 @@ from kernel.loader import Kernel, load
 from kernel.protocol import GuardedProtocol
 
 DRAIN_SECONDS = 20
+PR_SET_PDEATHSIG = 1
 WORKER_APP = "kernel.serve:worker_app"
 
 
@@ -142,11 +145,18 @@ def _uvicorn(app: Any, **more: Any) -> uvicorn.Config:
 def worker_app() -> Starlette:
     """Make the application in a child process; the parent has put all it needs into the
     environment, the address of the embedded database too."""
+    _end_with_parent()
     config = load_config()
     logging.configure(config.log)
     app = build_app(load(config))
     app.state.exit_on_boot_error = True
     return app
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to stop this process when its parent dies, however it dies (prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _supervise(
@@ -157,11 +167,10 @@ def _supervise(
         WORKER_APP, factory=True, workers=kernel.config.server.workers, reload=reload,
         reload_dirs=_watched_folders(kernel.config) if reload else None,
     )  # fmt: skip
-    target = uvicorn.Server(config).run
     supervisor = (
-        _Reloader(config, target, [listener], server)
+        _Reloader(config, uvicorn.Server(config).run, [listener], server)
         if reload
-        else _Parent(config, target, [listener], server)
+        else _Parent(config, [listener], server)
     )
     supervisor.run()
     return EX_CONFIG if getattr(supervisor, "boot_failed", False) else 0
@@ -191,10 +200,8 @@ class _Parent(Multiprocess):
     """uvicorn's supervisor, which also keeps the embedded database up and does not restart a
     child that refused to boot."""
 
-    def __init__(
-        self, config: uvicorn.Config, target: Any, sockets: Any, server: DatabaseServer | None
-    ) -> None:
-        super().__init__(config, target, sockets)
+    def __init__(self, config: uvicorn.Config, sockets: Any, server: DatabaseServer | None) -> None:
+        super().__init__(config, sockets)
         self._database = server
         self.boot_failed = False
 
