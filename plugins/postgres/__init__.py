@@ -1,0 +1,39 @@
+"""The embedded PostgreSQL: a real server in the data folder, for whoever has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import DATABASE_SERVER, Offer, Plugin, hookimpl, offer
+
+from .config import PostgresConfig
+from .errors import EmbeddedPostgresError
+from .server import EmbeddedServer, Started
+from .service import EmbeddedDatabase
+from .state import ServerState, attach, pg_bin, running_state
+
+__all__ = [
+    "EmbeddedPostgresError",
+    "EmbeddedServer",
+    "PostgresConfig",
+    "PostgresPlugin",
+    "ServerState",
+    "Started",
+    "attach",
+    "pg_bin",
+    "running_state",
+]
+
+
+class PostgresPlugin(Plugin):
+    """Offers a database to deployments that configure none."""
+
+    name = "postgres"
+    provides = (DATABASE_SERVER,)
+    Config = PostgresConfig
+    config: PostgresConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the server; nothing starts before the kernel asks."""
+        return [offer(DATABASE_SERVER, lambda _: EmbeddedDatabase(self.config, self.context))]

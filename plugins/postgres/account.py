@@ -1,0 +1,113 @@
+"""Which account the server runs under: PostgreSQL refuses root, and needs a passwd entry."""
+
+import os
+import pwd
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+from .errors import EmbeddedPostgresError
+from .programs import run
+
+ACCOUNT_KEY = "plugins.postgres.account"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of the system; `switch` tells that it is not the one we run under."""
+
+    name: str
+    uid: int
+    gid: int
+    switch: bool
+
+    def run(self, command: Sequence[str | Path]) -> CompletedProcess[str]:
+        """Run a short program under this account; OSError when it may not."""
+        return run(command, uid=self.uid, gid=self.gid) if self.switch else run(command)
+
+    def own(self, path: Path) -> None:
+        """Give a file or folder that we made to the account."""
+        if self.switch:
+            os.chown(path, self.uid, self.gid)
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the account reaches a folder through all of its parents."""
+        if not self.switch:
+            return os.access(folder, os.X_OK)
+        return self.run(["/bin/sh", "-c", 'cd "$1"', "sh", folder]).returncode == 0
+
+
+def server_account(pgdata: Path, wanted: str = "") -> Account:
+    """The account to run PostgreSQL under.
+
+    As root: the `wanted` one, the owner of an existing cluster, `postgres`,
+    `nobody`, whichever comes first. Otherwise ourselves.
+    """
+    owner = pgdata.stat().st_uid if pgdata.exists() else None
+    if os.geteuid() != 0:
+        return _own_account(pgdata, owner)
+    account = _named_account(wanted) or _default_account(owner)
+    if owner is not None and owner != account.uid:
+        raise EmbeddedPostgresError(
+            f"{pgdata} belongs to {_name_of(owner)}, not to {account.name}: "
+            f"set {ACCOUNT_KEY} to {_name_of(owner)}, or change the folder's owner"
+        )
+    return account
+
+
+def _own_account(pgdata: Path, owner: int | None) -> Account:
+    uid = os.geteuid()
+    if owner is not None and owner != uid:
+        raise EmbeddedPostgresError(
+            f"{pgdata} belongs to {_name_of(owner)}: run as that account, "
+            "or choose another --data-dir"
+        )
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise EmbeddedPostgresError(
+            f"user id {uid} has no entry in /etc/passwd, which PostgreSQL needs: "
+            "add one, run as a named account, or set database.url"
+        ) from None
+    return Account(entry.pw_name, uid, os.getegid(), switch=False)
+
+
+def _named_account(name: str) -> Account | None:
+    if not name:
+        return None
+    account = _look_up(name)
+    if account is None or account.uid == 0:
+        raise EmbeddedPostgresError(
+            f"{ACCOUNT_KEY} = {name!r} is not an unprivileged account of this system: "
+            "name an existing one"
+        )
+    return account
+
+
+def _default_account(owner: int | None) -> Account:
+    # An account that appears later (a package that brings `postgres`) must not lock us out of a
+    # cluster that another account made.
+    names = ([_name_of(owner)] if owner else []) + ["postgres", "nobody"]
+    for name in names:
+        if account := _look_up(name):
+            return account
+    raise EmbeddedPostgresError(
+        "PostgreSQL does not run as root and no account `postgres` or `nobody` exists: "
+        f"name one with {ACCOUNT_KEY}, or set database.url"
+    )
+
+
+def _look_up(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(name, entry.pw_uid, entry.pw_gid, switch=True)
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

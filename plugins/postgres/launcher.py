@@ -1,0 +1,50 @@
+"""A program run in place of PostgreSQL that becomes it: drops privileges, ties it to its parent.
+
+Run as a file by the interpreter that runs us, with the standard library alone:
+`launcher.py <parent pid> <signal> <uid> <gid> <program> <argument>...`; uid -1 keeps the account.
+
+A program of its own rather than a function between fork and exec: such a function is not safe once
+other threads run, and PostgreSQL has to be restarted while they do. It starts as root because the
+interpreter may lie where the unprivileged account cannot reach it.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def drop_privileges(uid: int, gid: int) -> None:
+    """Become another account for good, without the groups of the old one."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def die_with_parent(parent: int, signal: int) -> None:
+    """Have the kernel signal this process when the thread that started it ends (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal)
+    # A parent that died before the call would never be noticed.
+    if os.getppid() != parent:
+        sys.exit("the process that started PostgreSQL is gone")
+
+
+def main() -> None:
+    """Drop privileges, tie the process to its parent, become the program."""
+    parent, signal, uid, gid = (int(value) for value in sys.argv[1:5])
+    program = sys.argv[5:]
+    # A change of account clears the parent death signal, so this comes first.
+    if uid >= 0:
+        drop_privileges(uid, gid)
+    die_with_parent(parent, signal)
+    try:
+        os.execv(program[0], program)
+    except OSError as error:
+        sys.exit(f"FATAL:  cannot run {program[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

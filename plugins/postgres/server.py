@@ -1,0 +1,274 @@
+"""The embedded server as its owner sees it: start, watch, stop, and the address for clients."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .account import Account, server_account
+from .binaries import Binaries, find_binaries, reachable
+from .cluster import make_cluster, read_password
+from .dsn import LOOPBACK, make_dsn
+from .endpoints import choose_port, choose_socket_dir, port_is_free, remove_socket_dir
+from .errors import EmbeddedPostgresError
+from .keeper import Keeper
+from .layout import Layout
+from .leftovers import clear_leftovers, remove_lock_files, stop_orphans, sweep_init_folders
+from .lock import DataLock
+from .postmaster import STOP_PATIENCE, Plan, Postmaster
+from .settings import DEFAULTS, EPHEMERAL, Setting, checked_settings
+from .state import ServerState, read_state, write_state
+
+DEFAULT_PORT = 5480
+PORT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Started:
+    """What an operator should read after a start."""
+
+    data_dir: Path
+    version: str
+    bin_dir: Path
+    account: str
+    port: int
+    wanted_port: int
+    socket_dir: Path
+    new_cluster: bool
+
+    @property
+    def port_moved(self) -> bool:
+        """Whether the wanted port was taken and another one is used."""
+        return self.wanted_port not in (0, self.port)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """One line each, the surprising ones last."""
+        cluster = "a new cluster" if self.new_cluster else "the cluster"
+        address = f"{LOOPBACK}:{self.port} as account {self.account}"
+        running = f"PostgreSQL {self.version} on {address}, with {cluster} in {self.data_dir}"
+        moved = f"port {self.wanted_port} is taken: the embedded PostgreSQL uses {self.port}"
+        return (running, moved) if self.port_moved else (running,)
+
+
+class EmbeddedServer:
+    """PostgreSQL for one data folder, owned by this process and ended with it.
+
+    `start` and `watch` belong on the main thread. Whoever opened pools closes them before `stop`.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        *,
+        port: int = DEFAULT_PORT,
+        strict_port: bool = False,
+        settings: Mapping[str, Setting] | None = None,
+        account: str = "",
+        bin_dir: str = "",
+        ephemeral: bool = False,
+    ) -> None:
+        """Nothing happens yet.
+
+        `port` 0 takes any free one; `strict_port` refuses to start on another than the wanted one.
+        `settings` are PostgreSQL parameters; `account` matters to root, `bin_dir` replaces the
+        search for the programs; `ephemeral` trades all durability for speed (tests).
+        """
+        self._layout = Layout.of(data_dir)
+        self._wanted_port = port
+        self._strict_port = strict_port
+        self._ephemeral = ephemeral
+        self._account = account
+        self._bin_dir = bin_dir
+        self._settings = {
+            **DEFAULTS,
+            **(EPHEMERAL if ephemeral else {}),
+            **checked_settings(settings or {}),
+        }
+        self._lock: DataLock | None = None
+        self._plan: Plan | None = None
+        self._keeper: Keeper | None = None
+        self._owner = 0
+
+    @property
+    def data_dir(self) -> Path:
+        """The data folder, resolved."""
+        return self._layout.data_dir
+
+    @property
+    def log(self) -> Path:
+        """The server's log file."""
+        return self._layout.log
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        return self._running_plan().port
+
+    @property
+    def ready(self) -> bool:
+        """Whether it took connections when `watch` last looked."""
+        return self._keeper is not None and self._keeper.ready
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id, None while it is down."""
+        postmaster = self._keeper.postmaster if self._keeper else None
+        return postmaster.pid if postmaster else None
+
+    def start(self) -> Started:
+        """Start the server, making the cluster first when there is none; takes 0.2 to 3 s.
+
+        Raises EmbeddedPostgresError, having undone everything, when that is not possible.
+        """
+        if self._lock:
+            raise EmbeddedPostgresError("the embedded PostgreSQL runs already: start it once only")
+        self._owner = os.getpid()
+        try:
+            return self._start()
+        except OSError as error:
+            self.stop()
+            raise EmbeddedPostgresError(
+                f"the embedded PostgreSQL cannot start ({error}): "
+                f"see to space and rights in {self.data_dir}"
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> Started:
+        self._layout.prepare()
+        self._lock = DataLock(self._layout.lock)
+        account = server_account(self._layout.pgdata, self._account)
+        self._require_way_in(account)
+        self._sweep()
+        version = self._layout.cluster_version()
+        binaries = reachable(find_binaries(version, self._bin_dir), account, self.data_dir)
+        if version is None:
+            make_cluster(self._layout, binaries, account, durable=not self._ephemeral)
+        read_password(self._layout)
+        clear_leftovers(self._layout)
+        self._launch(binaries, account)
+        return self._report(new_cluster=version is None)
+
+    def _require_way_in(self, account: Account) -> None:
+        if not account.can_enter(self.data_dir):
+            raise EmbeddedPostgresError(
+                f"the data folder {self.data_dir} cannot be entered by the account {account.name}: "
+                "choose another --data-dir, or open the way to it (chmod o+x)"
+            )
+
+    def _sweep(self) -> None:
+        sweep_init_folders(self.data_dir)
+        if old := read_state(self._layout):
+            remove_socket_dir(Path(old.socket_dir))
+        self._layout.state.unlink(missing_ok=True)
+
+    def _launch(self, binaries: Binaries, account: Account) -> None:
+        port = choose_port(self._wanted_port, strict=self._strict_port)
+        socket_dir = choose_socket_dir(self._layout.pgdata, account)
+        plan = Plan(self._layout, binaries, account, port, socket_dir, self._settings)
+        for _ in range(PORT_ATTEMPTS - 1):
+            try:
+                return self._run(plan)
+            except EmbeddedPostgresError:
+                # Another process may have taken the port between our look and the launch.
+                if port_is_free(plan.port):
+                    raise
+            plan = replace(plan, port=choose_port(self._wanted_port, strict=self._strict_port))
+        return self._run(plan)
+
+    def _run(self, plan: Plan) -> None:
+        self._plan = plan
+        postmaster = Postmaster(plan)
+        self._keeper = Keeper(postmaster, self._relaunch, self._announce)
+        postmaster.wait_ready()
+        self._announce(postmaster)
+
+    def _relaunch(self) -> Postmaster | None:
+        if stop_orphans(self._layout.pgdata):
+            return None
+        remove_lock_files(self._layout.pgdata)
+        return Postmaster(self._running_plan())
+
+    def _announce(self, postmaster: Postmaster) -> None:
+        plan = self._running_plan()
+        state = ServerState(
+            pid=os.getpid(),
+            postmaster=postmaster.pid,
+            port=plan.port,
+            socket_dir=str(plan.socket_dir),
+            bin_dir=str(plan.binaries.folder),
+            version=plan.binaries.version,
+            data=str(self._layout.pgdata),
+        )
+        write_state(self._layout, state)
+
+    def _report(self, *, new_cluster: bool) -> Started:
+        plan = self._running_plan()
+        return Started(
+            data_dir=self.data_dir,
+            version=plan.binaries.version,
+            bin_dir=plan.binaries.folder,
+            account=plan.account.name,
+            port=plan.port,
+            wanted_port=self._wanted_port,
+            socket_dir=plan.socket_dir,
+            new_cluster=new_cluster,
+        )
+
+    def _running_plan(self) -> Plan:
+        if self._plan is None:
+            raise EmbeddedPostgresError("the embedded PostgreSQL does not run: start it first")
+        return self._plan
+
+    def watch(self) -> str | None:
+        """Bring a server that died back; returns at once, with a line worth logging or None.
+
+        Call it about once a second while the server should run. The address does not change.
+        """
+        return self._keeper.step() if self._keeper else None
+
+    def stop(self, patience: float = STOP_PATIENCE) -> None:
+        """End the server and leave the data folder to the next owner; twice does no harm."""
+        # A forked child inherits this object, but not the server.
+        if self._lock is None or self._owner != os.getpid():
+            return
+        # Taken back first, so that nobody attaches to a server that is about to end.
+        self._layout.state.unlink(missing_ok=True)
+        try:
+            if self._keeper and self._keeper.postmaster:
+                self._keeper.postmaster.stop(patience)
+            if self._plan:
+                remove_socket_dir(self._plan.socket_dir)
+        finally:
+            self._lock.release()
+            self._lock = self._plan = self._keeper = None
+
+    def dsn(self, dbname: str = "postgres", *, tcp: bool = False) -> str:
+        """The superuser's libpq URI: over the Unix socket, or over TCP on the loopback address."""
+        plan = self._running_plan()
+        return make_dsn(
+            password=read_password(self._layout),
+            port=plan.port,
+            socket_dir=None if tcp else plan.socket_dir,
+            dbname=dbname,
+        )
+
+    def pg_bin(self, name: str) -> Path:
+        """A client program of the server's own version, such as `pg_dump`."""
+        return self._running_plan().binaries.program(name)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

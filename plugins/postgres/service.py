@@ -1,0 +1,91 @@
+"""The embedded server as the kernel's DATABASE_SERVER."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import structlog
+
+from kernel.public import BootError, Context
+
+from .config import PostgresConfig
+from .errors import EmbeddedPostgresError
+from .server import EmbeddedServer, Started
+from .state import attach, running_state
+
+log = structlog.get_logger("caudex.postgres")
+
+
+class EmbeddedDatabase:
+    """See `kernel.contracts.statements.DatabaseServer`; all that goes wrong is a BootError."""
+
+    def __init__(self, config: PostgresConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._server: EmbeddedServer | None = None
+        self._started: Started | None = None
+
+    def start(self) -> str:
+        """Start PostgreSQL and return its DSN. Blocks; main thread only."""
+        with _boot_errors():
+            server = self._make()
+            self._started = server.start()
+            self._server = server
+            return server.dsn()
+
+    def _make(self) -> EmbeddedServer:
+        config = self._config
+        return EmbeddedServer(
+            self._context.data_dir,
+            port=config.port,
+            # Whoever serves other machines has told somebody the port, or a firewall.
+            strict_port=not self._context.loopback,
+            settings={
+                "max_connections": config.max_connections,
+                "shared_buffers": config.shared_buffers,
+                **config.settings,
+            },
+            account=config.account,
+            bin_dir=config.bin_dir,
+            ephemeral=config.ephemeral,
+        )
+
+    def attach(self) -> str | None:
+        """Find the server that another process runs; an error without the right to look."""
+        with _boot_errors():
+            return attach(self._context.data_dir)
+
+    def ensure_running(self) -> None:
+        """Start it again when it died, without waiting for it; for each second, main thread."""
+        if self._server and (news := self._server.watch()):
+            tell = log.info if self._server.ready else log.error
+            tell(news)
+
+    def stop(self) -> None:
+        """Shut it down and leave the data folder to others."""
+        if self._server:
+            self._server.stop()
+        self._server = self._started = None
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port, also of a server that another process runs."""
+        if self._started is not None:
+            return self._started.port
+        with _boot_errors():
+            state = running_state(self._context.data_dir)
+        return state.port if state else None
+
+    @property
+    def notice(self) -> str:
+        """What an operator should read after a start, a line each."""
+        return "\n".join(self._started.notices) if self._started else ""
+
+
+@contextmanager
+def _boot_errors() -> Generator[None]:
+    try:
+        yield
+    except EmbeddedPostgresError as error:
+        raise BootError("embedded PostgreSQL", str(error)) from error

@@ -1,0 +1,228 @@
+"""What is left when somebody is killed, and how the next start deals with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer
+from plugins.postgres.files import rotate_log
+from plugins.postgres.keeper import DELAYS, Keeper
+from plugins.postgres.leftovers import postmaster_pid
+from plugins.postgres.processes import postgres_processes
+from tests.plugins.postgres.support import Owner, ask, can_connect, eventually, kill
+
+
+def server_on(data: Path) -> EmbeddedServer:
+    return EmbeddedServer(data, port=0, ephemeral=True)
+
+
+def log_of(data: Path) -> str:
+    return (data / "postgres.log").read_text()
+
+
+def watch_until(server: EmbeddedServer, words: str) -> list[str]:
+    news: list[str] = []
+
+    def look() -> bool:
+        news.extend(filter(None, [server.watch()]))
+        return any(words in line for line in news)
+
+    eventually(look)
+    return news
+
+
+def test_a_killed_owner_takes_its_server_along_in_order(data: Path) -> None:
+    with Owner(data) as owner:
+        ask(owner.news()["dsn"], "INSERT INTO kept VALUES (7)")
+        owner.kill()
+    eventually(lambda: not postgres_processes(data / "postgres"))
+    assert "received fast shutdown request" in log_of(data)
+    assert "database system is shut down" in log_of(data)
+    with server_on(data) as server:
+        assert ask(server.dsn(), "SELECT number FROM kept") == 7
+
+
+def test_a_start_right_after_the_kill_waits_for_the_orphan(data: Path) -> None:
+    with Owner(data) as owner:
+        owner.news()
+        owner.kill()
+    with server_on(data) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def test_rows_outlive_the_kill_of_owner_and_postmaster(data: Path) -> None:
+    with Owner(data, ephemeral=False) as owner:
+        news = owner.news()
+        ask(news["dsn"], "INSERT INTO kept VALUES (7)")
+        os.kill(owner.process.pid, signal.SIGSTOP)
+        kill(news["postmaster"])
+        owner.kill()
+    with server_on(data) as server:
+        assert ask(server.dsn(), "SELECT number FROM kept") == 7
+    assert "automatic recovery in progress" in log_of(data)
+
+
+def test_an_orphan_without_an_owner_is_stopped(data: Path) -> None:
+    with server_on(data) as server:
+        command = [str(server.pg_bin("pg_ctl")), "-D", str(data / "postgres"), "-w", "restart"]
+        # Somebody starts it by hand: not our child, and not tied to us.
+        ids = (data / "postgres").stat()
+        drop = {"user": ids.st_uid, "group": ids.st_gid} if os.geteuid() == 0 else {}
+        subprocess.run(
+            [*command, "-l", "/dev/null"], check=True, cwd="/", capture_output=True, **drop
+        )
+        orphan = postmaster_pid(data / "postgres")
+        assert orphan != server.pid
+        watch_until(server, "is back")
+        assert orphan not in postgres_processes(data / "postgres")
+        assert ask(server.dsn(), "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("name", ["postmaster.pid", ".s.PGSQL.{port}.lock"])
+def test_a_lock_file_that_names_a_living_stranger_is_stale(data: Path, name: str) -> None:
+    owner = (data / "postgres").stat()
+    ids = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    stranger = subprocess.Popen(["/bin/sleep", "60"], cwd="/", **ids)
+    port = free_port()
+    try:
+        lock = data / "postgres" / name.format(port=port)
+        lock.write_text(f"{stranger.pid}\n{data / 'postgres'}\n1\n{port}\n")
+        with EmbeddedServer(data, port=port, ephemeral=True) as server:
+            assert ask(server.dsn(), "SELECT 1") == 1
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def free_port() -> int:
+    from plugins.postgres.endpoints import choose_port
+
+    return choose_port(0, strict=False)
+
+
+def test_a_zombie_in_the_lock_files_is_gone(data: Path) -> None:
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    eventually(lambda: "Z" in Path(f"/proc/{zombie.pid}/stat").read_text().rpartition(")")[2])
+    (data / "postgres" / "postmaster.pid").write_text(f"{zombie.pid}\n")
+    with server_on(data) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+    zombie.wait()
+
+
+def test_a_cluster_whose_making_was_killed_is_made_anew(folder: Path) -> None:
+    data = folder / "data"
+    with Owner(data) as owner:
+        eventually(lambda: any(data.glob("postgres.init-*/cluster/base")))
+        owner.kill()
+    assert not (data / "postgres").exists()
+    with server_on(data) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+        assert not list(data.glob("postgres.init-*"))
+
+
+def test_the_socket_folder_of_a_killed_server_is_swept(folder: Path) -> None:
+    data = folder / ("x" * 120)
+    with Owner(data) as owner:
+        news = owner.news()
+        os.kill(owner.process.pid, signal.SIGSTOP)
+        kill(news["postmaster"])
+        owner.kill()
+    old = Path((data / "postgres.json").read_text().split('"socket_dir":"')[1].split('"')[0])
+    assert old.exists()
+    with server_on(data):
+        assert not old.exists()
+
+
+def test_a_dead_postmaster_is_brought_back_at_the_same_address(data: Path) -> None:
+    with EmbeddedServer(data, port=0) as server:
+        dsn, first = server.dsn(), server.pid
+        ask(dsn, "INSERT INTO kept VALUES (7)")
+        assert server.watch() is None
+        assert first
+        kill(first)
+        eventually(lambda: not can_connect(dsn))
+        news = watch_until(server, "is back")
+        assert news == ["PostgreSQL ended (signal 9); starting it again", "PostgreSQL is back"]
+        assert server.ready
+        assert server.pid != first
+        assert ask(dsn, "SELECT number FROM kept") == 7
+        assert f'"postmaster":{server.pid}' in (data / "postgres.json").read_text()
+
+
+def test_an_owner_that_watches_restarts_a_server_shut_down_by_hand(data: Path) -> None:
+    with Owner(data) as owner:
+        news = owner.news()
+        os.kill(news["postmaster"], signal.SIGINT)
+        eventually(lambda: postmaster_pid(data / "postgres") not in (0, news["postmaster"]))
+        eventually(lambda: can_connect(news["dsn"]))
+
+
+def test_stopping_while_it_is_down_leaves_nothing(data: Path) -> None:
+    server = server_on(data)
+    server.start()
+    assert server.pid
+    kill(server.pid)
+    eventually(lambda: (server.watch() or "").startswith("PostgreSQL ended"))
+    assert not server.ready
+    assert server.pid is None
+    server.stop()
+    with server_on(data):
+        pass
+
+
+class Dead:
+    """A postmaster that never lives."""
+
+    ready = False
+
+    def end(self) -> str:
+        return "FATAL:  no luck"
+
+
+def test_patience_grows_while_it_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    keeper = Keeper(Dead(), Dead, lambda _: None)  # type: ignore[arg-type]
+    delays: list[float] = []
+    while len(delays) < len(DELAYS) + 1:
+        began = now[0]
+        assert keeper.step() == keeper_line(DELAYS[min(len(delays), len(DELAYS) - 1)])
+        while keeper.postmaster is None:
+            assert keeper.step() is None
+            now[0] += 0.5
+        delays.append(now[0] - began - 0.5)
+    assert delays == [*DELAYS, DELAYS[-1]]
+
+
+def keeper_line(delay: float) -> str:
+    later = f" in {delay:g} s" if delay else ""
+    return f"PostgreSQL ended (FATAL:  no luck); starting it again{later}"
+
+
+def test_a_relaunch_that_fails_is_tried_again() -> None:
+    def impossible() -> None:
+        raise EmbeddedPostgresError("the programs are gone")
+
+    keeper = Keeper(Dead(), impossible, lambda _: None)  # type: ignore[arg-type]
+    keeper.step()
+    assert keeper.step() == (
+        "PostgreSQL cannot be started (the programs are gone); starting it again in 0.5 s"
+    )
+
+
+def test_a_large_log_is_moved_aside_while_its_writer_goes_on(folder: Path) -> None:
+    log = folder / "postgres.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"old\n" * 100)
+        rotate_log(log, 1000)
+        assert not (folder / "postgres.log.1").exists()
+        rotate_log(log, 100)
+        writer.write(b"new\n")
+    assert log.read_bytes() == b"new\n"
+    assert (folder / "postgres.log.1").read_bytes() == b"old\n" * 100
