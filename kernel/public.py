@@ -1,5 +1,6 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
+from kernel import hookspecs
 from kernel.config import Section
 from kernel.contracts.access import (
     ACCESS,
@@ -113,6 +114,6 @@ __all__ = [
     "Request", "Response", "Role", "Route", "SchemaChanged", "Section", "ServiceKey", "Services",
     "Statements", "Throttled", "TooLarge", "Transaction", "Unauthenticated", "Unavailable", "User",
     "Writer", "check_key", "concerns", "core_permission", "decode", "entity", "hookimpl",
-    "hookspec", "limit_of", "limited", "load_key", "nearest", "offer", "one_of", "read_body",
-    "reply", "server_actor", "stream_reply", "whole_number",
+    "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer", "one_of",
+    "read_body", "reply", "server_actor", "stream_reply", "whole_number",
 ]  # fmt: skip

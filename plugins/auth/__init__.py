@@ -1,0 +1,123 @@
+"""Accounts and logins: who somebody is, by password and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import anyio
+import structlog
+
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    IDENTITY,
+    NEWS,
+    STATEMENTS,
+    Actor,
+    Command,
+    Offer,
+    Plugin,
+    Request,
+    Route,
+    Services,
+    Unavailable,
+    check_key,
+    hookimpl,
+    load_key,
+    offer,
+)
+
+from .accounts import TOPIC, Accounts
+from .commands import users_command
+from .config import AuthConfig
+from .gate import Gate
+from .passwords import PasswordHasher
+from .routes import AuthRoutes
+from .rules import PasswordRules, read_common
+from .service import AUTH, AuthService
+from .store import AuthStore
+from .tokens import Tokens
+
+SWEEP_EVERY: Final = 600.0
+"""Seconds between two sweeps of what is over."""
+
+log = structlog.get_logger("caudex.auth")
+
+
+class AuthPlugin(Plugin):
+    """See the README beside this file."""
+
+    name = "auth"
+    provides = (AUTH, IDENTITY)
+    requires = (STATEMENTS, NEWS, HOOKS)
+    Config = AuthConfig
+    config: AuthConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the service, and its accounts as the identity of everyone else."""
+        return [
+            offer(AUTH, self._open),
+            offer(IDENTITY, lambda services: services.get(AUTH).accounts),
+        ]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes, which also answer `authenticate`."""
+        self._routes = AuthRoutes(services)
+        return self._routes.routes()
+
+    @hookimpl
+    def register_commands(self) -> Sequence[Command]:
+        """Add `caudex users`."""
+        return [users_command()]
+
+    @hookimpl
+    async def authenticate(self, request: Request) -> Actor | None:
+        """Tell who sends a bearer token."""
+        return await self._routes.authenticate(request)
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Warn about what an operator should know, and sweep from time to time."""
+        if self.config.registration == "open" and not self.context.loopback:
+            log.warning(
+                "anybody who reaches this server can register",
+                host=self.context.host,
+                remedy='set [plugins.auth] registration = "first-user" or "closed"',
+            )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_sweep_always, services.get(AUTH))
+            yield
+            tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[AuthService]:
+        statements, news = services.get(STATEMENTS), services.get(NEWS)
+        key = load_key("signing", self.config.signing_key, self.context.data_dir)
+        await check_key(statements, "signing", key)
+        tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
+        rules = PasswordRules(read_common(self.config.common_passwords))
+        accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
+        gate = Gate(tokens, store)
+        news.subscribe(TOPIC, gate.hear)
+        yield AuthService(
+            self.config,
+            statements,
+            store,
+            accounts,
+            gate,
+            hasher,
+            tokens,
+            lambda: services.find(ACCESS),
+        )
+
+
+async def _sweep_always(auth: AuthService) -> None:
+    while True:
+        with suppress(Unavailable):
+            await auth.sweep()
+        await anyio.sleep(SWEEP_EVERY)

@@ -1,0 +1,260 @@
+"""Accounts: the provider of IDENTITY, and what changes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    ConstraintBreach,
+    Event,
+    Forbidden,
+    HookBus,
+    NotFound,
+    Statements,
+    Transaction,
+    User,
+    hookspecs,
+)
+
+from .models import Account, NewAccount, Registration, UserChanges, view
+from .passwords import PasswordHasher
+from .rules import PasswordRules, clean_display_name, clean_email, fold
+from .store import AuthStore
+from .tokens import Tokens
+
+Columns = dict[str, str | bool | None]
+TOPIC: Final = "auth"
+ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Accounts:
+    """See `kernel.contracts.identity.Identity`."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        store: AuthStore,
+        hooks: HookBus,
+        hasher: PasswordHasher,
+        rules: PasswordRules,
+        tokens: Tokens,
+    ) -> None:
+        self._statements = statements
+        self._store = store
+        self._hooks = hooks
+        self._hasher = hasher
+        self._rules = rules
+        self._tokens = tokens
+
+    async def user(self, user_id: str) -> User | None:
+        """See `Identity.user`."""
+        return await self._store.user(user_id) if ID.fullmatch(user_id) else None
+
+    async def find(self, username: str) -> User | None:
+        """See `Identity.find`; an email will do as well."""
+        account = await self._store.named(fold(username))
+        return None if account is None else account.user
+
+    async def users(self) -> list[User]:
+        """See `Identity.users`."""
+        return await self._store.users()
+
+    def relation(self) -> tuple[str, str]:
+        """See `Identity.relation`."""
+        return "caudex_auth", "users"
+
+    async def delegate(self, user_id: str, seconds: int) -> str | None:
+        """See `Identity.delegate`."""
+        user = await self.user(user_id)
+        if user is None or user.disabled:
+            return None
+        return self._tokens.access(user.id, user.username, "", seconds)
+
+    async def create(
+        self, actor: Actor, form: Registration, *, by_itself: bool, only_first: bool = False
+    ) -> User:
+        """Make an account; the very first is told to the hook `account_created` as such.
+
+        With `by_itself` the event's actor is the new user. Raises BadRequest for a name that is
+        taken, Forbidden with `only_first` where there is an account.
+        """
+        new = self._rules.account(form)
+        password_hash = await self._hasher.hash(new.password)
+
+        async def insert(tx: Transaction) -> User:
+            await self._store.lock_names(tx)
+            first = not await self._store.any_user(tx)
+            if only_first and not first:
+                raise Forbidden("registration is closed")
+            await self._refuse_taken(tx, new)
+            user = await self._store.insert_user(tx, new, password_hash)
+            who = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
+            await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
+            await _record(tx, "REGISTER", who, new=user)
+            return user
+
+        try:
+            return await self._statements.run(actor, insert)
+        except ConstraintBreach as breach:
+            raise _already_taken(breach, new) from None
+
+    async def update(self, actor: Actor, user_id: str, changes: UserChanges) -> User:
+        """Change an account. A new password or a closed account ends its sessions.
+
+        Raises BadRequest, NotFound; hooks may refuse to close the account.
+        """
+        before = await self._store.account(user_id) if ID.fullmatch(user_id) else None
+        if before is None:
+            raise _unknown(user_id)
+        changed = await self._changed(before, changes)
+
+        async def write(tx: Transaction) -> User:
+            await self._store.lock_names(tx)
+            if (old := await self._store.lock_account(tx, before.id)) is None:
+                raise _unknown(user_id)
+            new = replace(old, **changed)
+            await self._refuse_taken_email(tx, new)
+            if new.disabled and not old.disabled:
+                await self._hooks.emit(
+                    hookspecs.account_closing, tx=tx, user=old.user, delete=False
+                )
+            await self._store.update_account(tx, new)
+            if new.disabled or new.password_hash != old.password_hash:
+                await self.end_sessions(tx, old.id, but=None)
+            for operation in _operations(old, new):
+                await _record(tx, operation, actor, old=old.user, new=new.user)
+            return new.user
+
+        return await self._statements.run(actor, write)
+
+    async def delete(self, actor: Actor, user_id: str) -> User:
+        """Remove an account. Raises NotFound; BadRequest while records refer to it; hooks may
+        refuse."""
+        if not ID.fullmatch(user_id):
+            raise _unknown(user_id)
+
+        async def remove(tx: Transaction) -> User:
+            account = await self._store.lock_account(tx, user_id)
+            if account is None:
+                raise _unknown(user_id)
+            user = account.user
+            await self._hooks.emit(hookspecs.account_closing, tx=tx, user=user, delete=True)
+            await self._store.delete_user(tx, user.id)
+            await tx.publish(TOPIC, f"user:{user.id}")
+            await _record(tx, "USER_DELETED", actor, old=user)
+            return user
+
+        try:
+            return await self._statements.run(actor, remove)
+        except ConstraintBreach:
+            raise BadRequest(
+                "records still refer to this user: change them, or disable the user instead"
+            ) from None
+
+    async def set_password(
+        self, actor: Actor, account: Account, password: str, *, keep: str | None
+    ) -> None:
+        """Give an account a new password and end its sessions but `keep`."""
+        self._rules.check(password, account.username, account.email)
+        new = await self._hasher.hash(password)
+
+        async def write(tx: Transaction) -> None:
+            if not await self._store.renew_hash(tx, account.id, account.password_hash, new):
+                raise BadRequest("the password was changed at the same moment")
+            await self.end_sessions(tx, account.id, but=keep)
+            await _record(tx, "PASSWORD_CHANGED", actor, new=account.user)
+
+        await self._statements.run(actor, write)
+
+    async def end_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
+        """End the sessions of a user on every server process."""
+        await self._store.revoke_sessions(tx, user_id, but)
+        await tx.publish(TOPIC, f"user:{user_id}")
+
+    async def _changed(
+        self, account: Account, changes: UserChanges
+    ) -> dict[str, str | bool | None]:
+        """Check changes and return the columns that they set."""
+        changed: dict[str, str | bool | None] = {}
+        email = account.email
+        if changes.email is not UNSET:
+            email = None if changes.email is None else clean_email(changes.email)
+            changed |= {"email": email, "email_key": None if email is None else fold(email)}
+        named = changes.display_name
+        given = changes.display_name_camel if named is UNSET else named
+        if given is not UNSET:
+            changed["display_name"] = clean_display_name(given)
+        if changes.disabled is not UNSET:
+            changed["disabled"] = changes.disabled
+        if changes.password is not UNSET:
+            self._rules.check(changes.password, account.username, email)
+            changed["password_hash"] = await self._hasher.hash(changes.password)
+        if not changed:
+            raise BadRequest("give display_name, email, password or disabled")
+        return changed
+
+    async def _refuse_taken(self, tx: Transaction, new: NewAccount) -> None:
+        taken = await self._store.taken(tx, new.username_key, new.email_key, None)
+        if taken.username and not new.email_only:
+            raise BadRequest(f"username '{new.username}' is already taken")
+        if taken.username or taken.email:
+            raise BadRequest(f"email '{new.email}' is already taken")
+
+    async def _refuse_taken_email(self, tx: Transaction, new: Account) -> None:
+        taken = await self._store.taken(tx, fold(new.username), new.email_key, new.id)
+        if taken.email:
+            raise BadRequest(f"email '{new.email}' is already taken")
+
+
+def _already_taken(breach: ConstraintBreach, new: NewAccount) -> BadRequest:
+    """The second wall: a name that somebody wrote without the lock."""
+    if breach.constraint == "users_username_taken" and not new.email_only:
+        return BadRequest(f"username '{new.username}' is already taken")
+    if breach.constraint in ("users_username_taken", "users_email_taken"):
+        return BadRequest(f"email '{new.email}' is already taken")
+    return breach
+
+
+def _operations(old: Account, new: Account) -> list[str]:
+    """Name what a change is, for the audit trail."""
+    found: list[str] = []
+    if new.disabled != old.disabled:
+        found.append("USER_DISABLED" if new.disabled else "USER_ENABLED")
+    if new.password_hash != old.password_hash:
+        found.append("PASSWORD_CHANGED")
+    if (new.email, new.display_name) != (old.email, old.display_name):
+        found.append("USER_UPDATED")
+    return found
+
+
+async def _record(
+    tx: Transaction,
+    operation: str,
+    actor: Actor,
+    *,
+    old: User | None = None,
+    new: User | None = None,
+) -> None:
+    shown = new or old
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="users",
+            operation=operation,
+            actor=actor,
+            record_id=shown.id if shown else None,
+            old=None if old is None else msgspec.json.encode(view(old)),
+            new=None if new is None else msgspec.json.encode(view(new)),
+        )
+    )
+
+
+def _unknown(user_id: str) -> NotFound:
+    return NotFound(f"user '{user_id[:64]}' not found")

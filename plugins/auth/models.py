@@ -1,0 +1,166 @@
+"""What travels: bodies of requests and replies, and rows of the tables."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from kernel.public import User
+
+
+class Registration(Struct, frozen=True, kw_only=True):
+    """Body of a registration; members that are not named here are dropped."""
+
+    password: str
+    username: str | None = None
+    email: str | None = None
+    display_name: str | None = None
+    display_name_camel: str | None = field(default=None, name="displayName")
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """Body of a login; either name will do."""
+
+    password: str
+    username: str | None = None
+    email: str | None = None
+
+
+class RefreshToken(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Body of refresh and logout."""
+
+    refresh_token: str
+
+
+class PasswordChange(Struct, frozen=True, kw_only=True):
+    """Body of a change of one's own password."""
+
+    current: str
+    new: str
+
+
+class UserChanges(Struct, frozen=True, kw_only=True):
+    """Body of a change of an account; null clears `email` and the display name."""
+
+    display_name: str | UnsetType | None = UNSET
+    display_name_camel: str | UnsetType | None = field(default=UNSET, name="displayName")
+    email: str | UnsetType | None = UNSET
+    password: str | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+
+
+class UserView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account on the wire: both spellings, and `disabled` only where it is true."""
+
+    id: str
+    username: str
+    email: str | None
+    display_name: str | None
+    created_at: str
+    display_name_camel: str | None = field(name="displayName")
+    created_at_camel: str = field(name="createdAt")
+    disabled: bool = False
+
+
+def view(user: User) -> UserView:
+    """Show an account."""
+    return UserView(
+        id=user.id,
+        username=user.username,
+        email=user.email,
+        display_name=user.display_name,
+        created_at=user.created_at,
+        display_name_camel=user.display_name,
+        created_at_camel=user.created_at,
+        disabled=user.disabled,
+    )
+
+
+class LoggedIn(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Reply to a login; `expires_in` in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: UserView
+
+
+class Refreshed(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Reply to a refresh, with the successor of the refresh token where tokens rotate."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str | None = None
+
+
+class SessionView(Struct, frozen=True, kw_only=True):
+    """One of the caller's sessions; timestamps are RFC 3339 text."""
+
+    id: str
+    created_at: str
+    last_used_at: str
+    address: str
+    user_agent: str
+    current: bool = False
+
+
+class Client(Struct, frozen=True):
+    """From where a session is used."""
+
+    address: str
+    user_agent: str
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """A row of users as it is needed to check a password or to write it back."""
+
+    id: str
+    username: str
+    email: str | None
+    email_key: str | None
+    display_name: str | None
+    created_at: str
+    disabled: bool
+    password_hash: str
+
+    @property
+    def user(self) -> User:
+        """The account as others may see it."""
+        return User(
+            id=self.id,
+            username=self.username,
+            email=self.email,
+            display_name=self.display_name,
+            created_at=self.created_at,
+            disabled=self.disabled,
+        )
+
+
+class NewAccount(Struct, frozen=True, kw_only=True):
+    """A registration that keeps the rules; the keys are what uniqueness compares."""
+
+    username: str
+    username_key: str
+    email: str | None
+    email_key: str | None
+    display_name: str | None
+    password: str
+    email_only: bool
+
+
+class Taken(Struct, frozen=True):
+    """Which of two names another account already has."""
+
+    username: bool
+    email: bool
+
+
+class Family(Struct, frozen=True, kw_only=True):
+    """A session, locked, with the hashes of its refresh tokens and the name of its user."""
+
+    username: str
+    revoked: bool
+    expired: bool
+    in_grace: bool
+    current_hash: str
+    parent_hash: str | None = None
+    next_hash: str | None = None

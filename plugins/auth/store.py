@@ -1,0 +1,334 @@
+"""Every statement of the plugin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from kernel.public import Reader, Statements, Transaction, User
+
+from .models import Account, Client, Family, NewAccount, SessionView, Taken
+from .tokens import REFRESH_SECONDS
+
+GRACE: Final = 30
+"""Seconds in which the predecessor of a refresh token still answers after the token's first use."""
+
+FREE_FAILURES: Final = 5
+MAX_DELAY: Final = 60
+FORGIVEN_AFTER: Final = 3600
+ADDRESS_FAILURES: Final = 30
+ADDRESS_WINDOW: Final = 300
+SWEEP: Final = 10_000
+"""Rows that one sweep removes at most."""
+
+_account = msgspec.json.Decoder(Account).decode
+_family = msgspec.json.Decoder(Family).decode
+_session = msgspec.json.Decoder(SessionView).decode
+_taken = msgspec.json.Decoder(Taken).decode
+_user = msgspec.json.Decoder(User).decode
+
+
+class AuthStore:
+    """Accounts, sessions and the throttle; writes take the transaction that they belong to."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    # Accounts
+
+    async def user(self, user_id: str) -> User | None:
+        """Read an account by id."""
+        row = await self._statements.fetch(
+            "select row_to_json(r) from (select id, username, email, display_name, created_at,"
+            " disabled from caudex_auth.users where id = $1::uuid) r",
+            user_id,
+        )
+        return None if row is None else _user(row)
+
+    async def users(self) -> list[User]:
+        """Read every account by username."""
+        rows = await self._statements.fetch_all(
+            "select row_to_json(r) from (select id, username, email, display_name, created_at,"
+            ' disabled from caudex_auth.users order by username_key collate "C") r'
+        )
+        return [_user(row) for row in rows]
+
+    async def named(self, key: str) -> Account | None:
+        """Find the account that has this username or this email, as a folded key."""
+        row = await self._statements.fetch(
+            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
+            " created_at, disabled, password_hash from caudex_auth.users"
+            " where username_key = $1::text or email_key = $1::text) r",
+            key,
+        )
+        return None if row is None else _account(row)
+
+    async def account(self, user_id: str) -> Account | None:
+        """Read an account with its password hash."""
+        row = await self._statements.fetch(
+            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
+            " created_at, disabled, password_hash from caudex_auth.users where id = $1::uuid) r",
+            user_id,
+        )
+        return None if row is None else _account(row)
+
+    async def any_user(self, reader: Reader | None = None) -> bool:
+        """Whether there is an account."""
+        found = await (reader or self._statements).fetch(
+            "select exists (select from caudex_auth.users)"
+        )
+        return found == b"t"
+
+    async def lock_names(self, tx: Transaction) -> None:
+        """Let one transaction at a time decide about names, and about who is first."""
+        await tx.execute(
+            "select pg_advisory_xact_lock(hashtextextended('caudex_auth.names', 0))::text"
+        )
+
+    async def taken(
+        self, tx: Transaction, username_key: str, email_key: str | None, but: str | None
+    ) -> Taken:
+        """Tell which of two names an account other than `but` has, as username or as email."""
+        row = await tx.fetch(
+            "select row_to_json(r) from (select"
+            " coalesce(bool_or($1::text in (username_key, email_key)), false) as username,"
+            " coalesce(bool_or($2::text in (username_key, email_key)), false) as email"
+            " from caudex_auth.users"
+            " where (username_key in ($1::text, $2::text) or email_key in ($1::text, $2::text))"
+            " and id is distinct from $3::uuid) r",
+            username_key,
+            email_key,
+            but,
+        )
+        return _taken(row or b"{}")
+
+    async def insert_user(self, tx: Transaction, new: NewAccount, password_hash: str) -> User:
+        """Add an account."""
+        row = await tx.execute(
+            "with r as (insert into caudex_auth.users"
+            " (username, username_key, email, email_key, display_name, password_hash)"
+            " values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text)"
+            " returning id, username, email, display_name, created_at, disabled)"
+            " select row_to_json(r) from r",
+            new.username,
+            new.username_key,
+            new.email,
+            new.email_key,
+            new.display_name,
+            password_hash,
+        )
+        return _user(row or b"")
+
+    async def lock_account(self, tx: Transaction, user_id: str) -> Account | None:
+        """Read an account that is about to change."""
+        row = await tx.execute(
+            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
+            " created_at, disabled, password_hash from caudex_auth.users where id = $1::uuid"
+            " for update) r",
+            user_id,
+        )
+        return None if row is None else _account(row)
+
+    async def update_account(self, tx: Transaction, account: Account) -> None:
+        """Write an account back."""
+        await tx.execute(
+            "update caudex_auth.users set email = $2::text, email_key = $3::text,"
+            " display_name = $4::text, password_hash = $5::text, disabled = $6::boolean,"
+            " updated_at = now() where id = $1::uuid",
+            account.id,
+            account.email,
+            account.email_key,
+            account.display_name,
+            account.password_hash,
+            account.disabled,
+        )
+
+    async def renew_hash(self, tx: Transaction, user_id: str, old: str, new: str) -> bool:
+        """Replace a password hash unless it changed meanwhile."""
+        done = await tx.execute(
+            "update caudex_auth.users set password_hash = $3::text, updated_at = now()"
+            " where id = $1::uuid and password_hash = $2::text returning id",
+            user_id,
+            old,
+            new,
+        )
+        return done is not None
+
+    async def delete_user(self, tx: Transaction, user_id: str) -> None:
+        """Remove an account with its sessions."""
+        await tx.execute("delete from caudex_auth.users where id = $1::uuid", user_id)
+
+    # Sessions
+
+    async def insert_session(
+        self, tx: Transaction, session_id: str, account: Account, first: str, client: Client
+    ) -> bool:
+        """Begin a session, unless the account was closed or got another password meanwhile."""
+        done = await tx.execute(
+            "insert into caudex_auth.sessions"
+            " (id, user_id, expires_at, address, user_agent, current_hash)"
+            " select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text,"
+            " $7::text from caudex_auth.users"
+            " where id = $2::uuid and password_hash = $3::text and not disabled"
+            " for share returning id",
+            session_id,
+            account.id,
+            account.password_hash,
+            REFRESH_SECONDS,
+            client.address,
+            client.user_agent,
+            first,
+        )
+        return done is not None
+
+    async def holder(self, user_id: str, session_id: str) -> str | None:
+        """Name the user of a session that goes on, or of no session (`''`); else None."""
+        name = await self._statements.fetch(
+            "select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled"
+            " and ($2::text = '' or exists (select from caudex_auth.sessions s"
+            " where s.id = nullif($2::text, '')::uuid and s.user_id = u.id"
+            " and s.revoked_at is null))",
+            user_id,
+            session_id,
+        )
+        return None if name is None else name.decode()
+
+    async def sessions(self, user_id: str) -> list[SessionView]:
+        """Read the sessions of a user that go on, the newest first, 1000 at most."""
+        rows = await self._statements.fetch_all(
+            "select row_to_json(r) from (select id, created_at, last_used_at, address, user_agent"
+            " from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null"
+            " and expires_at > now() order by created_at desc, id limit 1000) r",
+            user_id,
+        )
+        return [_session(row) for row in rows]
+
+    async def lock_family(self, tx: Transaction, session_id: str, user_id: str) -> Family | None:
+        """Read a session whose refresh token is being used; one use at a time."""
+        row = await tx.execute(
+            "select row_to_json(r) from (select u.username,"
+            " s.revoked_at is not null or u.disabled as revoked, s.expires_at <= now() as expired,"
+            " coalesce(s.advanced_at > now() - make_interval(secs => $3::int), false) as in_grace,"
+            " s.parent_hash, s.current_hash, s.next_hash"
+            " from caudex_auth.sessions s join caudex_auth.users u on u.id = s.user_id"
+            " where s.id = $1::uuid and s.user_id = $2::uuid for update of s) r",
+            session_id,
+            user_id,
+            GRACE,
+        )
+        return None if row is None else _family(row)
+
+    async def touch_session(
+        self, tx: Transaction, session_id: str, next_hash: str | None, address: str
+    ) -> None:
+        """Note that a session was used, and which successor was handed out."""
+        await tx.execute(
+            "update caudex_auth.sessions set next_hash = $2::text, address = $3::text,"
+            " last_used_at = now(), expires_at = now() + make_interval(secs => $4::int)"
+            " where id = $1::uuid",
+            session_id,
+            next_hash,
+            address,
+            REFRESH_SECONDS,
+        )
+
+    async def advance_session(self, tx: Transaction, session_id: str) -> None:
+        """Note the first use of a successor: it is the current token now."""
+        await tx.execute(
+            "update caudex_auth.sessions set parent_hash = current_hash,"
+            " current_hash = next_hash, next_hash = null, advanced_at = now()"
+            " where id = $1::uuid",
+            session_id,
+        )
+
+    async def revoke_session(self, tx: Transaction, session_id: str, user_id: str) -> bool:
+        """End a session of a user; False when there is none that goes on."""
+        done = await tx.execute(
+            "update caudex_auth.sessions set revoked_at = now()"
+            " where id = $1::uuid and user_id = $2::uuid and revoked_at is null returning id",
+            session_id,
+            user_id,
+        )
+        return done is not None
+
+    async def revoke_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
+        """End every session of a user but one."""
+        await tx.execute(
+            "update caudex_auth.sessions set revoked_at = now()"
+            " where user_id = $1::uuid and revoked_at is null and id is distinct from $2::uuid",
+            user_id,
+            but,
+        )
+
+    # The throttle, by the clock of the database
+
+    async def blocked_for(self, reader: Reader | None, keys: list[str]) -> int:
+        """Whole seconds until none of the keys is blocked any more; 0 when none is."""
+        found = await (reader or self._statements).fetch(
+            "select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int"
+            " from caudex_auth.throttle"
+            " where key = any ($1::text[]) and blocked_until > clock_timestamp()",
+            keys,
+        )
+        return int(found or 0)
+
+    async def fail_account(self, tx: Transaction, key: str) -> None:
+        """Count a failed login of an account; past the free ones each doubles the delay."""
+        await tx.execute(
+            "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
+            " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
+            " on conflict (key) do update set"
+            " failures = case when t.failed_at < clock_timestamp()"
+            " - make_interval(secs => $4::int) then 1 else t.failures + 1 end,"
+            " failed_at = clock_timestamp(),"
+            " blocked_until = case when t.failures >= $2::int and t.failed_at >= clock_timestamp()"
+            " - make_interval(secs => $4::int) then clock_timestamp() + make_interval("
+            "secs => least($3::int, 2 ^ least(t.failures - $2::int, 30))) end"
+            " where t.blocked_until is null or t.blocked_until <= clock_timestamp()",
+            key,
+            FREE_FAILURES,
+            MAX_DELAY,
+            FORGIVEN_AFTER,
+        )
+
+    async def fail_address(self, tx: Transaction, key: str) -> None:
+        """Count a failed login from an address; a full window blocks until it is over."""
+        await tx.execute(
+            "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
+            " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
+            " on conflict (key) do update set"
+            " failures = case when t.since > clock_timestamp() - make_interval(secs => $3::int)"
+            " then t.failures + 1 else 1 end,"
+            " since = case when t.since > clock_timestamp() - make_interval(secs => $3::int)"
+            " then t.since else clock_timestamp() end,"
+            " failed_at = clock_timestamp(),"
+            " blocked_until = case when t.failures + 1 >= $2::int"
+            " and t.since > clock_timestamp() - make_interval(secs => $3::int)"
+            " then t.since + make_interval(secs => $3::int) end",
+            key,
+            ADDRESS_FAILURES,
+            ADDRESS_WINDOW,
+        )
+
+    async def forgive(self, tx: Transaction, key: str) -> None:
+        """Forget the failures of an account after a login."""
+        await tx.execute("delete from caudex_auth.throttle where key = $1::text", key)
+
+    # Housekeeping
+
+    async def sweep(self) -> None:
+        """Remove sessions that ended and failures that are forgiven, a bounded number."""
+        await self._statements.execute(
+            "delete from caudex_auth.sessions where id in (select id from caudex_auth.sessions"
+            " where expires_at < now() or revoked_at < now() - interval '1 day'"
+            " limit $1::int for update skip locked)",
+            SWEEP,
+        )
+        await self._statements.execute(
+            "delete from caudex_auth.throttle where key in (select key from caudex_auth.throttle"
+            " where failed_at < now() - make_interval(secs => $2::int)"
+            " limit $1::int for update skip locked)",
+            SWEEP,
+            FORGIVEN_AFTER,
+        )
