@@ -48,6 +48,9 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     id_type: Literal["uuid", "text"]
     id_declared: bool
     fields: tuple[Field, ...]
+    constraints: Mapping[str, tuple[str, ...]] = {}
+    """Names of indexes, checks and foreign keys in the database, and the fields each is about:
+    what turns a `ConstraintBreach` into words."""
 
     @property
     def subject(self) -> str:
