@@ -1,57 +1,8 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
-from kernel import hookspecs
+from kernel import contracts, hookspecs
 from kernel.config import Section
-from kernel.contracts.access import (
-    ACCESS,
-    ANY_USER,
-    APP_ADMIN,
-    APP_USER,
-    CORE_ADMIN,
-    PUBLIC,
-    Access,
-    Action,
-    Assignment,
-    Effective,
-    Grant,
-    Needs,
-    Permission,
-    Role,
-    core_permission,
-    entity,
-)
-from kernel.contracts.apps import (
-    APPS,
-    OWNER_COLUMN,
-    App,
-    Apps,
-    Entity,
-    Field,
-    FieldType,
-    InstallPlan,
-    OnDelete,
-    Reference,
-)
-from kernel.contracts.audit import AUDIT, Audit, AuditFilter
-from kernel.contracts.events import Change, Event
-from kernel.contracts.identity import IDENTITY, Actor, Identity, User, server_actor
-from kernel.contracts.records import MAX_PAGE, RECORDS, Page, Records
-from kernel.contracts.registry import REGISTRY, PluginInfo, Registry
-from kernel.contracts.services import ServiceKey
-from kernel.contracts.statements import (
-    DATABASE_SERVER,
-    NEWS,
-    SETTINGS,
-    STATEMENTS,
-    DatabaseServer,
-    News,
-    Param,
-    Query,
-    Reader,
-    Statements,
-    Transaction,
-    Writer,
-)
+from kernel.contracts import *  # noqa: F403 - the list is `contracts.__all__`
 from kernel.errors import (
     BadRequest,
     BootError,
@@ -102,18 +53,12 @@ from kernel.web import (
 )
 
 __all__ = [
-    "ACCESS", "ANY_USER", "APPS", "APP_ADMIN", "APP_USER", "AUDIT", "CORE_ADMIN",
-    "DATABASE_SERVER", "HOOKS", "IDENTITY", "KERNEL_API", "MAX_BODY", "MAX_PAGE", "NEWS",
-    "OWNER_COLUMN", "PUBLIC", "RECORDS", "REGISTRY", "SETTINGS", "STATEMENTS",
-    "Access", "Action", "Actor", "App", "Apps", "Assignment", "Audit", "AuditFilter", "BadRequest",
-    "BootError", "Change", "Command", "ConstraintBreach", "Context", "DatabaseServer", "Effective",
-    "Entity", "Event", "Field", "FieldType", "Forbidden", "Grant", "Health", "HookBus", "Identity",
-    "InstallPlan", "KernelError", "ManifestSection", "MethodNotAllowed", "Middleware", "Needs",
-    "News", "NoConfig", "NotFound", "Offer", "OnDelete", "OpenServices", "Page", "Param",
-    "Permission", "Plugin", "PluginInfo", "Query", "Reader", "Records", "Reference", "Registry",
-    "Request", "Response", "Role", "Route", "SchemaChanged", "Section", "ServiceKey", "Services",
-    "Statements", "Throttled", "TooLarge", "Transaction", "Unauthenticated", "Unavailable", "User",
-    "Writer", "check_key", "concerns", "core_permission", "decode", "entity", "hookimpl",
+    "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "Command", "ConstraintBreach",
+    "Context", "Forbidden", "Health", "HookBus", "KernelError", "ManifestSection",
+    "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices", "Plugin",
+    "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
+    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "hookimpl",
     "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer", "one_of",
-    "read_body", "reply", "server_actor", "stream_reply", "whole_number",
+    "read_body", "reply", "stream_reply", "whole_number",
 ]  # fmt: skip
+__all__ += contracts.__all__
