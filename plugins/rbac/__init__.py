@@ -1,0 +1,81 @@
+"""Roles and permissions: who may do what on which app."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import (
+    ACCESS,
+    IDENTITY,
+    NEWS,
+    REGISTRY,
+    STATEMENTS,
+    App,
+    InstallPlan,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    User,
+    hookimpl,
+    offer,
+)
+
+from .models import ADMIN, CORE
+from .roster import TOPIC, Roster
+from .routes import RbacRoutes
+from .service import RbacService, give, install, remove
+from .store import RbacStore
+
+
+class RbacPlugin(Plugin):
+    """Provides ACCESS from roles that are kept in the database and decided from in memory."""
+
+    name = "rbac"
+    provides = (ACCESS,)
+    requires = (STATEMENTS, NEWS, IDENTITY)
+    _service: RbacService | None = None
+    """None where another plugin was chosen to provide ACCESS: then the hooks keep still."""
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer ACCESS."""
+        return [offer(ACCESS, self._build)]
+
+    def _build(self, services: Services) -> RbacService:
+        statements = services.get(STATEMENTS)
+        store = RbacStore(statements)
+        roster = Roster(store, services.get(REGISTRY).permissions)
+        services.get(NEWS).subscribe(TOPIC, roster.heard)
+        self._service = RbacService(statements, store, roster, services.get(IDENTITY))
+        return self._service
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes of roles and permissions."""
+        return RbacRoutes(services).routes()
+
+    @hookimpl
+    async def account_created(self, tx: Transaction, user: User, first: bool) -> None:
+        """Make the first account the admin of core."""
+        if self._service is not None and first:
+            await give(tx, CORE, ADMIN, user.id)
+
+    @hookimpl
+    async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:
+        """Keep the last core admin, forget the assignments of a deleted account."""
+        if self._service is not None:
+            await self._service.close_account(tx, user.id, delete=delete)
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Learn what an app has to be permitted, and who installed it."""
+        if self._service is not None:
+            await install(tx, plan)
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Forget an app."""
+        if self._service is not None:
+            await remove(tx, app.id)

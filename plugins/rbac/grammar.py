@@ -1,0 +1,88 @@
+"""Which names are role names and which texts are permission keys.
+
+Whole segments are compared, always: `notes.read` says nothing about `notes_private.read`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from kernel.public import BadRequest, Permission
+
+from .models import ADMIN
+
+ACTIONS: Final = ("create", "read", "update", "delete")
+OWN: Final = ".own"
+ROLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,63}")
+RESERVED: Final = ("assign", "revoke", "assignments")
+DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
+MAX_KEY: Final = 200
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def check_role_name(name: str) -> None:
+    """Refuse what is no role name, or looks like the built-in one. Raises BadRequest."""
+    if not ROLE_NAME.fullmatch(name):
+        raise BadRequest(
+            "name: a role's name is 1 to 64 letters, digits, spaces, '_', '.' or '-',"
+            " beginning with a letter"
+        )
+    if name in RESERVED or name.strip().lower() == ADMIN:
+        raise BadRequest(f"name: '{name}' is reserved")
+
+
+def canonical_user_id(text: str) -> str:
+    """Return a user's id in its one spelling. Raises BadRequest for what is no UUID."""
+    if not _UUID.fullmatch(text):
+        raise BadRequest("userId: must be a UUID")
+    return str(UUID(text))
+
+
+def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> list[Permission]:
+    """List every key of an app: generated ones by entity, then the declared ones that are new.
+
+    A key that is both is one entry, with the declared description. Raises BadRequest.
+    """
+    told: dict[str, str] = {}
+    for permission in declared:
+        _check_declared(permission.key)
+        told.setdefault(permission.key, permission.description)
+    keys = {
+        f"{entity}.{action}": f"{action.capitalize()} {entity}"
+        for entity in entities
+        for action in ACTIONS
+    }
+    return [Permission(key, text) for key, text in (keys | told).items()]
+
+
+def _check_declared(key: str) -> None:
+    if len(key) > MAX_KEY or not DECLARED.fullmatch(key):
+        raise BadRequest(f"permissions: {key[:MAX_KEY]!r} is no permission key")
+
+
+def check_keys(
+    wanted: Sequence[str],
+    entities: Iterable[str],
+    available: Iterable[Permission],
+    kept: Iterable[str] = (),
+) -> list[str]:
+    """Return a role's permissions, each once. Raises BadRequest that names the first bad one.
+
+    `kept` are those that the role holds already: they stay valid when their entity is retired.
+    """
+    concrete = {permission.key for permission in available}
+    allowed = concrete | set(kept) | {"*"}
+    allowed |= {f"{entity}.{action}{OWN}" for entity in entities for action in ACTIONS}
+    allowed |= {f"{prefix(key)}.*" for key in concrete if "." in key}
+    for key in wanted:
+        if key not in allowed:
+            raise BadRequest(f"permissions: {key[:MAX_KEY]!r} is no permission key of this app")
+    return list(dict.fromkeys(wanted))
+
+
+def prefix(key: str) -> str:
+    """The first segment of a key: what `<entity>.*` is compared with."""
+    return key.partition(".")[0]

@@ -1,0 +1,81 @@
+"""Roles that inherit from roles: no circles, no towers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from kernel.public import BadRequest, Role
+
+MAX_DEPTH: Final = 16
+"""Steps from a role to the furthest one it inherits from."""
+
+Parents = Mapping[str, Sequence[str]]
+
+
+def check_inheritance(name: str, parents: Parents) -> None:
+    """Check an app's graph after the role `name` changed. Raises BadRequest.
+
+    `parents` names what each role inherits from, the changed role included; without `name` the
+    graph was sound, so a circle passes through it.
+    """
+    for parent in parents[name]:
+        if parent not in parents:
+            raise BadRequest(f"inherits: there is no role '{parent[:64]}'")
+    if circle := _path_back(name, parents):
+        raise BadRequest(f"inherits: roles must not go in a circle: {' -> '.join(circle)}")
+    if _tallest(parents) > MAX_DEPTH:
+        raise BadRequest(f"inherits: roles may inherit at most {MAX_DEPTH} steps deep")
+
+
+def _path_back(name: str, parents: Parents) -> list[str] | None:
+    """Find a way from a role back to itself."""
+    came_from: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        role = waiting.pop()
+        for parent in parents.get(role, ()):
+            if parent == name:
+                return [*_trail(role, name, came_from), name]
+            if parent not in came_from:
+                came_from[parent] = role
+                waiting.append(parent)
+    return None
+
+
+def _trail(role: str, start: str, came_from: Mapping[str, str]) -> list[str]:
+    trail = [role]
+    while trail[-1] != start:
+        trail.append(came_from[trail[-1]])
+    return trail[::-1]
+
+
+def _tallest(parents: Parents) -> int:
+    """Steps of the longest way up, in a graph without circles, counted from its roots down."""
+    heights: dict[str, int] = {}
+    for start in parents:
+        waiting = [start]
+        while waiting:
+            role = waiting[-1]
+            above = [parent for parent in parents.get(role, ()) if parent not in heights]
+            if above:
+                waiting += above
+                continue
+            heights[role] = max((heights[p] + 1 for p in parents.get(role, ())), default=0)
+            waiting.pop()
+    return max(heights.values(), default=0)
+
+
+def expand(names: Iterable[str], roles: Mapping[str, Role]) -> frozenset[str]:
+    """Unite the permissions of roles and of all they inherit from."""
+    seen: set[str] = set()
+    waiting = list(names)
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or (role := roles.get(name)) is None:
+            continue
+        seen.add(name)
+        found.update(role.permissions)
+        waiting += role.inherits
+    return frozenset(found)

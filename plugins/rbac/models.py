@@ -1,0 +1,54 @@
+"""What goes in and out of the routes, and what the tables hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from kernel.public import Permission, Role
+
+CORE: Final = "core"
+"""The app of the server itself: roles and permissions like any, no collections."""
+ADMIN: Final = "admin"
+"""The built-in role of every app: all of it, by whatever name."""
+
+Description = Annotated[str, msgspec.Meta(max_length=1000)]
+Parents = Annotated[list[str], msgspec.Meta(max_length=100)]
+Keys = Annotated[list[str], msgspec.Meta(max_length=5000)]
+
+
+class NewRole(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of POST roles."""
+
+    name: str
+    description: Description | None = None
+    inherits: Parents = []
+    permissions: Keys = []
+
+
+class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of PATCH roles/{role}: what is absent stays."""
+
+    description: Description | UnsetType | None = UNSET
+    inherits: Parents | UnsetType = UNSET
+    permissions: Keys | UnsetType = UNSET
+
+
+class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of roles/assign and roles/revoke; `user_id` is accepted beside `userId`."""
+
+    role: str
+    user_id: str | UnsetType = UNSET
+    user_id_camel: str | UnsetType = msgspec.field(default=UNSET, name="userId")
+
+
+class AppRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One app as the tables hold it; `held` maps the ids of users to the names of their roles."""
+
+    app_id: str
+    entities: list[str]
+    permissions: list[Permission]
+    roles: list[Role]
+    held: dict[str, list[str]]

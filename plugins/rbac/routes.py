@@ -1,0 +1,118 @@
+"""Roles, assignments and permissions over HTTP."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from kernel.public import (
+    ACCESS,
+    ANY_USER,
+    APP_ADMIN,
+    APP_USER,
+    IDENTITY,
+    Access,
+    BadRequest,
+    Request,
+    Response,
+    Role,
+    Route,
+    Services,
+    reply,
+)
+
+from .models import NewRole, RoleChanges, RoleOfUser
+from .service import permissions_for
+
+APP: Final = "/api/v1/apps/{app_id}"
+MAX_BODY: Final = 1_000_000
+
+
+class RbacRoutes:
+    """The handlers; whoever provides ACCESS answers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """Every route with what it needs."""
+        roles, permissions = f"{APP}/roles", f"{APP}/permissions"
+        return [
+            Route("GET", roles, self.list_roles, APP_USER),
+            Route("POST", roles, self.create, APP_ADMIN, NewRole, MAX_BODY),
+            Route("PATCH", f"{roles}/{{role}}", self.update, APP_ADMIN, RoleChanges, MAX_BODY),
+            Route("DELETE", f"{roles}/{{role}}", self.delete, APP_ADMIN),
+            Route("GET", f"{roles}/assignments", self.list_assignments, APP_ADMIN),
+            Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, MAX_BODY),
+            Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, MAX_BODY),
+            Route("GET", permissions, self.own_permissions, ANY_USER),
+            Route("GET", f"{permissions}/available", self.available, APP_USER),
+            Route("GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER),
+        ]
+
+    @property
+    def _access(self) -> Access:
+        return self._services.get(ACCESS)
+
+    async def list_roles(self, request: Request) -> Response:
+        """GET roles"""
+        return reply(await self._access.roles(request.path("app_id")))
+
+    async def create(self, request: Request, body: NewRole) -> Response:
+        """POST roles"""
+        role = Role(**msgspec.structs.asdict(body))
+        await self._access.create_role(request.actor, request.path("app_id"), role)
+        return reply({"message": f"role '{body.name}' created"})
+
+    async def update(self, request: Request, body: RoleChanges) -> Response:
+        """PATCH roles/{role}"""
+        name = request.path("role")
+        given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
+        await self._access.update_role(request.actor, request.path("app_id"), name, given)
+        return reply({"message": f"role '{name}' updated"})
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE roles/{role}"""
+        name = request.path("role")
+        await self._access.delete_role(request.actor, request.path("app_id"), name)
+        return reply({"message": f"role '{name}' deleted"})
+
+    async def list_assignments(self, request: Request) -> Response:
+        """GET roles/assignments"""
+        return reply(await self._access.assignments(request.path("app_id")))
+
+    async def assign(self, request: Request, body: RoleOfUser) -> Response:
+        """POST roles/assign"""
+        app_id, user_id = request.path("app_id"), _user_of(body)
+        await self._access.assign(request.actor, app_id, user_id, body.role)
+        return reply({"message": f"role '{body.role}' assigned"})
+
+    async def revoke(self, request: Request, body: RoleOfUser) -> Response:
+        """POST roles/revoke"""
+        app_id, user_id = request.path("app_id"), _user_of(body)
+        await self._access.revoke(request.actor, app_id, user_id, body.role)
+        return reply({"message": f"role '{body.role}' revoked"})
+
+    async def own_permissions(self, request: Request) -> Response:
+        """GET permissions"""
+        user_id = request.actor.user_id or ""
+        return reply(await self._access.effective(user_id, request.path("app_id")))
+
+    async def available(self, request: Request) -> Response:
+        """GET permissions/available"""
+        return reply(await self._access.available(request.path("app_id")))
+
+    async def permissions_of(self, request: Request) -> Response:
+        """GET permissions/{user_id}"""
+        app_id, user_id = request.path("app_id"), request.path("user_id")
+        identity = self._services.get(IDENTITY)
+        return reply(await permissions_for(self._access, identity, request.actor, app_id, user_id))
+
+
+def _user_of(body: RoleOfUser) -> str:
+    for given in (body.user_id_camel, body.user_id):
+        if given is not UNSET:
+            return given
+    raise BadRequest("userId is required")

@@ -1,0 +1,362 @@
+"""The rules: who may do what, and how roles come to be. See `kernel.contracts.access`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import (
+    Access,
+    Actor,
+    Assignment,
+    BadRequest,
+    Effective,
+    Event,
+    Forbidden,
+    Grant,
+    Identity,
+    InstallPlan,
+    Needs,
+    NotFound,
+    Permission,
+    Role,
+    Statements,
+    Transaction,
+)
+
+from . import store
+from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
+from .inheritance import check_inheritance
+from .models import ADMIN, CORE
+from .rights import FULL, AppView
+from .roster import TOPIC, Roster, about
+from .store import RbacStore
+
+MAX_ROLES: Final = 500
+"""Roles of one app."""
+
+
+class RbacService:
+    """The provider of ACCESS. Decisions come from the roster, changes go through the store."""
+
+    def __init__(
+        self, statements: Statements, rbac_store: RbacStore, roster: Roster, identity: Identity
+    ) -> None:
+        self._statements = statements
+        self._store = rbac_store
+        self._roster = roster
+        self._identity = identity
+
+    # --- decisions
+
+    async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
+        """See `Access.authorize`."""
+        views = await self._roster.views()
+        user_id = actor.user_id
+        match needs.kind:
+            case "public" | "user":
+                return FULL
+            case "core_admin":
+                return _require(views[CORE].is_admin(user_id), "only core admins may do this")
+            case "core_permission":
+                held = views[CORE].rights(user_id).holds(needs.key)
+                return _require(held, f"the permission '{needs.key}' on core is needed")
+            case "entity":
+                return _on_entity(views, user_id, path["app_id"], path["entity"], needs.key)
+            case "app_user":
+                view = _known(views, path["app_id"])
+                may = view.held(user_id) or views[CORE].is_admin(user_id)
+                return _require(bool(may), "a role on this app is needed")
+            case "app_admin":
+                view = _known(views, path["app_id"])
+                may = view.is_admin(user_id) or views[CORE].is_admin(user_id)
+                return _require(may, "only admins of the app may do this")
+
+    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+        """See `Access.grant`."""
+        return _on_entity(await self._roster.views(), user_id, app_id, entity, action)
+
+    async def is_core_admin(self, user_id: str | None) -> bool:
+        """See `Access.is_core_admin`."""
+        return (await self._roster.views())[CORE].is_admin(user_id)
+
+    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+        """See `Access.is_app_admin`."""
+        views = await self._roster.views()
+        view = views.get(app_id)
+        return view is not None and (view.is_admin(user_id) or views[CORE].is_admin(user_id))
+
+    # --- what there is
+
+    async def effective(self, user_id: str, app_id: str) -> Effective:
+        """See `Access.effective`. A core admin holds `admin` on every app."""
+        views = await self._roster.views()
+        view = _known(views, app_id)
+        roles, rights = view.held(user_id), view.rights(user_id)
+        everything = rights.everything
+        if views[CORE].is_admin(user_id):
+            roles, everything = tuple(sorted({*roles, ADMIN})), True
+        if everything and app_id == CORE:
+            return Effective(list(roles), ["*"])
+        listed = (
+            [permission.key for permission in view.permissions]
+            if everything
+            else rights.listed(view.permissions)
+        )
+        return Effective(list(roles), listed)
+
+    async def available(self, app_id: str) -> Sequence[Permission]:
+        """See `Access.available`."""
+        return _known(await self._roster.views(), app_id).permissions
+
+    async def roles(self, app_id: str) -> Sequence[Role]:
+        """See `Access.roles`."""
+        return list(_known(await self._roster.views(), app_id).roles.values())
+
+    async def assignments(self, app_id: str) -> Sequence[Assignment]:
+        """See `Access.assignments`."""
+        _known(await self._roster.views(), app_id)
+        return await self._store.assignments(app_id)
+
+    # --- roles
+
+    async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
+        """See `Access.create_role`."""
+        check_role_name(role.name)
+
+        async def work(tx: Transaction) -> None:
+            view, roles = await self._lock(tx, app_id)
+            if role.name in roles:
+                raise BadRequest(f"role '{role.name}' already exists")
+            if len(roles) >= MAX_ROLES:
+                raise BadRequest(f"an app has at most {MAX_ROLES} roles")
+            created = _checked(view, roles, role)
+            await store.insert_role(tx, app_id, created)
+            await _tell_role(tx, "ROLE_CREATED", app_id, None, created)
+
+        await self._statements.run(actor, work)
+
+    async def update_role(
+        self, actor: Actor, app_id: str, name: str, changes: Mapping[str, object]
+    ) -> None:
+        """See `Access.update_role`. Of `admin` only the description can be changed."""
+
+        async def work(tx: Transaction) -> None:
+            view, roles = await self._lock(tx, app_id)
+            role = _existing(roles, name)
+            if name == ADMIN and changes.keys() - {"description"}:
+                raise BadRequest("of the role 'admin' only the description can be changed")
+            wanted: dict[str, Any] = dict(changes)
+            changed = _checked(view, roles, msgspec.structs.replace(role, **wanted))
+            await store.update_role(tx, app_id, changed)
+            await _tell_role(tx, "ROLE_UPDATED", app_id, role, changed)
+
+        await self._statements.run(actor, work)
+
+    async def delete_role(self, actor: Actor, app_id: str, name: str) -> None:
+        """See `Access.delete_role`. `admin` stays."""
+
+        async def work(tx: Transaction) -> None:
+            _, roles = await self._lock(tx, app_id)
+            role = _existing(roles, name)
+            if name == ADMIN:
+                raise BadRequest("the role 'admin' cannot be deleted")
+            await store.delete_role(tx, app_id, name)
+            await _tell_role(tx, "ROLE_DELETED", app_id, role, None)
+
+        await self._statements.run(actor, work)
+
+    async def _lock(self, tx: Transaction, app_id: str) -> tuple[AppView, dict[str, Role]]:
+        row, roles = await store.lock_app(tx, app_id)
+        core_keys = await self.available(CORE) if app_id == CORE else ()
+        return AppView(row, core_keys), roles
+
+    # --- assignments
+
+    async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """See `Access.assign`."""
+        _known(await self._roster.views(), app_id)
+        user_id = canonical_user_id(user_id)
+        if await self._identity.user(user_id) is None:
+            raise NotFound(f"user '{user_id}' not found")
+
+        async def work(tx: Transaction) -> None:
+            if not await store.share_role(tx, app_id, role):
+                raise BadRequest(f"role: there is no role '{role[:64]}'")
+            await give(tx, app_id, role, user_id)
+
+        await self._statements.run(actor, work)
+
+    async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """See `Access.revoke`."""
+        _known(await self._roster.views(), app_id)
+        user_id = canonical_user_id(user_id)
+
+        async def work(tx: Transaction) -> None:
+            if not await store.lock_role(tx, app_id, role):
+                raise BadRequest(f"role: there is no role '{role[:64]}'")
+            if not await store.revoke(tx, app_id, role, user_id):
+                raise NotFound(f"user '{user_id}' does not hold the role '{role}'")
+            if role == ADMIN:
+                await self._require_admin(tx, app_id, f"the last admin of {app_id} must stay")
+            await _tell_assignment(tx, "ROLE_REVOKED", app_id, role, user_id)
+
+        await self._statements.run(actor, work)
+
+    async def close_account(self, tx: Transaction, user_id: str, *, delete: bool) -> None:
+        """Refuse to lose the last core admin, and forget the assignments of who is deleted.
+
+        The role's row is locked until the account is closed: of two closings at once the second
+        sees the first.
+        """
+        if user_id in await store.holders(tx, CORE, ADMIN):
+            await store.lock_role(tx, CORE, ADMIN)
+            await self._require_admin(tx, CORE, "the last core admin must stay", but=user_id)
+        if delete:
+            for app_id in await store.forget_user(tx, user_id):
+                await tx.publish(TOPIC, about(app_id, user_id))
+
+    async def _require_admin(
+        self, tx: Transaction, app_id: str, refusal: str, but: str = ""
+    ) -> None:
+        """Refuse to go on unless somebody who can sign in, other than `but`, holds `admin`."""
+        for holder in await store.holders(tx, app_id, ADMIN):
+            if holder != but:
+                user = await self._identity.user(holder)
+                if user is not None and not user.disabled:
+                    return
+        raise BadRequest(refusal)
+
+
+async def give(tx: Transaction, app_id: str, role: str, user_id: str) -> None:
+    """Assign a role that exists; twice is once."""
+    if await store.assign(tx, app_id, role, user_id):
+        await _tell_assignment(tx, "ROLE_ASSIGNED", app_id, role, user_id)
+
+
+async def install(tx: Transaction, plan: InstallPlan) -> None:
+    """Take over what there is to be permitted; a new app gets its `admin` and the installer it."""
+    app = plan.app
+    entities = list(app.entities)
+    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions))
+    if plan.first:
+        await store.add_admin_role(tx, app.id)
+        if tx.actor.user_id:
+            await give(tx, app.id, ADMIN, tx.actor.user_id)
+    await tx.publish(TOPIC, about(app.id))
+
+
+async def remove(tx: Transaction, app_id: str) -> None:
+    """Forget an app."""
+    await store.drop_app(tx, app_id)
+    await tx.publish(TOPIC, about(app_id))
+
+
+async def permissions_for(
+    access: Access, identity: Identity, actor: Actor, app_id: str, user_id: str
+) -> Effective:
+    """What somebody holds, for that user, admins of the app and core admins.
+
+    Raises NotFound for an unknown app, Forbidden, then BadRequest or NotFound for the user.
+    """
+    await access.available(app_id)
+    is_admin = await access.is_app_admin(actor.user_id, app_id)
+    if not is_admin and user_id.lower() != actor.user_id:
+        raise Forbidden("only admins of the app may see what others hold")
+    user_id = canonical_user_id(user_id)
+    if await identity.user(user_id) is None:
+        raise NotFound(f"user '{user_id}' not found")
+    return await access.effective(user_id, app_id)
+
+
+def _require(allowed: bool, refusal: str) -> Grant:
+    if not allowed:
+        raise Forbidden(refusal)
+    return FULL
+
+
+def _known(views: Mapping[str, AppView], app_id: str) -> AppView:
+    view = views.get(app_id)
+    if view is None:
+        raise NotFound(f"app '{app_id}' not found")
+    return view
+
+
+def _on_entity(
+    views: Mapping[str, AppView], user_id: str | None, app_id: str, entity: str, action: str
+) -> Grant:
+    """Decide about an entity; only who has some role on the app learns that it is unknown."""
+    view = _known(views, app_id)
+    if entity in view.entities and (grant := view.rights(user_id).on(entity, action)):
+        return grant
+    is_core_admin = views[CORE].is_admin(user_id)
+    if entity not in view.entities and (is_core_admin or view.held(user_id)):
+        raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
+    return _require(is_core_admin, f"the permission '{entity}.{action}' is needed")
+
+
+def _existing(roles: Mapping[str, Role], name: str) -> Role:
+    role = roles.get(name)
+    if role is None:
+        raise NotFound(f"role '{name}' not found")
+    return role
+
+
+def _checked(view: AppView, roles: Mapping[str, Role], role: Role) -> Role:
+    """Return a role fit to be stored. Raises BadRequest."""
+    before = roles.get(role.name)
+    kept = before.permissions if before else ()
+    role = msgspec.structs.replace(
+        role,
+        inherits=list(dict.fromkeys(role.inherits)),
+        permissions=check_keys(role.permissions, view.entities, view.permissions, kept),
+    )
+    parents = {name: other.inherits for name, other in roles.items()}
+    check_inheritance(role.name, {**parents, role.name: role.inherits})
+    return role
+
+
+async def _tell_role(
+    tx: Transaction, operation: str, app_id: str, old: Role | None, new: Role | None
+) -> None:
+    role = new or old
+    assert role is not None
+    await tx.record(
+        Event(
+            app_id=CORE,
+            entity="roles",
+            operation=operation,
+            actor=tx.actor,
+            record_id=role.name,
+            old=_described(app_id, old),
+            new=_described(app_id, new),
+        )
+    )
+    await tx.publish(TOPIC, about(app_id))
+
+
+def _described(app_id: str, role: Role | None) -> bytes | None:
+    if role is None:
+        return None
+    return msgspec.json.encode({"app_id": app_id, **msgspec.structs.asdict(role)})
+
+
+async def _tell_assignment(
+    tx: Transaction, operation: str, app_id: str, role: str, user_id: str
+) -> None:
+    what = msgspec.json.encode({"app_id": app_id, "role": role, "user_id": user_id})
+    revoked = operation == "ROLE_REVOKED"
+    await tx.record(
+        Event(
+            app_id=CORE,
+            entity="role_assignments",
+            operation=operation,
+            actor=tx.actor,
+            record_id=user_id,
+            old=what if revoked else None,
+            new=None if revoked else what,
+        )
+    )
+    await tx.publish(TOPIC, about(app_id, user_id))

@@ -1,0 +1,183 @@
+"""Every statement of the plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statements, Transaction
+
+from .models import ADMIN, AppRow
+
+_APPS: Final = """
+select row_to_json(r) from (
+    select a.app_id, a.entities, a.permissions,
+        coalesce((
+            select json_agg(json_build_object('name', o.name, 'description', o.description,
+                'inherits', o.inherits, 'permissions', o.permissions) order by o.name collate "C")
+            from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles,
+        coalesce((
+            select json_object_agg(h.user_id, h.roles) from (
+                select s.user_id, array_agg(s.role order by s.role collate "C") as roles
+                from caudex_rbac.assignments s where s.app_id = a.app_id group by s.user_id
+            ) h), '{}') as held
+    from caudex_rbac.apps a where $1::text is null or a.app_id = $1::text
+) r"""
+_HELD: Final = """
+select coalesce(json_agg(role order by role collate "C"), '[]') from caudex_rbac.assignments
+where app_id = $1::text and user_id = $2::uuid"""
+_ASSIGNMENTS: Final = """
+select row_to_json(r) from (
+    select user_id as "userId", role,
+        to_char(assigned_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+            as "assignedAt"
+    from caudex_rbac.assignments where app_id = $1::text
+    order by role collate "C", assigned_at, user_id
+) r"""
+_LOCK_APP: Final = """
+select json_build_object('app_id', app_id, 'entities', entities, 'permissions', permissions,
+    'roles', '[]'::json, 'held', '{}'::json)
+from caudex_rbac.apps where app_id = $1::text for update"""
+_ROLES: Final = """
+select json_build_object('name', name, 'description', description, 'inherits', inherits,
+    'permissions', permissions)
+from caudex_rbac.roles where app_id = $1::text order by name collate "C" """
+_LOCK_ROLE: Final = """
+select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for update"""
+_SHARE_ROLE: Final = """
+select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for key share"""
+_INSERT_ROLE: Final = """
+insert into caudex_rbac.roles (app_id, name, description, inherits, permissions)
+values ($1::text, $2::text, $3::text, $4::text[], $5::text[]) on conflict do nothing"""
+_UPDATE_ROLE: Final = """
+update caudex_rbac.roles
+set description = $3::text, inherits = $4::text[], permissions = $5::text[]
+where app_id = $1::text and name = $2::text"""
+_DELETE_ROLE: Final = """
+with orphans as (
+    update caudex_rbac.roles set inherits = array_remove(inherits, $2::text)
+    where app_id = $1::text and name <> $2::text and inherits @> array[$2::text]
+)
+delete from caudex_rbac.roles where app_id = $1::text and name = $2::text"""
+_ASSIGN: Final = """
+insert into caudex_rbac.assignments (app_id, role, user_id)
+values ($1::text, $2::text, $3::uuid) on conflict do nothing returning user_id"""
+_REVOKE: Final = """
+delete from caudex_rbac.assignments
+where app_id = $1::text and role = $2::text and user_id = $3::uuid returning user_id"""
+_HOLDERS: Final = """
+select to_json(user_id) from caudex_rbac.assignments
+where app_id = $1::text and role = $2::text order by assigned_at"""
+_FORGET_USER: Final = """
+delete from caudex_rbac.assignments where user_id = $1::uuid returning to_json(app_id)"""
+_PUT_APP: Final = """
+insert into caudex_rbac.apps (app_id, entities, permissions)
+values ($1::text, $2::text[], $3::jsonb)
+on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions
+"""
+_DROP_APP: Final = "delete from caudex_rbac.apps where app_id = $1::text"
+
+_apps = msgspec.json.Decoder(AppRow)
+_role = msgspec.json.Decoder(Role)
+_assignment = msgspec.json.Decoder(Assignment)
+_text = msgspec.json.Decoder(str)
+_texts = msgspec.json.Decoder(list[str])
+
+
+class RbacStore:
+    """Apps, roles and assignments in `caudex_rbac`."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def apps(self, app_id: str | None = None) -> list[AppRow]:
+        """Read one app or all, each consistent in itself."""
+        rows = await self._statements.fetch_all(_APPS, app_id)
+        return [_apps.decode(row) for row in rows]
+
+    async def held(self, app_id: str, user_id: str) -> list[str]:
+        """Names of the roles that one user was assigned."""
+        return _texts.decode(await self._statements.fetch(_HELD, app_id, user_id) or b"[]")
+
+    async def assignments(self, app_id: str) -> list[Assignment]:
+        """Every assignment on an app, by role, then by age."""
+        rows = await self._statements.fetch_all(_ASSIGNMENTS, app_id)
+        return [_assignment.decode(row) for row in rows]
+
+
+async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role]]:
+    """Keep others from changing the roles of an app; return it and them. Raises NotFound."""
+    row = await tx.execute(_LOCK_APP, app_id)
+    if row is None:
+        raise NotFound(f"app '{app_id}' not found")
+    roles = [_role.decode(found) for found in await tx.fetch_all(_ROLES, app_id)]
+    return _apps.decode(row), {role.name: role for role in roles}
+
+
+async def lock_role(tx: Transaction, app_id: str, name: str) -> bool:
+    """Keep others from assigning, revoking or deleting a role; False when there is none."""
+    return await tx.execute(_LOCK_ROLE, app_id, name) is not None
+
+
+async def share_role(tx: Transaction, app_id: str, name: str) -> bool:
+    """Keep others from deleting a role; False when there is none."""
+    return await tx.execute(_SHARE_ROLE, app_id, name) is not None
+
+
+async def insert_role(tx: Transaction, app_id: str, role: Role) -> None:
+    """Add a role, unless it is there."""
+    await tx.execute(
+        _INSERT_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
+    )
+
+
+async def update_role(tx: Transaction, app_id: str, role: Role) -> None:
+    """Replace all of a role but its name."""
+    await tx.execute(
+        _UPDATE_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
+    )
+
+
+async def delete_role(tx: Transaction, app_id: str, name: str) -> None:
+    """Remove a role, its assignments, and its name from the `inherits` of others."""
+    await tx.execute(_DELETE_ROLE, app_id, name)
+
+
+async def assign(tx: Transaction, app_id: str, role: str, user_id: str) -> bool:
+    """Add an assignment; False when it was there."""
+    return await tx.execute(_ASSIGN, app_id, role, user_id) is not None
+
+
+async def revoke(tx: Transaction, app_id: str, role: str, user_id: str) -> bool:
+    """Remove an assignment; False when there was none."""
+    return await tx.execute(_REVOKE, app_id, role, user_id) is not None
+
+
+async def holders(tx: Reader, app_id: str, role: str) -> list[str]:
+    """Ids of the users who were assigned a role, the oldest assignment first."""
+    return [_text.decode(row) for row in await tx.fetch_all(_HOLDERS, app_id, role)]
+
+
+async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
+    """Remove every assignment of a user and return the apps it was on."""
+    return [_text.decode(row) for row in await tx.execute_all(_FORGET_USER, user_id)]
+
+
+async def put_app(
+    tx: Transaction, app_id: str, entities: Sequence[str], permissions: Sequence[Permission]
+) -> None:
+    """Add an app, or replace what there is to be permitted on it."""
+    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions))
+
+
+async def add_admin_role(tx: Transaction, app_id: str) -> None:
+    """Add the built-in role of an app."""
+    role = Role(name=ADMIN, description="Everything on this app", permissions=["*"])
+    await insert_role(tx, app_id, role)
+
+
+async def drop_app(tx: Transaction, app_id: str) -> None:
+    """Remove an app with its roles and assignments."""
+    await tx.execute(_DROP_APP, app_id)

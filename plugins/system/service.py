@@ -1,0 +1,71 @@
+"""Asks every subsystem how it is, each for a bounded time."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+import anyio
+
+from kernel.public import HOOKS, REGISTRY, STATEMENTS, Health, HookBus, KernelError, Services
+
+LIMIT: Final = 2.0
+"""Seconds that a subsystem may take to answer."""
+
+
+class SystemService:
+    """State of the server, its database, and whoever implements the hook `health`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def missing(self) -> list[str]:
+        """Names of what keeps the server from doing its work, sorted."""
+        database, subsystems = await self._ask()
+        names = {health.name for health in subsystems if not health.ready}
+        return sorted(names if database == "Online" else names | {"postgres"})
+
+    async def status(self) -> dict[str, Any]:
+        """The states of the contract, then those of the subsystems by name."""
+        database, subsystems = await self._ask()
+        port = self._services.get(REGISTRY).port
+        more = {health.name: {**health.detail, "state": health.state} for health in subsystems}
+        return {
+            **dict(sorted(more.items())),
+            "runtime": {"version": version("caudex"), "state": "Online"},
+            "postgres": {"state": database, "port": port},
+            "forge": {"state": "Offline", "port": None},
+        }
+
+    async def _ask(self) -> tuple[str, list[Health]]:
+        """Ask the database and everybody else at the same time."""
+        bus = self._services.get(HOOKS)
+        answers: list[Health] = []
+        states: list[str] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._ask_database, states)
+            for position in range(len(bus.implementations("health"))):
+                tasks.start_soon(_ask_one, bus, position, answers)
+        return states[0], answers
+
+    async def _ask_database(self, states: list[str]) -> None:
+        state = "Offline"
+        with anyio.move_on_after(LIMIT):
+            try:
+                await self._services.get(STATEMENTS).fetch("select 1")
+                state = "Online"
+            except KernelError:
+                state = "Offline"
+        states.append(state)
+
+
+async def _ask_one(bus: HookBus, position: int, answers: list[Health]) -> None:
+    """Ask one plugin; silence and exceptions are answers too."""
+    implementation = bus.implementations("health")[position]
+    answer: Health | None = None
+    with anyio.move_on_after(LIMIT):
+        try:
+            answer = await implementation.call({})
+        except Exception:  # whatever a plugin does wrong, the others are told apart from it
+            answer = None
+    answers.append(answer or Health(name=implementation.plugin, state="Error", ready=False))
