@@ -99,7 +99,7 @@ def test_an_account_without_an_entry_is_told_so(
 
 
 def test_somebody_elses_cluster_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: NOBODY.pw_uid)
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
     (folder / "postgres").mkdir()
     with pytest.raises(EmbeddedPostgresError, match="run as that account"):
         server_account(folder / "postgres")
