@@ -22,7 +22,7 @@ from kernel.migrations import migrate as apply
 from kernel.migrations import pending
 from kernel.serve import database_for
 
-PACKAGES = ("kernel", "plugins", "contrib", "caudex.py")
+PACKAGES = ("kernel", "plugins", "contrib", "caudex")
 
 TEMPLATE = """\
 # Configuration of Caudex. Every line is the default; remove a `#` to change it.
