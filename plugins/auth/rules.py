@@ -24,10 +24,11 @@ EMAIL = re.compile(r'[^\s@<>()\[\],;:\\"]+@[^\s@.<>()\[\],;:\\"]+(\.[^\s@.<>()\[
 def fold(name: str) -> str:
     """Make the key by which names are the same: without case and compatibility variants.
 
-    Unicode's toNFKC_Casefold but for the ignorable characters, which names must not have.
+    Compatibility caseless matching of the Unicode Standard (3.13, D146).
     """
-    folded = unicodedata.normalize("NFKC", name.strip()).casefold()
-    return unicodedata.normalize("NFKC", folded)
+    folded = unicodedata.normalize("NFD", name).casefold()
+    folded = unicodedata.normalize("NFKC", folded).casefold()
+    return unicodedata.normalize("NFKC", folded).strip()
 
 
 def clean_username(text: str) -> str:
