@@ -1,0 +1,71 @@
+"""The audit trail: who changed what, written by the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    AUDIT,
+    STATEMENTS,
+    Event,
+    InstallPlan,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    concerns,
+    hookimpl,
+    offer,
+)
+
+from .config import AuditConfig
+from .routes import AuditRoutes
+from .service import AuditService, record_event, watch
+from .upkeep import Upkeep
+
+
+class AuditPlugin(Plugin):
+    """Watches every entity table by triggers, and the system by its events."""
+
+    name = "audit"
+    Config = AuditConfig
+    provides = (AUDIT,)
+    requires = (STATEMENTS, ACCESS)
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the reading of the trail."""
+        return [offer(AUDIT, lambda services: AuditService(services.get(STATEMENTS)))]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare `GET /api/v1/audit`."""
+        return AuditRoutes(services).routes()
+
+    @hookimpl
+    def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
+        """Keep partitions ready and every table watched."""
+        return self._upkeep(services)
+
+    @asynccontextmanager
+    async def _upkeep(self, services: Services) -> AsyncGenerator[None]:
+        upkeep = Upkeep(services.get(STATEMENTS), self.config.keep_months)
+        if apps := services.find(APPS):
+            await upkeep.watch_all(await apps.all())
+        async with upkeep.daily():
+            yield
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Watch the tables of an app from their first row on."""
+        await watch(tx, plan.app)
+
+    @hookimpl
+    @concerns("core.*")
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        """Write what the system did; rows of apps are the triggers' affair."""
+        await record_event(tx, event)

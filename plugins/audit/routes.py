@@ -1,0 +1,59 @@
+"""GET /api/v1/audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kernel.public import (
+    ACCESS,
+    ANY_USER,
+    AUDIT,
+    AuditFilter,
+    BadRequest,
+    Request,
+    Response,
+    Route,
+    Services,
+    limit_of,
+    nearest,
+    reply,
+    whole_number,
+)
+
+from .service import check_reader
+
+PARAMETERS = AuditFilter.__struct_fields__
+
+
+class AuditRoutes:
+    """The trail over HTTP."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> Sequence[Route]:
+        """Declare them. Which user may read what depends on `app_id`, so the handler asks."""
+        return [Route("GET", "/api/v1/audit", self.search, needs=ANY_USER)]
+
+    async def search(self, request: Request) -> Response:
+        """Return the rows that the parameters ask for, newest first."""
+        query = request.query()
+        access = self._services.get(ACCESS)
+        await check_reader(access, request.actor, query.get("app_id"))
+        return reply(await self._services.get(AUDIT).search(_filter(query)))
+
+
+def _filter(query: Mapping[str, str]) -> AuditFilter:
+    for name in query:
+        if name not in PARAMETERS:
+            raise BadRequest(f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}")
+    before = query.get("before")
+    return AuditFilter(
+        app_id=query.get("app_id"),
+        entity=query.get("entity"),
+        record_id=query.get("record_id"),
+        operation=query.get("operation"),
+        actor_id=query.get("actor_id"),
+        before=None if before is None else whole_number("before", before),
+        limit=limit_of(query.get("limit"), default=100),
+    )

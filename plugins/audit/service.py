@@ -1,0 +1,83 @@
+"""The rules of the audit trail: who reads it, and what is recorded."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from kernel.public import (
+    Access,
+    Actor,
+    App,
+    AuditFilter,
+    BadRequest,
+    Event,
+    Forbidden,
+    Statements,
+    Transaction,
+)
+
+from . import store
+from .models import ROW_OPERATIONS
+
+NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+log = structlog.get_logger("caudex.audit")
+
+
+class AuditService:
+    """See `kernel.contracts.audit.Audit`."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def search(self, wanted: AuditFilter) -> bytes:
+        """Return a JSON array of audit rows. Raises BadRequest for a value that no row can have."""
+        _check_values(wanted)
+        if wanted.operation is not None:
+            await self._check_operation(wanted.operation)
+        return await store.search(self._statements, wanted)
+
+    async def _check_operation(self, operation: str) -> None:
+        """Refuse a misspelt operation: an empty answer would read as "it never happened"."""
+        if operation in ROW_OPERATIONS or await store.knows_operation(self._statements, operation):
+            return
+        known = ", ".join(ROW_OPERATIONS)
+        raise BadRequest(f"operation must be one of {known}, or that of a system event on record")
+
+
+async def check_reader(access: Access, actor: Actor, app_id: str | None) -> None:
+    """Let core admins read everything, and app admins what is their app's. Raises Forbidden."""
+    if await access.is_core_admin(actor.user_id):
+        return
+    if app_id is None:
+        raise Forbidden("only a core admin may read the whole audit log; an app admin gives app_id")
+    if not await access.is_app_admin(actor.user_id, app_id):
+        raise Forbidden("only an admin of the app may read its audit log")
+
+
+async def record_event(tx: Transaction, event: Event) -> None:
+    """Write a system event in the transaction in which it happens."""
+    await store.record(tx, event)
+
+
+async def watch(tx: Transaction, app: App) -> None:
+    """Attach the triggers to the tables of an app that lack them."""
+    if lacking := await store.watch(tx, app.id, tuple(app.entities)):
+        log.info("audit triggers attached", app_id=app.id, entities=lacking)
+
+
+def _check_values(wanted: AuditFilter) -> None:
+    for name, text in (("app_id", wanted.app_id), ("entity", wanted.entity)):
+        if text is not None and not NAME.fullmatch(text):
+            raise BadRequest(f"{name} must be a name of lower-case letters, digits and underscores")
+    if wanted.record_id == "":
+        raise BadRequest("record_id must not be empty")
+    if wanted.actor_id is not None:
+        try:
+            UUID(wanted.actor_id)
+        except ValueError:
+            raise BadRequest("actor_id must be a UUID") from None

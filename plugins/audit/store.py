@@ -1,0 +1,203 @@
+"""Every statement of the audit plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final, LiteralString
+
+import msgspec
+from psycopg import sql
+
+from kernel.public import AuditFilter, Event, Reader, Transaction
+
+from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
+
+LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('caudex_audit', 0))"
+
+# The JSON of the rows `l` that a search finds, made once; a page ends early where they are large.
+PAGE: Final = """
+with page as materialized (
+    select id, row_to_json(l)::text as json from (
+        select
+            id, table_schema, table_name, record_id, operation, old_record, new_record,
+            to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as changed_at,
+            actor_id, request_id
+        from ({rows}) as found
+    ) as l
+)
+select coalesce('[' || string_agg(json, ',' order by id desc) || ']', '[]')
+from (
+    select id, json, sum(octet_length(json)) over (order by id desc) - octet_length(json) as before
+    from page
+) as sized
+where before < $1::bigint"""
+
+LATEST: Final = PAGE.replace("{rows}", """
+    select * from caudex_audit.log
+    where ($3::bigint is null or id < $3::bigint) order by id desc limit $2::int""")  # fmt: skip
+
+# Planned for the very values (`custom_plan`): a condition on a parameter that is null vanishes.
+BY_ROW: Final = PAGE.replace("{rows}", """
+    select * from caudex_audit.log
+    where ($3::text is null or table_schema = $3::text)
+    and ($4::text is null or table_name = $4::text)
+    and ($5::text is null or operation = $5::text)
+    and ($6::text is null or record_id = $6::text)
+    and ($7::uuid is null or actor_id = $7::uuid)
+    and ($8::bigint is null or -id > -$8::bigint)
+    order by -id limit $2::int""")  # fmt: skip
+
+# The newest rows of each kind that is asked for, then the newest of these: no kind is so rare that
+# its rows must be looked for among the others'.
+BY_KIND: Final = PAGE.replace("{rows}", """
+    select newest.* from caudex_audit.kinds as k cross join lateral (
+        select * from caudex_audit.log as l
+        where l.table_schema = k.table_schema and l.table_name = k.table_name
+        and l.operation = k.operation and ($6::bigint is null or -l.id > -$6::bigint)
+        order by -l.id limit $2::int
+    ) as newest
+    where ($3::text is null or k.table_schema = $3::text)
+    and ($4::text is null or k.table_name = $4::text)
+    and ($5::text is null or k.operation = $5::text)
+    order by -newest.id limit $2::int""")  # fmt: skip
+
+KNOWS_OPERATION: Final = """
+select 'true' from caudex_audit.kinds where operation = $1::text limit 1"""
+
+RECORD: Final = """
+with kind as (
+    insert into caudex_audit.kinds (table_schema, table_name, operation)
+    values ($1::text, $2::text, $3::text) on conflict do nothing
+)
+insert into caudex_audit.log
+    (table_schema, table_name, operation, record_id, old_record, new_record, actor_id, request_id)
+values ($1::text, $2::text, $3::text, $4::text, caudex_audit.shrunk($5::jsonb),
+    caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''))"""
+
+REGISTER: Final = """
+insert into caudex_audit.kinds (table_schema, table_name, operation)
+select $1::text, name, operation from unnest($2::text[]) as name, unnest($3::text[]) as operation
+on conflict do nothing"""
+
+UNWATCHED: Final = """
+select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = $1::text and c.relname = any($2::text[]) and c.relkind in ('r', 'p')
+and not exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'caudex_audit')
+order by c.relname"""
+
+WATCH: Final = sql.SQL("""
+create or replace trigger caudex_audit after insert or update or delete on {table}
+    for each row execute function caudex_audit.record();
+create or replace trigger caudex_audit_truncate after truncate on {table}
+    for each statement execute function caudex_audit.record();
+""")
+
+MONTHS: Final = """
+select json_build_object(
+    'missing', coalesce(json_agg(month order by month) filter (where not taken), '[]'),
+    'taken', coalesce(json_agg(month order by month) filter (where taken), '[]'),
+    'expired', case when $1::int = 0 then '[]' else (
+        select coalesce(json_agg(old order by old), '[]')
+        from (
+            select to_date(substr(c.relname, 5), 'YYYY_MM') as old
+            from pg_inherits as i join pg_class as c on c.oid = i.inhrelid
+            where i.inhparent = 'caudex_audit.log'::regclass
+            and c.relname ~ '^log_[0-9]{4}_[0-9]{2}$'
+        ) as months
+        where old < date_trunc('month', now() at time zone 'UTC') - make_interval(months => $1::int)
+    ) end)
+from (
+    select month::date, exists (
+        select from caudex_audit.log_default where changed_at >= month at time zone 'UTC'
+        and changed_at < (month + interval '1 month') at time zone 'UTC'
+    ) as taken
+    from generate_series(
+        date_trunc('month', now() at time zone 'UTC'),
+        date_trunc('month', now() at time zone 'UTC') + make_interval(months => $2::int),
+        interval '1 month'
+    ) as month
+    where to_regclass('caudex_audit.log_' || to_char(month, 'YYYY_MM')) is null
+) as wanted"""
+
+# Made aside and attached: that locks the trail less than `create table … partition of`.
+MAKE_MONTH: Final = sql.SQL("""
+create table {partition} (like caudex_audit.log including defaults including constraints);
+create trigger refuse before update or delete or truncate on {partition}
+    for each statement execute function caudex_audit.refuse();
+alter table {partition} enable always trigger refuse;
+revoke update, delete, truncate on {partition} from current_user;
+alter table caudex_audit.log attach partition {partition} for values from ({first}) to ({next});
+""")
+
+DROP_MONTH: Final = sql.SQL("drop table {partition};\n")
+MONTHS_DECODER: Final = msgspec.json.Decoder(Months)
+
+
+async def search(reader: Reader, wanted: AuditFilter) -> bytes:
+    """Return a JSON array of rows, newest first."""
+    query, params = statement(wanted)
+    size = (MAX_PAGE_BYTES, wanted.limit)
+    return await reader.fetch(query, *size, *params, wanted.before, custom_plan=True) or b"[]"
+
+
+def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[str | None, ...]]:
+    """Choose the statement whose index fits, with its parameters from `$3` on, without the last."""
+    kind, row = (wanted.app_id, wanted.entity, wanted.operation), (wanted.record_id, wanted.actor_id)
+    if any(row):
+        return BY_ROW, (*kind, *row)
+    return (BY_KIND, kind) if any(kind) else (LATEST, ())
+
+
+async def knows_operation(reader: Reader, operation: str) -> bool:
+    """Whether a row with this operation may exist."""
+    return await reader.fetch(KNOWS_OPERATION, operation) is not None
+
+
+async def record(tx: Transaction, event: Event) -> None:
+    """Write what the system did."""
+    what = (event.app_id, event.entity, event.operation, event.record_id, event.old, event.new)
+    await tx.execute(RECORD, *what, event.actor.user_id, event.actor.request_id)
+
+
+async def watch(tx: Transaction, schema: str, tables: Sequence[str]) -> list[str]:
+    """Attach the triggers to those of the tables that lack them; return their names."""
+    lacking = [name.decode() for name in await tx.fetch_all(UNWATCHED, schema, tables)]
+    if lacking:
+        parts = [WATCH.format(table=sql.Identifier(schema, table)) for table in lacking]
+        await tx.script(sql.Composed(parts).as_bytes(None))
+        await tx.execute(REGISTER, schema, lacking, ROW_OPERATIONS)
+    return lacking
+
+
+async def lock(tx: Transaction) -> None:
+    """Let one process at a time change the partitions."""
+    await tx.execute(LOCK)
+
+
+async def months(reader: Reader, keep: int, ahead: int) -> Months:
+    """Look which partitions are to be made and dropped."""
+    return MONTHS_DECODER.decode(await reader.fetch(MONTHS, keep, ahead) or b"{}")
+
+
+async def change_months(tx: Transaction, wanted: Months) -> None:
+    """Make and drop partitions."""
+    made = [
+        MAKE_MONTH.format(partition=_name(m), first=_start(m), next=_start(_following(m)))
+        for m in wanted.missing
+    ]
+    dropped = [DROP_MONTH.format(partition=_name(m)) for m in wanted.expired]
+    if made or dropped:
+        await tx.script(sql.Composed([*made, *dropped]).as_bytes(None))
+
+
+def _name(month: date) -> sql.Identifier:
+    return sql.Identifier("caudex_audit", f"log_{month:%Y_%m}")
+
+
+def _start(month: date) -> sql.Literal:
+    return sql.Literal(f"{month.isoformat()} 00:00:00+00")
+
+
+def _following(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)

@@ -1,0 +1,216 @@
+"""What the triggers write, whoever writes the table."""
+
+import hashlib
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from kernel.testing import Server
+from tests.plugins.audit.conftest import TABLE, install
+
+USER = "11111111-1111-4111-8111-111111111111"
+
+
+def last(server: Server, count: int = 1) -> list[dict[str, Any]]:
+    rows = server.sql(
+        "select row_to_json(l)::text from caudex_audit.log as l order by id desc limit %s", count
+    )
+    return [json.loads(row[0]) for row in rows]
+
+
+def test_insert_has_no_old_row(trail: Server) -> None:
+    [(id,)] = trail.sql("insert into crm.contacts (name) values ('Alice') returning id::text")
+    [row] = last(trail)
+    assert (row["table_schema"], row["table_name"]) == ("crm", "contacts")
+    assert (row["operation"], row["record_id"]) == ("INSERT", id)
+    assert row["old_record"] is None
+    assert row["new_record"]["name"] == "Alice"
+
+
+def test_update_has_both_rows_complete(trail: Server) -> None:
+    trail.sql("insert into crm.contacts (name, tags) values ('Bob', '{vip,\"a,b\"}')")
+    trail.sql("update crm.contacts set name = 'Rob' where name = 'Bob'")
+    [row] = last(trail)
+    assert row["operation"] == "UPDATE"
+    assert row["old_record"] | {"name": "Rob"} == row["new_record"]
+    assert row["old_record"]["tags"] == ["vip", "a,b"]
+    assert set(row["old_record"]) == {"id", "name", "tags", "data", "at", "created_at"}
+
+
+def test_delete_has_no_new_row(trail: Server) -> None:
+    trail.sql("insert into crm.contacts (name) values ('Carol')")
+    trail.sql("delete from crm.contacts where name = 'Carol'")
+    [row] = last(trail)
+    assert row["operation"] == "DELETE"
+    assert row["new_record"] is None
+    assert row["old_record"]["name"] == "Carol"
+    assert row["record_id"] == row["old_record"]["id"]
+
+
+def test_the_owner_is_left_out(trail: Server) -> None:
+    trail.sql("insert into crm.contacts (name, _owner) values ('Dave', %s)", USER)
+    assert "_owner" not in last(trail)[0]["new_record"]
+
+
+def test_truncate_is_recorded(trail: Server) -> None:
+    trail.sql("truncate crm.contacts")
+    [row] = last(trail)
+    assert (row["operation"], row["table_name"], row["record_id"]) == ("TRUNCATE", "contacts", None)
+
+
+def test_a_rolled_back_write_leaves_no_row(trail: Server) -> None:
+    before = last(trail)
+    with psycopg.connect(trail.dsn) as connection:
+        connection.execute("insert into crm.contacts (name) values ('nobody')")
+        connection.rollback()
+    assert last(trail) == before
+
+
+def test_actor_and_request_come_from_the_settings(trail: Server) -> None:
+    with psycopg.connect(trail.dsn) as connection:
+        connection.execute("select set_config('caudex.actor_id', %s, true)", [USER])
+        connection.execute("select set_config('caudex.request_id', 'r-1', true)")
+        connection.execute("insert into crm.contacts (name) values ('Erin')")
+    [row] = last(trail)
+    assert (row["actor_id"], row["request_id"]) == (USER, "r-1")
+
+
+def test_empty_and_missing_settings_are_null(trail: Server) -> None:
+    with psycopg.connect(trail.dsn) as connection:
+        connection.execute("select set_config('caudex.actor_id', '', true)")
+        connection.execute("select set_config('caudex.request_id', '', true)")
+        connection.execute("insert into crm.contacts (name) values ('Frank')")
+    trail.sql("insert into crm.contacts (name) values ('Grace')")
+    for row in last(trail, 2):
+        assert (row["actor_id"], row["request_id"]) == (None, None)
+
+
+def test_a_login_that_is_not_the_servers_cannot_name_an_actor(trail: Server) -> None:
+    trail.sql("drop role if exists caudex_test_worker")
+    trail.sql("create role caudex_test_worker login")
+    try:
+        trail.sql("grant usage on schema crm to caudex_test_worker")
+        trail.sql("grant insert, select, truncate on crm.contacts to caudex_test_worker")
+        with psycopg.connect(trail.dsn, autocommit=True) as connection:
+            connection.execute("set session authorization caudex_test_worker")
+            connection.execute("select set_config('caudex.actor_id', %s, false)", [USER])
+            connection.execute("insert into crm.contacts (name) values ('Heidi')")
+            for statement in (
+                "select * from caudex_audit.log",
+                "insert into caudex_audit.log (operation) values ('FAKE')",
+                "select caudex_audit.record()",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement)
+    finally:
+        trail.sql("drop owned by caudex_test_worker")
+        trail.sql("drop role caudex_test_worker")
+    [row] = last(trail)
+    assert (row["new_record"]["name"], row["actor_id"]) == ("Heidi", None)
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_001, "é" * 600_000, "\\\"" * 600_000])
+def test_a_value_over_1_mb_stands_as_length_and_hash(trail: Server, text: str) -> None:
+    trail.sql("insert into crm.contacts (name, data) values (%s, '{\"small\": 1}')", text)
+    [row] = last(trail)
+    raw = text.encode()
+    assert row["new_record"]["name"] == {
+        "length": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    assert row["new_record"]["data"] == {"small": 1}
+    assert row["record_id"] == row["new_record"]["id"]
+
+
+def test_values_that_are_large_together_stay_whole(trail: Server) -> None:
+    name, data = "x" * 900_000, json.dumps({"y": "z" * 900_000})
+    trail.sql("insert into crm.contacts (name, data) values (%s, %s)", name, data)
+    new = last(trail)[0]["new_record"]
+    assert (new["name"], new["data"]) == (name, json.loads(data))
+
+
+def test_a_large_json_value_stands_as_length_and_hash(trail: Server) -> None:
+    trail.sql("insert into crm.contacts (data) values (%s)", json.dumps({"y": "z" * 1_100_000}))
+    assert last(trail)[0]["new_record"]["data"]["length"] > 1_100_000
+
+
+def test_timestamps_are_in_utc_whatever_the_session_says(trail: Server) -> None:
+    with psycopg.connect(trail.dsn, autocommit=True) as connection:
+        connection.execute("set timezone = 'Asia/Tokyo'")
+        connection.execute("insert into crm.contacts (at) values ('2025-01-01 09:00:00')")
+    assert last(trail)[0]["new_record"]["at"] == "2025-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update {} set operation = 'FAKE'",
+        "update {} set operation = 'FAKE' where false",
+        "delete from {}",
+        "truncate {}",
+        "insert into {0} select * from {0} on conflict (id, changed_at) do update set record_id = ''",
+    ],
+)
+@pytest.mark.parametrize("session", ["origin", "replica"])
+def test_the_trail_is_append_only(trail: Server, statement: str, session: str) -> None:
+    trail.sql("insert into crm.contacts (name) values ('Ivan')")
+    partitions = trail.sql(
+        "select inhrelid::regclass::text from pg_inherits"
+        " where inhparent = 'caudex_audit.log'::regclass"
+    )
+    assert len(partitions) >= 4
+    kept = trail.sql("select count(*) from caudex_audit.log")
+    with psycopg.connect(trail.dsn, autocommit=True) as connection:
+        connection.execute(f"set session_replication_role = {session}")
+        for relation in ["caudex_audit.log", *(name for (name,) in partitions)]:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.format(relation))
+    assert trail.sql("select count(*) from caudex_audit.log") == kept
+
+
+def test_the_right_to_change_the_trail_is_taken_from_its_owner(trail: Server) -> None:
+    rights = trail.sql(
+        "select c.relname, a.privilege_type from pg_class as c, aclexplode(c.relacl) as a"
+        " where c.relnamespace = 'caudex_audit'::regnamespace and c.relname like 'log%%'"
+        " and c.relkind in ('r', 'p')"
+    )
+    assert {name for name, _ in rights} >= {"log", "log_default"}
+    assert not {right for _, right in rights} & {"UPDATE", "DELETE", "TRUNCATE"}
+
+
+def test_functions_pin_their_search_path_and_are_nobody_elses(trail: Server) -> None:
+    rows = trail.sql(
+        "select proname, proconfig::text, proacl::text from pg_proc"
+        " where pronamespace = 'caudex_audit'::regnamespace"
+    )
+    assert {name for name, _, _ in rows} == {"record", "refuse", "shrunk"}
+    for _, settings, rights in rows:
+        assert 'search_path=\\"\\"' in settings
+        assert "{=X" not in rights and ",=X" not in rights
+
+
+def test_a_second_install_attaches_what_is_missing_and_nothing_twice(trail: Server) -> None:
+    install(trail, "hr", "people")
+    trail.sql(TABLE.format("hr", "absences"))
+    install(trail, "hr", "people", "absences", make=False)
+    attached = trail.sql(
+        "select tgrelid::regclass::text, tgname from pg_trigger"
+        " where tgrelid in ('hr.people'::regclass, 'hr.absences'::regclass) order by 1, 2"
+    )
+    assert attached == [
+        ("hr.absences", "caudex_audit"),
+        ("hr.absences", "caudex_audit_truncate"),
+        ("hr.people", "caudex_audit"),
+        ("hr.people", "caudex_audit_truncate"),
+    ]
+
+
+def test_a_text_id_is_the_record_id(trail: Server) -> None:
+    trail.sql("create schema ops")
+    trail.sql("create table ops.parts (id text primary key, n float8)")
+    install(trail, "ops", "parts", make=False)
+    trail.sql("insert into ops.parts values ('bolt', 'nan')")
+    [row] = last(trail)
+    assert (row["record_id"], row["new_record"]["n"]) == ("bolt", "NaN")
