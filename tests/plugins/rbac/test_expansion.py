@@ -1,0 +1,125 @@
+"""What roles allow, against a model that is too simple to be wrong."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel.public import Grant, Permission, Role
+from plugins.rbac.grammar import ACTIONS, permissions_of
+from plugins.rbac.models import AppRow
+from plugins.rbac.rights import AppView
+
+# Names that begin with one another, and declared keys under and beside the entities.
+ENTITIES = ["note", "notes", "notes_private", "deals"]
+DECLARED = ["notes.write", "notes.archive.all", "reports.view", "reports", "notes_private.export"]
+AVAILABLE = permissions_of(ENTITIES, [Permission(key) for key in DECLARED])
+USER = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+NAMES = ["a", "b", "c", "d", "e"]
+
+keys = st.one_of(
+    st.sampled_from(["*", *DECLARED, "reports.*"]),
+    st.builds("{}.*".format, st.sampled_from(ENTITIES)),
+    st.builds("{}.{}".format, st.sampled_from(ENTITIES), st.sampled_from(ACTIONS)),
+    st.builds("{}.{}.own".format, st.sampled_from(ENTITIES), st.sampled_from(ACTIONS)),
+)
+
+
+@st.composite
+def roles(draw: st.DrawFn) -> list[Role]:
+    """Roles that inherit from earlier ones only, so that there is no circle."""
+    return [
+        Role(
+            name=name,
+            permissions=draw(st.lists(keys, max_size=4)),
+            inherits=draw(st.lists(st.sampled_from(NAMES[:position]), max_size=2, unique=True))
+            if position
+            else [],
+        )
+        for position, name in enumerate(NAMES)
+    ]
+
+
+held = st.lists(st.sampled_from(NAMES), max_size=3, unique=True)
+
+
+def model_keys(wanted: list[str], known: list[Role]) -> set[str]:
+    """Walk up and collect."""
+    found: set[str] = set()
+    for role in known:
+        if role.name in wanted:
+            found |= set(role.permissions) | model_keys(role.inherits, known)
+    return found
+
+
+def model_covers(pattern: str, key: str) -> bool:
+    """Compare segment by segment."""
+    if pattern == "*":
+        return True
+    first, *rest = pattern.split(".")
+    if rest == ["*"]:
+        return key.split(".")[0] == first
+    return pattern.split(".") == key.split(".")
+
+
+def view_of(known: list[Role], names: list[str]) -> AppView:
+    row = AppRow(
+        app_id="crm",
+        entities=ENTITIES,
+        permissions=AVAILABLE,
+        roles=known,
+        held={USER: sorted(names)} if names else {},
+    )
+    return AppView(row, ())
+
+
+@settings(max_examples=300, deadline=None)
+@given(roles(), held)
+def test_every_action_is_decided_as_the_model_does(known: list[Role], names: list[str]):
+    rights = view_of(known, names).rights(USER)
+    patterns = model_keys(names, known)
+    for entity in ENTITIES:
+        for action in ACTIONS:
+            key = f"{entity}.{action}"
+            full = any(model_covers(pattern, key) for pattern in patterns)
+            own = f"{key}.own" in patterns
+            expected = (
+                Grant()
+                if full or (own and action == "create")
+                else Grant(own_only=True)
+                if own
+                else None
+            )
+            assert rights.on(entity, action) == expected, (key, patterns)
+
+
+@settings(max_examples=300, deadline=None)
+@given(roles(), held)
+def test_every_key_is_listed_as_the_model_does_and_in_order(known: list[Role], names: list[str]):
+    patterns = model_keys(names, known)
+    expected: list[str] = []
+    for permission in AVAILABLE:
+        key = permission.key
+        if any(model_covers(pattern, key) for pattern in patterns):
+            expected.append(key)
+        elif f"{key}.own" in patterns:
+            expected.append(key if key.split(".")[1] == "create" else f"{key}.own")
+    assert view_of(known, names).rights(USER).listed(AVAILABLE) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(roles(), held, st.sampled_from([*DECLARED, "audit.read", "notes", "notesx.read"]))
+def test_a_single_key_is_held_as_the_model_says(known: list[Role], names: list[str], key: str):
+    patterns = model_keys(names, known)
+    expected = any(model_covers(pattern, key) for pattern in patterns)
+    assert view_of(known, names).rights(USER).holds(key) is expected
+
+
+def test_a_user_without_a_role_may_nothing():
+    view = view_of([Role(name="a", permissions=["*"])], [])
+    assert view.rights(USER).on("notes", "read") is None
+    assert view.rights(None).on("notes", "read") is None
+    assert view.rights("somebody else").listed(AVAILABLE) == []
+
+
+def test_a_circle_that_got_into_the_tables_does_not_hang():
+    known = [Role(name="a", inherits=["b"]), Role(name="b", inherits=["a"], permissions=["*"])]
+    assert view_of(known, ["a"]).rights(USER).everything

@@ -1,0 +1,206 @@
+"""Roles and assignments over HTTP, and the hooks that keep them in step."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from kernel.public import ACCESS, Permission
+from kernel.testing import Client, MakeServer, Server
+from tests.plugins.rbac.support import allowed, grant, installed, only, removed
+
+GHOST = "00000000-0000-4000-8000-000000000000"
+
+
+def roles_of(app: str) -> str:
+    return f"/api/v1/apps/{app}/roles"
+
+
+def test_the_first_account_alone_is_core_admin(rbac: Server):
+    _ = rbac.user(), rbac.admin
+    listed = rbac.admin.get(f"{roles_of('core')}/assignments").json()
+    assert [(a["userId"], a["role"]) for a in listed] == [(rbac.admin.id, "admin")]
+    assert listed[0]["assignedAt"].endswith("+00:00")
+
+
+def test_the_installer_gets_the_role_admin_once(rbac: Server):
+    owner, other = rbac.user(), rbac.user()
+    app = installed(rbac, by=owner)
+    installed(rbac, by=other, app_id=app, first=False)
+    listed = owner.get(f"{roles_of(app)}/assignments").json()
+    assert [(a["userId"], a["role"]) for a in listed] == [(owner.id, "admin")]
+    shown = owner.get(roles_of(app)).json()
+    assert [(r["name"], r["inherits"], r["permissions"]) for r in shown] == [("admin", [], ["*"])]
+
+
+def test_an_update_of_the_app_refreshes_its_keys(rbac: Server):
+    app = installed(rbac, ["notes"])
+    user = rbac.user()
+    role = grant(rbac, user, app, "notes.read")
+    installed(rbac, ["tasks"], [Permission("tasks.close", "Close")], app_id=app, first=False)
+    available = user.get(f"/api/v1/apps/{app}/permissions/available").json()
+    assert [p["key"] for p in available] == [
+        "tasks.create", "tasks.read", "tasks.update", "tasks.delete", "tasks.close",
+    ]  # fmt: skip
+    assert available[-1] == {"key": "tasks.close", "description": "Close"}
+    assert user.get(f"/api/v1/apps/{app}/permissions").json() == {
+        "roles": [role],
+        "permissions": [],
+    }
+    assert allowed(rbac, user, app, "notes", "read") == "NotFound"
+    changed = {"permissions": ["notes.read", "tasks.close"]}
+    assert rbac.admin.patch(f"{roles_of(app)}/{role}", json=changed).status_code == 200
+
+
+def test_removing_an_app_removes_its_roles(rbac: Server):
+    app = installed(rbac)
+    user = rbac.user()
+    grant(rbac, user, app, "contacts.read")
+    removed(rbac, app)
+    assert user.get(f"/api/v1/apps/{app}/permissions").status_code == 404
+    installed(rbac, app_id=app)
+    assert user.get(f"/api/v1/apps/{app}/permissions").json() == {"roles": [], "permissions": []}
+
+
+def test_deleting_a_role_takes_it_from_users_and_from_other_roles(rbac: Server):
+    app = installed(rbac)
+    user = rbac.user()
+    base = grant(rbac, user, app, "contacts.read")
+    rbac.admin.post(roles_of(app), json={"name": "child", "inherits": [base]})
+    assert rbac.admin.delete(f"{roles_of(app)}/{base}").json() == {
+        "message": f"role '{base}' deleted"
+    }
+    shown = {r["name"]: r for r in rbac.admin.get(roles_of(app)).json()}
+    assert base not in shown
+    assert shown["child"]["inherits"] == []
+    assert rbac.admin.get(f"{roles_of(app)}/assignments").json() == []
+    assert allowed(rbac, user, app, "contacts", "read") == "Forbidden"
+
+
+def test_two_admins_who_revoke_each_other_at_once_do_not_both_succeed(rbac: Server):
+    for _ in range(5):
+        one, two = rbac.user(), rbac.user()
+        app = installed(rbac, by=one)
+        url = f"{roles_of(app)}/revoke"
+        one.post(f"{roles_of(app)}/assign", json={"userId": two.id, "role": "admin"})
+
+        def revoke(by: Client, whom: Client, url: str = url) -> int:
+            return by.post(url, json={"userId": whom.id, "role": "admin"}).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            answers = sorted(pool.map(revoke, (one, two), (two, one)))
+        assert answers[0] == 200
+        assert answers[1] in (400, 403), answers
+        left = rbac.admin.get(f"{roles_of(app)}/assignments").json()
+        assert len(left) == 1
+
+
+def test_many_revocations_of_core_admins_at_once_leave_one(rbac: Server):
+    others = [rbac.user() for _ in range(4)]
+    for user in others:
+        rbac.admin.post(f"{roles_of('core')}/assign", json={"userId": user.id, "role": "admin"})
+
+    def revoke(user: Client) -> int:
+        body = {"userId": user.id, "role": "admin"}
+        return user.post(f"{roles_of('core')}/revoke", json=body).status_code
+
+    with ThreadPoolExecutor(5) as pool:
+        answers = sorted(pool.map(revoke, [rbac.admin, *others]))
+    assert answers == [200, 200, 200, 200, 400]
+    everyone = [rbac.admin, *others]
+    access = rbac.services.get(ACCESS)
+    left = [user for user in everyone if rbac.run(access.is_core_admin, user.id)]
+    assert len(left) == 1
+    if left[0] is not rbac.admin:
+        body = {"userId": rbac.admin.id, "role": "admin"}
+        assert left[0].post(f"{roles_of('core')}/assign", json=body).status_code == 200
+        body["userId"] = left[0].id
+        assert rbac.admin.post(f"{roles_of('core')}/revoke", json=body).status_code == 200
+
+
+def test_the_last_core_admin_can_be_neither_disabled_nor_deleted(rbac: Server):
+    mine = f"/api/v1/users/{rbac.admin.id}"
+    assert rbac.admin.patch(mine, json={"disabled": True}).status_code == 400
+    assert rbac.admin.delete(mine).status_code == 400
+    assert rbac.admin.get("/api/v1/auth/me").status_code == 200
+
+
+def test_a_disabled_admin_does_not_count(rbac: Server):
+    other = rbac.user()
+    core = roles_of("core")
+    rbac.admin.post(f"{core}/assign", json={"userId": other.id, "role": "admin"})
+    assert rbac.admin.patch(f"/api/v1/users/{other.id}", json={"disabled": True}).status_code == 200
+    me = {"userId": rbac.admin.id, "role": "admin"}
+    assert rbac.admin.post(f"{core}/revoke", json=me).status_code == 400
+    assert rbac.admin.delete(f"/api/v1/users/{rbac.admin.id}").status_code == 400
+    assert rbac.admin.delete(f"/api/v1/users/{other.id}").status_code == 200
+
+
+def test_two_admins_who_disable_each_other_at_once_do_not_both_succeed(make_server: MakeServer):
+    server = make_server({"plugins": only("auth", "rbac")})
+    last = server.admin
+
+    def disable(by: Client, whom: Client) -> int:
+        return by.patch(f"/api/v1/users/{whom.id}", json={"disabled": True}).status_code
+
+    for _ in range(4):
+        other = server.user()
+        last.post(f"{roles_of('core')}/assign", json={"userId": other.id, "role": "admin"})
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(disable, (last, other), (other, last)))
+        assert answers.count(200) == 1, answers
+        last = last if answers[0] == 200 else other
+        assert last.get("/api/v1/users").status_code == 200
+
+
+def test_a_deleted_account_leaves_no_assignment(rbac: Server):
+    user = rbac.user()
+    app = installed(rbac, by=user)
+    assert rbac.admin.delete(f"/api/v1/users/{user.id}").status_code == 200
+    assert rbac.admin.get(f"{roles_of(app)}/assignments").json() == []
+    assert allowed(rbac, user, app, "contacts", "read") == "Forbidden"
+
+
+def test_roles_that_are_wired_into_a_circle_at_the_same_moment_stay_without_one(rbac: Server):
+    app = installed(rbac)
+    for name in ("a", "b"):
+        rbac.admin.post(roles_of(app), json={"name": name})
+    for _ in range(5):
+
+        def inherit(child: str, parent: str) -> int:
+            body = {"inherits": [parent]}
+            return rbac.admin.patch(f"{roles_of(app)}/{child}", json=body).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(inherit, ("a", "b"), ("b", "a"))) == [200, 400]
+        for name in ("a", "b"):
+            rbac.admin.patch(f"{roles_of(app)}/{name}", json={"inherits": []})
+
+
+def test_an_app_has_a_bounded_number_of_roles(rbac: Server):
+    app = installed(rbac)
+    rbac.sql(
+        "insert into caudex_rbac.roles (app_id, name)"
+        " select %s, 'r' || n from generate_series(1, 499) n",
+        app,
+    )
+    answer = rbac.admin.post(roles_of(app), json={"name": "one-more"})
+    assert answer.status_code == 400
+    assert "at most 500 roles" in answer.json()["error"]
+
+
+def test_many_assignments_at_once_all_count(rbac: Server):
+    app = installed(rbac)
+    users = [rbac.user() for _ in range(6)]
+    rbac.admin.post(roles_of(app), json={"name": "reader", "permissions": ["contacts.read"]})
+
+    def assign(user: Client) -> int:
+        body = {"userId": user.id, "role": "reader"}
+        done = rbac.admin.post(f"{roles_of(app)}/assign", json=body).status_code
+        seen = user.get(f"/api/v1/apps/{app}/permissions").json()["roles"]
+        return done if seen == ["reader"] else 0
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(assign, users)) == [200] * 6
+
+
+def test_a_role_of_an_unknown_app_is_404_before_anything_of_the_body(rbac: Server):
+    for body in ({}, {"userId": GHOST, "role": "admin"}):
+        assert rbac.admin.post(f"{roles_of('nowhere')}/assign", json=body).status_code == 404

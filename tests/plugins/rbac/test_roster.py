@@ -1,0 +1,153 @@
+"""Memory that doubts itself: stale views, failing reads, waiting readers."""
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+
+from kernel.public import Role, Unavailable
+from plugins.rbac.models import AppRow
+from plugins.rbac.roster import Roster, about
+
+USER = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+
+
+class Tables:
+    """Stands for the store: what it holds, how often it was read, whether it fails."""
+
+    def __init__(self) -> None:
+        self.rows = {"core": row("core"), "crm": row("crm")}
+        self.reads: list[str | None] = []
+        self.failing = False
+        self.gate = anyio.Event()
+        self.gate.set()
+
+    async def apps(self, app_id: str | None = None) -> list[AppRow]:
+        await self._answer(app_id)
+        return [r for name, r in self.rows.items() if app_id in (None, name)]
+
+    async def held(self, app_id: str, user_id: str) -> Sequence[str]:
+        await self._answer(about(app_id, user_id))
+        return self.rows[app_id].held.get(user_id, [])
+
+    async def _answer(self, what: str | None) -> None:
+        self.reads.append(what)
+        await self.gate.wait()
+        if self.failing:
+            raise Unavailable("away")
+
+
+def row(app_id: str, **held: list[str]) -> AppRow:
+    admin = Role(name="admin", permissions=["*"])
+    return AppRow(app_id=app_id, entities=[], permissions=[], roles=[admin], held=held)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_warm_roster_reads_nothing():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    await roster.views()
+    assert tables.reads == [None]
+
+
+@pytest.mark.anyio
+async def test_news_about_an_app_or_a_user_reads_that_alone():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    await roster.heard(about("crm", USER))
+    assert (await roster.views())["crm"].is_admin(USER)
+    tables.rows["hr"] = row("hr")
+    await roster.heard(about("hr", USER))
+    await roster.heard(about("crm"))
+    assert tables.reads == [None, f"crm {USER}", "hr", "crm"]
+    assert set(await roster.views()) == {"core", "crm", "hr"}
+
+
+@pytest.mark.anyio
+async def test_an_app_that_is_gone_is_forgotten():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    del tables.rows["crm"]
+    await roster.heard(about("crm"))
+    assert set(await roster.views()) == {"core"}
+
+
+@pytest.mark.anyio
+async def test_lost_news_reads_everything():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    await roster.heard(None)
+    assert tables.reads == [None, None]
+
+
+@pytest.mark.anyio
+async def test_a_failed_read_leaves_nothing_to_decide_from_until_one_succeeds():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.failing = True
+    await roster.heard(about("crm"))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await roster.views()
+    tables.failing = False
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    assert (await roster.views())["crm"].is_admin(USER)
+
+
+@pytest.mark.anyio
+async def test_who_waited_while_a_read_failed_shares_its_failure():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    tables.failing, tables.gate = True, anyio.Event()
+    failures: list[Unavailable] = []
+
+    async def ask() -> None:
+        try:
+            await roster.views()
+        except Unavailable as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        tables.gate.set()
+    assert len(failures) == 20
+    assert tables.reads == [None]
+
+
+@pytest.mark.anyio
+async def test_news_that_comes_during_a_read_is_not_lost():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.gate = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(roster.heard, about("crm"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(roster.heard, about("crm"))
+        await anyio.wait_all_tasks_blocked()
+        tables.gate.set()
+    assert tables.reads == [None, "crm", "crm"]
+
+
+@pytest.mark.anyio
+async def test_a_reader_that_gives_up_leaves_the_roster_in_order():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    tables.gate = anyio.Event()
+    with anyio.move_on_after(0.01):
+        await roster.views()
+    tables.gate.set()
+    assert set(await roster.views()) == {"core", "crm"}

@@ -1,0 +1,88 @@
+"""Health and status with every other plugin off, and with subsystems that misbehave."""
+
+import pkgutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import plugins
+from kernel.testing import MakeServer
+
+SICK = """
+import anyio
+from kernel.public import Health, Plugin, hookimpl
+
+class Sick(Plugin):
+    name = "sick"
+
+    @hookimpl
+    async def health(self):
+        {body}
+"""
+
+
+def alone() -> dict[str, Any]:
+    names = (info.name for info in pkgutil.iter_modules(plugins.__path__) if info.ispkg)
+    return {name: {"enabled": False} for name in names if name != "system"}
+
+
+def with_plugin(folder: Path, body: str) -> dict[str, Any]:
+    (folder / "sick.py").write_text(SICK.format(body=body))
+    return {"server": {"plugins_dir": str(folder)}, "plugins": alone()}
+
+
+def test_it_works_with_every_other_plugin_off(make_server: MakeServer):
+    server = make_server({"plugins": alone()})
+    assert server.http.get("/health").json() == {"status": "ok"}
+    assert server.http.get("/health/ready").json() == {"status": "ready"}
+    assert server.http.get("/api/v1/status").status_code == 401
+
+
+def test_switched_off_its_routes_are_gone(make_server: MakeServer):
+    server = make_server({"plugins": alone() | {"system": {"enabled": False}}})
+    assert server.http.get("/health").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["raise ValueError('secret words')", "await anyio.sleep(60)",
+     "return Health(name='sick', state='Offline', ready=False)"],
+)  # fmt: skip
+def test_a_subsystem_that_is_away_raises_or_hangs_makes_the_server_not_ready(
+    make_server: MakeServer, tmp_path: Path, body: str
+):
+    server = make_server(with_plugin(tmp_path, body))
+    started = time.monotonic()
+    answer = server.http.get("/health/ready")
+    assert time.monotonic() - started < 4
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "not ready: sick"}
+    assert server.http.get("/health").status_code == 200
+
+
+def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_path: Path):
+    server = make_server(with_plugin(tmp_path, "return Health(name='sick', state='Offline')"))
+    assert server.http.get("/health/ready").status_code == 200
+
+
+def test_a_database_that_hangs_is_told_in_time(make_server: MakeServer):
+    server = make_server({"plugins": alone()})
+    real = server.kernel.database
+
+    class Hanging:
+        async def fetch(self, *_: object) -> bytes:
+            import anyio
+
+            await anyio.sleep(60)
+            return b""
+
+    from kernel.public import STATEMENTS
+
+    server.services.put(STATEMENTS, Hanging())  # type: ignore[arg-type]
+    started = time.monotonic()
+    assert server.http.get("/health/ready").json() == {"error": "not ready: postgres"}
+    assert time.monotonic() - started < 4
+    server.services.put(STATEMENTS, real)  # type: ignore[arg-type]
+    assert server.http.get("/health/ready").status_code == 200
