@@ -1,0 +1,43 @@
+"""Records: the tables of an app as collections over HTTP, and as RECORDS for other plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import (
+    APPS,
+    HOOKS,
+    RECORDS,
+    STATEMENTS,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    hookimpl,
+    offer,
+)
+
+from .routes import RecordRoutes
+from .service import RecordsService
+
+
+class DataPlugin(Plugin):
+    """Serves RECORDS and the routes under `/api/v1/apps/{app_id}/collections`."""
+
+    name = "data"
+    provides = (RECORDS,)
+    requires = (STATEMENTS, APPS)
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer RECORDS."""
+        return [offer(RECORDS, _build)]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the collections."""
+        return RecordRoutes(services).routes()
+
+
+def _build(services: Services) -> RecordsService:
+    return RecordsService(services.get(STATEMENTS), services.get(APPS), services.get(HOOKS))

@@ -1,0 +1,157 @@
+"""Collections over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal, cast
+from urllib.parse import quote, urlencode
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from kernel.public import (
+    MAX_PAGE,
+    RECORDS,
+    Page,
+    Records,
+    Request,
+    Response,
+    Route,
+    Services,
+    entity,
+    limit_of,
+    one_of,
+    reply,
+    whole_number,
+)
+
+from .models import QueryBody
+from .rendering import count_in, last_id
+from .service import answer
+
+COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
+RECORD: Final = f"{COLLECTION}/{{id}}"
+PARAMETERS: Final = ("limit", "offset", "sort", "order", "after")
+
+Order = Literal["asc", "desc"]
+
+
+class RecordRoutes:
+    """The routes of the plugin."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> Sequence[Route]:
+        """Every route with what it needs; a query reads, a bulk creates."""
+        read, create = entity("read"), entity("create")
+        update, delete = entity("update"), entity("delete")
+        body, bodies = dict[str, Any], list[dict[str, Any]]
+        return [
+            Route("GET", COLLECTION, self._list, read),
+            Route("POST", COLLECTION, self._create, create, body),
+            Route("GET", RECORD, self._get, read),
+            Route("PATCH", RECORD, self._update, update, body),
+            Route("DELETE", RECORD, self._delete, delete),
+            Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody),
+            Route("POST", f"{COLLECTION}/bulk", self._bulk, create, bodies),
+        ]
+
+    @property
+    def _records(self) -> Records:
+        return self._services.get(RECORDS)
+
+    async def _get(self, request: Request) -> Response:
+        place, record_id = _place(request), request.path("id")
+        return reply(await self._records.get(request.actor, request.grant, *place, record_id))
+
+    async def _list(self, request: Request) -> Response:
+        given = request.query()
+        page = _page(given)
+        place, caller = _place(request), (request.actor, request.grant)
+        if "limit" not in given:
+            return StreamedArray(lambda: self._records.stream(*caller, *place, page))
+        array = await self._records.page(*caller, *place, page)
+        return reply(array, headers=_next(request, given, page, array))
+
+    async def _create(self, request: Request, body: dict[str, Any]) -> Response:
+        made = await self._records.create(request.actor, request.grant, *_place(request), body)
+        return reply(made, 201)
+
+    async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
+        made = await self._records.create_many(request.actor, request.grant, *_place(request), body)
+        return reply(made, 201)
+
+    async def _update(self, request: Request, body: dict[str, Any]) -> Response:
+        place, record_id = _place(request), request.path("id")
+        return reply(
+            await self._records.update(request.actor, request.grant, *place, record_id, body)
+        )
+
+    async def _delete(self, request: Request) -> Response:
+        place, record_id = _place(request), request.path("id")
+        await self._records.delete(request.actor, request.grant, *place, record_id)
+        return reply({"message": f"record '{record_id}' deleted"})
+
+    async def _query(self, request: Request, body: QueryBody) -> Response:
+        page = Page(
+            where=body.where,
+            order_by=body.order_by or "created_at",
+            order=body.order or "desc",
+            limit=100 if body.limit is None else body.limit,
+            offset=body.offset or 0,
+            after=body.after,
+        )
+        caller = (request.actor, request.grant, *_place(request))
+        return reply(await answer(self._records, *caller, page, total=body.total))
+
+
+class StreamedArray(StreamingResponse):
+    """An array of any length. What goes wrong before its first piece is still an ordinary error."""
+
+    def __init__(
+        self, opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    ) -> None:
+        super().__init__((), media_type="application/json")
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and close what it is read from however that ends."""
+        async with self._opened() as pieces:
+            self.body_iterator = _chained(await anext(pieces), pieces)
+            await super().__call__(scope, receive, send)
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def _place(request: Request) -> tuple[str, str]:
+    return request.path("app_id"), request.path("entity")
+
+
+def _page(given: dict[str, str]) -> Page:
+    """Read the parameters of a list; what is none of them is a field that has a value."""
+    offset = given.get("offset")
+    return Page(
+        where={name: text for name, text in given.items() if name not in PARAMETERS} or None,
+        order_by=given.get("sort", "created_at"),
+        order=cast("Order", one_of("order", given.get("order", "desc"), ("asc", "desc"))),
+        limit=limit_of(given.get("limit"), MAX_PAGE),
+        offset=0 if offset is None else whole_number("offset", offset),
+        after=given.get("after"),
+    )
+
+
+def _next(
+    request: Request, given: dict[str, str], page: Page, array: bytes
+) -> dict[str, str] | None:
+    """Point at the next page, where this one is full."""
+    if count_in(array) < page.limit or (last := last_id(array)) is None:
+        return None
+    query = {name: text for name, text in given.items() if name != "offset"} | {"after": last}
+    path = quote(request.scope["path"])
+    return {"link": f'<{path}?{urlencode(query, quote_via=quote)}>; rel="next"'}

@@ -1,0 +1,397 @@
+"""Records: one statement for a read or a write, a transaction where hooks take part."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import wraps
+from types import CoroutineType
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from kernel.public import (
+    MAX_PAGE,
+    Action,
+    Actor,
+    App,
+    Apps,
+    BadRequest,
+    ConstraintBreach,
+    Event,
+    Grant,
+    HookBus,
+    Page,
+    Records,
+    SchemaChanged,
+    Statements,
+    Transaction,
+    hookspecs,
+)
+
+from .breaches import in_words
+from .filters import Conditions
+from .hooked import SETTINGS_HOLD, HookedWrites
+from .lru import Bounded
+from .models import LastSeen
+from .reach import Reach, missing, reach_of
+from .rendering import count_in, id_of, records_in
+from .store import Table
+from .writing import Row, alike, row_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_TABLES: Final = 2000
+MAX_OFFSET: Final = 2**31
+MAX_BULK: Final = 1000
+
+_encode = msgspec.json.Encoder().encode
+_last_seen = msgspec.json.Decoder(LastSeen).decode
+
+
+def _on_new_schema(
+    method: Callable[Concatenate[RecordsService, P], CoroutineType[Any, Any, T]],
+) -> Callable[Concatenate[RecordsService, P], CoroutineType[Any, Any, T]]:
+    """Try once more when an install changed the table under a statement: it did nothing yet."""
+
+    @wraps(method)
+    async def attempt(self: RecordsService, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(self, *args, **kwargs)
+        except SchemaChanged:
+            await self.forget_schema()
+            return await method(self, *args, **kwargs)
+
+    return attempt
+
+
+class RecordsService:
+    """Provides RECORDS."""
+
+    def __init__(self, statements: Statements, apps: Apps, bus: HookBus) -> None:
+        self._statements = statements
+        self._apps = apps
+        self._bus = bus
+        self._hooked = HookedWrites(bus)
+        self._tables: Bounded[Table] = Bounded(MAX_TABLES)
+
+    async def forget_schema(self) -> None:
+        """Read the catalog anew: a table is not what it was."""
+        await self._apps.refresh()
+
+    @_on_new_schema
+    async def get(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> bytes:
+        """See `Records.get`."""
+        reach = await self._reach(actor, grant, app_id, entity, "read")
+        return await self._get(reach, record_id)
+
+    @_on_new_schema
+    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+        """See `Records.page`."""
+        reach = await self._reach(actor, grant, app_id, entity, "read")
+        if page.limit < 1:
+            raise BadRequest("limit must be a whole number of at least 1")
+        rows = await self._part(reach, page)
+        # A plan for any values could walk the whole table where these match little.
+        custom = bool(rows.parts)
+        sort = reach.table.columns.find(page.order_by)
+        limit = min(page.limit, MAX_PAGE)
+        query = reach.table.page(rows, sort, page.order, limit, page.offset)
+        raw = await self._statements.fetch(query, *rows.params, custom_plan=custom)
+        return reach.table.rendering.array(raw)
+
+    @_on_new_schema
+    async def count(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+    ) -> int:
+        """See `Records.count`."""
+        reach = await self._reach(actor, grant, app_id, entity, "read")
+        rows = reach.rows()
+        if where:
+            rows.matches(where)
+        query = reach.table.count(rows)
+        return int(await self._statements.fetch(query, *rows.params, custom_plan=True) or 0)
+
+    @asynccontextmanager
+    async def stream(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """See `Records.stream`."""
+        async with AsyncExitStack() as stack:
+            yield await self._streamed(stack, actor, grant, app_id, entity, page)
+
+    @_on_new_schema
+    async def create(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> bytes:
+        """See `Records.create`."""
+        table = await self._table(app_id, entity)
+        row = row_of(table.entity, table.columns, values, creating=True)
+        async with self._explained(table):
+            if self._hooked.concern(table):
+                made = await self._statements.run(
+                    actor, lambda tx: self._hooked.create(tx, table, [row])
+                )
+                return made[0]
+            record = table.rendering.record(await self._insert(actor, table, row))
+        await self._tell(actor, table, "INSERT", [record])
+        return record
+
+    @_on_new_schema
+    async def create_many(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> bytes:
+        """See `Records.create_many`; an error names the index of the row."""
+        table = await self._table(app_id, entity)
+        if not 1 <= len(rows) <= MAX_BULK:
+            raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
+        coerced = [_row_at(index, table, values) for index, values in enumerate(rows)]
+        try:
+            return await self._create_many(actor, table, coerced)
+        except ConstraintBreach as breach:
+            raise await self._blamed(actor, table, coerced, breach) from None
+
+    @_on_new_schema
+    async def update(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+    ) -> bytes:
+        """See `Records.update`."""
+        reach = await self._reach(actor, grant, app_id, entity, "update")
+        table = reach.table
+        row = row_of(table.entity, table.columns, values, creating=False)
+        async with self._explained(table):
+            if self._hooked.concern(table):
+                return await self._statements.run(
+                    actor, lambda tx: self._hooked.update(tx, reach, record_id, row)
+                )
+            if not row:  # nothing but what is the server's own
+                return await self._get(reach, record_id)
+            rows = reach.record(record_id, self._statements.settings(actor), _encode(row))
+            raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
+        if raw is None:
+            raise missing(record_id)
+        record = table.rendering.record(raw)
+        await self._tell(actor, table, "UPDATE", [record])
+        return record
+
+    @_on_new_schema
+    async def delete(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> None:
+        """See `Records.delete`."""
+        reach = await self._reach(actor, grant, app_id, entity, "delete")
+        async with self._explained(reach.table, deleted=record_id):
+            if self._hooked.concern(reach.table):
+                return await self._statements.run(
+                    actor, lambda tx: self._hooked.delete(tx, reach, record_id)
+                )
+            rows = reach.record(record_id, self._statements.settings(actor))
+            gone = await self._statements.execute(reach.table.delete(rows), *rows.params)
+        if gone is None:
+            raise missing(record_id)
+        await self._tell(actor, reach.table, "DELETE", [None], gone.decode())
+
+    # What the methods above are made of.
+
+    async def _table(self, app_id: str, name: str) -> Table:
+        app = await self._apps.app(app_id)
+        entity = app.entities.get(name) or await self._apps.entity(app_id, name)
+        table = self._tables.get(entity.subject)
+        # The catalog makes its entities anew with every install, and never else.
+        if table is None or table.entity is not entity:
+            table = self._tables.put(entity.subject, Table(entity))
+        return table
+
+    async def _reach(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action
+    ) -> Reach:
+        return await reach_of(self._bus, actor, grant, await self._table(app_id, entity), action)
+
+    async def _get(self, reach: Reach, record_id: str) -> bytes:
+        rows = reach.record(record_id)
+        raw = await self._statements.fetch(reach.table.one(rows), *rows.params)
+        if raw is None:
+            raise missing(record_id)
+        return reach.table.rendering.record(raw)
+
+    async def _part(self, reach: Reach, page: Page) -> Conditions:
+        """Collect what the rows of a page satisfy."""
+        if not 0 <= page.offset <= MAX_OFFSET:
+            raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
+        sort = reach.table.columns.find(page.order_by)
+        last = None if page.after is None else await self._last_seen(reach, page)
+        rows = reach.rows()
+        if page.where:
+            rows.matches(page.where)
+        if last is not None:
+            reach.table.is_after(rows, sort, page.order, last)
+        return rows
+
+    async def _last_seen(self, reach: Reach, page: Page) -> LastSeen:
+        assert page.after is not None
+        rows = reach.record(page.after)
+        query = reach.table.place(rows, reach.table.columns.find(page.order_by))
+        raw = await self._statements.fetch(query, *rows.params)
+        if raw is None:
+            raise BadRequest(f"after: record {page.after!r} not found")
+        return _last_seen(raw)
+
+    @_on_new_schema
+    async def _streamed(
+        self,
+        stack: AsyncExitStack,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+    ) -> AsyncIterator[bytes]:
+        reach = await self._reach(actor, grant, app_id, entity, "read")
+        rows = await self._part(reach, page)
+        sort = reach.table.columns.find(page.order_by)
+        query = reach.table.every(rows, sort, page.order, page.offset)
+        stream = self._statements.stream(query, *rows.params)
+        return _pieces(reach.table, await stack.enter_async_context(stream))
+
+    async def _insert(self, actor: Actor, table: Table, row: Row) -> bytes:
+        settings = self._statements.settings(actor)
+        raw = await self._statements.execute(
+            table.insert(tuple(row)), settings, _encode(row), actor.user_id
+        )
+        return raw or b""
+
+    async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
+        if self._hooked.concern(table):
+            made = await self._statements.run(
+                actor, lambda tx: self._hooked.create(tx, table, rows)
+            )
+            return b"[" + b",\n".join(made) + b"]"
+        alike_rows = alike(table.columns, rows)
+        statement = table.insert_many(tuple(alike_rows[0]))
+        settings = self._statements.settings(actor)
+        raw = await self._statements.execute(
+            statement, settings, _encode(alike_rows), actor.user_id
+        )
+        records = table.rendering.array(raw)
+        await self._tell(actor, table, "INSERT", records_in(records))
+        return records
+
+    async def _tell(
+        self,
+        actor: Actor,
+        table: Table,
+        operation: str,
+        records: Sequence[bytes | None],
+        record_id: str | None = None,
+    ) -> None:
+        """Tell observers of a write that was one statement."""
+        if not self._bus.listening(hookspecs.event_committed, table.entity.subject):
+            return
+        for record in records:
+            event = Event(
+                app_id=table.entity.app_id,
+                entity=table.entity.name,
+                operation=operation,
+                actor=actor,
+                record_id=record_id if record is None else id_of(record),
+                new=record,
+            )
+            await self._bus.notify(hookspecs.event_committed, event=event)
+
+    @asynccontextmanager
+    async def _explained(self, table: Table, deleted: str | None = None) -> AsyncGenerator[None]:
+        try:
+            yield
+        except ConstraintBreach as breach:
+            raise in_words(breach, await self._app(table), table.entity, deleted) from None
+
+    async def _app(self, table: Table) -> App:
+        return await self._apps.app(table.entity.app_id)
+
+    async def _blamed(
+        self, actor: Actor, table: Table, rows: Sequence[Row], breach: ConstraintBreach
+    ) -> BadRequest:
+        """Find the row of a bulk that breaks a rule: PostgreSQL does not tell which it was."""
+        at = ""
+        try:
+            await self._statements.run(actor, lambda tx: _one_by_one(tx, table, rows))
+        except _Culprit as found:
+            at, breach = f"[{found.index}] ", found.breach
+        except _Innocent:
+            pass
+        words = in_words(breach, await self._app(table), table.entity, None)
+        return BadRequest(at + words.message)
+
+
+class _Culprit(Exception):
+    """The row of a bulk that breaks a rule."""
+
+    def __init__(self, index: int, breach: ConstraintBreach) -> None:
+        super().__init__(index)
+        self.index = index
+        self.breach = breach
+
+
+class _Innocent(Exception):
+    """Every row could be inserted, this time; raised so that none is."""
+
+
+async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> None:
+    for index, row in enumerate(rows):
+        statement = table.insert(tuple(row))
+        try:
+            await tx.execute(statement, SETTINGS_HOLD, _encode(row), tx.actor.user_id)
+        except ConstraintBreach as breach:
+            raise _Culprit(index, breach) from None
+    raise _Innocent
+
+
+def _row_at(index: int, table: Table, values: Mapping[str, Any]) -> Row:
+    try:
+        return row_of(table.entity, table.columns, values, creating=True)
+    except BadRequest as error:
+        raise BadRequest(f"[{index}] {error.message}") from None
+
+
+async def _pieces(table: Table, batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
+    """Write batches of records as one JSON array."""
+    before = b"["
+    async for batch in batches:
+        yield before + table.rendering.batch(batch)
+        before = b",\n"
+    yield b"[]" if before == b"[" else b"]"
+
+
+async def answer(
+    records: Records,
+    actor: Actor,
+    grant: Grant,
+    app_id: str,
+    entity: str,
+    page: Page,
+    *,
+    total: bool,
+) -> bytes:
+    """Put a page and, where it is wanted, the exact number of all records into one object."""
+    data = await records.page(actor, grant, app_id, entity, page)
+    if not total:
+        return b'{"data": %b}' % data
+    count, seen = count_in(data), page.offset
+    if page.after is None and count < min(page.limit, MAX_PAGE) and (count or not seen):
+        every = seen + count  # the page shows the end of the list
+    else:
+        every = await records.count(actor, grant, app_id, entity, page.where)
+    return b'{"data": %b, "total": %d}' % (data, every)

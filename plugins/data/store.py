@@ -1,0 +1,186 @@
+"""Every statement of the plugin, for one entity.
+
+Names are composed by `psycopg.sql` from the stored manifest once, when the entity is first used;
+statements are put together from those pieces and are kept by their shape. Values are parameters,
+always; a limit is a number in the text, so that the plan which PostgreSQL keeps is made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+from kernel.public import OWNER_COLUMN, SETTINGS, Entity, Param
+
+from .columns import Column, Columns, quoted
+from .filters import Conditions
+from .lru import Bounded
+from .models import LastSeen
+from .rendering import Rendering
+
+MAX_SHAPES: Final = 128
+OWNER: Final = b"t." + quoted(OWNER_COLUMN)
+
+Order = Literal["asc", "desc"]
+
+
+class Table:
+    """The statements of one entity."""
+
+    def __init__(self, entity: Entity) -> None:
+        self.entity = entity
+        self.columns = Columns(entity)
+        self.rendering = Rendering(self.columns)
+        self._name = quoted(entity.app_id, entity.name)
+        self._all = b", ".join(column.sql for column in self.columns)
+        self._shapes: Bounded[bytes] = Bounded(MAX_SHAPES)
+
+    def conditions(self, *params: Param) -> Conditions:
+        """Begin the conditions of a statement whose first parameters are `params`."""
+        return Conditions(self.columns, params)
+
+    def is_record(self, rows: Conditions, record_id: str) -> None:
+        """Demand one record."""
+        rows.equals(self.columns.id.sql, record_id, self.columns.id.cast)
+
+    def is_owned(self, rows: Conditions, user_id: str | None) -> None:
+        """Demand records that a user created."""
+        rows.equals(OWNER, user_id, b"uuid")
+
+    def is_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
+        """Demand records beyond the last one seen; a null is greater than every value."""
+        key, beyond = self.columns.id, b">" if order == "asc" else b"<"
+        record_id = rows.bind(last.record_id, key.cast)
+        if sort is key:
+            rows.parts.append(b"%b %b %b" % (key.sql, beyond, record_id))
+        elif last.value is None:
+            among_nulls = b"%b %b %b" % (key.sql, beyond, record_id)
+            form = b"(%b is null and %b)" if order == "asc" else b"(%b is not null or %b)"
+            rows.parts.append(form % (sort.sql, among_nulls))
+        else:
+            value = rows.bind(last.value, sort.cast)
+            parts = (sort.sql, key.sql, beyond, value, record_id)
+            test = b"(%b, %b) %b (%b, %b)" % parts
+            if order == "asc" and sort.nullable:
+                test = b"(%b or %b is null)" % (test, sort.sql)
+            rows.parts.append(test)
+
+    def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
+        """Return one record."""
+        return b"select row_to_json(r) from (%b%b) r" % (
+            self._select(rows),
+            b" for update" if lock else b"",
+        )
+
+    def page(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
+        """Return a JSON array of records, or NULL for none."""
+        return b"select json_agg(r) from (%b%b limit %d%b) r" % (
+            self._select(rows),
+            self._order(sort, order),
+            limit,
+            b" offset " + rows.bind(offset, b"bigint") if offset else b"",
+        )
+
+    def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
+        """Return the records one by one."""
+        return b"select row_to_json(r) from (%b%b%b) r" % (
+            self._select(rows),
+            self._order(sort, order),
+            b" offset " + rows.bind(offset, b"bigint") if offset else b"",
+        )
+
+    def count(self, rows: Conditions) -> bytes:
+        """Count the records."""
+        return b"select count(*) from %b as t%b" % (self._name, rows.clause())
+
+    def place(self, rows: Conditions, sort: Column) -> bytes:
+        """Return where a record stands in an order, as a `LastSeen`."""
+        return (
+            b"select row_to_json(r) from (select %b::text as record_id, %b::text as value"
+            b" from %b as t%b) r" % (self.columns.id.sql, sort.sql, self._name, rows.clause())
+        )
+
+    def insert(self, names: tuple[str, ...]) -> bytes:
+        """Create a record from a JSON object that has `names`: settings, object, owner."""
+        return self._shapes.made(("insert", names), lambda: self._insert(names))
+
+    def insert_many(self, names: tuple[str, ...]) -> bytes:
+        """Create records from a JSON array in its order: settings, array, owner."""
+        return self._shapes.made(("insert many", names), lambda: self._insert_many(names))
+
+    def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
+        """Change records by a JSON object that has `names`: settings, object, conditions."""
+        head = self._shapes.made(("update", names), lambda: self._update(names))
+        return b"%b%b returning %b) select row_to_json(made) from made" % (
+            head,
+            rows.clause(),
+            self._all,
+        )
+
+    def delete(self, rows: Conditions) -> bytes:
+        """Delete records and return one of their ids: settings, conditions."""
+        return (
+            SETTINGS + b", gone as (delete from %b as t using settings%b returning %b::text as id)"
+            b" select id from gone" % (self._name, rows.clause(), self.columns.id.sql)
+        )
+
+    def _select(self, rows: Conditions) -> bytes:
+        return b"select %b from %b as t%b" % (self._all, self._name, rows.clause())
+
+    def _order(self, sort: Column, order: Order) -> bytes:
+        """Nulls stand where PostgreSQL puts them by itself, which is what an index can serve."""
+        way = order.encode()
+        key = self.columns.id
+        if sort is key:
+            return b" order by %b %b" % (key.sql, way)
+        return b" order by %b %b, %b %b" % (sort.sql, way, key.sql, way)
+
+    def _insert(self, names: tuple[str, ...]) -> bytes:
+        # What is inserted comes from `settings`: so they hold before the first trigger runs.
+        columns = self._named(names)
+        source = (
+            b"settings, jsonb_to_record($2::jsonb) as x(%b)" % _definitions(columns)
+            if columns
+            else b"settings where $2::jsonb is not null"
+        )
+        return self._inserting(columns, source) + b" select row_to_json(made) from made"
+
+    def _insert_many(self, names: tuple[str, ...]) -> bytes:
+        columns = self._named(names)
+        source = (
+            b"settings, rows from (jsonb_to_recordset($2::jsonb) as (%b))"
+            b" with ordinality as x(%b) order by x.ordinality"
+            % (_definitions(columns), b", ".join([*_bare(columns), b"ordinality"]))
+            if columns
+            else b"settings, jsonb_array_elements($2::jsonb)"
+        )
+        return self._inserting(columns, source) + b" select json_agg(made) from made"
+
+    def _inserting(self, columns: Sequence[Column], source: bytes) -> bytes:
+        owner = quoted(OWNER_COLUMN)
+        return SETTINGS + b", made as (insert into %b as t (%b) select %b from %b returning %b)" % (
+            self._name,
+            b", ".join([*_bare(columns), owner]),
+            b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
+            source,
+            self._all,
+        )
+
+    def _update(self, names: tuple[str, ...]) -> bytes:
+        columns = self._named(names)
+        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
+        return SETTINGS + (
+            b", made as (update %b as t set %b from settings, jsonb_to_record($2::jsonb) as x(%b)"
+            % (self._name, changes, _definitions(columns))
+        )
+
+    def _named(self, names: Iterable[str]) -> list[Column]:
+        return [self.columns.find(name) for name in names]
+
+
+def _definitions(columns: Iterable[Column]) -> bytes:
+    return b", ".join(b"%b %b" % (column.bare, column.cast) for column in columns)
+
+
+def _bare(columns: Iterable[Column]) -> list[bytes]:
+    return [column.bare for column in columns]

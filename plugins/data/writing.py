@@ -1,0 +1,72 @@
+"""From what a caller sent to the values of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from kernel.public import BadRequest, Entity
+
+from .breaches import one_of
+from .columns import Column, Columns
+
+Row = dict[str, Any]
+"""Field name to coerced value, in the order of the columns."""
+
+
+def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creating: bool) -> Row:
+    """Coerce the fields of a body; what is the server's own is left out. Raises BadRequest."""
+    if not values:
+        raise BadRequest(f"{entity.name}: the body must name at least one field")
+    sent: Row = {}
+    for name, value in values.items():
+        column = columns.find(name)
+        if column.field is not None:
+            sent[name] = _fitting(column, value)
+        elif name == "id" and creating and entity.id_declared and value is not None:
+            sent[name] = _chosen_id(column, value)
+    if creating:
+        for column in columns.fields:
+            if column.name not in sent and _needed(column):
+                raise BadRequest(f"{column.label} is required")
+    # One order whatever the caller's: fields that are sent together share one statement.
+    return {column.name: sent[column.name] for column in columns if column.name in sent}
+
+
+def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
+    """Give every row the same fields; one that lacks a field gets its default."""
+    named = {name for row in rows for name in row}
+    if all(len(row) == len(named) for row in rows):
+        return list(rows)
+    return [
+        {c.name: row[c.name] if c.name in row else _default(c) for c in columns if c.name in named}
+        for row in rows
+    ]
+
+
+def _fitting(column: Column, value: Any) -> Any:
+    fitting, field = column.coerce(value), column.field
+    if fitting is None and not column.nullable:
+        raise BadRequest(f"{column.label} is required")
+    if fitting is None or field is None or not field.enum_values or column.kind != "text":
+        return fitting
+    if fitting not in field.enum_values:
+        raise BadRequest(f"{column.label}{one_of(field)}")
+    return fitting
+
+
+def _chosen_id(column: Column, value: Any) -> str:
+    if value == "":
+        raise BadRequest(f"{column.label} must not be empty")
+    return column.coerce(value)
+
+
+def _needed(column: Column) -> bool:
+    return not column.nullable and column.field is not None and column.field.default is None
+
+
+def _default(column: Column) -> Any:
+    if column.field is None:
+        return str(uuid4())
+    return column.coerce(column.field.default)
