@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kernel.contracts.events import Change, Event
     from kernel.contracts.identity import Actor, User
     from kernel.contracts.statements import Transaction
+    from kernel.contracts.workers import Runtime
     from kernel.plugin import Command, Health, ManifestSection, Middleware, Offer
     from kernel.services import Services
     from kernel.web import Request, Route
@@ -152,6 +153,12 @@ async def account_closing(tx: Transaction, user: User, delete: bool) -> None:
 @hookspec
 async def worker_environment(app_id: str) -> Mapping[str, str]:
     """Environment variables for an app's worker. Gather; a later plugin's value wins."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_runtimes() -> Sequence[Runtime]:
+    """Add languages that workers can be written in, asked in order. Collect, at load."""
     raise NotImplementedError
 
 

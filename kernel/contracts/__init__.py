@@ -43,6 +43,8 @@ from kernel.contracts.identity import (
     User,
     server_actor,
 )
+from kernel.contracts.jobs import JOBS, Jobs, NewJob
+from kernel.contracts.logs import LOGS, LogLevel, LogLine, Logs
 from kernel.contracts.records import (
     MAX_PAGE,
     RECORDS,
@@ -69,6 +71,18 @@ from kernel.contracts.statements import (
     Transaction,
     Writer,
 )
+from kernel.contracts.vault import VAULT, Vault
+from kernel.contracts.workers import (
+    WORKERS,
+    Caller,
+    HandlerFailed,
+    Launch,
+    Runtime,
+    WorkerLost,
+    Workers,
+    WorkerState,
+    WorkerStatus,
+)
 
 __all__ = [
     "ACCESS",
@@ -80,6 +94,8 @@ __all__ = [
     "CORE_ADMIN",
     "DATABASE_SERVER",
     "IDENTITY",
+    "JOBS",
+    "LOGS",
     "MAX_PAGE",
     "NEWS",
     "OWNER_COLUMN",
@@ -88,6 +104,8 @@ __all__ = [
     "REGISTRY",
     "SETTINGS",
     "STATEMENTS",
+    "VAULT",
+    "WORKERS",
     "Access",
     "Action",
     "Actor",
@@ -96,6 +114,7 @@ __all__ = [
     "Assignment",
     "Audit",
     "AuditFilter",
+    "Caller",
     "Change",
     "DatabaseServer",
     "Effective",
@@ -104,9 +123,16 @@ __all__ = [
     "Field",
     "FieldType",
     "Grant",
+    "HandlerFailed",
     "Identity",
     "InstallPlan",
+    "Jobs",
+    "Launch",
+    "LogLevel",
+    "LogLine",
+    "Logs",
     "Needs",
+    "NewJob",
     "News",
     "OnDelete",
     "Page",
@@ -119,10 +145,16 @@ __all__ = [
     "Reference",
     "Registry",
     "Role",
+    "Runtime",
     "ServiceKey",
     "Statements",
     "Transaction",
     "User",
+    "Vault",
+    "WorkerLost",
+    "WorkerState",
+    "WorkerStatus",
+    "Workers",
     "Writer",
     "core_permission",
     "entity",

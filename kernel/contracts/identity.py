@@ -50,6 +50,13 @@ class Identity(Protocol):
         """Every account by username."""
         ...
 
+    async def token(self, user_id: str, seconds: float) -> str:
+        """An access token for calls that the server makes on a user's behalf.
+
+        Good for `seconds`, ended with the account. Raises NotFound for an unknown user.
+        """
+        ...
+
     def relation(self) -> tuple[str, str]:
         """Schema and table that `core:users` links may reference (primary key `id uuid`)."""
         ...

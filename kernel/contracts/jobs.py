@@ -1,0 +1,51 @@
+"""Background jobs: rows that a worker works off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.contracts.identity import Actor
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.
+
+    `key` is an idempotency key: while a job with it is pending or running, that one is returned.
+    """
+
+    payload: msgspec.Raw
+    run_at: str | None = None
+    max_attempts: int = 1
+    timeout_s: float = 900
+    priority: int = 0
+    key: str | None = None
+
+
+class Jobs(Protocol):
+    """At least once: no acknowledged job is lost, each ends. JSON out."""
+
+    async def enqueue(self, actor: Actor, app_id: str, job: NewJob) -> str:
+        """Accept a job and return its id."""
+        ...
+
+    async def get(self, app_id: str, job_id: str) -> bytes:
+        """One job. Raises NotFound, also for a job of another app."""
+        ...
+
+    async def list(
+        self, app_id: str, *, status: str | None, limit: int, before: str | None
+    ) -> bytes:
+        """Jobs, newest first."""
+        ...
+
+    async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
+        """Cancel a pending or running job. Raises BadRequest for one that has ended."""
+        ...
+
+
+JOBS = ServiceKey[Jobs]("jobs")

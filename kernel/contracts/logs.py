@@ -1,0 +1,50 @@
+"""Log lines of apps: kept, and followed live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+
+LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line; `id` grows within an app, `ts` is RFC 3339 text ending in Z."""
+
+    id: int
+    level: LogLevel
+    message: str
+    ts: str
+
+
+class Logs(Protocol):
+    """Takes lines from workers and hands them to readers on every server process."""
+
+    def write(self, app_id: str, level: LogLevel, message: str) -> None:
+        """Take a line. Never blocks: what is too much is dropped and counted in a `system` line."""
+        ...
+
+    def mask(self, app_id: str, values: Iterable[str]) -> None:
+        """Replace these values (an app's secrets) in every line of the app from now on."""
+        ...
+
+    async def tail(self, app_id: str, count: int) -> list[LogLine]:
+        """The last `count` lines, oldest first."""
+        ...
+
+    def follow(
+        self, app_id: str, after: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[LogLine | None]]:
+        """Lines with an id above `after`, then live ones; None every 15 s when nothing happens.
+
+        A reader that is too slow gets one `system` line that counts what it missed.
+        """
+        ...
+
+
+LOGS = ServiceKey[Logs]("logs")

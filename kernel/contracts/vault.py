@@ -1,0 +1,36 @@
+"""Secrets of apps and of the platform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.contracts.identity import Actor
+
+
+class Vault(Protocol):
+    """Keeps secrets sealed. `app_id` None is the platform's scope, shared by every app."""
+
+    async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
+        """Set a secret; twice is once. Raises BadRequest for a bad key or too long a value."""
+        ...
+
+    async def names(self, app_id: str | None) -> list[str]:
+        """Names of the secrets of a scope, sorted; never values."""
+        ...
+
+    async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
+        """Delete a secret. Raises NotFound."""
+        ...
+
+    async def reveal(self, app_id: str) -> dict[str, str]:
+        """The platform's secrets overlaid by the app's, opened: for the app's worker only.
+
+        One that cannot be opened is left out and logged by its name.
+        """
+        ...
+
+
+VAULT = ServiceKey[Vault]("vault")

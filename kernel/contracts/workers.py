@@ -1,0 +1,138 @@
+"""Worker processes of apps: code that an app brings, supervised."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.services import ServiceKey
+from kernel.errors import KernelError
+
+if TYPE_CHECKING:
+    from kernel.contracts.identity import Actor
+
+WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
+
+
+class WorkerLost(Exception):
+    """The worker died, or was stopped, before it answered: nobody knows how far it came."""
+
+
+class HandlerFailed(KernelError):
+    """A handler of an app raised; the message is the app's own, secrets masked."""
+
+    status = 500
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """On whose behalf a worker is called; the token is good for as long as the call may run."""
+
+    user_id: str
+    username: str
+    email: str | None = None
+    auth_token: str = ""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The worst of the replicas' states, with what limits are in force."""
+
+    app_id: str
+    status: WorkerState
+    replicas: int = 0
+    version: int | None = None
+    sandbox: dict[str, Any] = {}
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start a worker: an argument list, and environment variables beside the usual ones."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+
+
+class Runtime(Protocol):
+    """A language that workers are written in; plugins register more (`register_runtimes`)."""
+
+    @property
+    def name(self) -> str:
+        """Shown in the status: `python`, `javascript`."""
+        ...
+
+    def entry(self, folder: Path) -> Path | None:
+        """The entry file of unpacked code that is this runtime's, or None."""
+        ...
+
+    def installs(self, folder: Path) -> Sequence[Sequence[str]]:
+        """Commands that bring the dependencies, run one after another inside the folder."""
+        ...
+
+    def launch(self, folder: Path, entry: Path) -> Launch:
+        """How to start it. Raises BadRequest when this machine cannot."""
+        ...
+
+
+class Workers(Protocol):
+    """Deploys, supervises and calls workers. Raises NotFound for an unknown app."""
+
+    async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
+        """Put new code into service and return its version; on failure the old one stays.
+
+        Raises BadRequest with the last lines of the tool or of the worker.
+        """
+        ...
+
+    async def start(self, actor: Actor, app_id: str) -> None:
+        """Start on every server process. Raises NotFound when nothing was ever deployed."""
+        ...
+
+    async def stop(self, actor: Actor, app_id: str) -> None:
+        """Stop on every server process."""
+        ...
+
+    async def status(self, app_id: str) -> WorkerStatus:
+        """The state over all server processes."""
+        ...
+
+    async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
+        """Call a method of the replica at hand; params and result are JSON.
+
+        Raises HandlerFailed, NotFound (unknown method), Unavailable (not running).
+        """
+        ...
+
+    async def run_job(
+        self,
+        app_id: str,
+        job_id: str,
+        payload: bytes,
+        caller: Caller | None,
+        progress: Callable[[bytes], Awaitable[None]],
+    ) -> bytes:
+        """Hand a job to the replica at hand and return its JSON result.
+
+        Raises HandlerFailed (a failure of the job), WorkerLost (a lost delivery), Unavailable.
+        """
+        ...
+
+    async def cancel_job(self, app_id: str, job_id: str) -> None:
+        """Tell the worker that a job is no longer wanted."""
+        ...
+
+    async def restart(self, app_id: str) -> None:
+        """Replace a running worker's process on this server, because its environment changed, or
+        because a job in it does not end."""
+        ...
+
+    def running(self) -> Sequence[str]:
+        """Apps whose worker runs in this very server process."""
+        ...
+
+    def on_change(self, callback: Callable[[str, WorkerState], Awaitable[None]]) -> None:
+        """Be told (app, state) when a worker of this server process changes state."""
+        ...
+
+
+WORKERS = ServiceKey[Workers]("workers")
