@@ -143,7 +143,10 @@ async def search(reader: Reader, wanted: AuditFilter) -> bytes:
 
 def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[str | None, ...]]:
     """Choose the statement whose index fits, with its parameters from `$3` on, without the last."""
-    kind, row = (wanted.app_id, wanted.entity, wanted.operation), (wanted.record_id, wanted.actor_id)
+    kind, row = (
+        (wanted.app_id, wanted.entity, wanted.operation),
+        (wanted.record_id, wanted.actor_id),
+    )
     if any(row):
         return BY_ROW, (*kind, *row)
     return (BY_KIND, kind) if any(kind) else (LATEST, ())
