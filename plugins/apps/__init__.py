@@ -1,0 +1,61 @@
+"""Apps: manifests, the tables they ask for, and the catalog of what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    HOOKS,
+    IDENTITY,
+    NEWS,
+    REGISTRY,
+    STATEMENTS,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    hookimpl,
+    offer,
+)
+
+from .catalog import Catalog
+from .config import AppsConfig
+from .routes import AppsRoutes
+from .service import SERVICE, TOPIC, AppsService
+
+
+class AppsPlugin(Plugin):
+    """Installs apps and tells everybody which there are."""
+
+    name = "apps"
+    Config = AppsConfig
+    provides = (APPS, SERVICE)
+    requires = (STATEMENTS, NEWS, ACCESS, HOOKS, REGISTRY, IDENTITY)
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the catalog, and the service behind the routes."""
+        return [offer(APPS, self._catalog), offer(SERVICE, self._service)]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Serve apps."""
+        return AppsRoutes(services).routes()
+
+    def _catalog(self, services: Services) -> Catalog:
+        catalog = Catalog(services.get(STATEMENTS))
+        services.get(NEWS).subscribe(TOPIC, catalog.forget)
+        return catalog
+
+    def _service(self, services: Services) -> AppsService:
+        return AppsService(
+            services.get(STATEMENTS),
+            services.get(APPS),
+            services.get(ACCESS),
+            services.get(IDENTITY),
+            services.get(HOOKS),
+            services.get(REGISTRY),
+            self.config,
+        )

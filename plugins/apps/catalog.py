@@ -1,0 +1,73 @@
+"""Installed apps in memory."""
+
+from __future__ import annotations
+
+import anyio
+
+from kernel.public import App, Entity, NotFound, Statements
+
+from . import store
+
+
+class Catalog:
+    """See `kernel.contracts.apps.Apps`. Warm, a read asks nobody; news names what to read anew."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._apps: dict[str, App] = {}
+        self._stale: set[str] | None = None
+        """Apps to read before the next answer; None means all."""
+        self._version = 1
+        self._loaded = 0
+        self._lock = anyio.Lock()
+
+    async def app(self, app_id: str) -> App:
+        """See `Apps.app`."""
+        if self._loaded != self._version:
+            await self._load()
+        found = self._apps.get(app_id)
+        if found is None:
+            raise NotFound(f"app {app_id!r} not found")
+        return found
+
+    async def entity(self, app_id: str, name: str) -> Entity:
+        """See `Apps.entity`."""
+        app = await self.app(app_id)
+        found = app.entities.get(name)
+        if found is None:
+            raise NotFound(f"app {app_id!r} has no entity {name!r}")
+        return found
+
+    async def all(self) -> list[App]:
+        """See `Apps.all`."""
+        if self._loaded != self._version:
+            await self._load()
+        return sorted(self._apps.values(), key=lambda app: (app.name.lower(), app.id))
+
+    async def refresh(self) -> None:
+        """See `Apps.refresh`."""
+        await self.forget(None)
+
+    async def forget(self, app_id: str | None) -> None:
+        """Read one app anew before the next answer, or everything."""
+        if app_id is None:
+            self._stale = None
+        elif self._stale is not None:
+            self._stale.add(app_id)
+        self._version += 1
+
+    async def _load(self) -> None:
+        """Read what is stale; news that arrives meanwhile is not lost."""
+        async with self._lock:
+            while self._loaded != self._version:
+                version = self._version
+                ids = None if self._stale is None else sorted(self._stale)
+                found = {app.id: app for app in await store.catalog(self._statements, ids)}
+                if ids is None:
+                    self._apps = found
+                else:
+                    kept = {key: app for key, app in self._apps.items() if key not in ids}
+                    self._apps = kept | found
+                if version == self._version:
+                    self._stale = set()
+                    self._loaded = version

@@ -1,0 +1,73 @@
+"""Which types a column can change into, and by which function of the database.
+
+A conversion keeps the whole value or refuses it; a pair that is not here converts no value, so
+such a column changes its type only while it is empty. Text is read as the API reads it (ISO dates,
+numbers without leading zeros, JSON); what comes from text goes back to it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from psycopg import sql
+
+from .fieldtypes import AS_SQL, SqlType
+
+CONVERSIONS: Final[dict[tuple[SqlType, SqlType], str]] = {
+    ("text", "double precision"): "text_to_number",
+    ("text", "boolean"): "text_to_boolean",
+    ("text", "date"): "text_to_date",
+    ("text", "timestamptz"): "text_to_timestamp",
+    ("text", "jsonb"): "text_to_json",
+    ("text", "uuid"): "text_to_uuid",
+    ("text", "text[]"): "text_to_text_array",
+    ("double precision", "text"): "number_to_text",
+    ("double precision", "boolean"): "number_to_boolean",
+    ("double precision", "jsonb"): "number_to_json",
+    ("double precision", "double precision[]"): "number_to_number_array",
+    ("boolean", "text"): "boolean_to_text",
+    ("boolean", "double precision"): "boolean_to_number",
+    ("boolean", "jsonb"): "boolean_to_json",
+    ("date", "text"): "date_to_text",
+    ("date", "timestamptz"): "date_to_timestamp",
+    ("date", "jsonb"): "date_to_json",
+    ("timestamptz", "text"): "timestamp_to_text",
+    ("timestamptz", "date"): "timestamp_to_date",
+    ("timestamptz", "jsonb"): "timestamp_to_json",
+    ("jsonb", "text"): "json_to_text",
+    ("jsonb", "double precision"): "json_to_number",
+    ("jsonb", "boolean"): "json_to_boolean",
+    ("jsonb", "date"): "json_to_date",
+    ("jsonb", "timestamptz"): "json_to_timestamp",
+    ("jsonb", "uuid"): "json_to_uuid",
+    ("jsonb", "text[]"): "json_to_text_array",
+    ("jsonb", "double precision[]"): "json_to_number_array",
+    ("uuid", "text"): "uuid_to_text",
+    ("uuid", "jsonb"): "uuid_to_json",
+    ("text[]", "text"): "text_array_to_text",
+    ("text[]", "double precision[]"): "text_array_to_number_array",
+    ("text[]", "jsonb"): "text_array_to_json",
+    ("double precision[]", "double precision"): "number_array_to_number",
+    ("double precision[]", "text[]"): "number_array_to_text_array",
+    ("double precision[]", "jsonb"): "number_array_to_json",
+}
+
+
+def converted(column: str, source: str, target: str) -> sql.Composable:
+    """The expression of a column's value in its new type, NULL where it does not convert."""
+    function = CONVERSIONS.get((source, target))  # type: ignore[arg-type]
+    if function is None:
+        return sql.SQL("null::{}").format(AS_SQL[target])
+    name = sql.Identifier("caudex_apps", function)
+    return sql.SQL("{}({})").format(name, sql.Identifier(column))
+
+
+def refused(column: str, source: str, target: str) -> sql.Composable:
+    """The condition of rows whose value is lost in a conversion. JSON null is no value."""
+    here = sql.Identifier(column)
+    there = sql.SQL("({} is not null and {} is null)").format(
+        here, converted(column, source, target)
+    )
+    if source == "jsonb":
+        return sql.SQL("({} and {} <> 'null'::jsonb)").format(there, here)
+    return there

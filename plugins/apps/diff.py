@@ -1,0 +1,176 @@
+"""From what stands to what a manifest wants. Pure: nothing here asks the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from . import checks, ddl
+from .current import CurrentColumn, CurrentTable, Schema
+from .model import PLAIN, Column, Table
+from .rules import lift_all, missing_rules, rule_steps
+from .steps import Phase, Plan, Step, told
+
+
+def diff(tables: Mapping[str, Table], schema: Schema, app_id: str) -> Plan:
+    """Say what has to be done; nothing when the schema is as it should be."""
+    plan = Plan([], [])
+    for table in tables.values():
+        current = schema.tables.get(table.name)
+        if current is None:
+            plan.steps.extend(_create(table))
+        elif table.name not in schema.entities or current.kind != "r":
+            said = f"the schema has a {_KINDS.get(current.kind, 'relation')} of that name"
+            plan.refusals.append(f"{table.name}: {said} that no install made")
+        else:
+            plan.refusals.extend(_refusals(table, current))
+            plan.steps.extend(_change(table, current, schema))
+    for name, retired in schema.entities.items():
+        current = schema.tables.get(name)
+        if name not in tables and current is not None:
+            ledger = schema.columns.get(name, {})
+            plan.steps.extend(_retire(app_id, name, current, ledger, retired))
+    return plan
+
+
+_KINDS = {"v": "view", "m": "materialized view", "r": "table", "p": "partitioned table"}
+
+
+def _create(table: Table) -> Iterator[Step]:
+    count = len(table.columns) - len(PLAIN)
+    yield Step(
+        phase=Phase.BUILD,
+        table=table.name,
+        statement=ddl.create_table(table),
+        change=told(table.name, "create_table", detail=f"{count} fields"),
+    )
+    yield from missing_rules(table, new=True)
+    yield Step(phase=Phase.RULES, table=table.name, statement=ddl.create_trigger(table))
+
+
+def _refusals(table: Table, current: CurrentTable) -> Iterator[str]:
+    for column in table.columns.values():
+        stands = current.column(column.name)
+        if stands is not None and stands.generated:
+            yield f"{table.name}.{column.name}: the column is a generated one, made by hand"
+
+
+def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Step]:
+    if schema.entities[table.name]:
+        yield Step(phase=Phase.RULES, table=table.name, change=told(table.name, "restore_entity"))
+    ledger = schema.columns.get(table.name, {})
+    converting: set[str] = set()
+    for column in table.columns.values():
+        stands = current.column(column.name)
+        if stands is None:
+            yield from _add_column(table, column)
+            continue
+        if column.name not in PLAIN and ledger.get(column.name, True):
+            kind = "restore_column" if column.name in ledger else "adopt_column"
+            change = told(table.name, kind, column.name)
+            yield Step(phase=Phase.RULES, table=table.name, change=change)
+        if stands.sql_type != column.type:
+            converting.add(column.name)
+            yield from _convert(table, column, stands)
+            stands = msgspec.structs.replace(stands, default=None)
+        yield from _default(table, column, stands)
+        yield from _not_null(table, column, stands)
+    for name, retired in ledger.items():
+        stands = current.column(name)
+        if name not in table.columns and stands is not None:
+            yield from _retire_column(table.name, stands, retired)
+    yield from rule_steps(table, current, converting)
+    if ddl.TRIGGER not in current.triggers:
+        yield Step(
+            phase=Phase.RULES,
+            table=table.name,
+            statement=ddl.create_trigger(table),
+            change=told(table.name, "create_trigger", "updated_at"),
+        )
+
+
+def _add_column(table: Table, column: Column) -> Iterator[Step]:
+    unfilled = column.not_null and column.default is None and not column.generator
+    yield Step(
+        phase=Phase.BUILD,
+        table=table.name,
+        clause=ddl.add_column(column),
+        check=checks.is_empty(table, column) if unfilled else None,
+        change=told(table.name, "add_column", column.name, column.type),
+    )
+
+
+def _convert(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
+    if stands.default is not None:
+        # The old default may have no meaning in the new type; the wanted one is set afterwards.
+        yield Step(phase=Phase.LIFT, table=table.name, clause=ddl.drop_default(column.name))
+    source = stands.sql_type
+    yield Step(
+        phase=Phase.CONVERT,
+        table=table.name,
+        clause=ddl.change_type(column, source),
+        check=checks.converts(table, column, source),
+        change=told(table.name, "alter_type", column.name, f"{source} to {column.type}"),
+    )
+    if column.name == "id":
+        same = checks.stays_unique(table, column, source)
+        yield Step(phase=Phase.CONVERT, table=table.name, check=same)
+
+
+def _default(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
+    if column.expression == stands.default:
+        return
+    if column.expression is None:
+        yield Step(
+            phase=Phase.LIFT,
+            table=table.name,
+            clause=ddl.drop_default(column.name),
+            change=told(table.name, "drop_default", column.name, stands.default or ""),
+        )
+    else:
+        yield Step(
+            phase=Phase.RULES,
+            table=table.name,
+            clause=ddl.set_default(column),
+            change=told(table.name, "set_default", column.name, column.expression),
+        )
+
+
+def _not_null(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
+    if column.not_null and not stands.not_null:
+        yield Step(
+            phase=Phase.RULES,
+            table=table.name,
+            clause=ddl.set_not_null(column.name),
+            check=checks.has_no_null(table, column),
+            change=told(table.name, "set_not_null", column.name),
+        )
+    elif stands.not_null and not column.not_null:
+        yield Step(
+            phase=Phase.LIFT,
+            table=table.name,
+            clause=ddl.drop_not_null(column.name),
+            change=told(table.name, "drop_not_null", column.name),
+        )
+
+
+def _retire(
+    schema: str, name: str, current: CurrentTable, ledger: Mapping[str, bool], retired: bool
+) -> Iterator[Step]:
+    if not retired:
+        yield Step(phase=Phase.LIFT, table=name, change=told(name, "retire_entity"))
+    for column in current.columns:
+        if column.name in ledger:
+            yield from _retire_column(name, column, retired=True)
+    yield from lift_all(name, schema, current)
+
+
+def _retire_column(table: str, column: CurrentColumn, retired: bool) -> Iterator[Step]:
+    """Keep the values and lift what would stand in the way of rows that do not know the column."""
+    if not retired:
+        yield Step(phase=Phase.LIFT, table=table, change=told(table, "retire_column", column.name))
+    if column.not_null:
+        yield Step(phase=Phase.LIFT, table=table, clause=ddl.drop_not_null(column.name))
+    if column.default is not None and not column.generated:
+        yield Step(phase=Phase.LIFT, table=table, clause=ddl.drop_default(column.name))

@@ -1,0 +1,134 @@
+"""One field of a manifest."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from kernel.public import Field, FieldType, OnDelete, Reference
+
+from .fieldtypes import ALIASES, COLUMN_TYPES, value_of
+from .problems import Part
+
+LinkTargets = dict[str, str]
+"""What links may name, with the type of its id: entities of the manifest and `core:users`."""
+
+SERVER_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+"""Names that PostgreSQL keeps for itself in every table (its manual, 5.6)."""
+
+_ON_DELETE: Final[dict[str, OnDelete]] = {
+    "cascade": "cascade",
+    "restrict": "restrict",
+    "set_null": "set_null",
+}
+
+
+def read_id(part: Part) -> str:
+    """Read a declared `id` and return its column type; it takes nothing else."""
+    part.flag("required")
+    if part.get("is_primary_key") not in (None, True):
+        part.problem("is_primary_key", "id is the primary key of every entity")
+    for name in ("default_value", "references", "on_delete", "enum_values"):
+        if part.get(name) not in (None, []):
+            part.problem(name, "is not for the field 'id'")
+    kind = part.get("type")
+    if kind not in ("uuid", "text", "string"):
+        part.problem("type", f"a primary key is of type uuid or text, not {kind!r}")
+    return "text" if kind in ("text", "string") else "uuid"
+
+
+def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
+    """Read a field other than `id`, reporting what is wrong with it."""
+    if part.flag("is_primary_key"):
+        part.problem("is_primary_key", f"a primary key is called id, not {name!r}")
+    kind = _kind(part)
+    required = part.flag("required")
+    reference = _reference(part, kind, targets)
+    on_delete = _on_delete(part, kind, required)
+    enum_values = _enum_values(part, kind)
+    sql_type: str = COLUMN_TYPES[kind]
+    if reference is not None:
+        sql_type = targets[reference.entity]
+    return Field(
+        name=name,
+        type=kind,
+        sql_type=sql_type,
+        required=required,
+        default=_default(part, kind, sql_type, enum_values),
+        enum_values=enum_values,
+        references=reference,
+        on_delete=on_delete,
+    )
+
+
+def _kind(part: Part) -> FieldType:
+    given = part.get("type")
+    if given is None:
+        part.problem("type", "is required")
+    elif not isinstance(given, str) or given not in ALIASES:
+        known = ", ".join(COLUMN_TYPES)
+        part.problem("type", f"unknown type {str(given)[:80]!r}, known are {known}")
+    else:
+        return ALIASES[given]
+    return "text"
+
+
+def _reference(part: Part, kind: FieldType, targets: LinkTargets) -> Reference | None:
+    inner = part.part("references")
+    if kind != "entity_link":
+        if inner is not None:
+            part.problem("references", "is for fields of type entity_link only")
+        return None
+    if inner is None:
+        if part.get("references") is None:
+            part.problem("references", "is required for an entity_link")
+        return None
+    entity = inner.text("entity")
+    if inner.text("field", "id") != "id":
+        inner.problem("field", "a link goes to the field 'id'")
+    if entity in targets:
+        return Reference(entity)
+    if ":" in entity:
+        inner.problem("entity", f"{entity[:80]!r}: beyond the app only core:users can be linked")
+    else:
+        inner.problem("entity", f"there is no entity {entity[:80]!r} in this manifest")
+    return None
+
+
+def _on_delete(part: Part, kind: FieldType, required: bool) -> OnDelete:
+    given = part.get("on_delete")
+    natural: OnDelete = "restrict" if required and kind == "entity_link" else "set_null"
+    if given is None:
+        return natural
+    spelt = given.lower().replace(" ", "_") if isinstance(given, str) else ""
+    if spelt not in _ON_DELETE:
+        part.problem("on_delete", f"must be one of {', '.join(_ON_DELETE)}")
+    elif kind != "entity_link":
+        part.problem("on_delete", "is for fields of type entity_link only")
+    elif required and spelt == "set_null":
+        part.problem("on_delete", "a required link cannot be set to null")
+    return _ON_DELETE.get(spelt, natural)
+
+
+def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
+    values = part.texts("enum_values")
+    if values and kind not in ("text", "[text]"):
+        part.problem("enum_values", "is for fields of type text and [text] only")
+    return values
+
+
+def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str, ...]) -> Any:
+    given = part.get("default_value")
+    if given is None:
+        return None
+    try:
+        value = value_of(kind, given, sql_type)
+    except (ValueError, OverflowError):
+        part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
+        return None
+    if enum_values and not set(_items(value)) <= set(enum_values):
+        part.problem("default_value", f"must be one of {', '.join(enum_values)}"[:300])
+    return value
+
+
+def _items(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]

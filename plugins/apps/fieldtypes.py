@@ -1,0 +1,157 @@
+"""The types of fields: their columns, and how a default of a manifest becomes a value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final, Literal, cast
+from uuid import UUID
+
+import msgspec
+from psycopg import sql
+
+from kernel.public import FieldType
+
+SqlType = Literal[
+    "text", "double precision", "boolean", "date", "timestamptz", "jsonb", "uuid", "text[]",
+    "double precision[]",
+]  # fmt: skip
+
+COLUMN_TYPES: Final[Mapping[FieldType, SqlType]] = {
+    "text": "text",
+    "file": "text",
+    "number": "double precision",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
+    "json": "jsonb",
+    "uuid": "uuid",
+    "entity_link": "uuid",
+    "[text]": "text[]",
+    "[number]": "double precision[]",
+}
+ALIASES: Final[Mapping[str, FieldType]] = {
+    "string": "text",
+    "bool": "boolean",
+    "datetime": "timestamp",
+    **{name: name for name in COLUMN_TYPES},
+}
+"""Every spelling of a type that manifests use."""
+
+AS_SQL: Final[Mapping[str, sql.SQL]] = {
+    "text": sql.SQL("text"),
+    "double precision": sql.SQL("double precision"),
+    "boolean": sql.SQL("boolean"),
+    "date": sql.SQL("date"),
+    "timestamptz": sql.SQL("timestamptz"),
+    "jsonb": sql.SQL("jsonb"),
+    "uuid": sql.SQL("uuid"),
+    "text[]": sql.SQL("text[]"),
+    "double precision[]": sql.SQL("double precision[]"),
+}
+
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r"([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
+)
+
+
+def value_of(kind: FieldType, given: object, sql_type: str) -> Any:
+    """Turn a default of a manifest into the JSON value that records will show.
+
+    Takes the right JSON type or an unambiguous text form. Raises ValueError otherwise.
+    """
+    if kind == "entity_link":
+        return _uuid(given) if sql_type == "uuid" else _text(given)
+    return _READ[kind](given)
+
+
+def text_of(value: Any, sql_type: str) -> str:
+    """Write a value from `value_of` as PostgreSQL reads it."""
+    if sql_type == "jsonb":
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "{" + ",".join(_quoted(item) for item in cast("list[Any]", value)) + "}"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _quoted(item: object) -> str:
+    text = item if isinstance(item, str) else repr(item)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError
+    return given
+
+
+def _number(given: object) -> float | int:
+    if isinstance(given, str) and _NUMBER.fullmatch(given):
+        given = float(given)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ValueError
+    if not math.isfinite(given) or (isinstance(given, int) and abs(given) > 2**53):
+        raise ValueError
+    return given
+
+
+def _boolean(given: object) -> bool:
+    if given in ("true", "false"):
+        return given == "true"
+    if not isinstance(given, bool):
+        raise ValueError
+    return given
+
+
+def _date(given: object) -> str:
+    if not isinstance(given, str) or not _DATE.fullmatch(given):
+        raise ValueError
+    return date.fromisoformat(given).isoformat()
+
+
+def _timestamp(given: object) -> str:
+    if not isinstance(given, str) or not _TIMESTAMP.fullmatch(given):
+        raise ValueError
+    read = datetime.fromisoformat(given.upper())
+    read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    return read.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _json(given: object) -> object:
+    return given
+
+
+def _uuid(given: object) -> str:
+    if not isinstance(given, str) or len(given) != 36:
+        raise ValueError
+    return str(UUID(given))
+
+
+def _list_of(item: Callable[[object], Any]) -> Callable[[object], list[Any]]:
+    def read(given: object) -> list[Any]:
+        if not isinstance(given, list):
+            raise ValueError
+        return [item(part) for part in cast("list[object]", given)]
+
+    return read
+
+
+_READ: Final[Mapping[FieldType, Callable[[object], Any]]] = {
+    "text": _text,
+    "file": _text,
+    "number": _number,
+    "boolean": _boolean,
+    "date": _date,
+    "timestamp": _timestamp,
+    "json": _json,
+    "uuid": _uuid,
+    "[text]": _list_of(_text),
+    "[number]": _list_of(_number),
+}

@@ -1,0 +1,167 @@
+"""The tables that a manifest asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from kernel.public import OWNER_COLUMN, Entity, Field, OnDelete
+
+from .fieldtypes import text_of
+from .models import Index, Manifest
+from .names import derive
+
+Relation = tuple[str, str]
+"""Schema and table."""
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """A column; `default` is the text of a literal, `generator` what fills a server's column.
+
+    `expression` is the default as PostgreSQL prints it back, known once it has been asked.
+    """
+
+    name: str
+    type: str
+    not_null: bool = False
+    default: str | None = None
+    generator: Literal["", "uuid", "now"] = ""
+    expression: str | None = None
+
+
+class IndexDef(msgspec.Struct, frozen=True, kw_only=True):
+    """An index, unique or not."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool
+
+
+class CheckDef(msgspec.Struct, frozen=True, kw_only=True):
+    """That a column (or each item of a list) holds one of `values`."""
+
+    name: str
+    column: str
+    type: str
+    values: tuple[str, ...]
+
+
+class LinkDef(msgspec.Struct, frozen=True, kw_only=True):
+    """A foreign key to the `id` of another table."""
+
+    name: str
+    column: str
+    target: Relation
+    on_delete: OnDelete
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A table as it should be."""
+
+    schema: str
+    name: str
+    columns: Mapping[str, Column]
+    indexes: Mapping[str, IndexDef]
+    checks: Mapping[str, CheckDef]
+    links: Mapping[str, LinkDef]
+
+    @property
+    def primary_key(self) -> str:
+        """The name of the primary key and its index."""
+        return derive(self.name, "id", "pkey")
+
+    @property
+    def constraints(self) -> dict[str, tuple[str, ...]]:
+        """Names of everything that a write can breach, with the fields it is about."""
+        found = {name: index.columns for name, index in self.indexes.items() if index.unique}
+        found |= {name: (check.column,) for name, check in self.checks.items()}
+        found |= {name: (link.column,) for name, link in self.links.items()}
+        return {self.primary_key: ("id",), **found}
+
+
+PLAIN: Final = ("id", "created_at", "updated_at", OWNER_COLUMN)
+"""Columns that every table has and that never retire."""
+
+
+def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
+    """The tables of a manifest; `users` is what `core:users` stands for."""
+    return {
+        entity.name: _table(entity, manifest.indexes.get(entity.name, ()), users)
+        for entity in manifest.entities
+    }
+
+
+def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
+    """The manifest whose entities know the names of their constraints."""
+    entities = tuple(
+        msgspec.structs.replace(entity, constraints=tables[entity.name].constraints)
+        for entity in manifest.entities
+    )
+    return msgspec.structs.replace(manifest, entities=entities)
+
+
+def _table(entity: Entity, wanted: Sequence[Index], users: Relation) -> Table:
+    checks = [_check(entity, field) for field in entity.fields if field.enum_values]
+    links = [_link(entity, field, users) for field in entity.fields if field.references]
+    columns = [*_plain(entity), *(_column(field) for field in entity.fields)]
+    return Table(
+        schema=entity.app_id,
+        name=entity.name,
+        columns={column.name: column for column in columns},
+        indexes={index.name: index for index in _indexes(entity, wanted)},
+        checks={check.name: check for check in checks},
+        links={link.name: link for link in links},
+    )
+
+
+def _plain(entity: Entity) -> Iterable[Column]:
+    yield Column(name="id", type=entity.id_type, not_null=True, generator="uuid")
+    for name in ("created_at", "updated_at"):
+        yield Column(name=name, type="timestamptz", not_null=True, generator="now")
+    yield Column(name=OWNER_COLUMN, type="uuid")
+
+
+def _column(field: Field) -> Column:
+    default = None if field.default is None else text_of(field.default, field.sql_type)
+    return Column(name=field.name, type=field.sql_type, not_null=field.required, default=default)
+
+
+def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
+    """What the manifest asks for, the default order, and each link that no other index serves."""
+    for index in wanted:
+        stem = index.name or "_".join(index.columns)
+        kind = "key" if index.unique else "idx"
+        name = derive(entity.name, stem, kind, index.columns)
+        yield IndexDef(name=name, columns=index.columns, unique=index.unique)
+    served = {index.columns[0] for index in wanted}
+    order = ("created_at", "id")
+    if not any(index.columns == order for index in wanted):
+        name = derive(entity.name, "created_at_id", "idx", order)
+        yield IndexDef(name=name, columns=order, unique=False)
+    for field in entity.fields:
+        if field.references and field.name not in served:
+            name = derive(entity.name, field.name, "idx", (field.name,))
+            yield IndexDef(name=name, columns=(field.name,), unique=False)
+
+
+def _check(entity: Entity, field: Field) -> CheckDef:
+    return CheckDef(
+        name=derive(entity.name, field.name, "check", field.enum_values, field.sql_type),
+        column=field.name,
+        type=field.sql_type,
+        values=field.enum_values,
+    )
+
+
+def _link(entity: Entity, field: Field, users: Relation) -> LinkDef:
+    assert field.references is not None
+    named = field.references.entity
+    target = users if named == "core:users" else (entity.app_id, named)
+    return LinkDef(
+        name=derive(entity.name, field.name, "fkey", field.sql_type, target, field.on_delete),
+        column=field.name,
+        target=target,
+        on_delete=field.on_delete,
+    )

@@ -1,0 +1,100 @@
+"""What the plugin stores, reads and replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kernel.public import App, Entity, Permission
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """An index that the manifest asks for."""
+
+    columns: tuple[str, ...]
+    unique: bool = False
+    name: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest that was read: spellings resolved, defaults filled in, everything checked."""
+
+    app_id: str
+    name: str
+    version: str
+    entities: tuple[Entity, ...] = ()
+    indexes: Mapping[str, tuple[Index, ...]] = {}
+    permissions: tuple[Permission, ...] = ()
+    ignored: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = {}
+
+    def app(self, stamp: int) -> App:
+        """The app as the catalog shows it once this manifest is installed."""
+        return App(
+            id=self.app_id,
+            name=self.name,
+            version=self.version,
+            version_stamp=stamp,
+            entities={entity.name: entity for entity in self.entities},
+            permissions=self.permissions,
+        )
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference between a manifest and the database."""
+
+    entity: str
+    change_type: str
+    column: str | None = None
+    detail: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the database is as a manifest wants it."""
+
+    compliant: bool
+    changes: list[Change]
+
+
+class Pruning(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """What to drop for good; nothing named means everything that is retired."""
+
+    entity: str | None = None
+    column: str | None = None
+    dry_run: bool = False
+
+
+class Dropped(msgspec.Struct, frozen=True, kw_only=True):
+    """A retired table, or column, that is gone; `rows` is how many rows held a value in it."""
+
+    entity: str
+    column: str | None
+    rows: int
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a prune dropped, or would drop."""
+
+    dropped: list[Dropped]
+    dry_run: bool
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """An app in the list of apps."""
+
+    id: str
+    name: str
+    version: str
+    status: str = "installed"
+    entities: list[str]
+
+
+class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The reply to an install."""
+
+    message: str
+    ignored: list[str] = []

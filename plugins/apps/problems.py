@@ -1,0 +1,144 @@
+"""Reading untyped JSON while collecting everything that is wrong with it, each with its path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final, cast
+
+from kernel.public import BadRequest
+
+MOST: Final = 100
+"""Problems that one message lists."""
+
+
+class Problems:
+    """What is wrong with a manifest."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        self._more = 0
+
+    def add(self, path: str, sentence: str) -> None:
+        """Remember a problem and where it is."""
+        if len(self._found) < MOST:
+            self._found.append(f"{path}: {sentence}")
+        else:
+            self._more += 1
+
+    def raise_any(self) -> None:
+        """Raise BadRequest that lists all of them, if there are any."""
+        if self._found:
+            more = [f"and {self._more} more"] if self._more else []
+            raise BadRequest("; ".join([*self._found, *more]))
+
+
+class Part:
+    """One object of a manifest; members are spelt `snake_case` or `camelCase`, null is absent."""
+
+    def __init__(self, value: Mapping[str, Any], path: str, problems: Problems) -> None:
+        self._value = value
+        self._path = path
+        self._problems = problems
+        self._read: set[str] = set()
+
+    def at(self, name: str) -> str:
+        """The path of a member, as problems name it."""
+        other = _respelt(name)
+        name = other if other in self._value and name not in self._value else name
+        return f"{self._path}.{name}" if self._path else name
+
+    def problem(self, name: str, sentence: str) -> None:
+        """Report a member."""
+        self._problems.add(self.at(name), sentence)
+
+    def get(self, name: str) -> Any:
+        """A member under either spelling."""
+        other = _respelt(name)
+        self._read |= {name, other}
+        if other != name and name in self._value and other in self._value:
+            self.problem(name, f"is given twice, as {name} and as {other}")
+        return self._value.get(name, self._value.get(other))
+
+    def text(self, name: str, default: str = "", longest: int = 10_000) -> str:
+        """A member that is text."""
+        value = self.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, str) or len(value) > longest:
+            self.problem(name, f"must be text of at most {longest} characters")
+            return default
+        return value
+
+    def title(self, name: str, default: str, longest: int = 200) -> str:
+        """A member that is text people read: not empty, no control characters."""
+        value = self.text(name, default, longest)
+        if not value.strip() or not value.isprintable():
+            self.problem(name, "must be printable text that is not empty")
+            return default
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A member that is true or false."""
+        value = self.get(name)
+        if value is not None and not isinstance(value, bool):
+            self.problem(name, "must be true or false")
+        return value is True
+
+    def items(self, name: str, at_most: int | None = None) -> list[Any]:
+        """A member that is a list."""
+        value = self.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.problem(name, "must be a list")
+            return []
+        found = cast("list[Any]", value)
+        if at_most is not None and len(found) > at_most:
+            self.problem(name, f"has {len(found)} items, at most {at_most} are allowed")
+            return []
+        return found
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A member that is a list of texts; what is repeated counts once."""
+        found = self.items(name)
+        if not all(isinstance(item, str) for item in found):
+            self.problem(name, "must be a list of texts")
+            return ()
+        return tuple(dict.fromkeys(found))
+
+    def part(self, name: str) -> Part | None:
+        """A member that is an object."""
+        value = self.get(name)
+        return None if value is None else part_of(value, self.at(name), self._problems)
+
+    def parts(self, name: str, at_most: int | None = None) -> list[Part]:
+        """A member that is a list of objects; those that are none are reported and left out."""
+        found = [
+            part_of(item, f"{self.at(name)}[{place}]", self._problems)
+            for place, item in enumerate(self.items(name, at_most))
+        ]
+        return [part for part in found if part is not None]
+
+    def unread(self, known: Collection[str] = ()) -> list[str]:
+        """Paths of the members that nobody asked for and that hold something."""
+        return [
+            self.at(name)
+            for name, value in self._value.items()
+            if value is not None and name not in self._read and name not in known
+        ]
+
+
+def part_of(value: object, path: str, problems: Problems) -> Part | None:
+    """Take an object; anything else is reported."""
+    if not isinstance(value, dict):
+        problems.add(path or "the manifest", "must be an object")
+        return None
+    return Part(cast("dict[str, Any]", value), path, problems)
+
+
+def _respelt(name: str) -> str:
+    """`default_value` for `defaultValue` and the reverse."""
+    if name.islower():
+        return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+    return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)

@@ -1,0 +1,149 @@
+"""Indexes, enums and links: what is to be lifted and what is to be put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from . import checks, ddl
+from .current import CurrentCheck, CurrentIndex, CurrentLink, CurrentTable
+from .model import CheckDef, IndexDef, LinkDef, Table
+from .names import is_ours
+from .steps import Phase, Step, told
+
+_LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
+
+
+def rule_steps(table: Table, current: CurrentTable, converting: Collection[str]) -> Iterator[Step]:
+    """Lift what is not wanted, or stands on a column whose type changes; make what is missing."""
+    kept = _kept(table, current, converting)
+    yield from _lift(table, current, kept)
+    stood = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
+    yield from missing_rules(table, kept, quietly=stood)
+
+
+def missing_rules(
+    table: Table, kept: Collection[str] = (), quietly: Collection[str] = (), *, new: bool = False
+) -> Iterator[Step]:
+    """Put in force what is not; what stood before under the same name is not told of.
+
+    A new table has its checks already, and nothing in it that could break a rule.
+    """
+    for check in table.checks.values():
+        if check.name not in kept and not new:
+            yield _add_check(table, check, told_of=check.name not in quietly)
+    for index in table.indexes.values():
+        if index.name not in kept:
+            yield _add_index(table, index, told_of=not new and index.name not in quietly, new=new)
+    for link in table.links.values():
+        if link.name not in kept:
+            yield _add_link(table, link, told_of=not new and link.name not in quietly, new=new)
+
+
+def lift_all(name: str, schema: str, current: CurrentTable) -> Iterator[Step]:
+    """Lift what could stand in the way of others while a table is retired."""
+    for rule in (*current.checks, *current.links):
+        if is_ours(rule.name):
+            yield Step(phase=Phase.LIFT, table=name, clause=ddl.drop_constraint(rule.name))
+    for index in current.indexes:
+        if is_ours(index.name) and index.unique:
+            statement = ddl.drop_index(schema, index.name)
+            yield Step(phase=Phase.LIFT, table=name, statement=statement)
+
+
+def _kept(table: Table, current: CurrentTable, converting: Collection[str]) -> set[str]:
+    kept = {
+        index.name
+        for index in current.indexes
+        if _same_index(table.indexes.get(index.name), index)
+        and not set(index.columns or ()) & set(converting)
+    }
+    kept |= {
+        check.name
+        for check in current.checks
+        if _same_check(wanted := table.checks.get(check.name), check)
+        and wanted is not None
+        and wanted.column not in converting
+    }
+    return kept | {
+        link.name
+        for link in current.links
+        if _same_link(table.links.get(link.name), link) and not set(link.columns) & set(converting)
+    }
+
+
+def _same_index(wanted: IndexDef | None, index: CurrentIndex) -> bool:
+    return wanted is not None and (wanted.columns, wanted.unique, True) == (
+        index.columns, index.unique, index.valid,
+    )  # fmt: skip
+
+
+def _same_check(wanted: CheckDef | None, check: CurrentCheck) -> bool:
+    return wanted is not None and check.valid and wanted.values == check.texts
+
+
+def _same_link(wanted: LinkDef | None, link: CurrentLink) -> bool:
+    return wanted is not None and (
+        (wanted.column,), wanted.target, _LETTERS[wanted.on_delete], True,
+    ) == (link.columns, link.target, link.on_delete, link.valid)  # fmt: skip
+
+
+def _lift(table: Table, current: CurrentTable, kept: Collection[str]) -> Iterator[Step]:
+    wanted = {*table.indexes, *table.checks, *table.links}
+    for index in current.indexes:
+        if is_ours(index.name) and index.name not in kept:
+            gone = index.name not in wanted
+            columns = ", ".join(index.columns or ())
+            yield Step(
+                phase=Phase.LIFT,
+                table=table.name,
+                statement=ddl.drop_index(table.schema, index.name),
+                change=told(table.name, "drop_index", columns, index.name) if gone else None,
+            )
+    for kind, rules in (("drop_check", current.checks), ("drop_foreign_key", current.links)):
+        for rule in rules:
+            if is_ours(rule.name) and rule.name not in kept:
+                gone = rule.name not in wanted
+                yield Step(
+                    phase=Phase.LIFT,
+                    table=table.name,
+                    clause=ddl.drop_constraint(rule.name),
+                    change=told(table.name, kind, _column_of(rule), rule.name) if gone else None,
+                )
+
+
+def _column_of(rule: CurrentCheck | CurrentLink) -> str | None:
+    return rule.columns[0] if isinstance(rule, CurrentLink) else None
+
+
+def _add_check(table: Table, check: CheckDef, *, told_of: bool) -> Step:
+    detail = f"one of {', '.join(check.values)}"
+    return Step(
+        phase=Phase.RULES,
+        table=table.name,
+        clause=ddl.add_check(check),
+        check=checks.keeps_enum(table, check),
+        change=told(table.name, "add_check", check.column, detail) if told_of else None,
+    )
+
+
+def _add_index(table: Table, index: IndexDef, *, told_of: bool, new: bool) -> Step:
+    columns = ", ".join(index.columns)
+    detail = "unique" if index.unique else ""
+    return Step(
+        phase=Phase.RULES,
+        table=table.name,
+        statement=ddl.create_index(table, index),
+        check=checks.is_unique(table, index) if index.unique and not new else None,
+        change=told(table.name, "create_index", columns, detail) if told_of else None,
+    )
+
+
+def _add_link(table: Table, link: LinkDef, *, told_of: bool, new: bool) -> Step:
+    detail = f"to {'.'.join(link.target)}, on delete {link.on_delete.replace('_', ' ')}"
+    return Step(
+        phase=Phase.RULES,
+        table=table.name,
+        clause=ddl.add_link(link),
+        check=None if new else checks.has_target(table, link),
+        change=told(table.name, "add_foreign_key", link.column, detail) if told_of else None,
+    )

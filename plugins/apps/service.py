@@ -1,0 +1,209 @@
+"""The rules: who installs, updates, removes, prunes, and in what order it happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import anyio
+import msgspec
+
+from kernel.public import (
+    Access,
+    Actor,
+    App,
+    Apps,
+    BadRequest,
+    Event,
+    Forbidden,
+    HookBus,
+    Identity,
+    InstallPlan,
+    NotFound,
+    Reader,
+    Registry,
+    ServiceKey,
+    Statements,
+    Transaction,
+    Unavailable,
+    hookspecs,
+)
+
+from . import ddl, prune, store, sync
+from .config import AppsConfig
+from .manifest import app_id_problem, read_manifest
+from .model import with_constraints
+from .models import Installed, Manifest, Pruned, Pruning, Summary, Verdict
+
+TOPIC: Final = "apps"
+AT_ONCE: Final = 2
+"""Installs of one process that hold a connection at the same moment."""
+
+WAITING: Final = 50
+"""Installs that may wait for their turn."""
+
+
+class AppsService:
+    """Installs apps and keeps their tables as their manifests want them."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        catalog: Apps,
+        access: Access,
+        identity: Identity,
+        bus: HookBus,
+        registry: Registry,
+        config: AppsConfig,
+    ) -> None:
+        self._statements = statements
+        self._catalog = catalog
+        self._access = access
+        self._identity = identity
+        self._bus = bus
+        self._registry = registry
+        self._config = config
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
+
+    async def summaries(self) -> list[Summary]:
+        """Every installed app by name."""
+        return [
+            Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
+            for app in await self._catalog.all()
+        ]
+
+    async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
+        """Install a manifest, or sync the app that has its id. It happens whole or not at all."""
+        await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
+        manifest = self._read(raw)
+
+        async def work(tx: Transaction) -> None:
+            await self._begin(tx, manifest.app_id)
+            await self._check_may_install(tx, actor, manifest.app_id)
+            await self._install(tx, manifest)
+
+        async with self._turn():
+            await self._statements.run(actor, work)
+        return Installed(
+            message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
+        )
+
+    async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:
+        """Say what an install of a manifest would change, and change nothing."""
+        await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
+        manifest = self._read(raw)
+        plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
+        return Verdict(compliant=not plan.changes, changes=plan.changes)
+
+    async def remove(self, actor: Actor, app_id: str) -> None:
+        """Remove an app with everything it has; the audit trail stays. Raises NotFound."""
+
+        async def work(tx: Transaction) -> None:
+            await self._begin(tx, app_id)
+            app = await self._installed(tx, app_id)
+            await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
+            await sync.run_ddl(tx, [ddl.drop_schema(app_id)])
+            await store.forget(tx, app_id)
+            await tx.record(_event(actor, app, "APP_REMOVED", old=True))
+            await tx.publish(TOPIC, app_id)
+
+        async with self._turn():
+            await self._statements.run(actor, work)
+
+    async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
+        """Drop what is retired, for good. Raises NotFound, BadRequest."""
+
+        async def work(tx: Transaction) -> Pruned:
+            await self._begin(tx, app_id)
+            app = await self._installed(tx, app_id)
+            pruned = await prune.prune(tx, app_id, wanted)
+            if not wanted.dry_run and pruned.dropped:
+                await tx.record(_event(actor, app, "APP_PRUNED", more=pruned))
+                await tx.publish(TOPIC, app_id)
+            return pruned
+
+        async with self._turn():
+            return await self._statements.run(actor, work)
+
+    def _read(self, raw: Mapping[str, Any]) -> Manifest:
+        return read_manifest(raw, self._registry.manifest_sections)
+
+    async def _check_may_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
+        """Asked again under the lock: the app may have come or gone meanwhile."""
+        if await self._access.is_core_admin(actor.user_id):
+            return
+        known = isinstance(app_id, str) and app_id_problem(app_id) is None
+        if known and await store.is_installed(reader, str(app_id)):
+            if not await self._access.is_app_admin(actor.user_id, str(app_id)):
+                raise Forbidden("an installed app is updated by its own admins only")
+        elif self._config.install != "any":
+            raise Forbidden("a new app is installed by a core admin only")
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Wait in memory, not on a connection that other requests need."""
+        if self._turns.statistics().tasks_waiting >= WAITING:
+            raise Unavailable("too many installs are waiting", retry_after=5)
+        async with self._turns:
+            yield
+
+    async def _begin(self, tx: Transaction, app_id: str) -> None:
+        await store.lock(tx, app_id, self._config.queue)
+        await store.limit(tx, "lock_timeout", self._config.lock_timeout)
+        await store.limit(tx, "statement_timeout", self._config.statement_timeout)
+
+    async def _installed(self, tx: Transaction, app_id: str) -> App:
+        found = await store.catalog(tx, [app_id])
+        if not found:
+            raise NotFound(f"app {app_id!r} not found")
+        return found[0]
+
+    async def _install(self, tx: Transaction, manifest: Manifest) -> None:
+        app_id, users = manifest.app_id, self._identity.relation()
+        first = not await store.is_installed(tx, app_id)
+        plan = await sync.plan_for(tx, manifest, users)
+        if first:
+            await self._make_schema(tx, app_id)
+        tables = sync.tables_of(manifest, users)
+        app = with_constraints(manifest, tables).app(await store.next_stamp(tx))
+        await store.save(tx, app, msgspec.json.encode(manifest.raw))
+        await sync.carry_out(tx, app_id, plan)
+        await sync.keep_ledger(tx, manifest)
+        await self._bus.emit(
+            hookspecs.app_installing,
+            tx=tx,
+            plan=InstallPlan(
+                app=app, manifest=manifest.raw, first=first, new_entities=plan.new_tables
+            ),
+        )
+        await tx.record(_event(tx.actor, app, "APP_INSTALLED" if first else "APP_UPDATED"))
+        await tx.publish(TOPIC, app_id)
+
+    async def _make_schema(self, tx: Transaction, app_id: str) -> None:
+        if (await store.schema(tx, app_id)).exists:
+            raise BadRequest(
+                f"appId: the database has a schema {app_id!r} already, which is no app's"
+            )
+        await sync.run_ddl(tx, [ddl.create_schema(app_id)])
+
+
+def _event(
+    actor: Actor, app: App, operation: str, *, old: bool = False, more: Pruned | None = None
+) -> Event:
+    told: dict[str, object] = {"id": app.id, "name": app.name, "version": app.version}
+    if more is not None:
+        told["dropped"] = more.dropped
+    said = msgspec.json.encode(told)
+    return Event(
+        app_id="core",
+        entity="apps",
+        operation=operation,
+        actor=actor,
+        record_id=app.id,
+        old=said if old else None,
+        new=None if old else said,
+    )
+
+
+SERVICE = ServiceKey[AppsService]("apps_service")

@@ -1,0 +1,255 @@
+"""Every fixed statement of the plugin; DDL, which names tables of manifests, is in `ddl.py`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import App, Reader, Transaction
+
+from .current import Schema
+from .model import Column, Table
+
+_LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('caudex_apps:' || $1::text, 0))"
+_LIMIT: Final = "select set_config($1::text, $2::text, true)"
+
+_CATALOG: Final = """
+select json_build_object('stamp', stamp, 'model', model) from caudex_apps.apps
+where $1::text[] is null or id = any($1::text[])"""
+
+_INSTALLED: Final = "select to_json(id) from caudex_apps.apps where id = $1::text"
+_STAMP: Final = "select nextval('caudex_apps.stamps')"
+
+_SAVE: Final = """
+insert into caudex_apps.apps as a (id, name, version, manifest, model, stamp, installed_by)
+values ($1::text, $2::text, $3::text, $4::json, $5::json, $6::bigint, $7::uuid)
+on conflict (id) do update set name = excluded.name, version = excluded.version,
+    manifest = excluded.manifest, model = excluded.model, stamp = excluded.stamp,
+    updated_at = now()"""
+
+_FORGET: Final = "delete from caudex_apps.apps where id = $1::text"
+
+# The ledger says what the manifest names now; what it named before is retired as of now.
+_KEEP_ENTITIES: Final = """
+with wanted as (select jsonb_object_keys($2::jsonb) as name),
+retired as (
+    update caudex_apps.entities as e set retired_at = now()
+    where app_id = $1::text and retired_at is null
+        and not exists (select from wanted as w where w.name = e.name)
+)
+insert into caudex_apps.entities (app_id, name) select $1::text, name from wanted
+on conflict (app_id, name) do update set retired_at = null"""
+
+_KEEP_COLUMNS: Final = """
+with wanted as (
+    select e.key as entity, c.value as name
+    from jsonb_each($2::jsonb) as e, jsonb_array_elements_text(e.value) as c
+),
+retired as (
+    update caudex_apps.columns as k set retired_at = now()
+    where app_id = $1::text and retired_at is null
+        and not exists (select from wanted as w where (w.entity, w.name) = (k.entity, k.name))
+)
+insert into caudex_apps.columns (app_id, entity, name) select $1::text, entity, name from wanted
+on conflict (app_id, entity, name) do update set retired_at = null"""
+
+_DROP_ENTITY: Final = "delete from caudex_apps.entities where app_id = $1::text and name = $2::text"
+_DROP_COLUMN: Final = """
+delete from caudex_apps.columns
+where app_id = $1::text and entity = $2::text and name = $3::text"""
+
+_SCHEMA: Final = """
+select json_build_object(
+    'exists', exists (select from pg_namespace where nspname = $1::text),
+    'entities', (
+        select coalesce(json_object_agg(name, retired_at is not null), '{}')
+        from caudex_apps.entities where app_id = $1::text),
+    'columns', (
+        select coalesce(json_object_agg(entity, columns), '{}') from (
+            select entity, json_object_agg(name, retired_at is not null) as columns
+            from caudex_apps.columns where app_id = $1::text group by entity) as k),
+    'tables', (
+        select coalesce(json_object_agg(t.relname, json_build_object(
+            'kind', t.relkind,
+            'columns', (
+                select coalesce(json_agg(json_build_object(
+                    'name', a.attname,
+                    'type', format_type(a.atttypid, a.atttypmod),
+                    'not_null', a.attnotnull,
+                    'default', pg_get_expr(d.adbin, d.adrelid),
+                    'generated', a.attgenerated <> '' or a.attidentity <> ''
+                ) order by a.attnum), '[]')
+                from pg_attribute as a
+                left join pg_attrdef as d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+                where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped),
+            'indexes', (
+                select coalesce(json_agg(json_build_object(
+                    'name', c.relname,
+                    'columns', (
+                        select json_agg(a.attname order by k.place)
+                        from unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
+                        join pg_attribute as a on (a.attrelid, a.attnum) = (t.oid, k.attnum)),
+                    'unique', i.indisunique,
+                    'valid', i.indisvalid and i.indpred is null
+                )), '[]')
+                from pg_index as i join pg_class as c on c.oid = i.indexrelid
+                where i.indrelid = t.oid and not i.indisprimary),
+            'checks', (
+                select coalesce(json_agg(json_build_object(
+                    'name', c.conname,
+                    'definition', pg_get_constraintdef(c.oid),
+                    'valid', c.convalidated
+                )), '[]')
+                from pg_constraint as c where c.conrelid = t.oid and c.contype = 'c'),
+            'links', (
+                select coalesce(json_agg(json_build_object(
+                    'name', c.conname,
+                    'columns', (
+                        select json_agg(a.attname) from pg_attribute as a
+                        where a.attrelid = t.oid and a.attnum = any(c.conkey)),
+                    'target', json_build_array(n.nspname, f.relname),
+                    'on_delete', c.confdeltype,
+                    'valid', c.convalidated
+                )), '[]')
+                from pg_constraint as c
+                join pg_class as f on f.oid = c.confrelid
+                join pg_namespace as n on n.oid = f.relnamespace
+                where c.conrelid = t.oid and c.contype = 'f'),
+            'triggers', (
+                select coalesce(json_agg(g.tgname), '[]') from pg_trigger as g
+                where g.tgrelid = t.oid and not g.tgisinternal and g.tgenabled <> 'D')
+        )), '{}')
+        from pg_class as t join pg_namespace as n on n.oid = t.relnamespace
+        where n.nspname = $1::text and t.relkind in ('r', 'p', 'v', 'm', 'f'))
+)"""
+
+# A default as PostgreSQL prints it back, so that what stands and what is wanted can be compared.
+_DEFAULTS: Final = """
+select coalesce(json_agg(case d.type
+        when 'boolean' then d.text::boolean::text
+        when 'text' then quoted.text || '::text'
+        else quoted.text || '::' || d.type
+    end order by d.place), '[]')
+from rows from (jsonb_to_recordset($1::jsonb) as (type text, text text))
+    with ordinality as d(type, text, place)
+cross join lateral (
+    select '''' || replace(case d.type
+        when 'double precision' then d.text::double precision::text
+        when 'date' then d.text::date::text
+        when 'timestamp with time zone' then d.text::timestamptz::text
+        when 'jsonb' then d.text::jsonb::text
+        when 'uuid' then d.text::uuid::text
+        when 'text[]' then d.text::text[]::text
+        when 'double precision[]' then d.text::double precision[]::text
+        else d.text
+    end, '''', '''''') || '''' as text
+) as quoted"""
+
+
+class _Row(msgspec.Struct):
+    stamp: int
+    model: App
+
+
+class _Default(msgspec.Struct):
+    type: str
+    text: str
+
+
+_decode_row = msgspec.json.Decoder(_Row).decode
+_decode_schema = msgspec.json.Decoder(Schema).decode
+_decode_texts = msgspec.json.Decoder(list[str]).decode
+
+_GENERATED: Final = {
+    ("uuid", "uuid"): "gen_random_uuid()",
+    ("uuid", "text"): "(gen_random_uuid())::text",
+    ("now", "timestamptz"): "now()",
+}
+
+
+async def lock(tx: Transaction, app_id: str, seconds: float) -> None:
+    """Be the only one, on any server, who changes an app; waits `seconds` at most."""
+    await limit(tx, "lock_timeout", seconds)
+    await tx.execute(_LOCK, app_id)
+
+
+async def limit(tx: Transaction, setting: str, seconds: float) -> None:
+    """Set `lock_timeout` or `statement_timeout` for the rest of a transaction."""
+    await tx.execute(_LIMIT, setting, str(int(seconds * 1000)))
+
+
+async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
+    """Read apps: all, or those that still exist of `ids`."""
+    rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
+    return [msgspec.structs.replace(row.model, version_stamp=row.stamp) for row in rows]
+
+
+async def is_installed(reader: Reader, app_id: str) -> bool:
+    """Whether there is such an app."""
+    return await reader.fetch(_INSTALLED, app_id) is not None
+
+
+async def next_stamp(tx: Transaction) -> int:
+    """A stamp that no app ever had."""
+    return int(await tx.execute(_STAMP) or 0)
+
+
+async def save(tx: Transaction, app: App, manifest: bytes) -> None:
+    """Write what is installed; `manifest` is JSON."""
+    model = msgspec.json.encode(app)
+    by = tx.actor.user_id
+    stamp = app.version_stamp
+    await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
+
+
+async def forget(tx: Transaction, app_id: str) -> None:
+    """Delete the row of an app and its ledger."""
+    await tx.execute(_FORGET, app_id)
+
+
+async def keep(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> None:
+    """Write the ledger: `tables` are the live entities with their columns, the rest retires."""
+    wanted = msgspec.json.encode(tables)
+    await tx.execute(_KEEP_ENTITIES, app_id, wanted)
+    await tx.execute(_KEEP_COLUMNS, app_id, wanted)
+
+
+async def strike(tx: Transaction, app_id: str, entity: str, column: str | None) -> None:
+    """Take something that was dropped out of the ledger."""
+    if column is None:
+        await tx.execute(_DROP_ENTITY, app_id, entity)
+    else:
+        await tx.execute(_DROP_COLUMN, app_id, entity, column)
+
+
+async def schema(reader: Reader, app_id: str) -> Schema:
+    """Read what stands in an app's schema, and the ledger."""
+    raw = await reader.fetch(_SCHEMA, app_id)
+    assert raw is not None
+    return _decode_schema(raw)
+
+
+async def with_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str, Table]:
+    """Ask PostgreSQL how it prints the defaults of the columns."""
+    columns = [column for table in tables.values() for column in table.columns.values()]
+    literals = [c for c in columns if c.default is not None]
+    asked = [_Default(_LONG.get(c.type, c.type), c.default or "") for c in literals]
+    printed = await reader.fetch(_DEFAULTS, msgspec.json.encode(asked)) if asked else b"[]"
+    texts = iter(_decode_texts(printed or b"[]"))
+
+    def told(column: Column) -> Column:
+        if column.default is not None:
+            return msgspec.structs.replace(column, expression=next(texts))
+        generated = _GENERATED.get((column.generator, column.type))
+        return msgspec.structs.replace(column, expression=generated)
+
+    return {
+        name: msgspec.structs.replace(
+            table, columns={c.name: told(c) for c in table.columns.values()}
+        )
+        for name, table in tables.items()
+    }
+
+
+_LONG: Final[dict[str, Any]] = {"timestamptz": "timestamp with time zone"}

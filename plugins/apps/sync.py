@@ -1,0 +1,94 @@
+"""Carry out a plan in a transaction: ask the rows first, then change the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from kernel.public import BadRequest, Reader, Transaction
+
+from . import ddl, store
+from .checks import Answer
+from .diff import diff
+from .model import Relation, Table, tables_of
+from .models import Manifest
+from .problems import MOST
+from .steps import Phase, Plan, Step
+
+_decode_answer = msgspec.json.Decoder(Answer).decode
+
+_NOT_OURS: Final = ("0A", "2B", "42", "55")
+"""Classes of SQLSTATE of a change that PostgreSQL refuses because of what was made by hand: a view
+on a column, a foreign key, an object of the same name."""
+
+
+async def plan_for(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
+    """Compare a manifest with what stands. Raises BadRequest where it can never be reached."""
+    schema = await store.schema(reader, manifest.app_id)
+    tables = await wanted_tables(reader, manifest, users)
+    plan = diff(tables, schema, manifest.app_id)
+    if plan.refusals:
+        raise BadRequest("; ".join(plan.refusals[:MOST]))
+    return plan
+
+
+async def wanted_tables(reader: Reader, manifest: Manifest, users: Relation) -> dict[str, Table]:
+    """The tables of a manifest, defaults as PostgreSQL prints them."""
+    return await store.with_expressions(reader, tables_of(manifest, users))
+
+
+async def carry_out(tx: Transaction, app_id: str, plan: Plan) -> None:
+    """Run a plan. Raises BadRequest that says which rows stand in the way, in all tables."""
+    if tables := plan.tables():
+        await run_ddl(tx, [ddl.lock_tables(app_id, tables)])
+    for phase in Phase:
+        steps = [step for step in plan.steps if step.phase is phase]
+        await _ask(tx, steps)
+        await run_ddl(tx, _statements(app_id, steps))
+
+
+async def keep_ledger(tx: Transaction, manifest: Manifest) -> None:
+    """Note what is live now; the rest of what installs made is retired."""
+    tables = {entity.name: [field.name for field in entity.fields] for entity in manifest.entities}
+    await store.keep(tx, manifest.app_id, tables)
+
+
+async def _ask(tx: Transaction, steps: Iterable[Step]) -> None:
+    refusals: list[str] = []
+    for step in steps:
+        if step.check is not None:
+            raw = await tx.fetch(step.check.query.as_bytes(None))
+            answer = _decode_answer(raw or b'{"count":0,"samples":[]}')
+            if answer.count:
+                refusals.append(step.check.refusal(answer))
+    if refusals:
+        raise BadRequest("; ".join(refusals[:MOST]))
+
+
+def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
+    """All clauses of a table in one ALTER TABLE, so that it is rewritten once, then the rest."""
+    clauses: dict[str, list[ddl.Clause]] = {}
+    for step in steps:
+        if step.clause is not None:
+            clauses.setdefault(step.table, []).append(step.clause)
+    altered = [ddl.alter(app_id, table, found) for table, found in clauses.items()]
+    return [*altered, *(step.statement for step in steps if step.statement is not None)]
+
+
+async def run_ddl(tx: Transaction, statements: Sequence[sql.Composable]) -> None:
+    """Run DDL. Raises BadRequest where something made by hand stands in the way."""
+    if not statements:
+        return
+    script = b";\n".join(statement.as_bytes(None) for statement in statements)
+    try:
+        await tx.script(script)
+    except psycopg.Error as error:
+        state = error.sqlstate or ""
+        if state[:2] in _NOT_OURS and state != "55P03":
+            said = error.diag.message_primary or "it is not possible"
+            raise BadRequest(f"PostgreSQL refuses a change: {said}") from error
+        raise
