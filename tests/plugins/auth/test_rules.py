@@ -19,7 +19,9 @@ GOOD = "Str0ngPass!x"
 rules = PasswordRules()
 
 
-@pytest.mark.parametrize("name", ["a", "Alice", "alice b", "x" * 64, "Zoë", "李小龙", "a@b.cd", "o'hara"])
+@pytest.mark.parametrize(
+    "name", ["a", "Alice", "alice b", "x" * 64, "Zoë", "李小龙", "a@b.cd", "o'hara"]
+)
 def test_printable_names_are_taken(name):
     assert clean_username(f"  {name}\t") == name
 
@@ -61,7 +63,9 @@ def test_names_that_look_the_same_are_the_same():
     assert fold("straße") == fold("STRASSE")
 
 
-@pytest.mark.parametrize("email", ["alice@example.com", "a.b+c@sub.example.org", "ü@bücher.example"])
+@pytest.mark.parametrize(
+    "email", ["alice@example.com", "a.b+c@sub.example.org", "ü@bücher.example"]
+)
 def test_emails_are_taken(email):
     assert clean_email(f" {email} ") == email
 

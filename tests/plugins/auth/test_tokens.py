@@ -63,7 +63,9 @@ def _payload(token):
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-@pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "", None])
+@pytest.mark.parametrize(
+    "alg", ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "", None]
+)
 def test_another_algorithm_is_refused_even_with_a_good_signature(alg):
     refused(forge({"alg": alg, "typ": "JWT"}))
 

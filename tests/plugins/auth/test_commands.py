@@ -1,0 +1,109 @@
+"""`caudex users`, as an operator types it."""
+
+import io
+import sys
+
+import pytest
+
+from kernel.cli import main
+
+PASSWORD = "Str0ngPass!x"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def admin(server):
+    return server.admin
+
+
+@pytest.fixture
+def caudex(server, tmp_path, monkeypatch, capsys):
+    """Run `caudex users ...` against the server's database and return (status, out, err)."""
+    config = tmp_path / "caudex.toml"
+    config.write_text(
+        f"[server]\ndata_dir = '{server.kernel.context.data_dir}'\n"
+        f"[database]\nurl = '''{server.dsn}'''\n"
+    )
+
+    def run(*words, stdin=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        status = main(["users", *words, "--config", str(config)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def test_accounts_are_made_with_a_password_from_stdin(server, caudex):
+    status, out, _ = caudex("create", "olga", "--email", "olga@example.com", stdin=f"{PASSWORD}\n")
+    assert status == 0
+    assert "created user 'olga'" in out
+    assert server.login("olga@example.com").id in out
+
+
+def test_a_bad_password_is_one_line_on_stderr(caudex):
+    status, out, err = caudex("create", "weak", stdin="weak\n")
+    assert (status, out) == (1, "")
+    assert err == "caudex: password must have 10 to 1024 characters\n"
+
+
+def test_the_password_is_no_argument(caudex):
+    with pytest.raises(SystemExit):
+        caudex("create", "otto", PASSWORD)
+    with pytest.raises(SystemExit):
+        caudex("create", "otto", "--password", PASSWORD)
+
+
+def test_accounts_are_listed_in_a_table(server, caudex):
+    user = server.user("Petra")
+    status, out, _ = caudex("list")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0].split() == ["username", "email", "display", "name", "state", "created", "id"]
+    [line] = [line for line in lines if line.startswith("Petra ")]
+    assert "active" in line
+    assert line.endswith(user.id)
+
+
+def test_a_new_password_ends_every_session(server, caudex):
+    user = server.user()
+    status, _, _ = caudex("passwd", user.username, stdin="N3wPassword!\n")
+    assert status == 0
+    body = {"refreshToken": user.tokens["refreshToken"]}
+    assert server.http.post("/api/v1/auth/refresh", json=body).status_code == 401
+    assert server.login(user.username, "N3wPassword!")
+
+
+def test_disabling_keeps_somebody_out_until_enabled(server, caudex):
+    user = server.user()
+    body = {"username": user.username, "password": PASSWORD}
+    assert caudex("disable", user.username)[0] == 0
+    assert server.http.post("/api/v1/auth/login", json=body).status_code == 401
+    assert caudex("enable", user.username)[0] == 0
+    assert server.http.post("/api/v1/auth/login", json=body).status_code == 200
+
+
+def test_admin_is_granted(server, caudex):
+    user = server.user()
+    status, out, _ = caudex("grant-admin", user.username)
+    assert (status, out) == (0, f"user '{user.username}' is admin of everything\n")
+    body = {"display_name": "Admin"}
+    assert user.patch(f"/api/v1/users/{user.id}", json=body).status_code == 200
+
+
+def test_the_last_admin_cannot_be_disabled(make_server, monkeypatch, capsys, tmp_path):
+    server = make_server()
+    assert server.admin
+    config = tmp_path / "caudex.toml"
+    config.write_text(
+        f"[server]\ndata_dir = '{server.kernel.context.data_dir}'\n"
+        f"[database]\nurl = '''{server.dsn}'''\n"
+    )
+    assert main(["users", "disable", "admin", "--config", str(config)]) == 1
+    assert "admin" in capsys.readouterr().err
+    assert server.admin.get("/api/v1/auth/me").status_code == 200
+
+
+def test_an_unknown_user_is_told(caudex):
+    status, _, err = caudex("disable", "nobody-of-that-name")
+    assert status == 1
+    assert err == "caudex: there is no user 'nobody-of-that-name'\n"

@@ -1,0 +1,244 @@
+"""What the acceptance tests cannot see from outside."""
+
+import json
+import uuid
+
+import pytest
+
+from kernel.public import ACCESS, IDENTITY, BadRequest, BootError, load_key
+from plugins.auth.models import Family
+from plugins.auth.service import AUTH, _network, used
+from plugins.auth.tokens import Tokens, digest
+
+PASSWORD = "Str0ngPass!x"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def admin(server):
+    return server.admin
+
+
+def test_an_unknown_name_costs_one_hash_like_a_known_one(server, monkeypatch):
+    hasher = server.services.get(AUTH)._hasher
+    checked = []
+    original = hasher.verify
+
+    async def verify(phc, password):
+        checked.append(phc)
+        return await original(phc, password)
+
+    monkeypatch.setattr(hasher, "verify", verify)
+    user = server.user()
+    checked.clear()
+    for name in (user.username, "nobody-of-that-name"):
+        body = {"username": name, "password": "Wr0ngPass!xyz"}
+        assert server.http.post("/api/v1/auth/login", json=body).status_code == 401
+    assert len(checked) == 2
+    assert checked[1] is None
+
+
+def test_identity_knows_accounts(server):
+    identity = server.services.get(IDENTITY)
+    user = server.user("Knud")
+    assert server.run(identity.user, user.id).username == "Knud"
+    assert server.run(identity.user, user.id.upper()).id == user.id
+    assert server.run(identity.find, "KNUD").id == user.id
+    assert server.run(identity.find, "nobody") is None
+    for bad in ("", "nonsense", "\0", str(uuid.uuid4()), "x" * 10_000):
+        assert server.run(identity.user, bad) is None
+    assert user.id in [u.id for u in server.run(identity.users)]
+    schema, table = identity.relation()
+    assert server.sql(
+        "select data_type from information_schema.columns"
+        " where table_schema = %s and table_name = %s and column_name = 'id'",
+        schema, table,
+    ) == [("uuid",)]  # fmt: skip
+
+
+def test_a_delegated_token_is_good_as_long_as_the_account(server):
+    identity = server.services.get(IDENTITY)
+    user = server.user()
+    token = server.run(identity.delegate, user.id, 60)
+    headers = {"authorization": f"Bearer {token}"}
+    assert server.http.get("/api/v1/auth/me", headers=headers).json()["id"] == user.id
+    server.http.post("/api/v1/auth/logout", json={"refreshToken": user.tokens["refreshToken"]})
+    assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 200
+    server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True})
+    assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
+    assert server.run(identity.delegate, user.id, 60) is None
+    assert server.run(identity.delegate, "nonsense", 60) is None
+
+
+def test_the_tables_hold_hashes_only(server):
+    user = server.user()
+    refresh = {"refreshToken": user.tokens["refreshToken"]}
+    successor = server.http.post("/api/v1/auth/refresh", json=refresh).json()["refreshToken"]
+    rows = server.sql("select to_jsonb(s) from caudex_auth.sessions s where user_id = %s", user.id)
+    rows += server.sql("select to_jsonb(u) from caudex_auth.users u where id = %s", user.id)
+    kept = json.dumps(rows)
+    tokens = _tokens(server)
+    for token in (user.tokens["refreshToken"], successor):
+        jti = tokens.read_refresh(token).jti
+        assert jti not in kept
+        assert digest(jti) in kept
+        assert token.split(".")[2] not in kept
+    assert PASSWORD not in kept
+
+
+def test_a_signed_refresh_token_of_no_family_is_refused(server):
+    user = server.user()
+    tokens = _tokens(server)
+    session = tokens.read_refresh(user.tokens["refreshToken"]).sid
+    for sub, sid in ((user.id, str(uuid.uuid4())), (server.admin.id, session)):
+        forged = tokens.refresh(sub, sid, "jti")
+        answer = server.http.post("/api/v1/auth/refresh", json={"refreshToken": forged})
+        assert answer.status_code == 401
+        assert "session revoked" in answer.json()["error"]
+    assert user.get("/api/v1/auth/me").status_code == 200
+
+
+def test_an_expired_access_token_says_so(server):
+    user = server.user()
+    expired = _tokens(server).access(user.id, user.username, str(uuid.uuid4()), -60)
+    answer = server.http.get("/api/v1/auth/me", headers={"authorization": f"Bearer {expired}"})
+    assert answer.status_code == 401
+    assert "expired" in answer.json()["error"]
+
+
+def _tokens(server):
+    return Tokens(load_key("signing", "", server.kernel.context.data_dir))
+
+
+def test_a_server_with_another_key_does_not_start(server, make_server, tmp_path):
+    with pytest.raises(BootError, match="signing"):
+        make_server(dsn=server.dsn, data_dir=tmp_path)
+
+
+def test_a_key_that_is_too_short_is_refused(make_server):
+    with pytest.raises(BootError, match="32"):
+        make_server({"plugins": {"auth": {"signing_key": "short"}}})
+
+
+def test_the_key_may_come_from_the_configuration(make_server, tmp_path):
+    config = {"plugins": {"auth": {"signing_key": "ab" * 32}}}
+    one = make_server(config, data_dir=tmp_path)
+    assert one.admin.get("/api/v1/auth/me").status_code == 200
+    assert not (tmp_path / "config" / "signing.key").exists()
+
+
+def test_open_registration_beyond_loopback_is_warned_about(make_server, capfd):
+    make_server({"server": {"host": "0.0.0.0"}})
+    assert "anybody who reaches this server can register" in capfd.readouterr().out
+    make_server({"server": {"host": "0.0.0.0"}, "plugins": {"auth": {"registration": "closed"}}})
+    make_server()
+    assert "can register" not in capfd.readouterr().out
+
+
+def test_common_passwords_are_refused_where_the_operator_says_so(make_server, tmp_path):
+    (tmp_path / "common.txt").write_text("Password1234\n")
+    config = {"plugins": {"auth": {"common_passwords": str(tmp_path / "common.txt")}}}
+    body = {"username": "bob", "password": "Password1234"}
+    answer = make_server(config).http.post("/api/v1/auth/register", json=body)
+    assert answer.status_code == 400
+    assert "common" in answer.json()["error"]
+
+
+def test_a_name_written_without_the_lock_is_still_a_duplicate(server, monkeypatch):
+    store = server.services.get(AUTH)._store
+    user = server.user()
+
+    async def nothing(*_):
+        from plugins.auth.models import Taken
+
+        return Taken(False, False)
+
+    monkeypatch.setattr(store, "taken", nothing)
+    body = {"username": user.username.upper(), "password": PASSWORD}
+    answer = server.http.post("/api/v1/auth/register", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == f"username '{user.username.upper()}' is already taken"
+
+
+def test_the_last_admin_cannot_leave_while_another_one_leaves(make_server):
+    from concurrent.futures import ThreadPoolExecutor
+
+    server = make_server()
+    first, second = server.admin, server.user()
+    access = server.services.get(ACCESS)
+    from kernel.public import server_actor
+
+    server.run(access.assign, server_actor(), "core", second.id, "admin")
+    pairs = [(first, second), (second, first)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(
+                lambda p: p[0].patch(f"/api/v1/users/{p[1].id}", json={"disabled": True}), pairs
+            )
+        )
+    done, kept = sorted(answer.status_code for answer in answers)
+    assert done == 200
+    assert kept in (400, 401, 403)
+    left = server.sql("select count(*) from caudex_auth.users where not disabled")
+    assert left == [(1,)]
+
+
+def test_sweeping_removes_what_is_over_and_nothing_else(server):
+    user = server.user()
+    over = server.login(user.username)
+    [_, (session,)] = server.sql(
+        "select id from caudex_auth.sessions where user_id = %s order by created_at", user.id
+    )
+    server.sql(
+        "update caudex_auth.sessions set revoked_at = now() - interval '2 days' where id = %s",
+        session,
+    )
+    server.run(server.services.get(AUTH).sweep)
+    assert len(server.sql("select id from caudex_auth.sessions where user_id = %s", user.id)) == 1
+    assert user.get("/api/v1/auth/me").status_code == 200
+    assert over.post("/api/v1/auth/refresh", json={"refreshToken": over.tokens["refreshToken"]}
+                     ).status_code == 401  # fmt: skip
+
+
+def test_a_failing_hook_leaves_no_account(server, monkeypatch):
+    hooks = server.services.get(AUTH).accounts._hooks
+
+    async def refuse(*_, **__):
+        raise BadRequest("not today")
+
+    monkeypatch.setattr(hooks, "emit", refuse)
+    body = {"username": "unwanted", "password": PASSWORD}
+    answer = server.http.post("/api/v1/auth/register", json=body)
+    assert (answer.status_code, answer.json()) == (400, {"error": "not today"})
+    monkeypatch.undo()
+    assert server.http.post("/api/v1/auth/register", json=body).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("hashed", "in_grace", "use"),
+    [
+        ("c", False, "current"),
+        ("n", False, "next"),
+        ("p", True, "parent"),
+        ("p", False, "stale"),
+        ("x", True, "stale"),
+    ],
+)
+def test_a_refresh_token_is_one_link_of_its_chain(hashed, in_grace, use):
+    family = Family(
+        username="u", revoked=False, expired=False, in_grace=in_grace,
+        current_hash="c", parent_hash="p", next_hash="n",
+    )  # fmt: skip
+    assert used(family, hashed) == use
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("somewhere", "somewhere"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(address, network):
+    assert _network(address) == network

@@ -1,0 +1,131 @@
+"""Guessing is slowed down, by account and by address, in the time of the database."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+PASSWORD = "Str0ngPass!x"
+THROTTLED = {"plugins": {"auth": {"throttle": True}}}
+
+
+@pytest.fixture
+def server(make_server):
+    running = make_server(THROTTLED)
+    assert running.admin
+    return running
+
+
+def attempt(server, username, password="Wr0ngPass!xyz"):
+    body = {"username": username, "password": password}
+    return server.http.post("/api/v1/auth/login", json=body)
+
+
+def fail(server, username, times):
+    return [attempt(server, username).status_code for _ in range(times)]
+
+
+def pass_time(server, seconds):
+    server.sql(
+        "update caudex_auth.throttle set blocked_until = blocked_until - make_interval(secs => %s),"
+        " since = since - make_interval(secs => %s),"
+        " failed_at = failed_at - make_interval(secs => %s)",
+        seconds, seconds, seconds,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["victim", "nobody-of-that-name"])
+def test_five_failures_are_free_and_then_the_delay_doubles(server, name):
+    server.user("victim")
+    assert fail(server, name, 5) == [401] * 5
+    for delay in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert attempt(server, name).status_code == 401
+        answer = attempt(server, name, PASSWORD)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) == delay
+        assert set(answer.json()) == {"error"}
+        pass_time(server, delay)
+
+
+def test_a_login_that_fits_forgives(server):
+    user = server.user()
+    assert fail(server, user.username, 5) == [401] * 5
+    assert attempt(server, user.username, PASSWORD).status_code == 200
+    assert fail(server, user.username, 5) == [401] * 5
+
+
+def test_an_hour_forgives(server):
+    user = server.user()
+    assert fail(server, user.username, 6) == [401] * 6
+    pass_time(server, 3601)
+    assert fail(server, user.username, 5) == [401] * 5
+
+
+def test_every_spelling_of_a_name_is_one_account(server):
+    user = server.user("Victim")
+    spellings = ["victim", "VICTIM", " Victim ", "\uff36ictim", "vIcTiM", "victim"]
+    for spelling in spellings:
+        assert attempt(server, spelling).status_code == 401
+    assert attempt(server, user.username, PASSWORD).status_code == 429
+
+
+def test_other_accounts_are_not_affected(server):
+    victim, other = server.user(), server.user()
+    fail(server, victim.username, 6)
+    assert attempt(server, victim.username, PASSWORD).status_code == 429
+    assert attempt(server, other.username, PASSWORD).status_code == 200
+
+
+def test_spraying_from_one_address_is_stopped_for_five_minutes(server):
+    user = server.user()
+    assert [attempt(server, f"name{n}").status_code for n in range(30)] == [401] * 30
+    answer = attempt(server, user.username, PASSWORD)
+    assert answer.status_code == 429
+    assert 290 < int(answer.headers["retry-after"]) <= 300
+    pass_time(server, 301)
+    assert attempt(server, user.username, PASSWORD).status_code == 200
+
+
+def test_a_forwarded_address_is_not_believed(server):
+    for number in range(30):
+        server.http.post(
+            "/api/v1/auth/login",
+            json={"username": f"name{number}", "password": "x"},
+            headers={"x-forwarded-for": f"192.0.2.{number}"},
+        )
+    assert attempt(server, "one-more").status_code == 429
+
+
+def test_parallel_guesses_get_no_more_answers_than_serial_ones(server):
+    user = server.user()
+    with ThreadPoolExecutor(24) as pool:
+        statuses = list(pool.map(lambda _: attempt(server, user.username).status_code, range(24)))
+    assert statuses.count(401) <= 7
+    assert set(statuses) == {401, 429}
+
+
+def test_parallel_logins_that_fit_are_not_throttled(server):
+    user = server.user()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: attempt(server, user.username, PASSWORD), range(16)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_guessing_the_current_password_is_slowed_down_too(server):
+    user = server.user()
+    change = {"current": "Wr0ngPass!xyz", "new": "N3wPassword!"}
+    statuses = [user.post("/api/v1/auth/password", json=change).status_code for _ in range(7)]
+    assert statuses == [400] * 6 + [429]
+    assert attempt(server, user.username, PASSWORD).status_code == 200
+
+
+def test_it_can_be_switched_off(make_server):
+    server = make_server({"plugins": {"auth": {"throttle": False}}})
+    assert fail(server, "anybody", 40) == [401] * 40
+    assert server.sql("select count(*) from caudex_auth.throttle") == [(0,)]
+
+
+def test_names_are_not_kept_in_the_table(server):
+    fail(server, "typed-a-password-here", 1)
+    rows = server.sql("select key from caudex_auth.throttle")
+    assert rows
+    assert "typed-a-password-here" not in str(rows)
