@@ -14,9 +14,10 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from kernel import hookspecs
+from kernel.connect import wait_for_database
 from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import NEWS
-from kernel.db import Database, wait_for_database
+from kernel.db import Database
 from kernel.errors import EX_CONFIG, BootError
 from kernel.hooks import HOOKS
 from kernel.loader import Kernel

@@ -15,7 +15,7 @@ import anyio
 import psycopg
 
 from kernel.config import Config
-from kernel.db import wait_for_database
+from kernel.connect import wait_for_database
 from kernel.errors import BootError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply

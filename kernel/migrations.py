@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from kernel.config import DatabaseConfig
-from kernel.db import connect_options
+from kernel.connect import connect_options
 from kernel.errors import BootError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")

@@ -5,18 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import msgspec
 import psycopg
 import structlog
+from anyio.abc import TaskStatus
 from psycopg import AsyncConnection
 
 from kernel.config import DatabaseConfig
+from kernel.connect import NETWORK, Connection, reason
+from kernel.errors import BootError
 
-CHANNEL: Final = "caudex"
 POLL: Final = 1.0
+PAUSE: Final = 0.3
+"""Seconds between attempts to reach a database that is away."""
+PATIENCE: Final = 10.0
+"""Seconds a subscriber may take."""
 Subscriber = Callable[[str | None], Awaitable[None]]
 
 log = structlog.get_logger("caudex.news")
@@ -39,7 +45,11 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 class NewsDesk:
-    """See `kernel.contracts.statements.News`."""
+    """See `kernel.contracts.statements.News`.
+
+    Whoever may connect to the database may also NOTIFY, so a message is never believed: the poll
+    compares with the rows, whatever was heard.
+    """
 
     def __init__(self, config: DatabaseConfig) -> None:
         self._config = config
@@ -55,12 +65,11 @@ class NewsDesk:
 
     async def deliver(self, topic: str, payload: str | None, revision: int) -> None:
         """Tell the subscribers of a topic; a gap in the revisions means that something is lost."""
-        seen = self._seen.get(topic)
-        if seen is not None and revision <= seen:
+        seen = self._seen.get(topic, 0)
+        if revision <= seen:
             return
-        lost = seen is not None and revision > seen + 1
         self._seen[topic] = revision
-        await self._tell(topic, None if lost else payload)
+        await self._tell(topic, payload if revision == seen + 1 else None)
 
     async def forget(self) -> None:
         """Tell everyone that anything may have changed."""
@@ -70,14 +79,16 @@ class NewsDesk:
     async def _tell(self, topic: str, payload: str | None) -> None:
         for callback in self._subscribers.get(topic, ()):
             try:
-                await callback(payload)
+                with anyio.fail_after(PATIENCE):
+                    await callback(payload)
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
                 log.error("a subscriber failed", topic=topic, error=said)
+                self._seen[topic] = -1  # no revision: the next poll tells it again
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator[NewsDesk]:
-        """Keep one connection that listens, and reconnect it."""
+        """Keep one connection that listens, and reconnect it. Raises BootError."""
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._listen_always)
             try:
@@ -85,60 +96,71 @@ class NewsDesk:
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _listen_always(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        started = False
+    async def _listen_always(self, *, task_status: TaskStatus[None]) -> None:
+        started, failures = False, 0
         while True:
             try:
                 async with await self._connect() as connection:
+                    await connection.execute("listen caudex")
                     self._seen = await _revisions(connection)
                     self.online = True
                     if started:
-                        log.info("the database is back")
+                        log.info("the database connection is back")
                         await self.forget()
                     else:
                         task_status.started()
-                        started = True
+                    started, failures = True, 0
                     await self._listen(connection)
             except (psycopg.Error, OSError) as error:
                 if not started:
-                    raise
-                if self.online:
-                    log.warning("the database connection is lost", error=str(error).strip())
-                    await self.forget()
-                await self._mark_if_away()
+                    remedy = "check database.direct_url" if self._config.direct_url else ""
+                    raise BootError("database", reason(error), remedy) from None
+                failures += 1
+                await self._lost(failures, error)
 
-    async def _mark_if_away(self) -> None:
+    async def _lost(self, failures: int, error: Exception) -> None:
         """Only a connection that cannot be made again means that PostgreSQL is away."""
-        try:
-            await (await self._connect()).close()
-            self.online = True
-        except (psycopg.Error, OSError):
+        if failures == 1:
+            log.warning("the database connection is lost", error=reason(error))
+            return
+        if self.online:
             self.online = False
-            await anyio.sleep(0.3)
+            await self.forget()
+        await anyio.sleep(PAUSE)
 
-    async def _connect(self) -> AsyncConnection[Any]:
-        url = self._config.direct_url or self._config.url
+    async def _connect(self) -> Connection:
         return await AsyncConnection.connect(
-            url,
+            self._config.direct_url or self._config.url,
             autocommit=True,
-            connect_timeout=5,
             application_name="caudex news",
             options="-c statement_timeout=5000",
+            **NETWORK,
         )
 
-    async def _listen(self, connection: AsyncConnection[Any]) -> None:
-        await connection.execute(f"listen {CHANNEL}")  # type: ignore[arg-type]
+    async def _listen(self, connection: Connection) -> None:
         while True:
-            async for notify in connection.notifies(timeout=POLL):
-                message = msgspec.json.decode(notify.payload, type=_Message)
-                if message.source != self.source:
-                    await self.deliver(message.topic, message.payload, message.revision)
-            for topic, revision in (await _revisions(connection)).items():
-                if revision > self._seen.get(topic, 0):
-                    self._seen[topic] = revision
-                    await self._tell(topic, None)
+            async for notify in connection.notifies(timeout=POLL, stop_after=100):
+                await self._hear(notify.payload)
+            await self._poll(connection)
+
+    async def _hear(self, text: str) -> None:
+        try:
+            message = msgspec.json.decode(text, type=_Message)
+        except (msgspec.DecodeError, RecursionError):
+            log.warning("a notification is not ours", size=len(text))
+            return
+        if message.source != self.source:
+            await self.deliver(message.topic, message.payload, message.revision)
+
+    async def _poll(self, connection: Connection) -> None:
+        """Compare with the rows; what was told while they were read is left to the next poll."""
+        before = dict(self._seen)
+        for topic, revision in (await _revisions(connection)).items():
+            if revision != self._seen.get(topic, 0) == before.get(topic, 0):
+                self._seen[topic] = revision
+                await self._tell(topic, None)
 
 
-async def _revisions(connection: AsyncConnection[Any]) -> dict[str, int]:
+async def _revisions(connection: Connection) -> dict[str, int]:
     cursor = await connection.execute("select topic, revision from caudex_kernel.revisions")
     return {topic: revision async for topic, revision in cursor}

@@ -1,0 +1,160 @@
+"""The one dialect over one connection: parameters as text, results as bytes, errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from kernel.connect import Connection
+from kernel.contracts.statements import Param, Query, Scalar
+from kernel.errors import BadRequest, ConstraintBreach, KernelError, SchemaChanged, Unavailable
+
+
+class AsText(Dumper):
+    """Every parameter is text that is already encoded, of the type that its cast names."""
+
+    oid = 0
+
+    def dump(self, obj: bytes) -> bytes:
+        """Return it as it stands."""
+        return obj
+
+
+def to_text(param: Param) -> bytes | None:
+    """Encode one parameter as PostgreSQL reads it. Raises BadRequest for what text cannot hold."""
+    if param is None:
+        return None
+    try:
+        text = param if isinstance(param, bytes) else _plain(param).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("text must not contain half a surrogate pair") from None
+    if b"\0" in text:
+        raise BadRequest("text must not contain the character U+0000")
+    return text
+
+
+def _plain(param: Param) -> str:
+    if isinstance(param, str):
+        return param
+    if isinstance(param, bytes):
+        return param.decode("utf-8", "replace")
+    if isinstance(param, bool):
+        return "true" if param else "false"
+    if isinstance(param, int | float | UUID):
+        return str(param)
+    if isinstance(param, datetime):
+        return param.isoformat()
+    return "{" + ",".join(_item(item) for item in param or ()) + "}"
+
+
+def _item(item: Scalar) -> str:
+    if item is None:
+        return "NULL"
+    return '"' + _plain(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke, so nobody knows whether the statement was carried out."""
+
+
+_REFUSED: Final = ("22", "54")
+_AWAY: Final = ("08", "40", "53", "57", "58")
+_BUSY: Final = ("55P03", "25P03", "25006")
+_REPEATABLE: Final = ("40001", "40P01")
+_GONE: Final = ("42703", "42P01", "3F000")
+_FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
+
+
+def translate(error: psycopg.Error) -> KernelError | None:
+    """Map what PostgreSQL says to a status (appendix A of its manual), or None for a fault of ours.
+
+    Messages never hold SQL, names of hosts or values of other rows.
+    """
+    state, said = error.sqlstate or "", error.diag.message_primary or ""
+    if isinstance(error, _FULL):
+        return Unavailable("the database has no free connection")
+    if not state:
+        lost = isinstance(error, psycopg.OperationalError)
+        return ConnectionLost("the database is not available") if lost else None
+    if state.startswith("23"):
+        return _breach(error, state)
+    if state[:2] in _REFUSED:
+        return BadRequest(said or "a value cannot be stored")
+    if state in _GONE or _stale(error):
+        return SchemaChanged("the schema changed while the request was running")
+    if state in _REPEATABLE:
+        return Unavailable("too many changes at the same moment")
+    if state.startswith(("08", "57P")):
+        return ConnectionLost("the database is not available")
+    if state in _BUSY or state[:2] in _AWAY:
+        return Unavailable("the database is busy or not available")
+    return None
+
+
+def repeatable(error: BaseException | None) -> bool:
+    """Whether the same transaction can succeed when it is run anew."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _stale(error))
+
+
+def _breach(error: psycopg.Error, state: str) -> ConstraintBreach:
+    told = error.diag
+    return ConstraintBreach(
+        "a value breaks a rule of the table",
+        sqlstate=state,
+        table=told.table_name or "",
+        column=told.column_name or "",
+        constraint=told.constraint_name or "",
+    )
+
+
+def _stale(error: psycopg.Error) -> bool:
+    """A prepared statement whose result has changed its type: PostgreSQL refuses it for good."""
+    return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Raise the kernel's errors in place of the driver's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if (known := translate(error)) is None:
+            raise
+        raise known from error
+
+
+async def run_on(
+    connection: Connection, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
+) -> PGresult | None:
+    """Run one statement; without a prepared statement PostgreSQL plans for the very values."""
+    values = [to_text(param) for param in params] or None
+    prepare = False if custom_plan else None
+    with translated():
+        try:
+            return (await connection.execute(query, values, prepare=prepare)).pgresult
+        except psycopg.errors.FeatureNotSupported as error:
+            if not _stale(error) or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise
+        await connection.execute("deallocate all")
+        return (await connection.execute(query, values, prepare=False)).pgresult
+
+
+def first(result: PGresult | None) -> bytes | None:
+    """Return the first column of the first row; None without a row, and for NULL."""
+    return result.get_value(0, 0) if result is not None and result.ntuples else None
+
+
+def every(result: PGresult | None) -> list[bytes]:
+    """Return the first column of every row, NULL as `null`."""
+    if result is None:
+        return []
+    return [result.get_value(row, 0) or b"null" for row in range(result.ntuples)]
