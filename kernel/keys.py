@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,8 +20,8 @@ SIZE = 32
 def load_key(name: str, configured: str, data_dir: Path) -> bytes:
     """Return the key `name` (32 bytes): base64 or hex text, else `<data-dir>/config/<name>.key`.
 
-    The file is made with mode 0600 when it is missing. Raises BootError when it cannot be read
-    or is too short to be a key.
+    The file is made with mode 0600 when it is missing; of a longer key the SHA-256 is used. Raises
+    BootError when it cannot be read or is too short to be a key.
     """
     file = data_dir / "config" / f"{name}.key"
     if not configured:
@@ -28,14 +29,16 @@ def load_key(name: str, configured: str, data_dir: Path) -> bytes:
         try:
             configured = file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise BootError(f"key {name}", f"{file} cannot be read: {error}") from None
+            said = getattr(error, "strerror", None) or "it is no text"
+            remedy = "run as the account that made it, or restore it"
+            raise BootError(f"key {name}", f"{file} cannot be read: {said}", remedy) from None
     key = _decode(configured)
     if len(key) < SIZE:
         raise BootError(
             f"key {name}", f"it has {len(key)} bytes, {SIZE} are needed",
             "make one with: openssl rand -base64 32",
         )  # fmt: skip
-    return key
+    return key if len(key) == SIZE else hashlib.sha256(key).digest()
 
 
 async def check_key(statements: Statements, name: str, key: bytes) -> None:
@@ -45,10 +48,8 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
     """
     fingerprint = hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
     kept = await statements.execute(
-        "with mine as (insert into caudex_kernel.keys (name, fingerprint)"
-        " values ($1::text, $2::text) on conflict (name) do nothing returning fingerprint)"
-        " select fingerprint from mine union all"
-        " select fingerprint from caudex_kernel.keys where name = $1::text limit 1",
+        "insert into caudex_kernel.keys as k (name, fingerprint) values ($1::text, $2::text)"
+        " on conflict (name) do update set fingerprint = k.fingerprint returning fingerprint",
         name,
         fingerprint,
     )
@@ -62,25 +63,32 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
 
 def _create(file: Path) -> None:
     """Write a new key aside and link it into place: nobody ever reads half a key."""
-    if file.exists():
-        return
-    aside = file.with_suffix(f".{secrets.token_hex(8)}")
     try:
+        if file.exists():
+            return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(base64.b64encode(secrets.token_bytes(SIZE)).decode() + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            os.link(aside, file)
-        aside.unlink()
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-") as aside:
+            aside.write(base64.b64encode(secrets.token_bytes(SIZE)).decode() + "\n")
+            aside.flush()
+            os.fsync(aside.fileno())
+            with suppress(FileExistsError):
+                os.link(aside.name, file)
+        _sync_folder(file.parent)
     except OSError as error:
         raise BootError(
             "data directory",
             f"{file} cannot be written: {error.strerror}",
             "choose another with --data-dir",
         ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """The key must outlast a loss of power: what is encrypted under it will (fsync(2))."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _decode(text: str) -> bytes:

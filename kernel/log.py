@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import re
+import select
 import sys
 import threading
 from collections.abc import MutableMapping
@@ -22,18 +24,37 @@ HIDDEN = re.compile(
 MASKED = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # JSON web tokens
     r"|(?<=://)[^/@\s:]*:[^@\s]+(?=@)"  # the password part of a connection string
+    r"|(?<=password=)('[^']*'|[^\s&]+)"
 )
-QUEUE = 10_000
+QUEUE = 5_000
+"""Lines that wait for a reader; what comes on top is dropped and counted."""
+LINE = 20_000
+"""Characters of a line that are kept."""
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
     """Drop values under telling names, mask tokens and passwords within texts."""
     for key, value in event.items():
-        if key != "event" and HIDDEN.search(key):
-            event[key] = "[hidden]"
-        elif isinstance(value, str):
-            event[key] = MASKED.sub("[hidden]", value)
+        event[key] = _masked(value) if key == "event" else _told(key, value)
     return event
+
+
+def _told(key: str, value: Any) -> Any:
+    return "[hidden]" if HIDDEN.search(key) else _masked(value)
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case None | int() | float():
+            return value
+        case str():
+            return MASKED.sub("[hidden]", value)
+        case {**members}:
+            return {str(key): _told(str(key), member) for key, member in members.items()}
+        case [*items]:
+            return [_masked(item) for item in items]
+        case _:
+            return MASKED.sub("[hidden]", repr(value))
 
 
 class NonBlockingWriter:
@@ -48,7 +69,7 @@ class NonBlockingWriter:
     def write(self, text: str) -> int:
         """Queue a line, or count it as dropped."""
         try:
-            self._queue.put_nowait(text)
+            self._queue.put_nowait(text if len(text) < LINE else f"{text[:LINE]}...\n")
         except queue.Full:
             self.dropped += 1
         return len(text)
@@ -58,23 +79,36 @@ class NonBlockingWriter:
 
     def close(self, seconds: float = 1.0) -> None:
         """Wait for the queued lines, for a bounded time."""
-        done = threading.Event()
-        threading.Thread(target=lambda: (self._queue.join(), done.set()), daemon=True).start()
-        done.wait(seconds)
+        with self._queue.all_tasks_done:
+            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
 
     def _drain(self) -> None:
         while True:
             text = self._queue.get()
-            if self.dropped:
-                text = f"{text}{self.dropped} log lines were dropped: the reader was too slow\n"
-                self.dropped = 0
+            if dropped := self.dropped:
+                self.dropped -= dropped
+                text += f"{dropped} log lines were dropped: the reader was too slow\n"
             try:
-                self._stream.write(text)
-                self._stream.flush()
+                self._put(text)
             except (OSError, ValueError):
                 self.dropped += 1
             finally:
                 self._queue.task_done()
+
+    def _put(self, text: str) -> None:
+        """Write past the stream's buffer: its lock, held by a thread that a stalled reader blocks,
+        would abort the interpreter at its end."""
+        try:
+            handle = self._stream.fileno()
+        except (OSError, ValueError):
+            self._stream.write(text)
+            return
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            try:
+                data = data[os.write(handle, data) :]
+            except BlockingIOError:
+                select.select([], [handle], [])
 
 
 class _ToStructlog(logging.Handler):
@@ -83,9 +117,10 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on, without the tracebacks that a library logs for our own aborts."""
         logger = structlog.get_logger(record.name)
+        tell = logger.error if record.levelno >= logging.ERROR else logger.warning
         error = record.exc_info[1] if record.exc_info else None
         detail = {"error": f"{type(error).__name__}: {error}"} if error else {}
-        logger.log(record.levelno, record.getMessage().strip(), **detail)
+        tell(record.getMessage().strip(), **detail)
 
 
 def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWriter:
@@ -94,19 +129,14 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     writer = NonBlockingWriter(target)
     pretty = config.format == "pretty" or (config.format == "auto" and target.isatty())
     level = logging.getLevelNamesMapping()[config.level.upper()]
-    render: Processor = (
-        structlog.dev.ConsoleRenderer(colors=target.isatty())
-        if pretty
-        else structlog.processors.JSONRenderer()
-    )
     structlog.configure(
         processors=[
             merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            redact,
             structlog.processors.format_exc_info,
-            render,
+            redact,
+            _pretty(target.isatty()) if pretty else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
@@ -116,3 +146,12 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     root.handlers = [_ToStructlog()]
     root.setLevel(max(level, logging.WARNING))
     return writer
+
+
+def _pretty(colors: bool) -> Processor:
+    """Values as Python literals, so that no control character reaches the terminal."""
+    return structlog.dev.ConsoleRenderer(
+        colors=colors,
+        repr_native_str=True,
+        exception_formatter=structlog.dev.plain_traceback,
+    )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.pq import TransactionStatus
 
 from kernel.config import DatabaseConfig
-from kernel.connect import connect_options
+from kernel.connect import Connection, connect_options, reason
 from kernel.errors import BootError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 LOCK = 0x63617564  # "caud": no other meaning than being ours
+PATIENCE = 600_000
+"""Milliseconds to wait for another process that migrates, or for a table that is in use."""
 LEDGER = b"""
 create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (
@@ -53,57 +56,84 @@ def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     for path in sorted(folder.glob("*.sql")):
         if not NAME.fullmatch(path.name):
             raise BootError(f"plugin {plugin}", f"{path.name} is no migration", "say 0001_what.sql")
+        if found and found[-1].name[:4] == path.name[:4]:
+            both = f"{found[-1].name} and {path.name} have one number"
+            raise BootError(f"plugin {plugin}", both, "give the later one the next")
         text = path.read_bytes()
         found.append(Migration(plugin, path.name, text, hashlib.sha256(text).hexdigest()))
     return found
 
 
 async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> list[Migration]:
-    """Return what `migrate` would apply, without changing anything."""
-    async with await AsyncConnection.connect(config.url, **connect_options(config)) as connection:
-        cursor = await connection.execute("select to_regclass('caudex_kernel.migrations')")
-        row: Any = await cursor.fetchone()
-        done = await _ledger(connection) if row and row[0] else {}
-    return _outstanding(migrations, done)
+    """Return what `migrate` would apply, without changing anything. Raises BootError."""
+    with _boot_errors():
+        async with await AsyncConnection.connect(config.url, **connect_options(config)) as c:
+            return _outstanding(migrations, await _ledger(c))
 
 
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing, each file in its own transaction, and return the names.
 
-    Raises BootError when a file that was applied has changed since, or when one fails.
+    Raises BootError when a file that was applied has changed since, or when one fails. Where
+    nothing is missing nothing is locked, and the right to read the ledger is enough.
     """
     applied: list[str] = []
-    options: dict[str, Any] = connect_options(config)
-    options |= {"autocommit": False, "options": "-c timezone=UTC"}
-    async with await AsyncConnection.connect(config.url, **options) as connection:
-        while True:
-            async with connection.transaction():
-                await connection.execute(f"select pg_advisory_xact_lock({LOCK})")  # type: ignore[arg-type]
-                await connection.execute(LEDGER)
-                todo = _outstanding(migrations, await _ledger(connection))
-                if not todo:
-                    return applied
-                await _apply(connection, todo[0])
-            applied.append(f"{todo[0].plugin}/{todo[0].name}")
+    options = connect_options(config, lock_timeout=PATIENCE)
+    with _boot_errors():
+        async with await AsyncConnection.connect(config.url, **options) as connection:
+            while _outstanding(migrations, await _ledger(connection)):
+                if name := await _apply_next(connection, migrations):
+                    applied.append(name)
+    return applied
 
 
-async def _apply(connection: AsyncConnection[Any], migration: Migration) -> None:
-    schema = sql.Identifier(f"caudex_{migration.plugin}")
+async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> str | None:
+    """Apply one file, unless another process did so while the lock was waited for."""
+    async with connection.transaction():
+        await connection.execute(f"select pg_advisory_xact_lock({LOCK})".encode())
+        await connection.execute(LEDGER)
+        todo = _outstanding(migrations, await _ledger(connection))
+        if not todo:
+            return None
+        await _apply(connection, todo[0])
+        return f"{todo[0].plugin}/{todo[0].name}"
+
+
+@contextmanager
+def _boot_errors() -> Generator[None]:
     try:
-        create = sql.SQL("create schema if not exists {}").format(schema)
-        await connection.execute(create)
+        yield
+    except psycopg.errors.LockNotAvailable:
+        remedy = "see what holds its locks: select * from pg_stat_activity"
+        raise BootError("migrations", "the database stayed locked", remedy) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        remedy = "grant the account of database.url `create` on the database"
+        raise BootError("migrations", reason(error), remedy) from None
+    except psycopg.Error as error:
+        raise BootError("migrations", reason(error), "try again") from error
+
+
+async def _apply(connection: Connection, migration: Migration) -> None:
+    where = f"plugin {migration.plugin}, {migration.name}"
+    schema = sql.Identifier(f"caudex_{migration.plugin}")
+    await connection.execute(sql.SQL("create schema if not exists {}").format(schema))
+    try:
         await connection.execute(migration.text)
     except psycopg.Error as error:
-        where = f"plugin {migration.plugin}, {migration.name}"
-        said = error.diag.message_primary or str(error)
+        said = error.diag.message_primary or reason(error)
         raise BootError(where, f"the migration failed: {said}", "nothing of it was kept") from error
+    if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
+        raise BootError(where, "the file ends its transaction", "leave commit and rollback out")
     await connection.execute(
         "insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)",
         [migration.plugin, migration.name, migration.checksum],
     )
 
 
-async def _ledger(connection: AsyncConnection[Any]) -> dict[tuple[str, str], str]:
+async def _ledger(connection: Connection) -> dict[tuple[str, str], str]:
+    cursor = await connection.execute("select to_regclass('caudex_kernel.migrations') is not null")
+    if await cursor.fetchone() != (True,):
+        return {}
     cursor = await connection.execute("select plugin, name, checksum from caudex_kernel.migrations")
     return {(plugin, name): checksum async for plugin, name, checksum in cursor}
 
