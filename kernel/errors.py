@@ -88,10 +88,7 @@ class TooLarge(KernelError):
     status = 413
 
     def __init__(self, limit: int) -> None:
-        # Whoever sends too much is not listened to any further.
-        super().__init__(
-            f"the request body is over the limit of {limit} bytes", headers={"connection": "close"}
-        )
+        super().__init__(f"the request body is over the limit of {limit} bytes")
 
 
 class Throttled(KernelError):

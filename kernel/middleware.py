@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -26,6 +26,8 @@ PREFLIGHT = [
     (b"access-control-max-age", b"600"),
 ]
 SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+Networks = Sequence[IPv4Network | IPv6Network]
 
 log = structlog.get_logger("caudex.http")
 
@@ -52,7 +54,7 @@ class Edge:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         scope["caudex.request_id"] = request_id = _request_id(headers)
-        scope["caudex.address"] = _address(scope, headers, self._trusted)
+        scope["caudex.address"] = _address(scope, self._trusted)
         bind_contextvars(request_id=request_id)
         sender = _Sender(send, self._reply_headers(headers, request_id))
         self._active += 1
@@ -131,24 +133,26 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _address(
-    scope: Scope, headers: dict[bytes, bytes], trusted: Iterable[IPv4Network | IPv6Network]
-) -> str:
+def _address(scope: Scope, trusted: Networks) -> str:
     """The peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
     client = scope.get("client")
     peer: str = client[0] if client else ""
-    networks = list(trusted)
-    if not networks or not _within(peer, networks):
+    if not trusted or not _within(peer, trusted):
         return peer
-    hops = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+    told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = b",".join(told).decode("latin-1").split(",")
     for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
-        if not _within(hop, networks):
+        if not _within(hop, trusted):
             return hop if _is_address(hop) else peer
     return peer
 
 
-def _within(text: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
-    return _is_address(text) and any(ip_address(text) in network for network in networks)
+def _within(text: str, networks: Networks) -> bool:
+    if not _is_address(text):
+        return False
+    address = ip_address(text)
+    plain = getattr(address, "ipv4_mapped", None) or address  # ::ffff:10.0.0.1 is 10.0.0.1
+    return any(plain in network for network in networks)
 
 
 def _is_address(text: str) -> bool:
