@@ -36,7 +36,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add(name: str, text: str, action: Action) -> argparse.ArgumentParser:
-        sub = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        described = f"{text[0].upper()}{text[1:]}."
+        sub = actions.add_parser(name, help=text, description=described, allow_abbrev=False)
+        for option in ("--config", "--data-dir"):  # may come after the action, too
+            sub.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         sub.set_defaults(users_action=action)
         return sub
 

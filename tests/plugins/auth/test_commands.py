@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 
 import pytest
 
@@ -16,21 +17,27 @@ def admin(server):
 
 
 @pytest.fixture
-def caudex(server, tmp_path, monkeypatch, capsys):
-    """Run `caudex users ...` against the server's database and return (status, out, err)."""
-    config = tmp_path / "caudex.toml"
-    config.write_text(
-        f"[server]\ndata_dir = '{server.kernel.context.data_dir}'\n"
-        f"[database]\nurl = '''{server.dsn}'''\n"
-    )
+def command(tmp_path, monkeypatch, capsys):
+    """Run `caudex users ...` against a server's database and return (status, out, err)."""
+    monkeypatch.delenv("CAUDEX_TEST_DATABASE_URL", raising=False)
 
-    def run(*words, stdin=""):
+    def run(server, *words, stdin=""):
+        config = tmp_path / "caudex.toml"
+        folder = server.kernel.context.data_dir
+        config.write_text(
+            f"[server]\ndata_dir = '{folder}'\n[database]\nurl = '''{server.dsn}'''\n"
+        )
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         status = main(["users", *words, "--config", str(config)])
         said = capsys.readouterr()
         return status, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def caudex(server, command):
+    return partial(command, server)
 
 
 def test_accounts_are_made_with_a_password_from_stdin(server, caudex):
@@ -90,16 +97,12 @@ def test_admin_is_granted(server, caudex):
     assert user.patch(f"/api/v1/users/{user.id}", json=body).status_code == 200
 
 
-def test_the_last_admin_cannot_be_disabled(make_server, monkeypatch, capsys, tmp_path):
+def test_the_last_admin_cannot_be_disabled(make_server, command):
     server = make_server()
     assert server.admin
-    config = tmp_path / "caudex.toml"
-    config.write_text(
-        f"[server]\ndata_dir = '{server.kernel.context.data_dir}'\n"
-        f"[database]\nurl = '''{server.dsn}'''\n"
-    )
-    assert main(["users", "disable", "admin", "--config", str(config)]) == 1
-    assert "admin" in capsys.readouterr().err
+    status, _, err = command(server, "disable", "admin")
+    assert status == 1
+    assert "admin" in err
     assert server.admin.get("/api/v1/auth/me").status_code == 200
 
 
