@@ -61,4 +61,4 @@ def _still_used(breach: ConstraintBreach, app: App, entity: Entity, record_id: s
     by = app.entities.get(breach.table)
     names = by.constraints.get(breach.constraint, ()) if by else ()
     place = f"{breach.table}.{names[0]}" if names else breach.table or "another record"
-    return f"{entity.name} record {record_id!r} is still referred to by {place}"
+    return f"{entity.name} record '{record_id}' is still referred to by {place}"

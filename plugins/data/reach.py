@@ -55,4 +55,4 @@ async def reach_of(bus: HookBus, actor: Actor, grant: Grant, table: Table, actio
 
 def missing(record_id: str) -> NotFound:
     """There is no such record, or not for this caller: nobody learns which."""
-    return NotFound(f"record {record_id!r} not found")
+    return NotFound(f"record '{record_id}' not found")

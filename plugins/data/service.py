@@ -246,7 +246,7 @@ class RecordsService:
         query = reach.table.place(rows, reach.table.columns.find(page.order_by))
         raw = await self._statements.fetch(query, *rows.params)
         if raw is None:
-            raise BadRequest(f"after: record {page.after!r} not found")
+            raise BadRequest(f"after: record '{page.after}' not found")
         return _last_seen(raw)
 
     @_on_new_schema

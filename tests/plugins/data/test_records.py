@@ -1,0 +1,290 @@
+"""One record: create, read, change, delete; both ways that a write can go."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+
+from kernel.testing import Client, Server
+from tests.plugins.data.support import (
+    FIELDS,
+    MANIFEST,
+    NOTES,
+    SAMPLES,
+    TEAMS,
+    create,
+    names,
+    refused,
+)
+
+ZULU = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+
+
+def test_a_record_has_id_fields_in_order_and_timestamps(admin: Client):
+    record = create(admin, name="a")
+    assert list(record) == ["id", *FIELDS, "created_at", "updated_at"]
+    assert uuid.UUID(record["id"])
+    assert ZULU.fullmatch(record["created_at"])
+    assert ZULU.fullmatch(record["updated_at"])
+    assert record["amount"] is None
+    assert (record["level"], record["state"]) == (3, "new")
+
+
+def test_every_type_comes_back_as_it_was_sent(admin: Client):
+    values = {
+        "name": 'a "quoted"\n text','code': "ü", "amount": 1e300, "ready": False,
+        "taken_on": "2024-02-29", "seen_at": "2024-01-15T10:30:00Z",
+        "details": {"deep": [1, None, {"a": "x+00:00"}], "created_at": "2024+00:00"},
+        "ticket": str(uuid.uuid4()), "tags": ["vip", 'q"u,o{t}e\\', ""], "sizes": [1, 2.5],
+        "scan": "", "kind": "Water's", "level": -0.5, "state": "+00:00",
+    }  # fmt: skip
+    record = create(admin, **values)
+    assert {name: record[name] for name in values} == values
+    assert admin.get(f"{SAMPLES}/{record['id']}").json() == record
+    assert admin.get(SAMPLES).json() == [record]
+    assert admin.get(SAMPLES, params={"limit": 5}).json() == [record]
+    assert admin.post(f"{SAMPLES}/query", json={}).json()["data"] == [record]
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("2024-01-15T10:30:00.123456+02:00", "2024-01-15T08:30:00.123456Z"),
+        ("2024-01-15 10:30", "2024-01-15T10:30:00Z"),
+        ("2024-01-15", "2024-01-15T00:00:00Z"),
+        ("2024-01-15T10:00:00.5-0330", "2024-01-15T13:30:00.5Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_timestamps_are_shown_in_utc_with_z(admin: Client, sent: str, shown: str):
+    record = create(admin, seen_at=sent)
+    assert record["seen_at"] == shown
+    assert admin.get(SAMPLES).json()[0]["seen_at"] == shown
+    assert admin.get(SAMPLES, params={"limit": 1, "seen_at": sent}).json()[0]["seen_at"] == shown
+
+
+def test_what_belongs_to_the_server_is_ignored_in_a_body(admin: Client):
+    old = "2000-01-01T00:00:00Z"
+    given = str(uuid.uuid4())
+    record = create(admin, id=given, created_at=old, updated_at=old)
+    assert record["id"] != given
+    assert record["created_at"] > "2020"
+    changed = admin.patch(
+        f"{SAMPLES}/{record['id']}", json={"id": given, "created_at": old, "name": "b"}
+    ).json()
+    assert (changed["id"], changed["created_at"]) == (record["id"], record["created_at"])
+    same = admin.patch(f"{SAMPLES}/{record['id']}", json={"created_at": old})
+    assert (same.status_code, same.json()) == (200, changed)
+
+
+def test_an_id_is_honoured_where_the_manifest_declares_it(admin: Client):
+    assert create(admin, TEAMS, id="red team/1?", name="r")["id"] == "red team/1?"
+    assert create(admin, TEAMS, name="generated")["id"]
+    assert "id" in refused(admin.post(TEAMS, json={"id": "red team/1?", "name": "x"}))
+    assert "id" in refused(admin.post(TEAMS, json={"id": "", "name": "x"}))
+    assert "id" in refused(admin.post(TEAMS, json={"id": 7, "name": "x"}))
+
+
+def test_a_text_id_is_found_by_its_text(admin: Client):
+    create(admin, TEAMS, id="été 'x'", name="r")
+    url = f"{TEAMS}/%C3%A9t%C3%A9%20'x'"
+    assert admin.get(url).json()["name"] == "r"
+    assert admin.delete(url).json() == {"message": "record 'été 'x'' deleted"}
+    assert refused(admin.get(url), 404) == "record 'été 'x'' not found"
+
+
+def test_a_patch_changes_what_it_names(admin: Client):
+    record = create(admin, amount=1, tags=["a"], details={"a": 1})
+    answer = admin.patch(f"{SAMPLES}/{record['id']}", json={"amount": None, "tags": ["b"]})
+    assert answer.status_code == 200
+    changed = answer.json()
+    assert changed.pop("updated_at") >= record.pop("updated_at")
+    assert changed == {**record, "amount": None, "tags": ["b"]}
+
+
+def test_a_delete_is_told_by_its_id(admin: Client):
+    record_id = create(admin)["id"]
+    answer = admin.delete(f"{SAMPLES}/{record_id}")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"message": f"record '{record_id}' deleted"},
+    )
+    assert refused(admin.delete(f"{SAMPLES}/{record_id}"), 404) == f"record '{record_id}' not found"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_missing_record_is_404_and_a_bad_uuid_400(admin: Client, method: str):
+    body = {"json": {"name": "x"}} if method == "PATCH" else {}
+    unknown = str(uuid.uuid4())
+    answer = admin.request(method, f"{SAMPLES}/{unknown}", **body)
+    assert refused(answer, 404) == f"record '{unknown}' not found"
+    assert "UUID" in refused(admin.request(method, f"{SAMPLES}/12", **body))
+
+
+def test_post_on_a_record_is_not_a_method(admin: Client):
+    assert refused(admin.post(f"{SAMPLES}/{uuid.uuid4()}", json={"name": "x"}), 405)
+
+
+def test_unknown_fields_are_named(admin: Client):
+    assert "'colour'" in refused(admin.post(SAMPLES, json={"name": "x", "colour": 1}))
+    record_id = create(admin)["id"]
+    for name in ("colour", "_owner", "ctid", 'x"y', "xmin"):
+        assert repr(name) in refused(admin.patch(f"{SAMPLES}/{record_id}", json={name: 1}))
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", "null", "7", '"x"', "", "{", '{"name"'])
+def test_a_body_is_a_non_empty_object(admin: Client, body: str):
+    headers = {"content-type": "application/json"}
+    refused(admin.post(SAMPLES, content=body, headers=headers))
+    record_id = create(admin)["id"]
+    refused(admin.patch(f"{SAMPLES}/{record_id}", content=body, headers=headers))
+
+
+def test_required_fields_are_required(admin: Client):
+    assert refused(admin.post(SAMPLES, json={"amount": 1})) == "samples.name is required"
+    assert refused(admin.post(SAMPLES, json={"name": None})) == "samples.name is required"
+    record_id = create(admin)["id"]
+    answer = admin.patch(f"{SAMPLES}/{record_id}", json={"state": None})
+    assert refused(answer) == "samples.state is required"
+    assert refused(admin.post(SAMPLES, json={"name": "x", "state": None}))
+
+
+def test_breaches_are_told_in_words(admin: Client):
+    said = refused(admin.post(SAMPLES, json={"name": "x", "kind": "Rock"}))
+    assert said == "samples.kind must be one of Blood, Soil, Water's"
+    said = refused(admin.post(SAMPLES, json={"name": "x", "parent": str(uuid.uuid4())}))
+    assert said == "samples.parent: no such samples record"
+    said = refused(admin.post(SAMPLES, json={"name": "x", "team": "nobody"}))
+    assert said == "samples.team: no such teams record"
+    create(admin, code="one")
+    said = refused(admin.post(SAMPLES, json={"name": "x", "code": "one"}))
+    assert said == "samples.code: this value is already taken"
+    record = create(admin)
+    said = refused(admin.patch(f"{SAMPLES}/{record['id']}", json={"code": "one"}))
+    assert said == "samples.code: this value is already taken"
+
+
+def test_a_delete_that_a_reference_forbids_says_who_refers(admin: Client):
+    record_id = create(admin)["id"]
+    create(admin, NOTES, sample=record_id)
+    said = refused(admin.delete(f"{SAMPLES}/{record_id}"))
+    assert said == f"samples record '{record_id}' is still referred to by notes.sample"
+
+
+def test_an_enum_may_be_null(admin: Client):
+    assert create(admin, kind=None)["kind"] is None
+    assert create(admin, kind="Soil")["kind"] == "Soil"
+
+
+def test_unknown_apps_and_entities_are_404(lab: Server, admin: Client):
+    for path in (
+        "nothing/collections/samples",
+        "lab/collections/nothing",
+        "pg_catalog/collections/pg_class",
+    ):
+        refused(admin.get(f"/api/v1/apps/{path}"), 404)
+        refused(admin.post(f"/api/v1/apps/{path}", json={"name": "x"}), 404)
+
+
+def test_bulk_returns_the_records_in_order_with_defaults(admin: Client):
+    rows = [{"name": f"n{i}", "level": i} if i % 2 else {"name": f"n{i}"} for i in range(1000)]
+    answer = admin.post(f"{SAMPLES}/bulk", json=rows)
+    assert answer.status_code == 201
+    made = answer.json()
+    assert [record["name"] for record in made] == [row["name"] for row in rows]
+    assert [record["level"] for record in made] == [row.get("level", 3) for row in rows]
+    assert all(ZULU.fullmatch(record["created_at"]) for record in made)
+    assert len({record["id"] for record in made}) == 1000
+    assert sorted(names(admin.get(SAMPLES))) == sorted(row["name"] for row in rows)
+
+
+def test_bulk_keeps_given_ids_and_makes_the_others(admin: Client):
+    made = admin.post(f"{TEAMS}/bulk", json=[{"id": "a", "name": "1"}, {"name": "2"}]).json()
+    assert made[0]["id"] == "a"
+    assert len(made[1]["id"]) > 10
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [7], {}, None, [{"name": "x"}, []]])
+def test_bulk_wants_objects(admin: Client, rows: object):
+    refused(admin.post(f"{SAMPLES}/bulk", json=rows))
+    assert names(admin.get(SAMPLES)) == []
+
+
+def test_bulk_has_a_maximum(admin: Client):
+    assert "1000" in refused(admin.post(f"{SAMPLES}/bulk", json=[{"name": "x"}] * 1001))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"name": "x", "amount": "much"},
+        {"amount": 1},
+        {"name": "x", "parent": "3fa85f64-5717-4562-b3fc-2c963f66afa6"},
+        {"name": "x", "code": "1"},
+        {"name": "x", "kind": "Rock"},
+        {"name": "x", "colour": 1},
+    ],
+)
+def test_bulk_is_all_or_nothing_and_names_the_row(admin: Client, bad: dict[str, object]):
+    rows = [{"name": "x", "code": str(i)} for i in range(5)]
+    said = refused(admin.post(f"{SAMPLES}/bulk", json=[*rows, bad, *rows]))
+    assert said.startswith("[5] samples"), said
+    assert names(admin.get(SAMPLES)) == []
+
+
+def test_updates_and_deletes_reach_one_record_only(lab: Server, admin: Client):
+    kept, changed, gone = create(admin), create(admin), create(admin)
+    admin.patch(f"{SAMPLES}/{changed['id']}", json={"name": "y"})
+    admin.delete(f"{SAMPLES}/{gone['id']}")
+    assert sorted(names(admin.get(SAMPLES))) == ["x", "y"]
+    assert admin.get(f"{SAMPLES}/{kept['id']}").json() == kept
+
+
+def test_the_settings_hold_before_the_first_trigger_runs(lab: Server, admin: Client):
+    lab.sql(
+        """
+        create table if not exists public.seen (operation text, actor text, request text);
+        truncate public.seen;
+        create or replace function public.note() returns trigger language plpgsql as $$ begin
+            insert into public.seen values (tg_op || tg_when,
+                current_setting('caudex.actor_id', true),
+                current_setting('caudex.request_id', true));
+            return coalesce(new, old); end $$;
+        create or replace trigger seen_before before insert or update or delete on lab.samples
+            for each row execute function public.note();
+        create or replace trigger seen_after after insert or update or delete on lab.samples
+            for each row execute function public.note();
+        """
+    )
+    try:
+        headers = {"x-request-id": "the-request"}
+        record = admin.post(SAMPLES, json={"name": "x"}, headers=headers).json()
+        path = f"{SAMPLES}/{record['id']}"
+        admin.patch(path, json={"name": "y"}, headers=headers)
+        admin.delete(path, headers=headers)
+        admin.post(f"{SAMPLES}/bulk", json=[{"name": "x"}], headers=headers)
+        seen = lab.sql("select operation, actor, request from public.seen")
+        assert len(seen) == 8
+        assert {row[1:] for row in seen} == {(admin.id, "the-request")}
+    finally:
+        lab.sql("drop function public.note cascade")
+
+
+def test_the_creator_is_remembered_and_never_shown(lab: Server, admin: Client):
+    record = create(admin)
+    admin.post(f"{SAMPLES}/bulk", json=[{"name": "x"}])
+    admin.patch(f"{SAMPLES}/{record['id']}", json={"name": "y"})
+    assert lab.sql("select distinct _owner::text from lab.samples") == [(admin.id,)]
+    assert "_owner" not in record
+
+
+def test_a_table_that_changed_under_the_server_is_read_anew(lab: Server, admin: Client):
+    record = create(admin)
+    for _ in range(8):  # until the statement is prepared
+        admin.get(f"{SAMPLES}/{record['id']}")
+    manifest = {**MANIFEST, "dataContract": [*MANIFEST["dataContract"]]}
+    assert admin.post("/api/v1/apps", json=manifest).status_code == 200
+    assert admin.get(SAMPLES).status_code == 200

@@ -1,0 +1,91 @@
+"""A plugin that takes part in every write, so that none is a single statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kernel.public import (
+    Action,
+    Actor,
+    BadRequest,
+    Change,
+    Entity,
+    Event,
+    Plugin,
+    Transaction,
+    concerns,
+    hookimpl,
+)
+
+
+class WitnessPlugin(Plugin):
+    """Remembers what it is told; `change` may change a write."""
+
+    name = "witness"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.changes: list[Change] = []
+        self.recorded: list[Event] = []
+        self.committed: list[Event] = []
+        self.values: dict[str, Any] = {}
+        self.refusal = ""
+        self.fails_after = False
+
+    @hookimpl
+    @concerns("lab.*")
+    async def record_writing(self, tx: Transaction, change: Change) -> None:
+        """Change or refuse a write."""
+        self.changes.append(change)
+        if self.refusal:
+            raise BadRequest(self.refusal)
+        change.values.update(self.values if change.action != "delete" else {})
+
+    @hookimpl
+    @concerns("lab.*")
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        """Remember an event of the transaction."""
+        self.recorded.append(event)
+        if self.fails_after:
+            raise BadRequest("not so")
+
+    @hookimpl
+    @concerns("lab.*")
+    async def event_committed(self, event: Event) -> None:
+        """Remember an event that is in."""
+        self.committed.append(event)
+
+
+class ObserverPlugin(Plugin):
+    """Only hears of what is in: writes stay single statements."""
+
+    name = "observer"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.committed: list[Event] = []
+
+    @hookimpl
+    async def event_committed(self, event: Event) -> None:
+        """Remember an event that is in."""
+        self.committed.append(event)
+
+
+class ScopePlugin(Plugin):
+    """Shows callers only what its tree lets through."""
+
+    name = "scope"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.tree: Mapping[str, Any] | None = None
+        self.asked: list[tuple[str, str]] = []
+
+    @hookimpl
+    async def record_scope(
+        self, actor: Actor, entity: Entity, action: Action
+    ) -> Mapping[str, Any] | None:
+        """Narrow."""
+        self.asked.append((entity.subject, action))
+        return self.tree
