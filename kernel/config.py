@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
+from msgspec import Meta
 
 from kernel.errors import BootError, BootErrors, nearest
 
 S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "CAUDEX_"
 SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR")
+FOR_TESTS = "CAUDEX_TEST_"
+"""Variables of a test run are no configuration."""
 SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
+
+
+ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/*?#]+$"
+"""An exact origin; `null` and patterns are none."""
+Seconds = Annotated[float, Meta(ge=0)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,12 +35,12 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """`[server]`: the address, the limits, where data lies."""
 
     host: str = "127.0.0.1"
-    port: int = 9100
-    workers: int = 1
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9100
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     data_dir: str = ""
-    cors_origins: list[str] | None = None
+    cors_origins: list[Annotated[str, Meta(pattern=ORIGIN)]] | None = None
     trusted_proxies: list[str] = []
-    max_requests: int = 1000
+    max_requests: Annotated[int, Meta(ge=1)] = 1000
     plugins_dir: str = ""
     plugin_files: list[str] = []
 
@@ -45,11 +53,11 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
 
     url: str = ""
     direct_url: str = ""
-    pool_size: int = 10
-    statement_timeout: float = 10.0
-    lock_timeout: float = 3.0
-    pool_timeout: float = 5.0
-    wait: float = 30.0
+    pool_size: Annotated[int, Meta(ge=1, le=500)] = 10
+    statement_timeout: Seconds = 10.0
+    lock_timeout: Seconds = 3.0
+    pool_timeout: Seconds = 5.0
+    wait: Seconds = 30.0
     prepare: bool = True
     embedded_port: int | None = None
 
@@ -120,19 +128,31 @@ def load_config(
     return config
 
 
-def convert(value: object, into: type[S], where: str) -> S:
-    """Check a table against its Struct. Raises BootError with the nearest known name."""
+def convert(table: Mapping[str, object], into: type[S], where: str, also: Sequence[str] = ()) -> S:
+    """Check a table against its Struct. Raises BootErrors, each with the nearest known name.
+
+    `also` are keys that the table may have for somebody else: they are suggested, not taken.
+    """
+    known = into.__struct_encode_fields__
+    errors = [
+        BootError(where, f"unknown key {key!r}", nearest(key, (*known, *also)))
+        for key in table
+        if key not in known
+    ]
     try:
-        return msgspec.convert(value, into, strict=False)
+        found = msgspec.convert({k: v for k, v in table.items() if k in known}, into, strict=False)
+        if not errors:
+            return found
     except msgspec.ValidationError as error:
-        raise BootError(where, *_explain(str(error), into)) from None
+        errors.append(BootError(where, _in_words(str(error))))
+    raise BootErrors(errors)
 
 
-def _explain(problem: str, into: type[msgspec.Struct]) -> tuple[str, str]:
-    if "unknown field" in problem:
-        name = problem.split("`")[1]
-        return f"unknown key {name!r}", nearest(name, into.__struct_fields__)
-    return problem[0].lower() + problem[1:], ""
+def _in_words(problem: str) -> str:
+    """Turn msgspec's message around: the key stands first."""
+    said, _, path = problem.partition(" - at `$.")
+    said = said[0].lower() + said[1:].replace("`", "")
+    return f"{path.rstrip('`')}: {said}" if path else said
 
 
 def _find(named: str | None) -> Path | None:
@@ -152,32 +172,42 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _overlay(tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]) -> None:
     """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values."""
-    if (url := env.get("DATABASE_URL")) and not tree.get("database", {}).get("url"):
-        tree.setdefault("database", {})["url"] = url
+    if url := env.get("DATABASE_URL"):
+        _put(tree, ["database", "url"], url, over=False)
     if folder := env.get("CAUDEX_DATA_DIR"):
-        tree.setdefault("server", {})["data_dir"] = folder
+        _put(tree, ["server", "data_dir"], folder)
     for name, text in sorted(env.items()):
-        if not name.startswith(PREFIX) or name in SPECIAL:
+        if not name.startswith(PREFIX) or name in SPECIAL or name.startswith(FOR_TESTS):
             continue
         parts = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
-        if len(parts) < 2 or parts[0] not in Config.__struct_fields__:
+        stem = [*parts[:-1], parts[-1].removesuffix("_file")]
+        if not _is_known(stem):
             errors.append(BootError(name, "unknown variable", _nearest_variable(name)))
             continue
-        if parts[-1].endswith("_file"):
-            parts[-1] = parts[-1].removesuffix("_file")
-            try:
-                text = Path(text).read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                errors.append(BootError(name, f"cannot be read: {error}"))
-                continue
-        _put(tree, parts, _value(text))
+        try:
+            read = text if stem == parts else Path(text).read_text("utf-8").strip()
+            _put(tree, stem, _value(read))
+        except (OSError, UnicodeDecodeError) as error:
+            errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
 
 
-def _put(tree: dict[str, Any], parts: list[str], value: object) -> None:
+def _is_known(parts: list[str]) -> bool:
+    """Whether a variable can mean something; a plugin's keys are known once it is loaded."""
+    section, *keys = parts
+    if section in SECTIONS:
+        return len(keys) == 1 and keys[0] in SECTIONS[section].__struct_fields__
+    return all(keys) and (section, min(len(keys), 2)) in (("services", 1), ("plugins", 2))
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> None:
     table = tree
     for part in parts[:-1]:
-        table = table.setdefault(part, {})
-    table[parts[-1]] = value
+        inner: Any = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return  # the file's mistake, told with its place
+        table = cast("dict[str, Any]", inner)
+    if over or not table.get(parts[-1]):
+        table[parts[-1]] = value
 
 
 def _value(text: str) -> object:
@@ -216,7 +246,7 @@ def _build(tree: dict[str, Any], source: str, errors: list[BootError]) -> Config
             errors.append(BootError(place, f"{name} must be a table", f"write [{name}]"))
         elif name in SECTIONS:
             try:
-                parts[name] = convert(cast("object", value), SECTIONS[name], where)
+                parts[name] = convert(cast("dict[str, object]", value), SECTIONS[name], where)
             except BootError as error:
                 errors.append(error)
         else:
@@ -225,7 +255,7 @@ def _build(tree: dict[str, Any], source: str, errors: list[BootError]) -> Config
     if errors:
         return Config()
     config = Config(**parts)
-    errors += _check_values(config, place)
+    errors += _check_networks(config, place)
     return config
 
 
@@ -238,17 +268,12 @@ def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootErro
     ]
 
 
-def _check_values(config: Config, place: str) -> list[BootError]:
+def _check_networks(config: Config, place: str) -> list[BootError]:
     errors: list[BootError] = []
     for network in config.server.trusted_proxies:
         try:
             ip_network(network)
         except ValueError as error:
-            errors.append(BootError(f"{place} [server] trusted_proxies", str(error)))
-    if not 0 <= config.server.port <= 65535:
-        errors.append(BootError(f"{place} [server] port", "must be 0 to 65535"))
-    if not 1 <= config.database.pool_size <= 500:
-        errors.append(BootError(f"{place} [database] pool_size", "must be 1 to 500"))
-    if not 1 <= config.server.workers <= 64:
-        errors.append(BootError(f"{place} [server] workers", "must be 1 to 64"))
+            where = f"{place} [server] trusted_proxies"
+            errors.append(BootError(where, str(error), 'write CIDRs: ["10.0.0.0/8"]'))
     return errors

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from inspect import getsourcefile, getsourcelines, iscoroutinefunction, isfunction
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from inspect import (
+    getmembers,
+    getsourcefile,
+    getsourcelines,
+    iscoroutinefunction,
+    isfunction,
+    signature,
+)
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -14,7 +21,7 @@ import pluggy
 import structlog
 
 from kernel.contracts.services import ServiceKey
-from kernel.errors import BootError, nearest
+from kernel.errors import BootError, BootErrors, nearest
 from kernel.hookspecs import NAMESPACE
 
 P = ParamSpec("P")
@@ -55,7 +62,7 @@ class Implementation:
         try:
             return self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
             raise
         finally:
             self._took(started)
@@ -66,12 +73,13 @@ class Implementation:
         try:
             return await self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
             raise
         finally:
             self._took(started)
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Count a failure."""
         self.errors += 1
         self.last_error = f"{type(error).__name__}: {error}"
 
@@ -98,36 +106,18 @@ class HookBus:
         self._specs.update({name: getattr(specs, name) for name in names})
 
     def register(self, plugin: object, name: str) -> None:
-        """Add a plugin's implementations; plugins come in dependency order."""
-        _check_marks(plugin, name, self._specs)
-        try:
-            self._pm.register(plugin, name=name)
-        except pluggy.PluginValidationError as error:
-            raise BootError(f"plugin {name}", _first_lines(str(error))) from None
+        """Add a plugin's implementations. Raises BootErrors for those that cannot be called."""
+        if errors := list(_mistakes(type(plugin), name, self._specs)):
+            raise BootErrors(errors)
+        self._pm.register(plugin, name=name)
 
-    def check(self) -> list[BootError]:
-        """Return what is wrong with the implementations, then make them callable."""
-        errors = list(self._unknown())
-        for name, spec in self._specs.items():
+    def arrange(self, order: Sequence[str]) -> None:
+        """Make the hooks callable: plugin by plugin in this order, without those not in it."""
+        for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
-            found: list[Implementation] = []
-            for impl in reversed(
-                caller.get_hookimpls()
-            ):  # pluggy's own order is last in, first out
-                errors += _check_colour(impl, spec)
-                found.append(Implementation(impl.plugin_name, impl.function, impl.argnames))
+            made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
+            found = [Implementation(plugin, *made[plugin]) for plugin in order if plugin in made]
             self._implementations[name] = found
-        return errors
-
-    def _unknown(self) -> Iterable[BootError]:
-        for name, caller in vars(self._pm.hook).items():
-            if name in self._specs or not isinstance(caller, pluggy.HookCaller):
-                continue
-            for impl in caller.get_hookimpls():
-                if not impl.optionalhook:
-                    where = f"plugin {impl.plugin_name}, {_place(impl.function)}"
-                    remedy = nearest(name, self._specs)
-                    yield BootError(where, f"there is no hook {name!r}", remedy)
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:
         """Who implements a hook, in the order of calls."""
@@ -176,9 +166,10 @@ class HookBus:
                 with anyio.fail_after(NOTIFY_LIMIT):
                     await impl.call(kwargs)
             except Exception as error:
-                log.error(
-                    "an observer failed", plugin=impl.plugin, hook=spec.__name__, error=str(error)
-                )
+                if isinstance(error, TimeoutError):
+                    impl.failed(error)  # it was cancelled, so it could not count this itself
+                said = f"{type(error).__name__}: {error}"
+                log.error("an observer failed", plugin=impl.plugin, hook=spec.__name__, error=said)
 
     def _concerned(
         self, spec: Callable[..., Any], kwargs: dict[str, Any]
@@ -193,35 +184,43 @@ def _is_spec(value: object) -> bool:
     return isfunction(value) and hasattr(value, f"{NAMESPACE}_spec")
 
 
-def _check_marks(plugin: object, name: str, specs: Iterable[str]) -> None:
-    """Refuse a method that is called like a hook and not marked: it would never be called."""
-    for attribute in specs:
-        method = getattr(type(plugin), attribute, None)
-        if isfunction(method) and not hasattr(method, f"{NAMESPACE}_impl"):
-            where = f"plugin {name}, {_place(method)}"
-            raise BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
+def _mistakes(
+    plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
+) -> Iterable[BootError]:
+    """Look for implementations that would never be called, or not as they are meant."""
+    for attribute, method in getmembers(plugin, isfunction):
+        where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
+        spec = specs.get(attribute)
+        if marks is None:
+            if spec is not None:
+                yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
+        elif spec is not None:
+            yield from _misfits(method, marks, spec, where)
+        elif not marks["optionalhook"]:
+            yield BootError(where, f"there is no hook {attribute!r}", nearest(attribute, specs))
 
 
-def _check_colour(impl: pluggy.HookImpl, spec: Callable[..., Any]) -> list[BootError]:
-    wanted = iscoroutinefunction(spec)
-    where = f"plugin {impl.plugin_name}, {_place(impl.function)}"
-    if iscoroutinefunction(impl.function) is not wanted:
-        want = "async def" if wanted else "a plain def"
-        return [BootError(where, f"{spec.__name__} must be {want}", "as its spec is")]
-    if impl.wrapper or impl.hookwrapper:
-        return [BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")]
-    return []
+def _misfits(
+    method: Callable[..., Any], marks: Mapping[str, Any], spec: Callable[..., Any], where: str
+) -> Iterable[BootError]:
+    if iscoroutinefunction(method) is not iscoroutinefunction(spec):
+        want = "async def" if iscoroutinefunction(spec) else "a plain def"
+        yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
+    if marks["wrapper"] or marks["hookwrapper"]:
+        yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
+    known = signature(spec).parameters
+    for argument in list(signature(method).parameters)[1:]:
+        if argument not in known:
+            problem = f"{spec.__name__} has no argument {argument!r}"
+            yield BootError(where, problem, nearest(argument, known) or "it has none")
 
 
-def _place(function: Callable[..., Any]) -> str:
+def place(function: Callable[..., Any]) -> str:
+    """Say where a function stands: `file:line`."""
     try:
         return f"{getsourcefile(function)}:{getsourcelines(function)[1]}"
     except (OSError, TypeError):
         return getattr(function, "__qualname__", repr(function))
-
-
-def _first_lines(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 HOOKS = ServiceKey[HookBus]("hooks")

@@ -6,9 +6,12 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,15 +27,19 @@ from kernel.contracts.statements import STATEMENTS, Statements
 from kernel.errors import BootError, BootErrors, nearest
 from kernel.hooks import HookBus
 from kernel.migrations import Migration, find_migrations
-from kernel.plugin import KERNEL_API, Command, Context, Middleware, Plugin
+from kernel.plugin import KERNEL_API, Command, Context, Middleware, Offer, Plugin
 from kernel.routing import RouteTable
 from kernel.services import Services
 from kernel.web import Route
 
 ENTRY_POINTS = "caudex.plugins"
+KERNEL_COMMANDS = ("serve", "init", "plugins", "routes", "migrate", "doctor", "config")
 KERNEL_SERVICES = ("statements", "news", "registry", "hooks")
 OWN_KEYS = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""
+ON_FAILURE = ("stop", "degrade")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+REMEDY = 'mend it, switch it off (enabled = false), or do without (on_failure = "degrade")'
 
 log = structlog.get_logger("caudex.loader")
 
@@ -96,46 +103,74 @@ class Kernel:
 def load(config: Config) -> Kernel:
     """Load everything that the configuration switches on. Raises BootErrors."""
     kernel, errors = Kernel(config), list[BootError]()
-    classes: list[tuple[type[Plugin], Source]] = []
-    for source in _switched_on(kernel, _sources(config), errors):
+    sources = _sources(config, errors)
+    for source in _switched_on(kernel, sources, errors):
         try:
-            classes.append((_plugin_class(source), source))
+            kernel.instances.append(_instance(kernel, source))
         except BootError as error:
             _leave_out(kernel, source, error, errors)
-    for cls, source in classes:
-        _instantiate(kernel, cls, source, errors)
-    _offer_services(kernel, errors)
-    if errors:
-        raise BootErrors(errors)
-    _order(kernel, errors)
-    _register_hooks(kernel, errors)
-    if errors:
-        raise BootErrors(errors)
+    _add_specs(kernel, errors)
+    for plugin in list(kernel.instances):
+        try:
+            kernel.bus.register(plugin, plugin.name)
+            _offer_services(kernel, plugin)
+        except BootError as error:
+            kernel.instances.remove(plugin)
+            _leave_out(kernel, sources[plugin.name], error, errors)
+    _raise(errors)
+    kernel.plugins += [_info(plugin, sources[plugin.name]) for plugin in kernel.instances]
+    _check_needs(kernel, errors)
+    _raise(errors)
+    _order(kernel)
     _collect(kernel, errors)
-    if errors:
-        raise BootErrors(errors)
+    _raise(errors)
     return kernel
 
 
-def _sources(config: Config) -> dict[str, Source]:
+def _raise(errors: Sequence[BootError]) -> None:
+    if errors:
+        raise BootErrors(errors)
+
+
+def _sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
     found: dict[str, Source] = {}
-    for package, on in (("plugins", True), ("contrib", False)):
-        for name in _folders(package):
-            found[name] = Source(
-                name, "built-in" if on else "contrib", _importer(package, name), on
-            )
-    for entry in entry_points(group=ENTRY_POINTS):
-        dist = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-        found.setdefault(entry.name, Source(entry.name, dist, _entry_loader(entry), False))
-    folder = config.server.plugins_dir
-    dropped = sorted(Path(folder).glob("*.py")) if folder else []
-    for path in [*dropped, *map(Path, config.server.plugin_files)]:
-        name = path.stem.replace("-", "_")
-        found[name] = Source(name, str(path), _file_loader(path), True)
-    for name, table in config.plugins.items():
-        if target := table.get("module"):
-            found[name] = Source(name, str(target), _dotted_loader(str(target)), True)
+    for source in _every_source(config, errors):
+        if (other := found.setdefault(source.name, source)) is not source:
+            problem = f"there are two: {other.origin} and {source.origin}"
+            remedy = f"rename one, or say which: [plugins.{source.name}] module"
+            errors.append(BootError(f"plugin {source.name}", problem, remedy))
     return found
+
+
+def _every_source(config: Config, errors: list[BootError]) -> Iterator[Source]:
+    """Find plugins; what the operator names by `module` takes the place of any other."""
+    named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
+    for name, target in named.items():
+        yield Source(name, str(target), _dotted_loader(str(target)), True)
+    for source in (*_built_in(), *_installed(), *_files(config, errors)):
+        if source.name not in named:
+            yield source
+
+
+def _built_in() -> Iterator[Source]:
+    for package, origin in (("plugins", "built-in"), ("contrib", "contrib")):
+        for name in _folders(package):
+            yield Source(name, origin, _importer(package, name), package == "plugins")
+
+
+def _installed() -> Iterator[Source]:
+    for entry in entry_points(group=ENTRY_POINTS):
+        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        yield Source(entry.name, origin, entry.load, False)
+
+
+def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
+    folder = Path(config.server.plugins_dir)
+    if config.server.plugins_dir and not folder.is_dir():
+        errors.append(BootError("[server] plugins_dir", f"{folder} is no folder", "make it"))
+    dropped = sorted(folder.glob("[!_]*.py")) if config.server.plugins_dir else []
+    for path in [*dropped, *map(Path, config.server.plugin_files)]:
+        yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
 
 
 def _folders(package: str) -> list[str]:
@@ -145,10 +180,6 @@ def _folders(package: str) -> list[str]:
 
 def _importer(package: str, name: str) -> Callable[[], ModuleType]:
     return lambda: importlib.import_module(f"{package}.{name}")
-
-
-def _entry_loader(entry: EntryPoint) -> Callable[[], ModuleType | type[Plugin]]:
-    return entry.load
 
 
 def _dotted_loader(target: str) -> Callable[[], ModuleType | type[Plugin]]:
@@ -169,7 +200,11 @@ def _file_loader(path: Path) -> Callable[[], ModuleType]:
             raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
         return module
 
     return load_file
@@ -178,12 +213,12 @@ def _file_loader(path: Path) -> Callable[[], ModuleType]:
 def _switched_on(
     kernel: Kernel, sources: Mapping[str, Source], errors: list[BootError]
 ) -> Iterator[Source]:
-    for name in kernel.config.plugins.keys() - sources.keys():
+    for name in sorted(kernel.config.plugins.keys() - sources.keys()):
         where = f"[plugins.{name}]"
         errors.append(BootError(where, "there is no such plugin", nearest(name, sources)))
     for name, source in sources.items():
         table = kernel.config.plugins.get(name)
-        enabled = _flag(table.get("enabled", True)) if table is not None else source.default_on
+        enabled = source.default_on if table is None else _flag(table.get("enabled", True))
         if enabled is None:
             where = f"[plugins.{name}] enabled"
             errors.append(BootError(where, "must be true or false"))
@@ -198,14 +233,24 @@ def _flag(value: object) -> bool | None:
     return {"true": True, "false": False, "1": True, "0": False}.get(str(value).lower())
 
 
+def _instance(kernel: Kernel, source: Source) -> Plugin:
+    """Import a plugin and make its object. Raises BootError."""
+    cls = _plugin_class(source)
+    where, table = f"[plugins.{cls.name}]", kernel.config.plugins.get(cls.name, {})
+    if (choice := table.get("on_failure", "stop")) not in ON_FAILURE:
+        remedy = nearest(str(choice), ON_FAILURE)
+        raise BootError(f"{where} on_failure", f"{choice!r} is unknown", remedy)
+    own = {key: value for key, value in table.items() if key not in OWN_KEYS}
+    config = convert(own, cls.Config, where, OWN_KEYS)
+    with _blamed(f"plugin {cls.name}", "cannot be made"):
+        return cls(config, kernel.context)
+
+
 def _plugin_class(source: Source) -> type[Plugin]:
     """Import a plugin and find its one class. Raises BootError."""
     where = f"plugin {source.name}"
-    try:
+    with _blamed(where, f"{source.origin} cannot be imported"):
         found = source.load()
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise BootError(where, f"{source.origin} cannot be imported: {said}") from error
     if inspect.isclass(found):
         classes: list[type[Plugin]] = [found] if _is_plugin(found, found.__module__) else []
     else:
@@ -214,13 +259,31 @@ def _plugin_class(source: Source) -> type[Plugin]:
         found_count = f"{len(classes)} plugin classes in {source.origin}"
         raise BootError(where, found_count, "one subclass of caudex.Plugin is needed")
     cls = classes[0]
-    if getattr(cls, "name", None) != source.name:
-        actual = getattr(cls, "name", None)
+    if (actual := getattr(cls, "name", None)) != source.name:
         raise BootError(where, f"its class is called {actual!r}", f"set name = {source.name!r}")
+    if not NAME.fullmatch(cls.name):
+        problem = f"{cls.name!r} is no name for a plugin"
+        raise BootError(where, problem, "use lower-case letters, digits and underscores")
     if cls.kernel_api != KERNEL_API:
         problem = f"wants kernel_api {cls.kernel_api}, this kernel has {KERNEL_API}"
         raise BootError(where, problem, "install a version of the plugin for this kernel")
     return cls
+
+
+@contextmanager
+def _blamed(where: str, problem: str) -> Generator[None]:
+    """Turn whatever a plugin's own code raises into a BootError that says where it did."""
+    try:
+        yield
+    except BootError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        at = f"{frames[-1].filename}:{frames[-1].lineno}"
+        if isinstance(error, SyntaxError) and error.filename:
+            at = f"{error.filename}:{error.lineno}"
+        said = f"{type(error).__name__}: {error}"
+        raise BootError(f"{where}, {at}", f"{problem}: {said}", REMEDY) from error
 
 
 def _is_plugin(value: object, module: str) -> bool:
@@ -246,129 +309,155 @@ def _leave_out(kernel: Kernel, source: Source, error: BootError, errors: list[Bo
     )
 
 
-def _instantiate(
-    kernel: Kernel, cls: type[Plugin], source: Source, errors: list[BootError]
-) -> None:
-    table = {
-        key: value
-        for key, value in kernel.config.plugins.get(cls.name, {}).items()
-        if key not in OWN_KEYS
-    }
-    try:
-        instance = cls(convert(table, cls.Config, f"[plugins.{cls.name}]"), kernel.context)
-    except BootError as error:
-        _leave_out(kernel, source, error, errors)
-        return
-    kernel.instances.append(instance)
-    kernel.plugins.append(
-        PluginInfo(
-            name=cls.name,
-            version=cls.version,
-            state="on",
-            origin=source.origin,
-            provides=tuple(key.name for key in cls.provides),
-            requires=tuple(key.name for key in cls.requires),
-        )
+def _info(plugin: Plugin, source: Source) -> PluginInfo:
+    return PluginInfo(
+        name=plugin.name,
+        version=plugin.version,
+        state="on",
+        origin=source.origin,
+        provides=tuple(key.name for key in plugin.provides),
+        requires=tuple(key.name for key in plugin.requires),
     )
 
 
-def _offer_services(kernel: Kernel, errors: list[BootError]) -> None:
-    """Bind offers; done by hand and not by the bus, which needs the order that follows from it."""
+def _add_specs(kernel: Kernel, errors: list[BootError]) -> None:
     for plugin in kernel.instances:
-        provide: Any = getattr(plugin, "provide_services", None)
-        offers = provide() if provide is not None else ()
-        offered = {item.key.name for item in offers}
-        if declared := offered ^ {key.name for key in plugin.provides}:
-            where = f"plugin {plugin.name}"
-            problem = f"`provides` and provide_services disagree on {', '.join(sorted(declared))}"
-            errors.append(BootError(where, problem, "name the same keys in both"))
-        for item in offers:
-            kernel.services.provide(item.key, item.factory, by=plugin.name)
+        try:
+            if plugin.hookspecs is not None:
+                kernel.bus.add_specs(plugin.hookspecs, plugin.name)
+        except BootError as error:
+            errors.append(error)
+
+
+def _offer_services(kernel: Kernel, plugin: Plugin) -> None:
+    """Bind offers; done by hand and not by the bus, which needs the order that follows from it."""
+    provide: Any = getattr(plugin, "provide_services", None)
+    offers: Sequence[Offer] = ()
+    if provide is not None:
+        with _blamed(f"plugin {plugin.name}", "provide_services failed"):
+            offers = list(provide())
+    offered, declared = [item.key.name for item in offers], [key.name for key in plugin.provides]
+    if sorted(offered) != sorted(declared):
+        problem = f"provide_services offers {offered}, `provides` says {declared}"
+        raise BootError(f"plugin {plugin.name}", problem, "name the same keys in both, each once")
+    for item in offers:
+        kernel.services.provide(item.key, item.factory, by=plugin.name)
+
+
+def _check_needs(kernel: Kernel, errors: list[BootError]) -> None:
     try:
         kernel.services.check()
     except BootErrors as found:
         errors += found.errors
         return
+    away = [f"{info.name} ({info.state})" for info in kernel.plugins if info.state != "on"]
     for plugin in kernel.instances:
-        errors += _missing(kernel, plugin)
+        for key in plugin.requires:
+            if key.name in KERNEL_SERVICES or kernel.services.provider(key.name):
+                continue
+            problem = f"needs the service {key.name!r}, which nobody provides"
+            remedy = f"switch on a plugin that does (not there: {', '.join(away) or 'none'})"
+            remedy += f", or switch {plugin.name} off"
+            errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
 
 
-def _missing(kernel: Kernel, plugin: Plugin) -> Iterator[BootError]:
-    for key in plugin.requires:
-        if key.name in KERNEL_SERVICES or kernel.services.provider(key.name):
-            continue
-        off = [info.name for info in kernel.plugins if info.state == "off"]
-        remedy = f"switch on a plugin that does (off: {', '.join(off) or 'none'})"
-        problem = f"needs the service {key.name!r}, which nobody provides"
-        yield BootError(f"plugin {plugin.name}", problem, f"{remedy}, or switch {plugin.name} off")
-
-
-def _order(kernel: Kernel, errors: list[BootError]) -> None:
+def _order(kernel: Kernel) -> None:
     """Put providers before those who need them; the names break ties, so it never changes."""
-    waiting = {plugin.name: plugin for plugin in kernel.instances}
+    waiting = {plugin.name: plugin for plugin in sorted(kernel.instances, key=lambda p: p.name)}
     ordered: list[Plugin] = []
     while waiting:
-        ready = [name for name in sorted(waiting) if not _needs_any(kernel, waiting[name], waiting)]
-        if not ready:
-            circle = " -> ".join(sorted(waiting))
-            errors.append(BootError("services", f"plugins need each other in a circle: {circle}"))
-            return
-        ordered.append(waiting.pop(ready[0]))
+        ready = next((name for name in waiting if not _needs(kernel, waiting, name)), None)
+        if ready is None:
+            raise BootErrors([_circle(kernel, waiting)])
+        ordered.append(waiting.pop(ready))
     kernel.instances = ordered
     rank = {plugin.name: position for position, plugin in enumerate(ordered)}
     kernel.plugins.sort(key=lambda info: (rank.get(info.name, len(rank)), info.name))
+    kernel.bus.arrange(list(rank))
 
 
-def _needs_any(kernel: Kernel, plugin: Plugin, waiting: Mapping[str, Plugin]) -> bool:
-    providers = {kernel.services.provider(key.name) for key in plugin.requires}
-    return any(name in waiting for name in providers if name not in (None, plugin.name))
+def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str, str]:
+    """Which of the waiting plugins this one needs: plugin to key."""
+    needs = [(kernel.services.provider(key.name), key.name) for key in waiting[name].requires]
+    return {by: key for by, key in needs if by is not None and by in waiting and by != name}
 
 
-def _register_hooks(kernel: Kernel, errors: list[BootError]) -> None:
-    for plugin in kernel.instances:
-        if plugin.hookspecs is not None:
-            kernel.bus.add_specs(plugin.hookspecs, plugin.name)
-    for plugin in kernel.instances:
-        try:
-            kernel.bus.register(plugin, plugin.name)
-        except BootError as error:
-            errors.append(error)
-    errors += kernel.bus.check()
+def _circle(kernel: Kernel, waiting: Mapping[str, Plugin]) -> BootError:
+    """Follow the needs until one comes round; everybody who waits needs somebody."""
+    name, path = next(iter(waiting)), dict[str, str]()
+    while name not in path:
+        needed, key = next(iter(_needs(kernel, waiting, name).items()))
+        path[name] = f"{name} needs {key!r} of {needed}"
+        name = needed
+    steps = list(path.values())[list(path).index(name) :]
+    remedy = "take one of these keys out of `requires` and ask for it in the handler"
+    return BootError("services", f"plugins need each other: {', '.join(steps)}", remedy)
 
 
 def _collect(kernel: Kernel, errors: list[BootError]) -> None:
     """Ask the plugins what they contribute; two that contribute the same clash by name."""
-    for name, routes in kernel.bus.collect(hookspecs.register_routes, services=kernel.services):
-        for route in routes:
-            place = f"{route.method} {route.path}"
-            if taken := kernel.table.add(name, route):
-                problem = f"the route {place} is already plugin {taken}'s"
-                errors.append(BootError(f"plugin {name}", problem, "switch one of the two off"))
-            elif route.needs.kind not in ("public", "user") and not kernel.services.provider(
-                "access"
-            ):
-                problem = f"the route {place} needs the service 'access', which nobody provides"
-                errors.append(BootError(f"plugin {name}", problem, "switch on plugin rbac"))
-    for _, middleware in kernel.bus.collect(
-        hookspecs.register_middleware, services=kernel.services
-    ):
-        kernel.middleware += middleware
-    owners: dict[str, str] = {}
-    for name, permissions in kernel.bus.collect(hookspecs.register_permissions):
+    claims = _Claims(errors)
+    for name, permissions in _asked(kernel, hookspecs.register_permissions, errors):
         for permission in permissions:
-            _claim(owners, f"permission {permission.key!r}", name, errors)
-            kernel.permissions.append(permission)
-    for name, commands in kernel.bus.collect(hookspecs.register_commands):
+            if claims.grant(name, f"permission {permission.key!r}"):
+                kernel.permissions.append(permission)
+    for name, commands in _asked(kernel, hookspecs.register_commands, errors):
         for command in commands:
-            _claim(owners, f"command {command.name!r}", name, errors)
-            kernel.commands.append(command)
-    for name, section in kernel.bus.collect(hookspecs.register_manifest_section):
-        _claim(owners, f"manifest section {section.key!r}", name, errors)
-        kernel.manifest_sections[section.key] = section.schema
+            if claims.grant(name, f"command {command.name!r}"):
+                kernel.commands.append(command)
+    for name, section in _asked(kernel, hookspecs.register_manifest_section, errors):
+        if claims.grant(name, f"manifest section {section.key!r}"):
+            kernel.manifest_sections[section.key] = section.schema
+    services = kernel.services
+    for _, middleware in _asked(kernel, hookspecs.register_middleware, errors, services=services):
+        kernel.middleware += middleware
+    for name, routes in _asked(kernel, hookspecs.register_routes, errors, services=services):
+        for route in routes:
+            _add_route(kernel, name, route, errors)
 
 
-def _claim(owners: dict[str, str], what: str, plugin: str, errors: list[BootError]) -> None:
-    owner = owners.setdefault(what, plugin)
-    if owner != plugin:
-        problem = f"the {what} is already plugin {owner}'s"
-        errors.append(BootError(f"plugin {plugin}", problem, "switch one of the two off"))
+def _asked(
+    kernel: Kernel, spec: Callable[..., Any], errors: list[BootError], **arguments: object
+) -> Iterator[tuple[str, Any]]:
+    """Call a hook at load; one plugin's failure does not hide another's."""
+    for impl in kernel.bus.implementations(spec):
+        try:
+            with _blamed(f"plugin {impl.plugin}", f"{spec.__name__} failed"):
+                result = impl.invoke(arguments)
+        except BootError as error:
+            errors.append(error)
+        else:
+            if result is not None:
+                yield impl.plugin, result
+
+
+def _add_route(kernel: Kernel, name: str, route: Route, errors: list[BootError]) -> None:
+    needs, place = route.needs, f"the route {route.method} {route.path}"
+    permissions = {permission.key for permission in kernel.permissions}
+    if taken := kernel.table.add(name, route):
+        problem = f"{place} is already plugin {taken}'s"
+        errors.append(BootError(f"plugin {name}", problem, "switch one of the two off"))
+    elif needs.kind not in ("public", "user") and not kernel.services.provider("access"):
+        problem = f"{place} needs the service 'access', which nobody provides"
+        errors.append(BootError(f"plugin {name}", problem, "switch on plugin rbac"))
+    elif needs.kind == "core_permission" and needs.key not in permissions:
+        problem = f"{place} needs the permission {needs.key!r}, which nobody registers"
+        remedy = nearest(needs.key, permissions) or "return it from register_permissions"
+        errors.append(BootError(f"plugin {name}", problem, remedy))
+
+
+class _Claims:
+    """Who has which name; the kernel's own commands are taken from the start."""
+
+    def __init__(self, errors: list[BootError]) -> None:
+        self._errors = errors
+        self._owners = {f"command {name!r}": "the kernel" for name in KERNEL_COMMANDS}
+
+    def grant(self, plugin: str, what: str) -> bool:
+        """Give a name to the first who asks; the next is told who has it."""
+        if owner := self._owners.get(what):
+            problem = f"the {what} is already {owner}'s"
+            self._errors.append(BootError(f"plugin {plugin}", problem, "rename one of the two"))
+            return False
+        self._owners[what] = f"plugin {plugin}"
+        return True

@@ -84,12 +84,14 @@ class Services:
             for name in self.offered_by(plugin):
                 if self.provider(name) != plugin or name in self._built:
                     continue
-                built = self._offers[name][plugin](self)
-                if isinstance(built, AbstractAsyncContextManager):
-                    built = await stack.enter_async_context(
-                        cast("AbstractAsyncContextManager[Any]", built)
-                    )
-                self._built[name] = built
+                try:
+                    self._built[name] = await _build(self._offers[name][plugin], self, stack)
+                except BootError:
+                    raise
+                except Exception as error:
+                    problem = f"the service {name!r} cannot be built"
+                    said = f"{type(error).__name__}: {error}"
+                    raise BootError(f"plugin {plugin}", problem, said) from error
         stack.callback(self._built.clear)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:
@@ -104,3 +106,11 @@ class Services:
     def put(self, key: ServiceKey[T], service: T) -> None:
         """Install a service that is already built: the kernel's own, or a fake in a test."""
         self._built[key.name] = service
+
+
+async def _build(factory: Factory, services: Services, stack: AsyncExitStack) -> object:
+    built = factory(services)
+    if isinstance(built, AbstractAsyncContextManager):
+        entered = cast("AbstractAsyncContextManager[object]", built)
+        return await stack.enter_async_context(entered)
+    return built

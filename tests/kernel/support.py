@@ -1,0 +1,28 @@
+"""What the kernel's tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import contrib
+import plugins
+from kernel.loader import Kernel
+
+BUILT_IN = [
+    folder.name
+    for package in (plugins, contrib)
+    for folder in Path(package.__path__[0]).iterdir()
+    if (folder / "__init__.py").exists()
+]
+HEAD = """
+from caudex import *
+from caudex import Plugin, hookimpl, concerns, offer, ServiceKey, Route, Permission, Command
+from caudex import ManifestSection, PUBLIC, ANY_USER, CORE_ADMIN, core_permission, Section, ACCESS
+"""
+
+LoadPlugins = Callable[..., Kernel]
+
+
+def plugin(name: str, body: str = "pass", head: str = "") -> str:
+    """The text of a plugin class; the body is indented by one level."""
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    return f"{head}\nclass P(Plugin):\n    name = {name!r}\n{lines}\n"

@@ -1,0 +1,193 @@
+"""Configuration: where values come from, and what is said about those that cannot be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.config import Config, load_config
+from kernel.errors import BootError
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Any:
+    """Read a configuration from text."""
+
+    def read(text: str, environ: dict[str, str] | None = None, **more: Any) -> Config:
+        path = tmp_path / "caudex.toml"
+        path.write_text(text)
+        return load_config(str(path), environ or {}, **more)
+
+    return read
+
+
+def refused(*args: Any, **kwargs: Any) -> list[str]:
+    with pytest.raises(BootError) as caught:
+        load_config(*args, **kwargs)
+    return str(caught.value).splitlines()
+
+
+def environment(**variables: str) -> Config:
+    return load_config(environ=variables)
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without a caudex.toml."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+def test_defaults_need_nothing() -> None:
+    config = load_config(environ={})
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 9100)
+    assert config.database.url == ""
+    assert config.loopback
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(toml: Any) -> None:
+    text = "[server]\nport = 1\nhost = 'a'\nworkers = 2"
+    environ = {"CAUDEX_SERVER__PORT": "2", "CAUDEX_SERVER__HOST": "b"}
+    config = toml(text, environ, overrides={"server.port": 3, "server.workers": None})
+    assert (config.server.port, config.server.host, config.server.workers) == (3, "b", 2)
+
+
+def test_the_file_is_found_in_the_folder_or_by_a_variable(tmp_path: Path) -> None:
+    Path("caudex.toml").write_text("[server]\nport = 7")
+    assert load_config(environ={}).server.port == 7
+    other = tmp_path / "other.toml"
+    other.write_text("[server]\nport = 8")
+    assert environment(CAUDEX_CONFIG=str(other)).server.port == 8
+
+
+def test_a_file_that_is_not_there() -> None:
+    assert refused("none.toml", {}) == [
+        "config: there is no file none.toml; `caudex init` writes one"
+    ]
+
+
+def test_a_file_that_is_no_toml(toml: Any) -> None:
+    with pytest.raises(BootError, match=r"caudex\.toml: cannot be read: .*line 2"):
+        toml("[server]\nport = = 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nprot = 1", "[server]: unknown key 'prot'; did you mean 'port'?"),
+        ("[servr]\nport = 1", ": unknown section [servr]; did you mean 'server'?"),
+        ("source = 'x'", ": unknown section [source]; known: "),
+        ("server = 1", ": server must be a table; write [server]"),
+        ("[server]\nport = 'http'", "[server]: port: expected int, got str"),
+        ("[server]\nport = 70000", "[server]: port: expected int <= 65535"),
+        ("[server]\nworkers = 0", "[server]: workers: expected int >= 1"),
+        ("[server]\nmax_requests = 0", "[server]: max_requests: expected int >= 1"),
+        ("[server]\ncors_origins = ['null']", "[server]: cors_origins"),
+        ("[server]\ncors_origins = ['https://*.x.org']", "[server]: cors_origins"),
+        ("[server]\ntrusted_proxies = ['10.0.0.0/99']", "[server] trusted_proxies: '10.0.0.0/99'"),
+        ("[database]\npool_size = 0", "[database]: pool_size: expected int >= 1"),
+        ("[database]\nlock_timeout = -1", "[database]: lock_timeout: expected float >= 0.0"),
+        ("[log]\nlevel = 'loud'", "[log]: level: invalid enum value 'loud'"),
+        ("[services]\nvault = 1", "[services]: vault must be a plugin's name"),
+        ("[plugins]\naudit = true", "[plugins]: audit must be a table"),
+        ("plugins = []", ": plugins must be a table; write [plugins]"),
+    ],
+)
+def test_what_a_file_cannot_say(toml: Any, text: str, said: str) -> None:
+    with pytest.raises(BootError) as caught:
+        toml(text)
+    [line] = str(caught.value).splitlines()
+    assert "caudex.toml" in line
+    assert said in line
+
+
+def test_all_mistakes_are_told_at_once(toml: Any) -> None:
+    with pytest.raises(BootError) as caught:
+        toml(
+            "[server]\nprot = 1\nhots = 'x'\nport = 'y'\n[data]\nx = 1\n",
+            {"CAUDEX_X": "1", "CAUDEX_LOG__LEVEL_FILE": "/none"},
+        )
+    assert len(str(caught.value).splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("CAUDEX_SERVER__PROT", "CAUDEX_SERVER__PORT"),
+        ("CAUDEX_SERVER_PORT", "CAUDEX_SERVER__PORT"),
+        ("CAUDEX_DATABASE_URL", "CAUDEX_DATABASE__URL"),
+        ("CAUDEX_DATBASE__URL", "CAUDEX_DATABASE__URL"),
+        ("CAUDEX_DATA_DIRR", "CAUDEX_DATA_DIR"),
+        ("CAUDEX_DATABASE__URL__X", "CAUDEX_DATABASE__URL"),
+        ("CAUDEX_SERVER__PORT__FILE", "CAUDEX_SERVER__PORT"),
+    ],
+)
+def test_an_unknown_variable_is_told_with_the_nearest_known_one(name: str, nearest: str) -> None:
+    [said] = refused(environ={name: "1"})
+    assert said == f"{name}: unknown variable; did you mean {nearest!r}?"
+
+
+@pytest.mark.parametrize("name", ["CAUDEX_", "CAUDEX_PLUGINS__AUDIT", "CAUDEX_SOURCE", "CAUDEX_X"])
+def test_a_variable_that_means_nothing(name: str) -> None:
+    [said] = refused(environ={name: "1"})
+    assert said.startswith(f"{name}: unknown variable")
+
+
+def test_variables_of_others_and_of_tests_do_not_matter() -> None:
+    environment(HOME="/", CAUDEXX="1", CAUDEX_TEST_DATABASE_URL="x")
+
+
+def test_a_plugin_is_configured_by_variables() -> None:
+    config = environment(
+        CAUDEX_PLUGINS__AUDIT__KEEP_MONTHS="12",
+        CAUDEX_PLUGINS__AUTH__PROVIDERS='[{"name": "x"}]',
+        CAUDEX_SERVICES__VAULT="vault_file",
+    )
+    assert config.plugins == {
+        "audit": {"keep_months": "12"},
+        "auth": {"providers": [{"name": "x"}]},
+    }
+    assert config.services == {"vault": "vault_file"}
+
+
+def test_a_value_is_read_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://somewhere\n")
+    config = environment(
+        CAUDEX_DATABASE__URL_FILE=str(secret), CAUDEX_PLUGINS__VAULT__MASTER_KEY_FILE=str(secret)
+    )
+    assert config.database.url == "postgresql://somewhere"
+    assert config.plugins == {"vault": {"master_key": "postgresql://somewhere"}}
+
+
+@pytest.mark.parametrize("path", ["/no/such/file", "/"])
+def test_a_value_whose_file_cannot_be_read(path: str) -> None:
+    [said] = refused(environ={"CAUDEX_DATABASE__URL_FILE": path})
+    assert said.startswith("CAUDEX_DATABASE__URL_FILE: cannot be read: ")
+    assert said.endswith("name a readable file")
+
+
+def test_variables_do_not_fall_over_a_broken_file(toml: Any) -> None:
+    environ = {
+        "DATABASE_URL": "x", "CAUDEX_DATA_DIR": "y", "CAUDEX_PLUGINS__AUDIT__KEEP_MONTHS": "1",
+    }  # fmt: skip
+    with pytest.raises(BootError, match="must be a table"):
+        toml("database = 1\nserver = 2\nplugins = 3", environ)
+
+
+def test_database_url_is_what_platforms_call_it(toml: Any) -> None:
+    environ = {"DATABASE_URL": "from the platform"}
+    assert load_config(environ=environ).database.url == "from the platform"
+    assert toml("[database]\nurl = 'mine'", environ).database.url == "mine"
+    assert toml("[database]\nurl = ''", environ).database.url == "from the platform"
+    environ["CAUDEX_DATABASE__URL"] = "named"
+    assert load_config(environ=environ).database.url == "named"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("127.0.0.9", True), ("::1", True), ("0.0.0.0", False), ("x", False)],
+)
+def test_which_addresses_are_this_machines_own(host: str, loopback: bool) -> None:
+    assert load_config(environ={}, overrides={"server.host": host}).loopback is loopback

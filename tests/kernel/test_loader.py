@@ -1,0 +1,412 @@
+"""Every mistake of a plugin is one line that names the plugin, the place and the remedy."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel import cli, loader
+from kernel.config import load_config
+from kernel.errors import BootError
+from kernel.loader import load
+from tests.kernel.support import BUILT_IN, LoadPlugins, plugin
+
+Refusal = Callable[..., list[str]]
+GOOD = """
+class GoodPlugin(Plugin):
+    name = "good"
+    version = "2.0"
+
+    @hookimpl
+    def register_routes(self, services):
+        return [Route("GET", "/good", self.get, needs=PUBLIC)]
+
+    async def get(self, request):
+        return reply({})
+"""
+
+
+def route(method: str = "GET", path: str = "/x", needs: str = "PUBLIC") -> str:
+    return f"""
+@hookimpl
+def register_routes(self, services):
+    return [Route({method!r}, {path!r}, self.get, needs={needs})]
+
+async def get(self, request): ...
+"""
+
+
+def giving(hook: str, value: str) -> str:
+    return f"@hookimpl\ndef {hook}(self): return {value}"
+
+
+def providing(key: str) -> str:
+    return (
+        f"provides = (ServiceKey({key!r}),)\n"
+        "@hookimpl\n"
+        f"def provide_services(self): return [offer(ServiceKey({key!r}), lambda s: object())]"
+    )
+
+
+def test_a_one_file_plugin_is_loaded(load_plugins: LoadPlugins) -> None:
+    kernel = load_plugins(good=GOOD)
+    [(name, declared)] = kernel.routes
+    assert (name, declared.path) == ("good", "/good")
+    [info] = [info for info in kernel.plugins if info.state == "on"]
+    assert (info.name, info.version) == ("good", "2.0")
+    assert info.origin.endswith("good.py")
+
+
+def test_a_folder_of_one_file_plugins_is_loaded(
+    load_plugins: LoadPlugins, write: Callable[[str, str], Path]
+) -> None:
+    path = write("good", GOOD)
+    write("_helper", "this is not Python")
+    kernel = load_plugins({"server.plugins_dir": str(path.parent)})
+    assert [instance.name for instance in kernel.instances] == ["good"]
+
+
+def test_a_dash_in_a_file_name_is_an_underscore(load_plugins: LoadPlugins) -> None:
+    assert load_plugins(**{"my-plugin": plugin("my_plugin")}).instances[0].name == "my_plugin"
+
+
+def test_a_folder_of_plugins_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
+    [said] = refusal({"server.plugins_dir": str(tmp_path / "none")})
+    assert "[server] plugins_dir" in said
+    assert "none is no folder" in said
+
+
+def test_a_file_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
+    [said] = refusal({"server.plugin_files": [str(tmp_path / "lost.py")]})
+    assert said.startswith("plugin lost, ")
+    assert "is no Python file" in said
+
+
+def test_a_plugin_is_loaded_by_its_module(load_plugins: LoadPlugins) -> None:
+    table = {"module": "tests.plugins.audit.stand_in:StandInPlugin"}
+    assert load_plugins({"plugins.stand_in": table}).instances[0].name == "stand_in"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("tests.no_such_module", "ModuleNotFoundError: No module named 'tests.no_such_module'"),
+        ("tests.plugins.audit.stand_in:Nothing", "has no attribute 'Nothing'"),
+        ("json", "0 plugin classes in json"),
+        ("kernel.plugin:Plugin", "0 plugin classes in kernel.plugin:Plugin"),
+    ],
+)
+def test_a_module_without_the_plugin(refusal: Refusal, module: str, words: str) -> None:
+    [said] = refusal({"plugins.mine": {"module": module}})
+    assert said.startswith("plugin mine")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "line"),
+    [
+        ("import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'", 5),
+        ("x = 1\ny = = 2", "SyntaxError: invalid syntax", 6),
+        ("def f(): return 1 / 0\nf()", "ZeroDivisionError: division by zero", 5),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported(
+    refusal: Refusal, body: str, words: str, line: int
+) -> None:
+    [said] = refusal(broken=body)
+    assert said.startswith("plugin broken, ")
+    assert f"broken.py:{line}: " in said
+    assert words in said
+    assert "enabled = false" in said
+
+
+def test_a_plugin_that_may_be_missed_is_left_out_and_reported(load_plugins: LoadPlugins) -> None:
+    kernel = load_plugins({"plugins.broken": {"on_failure": "degrade"}}, broken="1 / 0", good=GOOD)
+    assert [instance.name for instance in kernel.instances] == ["good"]
+    [info] = [info for info in kernel.plugins if info.name == "broken"]
+    assert info.state == "degraded"
+    assert "ZeroDivisionError" in info.note
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        plugin("broken", "def __init__(self, *a): raise ValueError('no')"),
+        plugin("broken", "@hookimpl\ndef register_rutes(self, services): ..."),
+        plugin("broken", "@hookimpl\ndef provide_services(self): return 1 / 0"),
+        plugin("broken", "kernel_api = 99"),
+    ],
+)
+def test_whatever_is_wrong_with_it_it_may_be_missed(load_plugins: LoadPlugins, body: str) -> None:
+    kernel = load_plugins({"plugins.broken": {"on_failure": "degrade"}}, broken=body, good=GOOD)
+    assert [instance.name for instance in kernel.instances] == ["good"]
+    assert [info.name for info in kernel.plugins if info.state == "degraded"] == ["broken"]
+
+
+def test_a_plugin_that_others_need_cannot_be_missed(refusal: Refusal) -> None:
+    needy = plugin("needy", "requires = (ServiceKey('tea'),)")
+    [said] = refusal({"plugins.broken": {"on_failure": "degrade"}}, broken="1 / 0", needy=needy)
+    assert "plugin needy: needs the service 'tea', which nobody provides" in said
+    assert "broken (degraded)" in said
+
+
+def test_a_misspelt_choice_for_failures(refusal: Refusal) -> None:
+    [said] = refusal({"plugins.good": {"on_failure": "degrad"}}, good=GOOD)
+    assert said == "[plugins.good] on_failure: 'degrad' is unknown; did you mean 'degrade'?"
+
+
+def test_a_constructor_that_raises(refusal: Refusal) -> None:
+    [said] = refusal(odd=plugin("odd", "def __init__(self, *a): raise KeyError('gone')"))
+    assert said.startswith("plugin odd, ")
+    assert "odd.py:" in said
+    assert "cannot be made: KeyError: 'gone'" in said
+
+
+def test_two_classes_in_one_plugin(refusal: Refusal) -> None:
+    [said] = refusal(two=plugin("two") + "class Other(P): pass\n")
+    assert said.startswith("plugin two: 2 plugin classes in ")
+    assert said.endswith("one subclass of caudex.Plugin is needed")
+
+
+def test_a_class_that_was_only_imported_does_not_count(load_plugins: LoadPlugins) -> None:
+    head = "from tests.plugins.audit.stand_in import StandInPlugin"
+    assert load_plugins(mine=plugin("mine", head=head)).instances[0].name == "mine"
+
+
+def test_a_name_that_is_not_the_files(refusal: Refusal) -> None:
+    [said] = refusal(mine=plugin("yours"))
+    assert said == "plugin mine: its class is called 'yours'; set name = 'mine'"
+
+
+def test_a_name_that_no_schema_can_have(refusal: Refusal) -> None:
+    [said] = refusal(**{"My.Plugin": plugin("My.Plugin")})
+    assert said.startswith("plugin My.Plugin: 'My.Plugin' is no name for a plugin; use lower-case")
+
+
+def test_a_plugin_for_another_kernel(refusal: Refusal) -> None:
+    [said] = refusal(old=plugin("old", "kernel_api = 99"))
+    assert said == (
+        "plugin old: wants kernel_api 99, this kernel has 1; "
+        "install a version of the plugin for this kernel"
+    )
+
+
+def test_two_plugins_of_one_name(refusal: Refusal) -> None:
+    [said] = refusal(audit=plugin("audit"))
+    assert said.startswith("plugin audit: there are two: built-in and ")
+    assert said.endswith("rename one, or say which: [plugins.audit] module")
+
+
+def test_an_installed_plugin_is_off_until_the_configuration_names_it(
+    load_plugins: LoadPlugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib.metadata import EntryPoint
+
+    entry = EntryPoint(
+        "stand_in", "tests.plugins.audit.stand_in:StandInPlugin", loader.ENTRY_POINTS
+    )
+    monkeypatch.setattr(loader, "entry_points", lambda group: [entry])
+    assert load_plugins().instances == []
+    assert load_plugins({"plugins.stand_in": {}}).instances[0].name == "stand_in"
+
+
+def test_a_table_of_a_plugin_that_is_not_there(refusal: Refusal) -> None:
+    [said] = refusal({"plugins.goood": {}}, good=GOOD)
+    assert said == "[plugins.goood]: there is no such plugin; did you mean 'good'?"
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, [], None])
+def test_a_switch_that_is_neither(refusal: Refusal, value: Any) -> None:
+    [said] = refusal({"plugins.good": {"enabled": value}}, good=GOOD)
+    assert said == "[plugins.good] enabled: must be true or false"
+
+
+@pytest.mark.parametrize("value", [False, "false", "0", "False"])
+def test_a_plugin_is_switched_off(load_plugins: LoadPlugins, value: Any) -> None:
+    kernel = load_plugins({"plugins.good": {"enabled": value}}, good=GOOD)
+    assert (kernel.instances, kernel.routes) == ([], [])
+    assert [info.state for info in kernel.plugins if info.name == "good"] == ["off"]
+
+
+def test_what_is_off_is_not_imported(load_plugins: LoadPlugins) -> None:
+    load_plugins({"plugins.unloaded": {"enabled": False}}, unloaded="1 / 0")
+    assert "caudex_file_unloaded" not in sys.modules
+
+
+def test_a_plugin_that_failed_leaves_no_half_module(refusal: Refusal) -> None:
+    refusal(half="x = 1\n1 / 0")
+    assert "caudex_file_half" not in sys.modules
+
+
+CONFIG = plugin("mine", "Config = C", "class C(Section, frozen=True, kw_only=True): tries: int = 3")
+
+
+def test_a_plugin_gets_its_configuration(load_plugins: LoadPlugins) -> None:
+    kernel = load_plugins({"plugins.mine": {"tries": "7", "enabled": True}}, mine=CONFIG)
+    assert kernel.instances[0].config.tries == 7
+
+
+def test_unknown_keys_of_a_plugin_are_told_with_the_nearest_known_one(refusal: Refusal) -> None:
+    assert refusal({"plugins.mine": {"triez": 1, "enabeld": True}}, mine=CONFIG) == [
+        "[plugins.mine]: unknown key 'triez'; did you mean 'tries'?",
+        "[plugins.mine]: unknown key 'enabeld'; did you mean 'enabled'?",
+    ]
+
+
+def test_a_value_of_the_wrong_type(refusal: Refusal) -> None:
+    [said] = refusal({"plugins.mine": {"tries": "often"}}, mine=CONFIG)
+    assert said == "[plugins.mine]: tries: expected int, got str"
+
+
+def test_a_route_that_two_plugins_declare(refusal: Refusal) -> None:
+    [said] = refusal(a=plugin("a", route()), b=plugin("b", route()))
+    assert said == ("plugin b: the route GET /x is already plugin a's; switch one of the two off")
+
+
+def test_a_route_is_the_same_whatever_its_parameter_is_called(refusal: Refusal) -> None:
+    [said] = refusal(a=plugin("a", route(path="/x/{id}")), b=plugin("b", route(path="/x/{name}")))
+    assert "the route GET /x/{name} is already plugin a's" in said
+
+
+def test_another_method_is_another_route(load_plugins: LoadPlugins) -> None:
+    kernel = load_plugins(a=plugin("a", route()), b=plugin("b", route("POST")))
+    assert len(kernel.routes) == 2
+
+
+def test_a_route_that_needs_a_role_where_nobody_knows_roles(refusal: Refusal) -> None:
+    [said] = refusal(a=plugin("a", route(needs="CORE_ADMIN")))
+    assert "plugin a: the route GET /x needs the service 'access'" in said
+    assert said.endswith("switch on plugin rbac")
+
+
+def test_a_route_that_needs_a_permission_nobody_registers(refusal: Refusal) -> None:
+    access = plugin("acl", providing("access"))
+    registering = giving("register_permissions", "[Permission('tea.drink')]")
+    needing = route(needs="core_permission('tea.drunk')")
+    body = f"{needing}\n{registering}"
+    [said] = refusal(acl=access, a=plugin("a", body))
+    assert "plugin a: the route GET /x needs the permission 'tea.drunk'" in said
+    assert said.endswith("did you mean 'tea.drink'?")
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "what"),
+    [
+        ("register_permissions", "[Permission('tea.drink')]", "permission 'tea.drink'"),
+        (
+            "register_commands",
+            "[Command(name='brew', help='', run=None)]",
+            "command 'brew'",
+        ),
+        ("register_manifest_section", "ManifestSection('tea', {})", "manifest section 'tea'"),
+    ],
+)
+def test_a_name_that_two_plugins_claim(refusal: Refusal, hook: str, value: str, what: str) -> None:
+    body = giving(hook, value)
+    [said] = refusal(a=plugin("a", body), b=plugin("b", body))
+    assert said == f"plugin b: the {what} is already plugin a's; rename one of the two"
+
+
+def test_a_name_that_one_plugin_claims_twice(refusal: Refusal) -> None:
+    body = giving("register_permissions", "[Permission('x'), Permission('x')]")
+    [said] = refusal(a=plugin("a", body))
+    assert said.startswith("plugin a: the permission 'x' is already plugin a's")
+
+
+def test_a_command_of_the_kernel_cannot_be_taken(refusal: Refusal) -> None:
+    body = giving("register_commands", "[Command(name='serve', help='', run=None)]")
+    [said] = refusal(a=plugin("a", body))
+    assert said.startswith("plugin a: the command 'serve' is already the kernel's")
+
+
+def test_the_kernels_commands_are_the_ones_it_has() -> None:
+    parser = cli._parser(None)
+    [commands] = [action for action in parser._actions if action.dest == "run" or action.choices]
+    assert sorted(commands.choices or ()) == sorted(loader.KERNEL_COMMANDS)
+
+
+def test_a_service_that_nobody_provides(refusal: Refusal) -> None:
+    [said] = refusal(needy=plugin("needy", "requires = (ServiceKey('tea'),)"))
+    assert said.startswith("plugin needy: needs the service 'tea', which nobody provides; ")
+    assert "audit (off)" in said
+    assert said.endswith("or switch needy off")
+
+
+def test_two_plugins_that_provide_one_service_need_a_choice(
+    refusal: Refusal, load_plugins: LoadPlugins
+) -> None:
+    both = {"a": plugin("a", providing("tea")), "b": plugin("b", providing("tea"))}
+    [said] = refusal(**both)
+    assert said == "[services] tea: 2 plugins provide it; set tea = 'a' or tea = 'b'"
+    assert load_plugins({"services.tea": "b"}, **both).services.provider("tea") == "b"
+
+
+def test_a_choice_that_is_not_there(refusal: Refusal) -> None:
+    a = plugin("butler", providing("tea"))
+    assert refusal({"services.tea": "buttler", "services.teh": "butler"}, butler=a) == [
+        "[services] teh: nobody provides such a service; did you mean 'tea'?",
+        "[services] tea: 'buttler' does not provide it; did you mean 'butler'?",
+    ]
+
+
+def test_needs_that_go_round_in_a_circle(refusal: Refusal) -> None:
+    def link(name: str, gives: str, needs: str) -> str:
+        return plugin(name, f"requires = (ServiceKey({needs!r}),)\n{providing(gives)}")
+
+    outside = plugin("a", "requires = (ServiceKey('y'),)")
+    [said] = refusal(a=outside, b=link("b", "x", "y"), c=link("c", "y", "x"))
+    assert said.startswith("services: plugins need each other: ")
+    assert "c needs 'x' of b, b needs 'y' of c" in said
+    assert "a needs" not in said
+
+
+def test_providers_come_before_those_who_need_them(load_plugins: LoadPlugins) -> None:
+    needy = plugin("a", "requires = (ServiceKey('tea'),)")
+    kernel = load_plugins(a=needy, z=plugin("z", providing("tea")), m=plugin("m"))
+    assert [instance.name for instance in kernel.instances] == ["m", "z", "a"]
+
+
+@pytest.mark.parametrize(
+    ("provides", "offered"),
+    [("()", "'tea'"), ("(ServiceKey('tea'),)", ""), ("(ServiceKey('tea'),)", "'tea', 'tea'")],
+)
+def test_what_is_provided_and_what_is_offered_must_agree(
+    refusal: Refusal, provides: str, offered: str
+) -> None:
+    offers = ", ".join(f"offer(ServiceKey({key}), None)" for key in offered.split(", ") if key)
+    body = f"provides = {provides}\n{giving('provide_services', f'[{offers}]')}"
+    [said] = refusal(a=plugin("a", body))
+    assert said.startswith(f"plugin a: provide_services offers [{offered}], `provides` says")
+
+
+def test_a_hook_that_raises_at_load_names_its_plugin(refusal: Refusal) -> None:
+    body = "@hookimpl\ndef register_routes(self, services): return services.get(ACCESS)"
+    said = refusal(a=plugin("a", body), b=plugin("b", giving("register_commands", "1 / 0")))
+    assert len(said) == 2
+    assert "plugin b, " in said[0]
+    assert "register_commands failed: ZeroDivisionError" in said[0]
+    assert "plugin a, " in said[1]
+    assert "register_routes failed: LookupError: the service 'access' is not there" in said[1]
+
+
+def test_every_mistake_is_told_at_once(refusal: Refusal) -> None:
+    said = refusal(
+        {"plugins.nothing": {}}, a="1 / 0", b=plugin("c"), d=plugin("d", "kernel_api = 0")
+    )
+    assert len(said) == 4
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_each_built_in_plugin_can_be_switched_off_or_says_who_needs_it(name: str) -> None:
+    """The application loads without it, or names what is missing and for whom."""
+    overrides: dict[str, Any] = {f"plugins.{name}": {"enabled": False}}
+    try:
+        kernel = load(load_config(environ={}, overrides=overrides))
+    except BootError as error:
+        for line in str(error).splitlines():
+            assert f"{name} (off)" in line or "needs the service 'access'" in line, line
+    else:
+        assert name not in {instance.name for instance in kernel.instances}
+        assert not [plugin for plugin, _ in kernel.routes if plugin == name]

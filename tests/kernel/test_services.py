@@ -1,0 +1,116 @@
+"""One answer for each key, built once, in order, and only if it was chosen."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from kernel.contracts import ServiceKey
+from kernel.errors import BootError
+from kernel.services import Services
+
+TEA = ServiceKey[str]("tea")
+POT = ServiceKey[str]("pot")
+
+
+def start(services: Services, *plugins: str, ask: Any = None) -> Any:
+    """Build what is offered, and return what `ask` gets meanwhile."""
+
+    async def run() -> Any:
+        async with AsyncExitStack() as stack:
+            await services.start(stack, plugins)
+            return ask(services) if ask else None
+
+    return anyio.run(run)
+
+
+def test_a_service_is_built_and_given() -> None:
+    services = Services()
+    services.provide(POT, lambda _: "pot", by="kitchen")
+    services.provide(TEA, lambda s: f"tea from the {s.get(POT)}", by="butler")
+    given = start(services, "kitchen", "butler", ask=lambda s: (s.get(TEA), s.find(TEA)))
+    assert given == ("tea from the pot",) * 2
+
+
+def test_a_service_is_gone_when_the_server_is() -> None:
+    services = Services()
+    services.provide(TEA, lambda _: "tea", by="butler")
+    start(services, "butler")
+    assert services.find(TEA) is None
+    with pytest.raises(LookupError, match="'tea' is not there"):
+        services.get(TEA)
+
+
+def test_a_context_manager_is_entered_and_left() -> None:
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def brewing(_: Services) -> AsyncGenerator[str]:
+        steps.append("boil")
+        yield "tea"
+        steps.append("wash up")
+
+    services = Services()
+    services.provide(TEA, brewing, by="butler")
+    assert start(services, "butler", ask=lambda s: (s.get(TEA), list(steps))) == ("tea", ["boil"])
+    assert steps == ["boil", "wash up"]
+
+
+def test_only_the_chosen_offer_is_built() -> None:
+    services = Services({"tea": "butler"})
+    services.provide(TEA, lambda _: "tea", by="butler")
+    services.provide(TEA, lambda _: pytest.fail("was not chosen"), by="robot")
+    assert start(services, "robot", "butler", ask=lambda s: s.get(TEA)) == "tea"
+
+
+def test_two_offers_want_a_choice() -> None:
+    services = Services()
+    services.provide(TEA, lambda _: "tea", by="butler")
+    services.provide(TEA, lambda _: "tea", by="robot")
+    with pytest.raises(BootError, match=r"set tea = 'butler' or tea = 'robot'"):
+        services.check()
+
+
+def test_one_plugin_offers_a_key_once() -> None:
+    services = Services()
+    services.provide(TEA, lambda _: "tea", by="butler")
+    with pytest.raises(BootError, match="plugin butler: offers the service 'tea' twice"):
+        services.provide(TEA, lambda _: "tea", by="butler")
+
+
+def test_a_factory_that_fails_names_plugin_and_service() -> None:
+    services = Services()
+    services.provide(TEA, lambda s: s.get(POT), by="butler")
+    said = r"plugin butler: the service 'tea' cannot be built; LookupError: the service 'pot'"
+    with pytest.raises(BootError, match=said):
+        start(services, "butler")
+    services.provide(POT, lambda _: "pot", by="kitchen")
+    assert start(services, "kitchen", "butler", ask=lambda s: s.get(TEA)) == "pot"
+
+
+def test_what_a_factory_says_of_the_boot_stands_as_it_is() -> None:
+    services = Services()
+
+    def no_key(_: Services) -> str:
+        raise BootError("key master", "is missing", "make one")
+
+    services.provide(TEA, no_key, by="butler")
+    with pytest.raises(BootError, match=r"^key master: is missing; make one$"):
+        start(services, "butler")
+
+
+def test_a_service_that_stands_can_be_put_in() -> None:
+    services = Services()
+    services.put(TEA, "cold tea")
+    assert services.get(TEA) == "cold tea"
+
+
+def test_one_service_can_be_built_before_the_others() -> None:
+    services, built = Services(), list[str]()
+    services.provide(TEA, lambda _: built.append("tea") or "tea", by="butler")
+    assert services.build_early(POT) is None
+    assert services.build_early(TEA) == "tea"
+    assert start(services, "butler", ask=lambda s: s.get(TEA)) == "tea"
+    assert built == ["tea"]
