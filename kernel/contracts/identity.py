@@ -61,12 +61,5 @@ class Identity(Protocol):
         """Schema and table that `core:users` links may reference (primary key `id uuid`)."""
         ...
 
-    async def delegate(self, user_id: str, seconds: int) -> str | None:
-        """Issue a bearer token for work on a user's behalf (a call, a job), good that long.
-
-        None for an unknown or disabled user. It stands for no session and ends with the account.
-        """
-        ...
-
 
 IDENTITY = ServiceKey[Identity]("identity")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -22,7 +22,6 @@ from kernel.public import (
     Request,
     Route,
     Services,
-    Unavailable,
     check_key,
     hookimpl,
     load_key,
@@ -118,6 +117,9 @@ class AuthPlugin(Plugin):
 
 async def _sweep_always(auth: AuthService) -> None:
     while True:
-        with suppress(Unavailable):
+        try:
             await auth.sweep()
+        except Exception as error:
+            # Housekeeping that cannot be done (the database is away, or read-only) harms nobody.
+            log.warning("cannot sweep", error=f"{type(error).__name__}: {error}")
         await anyio.sleep(SWEEP_EVERY)

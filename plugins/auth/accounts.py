@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -70,12 +71,12 @@ class Accounts:
         """See `Identity.relation`."""
         return "caudex_auth", "users"
 
-    async def delegate(self, user_id: str, seconds: int) -> str | None:
-        """See `Identity.delegate`."""
+    async def token(self, user_id: str, seconds: float) -> str:
+        """See `Identity.token`; of a disabled user nothing is acted for either."""
         user = await self.user(user_id)
         if user is None or user.disabled:
-            return None
-        return self._tokens.access(user.id, user.username, "", seconds)
+            raise _unknown(user_id)
+        return self._tokens.access(user.id, user.username, "", math.ceil(seconds))
 
     async def create(
         self, actor: Actor, form: Registration, *, by_itself: bool, only_first: bool = False

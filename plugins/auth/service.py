@@ -108,10 +108,10 @@ class AuthService:
 
     async def login(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
         """Begin a session. Raises Unauthenticated (one text, one duration), Throttled."""
-        name = form.username if form.username is not None else form.email
-        if name is None:
+        name = form.username or form.email
+        if name is None and form.username is None:
             raise BadRequest("username is required")
-        key = fold(name)
+        key = fold(name or "")
         keys = _throttle_keys(key, caller.address)
         await self._refuse_blocked(keys)
         account = await self._store.named(key)

@@ -590,6 +590,41 @@ def test_a_deleted_user_is_out_and_the_name_is_free(server):
     assert register(server, username=user.username).status_code == 201
 
 
+def test_a_user_whom_records_need_is_not_deleted_but_disabled(server):
+    user = server.user()
+    link = {
+        "name": "owner",
+        "type": "entity_link",
+        "required": True,
+        "on_delete": "restrict",
+        "references": {"entity": "core:users", "field": "id"},
+    }
+    manifest = {
+        "appId": "needy",
+        "name": "Needy",
+        "dataContract": [{"entityName": "things", "fields": [link]}],
+    }
+    installed = server.admin.post("/api/v1/apps", json=manifest)
+    assert installed.status_code == 200, installed.text
+    records = "/api/v1/apps/needy/collections/things"
+    assert server.admin.post(records, json={"owner": user.id}).status_code == 201
+    path = f"/api/v1/users/{user.id}"
+    refused(server.admin.delete(path), 400, "refer")
+    assert user.get(f"{AUTH}/me").status_code == 200
+    assert server.admin.patch(path, json={"disabled": True}).status_code == 200
+    refused(user.get(f"{AUTH}/me"), 401)
+
+
+def test_logins_and_failures_stand_in_the_audit_trail(server):
+    user = server.user()
+    login(server, user.username, "Wr0ngPass!xyz")
+    rows = server.admin.get("/api/v1/audit", params={"app_id": "core", "limit": 20}).json()
+    told = {row["operation"] for row in rows}
+    assert {"REGISTER", "LOGIN", "LOGIN_FAILED"} <= told
+    for secret in ("argon2", "eyJ", PASSWORD, "Wr0ngPass"):
+        assert secret not in json.dumps(rows)
+
+
 def test_the_last_core_admin_stays(server):
     path = f"/api/v1/users/{server.admin.id}"
     refused(server.admin.patch(path, json={"disabled": True}), 400)

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from kernel.public import ACCESS, IDENTITY, BadRequest, BootError, load_key
+from kernel.public import ACCESS, IDENTITY, BadRequest, BootError, NotFound, load_key
 from plugins.auth.models import Family
 from plugins.auth.service import AUTH, _network, used
 from plugins.auth.tokens import Tokens, digest
@@ -55,18 +55,19 @@ def test_identity_knows_accounts(server):
     ) == [("uuid",)]  # fmt: skip
 
 
-def test_a_delegated_token_is_good_as_long_as_the_account(server):
+def test_a_token_for_work_on_a_users_behalf_is_good_as_long_as_the_account(server):
     identity = server.services.get(IDENTITY)
     user = server.user()
-    token = server.run(identity.delegate, user.id, 60)
+    token = server.run(identity.token, user.id, 0.5 + 59)
     headers = {"authorization": f"Bearer {token}"}
     assert server.http.get("/api/v1/auth/me", headers=headers).json()["id"] == user.id
     server.http.post("/api/v1/auth/logout", json={"refreshToken": user.tokens["refreshToken"]})
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 200
     server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True})
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
-    assert server.run(identity.delegate, user.id, 60) is None
-    assert server.run(identity.delegate, "nonsense", 60) is None
+    for nobody in (user.id, "nonsense", str(uuid.uuid4())):
+        with pytest.raises(NotFound):
+            server.run(identity.token, nobody, 60)
 
 
 def test_the_tables_hold_hashes_only(server):
