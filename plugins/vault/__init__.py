@@ -1,0 +1,87 @@
+"""Secrets of apps and of the platform: sealed at rest, delivered to workers only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    APPS,
+    LOGS,
+    NEWS,
+    STATEMENTS,
+    VAULT,
+    App,
+    Command,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    hookimpl,
+    offer,
+)
+
+from .commands import rotate_command
+from .config import VaultConfig
+from .delivery import Delivery
+from .keyring import Keyring
+from .routes import VaultRoutes
+from .service import TOPIC, VaultService
+from .store import forget_app
+
+
+class VaultPlugin(Plugin):
+    """Routes, delivery to workers, and an engine that keeps secrets in PostgreSQL."""
+
+    name = "vault"
+    provides = (VAULT,)
+    requires = (STATEMENTS, NEWS, APPS)
+    Config = VaultConfig
+    config: VaultConfig
+    _services: Services
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer VAULT; the master key is asked for only where this engine is chosen."""
+        return [offer(VAULT, self._open)]
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[VaultService]:
+        keyring = Keyring(self.config, self.context.data_dir)
+        service = VaultService(services.get(STATEMENTS), keyring)
+        await service.prepare()
+        yield service
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes."""
+        self._services = services
+        return VaultRoutes(services).routes()
+
+    @hookimpl
+    def register_commands(self) -> Sequence[Command]:
+        """Add `caudex rotate-keys`."""
+        return [rotate_command()]
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Restart workers whose secrets changed."""
+        delivery = Delivery(services)
+        services.get(NEWS).subscribe(TOPIC, delivery.heard)
+        async with delivery.running():
+            yield
+
+    @hookimpl
+    async def worker_environment(self, app_id: str) -> Mapping[str, str]:
+        """Give a worker its secrets, and have its log lines masked."""
+        secrets = await self._services.get(VAULT).reveal(app_id)
+        if (logs := self._services.find(LOGS)) is not None:
+            logs.mask(app_id, secrets.values())
+        return secrets
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Delete the app's secrets."""
+        await forget_app(tx, app.id)

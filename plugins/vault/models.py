@@ -1,0 +1,51 @@
+"""What the vault keeps, as rows and as requests."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class NewSecret(msgspec.Struct, frozen=True):
+    """The body of a write."""
+
+    key: str
+    value: str
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whose secrets: an app's, or the platform's (`app_id` is '' then)."""
+
+    kind: str
+    app_id: str
+
+    def __str__(self) -> str:
+        return self.app_id if self.kind == "app" else "the platform"
+
+
+PLATFORM = Scope("platform", "")
+
+
+def scope_of(app_id: str | None) -> Scope:
+    """The scope of an app, or the platform's for None."""
+    return PLATFORM if app_id is None else Scope("app", app_id)
+
+
+class DataKeyRow(msgspec.Struct, frozen=True):
+    """A sealed data key; `sealed` is base64 text."""
+
+    id: str
+    scope: str
+    app_id: str
+    master_id: str
+    sealed: str
+
+
+class SecretRow(msgspec.Struct, frozen=True):
+    """A sealed secret; `sealed` is base64 text."""
+
+    scope: str
+    app_id: str
+    key: str
+    version: int
+    data_key: str
+    sealed: str

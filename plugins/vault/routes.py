@@ -1,0 +1,72 @@
+"""Secrets over HTTP: set, list by name, delete. No route gives a value back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.public import (
+    APP_ADMIN,
+    APPS,
+    CORE_ADMIN,
+    VAULT,
+    Request,
+    Response,
+    Route,
+    Services,
+    Vault,
+    reply,
+)
+
+from .models import NewSecret
+
+OF_APP: Final = "/api/v1/apps/{app_id}/secrets"
+OF_PLATFORM: Final = "/api/v1/platform/secrets"
+MAX_BODY: Final = 512 * 1024
+"""A value of 64 kB in which every character is escaped still fits."""
+
+
+class VaultRoutes:
+    """The handlers; whoever provides VAULT answers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """Every route with what it needs."""
+        return [
+            Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, MAX_BODY),
+            Route("GET", OF_APP, self.list, APP_ADMIN),
+            Route("DELETE", f"{OF_APP}/{{key}}", self.delete, APP_ADMIN),
+            Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, MAX_BODY),
+            Route("GET", OF_PLATFORM, self.list, CORE_ADMIN),
+            Route("DELETE", f"{OF_PLATFORM}/{{key}}", self.delete, CORE_ADMIN),
+        ]
+
+    async def set(self, request: Request, body: NewSecret) -> Response:
+        """POST …/secrets"""
+        app_id = await self._app(request)
+        await self._vault.set(request.actor, app_id, body.key, body.value)
+        return reply({"message": f"{_kind(app_id)} '{body.key}' set"})
+
+    async def list(self, request: Request) -> Response:
+        """GET …/secrets"""
+        return reply(await self._vault.names(await self._app(request)))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE …/secrets/{key}"""
+        app_id, key = await self._app(request), request.path("key")
+        await self._vault.delete(request.actor, app_id, key)
+        return reply({"message": f"{_kind(app_id)} '{key}' deleted"})
+
+    @property
+    def _vault(self) -> Vault:
+        return self._services.get(VAULT)
+
+    async def _app(self, request: Request) -> str | None:
+        """The app of the path, which must be installed: `core` has roles and no secrets."""
+        app_id: str | None = request.scope["path_params"].get("app_id")
+        return None if app_id is None else (await self._services.get(APPS).app(app_id)).id
+
+
+def _kind(app_id: str | None) -> str:
+    return "platform secret" if app_id is None else "secret"

@@ -1,0 +1,67 @@
+"""Sealing: XChaCha20-Poly1305, every ciphertext bound to the place where it belongs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+
+from nacl.exceptions import CryptoError
+from nacl.secret import Aead
+
+from .models import DataKeyRow, Scope, SecretRow
+
+
+class Unopenable(Exception):
+    """A ciphertext that is not what was sealed for this place, or not by this key."""
+
+
+def key_id(master: bytes) -> str:
+    """Name a master key without telling anything of it."""
+    return hashlib.sha256(b"caudex master key id\0" + master).hexdigest()[:16]
+
+
+def seal_data_key(master: bytes, data_key: bytes, row_id: str, scope: Scope) -> str:
+    """Seal a scope's data key; returns base64 text."""
+    return _seal(master, data_key, _place("data key", key_id(master), row_id, *_names(scope)))
+
+
+def open_data_key(master: bytes, row: DataKeyRow) -> bytes:
+    """Open a scope's data key. Raises Unopenable."""
+    place = _place("data key", key_id(master), row.id, row.scope, row.app_id)
+    return _open(master, row.sealed, place)
+
+
+def seal_secret(
+    data_key: bytes, value: str, scope: Scope, name: str, data_key_id: str, version: int
+) -> str:
+    """Seal a value; returns base64 text."""
+    place = _place("secret", *_names(scope), name, data_key_id, str(version))
+    return _seal(data_key, value.encode(), place)
+
+
+def open_secret(data_key: bytes, row: SecretRow) -> str:
+    """Open a value. Raises Unopenable for a row that was moved, changed or set back."""
+    place = _place("secret", row.scope, row.app_id, row.key, row.data_key, str(row.version))
+    return _open(data_key, row.sealed, place).decode()
+
+
+def _names(scope: Scope) -> tuple[str, str]:
+    return scope.kind, scope.app_id
+
+
+def _place(*parts: str) -> bytes:
+    """Join with length prefixes, so that no two places have the same name."""
+    raw = [part.encode() for part in ("caudex vault 1", *parts)]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in raw)
+
+
+def _seal(key: bytes, value: bytes, place: bytes) -> str:
+    return base64.b64encode(Aead(key[: Aead.KEY_SIZE]).encrypt(value, place)).decode()
+
+
+def _open(key: bytes, sealed: str, place: bytes) -> bytes:
+    try:
+        return Aead(key[: Aead.KEY_SIZE]).decrypt(base64.b64decode(sealed), place)
+    except (CryptoError, binascii.Error, ValueError) as error:
+        raise Unopenable(str(error)) from None

@@ -1,0 +1,181 @@
+"""Rules of the vault: what a secret may be called, how it is sealed, how keys are rotated."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from typing import Final
+
+import msgspec
+import structlog
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    BootError,
+    Event,
+    NotFound,
+    Reader,
+    Statements,
+    Transaction,
+    server_actor,
+)
+
+from . import store
+from .keyring import Keyring
+from .models import DataKeyRow, Scope, SecretRow, scope_of
+from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
+
+TOPIC: Final = "secrets"
+"""News of it carry the app whose secrets changed, or '' for everybody's."""
+MAX_VALUE: Final = 64 * 1024
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+STEERING: Final = re.compile(
+    r"PATH|HOME|NODE_OPTIONS|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*", re.DOTALL
+)
+"""Variables that would steer a loader, an interpreter or the server."""
+
+log = structlog.get_logger("caudex.vault")
+
+
+class VaultService:
+    """Provides VAULT."""
+
+    def __init__(self, statements: Statements, keyring: Keyring) -> None:
+        self._statements = statements
+        self._keyring = keyring
+
+    async def prepare(self) -> None:
+        """See that this server holds the key that the database was sealed with.
+
+        Raises BootError: for a key that is missing or another, before anything is changed.
+        """
+        recorded = await store.master(self._statements)
+        self._keyring.load(may_create=recorded is None)
+        newest = self._keyring.newest
+        if recorded is None:
+            recorded = await self._statements.run(
+                server_actor(), lambda tx: store.claim_master(tx, newest)
+            )
+        if self._keyring.find(recorded) is None:
+            raise BootError(
+                "key master",
+                "it is not the key that this database's secrets are sealed with",
+                f"restore {self._keyring.file} or the configured master_key",
+            )
+
+    async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
+        """See `Vault.set`."""
+        check_name(key)
+        if len(value.encode()) > MAX_VALUE:
+            raise BadRequest(f"value is longer than {MAX_VALUE} bytes")
+        await self._statements.run(actor, lambda tx: self._set(tx, scope_of(app_id), key, value))
+
+    async def names(self, app_id: str | None) -> list[str]:
+        """See `Vault.names`."""
+        return await store.names(self._statements, scope_of(app_id))
+
+    async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
+        """See `Vault.delete`."""
+        await self._statements.run(actor, lambda tx: self._delete(tx, scope_of(app_id), key))
+
+    async def reveal(self, app_id: str) -> dict[str, str]:
+        """See `Vault.reveal`."""
+        found: dict[str, str] = {}
+        for row in await store.secrets_for(self._statements, app_id):
+            try:
+                found[row.key] = await self._open(self._statements, row)
+            except Unopenable:
+                # The name of the app's own scope: what fails here must not hide the others.
+                log.error("a secret cannot be opened", app=row.app_id, name=row.key)
+                found.pop(row.key, None)
+        return found
+
+    async def rotate(self) -> int:
+        """Seal every data key by a new master key and return their number; servers go on."""
+        newest = self._keyring.newest
+        if newest == await store.master(self._statements):
+            newest = self._keyring.add_new()
+        count = await self._statements.run(server_actor(), lambda tx: self._rewrap(tx, newest))
+        self._keyring.keep_only(newest)
+        return count
+
+    async def _set(self, tx: Transaction, scope: Scope, key: str, value: str) -> None:
+        row = await self._data_key(tx, scope)
+        version = await store.next_version(tx, scope, key)
+        data_key = self._unwrap(row)
+        sealed = seal_secret(data_key, value, scope, key, row.id, version)
+        await store.put(tx, SecretRow(scope.kind, scope.app_id, key, version, row.id, sealed))
+        await _tell(tx, scope, key, "SECRET_SET")
+
+    async def _delete(self, tx: Transaction, scope: Scope, key: str) -> None:
+        if not await store.delete(tx, scope, key):
+            kind = "secret" if scope.kind == "app" else "platform secret"
+            raise NotFound(f"{kind} '{key}' not found")
+        await _tell(tx, scope, key, "SECRET_DELETED")
+
+    async def _data_key(self, tx: Transaction, scope: Scope) -> DataKeyRow:
+        master_id = await store.share_master(tx)
+        if found := await store.data_keys(tx, scope):
+            return found[0]
+        master = self._master(master_id)
+        row_id = str(uuid.uuid4())
+        sealed = seal_data_key(master, secrets.token_bytes(32), row_id, scope)
+        await store.insert_data_key(
+            tx, DataKeyRow(row_id, scope.kind, scope.app_id, master_id, sealed)
+        )
+        return (await store.data_keys(tx, scope))[0]
+
+    async def _open(self, reader: Reader, row: SecretRow) -> str:
+        scope = Scope(row.scope, row.app_id)
+        for data_key in await store.data_keys(reader, scope):
+            return open_secret(self._unwrap(data_key), row)
+        raise Unopenable("its data key is gone")
+
+    async def _rewrap(self, tx: Transaction, newest: str) -> int:
+        await store.lock_master(tx)
+        rows = await store.data_keys(tx)
+        master = self._master(newest)
+        for row in rows:
+            sealed = seal_data_key(master, self._unwrap(row), row.id, Scope(row.scope, row.app_id))
+            await store.rewrap(tx, row.id, newest, sealed)
+        await store.set_master(tx, newest)
+        detail = msgspec.json.encode({"data_keys": len(rows), "key_id": newest})
+        event = Event(
+            app_id="core", entity="keys", operation="KEYS_ROTATED", actor=tx.actor, new=detail
+        )
+        await tx.record(event)
+        return len(rows)
+
+    def _unwrap(self, row: DataKeyRow) -> bytes:
+        return open_data_key(self._master(row.master_id), row)
+
+    def _master(self, name: str) -> bytes:
+        if (key := self._keyring.find(name)) is None:
+            raise Unopenable(f"no master key {name} is here")
+        return key
+
+
+def check_name(key: str) -> None:
+    """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
+    if not NAME.fullmatch(key):
+        raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
+    if STEERING.fullmatch(key.upper()):
+        raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
+
+
+async def _tell(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
+    """Record who changed which name, never what to."""
+    await tx.publish(TOPIC, scope.app_id)
+    detail = msgspec.json.encode({"scope": scope.kind, "app_id": scope.app_id, "key": key})
+    event = Event(
+        app_id="core",
+        entity="secrets",
+        operation=operation,
+        actor=tx.actor,
+        record_id=f"{scope.app_id}/{key}" if scope.app_id else key,
+        old=detail if operation == "SECRET_DELETED" else None,
+        new=None if operation == "SECRET_DELETED" else detail,
+    )
+    await tx.record(event)

@@ -1,0 +1,153 @@
+"""The vault's engine: sealing, places, rotation, keys that are not there."""
+
+import base64
+import uuid
+
+import pytest
+
+from kernel.public import VAULT, BadRequest, BootError, server_actor
+from plugins.vault.service import check_name
+
+ACTOR = server_actor("test")
+
+
+def install(server, app_id):
+    manifest = {"appId": app_id, "name": app_id}
+    assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
+    return app_id
+
+
+def put(server, app_id, key, value):
+    server.run(lambda: server.services.get(VAULT).set(ACTOR, app_id, key, value))
+
+
+def reveal(server, app_id):
+    return server.run(lambda: server.services.get(VAULT).reveal(app_id))
+
+
+@pytest.fixture
+def app(server):
+    return install(server, f"vault{uuid.uuid4().hex[:8]}")
+
+
+def test_a_secret_comes_back_for_the_worker_and_the_last_value_wins(server, app):
+    put(server, app, "TOKEN", "first")
+    put(server, app, "TOKEN", "zweitens € \U0001f511")
+    assert reveal(server, app)["TOKEN"] == "zweitens € \U0001f511"
+
+
+def test_an_apps_secret_overlays_the_platforms(server, app):
+    put(server, None, "SHARED", "platform")
+    put(server, None, "ONLY_PLATFORM", "platform")
+    put(server, app, "SHARED", "app")
+    found = reveal(server, app)
+    assert (found["SHARED"], found["ONLY_PLATFORM"]) == ("app", "platform")
+
+
+def test_no_value_stands_in_the_database_in_clear(server, app):
+    put(server, app, "TOKEN", "needle-in-a-haystack")
+    for table in ("secrets", "data_keys"):
+        for row in server.sql(f"select t::text from caudex_vault.{table} t"):
+            assert "needle" not in row[0]
+            assert b"needle".hex() not in row[0]
+    rows = server.sql("select coalesce(new_record::text, '') from caudex_audit.log")
+    assert not [row for row in rows if "needle" in row[0]]
+
+
+@pytest.mark.parametrize("column", ["app_id", "key"])
+def test_a_row_copied_to_another_place_opens_nowhere(server, app, column):
+    other = install(server, f"vault{uuid.uuid4().hex[:8]}")
+    put(server, app, "MINE", "secret")
+    put(server, other, "OWN", "own")
+    target = (other, "MINE") if column == "app_id" else (app, "STOLEN")
+    server.sql(
+        "insert into caudex_vault.secrets (scope, app_id, key, version, data_key, sealed)"
+        " select scope, %s, %s, version, data_key, sealed from caudex_vault.secrets"
+        " where app_id = %s and key = 'MINE'",
+        *target,
+        app,
+    )
+    assert target[1] not in reveal(server, target[0])
+    assert reveal(server, other)["OWN"] == "own"
+
+
+def test_a_flipped_bit_costs_that_secret_only(server, app):
+    put(server, app, "BROKEN", "x")
+    put(server, app, "WHOLE", "y")
+    server.sql(
+        "update caudex_vault.secrets set sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
+        " where app_id = %s and key = 'BROKEN'",
+        app,
+    )
+    assert reveal(server, app) == {**reveal(server, app), "WHOLE": "y"}
+    assert "BROKEN" not in reveal(server, app)
+
+
+def test_an_old_row_under_a_new_version_does_not_open(server, app):
+    put(server, app, "TOKEN", "old")
+    server.sql("update caudex_vault.secrets set version = version + 1 where app_id = %s", app)
+    assert "TOKEN" not in reveal(server, app)
+
+
+def test_uninstalling_an_app_removes_its_secrets(server, app):
+    put(server, app, "TOKEN", "x")
+    assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+    assert server.sql("select 1 from caudex_vault.secrets where app_id = %s", app) == []
+    assert server.sql("select 1 from caudex_vault.data_keys where app_id = %s", app) == []
+
+
+def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_path):
+    one = make_server(data_dir=tmp_path)
+    two = make_server(dsn=one.dsn, data_dir=tmp_path)
+    app = install(one, "rotating")
+    put(one, app, "BEFORE", "1")
+    first = (tmp_path / "config" / "master.key").read_text()
+    assert one.run(lambda: one.services.get(VAULT).rotate()) >= 1
+    lines = (tmp_path / "config" / "master.key").read_text().split()
+    assert len(lines) == 1
+    assert lines[0] not in first
+    put(two, app, "AFTER", "2")
+    put(two, None, "NEW_SCOPE", "3")
+    for server in (one, two):
+        assert reveal(server, app) == {"BEFORE": "1", "AFTER": "2", "NEW_SCOPE": "3"}
+    third = make_server(dsn=one.dsn, data_dir=tmp_path)
+    assert reveal(third, app)["BEFORE"] == "1"
+
+
+def test_a_missing_master_key_stops_the_boot_and_makes_no_new_one(make_server, tmp_path):
+    one = make_server(data_dir=tmp_path)
+    other = tmp_path / "other"
+    (other / "config").mkdir(parents=True)
+    (other / "config" / "signing.key").write_bytes((tmp_path / "config/signing.key").read_bytes())
+    with pytest.raises(BootError, match=r"master\.key is missing.*restore") as error:
+        make_server(dsn=one.dsn, data_dir=other)
+    assert len(str(error.value).splitlines()) == 1
+    assert not (other / "config" / "master.key").exists()
+
+
+def test_a_wrong_master_key_stops_the_boot(make_server, tmp_path):
+    one = make_server(data_dir=tmp_path)
+    wrong = {"plugins": {"vault": {"master_key": base64.b64encode(b"x" * 32).decode()}}}
+    with pytest.raises(BootError, match="is not the key that this database"):
+        make_server(wrong, dsn=one.dsn, data_dir=tmp_path)
+
+
+def test_a_short_master_key_is_refused(make_server):
+    short = {"plugins": {"vault": {"master_key": base64.b64encode(b"x" * 16).decode()}}}
+    with pytest.raises(BootError, match="32 are needed"):
+        make_server(short)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "1A", "A-B", "A B", "Ä", "A" * 129, "A\n", "PATH", "path", "HOME", "LD_PRELOAD",
+     "DYLD_X", "PYTHONPATH", "NODE_OPTIONS", "BUN_INSTALL", "CAUDEX_APP_ID"],
+)  # fmt: skip
+def test_names_that_are_none_or_steer_are_refused(name):
+    with pytest.raises(BadRequest):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["A", "_x", "OPENAI_API_KEY", "LDAP_URL", "A" * 128, "homepage"])
+def test_ordinary_names_are_accepted(name):
+    check_name(name)
