@@ -73,6 +73,8 @@ class Part:
     def title(self, name: str, default: str, longest: int = 200) -> str:
         """A member that is text people read: not empty, no control characters."""
         value = self.text(name, default, longest)
+        if value == default:
+            return default
         if not value.strip() or not value.isprintable():
             self.problem(name, "must be printable text that is not empty")
             return default

@@ -1,0 +1,151 @@
+"""The catalog in memory."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from kernel.public import APPS, App, NotFound
+from plugins.apps.catalog import Catalog
+
+from .support import entity, field, fresh_id, install, manifest
+
+
+class Counting:
+    """STATEMENTS that count what is asked of them."""
+
+    def __init__(self, inner) -> None:
+        self.inner = inner
+        self.asked = 0
+        self.gate: anyio.Event | None = None
+
+    async def fetch_all(self, query, *params):
+        self.asked += 1
+        rows = await self.inner.fetch_all(query, *params)
+        if self.gate is not None:
+            await self.gate.wait()
+        return rows
+
+
+async def _catalog(server) -> tuple[Counting, Catalog]:
+    from kernel.public import STATEMENTS
+
+    counting = Counting(server.services.get(STATEMENTS))
+    return counting, Catalog(counting)  # type: ignore[arg-type]
+
+
+def test_warm_reads_do_not_touch_the_database(server):
+    app = fresh_id()
+    install(server.admin, manifest(app, entity("z", field("b"), field("a")), entity("a")))
+
+    async def check():
+        counting, catalog = await _catalog(server)
+        for _ in range(50):
+            found = await catalog.app(app)
+            await catalog.entity(app, "z")
+            await catalog.all()
+            with pytest.raises(NotFound):
+                await catalog.app("nope")
+            with pytest.raises(NotFound):
+                await catalog.entity(app, "nope")
+        assert counting.asked == 1
+        assert list(found.entities) == ["z", "a"]
+        assert [f.name for f in found.entities["z"].fields] == ["b", "a"]
+
+    server.run(check)
+
+
+def test_news_reads_one_app_anew_and_a_doubt_all(server):
+    one, other = fresh_id(), fresh_id()
+    install(server.admin, manifest(one, entity("a")))
+
+    async def stamp(catalog, app) -> int:
+        return (await catalog.app(app)).version_stamp
+
+    async def before():
+        counting, catalog = await _catalog(server)
+        return counting, catalog, await stamp(catalog, one)
+
+    counting, catalog, first = server.run(before)
+    install(server.admin, manifest(one, entity("b")))
+    install(server.admin, manifest(other, entity("a")))
+
+    async def after():
+        assert await stamp(catalog, one) == first
+        await catalog.forget(one)
+        assert await stamp(catalog, one) > first
+        assert list((await catalog.app(one)).entities) == ["b"]
+        with pytest.raises(NotFound):
+            await catalog.app(other)
+        await catalog.forget(None)
+        assert await catalog.app(other)
+        assert counting.asked == 3
+
+    server.run(after)
+    server.admin.delete(f"/api/v1/apps/{other}")
+
+    async def gone():
+        await catalog.forget(other)
+        with pytest.raises(NotFound):
+            await catalog.app(other)
+        assert await catalog.app(one)
+
+    server.run(gone)
+
+
+def test_news_during_a_read_is_not_lost(server):
+    app = fresh_id()
+    install(server.admin, manifest(app, entity("a")))
+
+    async def check():
+        counting, catalog = await _catalog(server)
+        counting.gate = anyio.Event()
+        found: list[App] = []
+
+        async def read():
+            found.append(await catalog.app(app))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            while not counting.asked:
+                await anyio.sleep(0.01)
+            await catalog.forget(app)
+            counting.gate.set()
+        assert counting.asked == 2
+        assert found
+
+    server.run(check)
+
+
+def test_a_failed_read_is_tried_again(server):
+    class Broken:
+        async def fetch_all(self, query, *params):
+            raise NotFound("away")
+
+    async def check():
+        _, good = await _catalog(server)
+        catalog = Catalog(Broken())  # type: ignore[arg-type]
+        with pytest.raises(NotFound):
+            await catalog.all()
+        catalog._statements = good._statements
+        assert isinstance(await catalog.all(), list)
+
+    server.run(check)
+
+
+def test_an_install_is_known_to_other_processes_within_a_second(server, make_server, tmp_path):
+    other = make_server(dsn=server.dsn, data_dir=server.kernel.config.data_dir)
+    app = fresh_id()
+
+    async def known() -> bool:
+        for _ in range(50):
+            try:
+                await other.services.get(APPS).app(app)
+            except NotFound:
+                await anyio.sleep(0.04)
+            else:
+                return True
+        return False
+
+    install(server.admin, manifest(app, entity("a")))
+    assert other.run(known)
