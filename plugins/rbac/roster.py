@@ -58,9 +58,9 @@ class Roster:
                 stale, self._stale = self._stale, set()
                 try:
                     await self._read(stale)
-                except BaseException:
+                except BaseException as error:
                     self._stale |= stale
-                    self._failures += 1
+                    self._failures += isinstance(error, Unavailable)
                     raise
                 self._warm = not self._stale
 

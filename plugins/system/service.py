@@ -18,6 +18,9 @@ class SystemService:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._lock = anyio.Lock()
+        self._began = float("-inf")
+        self._answer: tuple[str, list[Health]] = ("Offline", [])
 
     async def missing(self) -> list[str]:
         """Names of what keeps the server from doing its work, sorted."""
@@ -29,16 +32,27 @@ class SystemService:
         """The states of the contract, then those of the subsystems by name."""
         database, subsystems = await self._ask()
         port = self._services.get(REGISTRY).port
-        more = {health.name: {**health.detail, "state": health.state} for health in subsystems}
-        return {
-            **dict(sorted(more.items())),
+        status: dict[str, Any] = {
             "runtime": {"version": version("caudex"), "state": "Online"},
             "postgres": {"state": database, "port": port},
             "forge": {"state": "Offline", "port": None},
         }
+        for health in sorted(subsystems, key=lambda health: health.name):
+            status.setdefault(health.name, {"state": health.state, **health.detail})
+        return status
 
     async def _ask(self) -> tuple[str, list[Health]]:
-        """Ask the database and everybody else at the same time."""
+        """Ask everybody. Who comes while that is under way shares the next round: anybody may
+        call, and the database is not for anybody to keep busy."""
+        arrived = anyio.current_time()
+        async with self._lock:
+            if self._began < arrived:
+                self._began = anyio.current_time()
+                self._answer = await self._ask_everybody()
+            return self._answer
+
+    async def _ask_everybody(self) -> tuple[str, list[Health]]:
+        """Ask the database and the subsystems at the same time."""
         bus = self._services.get(HOOKS)
         answers: list[Health] = []
         states: list[str] = []

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from kernel import protocol, routing, web
+from kernel.errors import BootError
 from kernel.testing import MakeServer, Server
 
 LOGIN = "/api/v1/auth/login"
@@ -416,10 +417,15 @@ def test_configured_origins_replace_the_local_ones(make_server: MakeServer):
         assert "access-control-allow-origin" not in preflight(server, origin).headers
 
 
-@pytest.mark.parametrize("origins", [["null"], [""], []])
-def test_null_is_never_an_allowed_origin(make_server: MakeServer, origins: list[str]):
-    server = make_server({"server": {"cors_origins": origins}})
-    for origin in ("null", ""):
+@pytest.mark.parametrize("origin", ["null", "*", "", "https://*.example.com"])
+def test_null_and_patterns_cannot_be_configured(make_server: MakeServer, origin: str):
+    with pytest.raises(BootError, match="cors_origins"):
+        make_server({"server": {"cors_origins": [origin]}})
+
+
+def test_an_empty_list_allows_no_origin(make_server: MakeServer):
+    server = make_server({"server": {"cors_origins": []}})
+    for origin in ("null", "", LOCAL[0]):
         assert "access-control-allow-origin" not in preflight(server, origin).headers
 
 

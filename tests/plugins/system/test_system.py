@@ -2,12 +2,15 @@
 
 import pkgutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import plugins
+from kernel.public import STATEMENTS
 from kernel.testing import MakeServer
 
 SICK = """
@@ -21,6 +24,19 @@ class Sick(Plugin):
     async def health(self):
         {body}
 """
+
+
+class Slow:
+    """A database that answers after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.asked = 0
+
+    async def fetch(self, *_: object) -> bytes:
+        self.asked += 1
+        await anyio.sleep(self.seconds)
+        return b"1"
 
 
 def alone() -> dict[str, Any]:
@@ -69,20 +85,21 @@ def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_p
 
 def test_a_database_that_hangs_is_told_in_time(make_server: MakeServer):
     server = make_server({"plugins": alone()})
-    real = server.kernel.database
-
-    class Hanging:
-        async def fetch(self, *_: object) -> bytes:
-            import anyio
-
-            await anyio.sleep(60)
-            return b""
-
-    from kernel.public import STATEMENTS
-
-    server.services.put(STATEMENTS, Hanging())  # type: ignore[arg-type]
+    real = server.services.get(STATEMENTS)
+    server.services.put(STATEMENTS, Slow(60))  # type: ignore[arg-type]
     started = time.monotonic()
     assert server.http.get("/health/ready").json() == {"error": "not ready: postgres"}
     assert time.monotonic() - started < 4
     server.services.put(STATEMENTS, real)  # type: ignore[arg-type]
     assert server.http.get("/health/ready").status_code == 200
+
+
+def test_many_who_ask_at_once_ask_the_database_but_a_few_times(make_server: MakeServer):
+    server = make_server({"plugins": alone()})
+    real, slow = server.services.get(STATEMENTS), Slow(0.3)
+    server.services.put(STATEMENTS, slow)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: server.http.get("/health/ready").status_code, range(20)))
+    assert answers == [200] * 20
+    assert slow.asked <= 4
+    server.services.put(STATEMENTS, real)
