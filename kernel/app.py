@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import cast
 
 import anyio
+import psycopg
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from kernel import hookspecs
-from kernel.connect import wait_for_database
+from kernel.connect import reason, wait_for_database
 from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import NEWS
 from kernel.db import Database
-from kernel.errors import EX_CONFIG, BootError
+from kernel.errors import BootError, KernelError
 from kernel.hooks import HOOKS
 from kernel.loader import Kernel
 from kernel.middleware import Edge
@@ -33,98 +33,104 @@ log = structlog.get_logger("caudex.boot")
 
 
 def build_app(kernel: Kernel) -> Starlette:
-    """Make the application of a loaded kernel; its lifespan opens and closes all it needs."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        with _remembered(app):
-            async with running(kernel):
-                yield
-
+    """Make the application of a loaded kernel; it answers while the kernel is `running`."""
     return Starlette(
         routes=[kernel.table],
         middleware=[
             Middleware(Edge, config=kernel.config),
             *[Middleware(_wrapped, wrap=wrap) for wrap in kernel.middleware],
         ],
-        lifespan=lifespan,
     )
 
 
 @asynccontextmanager
-async def running(kernel: Kernel, *, lifespans: bool = True) -> AsyncGenerator[Services]:
-    """Wait for the database, migrate it, build the services, enter the plugins' lifespans.
+async def running(kernel: Kernel) -> AsyncGenerator[Services]:
+    """Wait for the database, migrate it, build the services; all is closed in reverse order.
 
-    Raises BootError. Everything is left in reverse order. A command that only needs services
-    leaves the `lifespans` out.
+    Raises BootError while it starts, and afterwards what the body raises, never a group of one.
     """
-    config = kernel.config.database
+    with _unwrapped():
+        async with AsyncExitStack() as stack:
+            with _boot_errors("start"):
+                await _start(kernel, stack)
+            yield kernel.services
+
+
+async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
+    config, services = kernel.config.database, kernel.services
     if not config.url:
         raise BootError("database", "no database is configured", "set [database] url")
     await wait_for_database(config)
     for name in await migrate(config, kernel.migrations()):
         log.info("migrated", migration=name)
-    services = kernel.services
+    news = await stack.enter_async_context(NewsDesk(config).listening())
+    kernel.database = await stack.enter_async_context(Database(config, kernel.bus, news).opened())
+    services.put(NEWS, news)
+    services.put(REGISTRY, kernel)
+    services.put(HOOKS, kernel.bus)
+    await services.start(stack, ["kernel", *(plugin.name for plugin in kernel.instances)])
+
+
+@asynccontextmanager
+async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
+    """Enter the plugins' lifespans in dependency order and leave them in reverse."""
     with _unwrapped():
         async with AsyncExitStack() as stack:
-            news = await stack.enter_async_context(NewsDesk(config).listening())
-            database = await stack.enter_async_context(Database(config, kernel.bus, news).opened())
-            kernel.database = database
-            services.put(NEWS, news)
-            services.put(REGISTRY, kernel)
-            services.put(HOOKS, kernel.bus)
-            names = [plugin.name for plugin in kernel.instances]
-            await services.start(stack, ["kernel", *names])
-            if lifespans:
-                await _enter_lifespans(kernel, stack)
-            yield services
-
-
-async def _enter_lifespans(kernel: Kernel, stack: AsyncExitStack) -> None:
-    for _, lifespan in kernel.bus.collect(hookspecs.lifespan, services=kernel.services):
-        await stack.enter_async_context(lifespan)
-    if kernel.watched:
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(_watch, kernel)
-        stack.callback(tasks.cancel_scope.cancel)
+            for plugin, lifespan in kernel.bus.collect(
+                hookspecs.lifespan, services=kernel.services
+            ):
+                with _boot_errors(f"plugin {plugin}"):
+                    await stack.enter_async_context(lifespan)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            tasks.start_soon(_watch, kernel)
+            stack.callback(tasks.cancel_scope.cancel)
+            yield
 
 
 async def _watch(kernel: Kernel) -> None:
-    while True:
+    while kernel.watched:
         await anyio.sleep(WATCH)
         for check in kernel.watched:
-            check()
+            try:
+                check()
+            except Exception as error:
+                log.error("a look after a subsystem failed", exc_info=error)
 
 
 @contextmanager
-def _remembered(app: Starlette) -> Generator[None]:
-    """Keep why the boot failed, for the command that started it: uvicorn only says that it did.
-
-    A child of a supervisor says it itself and exits with the status that ends the supervisor too.
-    """
+def _boot_errors(where: str) -> Generator[None]:
+    """What keeps a server from starting is told in one line; a fault, beside it, in the log."""
     try:
-        yield
-    except BootError as error:
-        app.state.boot_error = error
-        if getattr(app.state, "exit_on_boot_error", False):
-            sys.stderr.write(f"{error}\n")
-            sys.stderr.flush()
-            os._exit(EX_CONFIG)
+        with _unwrapped():
+            yield
+    except BootError:
         raise
+    except KernelError as error:
+        raise BootError(where, error.message) from error
+    except (psycopg.Error, OSError) as error:
+        raise BootError(where, reason(error)) from error
+    except Exception as error:
+        log.error("the start failed", where=where, exc_info=error)
+        said = f"{type(error).__name__}: {error}"
+        raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
 
 
 @contextmanager
 def _unwrapped() -> Generator[None]:
-    """A single error that passed through task groups is raised as itself."""
+    """Raise an error that passed through task groups as itself, and a BootError before others."""
     try:
         yield
     except BaseExceptionGroup as group:
-        raise _single(group) from None
+        raise _telling(group) from None
 
 
-def _single(group: BaseException) -> BaseException:
-    inner: tuple[BaseException, ...] = getattr(group, "exceptions", ())
-    return _single(inner[0]) if len(inner) == 1 else group
+def _telling(error: BaseException) -> BaseException:
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    boot = group.subgroup(BootError)
+    alone = boot is not None or len(group.exceptions) == 1
+    return _telling((boot or group).exceptions[0]) if alone else group
 
 
 def _wrapped(app: ASGIApp, wrap: PluginMiddleware) -> ASGIApp:

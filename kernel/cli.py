@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,10 +13,11 @@ from importlib.metadata import version
 from typing import Any
 
 from kernel import commands
+from kernel import log as logging
 from kernel.app import running
-from kernel.config import Config, load_config
+from kernel.config import Config, LogConfig, load_config
 from kernel.errors import EX_CONFIG, BootError, KernelError
-from kernel.loader import Kernel, load
+from kernel.loader import KERNEL_COMMANDS, Kernel, load
 from kernel.plugin import Command
 from kernel.serve import database_for, serve
 from kernel.services import Services
@@ -31,27 +33,36 @@ SERVER_OPTIONS: dict[str, tuple[type, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every mistake is answered by one line that says what to do."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    writer = logging.configure(LogConfig(level="warning"))
     try:
-        options = _parser(_plugin_commands(words)).parse_args(words)
+        options = _parser(_kernel_for(words)).parse_args(words)
         return int(options.run(options))
     except (BootError, KernelError) as error:
-        print(f"caudex: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"caudex: {line}", file=sys.stderr)
         return EX_CONFIG if isinstance(error, BootError) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        # Whoever read has gone; the interpreter would try to write what is left once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        writer.close()
 
 
-def _plugin_commands(words: Sequence[str]) -> Sequence[Command]:
-    """The commands of the plugins that are on; none while the configuration is broken, so that
-    `doctor` and `config check` can still say what is wrong."""
+def _kernel_for(words: Sequence[str]) -> Kernel | None:
+    """Load the plugins where their commands matter; help works with a broken configuration too."""
+    if words[0] in KERNEL_COMMANDS:
+        return None
     common, _ = _common().parse_known_args(words)
     try:
-        return load(_config(common)).commands
+        return load(_config(common))
     except BootError:
-        return ()
+        if words[0].startswith("-"):
+            return None
+        raise
 
 
 def _common() -> argparse.ArgumentParser:
@@ -61,7 +72,7 @@ def _common() -> argparse.ArgumentParser:
     return parser
 
 
-def _parser(plugin_commands: Sequence[Command]) -> argparse.ArgumentParser:
+def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
     common = _common()
     parser = argparse.ArgumentParser(
         prog="caudex", allow_abbrev=False,
@@ -80,8 +91,10 @@ def _parser(plugin_commands: Sequence[Command]) -> argparse.ArgumentParser:
     add("doctor", "look for what is wrong and say what to do", _doctor)
     config = add("config", "check the configuration", _check)
     config.add_argument("action", choices=["check"], help="read everything, start nothing")
-    for command in plugin_commands:
-        command.configure(add(command.name, command.help, partial(_plugin_command, command)))
+    if kernel is not None:
+        for command in kernel.commands:
+            run = partial(_plugin_command, kernel, command)
+            command.configure(add(command.name, command.help, run))
     return parser
 
 
@@ -135,18 +148,17 @@ def _doctor(options: argparse.Namespace) -> int:
     return commands.doctor(lambda: _config(options))
 
 
-def _plugin_command(command: Command, options: argparse.Namespace) -> int:
-    kernel = load(_config(options))
-
+def _plugin_command(kernel: Kernel, command: Command, options: argparse.Namespace) -> int:
     @asynccontextmanager
     async def open_services() -> AsyncGenerator[Services]:
         with database_for(kernel):
-            async with running(kernel, lifespans=False) as services:
+            async with running(kernel) as services:
                 yield services
 
-    # The command of this very load: its plugin is wired to the services that are opened.
-    own = next(item for item in kernel.commands if item.name == command.name)
-    return asyncio.run(own.run(options, open_services))  # type: ignore[arg-type]
+    async def run() -> int:
+        return await command.run(options, open_services)
+
+    return asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -5,61 +5,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 from collections.abc import Callable, Iterable, Sequence
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import anyio
-import psycopg
+import msgspec
 
 from kernel.config import Config
 from kernel.connect import wait_for_database
+from kernel.contracts.statements import DATABASE_SERVER
 from kernel.errors import BootError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
 from kernel.migrations import pending
-from kernel.serve import database_for
+from kernel.serve import bound_socket, use_database
 
+TEMPLATE = Path(__file__).with_name("template.toml")
 PACKAGES = ("kernel", "plugins", "contrib", "caudex")
-
-TEMPLATE = """\
-# Configuration of Caudex. Every line is the default; remove a `#` to change it.
-# Each key can also come from the environment: CAUDEX_<SECTION>__<KEY>, for example
-# CAUDEX_SERVER__PORT=9200, or CAUDEX_DATABASE__URL_FILE=/run/secrets/url to read it from a file.
-
-[server]
-# host = "127.0.0.1"
-# port = 9100
-# workers = 1                  # server processes
-# data_dir = ""                # keys and the embedded database; `caudex doctor` shows where
-# cors_origins = []            # exact origins; on a loopback address local ones are allowed
-# trusted_proxies = []         # CIDRs whose X-Forwarded-For is believed, e.g. ["10.0.0.0/8"]
-# plugins_dir = ""             # a folder of one-file plugins
-
-[database]
-# url = ""                     # "postgresql://user:password@host/name"; empty: embedded PostgreSQL
-# direct_url = ""              # beside a transaction pooler: the address that LISTEN can use
-# pool_size = 10
-# statement_timeout = 10.0     # seconds
-# lock_timeout = 3.0
-
-[log]
-# level = "info"               # debug, info, warning, error
-# format = "auto"              # auto, json, pretty
-
-[services]
-# Which plugin answers where more than one could, e.g.
-# vault = "vault_file"
-
-# A plugin is switched off by
-# [plugins.audit]
-# enabled = false
-# and configured by its own keys (see the README in its folder), e.g.
-# [plugins.auth]
-# registration = "closed"      # open, first-user, closed
-"""
 
 
 def init(options: argparse.Namespace) -> int:
@@ -67,7 +31,7 @@ def init(options: argparse.Namespace) -> int:
     path = Path(options.file)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(TEMPLATE.read_text("utf-8"))
     except OSError as error:
         remedy = "name another file" if path.exists() else "choose another folder"
         raise BootError(str(path), str(error.strerror).lower(), remedy) from None
@@ -149,14 +113,26 @@ class _Findings:
 
 
 def _check_port(config: Config) -> str:
-    with socket.socket(socket.AF_INET6 if ":" in config.server.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        address = f"{config.server.host}:{config.server.port}"
-        try:
-            probe.bind((config.server.host, config.server.port))
-        except OSError:
-            return f"{address} is in use (by a running server?)"
-        return f"{address} is free"
+    host, port = config.server.host, config.server.port
+    try:
+        with bound_socket(config):
+            return f"{host}:{port} is free"
+    except BootError:
+        if _answers(host, port):
+            return f"a Caudex server answers on {host}:{port}"
+        raise
+
+
+def _answers(host: str, port: int) -> bool:
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = HTTPConnection(local, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return b'"ok"' in connection.getresponse().read(100)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _check_data_dir(config: Config) -> str:
@@ -176,18 +152,20 @@ def _check_keys(folder: Path) -> str:
 
 
 def _check_database(kernel: Kernel) -> str:
-    with database_for(kernel):
-        return asyncio.run(_examine_database(kernel))
+    """Look without changing anything: an embedded server that does not run is not started."""
+    if not kernel.config.database.url:
+        server = kernel.services.build_early(DATABASE_SERVER)
+        url = server.attach() if server else None
+        if server is None or url is None:
+            return "embedded, not running; `caudex serve` starts it"
+        use_database(kernel, url, server.port)
+    return asyncio.run(_examine_database(kernel))
 
 
 async def _examine_database(kernel: Kernel) -> str:
-    config = kernel.config.database
-    with anyio.fail_after(config.wait + 30):
-        await wait_for_database(config)
-        todo = await pending(config, kernel.migrations())
-    async with await psycopg.AsyncConnection.connect(config.url) as connection:
-        found = f"PostgreSQL {connection.info.server_version // 10000}"
-    if todo:
+    config = msgspec.structs.replace(kernel.config.database, wait=0.0)
+    found = f"PostgreSQL {await wait_for_database(config)}"
+    if todo := await pending(config, kernel.migrations()):
         return f"{found}, {len(todo)} migrations to apply (a start does, or `caudex migrate`)"
     return f"{found}, up to date"
 

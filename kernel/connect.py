@@ -14,6 +14,7 @@ from kernel.config import DatabaseConfig
 from kernel.errors import BootError
 
 Connection = AsyncConnection[Any]
+OLDEST: Final = 15
 
 NETWORK: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -52,8 +53,11 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
     }
 
 
-async def wait_for_database(config: DatabaseConfig) -> None:
-    """Wait until PostgreSQL answers, `database.wait` seconds at most. Raises BootError."""
+async def wait_for_database(config: DatabaseConfig) -> int:
+    """Wait until PostgreSQL answers and return its major version.
+
+    Raises BootError after `database.wait` seconds, and for a server that cannot be used.
+    """
     deadline, told = anyio.current_time() + config.wait, False
     while True:
         try:
@@ -84,11 +88,12 @@ def _hopeless(error: psycopg.OperationalError) -> bool:
     return any(hint in str(error) for hint in hints)
 
 
-def _check_server(connection: Connection) -> None:
+def _check_server(connection: Connection) -> int:
     info = connection.info
-    if info.server_version < 150000:
-        found = info.server_version // 10000
-        raise BootError("database", f"PostgreSQL {found} is too old", "use 15 or newer")
+    found = info.server_version // 10000
+    if found < OLDEST:
+        raise BootError("database", f"PostgreSQL {found} is too old", f"use {OLDEST} or newer")
     if (encoding := info.parameter_status("server_encoding")) != "UTF8":
         remedy = "make it anew: create database ... encoding 'UTF8' template template0"
         raise BootError("database", f"the encoding of {info.dbname} is {encoding}", remedy)
+    return found

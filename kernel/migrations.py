@@ -68,7 +68,7 @@ async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> li
     """Return what `migrate` would apply, without changing anything. Raises BootError."""
     with _boot_errors():
         async with await AsyncConnection.connect(config.url, **connect_options(config)) as c:
-            return _outstanding(migrations, await _ledger(c))
+            return _outstanding(migrations, await _ledger(c) or {})
 
 
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
@@ -81,7 +81,7 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
     options = connect_options(config, lock_timeout=PATIENCE)
     with _boot_errors():
         async with await AsyncConnection.connect(config.url, **options) as connection:
-            while _outstanding(migrations, await _ledger(connection)):
+            while (done := await _ledger(connection)) is None or _outstanding(migrations, done):
                 if name := await _apply_next(connection, migrations):
                     applied.append(name)
     return applied
@@ -92,7 +92,7 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
     async with connection.transaction():
         await connection.execute(f"select pg_advisory_xact_lock({LOCK})".encode())
         await connection.execute(LEDGER)
-        todo = _outstanding(migrations, await _ledger(connection))
+        todo = _outstanding(migrations, await _ledger(connection) or {})
         if not todo:
             return None
         await _apply(connection, todo[0])
@@ -130,10 +130,11 @@ async def _apply(connection: Connection, migration: Migration) -> None:
     )
 
 
-async def _ledger(connection: Connection) -> dict[tuple[str, str], str]:
+async def _ledger(connection: Connection) -> dict[tuple[str, str], str] | None:
+    """What was applied; None in a database that the kernel has not seen yet."""
     cursor = await connection.execute("select to_regclass('caudex_kernel.migrations') is not null")
     if await cursor.fetchone() != (True,):
-        return {}
+        return None
     cursor = await connection.execute("select plugin, name, checksum from caudex_kernel.migrations")
     return {(plugin, name): checksum async for plugin, name, checksum in cursor}
 

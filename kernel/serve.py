@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
 import os
 import signal
 import socket
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio
 import msgspec
+import structlog
 import uvicorn
-from starlette.applications import Starlette
-from uvicorn.supervisors import ChangeReload, Multiprocess
+import uvloop
 
 from kernel import log as logging
-from kernel.app import build_app
-from kernel.config import Config, load_config
+from kernel.app import build_app, lifespans, running
+from kernel.config import Config
 from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
 from kernel.errors import EX_CONFIG, BootError
 from kernel.loader import Kernel, load
 from kernel.protocol import GuardedProtocol
+from kernel.supervisor import Supervisor
 
-DRAIN_SECONDS = 20
-PR_SET_PDEATHSIG = 1
-WORKER_APP = "kernel.serve:worker_app"
+DRAIN = 20
+"""Seconds that requests have to finish after the first signal."""
+DEADLINE = 25.0
+"""Seconds until what has not ended by itself is cancelled."""
+FORCED = 1.5
+"""Seconds that the end may take after a second signal."""
+
+log = structlog.get_logger("caudex.serve")
 
 
 @contextmanager
-def database_for(kernel: Kernel) -> Generator[DatabaseServer | None]:
+def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseServer | None]:
     """See that the kernel has a database: the configured one, a running server's, or its own.
 
-    Runs on the main thread: an embedded server ends with the thread that started it.
+    Runs on the main thread: an embedded server ends with the thread that started it. Without
+    `share` one that another process runs is refused. Yields the server that is to be kept up.
     """
     server = None if kernel.config.database.url else _database_server(kernel)
     if server is None:
         yield None
-        return
-    if url := server.attach():
+    elif share and (url := server.attach()):
         use_database(kernel, url, server.port)
         yield None
-        return
-    use_database(kernel, server.start(), server.port)
-    try:
-        yield server
-    finally:
-        server.stop()
+    else:
+        use_database(kernel, server.start(), server.port)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 def _database_server(kernel: Kernel) -> DatabaseServer:
@@ -67,30 +77,169 @@ def use_database(kernel: Kernel, url: str, port: int | None) -> None:
 
 def serve(config: Config, *, reload: bool = False) -> int:
     """Serve until a signal ends it; returns the exit status. Raises BootError."""
-    kernel = load(config)
     writer = logging.configure(config.log)
+    signal.signal(signal.SIGTERM, _leave)
     try:
-        with bound_socket(config) as listener, _owned_database(kernel) as server:
-            _banner(kernel, server, listener)
+        with bound_socket(config) as listener, _loaded(config, listener) as (kernel, server):
+            announce = partial(_banner, kernel, server, listener)
+            look = server.ensure_running if server else _nothing
             if reload or config.server.workers > 1:
-                return _supervise(kernel, server, listener, reload=reload)
-            return _run_here(kernel, server, listener)
+                target = partial(child, kernel.config, listener)
+                count = 1 if reload else config.server.workers
+                files = partial(_files, kernel) if reload else None
+                return Supervisor(target, count, look).run(announce, files)
+            kernel.watched.append(look)
+            return Serving(kernel, listener).run_until_told(announce)
     finally:
         writer.close()
 
 
 @contextmanager
-def _owned_database(kernel: Kernel) -> Generator[DatabaseServer | None]:
-    """Like `database_for`, but a server that others already serve from is not shared."""
-    server = None if kernel.config.database.url else _database_server(kernel)
-    if server is None:
-        yield None
-        return
-    use_database(kernel, server.start(), server.port)
+def _loaded(
+    config: Config, listener: socket.socket
+) -> Generator[tuple[Kernel, DatabaseServer | None]]:
+    kernel = load(at_port(config, listener))
+    with database_for(kernel, share=False) as server:
+        yield kernel, server
+
+
+def _leave(*_: object) -> NoReturn:
+    """A signal before there is an event loop to take it: undo what stands, and go."""
+    raise SystemExit(0)
+
+
+def _nothing() -> None:
+    pass
+
+
+def child(config: Config, listener: socket.socket, parent: Connection) -> None:
+    """Be one server process of several; the parent owns the embedded database."""
+    signal.signal(signal.SIGTERM, _leave)
+    writer = logging.configure(config.log)
     try:
-        yield server
-    finally:
-        server.stop()
+        serving = Serving(load(config), listener)
+        status = serving.run_until_told(lambda: parent.send(True), parent)
+    except BootError as error:
+        sys.stderr.write(f"caudex: {error}\n")
+        status = EX_CONFIG
+    writer.close()
+    sys.exit(status)
+
+
+class Serving:
+    """A kernel that runs and answers HTTP in one event loop."""
+
+    def __init__(self, kernel: Kernel, listener: socket.socket, *, drain: int = DRAIN) -> None:
+        self._kernel = kernel
+        self._listener = listener
+        self._http = _Http(_uvicorn(kernel, drain))
+        self._stopping = asyncio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._signals = 0
+        self._forced = False
+
+    async def run(self, started: Callable[[], object]) -> None:
+        """Serve until `stop`; `started` is called once requests are answered. Raises BootError.
+
+        The plugins' lifespans are left while the last requests are answered, so that neither
+        waits for the other; the services and the database go when both are done.
+        """
+        self._http.announce = started
+        async with (
+            running(self._kernel),
+            anyio.create_task_group() as tasks,
+            lifespans(self._kernel),
+        ):
+            tasks.start_soon(self._http.serve, [self._listener])
+            await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Accept nothing more, let everything end; call it in the event loop."""
+        self._http.should_exit = True
+        self._stopping.set()
+
+    def run_until_told(
+        self, started: Callable[[], object], parent: Connection | None = None
+    ) -> int:
+        """Run in a loop of its own until a signal comes, or the parent is gone.
+
+        The first signal ends it within 30 seconds, a second one within two. Returns the exit
+        status; raises BootError.
+        """
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            loop = runner.get_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    loop.add_signal_handler(number, self._told)
+            if parent is not None:
+                loop.add_reader(parent, self._orphaned, parent)
+            return runner.run(self._run_scoped(started))
+
+    async def _run_scoped(self, started: Callable[[], object]) -> int:
+        try:
+            with anyio.CancelScope() as self._scope:
+                await self.run(started)
+        except BootError:
+            raise
+        except Exception as error:
+            log.critical("the server ends by a fault", exc_info=error)
+            return 1
+        return int(self._forced)
+
+    def _told(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._force()
+        elif self._http.started:
+            self.stop()
+            asyncio.get_running_loop().call_later(DEADLINE, self._force)
+        elif self._scope is not None:
+            self._scope.cancel()
+
+    def _orphaned(self, parent: Connection) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        self._told()
+
+    def _force(self) -> None:
+        """Cancel what still runs, and do not even wait for that for long."""
+        self._forced = True
+        last_resort = threading.Timer(FORCED, os._exit, [1])
+        last_resort.daemon = True
+        last_resort.start()
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without signals, which it would raise again at the end, and without a lifespan,
+    whose errors it would print in full."""
+
+    announce: Callable[[], object] = _nothing
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to `Serving`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, then say so."""
+        await super().startup(sockets)
+        self.announce()
+
+
+def _uvicorn(kernel: Kernel, drain: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(kernel),
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=drain,
+    )
 
 
 @contextmanager
@@ -105,136 +254,29 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
             listener.listen(2048)
         except OSError as error:
             said = (error.strerror or str(error)).lower()
-            raise BootError(f"address {host}:{port}", said, "choose another with --port") from None
-        listener.set_inheritable(True)
+            where, remedy = f"address {host}:{port}", "choose another with --host or --port"
+            raise BootError(where, said, remedy) from None
         yield listener
 
 
-def _run_here(kernel: Kernel, server: DatabaseServer | None, listener: socket.socket) -> int:
-    if server is not None:
-        kernel.watched.append(server.ensure_running)
-    app = build_app(kernel)
-    uvicorn.Server(_uvicorn(app)).run(sockets=[listener])
-    return _status(app)
+def at_port(config: Config, listener: socket.socket) -> Config:
+    """Put the port that was really bound into the configuration: 0 means any free one."""
+    server = msgspec.structs.replace(config.server, port=listener.getsockname()[1])
+    return msgspec.structs.replace(config, server=server)
 
 
-def _status(app: Starlette) -> int:
-    error: BootError | None = getattr(app.state, "boot_error", None)
-    if error is not None:
-        raise error
-    return 0
-
-
-def _uvicorn(app: Any, **more: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=GuardedProtocol,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        **more,
-    )
-
-
-def worker_app() -> Starlette:
-    """Make the application in a child process; the parent has put all it needs into the
-    environment, the address of the embedded database too."""
-    _end_with_parent()
-    config = load_config()
-    logging.configure(config.log)
-    app = build_app(load(config))
-    app.state.exit_on_boot_error = True
-    return app
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to stop this process when its parent dies, however it dies (prctl(2))."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _supervise(
-    kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, *, reload: bool
-) -> int:
-    _hand_down(kernel.config)
-    config = _uvicorn(
-        WORKER_APP, factory=True, workers=kernel.config.server.workers, reload=reload,
-        reload_dirs=_watched_folders(kernel.config) if reload else None,
-    )  # fmt: skip
-    supervisor = (
-        _Reloader(config, uvicorn.Server(config).run, [listener], server)
-        if reload
-        else _Parent(config, [listener], server)
-    )
-    supervisor.run()
-    return EX_CONFIG if getattr(supervisor, "boot_failed", False) else 0
-
-
-def _hand_down(config: Config) -> None:
-    os.environ |= {
-        "CAUDEX_DATABASE__URL": config.database.url,
-        "CAUDEX_SERVER__DATA_DIR": str(config.data_dir),
-        "CAUDEX_SERVER__HOST": config.server.host,
-        "CAUDEX_SERVER__PORT": str(config.server.port),
-        "CAUDEX_SERVER__PLUGIN_FILES": msgspec.json.encode(config.server.plugin_files).decode(),
-    }
-    if config.source:
-        os.environ["CAUDEX_CONFIG"] = config.source
-    if config.database.embedded_port is not None:
-        os.environ["CAUDEX_DATABASE__EMBEDDED_PORT"] = str(config.database.embedded_port)
-
-
-def _watched_folders(config: Config) -> list[str]:
-    files = [str(Path(file).resolve().parent) for file in config.server.plugin_files]
-    folder = config.server.plugins_dir
-    return [*files, *([folder] if folder else []), *([] if files or folder else ["."])]
-
-
-class _Parent(Multiprocess):
-    """uvicorn's supervisor, which also keeps the embedded database up and does not restart a
-    child that refused to boot."""
-
-    def __init__(self, config: uvicorn.Config, sockets: Any, server: DatabaseServer | None) -> None:
-        super().__init__(config, sockets)
-        self._database = server
-        self.boot_failed = False
-
-    def keep_subprocess_alive(self) -> None:
-        """Called twice a second."""
-        if self._database is not None and not self.should_exit.is_set():
-            self._database.ensure_running()
-        codes = [process.process.exitcode for process in self.processes]
-        if EX_CONFIG in codes:
-            self.boot_failed = True
-            self.should_exit.set()
-            return
-        super().keep_subprocess_alive()
-
-
-class _Reloader(ChangeReload):
-    """uvicorn's reloader, which also keeps the embedded database up."""
-
-    def __init__(
-        self, config: uvicorn.Config, target: Any, sockets: Any, server: DatabaseServer | None
-    ) -> None:
-        super().__init__(config, target, sockets)
-        self._database = server
-
-    def should_restart(self) -> Any:
-        """Called four times a second."""
-        if self._database is not None:
-            self._database.ensure_running()
-        return super().should_restart()
+def _files(kernel: Kernel) -> Iterator[Path]:
+    """The Python files of every plugin that is on or could be dropped in."""
+    for plugin in kernel.instances:
+        file = Path(str(sys.modules[type(plugin).__module__].__file__))
+        yield from file.parent.rglob("*.py") if file.stem == "__init__" else [file]
+    if folder := kernel.config.server.plugins_dir:
+        yield from Path(folder).glob("*.py")
 
 
 def _banner(kernel: Kernel, server: DatabaseServer | None, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
+    address: tuple[Any, ...] = listener.getsockname()
+    host, port = address[:2]
     shown = f"[{host}]" if ":" in host else host
     lines = [
         f"Caudex {version('caudex')} on http://{shown}:{port}",

@@ -17,7 +17,6 @@ import shutil
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -27,17 +26,14 @@ import httpx
 import msgspec
 import psycopg
 import pytest
-import uvicorn
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kernel.app import build_app
 from kernel.config import Config, load_config
 from kernel.contracts.statements import DATABASE_SERVER
-from kernel.errors import BootError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate
-from kernel.protocol import GuardedProtocol
+from kernel.serve import Serving, at_port, bound_socket, use_database
 from kernel.services import Services
 
 T = TypeVar("T")
@@ -227,6 +223,7 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
     """Build a configuration for a test: nothing of the environment, login throttle off."""
     tree: dict[str, Any] = copy.deepcopy(dict(overrides))
     tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
+    tree["server"].setdefault("port", 0)
     tree.setdefault("database", {}).setdefault("url", url)
     tree["database"].setdefault("pool_size", 6)
     plugins = tree.setdefault("plugins", {})
@@ -250,68 +247,70 @@ def _running_server(
     postgres: Postgres, overrides: Overrides, dsn: str, data_dir: Path | None
 ) -> Generator[Server]:
     folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
-    kernel = load(make_config(overrides, dsn or postgres.url, folder))
-    url = dsn or postgres.migrated(kernel)
-    kernel.config = msgspec.structs.replace(
-        kernel.config, database=msgspec.structs.replace(kernel.config.database, url=url)
-    )
+    config = make_config(overrides, dsn or postgres.url, folder)
+    url = dsn
     try:
-        with _served(kernel) as (address, loop):
-            running = Server(kernel, url, address, loop)
-            try:
-                yield running
-            finally:
-                running.close()
+        with bound_socket(config) as listener:
+            kernel = load(at_port(config, listener))
+            url = url or postgres.migrated(kernel)
+            use_database(kernel, url, None)
+            with _served(kernel, listener) as (address, loop):
+                running = Server(kernel, url, address, loop)
+                try:
+                    yield running
+                finally:
+                    running.close()
     finally:
-        if not dsn:
+        if url and not dsn:
             postgres.drop(url)
         if data_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _served(kernel: Kernel) -> Generator[tuple[str, asyncio.AbstractEventLoop]]:
+def _served(
+    kernel: Kernel, listener: socket.socket
+) -> Generator[tuple[str, asyncio.AbstractEventLoop]]:
     """Serve over HTTP from a thread. Raises what kept the application from starting."""
-    app = build_app(kernel)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, http=GuardedProtocol, ws="none", lifespan="on", log_config=None,
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=5,
-    )  # fmt: skip
-    runner = uvicorn.Server(config)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(
-        target=lambda: _run_loop(loop, runner, listener), name="server", daemon=True
-    )
+    thread = _ServerThread(Serving(kernel, listener, drain=5))
     thread.start()
     try:
-        _wait_started(runner, thread, app.state)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", loop
+        yield f"http://127.0.0.1:{kernel.config.server.port}", thread.started_loop()
     finally:
-        runner.should_exit = True
-        thread.join(30)
-        listener.close()
+        thread.stop()
 
 
-def _run_loop(
-    loop: asyncio.AbstractEventLoop, runner: uvicorn.Server, listener: socket.socket
-) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(runner.serve(sockets=[listener]))
-    except SystemExit:
-        pass  # uvicorn's way to say that the application did not start
-    finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+class _ServerThread(threading.Thread):
+    def __init__(self, serving: Serving) -> None:
+        super().__init__(name="server", daemon=True)
+        self._serving = serving
+        self._loop = asyncio.new_event_loop()
+        self._settled = threading.Event()
+        self._error: Exception | None = None
 
+    def run(self) -> None:
+        """Serve until `stop`; an error is kept for the test's thread."""
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serving.run(self._settled.set))
+        except Exception as error:
+            self._error = error
+        finally:
+            self._settled.set()
 
-def _wait_started(runner: uvicorn.Server, thread: threading.Thread, state: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not runner.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
-            error: BootError | None = getattr(state, "boot_error", None)
-            raise error or RuntimeError("the server did not start: its log says why")
-        time.sleep(0.01)
+    def started_loop(self) -> asyncio.AbstractEventLoop:
+        """Wait for the start and return the loop. Raises what kept it from starting."""
+        if not self._settled.wait(60):
+            raise TimeoutError("the server did not start in a minute: its log says why")
+        if self._error is not None:
+            raise self._error
+        return self._loop
+
+    def stop(self) -> None:
+        """Stop serving; raises what the end of the application raised."""
+        if self.is_alive():
+            self._loop.call_soon_threadsafe(self._serving.stop)
+        self.join(30)
+        assert not self.is_alive(), "the server did not stop in 30 seconds"
+        if self._error is not None:
+            raise self._error

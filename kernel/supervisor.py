@@ -1,0 +1,146 @@
+"""Several server processes, or one that starts anew when a file changes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import structlog
+
+from kernel.errors import EX_CONFIG
+
+TICK = 0.2
+PAUSE = 1.0
+"""Seconds before a process that died is replaced: a crash loop leaves the machine usable."""
+PATIENCE = 28.0
+FORCED = 2.0
+"""Seconds that the processes have to end, asked once and asked twice."""
+
+log = structlog.get_logger("caudex.supervisor")
+Target = Callable[[Connection], None]
+"""What a process runs; it says that it is ready by sending anything, and ends with the pipe."""
+
+
+class _Child:
+    """One server process; its pipe breaks when the parent dies, however it dies."""
+
+    def __init__(self, target: Target) -> None:
+        # Not a fork: the parent has threads, and the child should load changed files anew.
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=target, args=(theirs,), daemon=True)
+        # Ctrl-C reaches the whole foreground group, but it is the parent who tells the children.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.process.start()
+        signal.signal(signal.SIGINT, before)
+        theirs.close()
+
+    @property
+    def ready(self) -> bool:
+        return self.process.is_alive() and self.pipe.poll()
+
+    def close(self) -> None:
+        self.process.join()
+        self.process.close()
+        self.pipe.close()
+
+
+class Supervisor:
+    """Starts processes, the first alone: what keeps it from starting is told once."""
+
+    def __init__(self, target: Target, count: int, watch: Callable[[], None]) -> None:
+        """`watch` is called five times a second on the main thread."""
+        self._target = target
+        self._count = count
+        self._watch = watch
+        self._children: list[_Child] = []
+        self._asked = 0
+        self._announced = False
+        self._not_before = 0.0
+
+    def run(self, announce: Callable[[], None], files: Callable[[], Iterable[Path]] | None) -> int:
+        """Run until a signal comes and return the exit status; start anew when `files` change."""
+        status, seen = 0, _times(files)
+        with self._listening():
+            while not self._asked and not status:
+                self._watch()
+                if (times := _times(files)) != seen:
+                    log.info("a file has changed")
+                    seen, self._not_before = times, 0.0
+                    self._end()
+                status = self._look_after(patient=files is not None)
+                if not self._announced and any(child.ready for child in self._children):
+                    self._announced = True
+                    announce()
+                time.sleep(TICK)
+            return self._end() or status
+
+    def _look_after(self, *, patient: bool) -> int:
+        """Replace what died. A status ends it all: that of a first start that failed."""
+        for child in [child for child in self._children if not child.process.is_alive()]:
+            code = child.process.exitcode or 0
+            self._children.remove(child)
+            child.close()
+            if patient:  # with the next change of a file
+                self._not_before = float("inf")
+            elif not self._announced:
+                return code if code == EX_CONFIG else 1
+            else:
+                log.error("a server process died; another takes its place", status=code)
+                self._not_before = time.monotonic() + PAUSE
+        wanted = self._count if self._announced else 1
+        while len(self._children) < wanted and time.monotonic() >= self._not_before:
+            self._children.append(_Child(self._target))
+        return 0
+
+    def _end(self) -> int:
+        """End every process; 1 when one of them did not end well."""
+        deadline, asked = time.monotonic() + PATIENCE, -1
+        while self._children and time.monotonic() < deadline:
+            if asked < self._asked:
+                if asked > 0:
+                    deadline = time.monotonic() + FORCED
+                asked = self._asked
+                for child in self._children:
+                    child.process.terminate()
+            self._watch()
+            time.sleep(TICK / 2)
+            if not any(child.process.is_alive() for child in self._children):
+                break
+        failed = 0
+        for child in self._children:
+            child.process.kill()
+            child.process.join()
+            failed |= child.process.exitcode != 0
+            child.close()
+        self._children.clear()
+        return failed
+
+    @contextmanager
+    def _listening(self) -> Generator[None]:
+        def ask(*_: object) -> None:
+            self._asked += 1
+
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, ask) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _times(files: Callable[[], Iterable[Path]] | None) -> dict[Path, float]:
+    """When each file was changed; one that vanished meanwhile is left out."""
+    found: dict[Path, float] = {}
+    for path in files() if files else ():
+        try:
+            found[path] = path.stat().st_mtime
+        except OSError:
+            continue
+    return found
