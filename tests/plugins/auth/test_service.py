@@ -4,6 +4,7 @@ import json
 import uuid
 
 import pytest
+from structlog.testing import capture_logs
 
 from kernel.public import ACCESS, IDENTITY, BadRequest, BootError, NotFound, load_key
 from plugins.auth.models import Family
@@ -127,12 +128,20 @@ def test_the_key_may_come_from_the_configuration(make_server, tmp_path):
     assert not (tmp_path / "config" / "signing.key").exists()
 
 
-def test_open_registration_beyond_loopback_is_warned_about(make_server, capfd):
-    make_server({"server": {"host": "0.0.0.0"}})
-    assert "anybody who reaches this server can register" in capfd.readouterr().out
-    make_server({"server": {"host": "0.0.0.0"}, "plugins": {"auth": {"registration": "closed"}}})
-    make_server()
-    assert "can register" not in capfd.readouterr().out
+@pytest.mark.parametrize(
+    ("host", "registration", "warned"),
+    [
+        ("0.0.0.0", "open", True),
+        ("0.0.0.0", "first-user", False),
+        ("0.0.0.0", "closed", False),
+        ("127.0.0.1", "open", False),
+    ],
+)
+def test_open_registration_beyond_loopback_is_warned_about(make_server, host, registration, warned):
+    with capture_logs() as logs:
+        make_server({"server": {"host": host}, "plugins": {"auth": {"registration": registration}}})
+    said = [entry for entry in logs if "can register" in entry["event"]]
+    assert [entry["log_level"] for entry in said] == ["warning"] * warned
 
 
 def test_common_passwords_are_refused_where_the_operator_says_so(make_server, tmp_path):
