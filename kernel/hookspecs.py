@@ -73,7 +73,11 @@ def register_manifest_section() -> ManifestSection:
 
 @hookspec
 def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
-    """Live as long as the server does: entered in dependency order, left in reverse. Collect."""
+    """Live as long as the server does: entered in dependency order, left in reverse. Collect.
+
+    Left when a signal comes, while the last requests are still answered: end streams and loops
+    here, within 20 s; services and the database stay until both are done.
+    """
     raise NotImplementedError
 
 

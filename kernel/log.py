@@ -54,7 +54,7 @@ def _masked(value: Any) -> Any:
         case [*items]:
             return [_masked(item) for item in items]
         case _:
-            return MASKED.sub("[hidden]", repr(value))
+            return MASKED.sub("[hidden]", str(value))
 
 
 class NonBlockingWriter:
