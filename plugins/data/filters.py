@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -46,6 +47,7 @@ _INFIX: Final[Mapping[str, bytes]] = {
     "$like": b"like",
     "$ilike": b"ilike",
 }
+_HANGING: Final = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -139,6 +141,8 @@ class Conditions:
         fitting = self._coerced(column, value)
         if fitting is None:
             return _compare_null(column, operator)
+        if operator in ("$like", "$ilike") and _HANGING.search(fitting):
+            raise BadRequest(f"{column.label}: {operator} cannot end in a single backslash")
         return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bound(column, fitting))
 
     def _in(self, column: Column, operator: str, value: Any) -> bytes:

@@ -1,0 +1,130 @@
+"""What plugins hear of writes, and what they can do about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from kernel.testing import Client, Postgres, Server, running_server
+from tests.plugins.data.conftest import overrides
+from tests.plugins.data.support import SAMPLES, clear, create, installed, names, refused
+from tests.plugins.data.witness import WitnessPlugin
+
+
+def _plugin(server: Server, name: str) -> Any:
+    return next(plugin for plugin in server.kernel.instances if plugin.name == name)
+
+
+@pytest.fixture(scope="module")
+def witnessed(postgres: Postgres) -> Generator[Server]:
+    with running_server(postgres, overrides("WitnessPlugin")) as running:
+        installed(running)
+        yield running
+
+
+@pytest.fixture
+def witness(witnessed: Server) -> Generator[WitnessPlugin]:
+    clear(witnessed)
+    plugin = _plugin(witnessed, "witness")
+    yield plugin
+    plugin.values, plugin.refusal, plugin.fails_after = {}, "", False
+    for heard in (plugin.changes, plugin.recorded, plugin.committed):
+        heard.clear()
+
+
+@pytest.fixture
+def admin(witnessed: Server, witness: WitnessPlugin) -> Client:
+    return witnessed.admin
+
+
+def test_every_write_is_told_with_old_and_new(admin: Client, witness: WitnessPlugin):
+    made = create(admin, name="a")
+    path = f"{SAMPLES}/{made['id']}"
+    changed = admin.patch(path, json={"name": "b"}).json()
+    admin.delete(path)
+    told = [(e.operation, e.old and json.loads(e.old), e.new and json.loads(e.new))
+            for e in witness.recorded]  # fmt: skip
+    assert told == [
+        ("INSERT", None, made),
+        ("UPDATE", made, changed),
+        ("DELETE", changed, None),
+    ]
+    assert witness.committed == witness.recorded
+    assert {event.record_id for event in witness.recorded} == {made["id"]}
+    assert {event.actor.user_id for event in witness.recorded} == {admin.id}
+    actions = [(c.action, c.record_id, dict(c.values)) for c in witness.changes]
+    assert actions == [
+        ("create", None, {"name": "a"}),
+        ("update", made["id"], {"name": "b"}),
+        ("delete", made["id"], {}),
+    ]
+
+
+def test_a_bulk_is_told_row_by_row(admin: Client, witness: WitnessPlugin):
+    made = admin.post(f"{SAMPLES}/bulk", json=[{"name": "a"}, {"name": "b", "amount": 2}]).json()
+    assert [json.loads(event.new or b"") for event in witness.recorded] == made
+    assert [event.record_id for event in witness.recorded] == [record["id"] for record in made]
+    assert len(witness.changes) == 2
+
+
+def test_a_hook_changes_what_is_written(admin: Client, witness: WitnessPlugin):
+    witness.values = {"amount": "7", "tags": ["hooked"]}
+    made = create(admin, name="a")
+    assert (made["amount"], made["tags"]) == (7, ["hooked"])
+    witness.values = {"amount": 8}
+    changed = admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}).json()
+    assert (changed["name"], changed["amount"]) == ("b", 8)
+    made = admin.post(f"{SAMPLES}/bulk", json=[{"name": "a"}, {"name": "b", "level": 1}]).json()
+    assert [(r["amount"], r["level"]) for r in made] == [(8, 3), (8, 1)]
+
+
+def test_what_a_hook_writes_is_checked_like_a_body(admin: Client, witness: WitnessPlugin):
+    witness.values = {"amount": "many"}
+    assert "samples.amount" in refused(admin.post(SAMPLES, json={"name": "a"}))
+    witness.values = {"colour": 1}
+    assert "'colour'" in refused(admin.post(SAMPLES, json={"name": "a"}))
+    witness.values = {"name": None}
+    assert "required" in refused(admin.post(SAMPLES, json={"name": "a"}))
+    assert names(admin.get(SAMPLES)) == []
+
+
+def test_a_hook_refuses_a_write(admin: Client, witness: WitnessPlugin):
+    made = create(admin, name="a")
+    path = f"{SAMPLES}/{made['id']}"
+    witness.refusal = "not on a Sunday"
+    for answer in (
+        admin.post(SAMPLES, json={"name": "b"}),
+        admin.post(f"{SAMPLES}/bulk", json=[{"name": "b"}]),
+        admin.patch(path, json={"name": "b"}),
+        admin.delete(path),
+    ):
+        assert refused(answer) == "not on a Sunday"
+    assert admin.get(SAMPLES).json() == [made]
+
+
+def test_an_error_after_the_write_takes_it_back(admin: Client, witness: WitnessPlugin):
+    made = create(admin, name="a")
+    witness.committed.clear()
+    witness.fails_after = True
+    refused(admin.post(SAMPLES, json={"name": "b"}))
+    refused(admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}))
+    refused(admin.delete(f"{SAMPLES}/{made['id']}"))
+    assert admin.get(SAMPLES).json() == [made]
+    assert witness.committed == []
+
+
+def test_observers_hear_of_single_statements_too(postgres: Postgres):
+    with running_server(postgres, overrides("ObserverPlugin")) as running:
+        admin = installed(running)
+        made = create(admin, name="a")
+        admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"})
+        rows = admin.post(f"{SAMPLES}/bulk", json=[{"name": "x"}, {"name": "y"}]).json()
+        admin.delete(f"{SAMPLES}/{made['id']}")
+        heard = [e for e in _plugin(running, "observer").committed if e.app_id == "lab"]
+    ids = [made["id"], made["id"], rows[0]["id"], rows[1]["id"], made["id"]]
+    assert [event.record_id for event in heard] == ids
+    assert [e.operation for e in heard] == ["INSERT", "UPDATE", "INSERT", "INSERT", "DELETE"]
+    assert json.loads(heard[1].new or b"")["name"] == "b"

@@ -1,0 +1,246 @@
+"""Complete lists of any size in bounded memory, and pages that an index serves."""
+
+from __future__ import annotations
+
+import json
+import threading
+import tracemalloc
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from kernel.public import APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
+from kernel.testing import Server
+from plugins.data.columns import Columns
+from plugins.data.filters import Conditions
+from plugins.data.models import LastSeen
+from plugins.data.rendering import id_of
+from plugins.data.service import RecordsService
+from plugins.data.store import Order, Table
+from tests.plugins.data.support import SAMPLES, clear, installed, refused
+
+MANY = 50_000
+
+
+@pytest.fixture(scope="module")
+def crowd(server: Server) -> Generator[Server]:
+    """A table of many rows, of about 600 bytes each."""
+    installed(server)
+    server.sql(
+        """
+        insert into lab.samples (name, amount, created_at, scan)
+        select 'n' || i, case when mod(i, 5) > 0 then mod(i, 1000) end,
+               '2024-01-01Z'::timestamptz + i * interval '1 s', repeat('x', 250)
+        from generate_series(1, %s) i""",
+        MANY,
+    )
+    server.sql("analyze lab.samples")
+    yield server
+    clear(server)
+
+
+def test_a_long_list_is_complete(crowd: Server):
+    with crowd.admin.stream("GET", SAMPLES) as answer:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["transfer-encoding"] == "chunked"
+        body = answer.read()
+    records = json.loads(body)
+    assert [record["name"] for record in records] == [f"n{i}" for i in range(MANY, 0, -1)]
+    assert all(record["created_at"].endswith("Z") for record in records)
+    assert all(record["updated_at"].endswith("Z") for record in records)
+
+
+def test_a_long_list_takes_little_memory(crowd: Server):
+    async def read() -> tuple[int, int]:
+        records = crowd.services.get(RECORDS)
+        size = 0
+        tracemalloc.start()
+        try:
+            async with records.stream(server_actor(), Grant(), "lab", "samples", Page()) as pieces:
+                async for piece in pieces:
+                    size += len(piece)
+            return size, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    size, peak = crowd.run(read)
+    assert size > 25_000_000
+    assert peak < 6_000_000
+
+
+def test_a_fifth_stream_has_to_wait(crowd: Server):
+    with paused_streams(crowd, 4):
+        answer = crowd.admin.get(SAMPLES)
+        assert "too many" in refused(answer, 503)
+        assert answer.headers["retry-after"]
+        assert crowd.admin.get(SAMPLES, params={"limit": 1}).status_code == 200
+    for _ in range(50):  # the server sees that the readers went away
+        if crowd.admin.get(SAMPLES, params={"offset": MANY - 1}).status_code == 200:
+            return
+        anyio.run(anyio.sleep, 0.1)
+    raise AssertionError("streams that nobody reads any more are not given up")
+
+
+@contextmanager
+def paused_streams(server: Server, number: int) -> Iterator[None]:
+    """Open streams and read nothing but their beginning."""
+    opened: list[tuple[httpx.Client, httpx.Response, Iterator[bytes]]] = []
+    try:
+        for _ in range(number):
+            client = httpx.Client(headers=server.admin.headers)
+            answer = client.send(client.build_request("GET", server.url + SAMPLES), stream=True)
+            pieces = answer.iter_raw(100)
+            opened.append((client, answer, pieces))
+            next(pieces)
+        yield
+    finally:
+        for client, answer, _ in opened:
+            answer.close()
+            client.close()
+
+
+def test_errors_before_the_first_piece_are_ordinary(crowd: Server):
+    assert "'colour'" in refused(crowd.admin.get(SAMPLES, params={"colour": "1"}))
+    assert "samples.amount" in refused(crowd.admin.get(SAMPLES, params={"amount": "x"}))
+
+
+def test_a_failure_on_the_way_aborts_the_connection(crowd: Server):
+    done = threading.Event()
+
+    def cut() -> None:
+        while not done.is_set():
+            crowd.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where query like 'fetch%' and pid <> pg_backend_pid()"
+                " and datname = current_database()"
+            )
+
+    killer = threading.Thread(target=cut)
+    killer.start()
+    try:
+        with pytest.raises(httpx.RemoteProtocolError):
+            _read_whole(crowd, times=20)
+    finally:
+        done.set()
+        killer.join()
+    for _ in range(20):
+        if crowd.admin.get(SAMPLES, params={"limit": 1}).status_code == 200:
+            return
+        anyio.run(anyio.sleep, 0.2)
+    raise AssertionError("the server does not come back")
+
+
+def _read_whole(server: Server, times: int) -> None:
+    for _ in range(times):
+        server.admin.get(SAMPLES)
+
+
+# Pages: no sort, no walk through the table, however the statement is planned.
+
+
+def plan(server: Server, query: bytes, params: list[Any]) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan, with its values written in."""
+    text = query.decode()
+    for index in range(len(params), 0, -1):
+        text = text.replace(f"${index}::", f"'{params[index - 1]}'::")
+    [(found,)] = server.sql(f"explain (analyze, format json) {text}")
+
+    def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for inner in node.get("Plans", ()):
+            yield from nodes(inner)
+
+    return list(nodes(found[0]["Plan"]))
+
+
+@pytest.fixture
+def table(crowd: Server) -> Table:
+    async def entity() -> Table:
+        from kernel.public import APPS
+
+        return Table(await crowd.services.get(APPS).entity("lab", "samples"))
+
+    return crowd.run(entity)
+
+
+def indexed(found: list[dict[str, Any]], rows: int) -> None:
+    kinds = {node["Node Type"] for node in found}
+    assert "Sort" not in kinds
+    assert "Seq Scan" not in kinds
+    scans = [node for node in found if "Index" in node["Node Type"]]
+    assert scans
+    assert all(
+        node["Actual Rows"] + node.get("Rows Removed by Filter", 0) <= rows for node in scans
+    )
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_is_read_from_the_index(crowd: Server, table: Table, order: Order):
+    rows = Conditions(table.columns)
+    created = table.columns.find("created_at")
+    indexed(plan(crowd, table.page(rows, created, order, 20, 0), rows.params), 20)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Table, order: Order):
+    [(record_id, value)] = crowd.sql(
+        "select id::text, created_at::text from lab.samples where name = 'n25000'"
+    )
+    rows = Conditions(table.columns)
+    created = table.columns.find("created_at")
+    table.is_after(rows, created, order, LastSeen(record_id=record_id, value=value))
+    indexed(plan(crowd, table.page(rows, created, order, 20, 0), rows.params), 20)
+
+
+def test_one_record_is_read_from_the_index(crowd: Server, table: Table):
+    [(record_id,)] = crowd.sql("select id::text from lab.samples limit 1")
+    rows = Conditions(table.columns)
+    table.is_record(rows, record_id)
+    indexed(plan(crowd, table.one(rows), rows.params), 1)
+
+
+class Recorder:
+    """Statements that remember whether a plan of its own was wanted."""
+
+    def __init__(self, statements: Any) -> None:
+        self.custom: list[bool] = []
+        self._statements = statements
+
+    async def fetch(self, query: bytes, *params: Any, custom_plan: bool = False) -> bytes | None:
+        self.custom.append(custom_plan)
+        return await self._statements.fetch(query, *params, custom_plan=custom_plan)
+
+
+def test_filters_are_planned_for_their_values_and_the_rest_is_not(crowd: Server):
+    """After five executions PostgreSQL may settle on one plan for every value, the slow one too."""
+
+    async def asked() -> dict[str, list[bool]]:
+        recorder: Any = Recorder(crowd.services.get(STATEMENTS))
+        service = RecordsService(recorder, crowd.services.get(APPS), crowd.services.get(HOOKS))
+        caller = (server_actor(), Grant(), "lab", "samples")
+        found: dict[str, list[bool]] = {}
+        record = id_of(await service.page(*caller, Page(limit=1)), 1)
+        found["page"] = recorder.custom
+        calls: dict[str, Any] = {
+            "get": lambda: service.get(*caller, record or ""),
+            "filter": lambda: service.page(*caller, Page(where={"amount": -5})),
+            "own": lambda: service.page(server_actor(), Grant(True), *caller[2:], Page()),
+            "count": lambda: service.count(*caller, {"amount": -5}),
+        }
+        for name, call in calls.items():
+            recorder.custom = found[name] = []
+            await call()
+        return found
+
+    assert crowd.run(asked) == {
+        "page": [False], "get": [False], "filter": [True], "own": [True], "count": [True],
+    }  # fmt: skip
+
+
+def test_the_columns_of_a_table_have_an_order(table: Table):
+    names = [column.name for column in Columns(table.entity)]
+    assert (names[0], names[-2:]) == ("id", ["created_at", "updated_at"])
