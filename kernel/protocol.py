@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,6 +15,8 @@ BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
 MAX_UNREAD = 64_000_000
 """Bytes of a body that are thrown away after the reply, so that its sender gets to read it."""
+
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -40,6 +43,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives of a head that began earlier, and of a body."""
+        if not self._in_body and (b"pgrade:" in data or b"PGRADE:" in data):
+            data = _without_upgrade(data)
         in_head = self._in_head
         super().data_received(data)
         if self._in_head and in_head:
@@ -133,3 +138,13 @@ class GuardedProtocol(HttpToolsProtocol):
             b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (status, len(body), body)
         )
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Hide the wish for another protocol, which a server may ignore (RFC 9110, 7.8).
+
+    The parser would take what follows the head for that protocol: clients that ask for h2c with
+    every request (Java's) would lose their bodies.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-grade:", head) + end + rest

@@ -569,12 +569,23 @@ def test_pipelined_requests_are_answered_in_order(server: Server):
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 50 + [b"404"]
 
 
-def test_a_request_to_upgrade_is_served_as_it_is(server: Server):
-    upgrade = head("GET /health HTTP/1.1", "Host: x", "Connection: Upgrade, HTTP2-Settings",
-                   "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")  # fmt: skip
+@pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
+def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(server: Server, name: str):
+    """Java's client asks for h2c with every request."""
+    body = b'{"username": "nobody", "password": "Upgrade: x"}'
+    wish = ["Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMAAABk"]
+    request = head(f"POST {LOGIN} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *wish)
     again = head("GET /health HTTP/1.1", "Host: x", "Connection: close")
-    answer = talk(server, upgrade, again, pause=0.2, wait=2)
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    answer = talk(server, request + body + again, wait=5)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"401", b"200"]
+
+
+def test_a_web_socket_is_not_opened(server: Server):
+    wish = head(
+        "GET /health HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
+    )  # fmt: skip
+    assert talk(server, wish, wait=1).startswith(b"HTTP/1.1 200 ")
 
 
 def test_clients_that_leave_in_the_middle_do_no_harm(server: Server):
