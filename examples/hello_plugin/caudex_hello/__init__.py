@@ -1,0 +1,63 @@
+"""A plugin that greets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caudex import (
+    STATEMENTS,
+    Event,
+    Offer,
+    Permission,
+    Plugin,
+    Route,
+    Services,
+    concerns,
+    hookimpl,
+    offer,
+)
+
+from .config import HelloConfig
+from .routes import HelloRoutes
+from .service import GREETINGS, GreetingService
+
+
+class HelloPlugin(Plugin):
+    """Greets who is named, and every new contact of the CRM."""
+
+    name = "hello"
+    version = "1.0.0"
+    Config = HelloConfig
+    provides = (GREETINGS,)
+    requires = (STATEMENTS,)
+
+    _greetings: GreetingService | None = None
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the greetings; the factory runs once the database is open."""
+        return [offer(GREETINGS, self._make)]
+
+    def _make(self, services: Services) -> GreetingService:
+        self._greetings = GreetingService(services.get(STATEMENTS), self.config)
+        return self._greetings
+
+    @hookimpl
+    def register_permissions(self) -> Sequence[Permission]:
+        """Declare the keys that a role on `core` can hold."""
+        return [
+            Permission("hello.read", "Read greetings"),
+            Permission("hello.greet", "Greet somebody"),
+        ]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes."""
+        return HelloRoutes(services).routes()
+
+    @hookimpl
+    @concerns("crm.contacts")
+    async def event_committed(self, event: Event) -> None:
+        """Greet a new contact; the contact is in, whatever happens here."""
+        if self._greetings is not None and event.operation == "INSERT":
+            await self._greetings.greet_contact(event)
