@@ -49,7 +49,7 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
 
     Raises BootError while it starts, and afterwards what the body raises, never a group of one.
     """
-    with _unwrapped():
+    with unwrapped():
         async with AsyncExitStack() as stack:
             with _boot_errors("start"):
                 await _start(kernel, stack)
@@ -74,7 +74,7 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
 @asynccontextmanager
 async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
     """Enter the plugins' lifespans in dependency order and leave them in reverse."""
-    with _unwrapped():
+    with unwrapped():
         async with AsyncExitStack() as stack:
             for plugin, lifespan in kernel.bus.collect(
                 hookspecs.lifespan, services=kernel.services
@@ -101,7 +101,7 @@ async def _watch(kernel: Kernel) -> None:
 def _boot_errors(where: str) -> Generator[None]:
     """What keeps a server from starting is told in one line; a fault, beside it, in the log."""
     try:
-        with _unwrapped():
+        with unwrapped():
             yield
     except BootError:
         raise
@@ -116,7 +116,7 @@ def _boot_errors(where: str) -> Generator[None]:
 
 
 @contextmanager
-def _unwrapped() -> Generator[None]:
+def unwrapped() -> Generator[None]:
     """Raise an error that passed through task groups as itself, and a BootError before others."""
     try:
         yield

@@ -157,4 +157,5 @@ def every(result: PGresult | None) -> list[bytes]:
     """Return the first column of every row, NULL as `null`."""
     if result is None:
         return []
-    return [result.get_value(row, 0) or b"null" for row in range(result.ntuples)]
+    values = [result.get_value(row, 0) for row in range(result.ntuples)]
+    return [b"null" if value is None else value for value in values]

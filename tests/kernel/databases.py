@@ -1,0 +1,59 @@
+"""The kernel's database without a server around it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from kernel import hookspecs
+from kernel.app import unwrapped
+from kernel.config import DatabaseConfig
+from kernel.contracts.identity import Actor
+from kernel.db import Database
+from kernel.hooks import HookBus
+from kernel.migrations import migrate
+from kernel.news import NewsDesk
+
+ACTOR = Actor(user_id="0b9f2c4e-0000-4000-8000-000000000001", request_id="req-1")
+
+
+def hook_bus(*plugins: object) -> HookBus:
+    """A bus with these plugins, called by the names of their classes."""
+    bus = HookBus(hookspecs)
+    names = [type(plugin).__name__ for plugin in plugins]
+    for name, plugin in zip(names, plugins, strict=True):
+        bus.register(plugin, name)
+    bus.arrange(names)
+    return bus
+
+
+@asynccontextmanager
+async def opened(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Database]:
+    """Open a pool with a news desk of its own; `settings` are those of `[database]`."""
+    config = DatabaseConfig(url=dsn, **settings)
+    await migrate(config, [])
+    with unwrapped():
+        async with (
+            NewsDesk(config).listening() as news,
+            Database(config, hook_bus(*plugins), news).opened() as db,
+        ):
+            yield db
+
+
+def sql(dsn: str, query: str, *params: Any) -> list[tuple[Any, ...]]:
+    """Run a statement of psycopg's dialect on a connection of its own."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        cursor = connection.execute(query.encode(), params or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def kill(dsn: str, application: str = "caudex") -> int:
+    """Cut the connections of a pool (or of the news desk) and count them."""
+    found = sql(
+        dsn,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name = %s",
+        application,
+    )
+    return len(found)

@@ -1,0 +1,705 @@
+"""Statements, transactions and streams against a real PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+import anyio
+import msgspec
+import psycopg
+import pytest
+
+from kernel.contracts.events import Event
+from kernel.contracts.identity import Actor
+from kernel.contracts.statements import SETTINGS, Param, Query, Transaction
+from kernel.db import BATCH, TRIES, Database
+from kernel.dialect import ConnectionLost, to_text, translate
+from kernel.errors import (
+    BadRequest,
+    ConstraintBreach,
+    KernelError,
+    SchemaChanged,
+    Unavailable,
+)
+from kernel.plugin import hookimpl
+from kernel.testing import Postgres
+from tests.kernel.databases import ACTOR, kill, opened, sql
+
+ID = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
+MOMENT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+HARD = [
+    'say "hi"',
+    "back\\slash",
+    "a,b",
+    "{brace}",
+    "",
+    "NULL",
+    "null",
+    "Zoë 日本 🎈",
+    "tab\tnl\n",
+    " ",
+]
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> Generator[str]:
+    """A database that the tests of this module share."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+def table(dsn: str, columns: str = "id int primary key, n int not null default 0") -> str:
+    """Make a table of its own for a test."""
+    name = f"t{time.monotonic_ns()}"
+    sql(dsn, f"create table {name} ({columns})")
+    return name
+
+
+def text(query: str) -> Query:
+    """A statement about a table of the test."""
+    return query.encode()
+
+
+# --- parameters and results -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "printed"),
+    [
+        ("select $1::text", "Zoë \\ ' \" 🎈", "Zoë \\ ' \" 🎈"),
+        ("select $1::text", "", ""),
+        ("select $1::int8", 2**62, str(2**62)),
+        ("select $1::int4", "12", "12"),
+        ("select $1::float8", 0.1, "0.1"),
+        ("select $1::float8", 1e300, "1e+300"),
+        ("select $1::float8", float("inf"), "Infinity"),
+        ("select $1::boolean", True, "t"),
+        ("select $1::boolean", False, "f"),
+        ("select $1::uuid", ID, str(ID)),
+        ("select $1::timestamptz", MOMENT, "2024-01-15 10:30:00+00"),
+        ("select $1::timestamptz", "2024-01-15T10:30:00+02:00", "2024-01-15 08:30:00+00"),
+        ("select $1::date", "2024-01-15", "2024-01-15"),
+        ("select $1::jsonb", b'{"a": [1, "\\u00e9"]}', '{"a": [1, "é"]}'),
+        ("select $1::text", b"bytes are text \xc3\xa9", "bytes are text é"),
+        ("select ($1::jsonb)->>'k'", msgspec.json.encode({"k": 'q"\\'}), 'q"\\'),
+        ("select $1::float8[]", [1.5, -2.0], "{1.5,-2}"),
+        ("select $1::int8[]", [1, 2], "{1,2}"),
+        ("select $1::int8[]", [], "{}"),
+        ("select $1::boolean[]", [True, False], "{t,f}"),
+        ("select $1::uuid[]", [ID], "{" + str(ID) + "}"),
+        ("select array_length($1::text[], 1)", (b"as", "tuple"), "2"),
+    ],
+)  # fmt: skip
+async def test_every_kind_of_parameter_arrives(
+    dsn: str, query: str, param: Param, printed: str
+) -> None:
+    async with opened(dsn) as db:
+        assert await db.fetch(text(query), param) == printed.encode()
+        assert await db.fetch_all(text(query), param) == [printed.encode()]
+        assert await db.execute(text(query), param) == printed.encode()
+        assert await db.execute_all(text(query), param) == [printed.encode()]
+
+
+async def test_arrays_keep_quotes_backslashes_nulls_and_unicode(dsn: str) -> None:
+    async with opened(dsn) as db:
+        items: list[Any] = [*HARD, None, "last"]
+        found = await db.fetch("select to_json($1::text[])", items)
+        assert msgspec.json.decode(found or b"") == items
+
+
+async def test_null_and_no_row_are_none_and_null_in_a_list_is_json(dsn: str) -> None:
+    async with opened(dsn) as db:
+        assert await db.fetch("select $1::text", None) is None
+        assert await db.fetch("select 1 where false") is None
+        assert await db.fetch_all("select 1 where false") == []
+        assert await db.fetch_all("select x from (values (null), ('1')) as v(x)") == [b"null", b"1"]
+        assert await db.execute("create table if not exists nothing ()") is None
+
+
+async def test_results_are_printed_in_utc_whatever_the_url_says(dsn: str) -> None:
+    url = f"{dsn} options='-c timezone=Asia/Tokyo -c search_path=elsewhere'"
+    async with opened(url) as db:
+        assert await db.fetch("show timezone") == b"UTC"
+        assert await db.fetch("show search_path") == b"elsewhere"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["a\0b", "\ud800", "half \udfff", b"a\0b", ["ok", "a\0b"], ["\ud83d"], b"\xff\xfe", "\0"],
+)
+async def test_text_that_cannot_be_stored_is_a_bad_request(dsn: str, bad: Any) -> None:
+    query = "select $1::text[]" if isinstance(bad, list) else "select $1::text"
+    async with opened(dsn) as db:
+        for call in (db.fetch, db.fetch_all, db.execute, db.execute_all):
+            with pytest.raises(BadRequest):
+                await call(text(query), bad)
+        assert await db.fetch("select 'still here'") == b"still here"
+
+
+@pytest.mark.parametrize("raw", [b'{"a": "\\u0000"}', b'{"a": "\\ud800"}', b"{", b"[1,]", b"nan"])
+async def test_json_that_postgres_refuses_is_a_bad_request(dsn: str, raw: bytes) -> None:
+    async with opened(dsn) as db:
+        with pytest.raises(BadRequest):
+            await db.execute("select $1::jsonb", raw)
+
+
+def test_a_surrogate_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(BadRequest, match="surrogate"):
+        to_text("\ud800")
+
+
+# --- errors ---------------------------------------------------------------------------------
+
+RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("22P02", BadRequest), ("22003", BadRequest), ("22021", BadRequest), ("22P05", BadRequest),
+        ("23502", ConstraintBreach), ("23503", ConstraintBreach), ("23505", ConstraintBreach),
+        ("23514", ConstraintBreach), ("54000", BadRequest), ("54001", BadRequest),
+        ("42703", SchemaChanged), ("42P01", SchemaChanged), ("3F000", SchemaChanged),
+        ("40001", Unavailable), ("40P01", Unavailable), ("40003", Unavailable),
+        ("55P03", Unavailable), ("57014", Unavailable), ("53100", Unavailable),
+        ("53300", Unavailable), ("58030", Unavailable), ("25006", Unavailable),
+        ("25P03", Unavailable), ("08006", ConnectionLost), ("57P01", ConnectionLost),
+        ("57P03", ConnectionLost),
+    ],
+)  # fmt: skip
+async def test_each_class_of_sqlstate_has_a_status(
+    dsn: str, state: str, expected: type[KernelError]
+) -> None:
+    async with opened(dsn) as db:
+        with pytest.raises(expected) as caught:
+            await db.execute(text(RAISING % state))
+        assert type(caught.value) is expected
+        if expected is not BadRequest:
+            assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize("state", ["P0001", "42501", "42601", "XX000", "0A000", "25P02", "21000"])
+async def test_what_is_a_fault_of_ours_stays_the_drivers_error(dsn: str, state: str) -> None:
+    async with opened(dsn) as db:
+        with pytest.raises(psycopg.Error) as caught:
+            await db.execute(text(RAISING % state))
+        assert translate(caught.value) is None
+
+
+async def test_a_breach_tells_table_column_and_constraint(dsn: str) -> None:
+    name = table(dsn, "id int primary key, n int not null, constraint small check (n < 10)")
+    async with opened(dsn) as db:
+        await db.execute(text(f"insert into {name} values (1, 1)"))
+        with pytest.raises(ConstraintBreach) as caught:
+            await db.execute(text(f"insert into {name} values (1, 1)"))
+        assert (caught.value.sqlstate, caught.value.constraint) == ("23505", f"{name}_pkey")
+        with pytest.raises(ConstraintBreach) as caught:
+            await db.execute(text(f"insert into {name} values (2, 50)"))
+        assert (caught.value.table, caught.value.constraint) == (name, "small")
+        with pytest.raises(ConstraintBreach) as caught:
+            await db.execute(text(f"insert into {name} (id) values (3)"))
+        assert caught.value.column == "n"
+
+
+# --- plans ----------------------------------------------------------------------------------
+
+
+async def test_a_custom_plan_is_never_prepared_and_others_are(dsn: str) -> None:
+    async with opened(dsn, pool_size=1) as db:
+        for number in range(10):
+            assert await db.fetch("select $1::int + 1", number) == str(number + 1).encode()
+            await db.fetch("select $1::int + 2", number, custom_plan=True)
+            await db.fetch_all("select $1::int + 3", number, custom_plan=True)
+        prepared = await db.fetch_all("select statement from pg_prepared_statements")
+        assert any(b"+ 1" in statement for statement in prepared)
+        assert not any(b"+ 2" in statement or b"+ 3" in statement for statement in prepared)
+
+
+async def test_nothing_is_prepared_where_the_operator_says_so(dsn: str) -> None:
+    async with opened(dsn, pool_size=1, prepare=False) as db:
+        for number in range(10):
+            await db.fetch("select $1::int + 1", number)
+        assert await db.fetch("select count(*) from pg_prepared_statements") == b"0"
+
+
+async def test_a_prepared_statement_survives_a_change_of_its_result_type(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1, 5)")
+    async with opened(dsn, pool_size=1) as db:
+        query = text(f"select n from {name} where id = $1::int")
+        for _ in range(6):
+            assert await db.fetch(query, 1) == b"5"
+        sql(dsn, f"alter table {name} alter n type text")
+        for _ in range(6):
+            assert await db.fetch(query, 1) == b"5"
+        sql(dsn, f"alter table {name} alter n type float8 using n::float8 + 0.5")
+        assert await db.run(ACTOR, lambda tx: tx.fetch(query, 1)) == b"5.5"
+
+
+async def test_a_column_that_went_away_is_told_as_such(dsn: str) -> None:
+    name = table(dsn)
+    async with opened(dsn) as db:
+        await db.fetch(text(f"select n from {name}"))
+        sql(dsn, f"alter table {name} drop n")
+        with pytest.raises(SchemaChanged):
+            await db.fetch(text(f"select n from {name}"))
+
+
+# --- transactions ---------------------------------------------------------------------------
+
+
+async def test_a_transaction_commits_what_it_did(dsn: str) -> None:
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> str:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        assert await tx.fetch(text(f"select count(*) from {name}")) == b"1"
+        assert sql(dsn, f"select * from {name}") == []
+        return "done"
+
+    async with opened(dsn) as db:
+        assert await db.run(ACTOR, write) == "done"
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+
+
+async def test_an_error_rolls_everything_back(dsn: str) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "never"))
+        await tx.publish("topic", "never")
+        raise LookupError("mine")
+
+    async with opened(dsn) as db:
+        with pytest.raises(LookupError, match="mine"):
+            await db.run(ACTOR, write)
+        assert await db.fetch("select 1") == b"1"
+    assert sql(dsn, f"select id from {name}") == []
+    assert called == []
+
+
+async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(dsn: str) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def failing(tx: Transaction) -> None:
+        async with tx.savepoint():
+            await tx.execute(text(f"insert into {name} values (2)"))
+            tx.after_commit(remember(called, "inner"))
+            await tx.execute(text(f"insert into {name} values (1)"))
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        with pytest.raises(ConstraintBreach):
+            await failing(tx)
+        async with tx.savepoint():
+            await tx.execute(text(f"insert into {name} values (3)"))
+            tx.after_commit(remember(called, "outer"))
+
+    async with opened(dsn) as db:
+        await db.run(ACTOR, write)
+    assert sql(dsn, f"select id from {name} order by 1") == [(1,), (3,)]
+    assert called == ["outer"]
+
+
+async def test_a_script_holds_several_statements(dsn: str) -> None:
+    name = table(dsn)
+    script = f"insert into {name} values (1); insert into {name} values (2); -- 100 % $1".encode()
+    async with opened(dsn) as db:
+        await db.run(ACTOR, lambda tx: tx.script(script))
+        with pytest.raises(ConstraintBreach):
+            await db.run(ACTOR, lambda tx: tx.script(script))
+    assert len(sql(dsn, f"select * from {name}")) == 2
+
+
+async def test_a_serialization_failure_runs_the_function_anew(dsn: str) -> None:
+    """Two transactions really read, wait for each other, and write the same row."""
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1, 0)")
+    tries = 0
+
+    async def increment(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        now = int(await tx.fetch(text(f"select n from {name}")) or 0)
+        await anyio.sleep(0.05)
+        await tx.execute(text(f"update {name} set n = $1::int"), now + 1)
+
+    async with opened(f"{dsn} options='-c default_transaction_isolation=serializable'") as db:
+        await together(lambda: db.run(ACTOR, increment), lambda: db.run(ACTOR, increment))
+    assert sql(dsn, f"select n from {name}") == [(2,)]
+    assert tries > 2
+
+
+async def test_a_deadlock_runs_the_function_anew(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1, 0), (2, 0)")
+    tries = 0
+
+    def both(first: int, second: int) -> Callable[[Transaction], Awaitable[None]]:
+        async def update(tx: Transaction) -> None:
+            nonlocal tries
+            tries += 1
+            for row in (first, second):
+                await tx.execute(text(f"update {name} set n = n + 1 where id = $1::int"), row)
+                await anyio.sleep(0.1)
+
+        return update
+
+    async with opened(dsn, lock_timeout=10) as db:
+        await together(lambda: db.run(ACTOR, both(1, 2)), lambda: db.run(ACTOR, both(2, 1)))
+    assert sql(dsn, f"select n from {name}") == [(2,), (2,)]
+    assert tries == 3
+
+
+async def test_after_some_tries_a_transaction_gives_up_as_unavailable(dsn: str) -> None:
+    tries = 0
+
+    async def fail(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(RAISING % "40001"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable) as caught:
+            await db.run(ACTOR, fail)
+    assert tries == TRIES == 4
+    assert caught.value.headers["retry-after"]
+
+
+async def test_other_errors_are_not_tried_again(dsn: str) -> None:
+    tries = 0
+
+    async def fail(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(RAISING % "55P03"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable):
+            await db.run(ACTOR, fail)
+    assert tries == 1
+
+
+async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(dsn: str) -> None:
+    name, seen = table(dsn), list[Any]()
+
+    async def look() -> None:
+        seen.append(sql(dsn, f"select id from {name}"))
+
+    async def fail() -> None:
+        raise RuntimeError("a callback's own affair")
+
+    async def write(tx: Transaction) -> int:
+        tx.after_commit(fail)
+        tx.after_commit(look)
+        await tx.execute(text(f"insert into {name} values (7)"))
+        assert seen == []
+        return 5
+
+    async with opened(dsn) as db:
+        assert await db.run(ACTOR, write) == 5
+    assert seen == [[(7,)]]
+
+
+async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(dsn: str) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def slow() -> None:
+        await anyio.sleep(0.3)
+        called.append("slow")
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(slow)
+
+    async with opened(dsn) as db:
+        with anyio.move_on_after(0.15):
+            await db.run(ACTOR, write)
+    assert called == ["slow"]
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+
+
+async def test_events_are_told_in_the_transaction_and_after_the_commit(dsn: str) -> None:
+    told: list[str] = []
+
+    class Listener:
+        @hookimpl
+        async def event_recorded(self, tx: Transaction, event: Event) -> None:
+            told.append(f"recorded {event.operation} {await tx.fetch('select 1')!r}")
+            if event.operation == "REFUSED":
+                raise BadRequest("no")
+
+        @hookimpl
+        async def event_committed(self, event: Event) -> None:
+            told.append(f"committed {event.operation}")
+
+    def event(operation: str) -> Event:
+        return Event(app_id="core", entity="users", operation=operation, actor=ACTOR)
+
+    async with opened(dsn, Listener()) as db:
+        await db.run(ACTOR, lambda tx: tx.record(event("LOGIN")))
+        with pytest.raises(BadRequest):
+            await db.run(ACTOR, lambda tx: tx.record(event("REFUSED")))
+    assert told == ["recorded LOGIN b'1'", "committed LOGIN", "recorded REFUSED b'1'"]
+
+
+# --- session settings -----------------------------------------------------------------------
+
+TRIGGER = """
+create table {0}_log (actor text, request text, extra text);
+create function {0}_note() returns trigger language plpgsql as $$ begin
+    insert into {0}_log values (current_setting('caudex.actor_id', true),
+        current_setting('caudex.request_id', true), current_setting('tenant.id', true));
+    return new; end $$;
+create trigger note after insert on {0} for each row execute function {0}_note();
+"""
+
+
+class Tenants:
+    """A plugin with a setting of its own for the transaction of each write."""
+
+    @hookimpl
+    def session_settings(self, actor: Actor) -> Mapping[str, str]:
+        return {"tenant.id": f'of "{actor.request_id}"'}
+
+
+async def test_settings_folded_into_a_statement_are_seen_by_a_trigger(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, TRIGGER.format(name))
+    insert = SETTINGS + f" insert into {name} select $2::int from settings returning id".encode()
+    async with opened(dsn, Tenants(), pool_size=1) as db:
+        for number in range(6):  # prepared from the fourth on
+            assert await db.execute(insert, db.settings(ACTOR), number) == str(number).encode()
+        await db.execute(text(f"insert into {name} values (100)"))
+        assert await db.fetch("select current_setting('caudex.actor_id', true)") in (None, b"")
+    rows = sql(dsn, f"select * from {name}_log")
+    assert rows[:6] == [(ACTOR.user_id, "req-1", 'of "req-1"')] * 6
+    assert set(rows[6]) <= {None, ""}
+
+
+async def test_a_transaction_carries_the_settings_and_leaves_none_behind(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, TRIGGER.format(name))
+    nobody = Actor(user_id=None, request_id="req-2")
+    async with opened(dsn, Tenants(), pool_size=1) as db:
+        await db.run(nobody, lambda tx: tx.execute(text(f"insert into {name} values (1)")))
+        assert await db.fetch("select current_setting('caudex.request_id', true)") in (None, b"")
+        assert await db.run(nobody, lambda tx: told_actor(tx)) is nobody
+    assert sql(dsn, f"select * from {name}_log") == [("", "req-2", 'of "req-2"')]
+
+
+# --- streams --------------------------------------------------------------------------------
+
+
+async def test_a_stream_comes_in_bounded_batches(dsn: str) -> None:
+    async with opened(dsn) as db:
+        query = "select g from generate_series(1, $1::int) as g"
+        async with db.stream(query, 2 * BATCH + 1) as batches:
+            sizes = [(len(batch), batch[0]) async for batch in batches]
+        assert sizes == [(BATCH, b"1"), (BATCH, b"501"), (1, b"1001")]
+        async with db.stream(query, 0) as batches:
+            assert [batch async for batch in batches] == []
+
+
+async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
+    async with opened(dsn, pool_size=2) as db:
+        for _ in range(12):  # prepared meanwhile, and far more than may be open at once
+            async with db.stream("select g from generate_series(1, 5000) as g") as batches:
+                assert len(await anext(batches)) == BATCH
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_the_fifth_stream_is_refused_at_once(dsn: str) -> None:
+    async with opened(dsn) as db, AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(db.stream("select 1"))
+        started = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            async with db.stream("select 1"):
+                pass
+        assert time.monotonic() - started < 0.5
+        assert caught.value.headers["retry-after"] == "5"
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_streams_leave_a_small_pool_a_connection(dsn: str) -> None:
+    async with opened(dsn, pool_size=2) as db, db.stream("select 1"):
+        with pytest.raises(Unavailable):
+            async with db.stream("select 1"):
+                pass
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_an_error_of_either_side_releases_the_stream(dsn: str) -> None:
+    async with opened(dsn, pool_size=3) as db:
+        for _ in range(6):
+            with pytest.raises(BadRequest):
+                await drained(db, "select 1 / (g - 3) from generate_series(1, 9) as g")
+            with pytest.raises(KeyError):
+                async with db.stream("select 1"):
+                    raise KeyError
+            with pytest.raises(SchemaChanged):
+                async with db.stream("select missing from nowhere"):
+                    pass
+        assert await db.fetch("select 1") == b"1"
+
+
+# --- bounds ---------------------------------------------------------------------------------
+
+
+async def test_an_exhausted_pool_answers_within_its_timeout(dsn: str) -> None:
+    async with opened(dsn, pool_size=2, pool_timeout=0.5) as db:
+        await db.fetch("select 1")
+
+        async def hold(tx: Transaction) -> None:
+            holding.set()
+            await release.wait()
+
+        holding, release = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(db.run, ACTOR, hold)
+            tasks.start_soon(db.run, ACTOR, hold)
+            await holding.wait()
+            await anyio.sleep(0.1)
+            for call in (db.fetch, db.fetch_all, db.execute):
+                started = time.monotonic()
+                with pytest.raises(Unavailable, match="no free connection"):
+                    await call("select 1")
+                assert 0.4 < time.monotonic() - started < 1.0
+            release.set()
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_a_slow_statement_is_cut_off(dsn: str) -> None:
+    async with opened(dsn, statement_timeout=0.3) as db:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            await db.fetch("select pg_sleep(20)")
+        assert time.monotonic() - started < 2
+        assert await db.fetch("select 1") == b"1"
+
+
+async def test_a_wait_for_a_lock_is_cut_off(dsn: str) -> None:
+    name = table(dsn)
+    with psycopg.connect(dsn) as holder:
+        holder.execute(f"lock table {name}".encode())
+        async with opened(dsn, lock_timeout=0.3) as db:
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                await db.execute(text(f"insert into {name} values (1)"))
+            assert time.monotonic() - started < 2
+
+
+async def test_a_caller_that_gives_up_leaves_a_usable_connection(dsn: str) -> None:
+    async with opened(dsn, pool_size=1) as db:
+        for _ in range(3):
+            with anyio.move_on_after(0.1):
+                await db.fetch("select pg_sleep(5)")
+            started = time.monotonic()
+            assert await db.fetch("select 1") == b"1"
+            assert time.monotonic() - started < 1
+
+
+# --- lost connections -----------------------------------------------------------------------
+
+
+async def test_a_read_is_sent_again_when_its_connection_breaks(dsn: str) -> None:
+    async with opened(dsn, pool_size=4) as db:
+        for _ in range(5):
+            await together(*[lambda: db.fetch("select pg_sleep(0.05)")] * 4)
+            assert kill(dsn) >= 1
+            assert await db.fetch("select 1") == b"1"
+            await anyio.sleep(1.1)  # the pool renews itself once a second at most
+
+
+async def test_a_read_in_flight_is_sent_again(dsn: str) -> None:
+    async with opened(dsn, pool_size=3) as db:
+
+        async def cut() -> None:
+            await anyio.sleep(0.3)
+            assert kill(dsn) >= 1
+
+        async def read() -> None:
+            assert await db.fetch("select 'a' from pg_sleep(0.6)") == b"a"
+            assert await db.fetch_all("select 'b'") == [b"b"]
+
+        await together(cut, read)
+
+
+async def test_a_write_in_flight_is_unavailable_and_never_sent_twice(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"create sequence {name}_tries")
+    async with opened(dsn, pool_size=3) as db:
+
+        async def cut() -> None:
+            await anyio.sleep(0.3)
+            assert kill(dsn) >= 1
+
+        async def write() -> None:
+            slow = f"insert into {name} select nextval('{name}_tries') from pg_sleep(0.6)"
+            with pytest.raises(Unavailable):
+                await db.execute(text(slow))
+
+        await together(cut, write)
+        assert await db.execute("select 'next'") == b"next"
+    assert sql(dsn, f"select is_called from {name}_tries") == [(False,)]
+    assert sql(dsn, f"select * from {name}") == []
+
+
+async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_anew(
+    dsn: str,
+) -> None:
+    name, tries = table(dsn), 0
+
+    async def write(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(f"insert into {name} values (1)"))
+        kill(dsn)
+        await tx.execute(text(f"insert into {name} values (2)"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable):
+            await db.run(ACTOR, write)
+        assert tries == 1
+        assert await db.fetch(text(f"select count(*) from {name}")) == b"0"
+
+
+async def test_a_stream_whose_connection_breaks_fails_and_is_released(dsn: str) -> None:
+    async with opened(dsn, pool_size=2) as db:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await drained(db, "select g from generate_series(1, 5000) as g", lambda: kill(dsn))
+        assert await db.fetch("select 1") == b"1"
+
+
+# --- helpers --------------------------------------------------------------------------------
+
+
+def remember(told: list[str], word: str) -> Callable[[], Awaitable[None]]:
+    async def note() -> None:
+        told.append(word)
+
+    return note
+
+
+async def drained(db: Database, query: LiteralString, each: Callable[[], Any] = int) -> None:
+    """Read a whole stream, with something done at each batch."""
+    async with db.stream(query) as batches:
+        async for _ in batches:
+            each()
+
+
+async def told_actor(tx: Transaction) -> Actor:
+    return tx.actor
+
+
+async def together(*calls: Callable[[], Awaitable[Any]]) -> Sequence[Any]:
+    """Run calls at once; the first error is raised as itself."""
+    return await asyncio.gather(*[call() for call in calls])
