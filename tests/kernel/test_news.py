@@ -1,0 +1,304 @@
+"""News between server processes: fast when it is heard, never lost for long when it is not."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from kernel.app import unwrapped
+from kernel.config import DatabaseConfig
+from kernel.contracts.statements import Transaction
+from kernel.db import Database
+from kernel.errors import BootError, Unavailable
+from kernel.migrations import migrate
+from kernel.news import POLL, NewsDesk
+from plugins.postgres import EmbeddedServer
+from tests.kernel.databases import ACTOR, hook_bus, kill, sql
+
+Heard = list[str | None]
+
+
+class Process:
+    """What one server process has of the database: a news desk and a pool."""
+
+    def __init__(self, news: NewsDesk, db: Database) -> None:
+        self.news = news
+        self.db = db
+
+    def listen(self, topic: str = "roles") -> Heard:
+        """Subscribe to a topic and return what is heard, as it comes."""
+        heard: Heard = []
+
+        async def hear(payload: str | None) -> None:
+            heard.append(payload)
+
+        self.news.subscribe(topic, hear)
+        return heard
+
+    async def publish(self, *payloads: str, topic: str = "roles") -> None:
+        """Publish in one transaction."""
+
+        async def send(tx: Transaction) -> None:
+            for payload in payloads:
+                await tx.publish(topic, payload)
+
+        await self.db.run(ACTOR, send)
+
+
+@asynccontextmanager
+async def process(dsn: str, **settings: Any) -> AsyncGenerator[Process]:
+    """Be one of the server processes of a database."""
+    config = DatabaseConfig(url=dsn, **settings)
+    await migrate(config, [])
+    with unwrapped():
+        async with (
+            NewsDesk(config).listening() as news,
+            Database(config, hook_bus(), news).opened() as db,
+        ):
+            yield Process(news, db)
+
+
+async def until(true: Callable[[], bool], seconds: float) -> float:
+    """Wait until something is so and return the seconds it took."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, "it did not come to be so"
+        await anyio.sleep(0.005)
+    return time.monotonic() - started
+
+
+async def test_what_one_process_publishes_the_other_hears_within_a_second(database: str) -> None:
+    async with process(database) as one, process(database) as two:
+        heard, other = two.listen(), two.listen("apps")
+        for payload in ("alice", "", 'Zoë "quoted" \\ \''):
+            await one.publish(payload)
+            assert await until(lambda p=payload: heard[-1:] == [p], 1.0) < 1.0
+        assert other == []
+
+
+async def test_the_own_process_hears_before_the_transaction_returns_and_once(
+    database: str,
+) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        await one.publish("a")
+        assert heard == ["a"]
+        await one.publish("b", "b", "c")
+        assert heard == ["a", "b", "c"]
+        await anyio.sleep(2.5 * POLL)
+        assert heard == ["a", "b", "c"]
+
+
+async def test_nothing_is_heard_of_a_transaction_that_failed(database: str) -> None:
+    async def fail(tx: Transaction) -> None:
+        await tx.publish("roles", "never")
+        raise LookupError
+
+    async with process(database) as one, process(database) as two:
+        mine, theirs = one.listen(), two.listen()
+        with pytest.raises(LookupError):
+            await one.db.run(ACTOR, fail)
+        await anyio.sleep(1.5 * POLL)
+        assert mine == theirs == []
+
+
+async def test_a_gap_means_that_anything_may_have_changed(database: str) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        await one.news.deliver("roles", "first", 1)
+        await one.news.deliver("roles", "third", 3)
+        await one.news.deliver("roles", "second, late", 2)
+        await one.news.deliver("roles", "fourth", 4)
+        assert heard == ["first", None, "fourth"]
+
+
+async def test_a_first_message_that_is_not_the_first_is_a_gap(database: str) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        await one.news.deliver("roles", "second", 2)
+        assert heard == [None]
+
+
+async def test_a_lost_notification_is_caught_by_the_poll(database: str) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        sql(database, "insert into caudex_kernel.revisions values ('roles', 1)")
+        assert await until(lambda: heard == [None], 2 * POLL) < 2 * POLL
+        sql(database, "update caudex_kernel.revisions set revision = revision + 5")
+        await until(lambda: heard == [None, None], 2 * POLL)
+        await one.publish("heard again")
+        assert heard == [None, None, "heard again"]
+
+
+async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        for payload in ("1", "2", "3"):
+            await one.publish(payload)
+        sql(database, "update caudex_kernel.revisions set revision = 1")
+        await until(lambda: heard == ["1", "2", "3", None], 2 * POLL)
+
+
+async def test_a_forged_notification_hides_nothing(database: str) -> None:
+    """Everybody who may connect may NOTIFY, an app's worker too."""
+    async with process(database) as one, process(database) as two:
+        heard = two.listen()
+        await one.publish("real")
+        await until(lambda: heard == ["real"], 1)
+        forged = {"topic": "roles", "revision": 10**12, "payload": "forged", "source": "x"}
+        sql(database, "select pg_notify('caudex', %s)", msgspec.json.encode(forged).decode())
+        await until(lambda: heard[:2] == ["real", None], 1)
+        await one.publish("revoked")
+        await until(lambda: None in heard[2:] or "revoked" in heard[2:], 2 * POLL)
+
+
+@pytest.mark.parametrize("junk", ["", "hello", "[1, 2]", '{"topic": 1}', "[" * 5000, "é" * 1000])
+async def test_a_notification_that_is_not_ours_is_passed_over(database: str, junk: str) -> None:
+    async with process(database) as one, process(database) as two:
+        heard = two.listen()
+        sql(database, "select pg_notify('caudex', %s)", junk)
+        await one.publish("after")
+        await until(lambda: heard[-1:] == ["after"], 1)
+
+
+async def test_a_flood_of_notifications_does_not_starve_the_poll(database: str) -> None:
+    async with process(database) as one:
+        heard = one.listen()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(flood, one.db)
+            await anyio.sleep(0.3)
+            sql(database, "insert into caudex_kernel.revisions values ('roles', 1)")
+            await until(lambda: heard == [None], 3 * POLL)
+            tasks.cancel_scope.cancel()
+
+
+async def flood(db: Database) -> None:
+    """Send junk as fast as it goes."""
+    while True:
+        await db.execute("select count(pg_notify('caudex', g::text)) from generate_series(1, 50) g")
+
+
+async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_from_hearing(
+    database: str,
+) -> None:
+    told: Heard = []
+
+    async def fail_once(payload: str | None) -> None:
+        told.append(payload)
+        if len(told) == 1:
+            raise RuntimeError("the cache could not be loaded")
+
+    async with process(database) as one:
+        one.news.subscribe("roles", fail_once)
+        heard = one.listen()
+        await one.publish("a")
+        assert (told, heard) == (["a"], ["a"])
+        await until(lambda: told == ["a", None], 2 * POLL)
+        await anyio.sleep(1.5 * POLL)
+        assert told == ["a", None]
+
+
+async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_have_changed(
+    database: str,
+) -> None:
+    async with process(database) as one:
+        roles, apps = one.listen(), one.listen("apps")
+        assert kill(database, "caudex news") == 1
+        await until(lambda: roles == apps == [None], 2)
+        assert one.news.online
+        sql(database, "insert into caudex_kernel.revisions values ('apps', 1)")
+        await until(lambda: apps == [None, None], 2 * POLL)
+
+
+async def test_requests_go_on_while_the_listener_reconnects(database: str) -> None:
+    async with process(database) as one:
+        await one.db.fetch("select 1")
+        kill(database, "caudex news")
+        for _ in range(50):
+            assert await one.db.fetch("select 1") == b"1"
+            await anyio.sleep(0.005)
+
+
+async def test_a_listener_that_cannot_connect_stops_the_boot_in_one_line(database: str) -> None:
+    with pytest.raises(BootError) as caught:
+        async with process(database, direct_url=database + " port=1"):
+            pass
+    assert str(caught.value).startswith("database: ")
+    assert "database.direct_url" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# --- the whole server stops -----------------------------------------------------------------
+
+
+@pytest.fixture
+def own() -> Generator[EmbeddedServer]:
+    """A PostgreSQL that a test may stop."""
+    folder = Path(tempfile.mkdtemp(prefix="caudex-own-"))
+    folder.chmod(0o755)
+    server = EmbeddedServer(folder, port=0, ephemeral=True)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
+    own: EmbeddedServer, how: signal.Signals
+) -> None:
+    async with process(own.dsn(), pool_size=4) as one:
+        heard = one.listen()
+        assert await one.db.fetch("select 1") == b"1"
+        assert own.pid is not None
+        os.kill(own.pid, how)
+        await until(lambda: not one.news.online, 5)
+        assert heard == [None]
+
+        started = time.monotonic()
+        for call in (one.db.fetch, one.db.execute):
+            with pytest.raises(Unavailable):
+                await call("select 1")
+        with pytest.raises(Unavailable):
+            await one.db.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        with pytest.raises(Unavailable):
+            async with one.db.stream("select 1"):
+                pass
+        assert time.monotonic() - started < 0.1
+
+        await anyio.sleep(4)  # long enough for the pool to lose patience
+        while not own.ready or own.pid is None:
+            own.watch()
+            await anyio.sleep(0.05)
+        back = time.monotonic()
+        await until(lambda: one.news.online, 5)
+        assert await one.db.fetch("select 'back'") == b"back"
+        assert await one.db.execute("select 'back'") == b"back"
+        assert time.monotonic() - back < 5
+        assert heard == [None, None]
+
+
+async def test_a_restart_between_two_requests_is_not_noticed_by_reads(
+    own: EmbeddedServer,
+) -> None:
+    async with process(own.dsn(), pool_size=4) as one:
+        for _ in range(2):
+            assert await one.db.fetch("select 1") == b"1"
+            os.kill(own.pid or 0, signal.SIGQUIT)
+            await anyio.sleep(0.2)
+            while not own.ready or own.pid is None:
+                own.watch()
+                await anyio.sleep(0.02)
+            await until(lambda: one.news.online, 5)
+            assert await one.db.fetch("select 1") == b"1"
