@@ -10,6 +10,7 @@ from psycopg import sql
 
 from .convert import converted, refused
 from .ddl import in_enum, relation
+from .fieldtypes import spoken
 from .model import CheckDef, Column, IndexDef, LinkDef, Table
 
 SHOWN: Final = 3
@@ -44,7 +45,7 @@ def _listed(samples: Sequence[str]) -> str:
 def converts(table: Table, column: Column, source: str) -> Check:
     """Values that are lost in the new type of a column."""
     rows = _rows(table, refused(column.name, source, column.type))
-    said = f"not convert from {source} to {column.type}"
+    said = f"not convert from {spoken(source)} to {spoken(column.type)}"
     return _check(table, column.name, rows, f"value does {said}", f"values do {said}")
 
 
@@ -58,7 +59,7 @@ def stays_unique(table: Table, column: Column, source: str) -> Check:
         n=converted(column.name, source, column.type),
         t=relation(table.schema, table.name),
     )
-    said = f"the same as another one in the type {column.type}"
+    said = f"the same as another one in the type {spoken(column.type)}"
     return Check(f"{table.name}.{column.name}", query, f"value is {said}", f"values are {said}")
 
 

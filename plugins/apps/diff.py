@@ -8,6 +8,7 @@ import msgspec
 
 from . import checks, ddl
 from .current import CurrentColumn, CurrentTable, Schema
+from .fieldtypes import spoken
 from .model import PLAIN, Column, Table
 from .rules import lift_all, missing_rules, rule_steps
 from .steps import Phase, Plan, Step, told
@@ -97,7 +98,7 @@ def _add_column(table: Table, column: Column) -> Iterator[Step]:
         table=table.name,
         clause=ddl.add_column(column),
         check=checks.is_empty(table, column) if unfilled else None,
-        change=told(table.name, "add_column", column.name, column.type),
+        change=told(table.name, "add_column", column.name, spoken(column.type)),
     )
 
 
@@ -111,7 +112,9 @@ def _convert(table: Table, column: Column, stands: CurrentColumn) -> Iterator[St
         table=table.name,
         clause=ddl.change_type(column, source),
         check=checks.converts(table, column, source),
-        change=told(table.name, "alter_type", column.name, f"{source} to {column.type}"),
+        change=told(
+            table.name, "alter_type", column.name, f"{spoken(source)} to {spoken(column.type)}"
+        ),
     )
     if column.name == "id":
         same = checks.stays_unique(table, column, source)

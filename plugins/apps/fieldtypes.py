@@ -52,12 +52,21 @@ AS_SQL: Final[Mapping[str, sql.SQL]] = {
     "double precision[]": sql.SQL("double precision[]"),
 }
 
+_SPOKEN: Final[Mapping[str, str]] = {
+    sql_type: kind for kind, sql_type in COLUMN_TYPES.items() if kind not in ("file", "entity_link")
+}
+
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
     r"([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
+
+
+def spoken(sql_type: str) -> str:
+    """A column's type by the name that manifests know it by."""
+    return _SPOKEN.get(sql_type, sql_type)
 
 
 def value_of(kind: FieldType, given: object, sql_type: str) -> Any:

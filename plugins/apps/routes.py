@@ -76,7 +76,7 @@ def _manifest(body: msgspec.Raw) -> dict[str, Any]:
     """Decode a manifest; a key that is there twice is an error, as it would be lost silently."""
     raw = bytes(body)
     found: dict[str, Any] = decode(raw, _OBJECT)
-    json.loads(raw, object_pairs_hook=_each_once)
+    json.loads(raw, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
     return found
 
 

@@ -18,11 +18,13 @@ class Counting:
         self.inner = inner
         self.asked = 0
         self.gate: anyio.Event | None = None
+        self.began: anyio.Event | None = None
 
     async def fetch_all(self, query, *params):
         self.asked += 1
         rows = await self.inner.fetch_all(query, *params)
-        if self.gate is not None:
+        if self.gate is not None and self.began is not None:
+            self.began.set()
             await self.gate.wait()
         return rows
 
@@ -99,7 +101,7 @@ def test_news_during_a_read_is_not_lost(server):
 
     async def check():
         counting, catalog = await _catalog(server)
-        counting.gate = anyio.Event()
+        counting.gate, counting.began = anyio.Event(), anyio.Event()
         found: list[App] = []
 
         async def read():
@@ -107,8 +109,7 @@ def test_news_during_a_read_is_not_lost(server):
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-            while not counting.asked:
-                await anyio.sleep(0.01)
+            await counting.began.wait()
             await catalog.forget(app)
             counting.gate.set()
         assert counting.asked == 2

@@ -21,7 +21,8 @@ ONE = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 MATRIX: dict[tuple[str, str], tuple[list[tuple[object, object]], list[object]]] = {
     ("text", "number"): (
         [("0", 0), ("12", 12), ("-1.5", -1.5), ("1.50", 1.5), ("1e3", 1000), ("0.1", 0.1),
-         ("9007199254740991", 9007199254740991), ("1.7976931348623157e308", 1.7976931348623157e308)],
+         ("9007199254740991", 9007199254740991),
+          ("1.7976931348623157e308", 1.7976931348623157e308)],
         ["", " 1", "007", "+1", "1,5", "abc", "NaN", "Infinity", "0x10", "1_000", "1e999", "1e-999",
          "9007199254740993", "0.1234567890123456789", "1" * 500, "--1", ".5", "5."],
     ),
@@ -35,7 +36,8 @@ MATRIX: dict[tuple[str, str], tuple[list[tuple[object, object]], list[object]]] 
          ("2024-01-15T10:30:00", "2024-01-15T10:30:00+00:00"),
          ("2024-01-15 10:30:00.25+02:00", "2024-01-15T08:30:00.25+00:00"),
          ("2024-01-15T10:30Z", "2024-01-15T10:30:00+00:00")],
-        ["", "now", "infinity", "2024-13-01", "10:30", "2024-01-15T10:30:00.1234567Z", "1705312200"],
+        ["", "now", "infinity", "2024-13-01", "10:30", "2024-01-15T10:30:00.1234567Z",
+         "1705312200"],
     ),
     ("text", "json"): (
         [('{"a": [1, null]}', {"a": [1, None]}), ("5", 5), ('"x"', "x"), ("true", True)],
@@ -59,7 +61,9 @@ MATRIX: dict[tuple[str, str], tuple[list[tuple[object, object]], list[object]]] 
     ("boolean", "text"): ([(True, "true"), (False, "false")], []),
     ("boolean", "number"): ([(True, 1), (False, 0)], []),
     ("boolean", "json"): ([(True, True), (False, False)], []),
-    ("date", "text"): ([("2024-02-29", "2024-02-29")], ["infinity", "12024-01-01", "0044-03-15 BC"]),
+    ("date", "text"): (
+        [("2024-02-29", "2024-02-29")], ["infinity", "12024-01-01", "0044-03-15 BC"],
+    ),
     ("date", "timestamp"): ([("2024-02-29", "2024-02-29T00:00:00+00:00")], ["infinity"]),
     ("date", "json"): ([("2024-02-29", "2024-02-29")], ["infinity"]),
     ("timestamp", "text"): (
@@ -81,14 +85,17 @@ MATRIX: dict[tuple[str, str], tuple[list[tuple[object, object]], list[object]]] 
     ),
     ("json", "boolean"): ([("true", True), ("null", None)], ['"true"', "1", "[]"]),
     ("json", "date"): ([('"2024-02-29"', "2024-02-29")], ['"x"', "5", '["2024-02-29"]']),
-    ("json", "timestamp"): ([('"2024-01-15T10:30:00Z"', "2024-01-15T10:30:00+00:00")], ["1705312200"]),
+    ("json", "timestamp"): (
+        [('"2024-01-15T10:30:00Z"', "2024-01-15T10:30:00+00:00")], ["1705312200"],
+    ),
     ("json", "uuid"): ([(f'"{ONE}"', ONE)], ['"x"', "5"]),
     ("json", "[text]"): (
         [('["b", "a", null]', ["b", "a", None]), ("[]", []), ("null", None)],
         ['"a"', "[1]", '[["a"]]', "{}"],
     ),
     ("json", "[number]"): (
-        [("[2, 1.5, null]", [2, 1.5, None]), ("[]", [])], ['["1"]', "1", "[[1]]", "[9007199254740993]"],
+        [("[2, 1.5, null]", [2, 1.5, None]), ("[]", [])],
+        ['["1"]', "1", "[[1]]", "[9007199254740993]"],
     ),
     ("uuid", "text"): ([(ONE, ONE)], []),
     ("uuid", "json"): ([(ONE, ONE)], []),
@@ -96,7 +103,9 @@ MATRIX: dict[tuple[str, str], tuple[list[tuple[object, object]], list[object]]] 
     ("[text]", "[number]"): (
         [(["1", "2.5", None], [1, 2.5, None]), ([], [])], [["a"], ["1", ""], [["1"], ["2"]]],
     ),
-    ("[text]", "json"): ([(["a", None], ["a", None]), ([], []), ([["a"], ["b"]], [["a"], ["b"]])], []),
+    ("[text]", "json"): (
+        [(["a", None], ["a", None]), ([], []), ([["a"], ["b"]], [["a"], ["b"]])], [],
+    ),
     ("[number]", "number"): ([([5], 5)], [[], [1, 2], [None]]),
     ("[number]", "[text]"): ([([1.0, 2.5, None], ["1", "2.5", None]), ([], [])], [[[1], [2]]]),
     ("[number]", "json"): ([([1, None], [1, None])], []),
@@ -170,7 +179,7 @@ def test_a_refusal_counts_and_shows_up_to_three_different_values(server):
     _fill(server, app, ["12", "a", "a", 'b"', "c" * 500, "d"])
     said = refused(server.admin, manifest(app, entity("a", field("x", "number"))))
     start, samples = said.split(" (")
-    assert start == "a.x: 5 values do not convert from text to double precision"
+    assert start == "a.x: 5 values do not convert from text to number"
     shown = json.loads(f"[{samples[:-1]}]")
     assert len(set(shown)) == 3
     assert all(len(text) <= 60 for text in shown)
@@ -179,7 +188,10 @@ def test_a_refusal_counts_and_shows_up_to_three_different_values(server):
 @pytest.mark.parametrize(
     ("there", "values"),
     [
-        ("text", [0, 12.5, -1e-9, 1e20, 1e21, 1e300, 5e-324, 0.1 + 0.2, 2**53, 1 / 3, 123456789.125]),
+        (
+            "text",
+            [0, 12.5, -1e-9, 1e20, 1e21, 1e300, 5e-324, 0.1 + 0.2, 2**53, 1 / 3, 123456789.125],
+        ),
         ("json", [0, 12.5, -1e-9, 1e20, 1e21, 1e300, 5e-324, 0.1 + 0.2, 2**53, 1 / 3]),
         ("[number]", [0, 12.5]),
     ],

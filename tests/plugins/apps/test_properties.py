@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -143,13 +144,13 @@ def _insert(connection, app, table, values) -> None:
     form = "insert into {} ({}) values ({})" if values else "insert into {} default values"
     statement = sql.SQL(form).format(sql.Identifier(app, table), columns, marks)
     floats = [
-        [float(part) for part in v] if isinstance(v, list) and v and not isinstance(v[0], str) else v
+        [float(part) for part in v]
+        if isinstance(v, list) and v and not isinstance(v[0], str)
+        else v
         for v in values.values()
     ]
-    try:
+    with contextlib.suppress(psycopg.IntegrityError):
         connection.execute(statement, floats)
-    except psycopg.IntegrityError:
-        pass
 
 
 def check_kept(before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -163,7 +163,7 @@ def test_an_entity_may_be_called_like_an_index_would_be(server, app):
 
 
 def test_every_kind_of_change_converges_and_keeps_data(server, app):
-    """From each state to each other and back: never a difference after an install."""
+    """From state to state, in two orders: never a difference after an install."""
     states = [
         manifest(app, entity("a", field("x"))),
         manifest(app, entity("a", field("x", required=True, default_value="d"))),
@@ -177,27 +177,21 @@ def test_every_kind_of_change_converges_and_keeps_data(server, app):
     ]
     install(server.admin, states[0])
     server.sql(f"insert into {app}.a (x) values ('v')")
-    for there in states:
-        for back in states:
-            if any(len(m["dataContract"]) and "json" in str(m) for m in (there, back)):
-                server.sql(f"update {app}.a set x = {_valid_json(server, app)}")
-            for wanted in (there, back):
-                answer = server.admin.post("/api/v1/apps", json=wanted)
-                if answer.status_code == 200:
-                    assert changes(server.admin, wanted) == []
-                else:
-                    assert "do" in answer.json()["error"]
+    for wanted in [*states, *reversed(states), *states[::2], *states[1::2]]:
+        answer = server.admin.post("/api/v1/apps", json=wanted)
+        if answer.status_code == 200:
+            assert changes(server.admin, wanted) == []
+        else:
+            assert answer.status_code == 400, answer.text
     assert server.sql(f"select count(*) from {app}.a") == [(1,)]
-
-
-def _valid_json(server, app) -> str:
-    kind = columns(server, app, "a")["x"][0]
-    return {"text": "'v'", "jsonb": "'\"v\"'", "_text": "'{v}'"}[kind]
 
 
 def test_verify_tells_what_an_install_would_change_and_changes_nothing(server, app):
     first = manifest(app, entity("a", field("x"), field("gone")), entity("old"))
-    assert kinds(server.admin, first) == [("a", "create_table", None), ("old", "create_table", None)]
+    assert kinds(server.admin, first) == [
+        ("a", "create_table", None),
+        ("old", "create_table", None),
+    ]
     install(server.admin, first)
     second = manifest(
         app,
@@ -306,7 +300,9 @@ def test_a_new_required_field_on_a_filled_table_needs_a_default(server, app):
     server.sql(f"insert into {app}.a (x) values ('1'), ('2')")
     assert refused(server.admin, needed) == "a.y: 2 rows have no value in it, and it is required"
     new = manifest(app, entity("a", field("x"), field("z", "number", required=True)))
-    assert refused(server.admin, new) == "a.z: 2 rows need a value and the field has no default_value"
+    assert (
+        refused(server.admin, new) == "a.z: 2 rows need a value and the field has no default_value"
+    )
     assert "z" not in columns(server, app, "a")
     filled = field("z", "number", required=True, default_value=7)
     install(server.admin, manifest(app, entity("a", field("x"), filled)))
@@ -343,7 +339,9 @@ def test_a_unique_index_over_shared_values_is_refused(server, app):
         )
 
     install(server.admin, manifest(app, entity("a", field("x"), field("y"))))
-    server.sql(f"insert into {app}.a (x, y) values ('p', '1'), ('p', '2'), (null, '3'), (null, '4')")
+    server.sql(
+        f"insert into {app}.a (x, y) values ('p', '1'), ('p', '2'), (null, '3'), (null, '4')"
+    )
     said = refused(server.admin, unique("x"))
     assert said == 'a.x: 1 value is shared by several rows, and it is unique ("p")'
     install(server.admin, unique("x", "y"))
