@@ -7,7 +7,17 @@ from datetime import date
 import msgspec
 
 ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
-"""What the triggers record; system events bring operations of their own (`LOGIN`)."""
+"""What the triggers record."""
+
+SYSTEM_OPERATIONS = (
+    "LOGIN", "LOGIN_FAILED", "LOGOUT", "SESSION_REVOKED",
+    "REGISTER", "PASSWORD_CHANGED", "USER_UPDATED", "USER_DISABLED", "USER_ENABLED", "USER_DELETED",
+    "ROLE_CREATED", "ROLE_UPDATED", "ROLE_DELETED", "ROLE_ASSIGNED", "ROLE_REVOKED",
+    "APP_INSTALLED", "APP_UPDATED", "APP_PRUNED", "APP_REMOVED",
+    "SECRET_SET", "SECRET_DELETED", "KEYS_ROTATED",
+)  # fmt: skip
+"""What the system reports of itself, so that one can ask for it before it ever happened; the
+operations of other plugins are known once they did."""
 
 MAX_PAGE_BYTES = 32_000_000
 """A page of the trail ends early when its rows are this large: a row holds two whole records."""

@@ -18,11 +18,13 @@ from kernel.public import (
     Forbidden,
     Statements,
     Transaction,
+    nearest,
 )
 
 from . import store
-from .models import ROW_OPERATIONS
+from .models import ROW_OPERATIONS, SYSTEM_OPERATIONS
 
+OPERATIONS: Final = (*ROW_OPERATIONS, *SYSTEM_OPERATIONS)
 NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 log = structlog.get_logger("caudex.audit")
@@ -43,10 +45,10 @@ class AuditService:
 
     async def _check_operation(self, operation: str) -> None:
         """Refuse a misspelt operation: an empty answer would read as "it never happened"."""
-        if operation in ROW_OPERATIONS or await store.knows_operation(self._statements, operation):
+        if operation in OPERATIONS or await store.knows_operation(self._statements, operation):
             return
-        known = ", ".join(ROW_OPERATIONS)
-        raise BadRequest(f"operation must be one of {known}, or that of a system event on record")
+        meant = nearest(operation, OPERATIONS)
+        raise BadRequest(f"no operation {operation!r} is on record; {meant}")
 
 
 async def check_reader(access: Access, actor: Actor, app_id: str | None) -> None:
