@@ -124,6 +124,7 @@ class NewsDesk:
             log.warning("the database connection is lost", error=reason(error))
             return
         if self.online:
+            log.error("the database is away", error=reason(error))
             self.online = False
             await self.forget()
         await anyio.sleep(PAUSE)

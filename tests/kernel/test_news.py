@@ -242,16 +242,22 @@ async def test_a_listener_that_cannot_connect_stops_the_boot_in_one_line(databas
 
 @pytest.fixture
 def own() -> Generator[EmbeddedServer]:
-    """A PostgreSQL that a test may stop."""
+    """A PostgreSQL that a test may stop, and that keeps what was committed."""
     folder = Path(tempfile.mkdtemp(prefix="caudex-own-"))
     folder.chmod(0o755)
-    server = EmbeddedServer(folder, port=0, ephemeral=True)
+    server = EmbeddedServer(folder, port=0)
     try:
         server.start()
         yield server
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def revive(own: EmbeddedServer) -> None:
+    """Start a server that died again, as a serving process would."""
+    while own.watch() != "PostgreSQL is back":
+        await anyio.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
@@ -278,9 +284,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         assert time.monotonic() - started < 0.1
 
         await anyio.sleep(4)  # long enough for the pool to lose patience
-        while not own.ready or own.pid is None:
-            own.watch()
-            await anyio.sleep(0.05)
+        await revive(own)
         back = time.monotonic()
         await until(lambda: one.news.online, 5)
         assert await one.db.fetch("select 'back'") == b"back"
@@ -297,8 +301,6 @@ async def test_a_restart_between_two_requests_is_not_noticed_by_reads(
             assert await one.db.fetch("select 1") == b"1"
             os.kill(own.pid or 0, signal.SIGQUIT)
             await anyio.sleep(0.2)
-            while not own.ready or own.pid is None:
-                own.watch()
-                await anyio.sleep(0.02)
+            await revive(own)
             await until(lambda: one.news.online, 5)
             assert await one.db.fetch("select 1") == b"1"
