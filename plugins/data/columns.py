@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -69,9 +69,15 @@ class Columns:
         self._by_name = {column.name: column for column in (first, *fields, *last)}
         self.id = first
         self.fields = tuple(fields)
+        self.needed = tuple(column for column in fields if _needed(column))
+        self._positions = {name: position for position, name in enumerate(self._by_name)}
 
     def __iter__(self) -> Iterator[Column]:
         return iter(self._by_name.values())
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """Put names of fields in the order of a record."""
+        return sorted(names, key=self._positions.__getitem__)
 
     def find(self, name: str) -> Column:
         """Return the column of a field. Raises BadRequest that names it."""
@@ -110,3 +116,8 @@ def quoted(*names: str) -> bytes:
 
 def _link_kind(field: Field) -> Kind:
     return "uuid" if field.sql_type.lower() == "uuid" else "text"
+
+
+def _needed(column: Column) -> bool:
+    """Whether a record cannot be created without a value for the field."""
+    return not column.nullable and column.field is not None and column.field.default is None

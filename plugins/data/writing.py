@@ -27,11 +27,11 @@ def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creat
         elif name == "id" and creating and entity.id_declared and value is not None:
             sent[name] = _chosen_id(column, value)
     if creating:
-        for column in columns.fields:
-            if column.name not in sent and _needed(column):
+        for column in columns.needed:
+            if column.name not in sent:
                 raise BadRequest(f"{column.label} is required")
     # One order whatever the caller's: fields that are sent together share one statement.
-    return {column.name: sent[column.name] for column in columns if column.name in sent}
+    return {name: sent[name] for name in columns.ordered(sent)}
 
 
 def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
@@ -39,10 +39,8 @@ def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     named = {name for row in rows for name in row}
     if all(len(row) == len(named) for row in rows):
         return list(rows)
-    return [
-        {c.name: row[c.name] if c.name in row else _default(c) for c in columns if c.name in named}
-        for row in rows
-    ]
+    wanted = [columns.find(name) for name in columns.ordered(named)]
+    return [{c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows]
 
 
 def _fitting(column: Column, value: Any) -> Any:
@@ -60,10 +58,6 @@ def _chosen_id(column: Column, value: Any) -> str:
     if value == "":
         raise BadRequest(f"{column.label} must not be empty")
     return column.coerce(value)
-
-
-def _needed(column: Column) -> bool:
-    return not column.nullable and column.field is not None and column.field.default is None
 
 
 def _default(column: Column) -> Any:

@@ -363,7 +363,7 @@ VALUES = st.recursive(
     ),
     max_leaves=10,
 )
-FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ

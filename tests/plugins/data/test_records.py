@@ -10,7 +10,6 @@ import pytest
 from kernel.testing import Client, Server
 from tests.plugins.data.support import (
     FIELDS,
-    MANIFEST,
     NOTES,
     SAMPLES,
     TEAMS,
@@ -279,12 +278,3 @@ def test_the_creator_is_remembered_and_never_shown(lab: Server, admin: Client):
     admin.patch(f"{SAMPLES}/{record['id']}", json={"name": "y"})
     assert lab.sql("select distinct _owner::text from lab.samples") == [(admin.id,)]
     assert "_owner" not in record
-
-
-def test_a_table_that_changed_under_the_server_is_read_anew(lab: Server, admin: Client):
-    record = create(admin)
-    for _ in range(8):  # until the statement is prepared
-        admin.get(f"{SAMPLES}/{record['id']}")
-    manifest = {**MANIFEST, "dataContract": [*MANIFEST["dataContract"]]}
-    assert admin.post("/api/v1/apps", json=manifest).status_code == 200
-    assert admin.get(SAMPLES).status_code == 200

@@ -1,0 +1,112 @@
+"""An install on another server: the catalog of this one is old for a moment."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from kernel.public import (
+    APPS,
+    HOOKS,
+    STATEMENTS,
+    App,
+    Entity,
+    Grant,
+    NotFound,
+    Page,
+    SchemaChanged,
+    server_actor,
+)
+from kernel.testing import MakeServer, Server
+from plugins.data.service import RecordsService
+from tests.plugins.data.support import MANIFEST, SAMPLES, create, installed
+
+
+class StaleApps:
+    """A catalog in which `samples` still has a column, until it is read anew."""
+
+    def __init__(self, apps: Any, app: App, *, learns: bool) -> None:
+        self._apps = apps
+        self._app = app
+        self._learns = learns
+        self.refreshed = 0
+
+    async def app(self, app_id: str) -> App:
+        return await self._apps.app(app_id) if self.refreshed and self._learns else self._app
+
+    async def entity(self, app_id: str, name: str) -> Entity:
+        raise NotFound(name)
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+
+async def _stale(server: Server, *, learns: bool) -> tuple[RecordsService, StaleApps]:
+    apps = server.services.get(APPS)
+    app = await apps.app("lab")
+    old = app.entities["samples"]
+    field = msgspec.structs.replace(old.fields[1], name="went_away")
+    entity = msgspec.structs.replace(old, fields=(*old.fields, field))
+    entities = {**app.entities, "samples": entity}
+    stale = StaleApps(apps, msgspec.structs.replace(app, entities=entities), learns=learns)
+    catalog: Any = stale
+    services = server.services
+    return RecordsService(services.get(STATEMENTS), catalog, services.get(HOOKS)), stale
+
+
+def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
+    installed(server)
+    record_id = create(server.admin)["id"]
+    caller = (server_actor(), Grant(), "lab", "samples")
+    calls: dict[str, Any] = {
+        "get": lambda s: s.get(*caller, record_id),
+        "page": lambda s: s.page(*caller, Page()),
+        "create": lambda s: s.create(*caller, {"name": "x"}),
+        "create_many": lambda s: s.create_many(*caller, [{"name": "x"}]),
+        "update": lambda s: s.update(*caller, record_id, {"name": "y"}),
+    }
+
+    async def stream(service: RecordsService) -> bytes:
+        async with service.stream(*caller, Page()) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    async def tried(call: Any) -> tuple[Any, int]:
+        service, apps = await _stale(server, learns=True)
+        return await call(service), apps.refreshed
+
+    for call in (*calls.values(), stream):
+        answer, refreshed = server.run(tried, call)
+        assert refreshed == 1
+        assert "went_away" not in json.dumps(json.loads(answer))
+
+    async def never() -> int:
+        service, apps = await _stale(server, learns=False)
+        with pytest.raises(SchemaChanged):
+            await service.get(*caller, record_id)
+        return apps.refreshed
+
+    assert server.run(never) == 1
+
+
+def test_an_install_on_one_server_is_seen_by_the_other(make_server: MakeServer):
+    one = make_server()
+    admin = installed(one)
+    two = make_server(dsn=one.dsn, data_dir=one.kernel.config.data_dir)
+    other = two.login("admin")
+    record = create(other)
+    manifest = copy.deepcopy(MANIFEST)
+    fields = manifest["dataContract"][1]["fields"]
+    fields[1]["name"] = "label"  # code is retired, label is new
+    manifest["dataContract"][1]["indexes"] = []
+    assert admin.post("/api/v1/apps", json=manifest).status_code == 200
+    assert "label" in create(admin, label="new")
+    deadline = time.monotonic() + 1.5
+    while "label" not in (found := other.get(f"{SAMPLES}/{record['id']}").json()):
+        assert time.monotonic() < deadline
+    assert "code" not in found
+    assert create(other, label="too")["label"] == "too"
