@@ -31,8 +31,6 @@ TRIES: Final = 4
 MAX_STREAMS: Final = 4
 BATCH: Final = 500
 """Rows of a stream that are in memory at once."""
-RENEWAL: Final = 1.0
-"""Seconds between two renewals of the whole pool."""
 
 log = structlog.get_logger("caudex.db")
 
@@ -220,21 +218,21 @@ class Database:
     async def _connection(self) -> AsyncGenerator[Connection]:
         if not self._news.online:
             raise Unavailable("the database is not available")
+        began = anyio.current_time()
         try:
             with translated():
                 async with self._pool.connection() as connection:
                     yield connection
         except ConnectionLost:
-            await self._renew()
+            if began >= self._renewed:  # else another loss of these connections has done so
+                await self._renew()
             raise
 
     async def _renew(self) -> None:
         """Replace the idle connections, which have probably died with the one that was lost."""
-        now = anyio.current_time()
-        if now - self._renewed > RENEWAL:
-            self._renewed = now
-            with anyio.CancelScope(shield=True):  # half-way it would lose count of them
-                await self._pool.drain()
+        self._renewed = anyio.current_time()
+        with anyio.CancelScope(shield=True):  # half-way it would lose count of them
+            await self._pool.drain()
 
     async def _read(
         self, query: Query, params: Sequence[Param], custom_plan: bool
