@@ -42,19 +42,23 @@ exception when data_exception then
     return null;
 end $$;
 
+-- Called by text_to_json, whose settings hold here too: setting them for each level would cost most.
 create function caudex_apps.json_repeats_key(value json) returns boolean
-language plpgsql immutable strict parallel safe set search_path = '' as $$
+language plpgsql immutable strict parallel safe as $$
 begin
-    return case json_typeof(value)
-        when 'object' then
-            exists (select from json_object_keys(value) as k group by k having count(*) > 1)
-            or exists (select from json_each(value) as m
-                       where caudex_apps.json_repeats_key(m.value))
-        when 'array' then
-            exists (select from json_array_elements(value) as m
-                    where caudex_apps.json_repeats_key(m.value))
-        else false
-    end;
+    if json_typeof(value) = 'array' then
+        return exists (
+            select from json_array_elements(value) as m
+            where json_typeof(m.value) in ('object', 'array')
+                and caudex_apps.json_repeats_key(m.value)
+        );
+    end if;
+    return (select count(*) <> count(distinct key) from json_object_keys(value) as key)
+        or exists (
+            select from json_each(value) as m
+            where json_typeof(m.value) in ('object', 'array')
+                and caudex_apps.json_repeats_key(m.value)
+        );
 end $$;
 
 create function caudex_apps.text_to_json(value text) returns jsonb
@@ -64,10 +68,10 @@ declare
 begin
     parsed := value::jsonb;
     -- jsonb would keep the last of a repeated key only; a bare null would become no value at all.
-    if jsonb_typeof(parsed) = 'null' or caudex_apps.json_repeats_key(value::json) then
-        return null;
+    if jsonb_typeof(parsed) in ('object', 'array') then
+        return case when not caudex_apps.json_repeats_key(value::json) then parsed end;
     end if;
-    return parsed;
+    return case when jsonb_typeof(parsed) <> 'null' then parsed end;
 exception when data_exception or program_limit_exceeded then
     return null;
 end $$;
