@@ -54,12 +54,13 @@ def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     """Read a plugin's files in order. Raises BootError for a name that is not `0001_what.sql`."""
     found: list[Migration] = []
     for path in sorted(folder.glob("*.sql")):
-        if not NAME.fullmatch(path.name):
-            raise BootError(f"plugin {plugin}", f"{path.name} is no migration", "say 0001_what.sql")
+        text = path.read_bytes()
+        if not NAME.fullmatch(path.name) or b"\0" in text:  # libpq would stop reading there
+            remedy = "say 0001_what.sql, with plain text in it"
+            raise BootError(f"plugin {plugin}", f"{path.name} is no migration", remedy)
         if found and found[-1].name[:4] == path.name[:4]:
             both = f"{found[-1].name} and {path.name} have one number"
             raise BootError(f"plugin {plugin}", both, "give the later one the next")
-        text = path.read_bytes()
         found.append(Migration(plugin, path.name, text, hashlib.sha256(text).hexdigest()))
     return found
 

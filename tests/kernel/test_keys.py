@@ -1,0 +1,161 @@
+"""Keys: made once, for the owner alone, and the same for every server of a database."""
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from kernel.config import load_config
+from kernel.contracts.statements import Statements
+from kernel.errors import BootError
+from kernel.keys import check_key, load_key
+from tests.kernel.databases import opened, sql
+
+KEY = bytes(range(32))
+
+
+def refusal(configured: str, folder: Path) -> str:
+    with pytest.raises(BootError) as caught:
+        load_key("signing", configured, folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
+    key = load_key("signing", "", tmp_path)
+    file = tmp_path / "config" / "signing.key"
+    assert len(key) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert load_key("signing", "", tmp_path) == key
+    assert load_key("master", "", tmp_path) != key
+    assert sorted(path.name for path in file.parent.iterdir()) == ["master.key", "signing.key"]
+
+
+def test_a_wide_umask_makes_no_difference(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_key("signing", "", tmp_path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "config" / "signing.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY.hex(), KEY.hex().upper(), base64.b64encode(KEY).decode(),
+        base64.b64encode(KEY).decode().rstrip("="),
+    ],
+)  # fmt: skip
+def test_a_configured_key_is_hex_or_base64(tmp_path: Path, text: str) -> None:
+    assert load_key("signing", text, tmp_path) == KEY
+    assert not (tmp_path / "config").exists()
+
+
+def test_a_longer_key_is_taken_too_and_every_key_has_32_bytes(tmp_path: Path) -> None:
+    long = load_key("signing", base64.b64encode(KEY * 2).decode(), tmp_path)
+    phrase = load_key("signing", "a sentence, long enough, that is no base64 at all!", tmp_path)
+    assert len(long) == len(phrase) == 32
+    assert long not in (KEY, phrase)
+
+
+@pytest.mark.parametrize("text", ["short", KEY[:31].hex(), base64.b64encode(KEY[:16]).decode()])
+def test_a_key_that_is_too_short_is_refused_with_the_remedy(tmp_path: Path, text: str) -> None:
+    said = refusal(text, tmp_path)
+    assert "32 are needed" in said
+    assert "openssl rand -base64 32" in said
+    assert text not in said
+
+
+def test_a_key_comes_from_the_environment_or_a_file_that_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(KEY.hex() + "\n")
+    for name, value in (("", KEY.hex()), ("_FILE", str(file))):
+        config = load_config(environ={f"CAUDEX_PLUGINS__VAULT__MASTER_KEY{name}": value})
+        configured = config.plugins["vault"]["master_key"]
+        assert load_key("master", str(configured), tmp_path) == KEY
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"abc"])
+def test_a_damaged_key_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "config" / "signing.key"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    assert "key signing" in refusal("", tmp_path)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("in the way")
+    said = refusal("", tmp_path)
+    assert said.startswith("data directory: ")
+    assert "--data-dir" in said
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from kernel.keys import load_key
+sys.stdin.readline()
+print(load_key("signing", "", Path(sys.argv[1])).hex())
+"""
+
+
+def test_two_processes_at_once_agree_on_the_key(tmp_path: Path) -> None:
+    for round_ in range(3):
+        folder = tmp_path / str(round_)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", MAKE, str(folder)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+            for _ in range(4)
+        ]  # fmt: skip
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        keys = [process.communicate()[0].strip() for process in processes]
+        assert set(keys) == {load_key("signing", "", folder).hex()}
+        assert [path.name for path in (folder / "config").iterdir()] == ["signing.key"]
+
+
+async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(
+    database: str,
+) -> None:
+    async with opened(database) as db:
+        for _ in range(2):
+            await check_key(db, "signing", KEY)
+        await check_key(db, "master", KEY[::-1])
+        with pytest.raises(BootError) as caught:
+            await check_key(db, "signing", KEY[:31] + b"\0")
+    said = str(caught.value)
+    assert said.startswith("key signing: it is not the key that this database was set up with")
+    assert "restore" in said
+    assert "\n" not in said
+    kept = sql(database, "select name, fingerprint from caudex_kernel.keys order by name")
+    assert [name for name, _ in kept] == ["master", "signing"]
+    assert KEY.hex()[:16] not in str(kept)
+
+
+async def test_of_two_first_servers_with_different_keys_one_starts(database: str) -> None:
+    refused: list[BootError] = []
+
+    async def check(db: Statements, key: bytes) -> None:
+        try:
+            await check_key(db, "signing", key)
+        except BootError as error:
+            refused.append(error)
+
+    async with opened(database) as one, opened(database) as two:
+        for round_ in range(20):
+            sql(database, "delete from caudex_kernel.keys")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(check, one, KEY)
+                tasks.start_soon(check, two, KEY[::-1])
+            assert len(refused) == round_ + 1

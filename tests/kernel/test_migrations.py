@@ -1,0 +1,255 @@
+"""Numbered files, applied once, in order, by one process at a time."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from psycopg import sql as names
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kernel import migrations
+from kernel.config import DatabaseConfig
+from kernel.errors import BootError
+from kernel.migrations import Migration, find_migrations, migrate, pending
+from tests.kernel.databases import sql
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The migrations of a plugin that does not exist."""
+    write(tmp_path, "0001_first.sql", "create table caudex_demo.one (id int);")
+    write(tmp_path, "0002_second.sql", "alter table caudex_demo.one add n int; -- 100 % of $1")
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
+def apply(dsn: str, *folders: Path, **settings: Any) -> list[str]:
+    """Migrate a database by the files of one plugin for each folder."""
+    found: list[Migration] = []
+    for number, folder in enumerate(folders):
+        found += find_migrations("demo" if number == 0 else f"demo{number}", folder)
+    return anyio.run(migrate, DatabaseConfig(url=dsn, **settings), found)
+
+
+def missing(dsn: str, folder: Path) -> list[str]:
+    found = anyio.run(pending, DatabaseConfig(url=dsn), find_migrations("demo", folder))
+    return [migration.name for migration in found]
+
+
+def refusal(dsn: str, *folders: Path, **settings: Any) -> str:
+    """What is said when the files cannot be applied: always one line."""
+    with pytest.raises(BootError) as caught:
+        apply(dsn, *folders, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def columns(dsn: str, table: str = "one") -> list[str]:
+    found = sql(
+        dsn,
+        "select column_name from information_schema.columns"
+        " where table_schema = 'caudex_demo' and table_name = %s order by ordinal_position",
+        table,
+    )
+    return [name for (name,) in found]
+
+
+def test_files_are_applied_once_in_order_and_entered_in_the_ledger(
+    database: str, folder: Path
+) -> None:
+    assert missing(database, folder) == ["0001_first.sql", "0002_second.sql"]
+    assert apply(database, folder) == ["demo/0001_first.sql", "demo/0002_second.sql"]
+    assert columns(database) == ["id", "n"]
+    assert missing(database, folder) == []
+    assert apply(database, folder) == []
+    ledger = sql(database, "select plugin, name, length(checksum) from caudex_kernel.migrations")
+    assert sorted(ledger) == [("demo", "0001_first.sql", 64), ("demo", "0002_second.sql", 64)]
+
+
+def test_a_database_without_any_migration_gets_the_kernels_own_tables(database: str) -> None:
+    assert anyio.run(migrate, DatabaseConfig(url=database), list[Migration]()) == []
+    assert sql(database, "select * from caudex_kernel.revisions, caudex_kernel.keys") == []
+
+
+def test_only_what_is_new_is_applied_later(database: str, folder: Path) -> None:
+    apply(database, folder)
+    write(folder, "0003_third.sql", "alter table caudex_demo.one add m int")
+    assert missing(database, folder) == ["0003_third.sql"]
+    assert apply(database, folder) == ["demo/0003_third.sql"]
+
+
+def test_several_plugins_go_in_their_order(database: str, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, "0001_first.sql", "create table caudex_demo1.t as select * from caudex_demo.one")
+    names_ = apply(database, folder, other)
+    assert names_ == ["demo/0001_first.sql", "demo/0002_second.sql", "demo1/0001_first.sql"]
+
+
+def test_an_older_server_starts_on_a_newer_database(database: str, folder: Path) -> None:
+    apply(database, folder)
+    (folder / "0002_second.sql").unlink()
+    assert apply(database, folder) == []
+
+
+def test_a_changed_old_file_is_refused_by_name_and_nothing_else_is_applied(
+    database: str, folder: Path
+) -> None:
+    apply(database, folder)
+    write(folder, "0001_first.sql", "create table caudex_demo.one (id bigint);")
+    write(folder, "0003_third.sql", "create table caudex_demo.three ()")
+    said = refusal(database, folder)
+    assert "plugin demo, 0001_first.sql" in said
+    assert "has changed" in said
+    assert "new file" in said
+    assert sql(database, "select to_regclass('caudex_demo.three')") == [(None,)]
+    with pytest.raises(BootError):
+        missing(database, folder)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_file_that_fails_is_rolled_back_whole_and_tried_again(
+    database: str, folder: Path, step: int
+) -> None:
+    statements = ["create table caudex_demo.a ()", "create table caudex_demo.b ()", "select 1"]
+    broken = [*statements[: step - 1], "select 1/0", *statements[step - 1 :]]
+    write(folder, "0002_second.sql", ";\n".join(broken))
+    write(folder, "0003_third.sql", "create table caudex_demo.c ()")
+    said = refusal(database, folder)
+    assert said.startswith("plugin demo, 0002_second.sql: the migration failed: division by zero")
+    left = sql(database, "select tablename from pg_tables where schemaname = 'caudex_demo'")
+    assert left == [("one",)]
+    write(folder, "0002_second.sql", ";\n".join(statements))
+    assert apply(database, folder) == ["demo/0002_second.sql", "demo/0003_third.sql"]
+
+
+@pytest.mark.parametrize("text", ["commit", "create table caudex_demo.x (); rollback", "end"])
+def test_a_file_may_not_end_its_transaction(database: str, folder: Path, text: str) -> None:
+    write(folder, "0002_second.sql", text)
+    assert "ends its transaction" in refusal(database, folder)
+
+
+@pytest.mark.parametrize("text", ["selec 1", "select 'open", "create table missing.x ()"])
+def test_a_file_that_is_no_sql_is_named(database: str, folder: Path, text: str) -> None:
+    write(folder, "0002_second.sql", text)
+    assert "plugin demo, 0002_second.sql: the migration failed" in refusal(database, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["1_short.sql", "0003-dash.sql", "0003_Upper.sql", "notes.sql", "0003_.sql", "0003.sql"]
+)
+def test_a_name_that_is_none_is_refused(folder: Path, name: str) -> None:
+    write(folder, name, "select 1")
+    with pytest.raises(BootError) as caught:
+        find_migrations("demo", folder)
+    assert str(caught.value).startswith(f"plugin demo: {name} is no migration; say 0001_what.sql")
+
+
+def test_a_file_that_postgres_would_read_in_part_is_refused(folder: Path) -> None:
+    write(folder, "0003_cut.sql", "select 1; \0 select 2")
+    with pytest.raises(BootError, match=r"0003_cut.* is no migration"):
+        find_migrations("demo", folder)
+
+
+def test_a_number_is_given_once(folder: Path) -> None:
+    write(folder, "0002_another.sql", "select 1")
+    with pytest.raises(BootError, match=r"0002_another.* and 0002_second.* have one number"):
+        find_migrations("demo", folder)
+
+
+def test_other_files_beside_are_left_alone(folder: Path) -> None:
+    write(folder, "README.md", "why")
+    assert len(find_migrations("demo", folder)) == 2
+
+
+MIGRATE = """
+import sys, anyio
+from pathlib import Path
+from kernel.config import DatabaseConfig
+from kernel.migrations import find_migrations, migrate
+sys.stdin.readline()
+found = find_migrations("demo", Path(sys.argv[2]))
+print(len(anyio.run(migrate, DatabaseConfig(url=sys.argv[1]), found)))
+"""
+
+
+def at_once(count: int, code: str, *arguments: str) -> Sequence[tuple[int, str]]:
+    """Run processes that begin their work at the same moment; (status, output) of each."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return [(process.wait(), process.communicate()[0].strip()) for process in processes]
+
+
+def test_four_processes_at_once_on_an_empty_database_apply_each_file_once(
+    database: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "0001_count.sql", "create table caudex_demo.runs (n int)")
+    for number in range(2, 12):
+        write(
+            tmp_path, f"{number:04}_run.sql",
+            f"insert into caudex_demo.runs values ({number}); select pg_sleep(0.02)",
+        )  # fmt: skip
+    ended = at_once(4, MIGRATE, database, str(tmp_path))
+    assert [status for status, _ in ended] == [0] * 4, ended
+    assert sum(int(applied) for _, applied in ended) == 11
+    assert sql(database, "select n from caudex_demo.runs") == [(n,) for n in range(2, 12)]
+
+
+def test_a_database_that_stays_locked_is_no_endless_wait(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "PATIENCE", 300)
+    with psycopg.connect(database) as holder:
+        holder.execute(f"select pg_advisory_xact_lock({migrations.LOCK})".encode())
+        assert "the database stayed locked" in refusal(database, folder)
+        holder.rollback()
+        # Nothing is missing in what follows, so nothing is locked either.
+        apply(database, folder)
+        holder.execute(f"select pg_advisory_xact_lock({migrations.LOCK})".encode())
+        assert apply(database, folder) == []
+
+
+def test_an_account_without_the_right_to_create_is_told_what_it_lacks(
+    database: str, folder: Path
+) -> None:
+    role = f"caudex_test_{abs(hash(database))}"
+    server = conninfo_to_dict(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = names.Identifier(role)
+        connection.execute(names.SQL("create role {} login password 'x'").format(name))
+        try:
+            limited = make_conninfo(database, user=role, password="x")
+            assert "grant the account of database.url `create`" in refusal(limited, folder)
+            # What another account has migrated it may use.
+            apply(database, folder)
+            connection.execute(
+                names.SQL(
+                    "grant usage on schema caudex_kernel to {0};"
+                    " grant select on caudex_kernel.migrations to {0}"
+                ).format(name)
+            )
+            assert apply(limited, folder) == []
+        finally:
+            connection.execute(names.SQL("drop owned by {0}; drop role {0}").format(name))
+    assert server["dbname"]
+
+
+def test_a_server_that_is_away_is_told_in_one_line(database: str, folder: Path) -> None:
+    assert refusal(make_conninfo(database, port=1), folder).startswith("migrations: ")
