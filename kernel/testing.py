@@ -94,12 +94,13 @@ class Client(httpx.Client):
 class Server:
     """A running server: real HTTP on a loopback port, a real database."""
 
-    def __init__(self, kernel: Kernel, dsn: str, url: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, kernel: Kernel, dsn: str, thread: _ServerThread) -> None:
         self.kernel = kernel
         self.dsn = dsn
-        self.url = url
-        self.http = httpx.Client(base_url=url, timeout=60)
-        self._loop = loop
+        self.url = f"http://127.0.0.1:{kernel.config.server.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self._thread = thread
+        self._loop = thread.started_loop()
         self._clients: list[httpx.Client] = [self.http]
         self._admin: Client | None = None
 
@@ -150,6 +151,10 @@ class Server:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(query, params or None)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
+
+    def stop(self) -> None:
+        """Stop the server as a signal would, before the test ends."""
+        self._thread.stop()
 
     def close(self) -> None:
         """Close every client."""
@@ -254,8 +259,8 @@ def _running_server(
             kernel = load(at_port(config, listener))
             url = url or postgres.migrated(kernel)
             use_database(kernel, url, None)
-            with _served(kernel, listener) as (address, loop):
-                running = Server(kernel, url, address, loop)
+            with _served(kernel, listener) as thread:
+                running = Server(kernel, url, thread)
                 try:
                     yield running
                 finally:
@@ -268,14 +273,13 @@ def _running_server(
 
 
 @contextmanager
-def _served(
-    kernel: Kernel, listener: socket.socket
-) -> Generator[tuple[str, asyncio.AbstractEventLoop]]:
+def _served(kernel: Kernel, listener: socket.socket) -> Generator[_ServerThread]:
     """Serve over HTTP from a thread. Raises what kept the application from starting."""
     thread = _ServerThread(Serving(kernel, listener, drain=5))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{kernel.config.server.port}", thread.started_loop()
+        thread.started_loop()
+        yield thread
     finally:
         thread.stop()
 

@@ -33,6 +33,10 @@ class Logs(Protocol):
         """Replace these values (an app's secrets) in every line of the app from now on."""
         ...
 
+    def masked(self, app_id: str, text: str) -> str:
+        """The text with the app's secret values replaced, for what leaves by another way."""
+        ...
+
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
         """The last `count` lines, oldest first."""
         ...

@@ -1,0 +1,69 @@
+"""Log lines of apps: kept in the database, masked, followed live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    APPS,
+    HOOKS,
+    LOGS,
+    NEWS,
+    STATEMENTS,
+    App,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    hookimpl,
+    offer,
+)
+
+from .config import LogsConfig
+from .routes import LogsRoutes
+from .service import TOPIC, LogsService
+
+
+class LogsPlugin(Plugin):
+    """Provides LOGS and the stream of an app's log."""
+
+    name = "logs"
+    provides = (LOGS,)
+    requires = (STATEMENTS, NEWS, APPS, HOOKS)
+    Config = LogsConfig
+    config: LogsConfig
+    _service: LogsService | None = None
+    """None where another plugin was chosen to provide LOGS."""
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer LOGS."""
+        return [offer(LOGS, self._open)]
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
+        service = self._service = LogsService(self.config, services.get(STATEMENTS))
+        services.get(NEWS).subscribe(TOPIC, service.heard)
+        async with service.running():
+            yield service
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the route."""
+        return LogsRoutes(services).routes()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """End the streams when the server begins to stop: nothing else would."""
+        yield
+        if self._service is not None:
+            self._service.end_readers()
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Delete the app's lines."""
+        if self._service is not None:
+            await self._service.forget_app(tx, app.id)

@@ -1,0 +1,65 @@
+"""Server-sent events (WHATWG HTML, 9.2), written so that a reader who does not read is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+import anyio
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from kernel.public import LogLine, Response
+
+BLOCKED: Final = 30.0
+"""Seconds that a write may take."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class EventStream(Response):
+    """Sends what an iterator yields until it ends, the client leaves, or a write takes too long.
+
+    `source` is what the iterator reads from; it is closed with the stream.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes], source: AsyncExitStack) -> None:
+        super().__init__(media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._chunks = chunks
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        async with self._source:
+            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            await send(start)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+                await self._send_all(send)
+                tasks.cancel_scope.cancel()
+
+    async def _send_all(self, send: Send) -> None:
+        async for chunk in self._chunks:
+            with anyio.move_on_after(BLOCKED) as limit:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if limit.cancelled_caught:
+                return
+        with anyio.move_on_after(BLOCKED):
+            await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def event(line: LogLine | None) -> bytes:
+    """Write a line as an event, or a comment where there is none: JSON never spans two lines."""
+    if line is None:
+        return b": nothing new\n\n"
+    data = _encode({"level": line.level, "message": line.message, "ts": line.ts})
+    place = b"id: %d\n" % line.id if line.id else b""
+    return b"%bdata: %b\n\n" % (place, data)
