@@ -70,7 +70,9 @@ _REFUSED: Final = ("22", "54")
 _AWAY: Final = ("08", "40", "53", "57", "58")
 _BUSY: Final = ("55P03", "25P03", "25006")
 _REPEATABLE: Final = ("40001", "40P01")
-_GONE: Final = ("42703", "42P01", "3F000")
+_GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
+"""What a compiled statement meets when a column, its type or the table is another by now."""
+
 _FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from kernel.public import BadRequest, Reader, Transaction
+from kernel.public import BadRequest, Reader, SchemaChanged, Transaction
 
 from . import ddl, store
 from .checks import Answer
@@ -21,7 +21,7 @@ from .steps import Phase, Plan, Step
 
 _decode_answer = msgspec.json.Decoder(Answer).decode
 
-_NOT_OURS: Final = ("0A", "2B", "42", "55")
+_NOT_OURS: Final = ("0A", "2B", "42", "55000", "55006")
 """Classes of SQLSTATE of a change that PostgreSQL refuses because of what was made by hand: a view
 on a column, a foreign key, an object of the same name."""
 
@@ -86,9 +86,9 @@ async def run_ddl(tx: Transaction, statements: Sequence[sql.Composable]) -> None
     script = b";\n".join(statement.as_bytes(None) for statement in statements)
     try:
         await tx.script(script)
-    except psycopg.Error as error:
-        state = error.sqlstate or ""
-        if state[:2] in _NOT_OURS and state != "55P03":
-            said = error.diag.message_primary or "it is not possible"
+    except (psycopg.Error, SchemaChanged) as error:
+        cause = error.__cause__ if isinstance(error, SchemaChanged) else error
+        if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_NOT_OURS):
+            said = cause.diag.message_primary or "it is not possible"
             raise BadRequest(f"PostgreSQL refuses a change: {said}") from error
         raise

@@ -165,16 +165,3 @@ def test_hostile_names_never_reach_the_database(server, app):
     install(server.admin, wanted)
     server.sql(f"insert into {app}.a default values")
     assert server.sql(f"select x, y, z from {app}.a") == [(evil, [evil], {evil: evil})]
-
-
-def test_installs_of_other_apps_do_not_wait_for_a_locked_one(server, app):
-    import psycopg
-
-    install(server.admin, manifest(app, entity("a", field("x"))))
-    with psycopg.connect(server.dsn) as connection:
-        connection.execute(f"lock table {app}.a in access share mode")
-        answer = post(server.admin, manifest(app, entity("a", field("x", "number"))))
-        assert answer.status_code == 503
-        assert answer.headers["retry-after"]
-        install(server.admin, manifest(fresh_id(), entity("a")))
-    install(server.admin, manifest(app, entity("a", field("x", "number"))))

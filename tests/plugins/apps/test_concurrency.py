@@ -1,0 +1,113 @@
+"""Installs beside each other, beside writers, and on several servers."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kernel.testing import Client
+
+from .support import changes, entity, field, fresh_id, install, link, manifest
+
+
+@pytest.fixture
+def app() -> str:
+    return fresh_id()
+
+
+def post(client: Client, wanted) -> int:
+    return client.post("/api/v1/apps", json=wanted).status_code
+
+
+def test_many_installs_at_once_end_well(server, app):
+    admin, wanted = server.admin, manifest(app, entity("a", field("x"), link("up", "a")))
+    with ThreadPoolExecutor(20) as pool:
+        answers = set(pool.map(lambda _: post(admin, wanted), range(20)))
+    assert answers == {200}
+    assert changes(server.admin, wanted) == []
+
+
+def test_two_servers_install_one_app_at_once(server, make_server, app):
+    first = server.admin
+    second = make_server(dsn=server.dsn, data_dir=server.kernel.config.data_dir).login("admin")
+    states = [
+        manifest(app, entity("a", field("x")), entity("b", link("a", "a"))),
+        manifest(app, entity("a", field("x", "number"), field("y"))),
+    ]
+    work = [(client, state) for client in (first, second) for state in states] * 4
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(lambda item: post(*item), work))
+    assert answers == {200}
+    install(first, states[0])
+
+
+def test_installs_and_removals_at_once_leave_all_or_nothing(server, app):
+    wanted = manifest(app, entity("a", field("x")))
+
+    def work(n: int) -> int:
+        if n % 3 == 2:
+            return server.admin.delete(f"/api/v1/apps/{app}").status_code
+        return post(server.admin, wanted)
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = set(pool.map(work, range(24)))
+    assert statuses <= {200, 404}
+    here = app in [item["id"] for item in server.admin.get("/api/v1/apps").json()]
+    assert server.sql("select to_regnamespace(%s) is not null", app) == [(here,)]
+    assert server.sql("select count(*) from caudex_apps.apps where id = %s", app) == [(int(here),)]
+
+
+def test_records_written_while_the_schema_changes_are_all_there(server, app):
+    """Types, rules and fields go back and forth under writers; what was acknowledged stays."""
+    states = [
+        manifest(app, entity("a", field("x"), field("y", default_value="1"))),
+        manifest(app, entity("a", field("x", "number"), link("up", "a"))),
+        manifest(app, entity("a", field("x", "number"), indexes=[{"columns": ["x"]}])),
+    ]
+    install(server.admin, states[0])
+    records = f"/api/v1/apps/{app}/collections/a"
+    written: list[str] = []
+    odd: list[tuple[int, str]] = []
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            answer = server.admin.post(records, json={"x": "5"})
+            if answer.status_code == 201:
+                written.append(answer.json()["id"])
+            elif answer.status_code not in (400, 503):
+                odd.append((answer.status_code, answer.text))
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        for round_ in range(15):
+            answer = server.admin.post("/api/v1/apps", json=states[round_ % 3])
+            assert answer.status_code in (200, 503), answer.text
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join(30)
+    assert odd == []
+    assert len(written) > 20
+    stored = {str(found) for (found,) in server.sql(f"select id from {app}.a where x::text = '5'")}
+    assert set(written) <= stored
+
+
+def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
+    import psycopg
+
+    server = make_server({"plugins": {"apps": {"lock_timeout": 0.5}}})
+    text = manifest(app, entity("a", field("x")))
+    number = manifest(app, entity("a", field("x", "number")))
+    install(server.admin, text)
+    with psycopg.connect(server.dsn) as connection:
+        connection.execute(f"lock table {app}.a in access share mode")
+        answer = server.admin.post("/api/v1/apps", json=number)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+        install(server.admin, manifest(fresh_id(), entity("a")))
+    install(server.admin, number)
