@@ -35,38 +35,58 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """`[server]`: the address, the limits, where data lies."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9100
+    """Port to listen on; 0 takes any that is free."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Server processes."""
     data_dir: str = ""
+    """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default."""
     cors_origins: list[Annotated[str, Meta(pattern=ORIGIN)]] | None = None
+    """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
     trusted_proxies: list[str] = []
+    """CIDRs of proxies whose `X-Forwarded-For` is believed."""
     max_requests: Annotated[int, Meta(ge=1)] = 1000
+    """Requests that a process serves at once; more are answered by 503."""
     plugins_dir: str = ""
+    """Folder of one-file plugins."""
     plugin_files: list[str] = []
+    """One-file plugins, as `caudex serve --plugin` names them."""
 
 
 class DatabaseConfig(Section, frozen=True, kw_only=True):
     """`[database]`: a PostgreSQL of your own; without a url an embedded one is used.
 
-    Timeouts are in seconds. `embedded_port` is set by the process that runs the embedded server.
+    Timeouts are in seconds.
     """
 
     url: str = ""
+    """libpq connection string, as `postgresql://user:password@host/name`."""
     direct_url: str = ""
+    """Beside a transaction pooler: an address that LISTEN can use."""
     pool_size: Annotated[int, Meta(ge=1, le=500)] = 10
+    """Connections of each server process, at most."""
     statement_timeout: Seconds = 10.0
+    """How long one statement may run; in a stream, one batch."""
     lock_timeout: Seconds = 3.0
+    """How long a statement waits for a lock."""
     pool_timeout: Seconds = 5.0
+    """How long a request waits for a connection."""
     wait: Seconds = 30.0
+    """How long a start waits for the database."""
     prepare: bool = True
+    """Use prepared statements; `false` behind a pooler that cannot."""
     embedded_port: int | None = None
+    """Set by the process that runs the embedded server; not for a file."""
 
 
 class LogConfig(Section, frozen=True, kw_only=True):
-    """`[log]`: `auto` is pretty on a terminal and JSON elsewhere."""
+    """`[log]`: what is told, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is told."""
     format: Literal["auto", "json", "pretty"] = "auto"
+    """`auto` is pretty on a terminal and JSON elsewhere."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

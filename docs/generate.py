@@ -1,0 +1,59 @@
+"""Write the reference pages from the code: `python -m docs.generate`, or `--check` to compare.
+
+A page says what the code says, in the code's words: signatures, docstrings, defaults. What is worth
+telling beyond that stands in the other folders of docs/.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.pages import cli, config, errors, hooks, permissions, services
+from kernel.config import load_config
+from kernel.loader import Kernel, load
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- Made by `python -m docs.generate`: change the code, not this page. -->\n\n"
+PAGES: Mapping[str, Callable[[Kernel], str]] = {
+    "cli": cli.page,
+    "config": config.page,
+    "errors": errors.page,
+    "hooks": hooks.page,
+    "permissions": permissions.page,
+    "services": services.page,
+}
+
+
+def generate() -> dict[Path, str]:
+    """Return what each page should say."""
+    with tempfile.NamedTemporaryFile(suffix=".toml") as defaults:
+        kernel = load(load_config(defaults.name, environ={}))
+    return {FOLDER / f"{name}.md": NOTE + page(kernel) for name, page in PAGES.items()}
+
+
+def stale() -> list[str]:
+    """Return the names of pages that do not say what the code says."""
+    return [
+        path.name
+        for path, text in generate().items()
+        if not path.is_file() or path.read_text("utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Write the pages, or with `--check` say which are stale."""
+    if "--check" in sys.argv[1:]:
+        if names := stale():
+            print(f"stale: {', '.join(names)}; run `make docs`", file=sys.stderr)
+        return bool(names)
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in generate().items():
+        path.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

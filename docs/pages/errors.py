@@ -1,0 +1,57 @@
+"""The page of the errors."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+from docs.pages.code import first_line, modules, table
+from kernel import errors
+from kernel.errors import EX_CONFIG, BootError, KernelError
+from kernel.loader import Kernel
+
+HEAD = """# Errors
+
+Every error of a request is `{"error": "<one human sentence>"}` with its status; a plugin raises
+one of the classes below and the kernel writes the reply. What is none of them is answered by
+500 without a word of its cause: the log has it, under the request id of the header
+`X-Request-Id`.
+"""
+BOOT = f"""## At the start
+
+What keeps a server from starting is told in one line each, all at once, as
+`place: problem; remedy`; the command ends with status {EX_CONFIG}.
+"""
+
+
+def page(_: Kernel) -> str:
+    """The classes of the kernel, then those of plugins."""
+    parts = [HEAD, _table(errors, KernelError), BOOT, _table(errors, BootError)]
+    for module in modules("errors"):
+        if classes(module, Exception):
+            parts.append(f"## Of the plugin {module.__name__.split('.')[1]}")
+            parts.append(_table(module, Exception))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def classes(module: ModuleType, base: type[BaseException]) -> list[type[BaseException]]:
+    """The error classes that a module declares, in its order."""
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _table(module: ModuleType, base: type[BaseException]) -> str:
+    rows = [
+        (f"`{cls.__name__}`", _status(cls), f"`{cls.__bases__[0].__name__}`", first_line(cls))
+        for cls in classes(module, base)
+    ]
+    return table(("class", "status", "is a", "when"), rows)
+
+
+def _status(cls: type[BaseException]) -> str:
+    return str(cls.status) if issubclass(cls, KernelError) else ""

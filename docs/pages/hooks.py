@@ -1,0 +1,41 @@
+"""The page of the hooks."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from docs.pages.code import doc, modules, signature
+from kernel import hookspecs
+from kernel.loader import Kernel
+
+HEAD = """# Hooks
+
+A plugin takes part in what others do by implementing hooks: a method with the hook's name,
+marked with `@hookimpl`, that names the arguments it wants. Sync or async is as the hook is
+declared. A misspelt or unmarked hook, a wrong argument or colour stops the boot with the file
+and line.
+"""
+
+
+def page(kernel: Kernel) -> str:
+    """Every hook of the kernel, then those that plugins own."""
+    parts = [HEAD, doc(hookspecs).split("\n\n", 1)[1], "## Hooks of the kernel"]
+    parts += [_hook(kernel, spec) for spec in specs(hookspecs)]
+    for module in modules("hookspecs"):
+        parts.append(f"## Hooks of the plugin {module.__name__.split('.')[1]}")
+        parts.append(doc(module))
+        parts += [_hook(kernel, spec) for spec in specs(module)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def specs(module: ModuleType) -> list[Any]:
+    """The hooks that a module declares, in its order."""
+    return [value for value in vars(module).values() if hasattr(value, "caudex_spec")]
+
+
+def _hook(kernel: Kernel, spec: Any) -> str:
+    users = ", ".join(f"`{i.plugin}`" for i in kernel.bus.implementations(spec.__name__))
+    implemented = f"\n\nImplemented by {users}." if users else ""
+    code = f"```python\n{signature(spec)}\n```"
+    return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{implemented}"

@@ -1,0 +1,100 @@
+"""The reference says what the code says, of hooks, services, settings, errors and commands."""
+
+import inspect
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from docs import generate
+from docs.pages import cli, services
+from docs.pages.code import plugin_classes
+from kernel import errors, hookspecs
+from kernel.config import SECTIONS, load_config
+from kernel.contracts.access import Kind
+from kernel.loader import Kernel, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def page(name: str) -> str:
+    return (generate.FOLDER / f"{name}.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    """Every built-in plugin, with the default configuration."""
+    path = tmp_path_factory.mktemp("config") / "caudex.toml"
+    path.touch()
+    return load(load_config(str(path), environ={}))
+
+
+def test_the_generated_pages_are_current() -> None:
+    assert generate.stale() == [], "run `make docs` and commit what it writes"
+
+
+def test_every_hook_is_documented_with_its_arguments() -> None:
+    text = page("hooks")
+    specs = [spec for spec in vars(hookspecs).values() if hasattr(spec, "caudex_spec")]
+    assert len(specs) >= 18
+    for spec in specs:
+        section = text.split(f"### {spec.__name__}\n")[1].split("\n### ")[0]
+        for argument in inspect.signature(spec).parameters:
+            assert f"{argument}: " in section, f"{spec.__name__}: {argument}"
+
+
+def test_every_service_is_documented_with_its_provider() -> None:
+    text = page("services")
+    for key in services.service_keys():
+        assert f"`{key.name}`" in text
+    for plugin in plugin_classes():
+        for key in plugin.provides:
+            assert f"`{plugin.name}`" in text, f"{plugin.name} provides {key.name}"
+
+
+def test_every_setting_is_documented() -> None:
+    text = page("config")
+    structs = {f"[{name}]": struct for name, struct in SECTIONS.items()}
+    structs |= {f"[plugins.{cls.name}]": cls.Config for cls in plugin_classes()}
+    for title, struct in structs.items():
+        section = text.split(f"# `{title}`\n")[1].split("\n#")[0]
+        for field in msgspec.structs.fields(struct):
+            [row] = [
+                line for line in section.splitlines() if line.startswith(f"| `{field.encode_name}`")
+            ]
+            assert row.rstrip("| ").count("|") >= 4, f"{title} {field.encode_name} has no words"
+
+
+def test_every_permission_and_every_need_is_documented(kernel: Kernel) -> None:
+    text = page("permissions")
+    for kind in Kind.__args__:  # type: ignore[attr-defined]
+        assert kind.upper() in text.upper()
+    for permission in kernel.permissions:
+        assert f"`{permission.key}`" in text
+    for _, route in kernel.routes:
+        assert f"| `{route.method} {route.path}` | `{route.needs}` |" in text
+
+
+def test_every_error_is_documented() -> None:
+    text = page("errors")
+    for name, value in vars(errors).items():
+        if inspect.isclass(value) and issubclass(value, Exception):
+            assert f"`{name}`" in text
+
+
+def test_every_command_is_documented(kernel: Kernel) -> None:
+    text = page("cli")
+    for name, parser in cli.commands(kernel).items():
+        assert f"\n## {name}" in text
+        for action in parser._actions:
+            for option in action.option_strings[:1]:
+                assert option == "-h" or f"`{option}" in text, f"{name} {option}"
+
+
+def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() -> None:
+    text = (ROOT / "kernel/template.toml").read_text("utf-8")
+    unfit = {"plugin_files", "embedded_port"}
+    for name, struct in SECTIONS.items():
+        section = text.split(f"\n[{name}]\n")[1].split("\n[")[0]
+        for key in struct.__struct_fields__:
+            assert key in unfit or f"# {key} = " in section, f"[{name}] {key}"

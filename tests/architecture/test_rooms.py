@@ -1,0 +1,125 @@
+"""Every plugin is built alike, so that who knows one finds their way in the next."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import contrib
+import plugins
+from docs.pages.code import readme_rows
+from kernel.loader import OWN_KEYS
+from kernel.plugin import Plugin
+from tests.architecture.code_lines import code_lines
+
+FOLDERS = [
+    folder
+    for package in (plugins, contrib)
+    for folder in sorted(Path(package.__path__[0]).iterdir())
+    if folder.is_dir() and not folder.name.startswith("__")
+]
+ROOMS = {"config", "models", "errors", "routes", "service", "store", "hookspecs"}
+RENAMED = {
+    "settings": "config", "schemas": "models", "types": "models", "exceptions": "errors",
+    "api": "routes", "views": "routes", "handlers": "routes", "controllers": "routes",
+    "services": "service", "logic": "service", "db": "store", "database": "store",
+    "queries": "store", "repository": "store", "sql": "store",
+}  # fmt: skip
+VAGUE = {"utils", "util", "helpers", "helper", "misc", "common", "base", "core", "tools", "lib"}
+PLAIN = {"provide_services", "register_routes", "register_commands"}
+"""Hooks that show in what a README says of services, routes and commands."""
+WALLS = {"service": "starlette", "store": "starlette", "routes": "psycopg"}
+
+SQL = re.compile(r"(?i)\s*(select\s.+\sfrom|insert into|update \w+ set|delete from)\s")
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def plugin_class(folder: Path) -> type[Plugin]:
+    module = importlib.import_module(f"{folder.parent.name}.{folder.name}")
+    [cls] = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Plugin) and value is not Plugin
+    ]
+    return cls
+
+
+def test_it_has_one_plugin_class_by_the_name_of_its_folder(folder: Path) -> None:
+    cls = plugin_class(folder)
+    assert cls.name == folder.name
+    assert cls.__name__ == "".join(word.title() for word in folder.name.split("_")) + "Plugin"
+    assert cls.__doc__
+
+
+def test_no_room_is_renamed_or_vague(folder: Path) -> None:
+    """A neighbour may be called `settings.py` where `config.py` stands, not in its place."""
+    for path in folder.rglob("*.py"):
+        assert path.stem not in VAGUE, f"{path}: say what it holds"
+        if room := RENAMED.get(path.stem):
+            assert (folder / f"{room}.py").is_file(), f"{path}: the room is called {room}.py"
+
+
+def test_no_room_is_empty(folder: Path) -> None:
+    for room in ROOMS:
+        path = folder / f"{room}.py"
+        assert not path.is_file() or code_lines(path), f"{path}: leave it out"
+
+
+def test_every_file_says_what_it_is_for(folder: Path) -> None:
+    for path in folder.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
+
+
+def test_the_readme_names_what_the_plugin_gives_and_needs(folder: Path) -> None:
+    text, cls = (folder / "README.md").read_text("utf-8"), plugin_class(folder)
+    for key in (*cls.provides, *cls.requires):
+        assert re.search(rf"`{key.name}`", text, re.IGNORECASE), f"{key.name} is not in README.md"
+    for name, value in vars(cls).items():
+        if hasattr(value, "caudex_impl") and name not in PLAIN:
+            assert f"`{name}`" in text, f"the hook {name} is not in README.md"
+
+
+def test_the_readme_explains_every_key_of_the_configuration(folder: Path) -> None:
+    cls = plugin_class(folder)
+    explained = readme_rows(cls)
+    for field in msgspec.structs.fields(cls.Config):
+        assert field.encode_name in explained, f"{field.encode_name} has no row in README.md"
+        assert field.encode_name not in OWN_KEYS
+
+
+def test_the_configuration_stands_in_its_room(folder: Path) -> None:
+    config = plugin_class(folder).Config
+    if msgspec.structs.fields(config):
+        assert config.__module__ == f"{folder.parent.name}.{folder.name}.config"
+        assert config.__struct_config__.forbid_unknown_fields
+        assert config.__struct_config__.frozen
+
+
+def test_rooms_keep_to_their_business(folder: Path) -> None:
+    """Rules and statements know no HTTP; routes and rules hold no SQL."""
+    for room, foreign in WALLS.items():
+        path = folder / f"{room}.py"
+        text = path.read_text("utf-8") if path.is_file() else ""
+        assert not re.search(rf"(?m)^\s*(?:from|import) {foreign}\b", text), path
+    for room in ("routes", "service"):
+        path = folder / f"{room}.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))) if path.is_file() else ():
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not SQL.match(node.value), f"{path}:{node.lineno}: SQL is the store's"
+
+
+def test_migrations_are_numbered_without_a_gap_and_keep_to_their_schema(folder: Path) -> None:
+    files = sorted((folder / "migrations").glob("*.sql"))
+    assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
+    for path in files:
+        text = re.sub(r"--.*|'[^']*'", "", path.read_text("utf-8"))
+        for schema in re.findall(r"\bcaudex_(\w+)\.", text):
+            assert schema in (folder.name, "kernel"), f"{path} touches caudex_{schema}"
