@@ -75,8 +75,12 @@ class CurrentTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in an app's schema, and the ledger: names to whether they are retired."""
+    """Everything in an app's schema, and the ledger: names to whether they are retired.
 
+    `installed` tells whether there is such an app, `exists` whether there is such a schema.
+    """
+
+    installed: bool
     exists: bool
     entities: Mapping[str, bool]
     columns: Mapping[str, Mapping[str, bool]]

@@ -16,7 +16,16 @@ from .steps import Phase, Plan, Step, told
 
 def diff(tables: Mapping[str, Table], schema: Schema, app_id: str) -> Plan:
     """Say what has to be done; nothing when the schema is as it should be."""
-    plan = Plan([], [])
+    plan = Plan([], [], first=not schema.installed)
+    if schema.exists and not schema.installed:
+        plan.refusals.append(
+            f"appId: the database has a schema {app_id!r} already, which is no app's"
+        )
+        return plan
+    if not schema.exists:
+        change = told("", "create_schema", detail=app_id)
+        statement = ddl.create_schema(app_id)
+        plan.steps.append(Step(phase=Phase.BUILD, table="", statement=statement, change=change))
     for table in tables.values():
         current = schema.tables.get(table.name)
         if current is None:
@@ -80,7 +89,10 @@ def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Ste
     for name, retired in ledger.items():
         stands = current.column(name)
         if name not in table.columns and stands is not None:
-            yield from _retire_column(table.name, stands, retired)
+            if not retired:
+                change = told(table.name, "retire_column", name)
+                yield Step(phase=Phase.LIFT, table=table.name, change=change)
+            yield from _lift_column(table.name, stands, tell=retired)
     yield from rule_steps(table, current, converting)
     if ddl.TRIGGER not in current.triggers:
         yield Step(
@@ -165,15 +177,26 @@ def _retire(
         yield Step(phase=Phase.LIFT, table=name, change=told(name, "retire_entity"))
     for column in current.columns:
         if column.name in ledger:
-            yield from _retire_column(name, column, retired=True)
-    yield from lift_all(name, schema, current)
+            yield from _lift_column(name, column, tell=retired)
+    yield from lift_all(name, schema, current, tell=retired)
 
 
-def _retire_column(table: str, column: CurrentColumn, retired: bool) -> Iterator[Step]:
-    """Keep the values and lift what would stand in the way of rows that do not know the column."""
-    if not retired:
-        yield Step(phase=Phase.LIFT, table=table, change=told(table, "retire_column", column.name))
+def _lift_column(table: str, column: CurrentColumn, *, tell: bool) -> Iterator[Step]:
+    """Lift what would stand in the way of rows that do not know a retired column.
+
+    Once it is retired there is nothing to lift, unless somebody did it by hand: that is told.
+    """
     if column.not_null:
-        yield Step(phase=Phase.LIFT, table=table, clause=ddl.drop_not_null(column.name))
+        yield Step(
+            phase=Phase.LIFT,
+            table=table,
+            clause=ddl.drop_not_null(column.name),
+            change=told(table, "drop_not_null", column.name) if tell else None,
+        )
     if column.default is not None and not column.generated:
-        yield Step(phase=Phase.LIFT, table=table, clause=ddl.drop_default(column.name))
+        yield Step(
+            phase=Phase.LIFT,
+            table=table,
+            clause=ddl.drop_default(column.name),
+            change=told(table, "drop_default", column.name, column.default) if tell else None,
+        )

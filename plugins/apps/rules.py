@@ -39,15 +39,25 @@ def missing_rules(
             yield _add_link(table, link, told_of=not new and link.name not in quietly, new=new)
 
 
-def lift_all(name: str, schema: str, current: CurrentTable) -> Iterator[Step]:
+def lift_all(name: str, schema: str, current: CurrentTable, *, tell: bool) -> Iterator[Step]:
     """Lift what could stand in the way of others while a table is retired."""
-    for rule in (*current.checks, *current.links):
-        if is_ours(rule.name):
-            yield Step(phase=Phase.LIFT, table=name, clause=ddl.drop_constraint(rule.name))
+    for kind, rules in (("drop_check", current.checks), ("drop_foreign_key", current.links)):
+        for rule in rules:
+            if is_ours(rule.name):
+                yield Step(
+                    phase=Phase.LIFT,
+                    table=name,
+                    clause=ddl.drop_constraint(rule.name),
+                    change=told(name, kind, _column_of(rule), rule.name) if tell else None,
+                )
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
-            statement = ddl.drop_index(schema, index.name)
-            yield Step(phase=Phase.LIFT, table=name, statement=statement)
+            yield Step(
+                phase=Phase.LIFT,
+                table=name,
+                statement=ddl.drop_index(schema, index.name),
+                change=told(name, "drop_index", None, index.name) if tell else None,
+            )
 
 
 def _kept(table: Table, current: CurrentTable, converting: Collection[str]) -> set[str]:

@@ -14,7 +14,6 @@ from kernel.public import (
     Actor,
     App,
     Apps,
-    BadRequest,
     Event,
     Forbidden,
     HookBus,
@@ -94,7 +93,7 @@ class AppsService:
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
         manifest = self._read(raw)
         plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
-        return Verdict(compliant=not plan.changes, changes=plan.changes)
+        return Verdict(compliant=not plan.steps, changes=plan.changes)
 
     async def remove(self, actor: Actor, app_id: str) -> None:
         """Remove an app with everything it has; the audit trail stays. Raises NotFound."""
@@ -161,10 +160,7 @@ class AppsService:
 
     async def _install(self, tx: Transaction, manifest: Manifest) -> None:
         app_id, users = manifest.app_id, self._identity.relation()
-        first = not await store.is_installed(tx, app_id)
         plan = await sync.plan_for(tx, manifest, users)
-        if first:
-            await self._make_schema(tx, app_id)
         tables = sync.tables_of(manifest, users)
         app = with_constraints(manifest, tables).app(await store.next_stamp(tx))
         await store.save(tx, app, msgspec.json.encode(manifest.raw))
@@ -174,18 +170,11 @@ class AppsService:
             hookspecs.app_installing,
             tx=tx,
             plan=InstallPlan(
-                app=app, manifest=manifest.raw, first=first, new_entities=plan.new_tables
+                app=app, manifest=manifest.raw, first=plan.first, new_entities=plan.new_tables
             ),
         )
-        await tx.record(_event(tx.actor, app, "APP_INSTALLED" if first else "APP_UPDATED"))
+        await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
-
-    async def _make_schema(self, tx: Transaction, app_id: str) -> None:
-        if (await store.schema(tx, app_id)).exists:
-            raise BadRequest(
-                f"appId: the database has a schema {app_id!r} already, which is no app's"
-            )
-        await sync.run_ddl(tx, [ddl.create_schema(app_id)])
 
 
 def _event(

@@ -27,6 +27,8 @@ class Phase(IntEnum):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One piece: a clause of ALTER TABLE or a statement, and what must hold before.
 
+    `table` is empty for what concerns the whole schema.
+
     `change` is what callers are told; None for what is part of another change.
     """
 
@@ -44,10 +46,14 @@ def told(table: str, kind: str, column: str | None = None, detail: str = "") -> 
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Every step of a sync; `refusals` are reasons why it cannot be done at all."""
+    """Every step of a sync; `refusals` are reasons why it cannot be done at all.
+
+    `first` tells that the app was not there before.
+    """
 
     steps: list[Step]
     refusals: list[str]
+    first: bool = False
 
     @property
     def changes(self) -> list[Change]:
@@ -62,4 +68,4 @@ class Plan(msgspec.Struct, frozen=True):
     def tables(self) -> list[str]:
         """Tables that stand and are touched, by name."""
         touched = {s.table for s in self.steps if s.clause or s.statement or s.check}
-        return sorted(touched - set(self.new_tables))
+        return sorted(touched - {"", *self.new_tables})

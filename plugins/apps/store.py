@@ -61,6 +61,7 @@ where app_id = $1::text and entity = $2::text and name = $3::text"""
 
 _SCHEMA: Final = """
 select json_build_object(
+    'installed', exists (select from caudex_apps.apps where id = $1::text),
     'exists', exists (select from pg_namespace where nspname = $1::text),
     'entities', (
         select coalesce(json_object_agg(name, retired_at is not null), '{}')

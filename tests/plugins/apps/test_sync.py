@@ -187,7 +187,9 @@ def test_every_kind_of_change_converges_and_keeps_data(server, app):
 
 def test_verify_tells_what_an_install_would_change_and_changes_nothing(server, app):
     first = manifest(app, entity("a", field("x"), field("gone")), entity("old"))
+    assert kinds(server.admin, manifest(app)) == [("", "create_schema", None)]
     assert kinds(server.admin, first) == [
+        ("", "create_schema", None),
         ("a", "create_table", None),
         ("old", "create_table", None),
     ]
@@ -245,6 +247,24 @@ def test_drift_by_hand_is_seen_and_mended(server, app):
         install(server.admin, wanted)
 
 
+def test_drift_of_what_is_retired_is_lifted_again(server, app):
+    install(server.admin, manifest(app, entity("a", field("x")), entity("b", field("y"))))
+    wanted = manifest(app, entity("a"))
+    install(server.admin, wanted)
+    server.sql(f"alter table {app}.a alter x set not null")
+    server.sql(f"alter table {app}.b alter y set default 'd'")
+    assert kinds(server.admin, wanted) == [("a", "drop_not_null", "x"), ("b", "drop_default", "y")]
+    install(server.admin, wanted)
+
+
+def test_a_schema_that_somebody_dropped_is_made_again(server, app):
+    wanted = manifest(app, entity("a", field("x")))
+    install(server.admin, wanted)
+    server.sql(f"drop schema {app} cascade")
+    assert kinds(server.admin, wanted)[0] == ("", "create_schema", None)
+    install(server.admin, wanted)
+
+
 def _names(server, app) -> dict[str, str]:
     rows = server.sql(
         "select contype, conname from pg_constraint where connamespace = %s::regnamespace", app
@@ -296,6 +316,8 @@ def test_a_foreign_key_made_by_hand_is_a_clear_refusal_too(server, app):
 def test_a_schema_that_is_no_apps_is_not_taken(server, app):
     server.sql(f"create schema {app}")
     assert "already" in refused(server.admin, manifest(app))
+    answer = server.admin.post("/api/v1/apps/schema/verify", json=manifest(app))
+    assert answer.status_code == 400
     assert server.sql("select 1 from pg_namespace where nspname = %s", app) == [(1,)]
 
 
