@@ -35,6 +35,7 @@ class AuditPlugin(Plugin):
     Config = AuditConfig
     provides = (AUDIT,)
     requires = (STATEMENTS, ACCESS)
+    uses = (APPS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:
