@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from kernel.config import Config
+from kernel.contracts.workers import HandlerFailed
 from kernel.errors import KernelError, Unavailable
 from kernel.web import JSONReply
 
@@ -112,7 +113,8 @@ async def _preflight(send: _Sender) -> None:
 
 async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
     """Answer with the envelope, or cut a reply that has begun."""
-    known = error if isinstance(error, KernelError) and error.status != 500 else None
+    spoken = isinstance(error, HandlerFailed)  # the app's own words, not a fault of ours
+    known = error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
     detail = {"method": scope["method"], "path": scope["path"], "peer": scope["caudex.address"]}
     if known is None:
         log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
