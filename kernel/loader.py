@@ -378,7 +378,8 @@ def _order(kernel: Kernel) -> None:
 
 def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str, str]:
     """Which of the waiting plugins this one needs: plugin to key."""
-    needs = [(kernel.services.provider(key.name), key.name) for key in waiting[name].requires]
+    keys = (*waiting[name].requires, *waiting[name].uses)
+    needs = [(kernel.services.provider(key.name), key.name) for key in keys]
     return {by: key for by, key in needs if by is not None and by in waiting and by != name}
 
 

@@ -49,6 +49,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class Plugin:
     """Base class of every plugin; one instance for each application.
 
+    `requires` names services without which it cannot work, `uses` those that it asks for with
+    `services.find`: whoever provides them starts before it and ends after it.
     `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
     `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, found beside the
     module when it is not given.
@@ -59,6 +61,7 @@ class Plugin:
     kernel_api: ClassVar[int] = KERNEL_API
     provides: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     requires: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    uses: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     Config: ClassVar[type[msgspec.Struct]] = NoConfig
     hookspecs: ClassVar[ModuleType | None] = None
     migrations: ClassVar[Path | None] = None

@@ -1,0 +1,99 @@
+"""Jobs on their way into the table, out of it, and back."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+class NewRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is accepted; `payload` is its JSON as text, `run_at` RFC 3339 text or at once."""
+
+    id: str
+    app_id: str
+    payload: str
+    run_at: str | None
+    max_attempts: int
+    timeout_s: float
+    priority: int
+    user_id: str | None
+    key: str | None
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that is ours to run; `run_at` in seconds since 1970, for the order only."""
+
+    id: str
+    app_id: str
+    payload: msgspec.Raw
+    user_id: str | None
+    timeout_s: float
+    failures: int
+    max_attempts: int
+    suspect: bool
+    losses: int
+    priority: int
+    run_at: float
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """How many jobs of an app may be claimed; `idle` where it has none under way here."""
+
+    app_id: str
+    free: int
+    idle: bool
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a run. Pending with a `delay` (seconds) is a retry, without one it is due at
+    once; `unstarted` takes the start back that the claim counted."""
+
+    id: str
+    token: str
+    app_id: str
+    status: Status
+    failures: int
+    losses: int
+    suspect: bool
+    delay: float = 0
+    unstarted: bool = False
+    result: str | None = None
+    error: str | None = None
+
+    @property
+    def size(self) -> int:
+        """About what it takes to send."""
+        return 500 + len(self.result or "") + len(self.error or "")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """How far a job is; `value` is JSON text."""
+
+    id: str
+    token: str
+    value: str
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """A lease that still holds."""
+
+    id: str
+    cancelled: bool
+
+
+class Ripened(msgspec.Struct, frozen=True):
+    """Apps some of whose jobs have become due, and the seconds until more do, if any wait."""
+
+    apps: list[str]
+    next: float | None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a job stands in the order of a list."""
+
+    created_at: str
+    id: str

@@ -1,0 +1,125 @@
+"""What became of jobs, and how far they are, on the way into the table."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import anyio
+import structlog
+from anyio.lowlevel import checkpoint
+from msgspec.structs import replace
+
+from kernel.public import BadRequest, KernelError, Unavailable
+
+from .models import Outcome, Step
+from .runs import ODD_RESULT
+from .store import JobsStore
+
+BATCH: Final = 200
+BATCH_SIZE: Final = 8_000_000
+"""Characters of results in one statement."""
+
+RETRY: Final = 0.5
+REPORT_EVERY: Final = 0.5
+"""Seconds between two statements that store how far jobs are."""
+
+log = structlog.get_logger("caudex.jobs")
+
+
+class Outbox:
+    """Outcomes of the same moment go in one statement, again and again until they are in: it names
+    the lease, so the second time changes nothing."""
+
+    def __init__(self, store: JobsStore, stored: Callable[[Sequence[Outcome]], None]) -> None:
+        self._store = store
+        self._stored = stored
+        self._outcomes: deque[Outcome] = deque()
+        self._steps: dict[str, Step] = {}
+        self._filled = anyio.Event()
+        self.writing = anyio.Lock()
+        """Held by whoever updates several of our rows: in two statements at once they could wait
+        for each other."""
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take an outcome."""
+        self._steps.pop(outcome.id, None)
+        self._outcomes.append(outcome)
+        self._filled.set()
+
+    def report(self, step: Step) -> None:
+        """Take word of how far a job is; the latest counts."""
+        self._steps[step.id] = step
+
+    async def run(self) -> None:
+        """Store outcomes, as long as the server lives."""
+        while True:
+            await self._filled.wait()
+            await checkpoint()  # what this turn of the event loop still brings
+            await self._store_some(self._take())
+
+    async def run_reports(self) -> None:
+        """Store how far jobs are, as long as the server lives."""
+        while True:
+            await anyio.sleep(REPORT_EVERY)
+            steps, self._steps = list(self._steps.values()), {}
+            if steps:
+                await self._report(steps)
+
+    async def flush(self) -> None:
+        """Store what is left, once."""
+        while taken := self._take():
+            async with self.writing:
+                await self._store.settle(taken)
+                self._stored(taken)
+
+    def _take(self) -> list[Outcome]:
+        taken, size = list[Outcome](), 0
+        while self._outcomes and len(taken) < BATCH and size < BATCH_SIZE:
+            taken.append(one := self._outcomes.popleft())
+            size += one.size
+        if not self._outcomes:
+            self._filled = anyio.Event()
+        return taken
+
+    async def _store_some(self, taken: Sequence[Outcome]) -> None:
+        try:
+            while True:
+                if await self._sent(taken):
+                    return
+                await anyio.sleep(RETRY)
+        except BaseException:  # the server stops: they are for `flush`
+            self._outcomes.extendleft(reversed(taken))
+            raise
+
+    async def _sent(self, taken: Sequence[Outcome]) -> bool:
+        """Send outcomes; False when they have to be sent again."""
+        try:
+            async with self.writing:
+                await self._store.settle(taken)
+                self._stored(taken)
+        except Unavailable:
+            return False
+        except Exception as error:
+            if len(taken) > 1:
+                for one in taken:
+                    await self._store_some([one])
+            elif taken[0].result is not None and isinstance(error, BadRequest):
+                await self._store_some([_unfit(taken[0])])
+            else:
+                log.error("the end of a job cannot be stored", job=taken[0].id, exc_info=error)
+                self._stored(taken)
+        return True
+
+    async def _report(self, steps: Sequence[Step]) -> None:
+        try:
+            async with self.writing:
+                await self._store.report(steps)
+        except KernelError as error:
+            log.debug("progress of jobs is not stored", count=len(steps), error=error.message)
+
+
+def _unfit(outcome: Outcome) -> Outcome:
+    """In place of a result that PostgreSQL does not take for JSON."""
+    return replace(outcome, status="failed", result=None, error=ODD_RESULT)

@@ -1,0 +1,78 @@
+"""Jobs over HTTP: enqueue, look, cancel."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.public import (
+    APP_USER,
+    JOBS,
+    BadRequest,
+    Jobs,
+    NewJob,
+    Request,
+    Response,
+    Route,
+    Services,
+    limit_of,
+    one_of,
+    reply,
+)
+
+from .models import STATUSES
+
+OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
+ONE: Final = f"{OF_APP}/{{job_id}}"
+PARAMETERS: Final = ("status", "limit", "before")
+DEFAULT_LIMIT: Final = 100
+MAX_BODY: Final = 2 * 1024 * 1024
+"""A payload of 1 MB, with room for what stands around it."""
+
+
+class JobsRoutes:
+    """The handlers; whoever provides JOBS answers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """Every route with what it needs."""
+        return [
+            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, MAX_BODY),
+            Route("GET", OF_APP, self.list, APP_USER),
+            Route("GET", ONE, self.get, APP_USER),
+            Route("POST", f"{ONE}/cancel", self.cancel, APP_USER),
+        ]
+
+    async def enqueue(self, request: Request, body: NewJob) -> Response:
+        """POST …/jobs"""
+        job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
+        return reply({"job_id": job_id}, 201)
+
+    async def list(self, request: Request) -> Response:
+        """GET …/jobs"""
+        query = request.query()
+        if unknown := query.keys() - set(PARAMETERS):
+            raise BadRequest(f"unknown parameter {min(unknown)!r}")
+        status = query.get("status")
+        jobs = await self._jobs.list(
+            request.path("app_id"),
+            status=None if status is None else one_of("status", status, STATUSES),
+            limit=limit_of(query.get("limit"), DEFAULT_LIMIT),
+            before=query.get("before"),
+        )
+        return reply(jobs)
+
+    async def get(self, request: Request) -> Response:
+        """GET …/jobs/{job_id}"""
+        return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
+
+    async def cancel(self, request: Request) -> Response:
+        """POST …/jobs/{job_id}/cancel"""
+        job_id = request.path("job_id")
+        await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
+        return reply({"message": f"job '{job_id}' cancelled"})
+
+    @property
+    def _jobs(self) -> Jobs:
+        return self._services.get(JOBS)

@@ -1,0 +1,356 @@
+"""Runs jobs in the workers of this process: claims, hands over, watches, gives back."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from structlog.contextvars import bind_contextvars
+
+from kernel.public import (
+    HandlerFailed,
+    KernelError,
+    NotFound,
+    Unavailable,
+    WorkerLost,
+    Workers,
+    WorkerState,
+)
+
+from .callers import Callers
+from .config import JobsConfig
+from .models import Asked, Claimed, Outcome, Step
+from .outbox import Outbox
+from .runs import Ending, Run
+from .slots import Slots
+from .store import JobsStore
+
+RETRY: Final = 0.5
+"""Seconds after the database, or a worker, could not be asked."""
+
+SOONEST: Final = 0.02
+"""Seconds between two looks at what has become due."""
+
+WATCH: Final = 0.25
+REPLACING: Final = 90.0
+"""Seconds that the replacement of a worker may take, its last calls included."""
+
+BUSY: Final = 5.0
+"""Seconds until a job is tried again whose earlier run has not ended here yet."""
+
+LEAVING: Final = 3.0
+MAX_PROGRESS: Final = 64 * 1024
+
+log = structlog.get_logger("caudex.jobs")
+
+
+class Runner:
+    """One for each server process. `announce` tells the others that an app has jobs due."""
+
+    def __init__(
+        self,
+        config: JobsConfig,
+        store: JobsStore,
+        workers: Workers,
+        callers: Callers,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._workers = workers
+        self._callers = callers
+        self._announce = announce
+        self._slots = Slots(config.concurrency)
+        self._outbox = Outbox(store, self._stored)
+        self._held: dict[str, Run] = {}
+        """Runs whose outcome is not in the table yet, by job."""
+        self._doubtful: list[str] = []
+        """Tokens of claims whose answer never came."""
+        self._replacing: set[str] = set()
+        self._woken = anyio.Event()
+        self._next_look = 0.0
+        self._next_renewal = 0.0
+        self._closing = False
+        self._tasks: TaskGroup | None = None
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        """Work while the server runs; at its end let runs end, and give back what does not."""
+        self._workers.on_change(self._changed)
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            for loop in (self._claim_some, self._watch, self._renew_when_due):
+                tasks.start_soon(self._always, loop)
+            tasks.start_soon(self._outbox.run)
+            tasks.start_soon(self._outbox.run_reports)
+            try:
+                yield
+                await self._drain()
+            finally:
+                self._closing = True
+                with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVING):
+                    await self._leave()
+                tasks.cancel_scope.cancel()
+
+    # What others tell
+
+    def feed(self, app_ids: Iterable[str] | None) -> None:
+        """Jobs of these apps are due, or of any."""
+        if self._slots.feed(app_ids):
+            self._woken.set()
+
+    def look_in(self, seconds: float) -> None:
+        """Some jobs become due then."""
+        self._next_look = min(self._next_look, time.monotonic() + max(seconds, SOONEST))
+        self._woken.set()
+
+    def renew_now(self) -> None:
+        """Some of our jobs may have been cancelled without our hearing of it."""
+        self._next_renewal = 0.0
+
+    async def cancel(self, job_id: str) -> None:
+        """A job is not wanted any more; perhaps it runs here."""
+        run = self._held.get(job_id)
+        if run is not None and run.ending is None:
+            await self._end(run, Ending.CANCELLED)
+
+    async def forget_app(self, app_id: str) -> None:
+        """An app goes, and its jobs have gone already."""
+        for run in self._slots.runs(app_id):
+            await self._end(run, Ending.LEASE_LOST)
+
+    async def _changed(self, app_id: str, state: WorkerState) -> None:
+        if state == "running":
+            self.look_in(0)
+        elif state in ("stopping", "stopped"):
+            for run in self._slots.runs(app_id):
+                run.stopped = True
+
+    # Claiming
+
+    async def _claim_some(self) -> None:
+        with anyio.move_on_after(self._next_look - time.monotonic()):
+            await self._woken.wait()
+        self._woken = anyio.Event()
+        running = [app for app in self._workers.running() if app not in self._replacing]
+        if self._doubtful:
+            await self._unclaim()
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + self._config.poll
+            self._slots.feed(None)
+            if running:
+                await self._ripen()
+        while not self._closing and (asked := self._slots.ask(running)):
+            await self._claim(asked)
+
+    async def _claim(self, asked: Sequence[Asked]) -> None:
+        token = str(uuid.uuid4())
+        self._doubtful.append(token)
+        try:
+            jobs = await self._store.claim(asked, token, self._config.lease)
+        except BaseException:
+            self._slots.answered(asked, None)
+            raise
+        self._doubtful.remove(token)
+        self._slots.answered(asked, jobs)
+        for job in jobs:
+            self._start(job, token)
+
+    async def _ripen(self) -> None:
+        ripened = await self._store.ripen()
+        for app_id in ripened.apps:
+            self._announce(app_id)
+        if ripened.next is not None:
+            self.look_in(ripened.next)
+
+    async def _unclaim(self) -> None:
+        await self._store.unclaim(self._doubtful)
+        self._doubtful.clear()
+
+    def _start(self, job: Claimed, token: str) -> None:
+        run = Run(job, token)
+        if job.id in self._held or self._closing or self._tasks is None:
+            delay = BUSY if job.id in self._held else 0
+            self._outbox.settle(run.given_back(unstarted=True, delay=delay))
+            return
+        self._held[job.id] = run
+        self._slots.add(run)
+        self._tasks.start_soon(self._run, run)
+
+    # Running
+
+    async def _run(self, run: Run) -> None:
+        bind_contextvars(request_id=run.job.id)
+        outcome: Outcome | None = None
+        with run.scope:
+            outcome = await self._outcome(run)
+        run.over.set()
+        if self._slots.remove(run):
+            self._woken.set()
+        if not run.settled:
+            self._outbox.settle(outcome or run.abandoned())
+        elif self._held.get(run.job.id) is run:
+            self._let_go(run)
+
+    async def _outcome(self, run: Run) -> Outcome:
+        job = run.job
+
+        async def progress(value: bytes) -> None:
+            if len(value) <= MAX_PROGRESS and not run.settled:
+                self._outbox.report(Step(job.id, run.token, value.decode(errors="replace")))
+
+        try:
+            caller = await self._callers.of(job.user_id, job.timeout_s)
+            payload = bytes(job.payload)
+            return run.completed(
+                await self._workers.run_job(job.app_id, job.id, payload, caller, progress)
+            )
+        except HandlerFailed as error:
+            return run.failed(error.message)
+        except WorkerLost:
+            return run.lost()
+        except (Unavailable, NotFound):
+            self._slots.hold(job.app_id, RETRY)
+            return run.given_back(unstarted=True)
+        except Exception as error:
+            log.error("a job cannot be run", job=job.id, app_id=job.app_id, exc_info=error)
+            return run.failed("the server could not run it")
+
+    def _let_go(self, run: Run) -> None:
+        del self._held[run.job.id]
+        run.stored.set()
+
+    def _stored(self, outcomes: Sequence[Outcome]) -> None:
+        """Outcomes are in the table: the leases are no longer ours."""
+        for one in outcomes:
+            run = self._held.get(one.id)
+            if run is not None and run.token == one.token and not run.settled:
+                self._let_go(run)
+            if one.status == "pending" and one.delay:
+                self.look_in(one.delay)
+            elif one.status == "pending":
+                self.feed([one.app_id])
+                self._announce(one.app_id)
+
+    # Watching
+
+    async def _watch(self) -> None:
+        """End what takes too long, and what does not end when it is told."""
+        await anyio.sleep(WATCH)
+        now = time.monotonic()
+        for run in self._slots.runs():
+            if run.ending is None and now >= run.deadline:
+                await self._end(run, Ending.TIMEOUT)
+            elif run.overdue(self._config.grace):
+                self._replace(run.job.app_id)
+            elif run.ending is Ending.CANCELLED and now >= run.told_at + self._config.grace:
+                self._give_up(run)
+
+    async def _end(self, run: Run, ending: Ending) -> None:
+        run.end(ending)
+        if ending is Ending.LEASE_LOST:
+            run.settle()
+        await self._tell(run)
+
+    async def _tell(self, run: Run) -> None:
+        try:
+            await self._workers.cancel_job(run.job.app_id, run.job.id)
+        except Exception as error:
+            log.warning("a worker cannot be told", job=run.job.id, error=str(error))
+
+    def _give_up(self, run: Run) -> None:
+        """It is cancelled, whatever it does; its place it keeps until it ends."""
+        if not run.settled:
+            run.settle()
+            self._outbox.settle(run.cancelled())
+
+    def _replace(self, app_id: str) -> None:
+        """Start a worker anew in which a run does not end, or its place is lost."""
+        if app_id in self._replacing or self._tasks is None or self._closing:
+            return
+        self._replacing.add(app_id)
+        stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.grace)]
+        for run in self._slots.runs(app_id):
+            run.stopped = True
+        log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
+        self._tasks.start_soon(self._restart, app_id, stuck)
+
+    async def _restart(self, app_id: str, stuck: Sequence[Run]) -> None:
+        try:
+            with anyio.move_on_after(REPLACING):
+                await self._workers.restart(app_id)
+                for run in stuck:
+                    await run.over.wait()
+        except Exception as error:
+            log.error("a worker cannot be replaced", app_id=app_id, exc_info=error)
+        for run in stuck:
+            run.scope.cancel()
+        self._replacing.discard(app_id)
+        self.feed([app_id])
+
+    # Leases
+
+    async def _renew_when_due(self) -> None:
+        await anyio.sleep(WATCH)
+        if time.monotonic() >= self._next_renewal:
+            self._next_renewal = time.monotonic() + self._config.lease / 3
+            try:
+                await self._renew()
+            except BaseException:
+                self._next_renewal = 0.0
+                raise
+
+    async def _renew(self) -> None:
+        async with self._outbox.writing:
+            held = {job_id: run.token for job_id, run in self._held.items() if not run.settled}
+            if not held:
+                return
+            renewed = {one.id: one for one in await self._store.renew(held, self._config.lease)}
+        for job_id, token in held.items():
+            run = self._held.get(job_id)
+            if run is None or run.token != token:
+                continue
+            if job_id not in renewed:
+                log.warning("the lease of a job is lost", job=job_id, app_id=run.job.app_id)
+                await self._end(run, Ending.LEASE_LOST)
+            elif renewed[job_id].cancelled and run.ending is None:
+                await self._end(run, Ending.CANCELLED)
+
+    async def _always(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except Unavailable:
+                await anyio.sleep(RETRY)
+            except Exception as error:
+                log.error("jobs: a step failed", step=step.__name__, exc_info=error)
+                await anyio.sleep(RETRY)
+
+    # The end
+
+    async def _drain(self) -> None:
+        """Claim nothing more, and wait for what runs, for a bounded time."""
+        self._closing = True
+        with anyio.move_on_after(self._config.drain):
+            while run := next((run for run in self._held.values() if not run.settled), None):
+                await run.stored.wait()
+
+    async def _leave(self) -> None:
+        """Give back what has not ended, so that others need not wait for its lease to end."""
+        for run in self._slots.runs():
+            if not run.settled:
+                await self._tell(run)
+                run.settle()
+                self._outbox.settle(run.given_back())
+        try:
+            await self._outbox.flush()
+            if self._doubtful:
+                await self._unclaim()
+        except KernelError as error:
+            log.warning("jobs could not be given back", error=error.message)

@@ -1,0 +1,107 @@
+"""How many jobs of which app may run here, and which apps may have some that wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from .models import Asked, Claimed
+from .runs import Run
+
+MOST: Final = 100
+"""Jobs that are claimed at once: their payloads are in memory together."""
+
+
+class _App:
+    __slots__ = ("hungry", "not_before", "runs")
+
+    def __init__(self) -> None:
+        self.runs: set[Run] = set()
+        self.hungry = True
+        """There may be jobs that wait."""
+        self.not_before = 0.0
+
+
+class Slots:
+    """The places of every worker in this process. A suspect takes all places of its worker."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._apps: dict[str, _App] = {}
+        self._first = 0
+
+    def feed(self, app_ids: Iterable[str] | None) -> bool:
+        """Note that jobs of these apps may wait, or of any; True where somebody here cares."""
+        known = self._apps.keys()
+        fed = list(known if app_ids is None else known & set(app_ids))
+        for app_id in fed:
+            self._apps[app_id].hungry = True
+        return bool(fed)
+
+    def hold(self, app_id: str, seconds: float) -> None:
+        """Claim nothing for an app for a while."""
+        self._app(app_id).not_before = time.monotonic() + seconds
+
+    def ask(self, running: Sequence[str]) -> list[Asked]:
+        """Which jobs to claim for the workers that run; every app has its turn at being first."""
+        self._follow(running)
+        now, left, asked = time.monotonic(), MOST, list[Asked]()
+        self._first += 1
+        for position in range(len(running)):
+            app_id = running[(self._first + position) % len(running)]
+            app = self._apps[app_id]
+            free = min(self._free(app), left)
+            if free > 0 and app.hungry and app.not_before <= now:
+                asked.append(Asked(app_id, free, not app.runs))
+                app.hungry = False
+                left -= free
+        return asked
+
+    def answered(self, asked: Iterable[Asked], jobs: Iterable[Claimed] | None) -> None:
+        """Note what a claim brought: who got all that was asked for may have more; None where
+        nobody knows."""
+        counts: dict[str, int] = {}
+        for job in jobs or ():
+            counts[job.app_id] = self._concurrency if job.suspect else counts.get(job.app_id, 0) + 1
+        for one in asked:
+            app = self._apps.get(one.app_id)
+            if app is not None and (jobs is None or counts.get(one.app_id, 0) >= one.free):
+                app.hungry = True
+
+    def add(self, run: Run) -> None:
+        """A run takes a place."""
+        runs = self._app(run.job.app_id).runs
+        if runs:
+            for other in (run, *runs):
+                other.alone = False
+        runs.add(run)
+
+    def remove(self, run: Run) -> bool:
+        """A run gives its place back; True where a claim is worth it."""
+        app = self._app(run.job.app_id)
+        app.runs.discard(run)
+        if not app.runs:
+            app.hungry = True  # a suspect may have waited for this
+        return app.hungry
+
+    def runs(self, app_id: str | None = None) -> Iterator[Run]:
+        """The runs of one app, or all."""
+        for name, app in list(self._apps.items()):
+            if app_id is None or name == app_id:
+                yield from list(app.runs)
+
+    def _free(self, app: _App) -> int:
+        if any(run.job.suspect for run in app.runs):
+            return 0
+        return self._concurrency - len(app.runs)
+
+    def _app(self, app_id: str) -> _App:
+        return self._apps.setdefault(app_id, _App())
+
+    def _follow(self, running: Sequence[str]) -> None:
+        for app_id in running:
+            self._app(app_id)
+        for app_id in self._apps.keys() - set(running):
+            if not self._apps[app_id].runs:
+                del self._apps[app_id]

@@ -1,0 +1,214 @@
+"""Every statement of the plugin; those that run all the time are functions of its migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from kernel.public import Statements, Transaction
+
+from .models import STATUSES, Asked, Claimed, NewRow, Outcome, Place, Renewed, Ripened, Status, Step
+
+PATIENCE: Final = 5.0
+"""Seconds that a suspect waits for a worker that has nothing else to do."""
+
+MAX_LOSSES: Final = 3
+"""So many lost deliveries of a job that ran alone are enough."""
+
+POISONOUS: Final = f"the worker was lost {MAX_LOSSES} times while this job ran alone in it"
+MAX_LIST: Final = 50_000_000
+"""Bytes of payloads and results in one page."""
+
+PORTION: Final = 1000
+"""Rows that one statement of the upkeep touches at most."""
+
+_INSERT: Final = """
+insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
+    run_at, payload)
+select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
+    n.user_id, n.key, coalesce(n.run_at, now()), n.payload::json
+from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
+    max_attempts integer, timeout_s double precision, user_id uuid, key text,
+    run_at timestamptz, payload text)"""
+
+_INSERT_KEYED: Final = (
+    _INSERT
+    + """
+on conflict (app_id, key) where key is not null and status in ('pending', 'running')
+do update set key = excluded.key
+returning id::text"""
+)
+
+_GET: Final = """
+select caudex_jobs.shown(j) from caudex_jobs.jobs as j
+where j.id = $2::uuid and j.app_id = $1::text"""
+
+# Each status has its own stretch of the index, newest first: of each the first rows, then of all.
+_PAGE: Final = """
+with page as materialized (
+    select r.* from unnest($2::text[]) as s (status) cross join lateral (
+        select j.id, j.created_at,
+            octet_length(j.payload::text) + coalesce(octet_length(j.result::text), 0) as size
+        from caudex_jobs.jobs as j
+        where j.app_id = $1::text and j.status = s.status
+            and (j.created_at, j.id) < ($3::timestamptz, $4::uuid)
+        order by j.created_at desc, j.id desc limit $5::integer
+    ) as r
+    order by r.created_at desc, r.id desc limit $5::integer
+),
+sized as (
+    select id, sum(size) over (order by created_at desc, id desc) as upto from page
+)
+select case when count(*) = count(j.id) then coalesce(
+    json_agg(caudex_jobs.shown(j) order by j.created_at desc, j.id desc)
+        filter (where j.id is not null), '[]') end
+from sized as s left join caudex_jobs.jobs as j on j.id = s.id and s.upto <= $6::bigint"""
+
+_PLACE: Final = """
+select json_build_object('created_at', created_at, 'id', id) from caudex_jobs.jobs
+where id = $2::uuid and app_id = $1::text"""
+
+_STATUS: Final = """
+select status from caudex_jobs.jobs where id = $2::uuid and app_id = $1::text"""
+
+_CANCEL: Final = """
+update caudex_jobs.jobs
+set status = case status when 'pending' then 'cancelled' else status end,
+    ended_at = case status when 'pending' then now() end, due = false,
+    cancelled_at = coalesce(cancelled_at, now()), updated_at = now()
+where id = $2::uuid and app_id = $1::text and status in ('pending', 'running')
+returning status"""
+
+_CLAIM: Final = """
+select caudex_jobs.claim($1::jsonb, $2::uuid, make_interval(secs => $3::double precision),
+    make_interval(secs => $4::double precision))"""
+_SETTLE: Final = "select caudex_jobs.settle($1::json)"
+_REPORT: Final = "select caudex_jobs.report($1::json)"
+_RENEW: Final = """
+select caudex_jobs.renew($1::uuid[], $2::uuid[], make_interval(secs => $3::double precision))"""
+_UNCLAIM: Final = "select caudex_jobs.unclaim($1::uuid[])"
+_EXPIRE: Final = "select caudex_jobs.expire($1::integer, $2::integer, $3::text)"
+_RIPEN: Final = "select caudex_jobs.ripen($1::integer)"
+
+_PRUNE: Final = """
+with alone as materialized (
+    select pg_try_advisory_xact_lock(hashtextextended('caudex_jobs prune', 0)) as ok
+),
+old as (
+    delete from caudex_jobs.jobs where id in (
+        select id from caudex_jobs.jobs
+        where ended_at < now() - make_interval(days => $1::integer) and (select ok from alone)
+        order by ended_at limit $2::integer
+    ) returning 1
+)
+select count(*) from old"""
+
+_FORGET: Final = """
+with gone as (
+    delete from caudex_jobs.jobs where id in (
+        select id from caudex_jobs.jobs where app_id = $1::text limit $2::integer
+    ) returning 1
+)
+select count(*) from gone"""
+
+_NEWEST: Final = Place("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+_encode = msgspec.json.Encoder().encode
+_claimed = msgspec.json.Decoder(Claimed).decode
+_renewed = msgspec.json.Decoder(Renewed).decode
+_ripened = msgspec.json.Decoder(Ripened).decode
+_place = msgspec.json.Decoder(Place).decode
+
+
+class JobsStore:
+    """Reads, and writes that stand alone."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def insert(self, rows: Sequence[NewRow]) -> None:
+        """Add jobs that have no key."""
+        await self._statements.execute(_INSERT, _encode(rows))
+
+    async def insert_keyed(self, row: NewRow) -> str:
+        """Add a job that has a key and return its id, or that of the one that has it already."""
+        made = await self._statements.execute(_INSERT_KEYED, _encode([row]))
+        return (made or b"").decode()
+
+    async def get(self, app_id: str, job_id: str) -> bytes | None:
+        """One job as JSON."""
+        return await self._statements.fetch(_GET, app_id, job_id, custom_plan=True)
+
+    async def page(
+        self, app_id: str, status: Status | None, limit: int, last: Place | None
+    ) -> bytes | None:
+        """An array of jobs behind `last`, newest first; None where they are too large together."""
+        statuses = STATUSES if status is None else (status,)
+        after = last or _NEWEST
+        return await self._statements.fetch(
+            _PAGE, app_id, statuses, after.created_at, after.id, limit, MAX_LIST, custom_plan=True
+        )
+
+    async def place(self, app_id: str, job_id: str) -> Place | None:
+        """Where a job stands in the order of lists."""
+        raw = await self._statements.fetch(_PLACE, app_id, job_id, custom_plan=True)
+        return None if raw is None else _place(raw)
+
+    async def claim(self, asked: Iterable[Asked], token: str, lease: float) -> list[Claimed]:
+        """Claim jobs under a token, the most urgent first."""
+        rows = await self._statements.execute_all(
+            _CLAIM, _encode(list(asked)), token, lease, PATIENCE
+        )
+        jobs = [_claimed(row) for row in rows]
+        return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of jobs; those that are not ours any more are left alone."""
+        await self._statements.execute(_SETTLE, _encode(outcomes))
+
+    async def report(self, steps: Sequence[Step]) -> None:
+        """Store how far jobs are."""
+        await self._statements.execute(_REPORT, _encode(steps))
+
+    async def renew(self, held: Mapping[str, str], lease: float) -> list[Renewed]:
+        """Renew leases (job id to token) and return those that still hold."""
+        rows = await self._statements.execute_all(_RENEW, [*held], [*held.values()], lease)
+        return [_renewed(row) for row in rows]
+
+    async def unclaim(self, tokens: Sequence[str]) -> None:
+        """Give back what was claimed under these tokens and never came to us."""
+        await self._statements.execute(_UNCLAIM, tokens)
+
+    async def expire(self) -> list[str]:
+        """Take back a portion of the jobs whose lease has ended; returns the app of each."""
+        rows = await self._statements.execute_all(_EXPIRE, PORTION, MAX_LOSSES, POISONOUS)
+        return [row.decode() for row in rows]
+
+    async def ripen(self) -> Ripened:
+        """Let a portion of the jobs be claimed whose time has come."""
+        return _ripened(await self._statements.execute(_RIPEN, PORTION) or b"")
+
+    async def prune(self, keep_days: int) -> int:
+        """Delete a portion of the jobs that ended long ago; returns how many."""
+        return int(await self._statements.execute(_PRUNE, keep_days, PORTION) or 0)
+
+
+async def cancel(tx: Transaction, app_id: str, job_id: str) -> Status | None:
+    """Cancel a job, or wish for the end of a running one; None where there is no such job, or it
+    has ended."""
+    row = await tx.execute(_CANCEL, app_id, job_id)
+    return None if row is None else msgspec.convert(row.decode(), Status)
+
+
+async def status(tx: Transaction, app_id: str, job_id: str) -> Status | None:
+    """What a job's status is."""
+    row = await tx.fetch(_STATUS, app_id, job_id)
+    return None if row is None else msgspec.convert(row.decode(), Status)
+
+
+async def forget_app(tx: Transaction, app_id: str) -> None:
+    """Delete the jobs of an app, portion by portion."""
+    while int(await tx.execute(_FORGET, app_id, 10 * PORTION) or 0):
+        continue
