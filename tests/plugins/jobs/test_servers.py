@@ -1,0 +1,302 @@
+"""Several servers on one database, and what is left when one of them goes."""
+
+import os
+import signal
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import anyio
+import pytest
+
+from kernel.public import JOBS, Unavailable
+from tests.kernel.processes import Served, write_config
+from tests.plugins.jobs import dying
+from tests.plugins.jobs.support import (
+    all_ended,
+    become,
+    ended,
+    enqueue,
+    eventually,
+    fake,
+    forever,
+    install,
+    job_of,
+    overrides,
+    row_of,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def pair(make_server, tmp_path):
+    """Two servers on one database."""
+
+    def make(**jobs):
+        one = make_server(overrides(**jobs), data_dir=tmp_path)
+        two = make_server(overrides(**jobs), dsn=one.dsn, data_dir=tmp_path)
+        return one, two
+
+    return make
+
+
+def test_every_job_runs_exactly_once_on_one_of_them(pair):
+    one, two = pair()
+    app = install(one, running=(one, two))
+    ran, most = Counter(), Counter()
+
+    def handler(server):
+        async def handle(job):
+            ran[job.payload] += 1
+            most[server.url] = max(most[server.url], len(fake(server).under_way))
+            await anyio.sleep(0.005)
+            return job.payload
+
+        return handle
+
+    for server in (one, two):
+        fake(server).handler = handler(server)
+    clients = [one.admin, two.login("admin")]
+
+    def put(n):
+        answer = clients[n % 2].post(f"/api/v1/apps/{app}/jobs", json={"payload": n})
+        assert answer.status_code == 201, answer.text
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(600)))
+    all_ended(one, app)
+    assert ran == Counter(range(600))
+    rows = one.sql(
+        "select status, attempts, count(*) from caudex_jobs.jobs where app_id = %s group by 1, 2",
+        app,
+    )
+    assert rows == [("completed", 1, 600)]
+    assert len(most) == 2
+    assert max(most.values()) <= 10
+
+
+def test_a_server_without_the_worker_takes_jobs_for_one_that_has_it(pair):
+    one, two = pair(poll=60)
+    app = install(one, running=(two,))
+    ended(one, app, enqueue(one, app))
+    started = time.perf_counter()
+    waits = []
+    for _ in range(5):
+        started = time.perf_counter()
+        ended(one, app, enqueue(one, app))
+        waits.append(time.perf_counter() - started)
+        time.sleep(0.1)
+    assert sorted(waits)[2] < 0.2
+
+
+def test_a_job_is_cancelled_from_a_server_that_does_not_run_it(pair):
+    one, two = pair(lease=3600)
+    app = install(one, running=(two,))
+
+    async def handle(job):
+        await job.cancelled.wait()
+
+    fake(two).handler = handle
+    job_id = enqueue(one, app)
+    eventually(lambda: job_id in fake(two).under_way)
+    one.admin.post(f"/api/v1/apps/{app}/jobs/{job_id}/cancel").raise_for_status()
+    assert ended(one, app, job_id, 1)["status"] == "cancelled"
+
+
+def test_one_key_is_one_job_at_whichever_server(pair):
+    one, two = pair()
+    app = install(one, running=())
+    clients = [one.admin, two.login("admin")]
+
+    def put(n):
+        body = {"payload": n, "key": f"k{n % 3}"}
+        return clients[n % 2].post(f"/api/v1/apps/{app}/jobs", json=body).json()["job_id"]
+
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(put, range(60)))
+    assert len(set(made)) == 3
+    assert one.sql("select count(*) from caudex_jobs.jobs where app_id = %s", app) == [(3,)]
+
+
+def test_a_server_that_stops_lets_its_jobs_end(make_server, tmp_path):
+    one = make_server(overrides(drain=10), data_dir=tmp_path)
+    app = install(one)
+
+    async def handle(job):
+        await anyio.sleep(0.5)
+        return "done"
+
+    fake(one).handler = handle
+    ids = [enqueue(one, app, n) for n in range(5)]
+    eventually(lambda: len(fake(one).under_way) == 5)
+    one.stop()
+    for job_id in ids:
+        assert row_of(one, job_id, "status", "attempts") == ("completed", 1)
+
+
+def test_a_server_that_stops_gives_back_at_once_what_does_not_end(pair):
+    one, two = pair(lease=3600, drain=0.3)
+    app = install(one, running=(one,))
+    fake(one).handler = forever
+    fake(two).handler = fake(two).nothing
+    ids = [enqueue(one, app, n) for n in range(3)]
+    eventually(lambda: len(fake(one).under_way) == 3)
+    jobs = list(fake(one).under_way.values())
+    become(two, app, "running")
+    one.stop()
+    assert all(job.cancelled.is_set() for job in jobs)
+    all_ended(two, app, 2)
+    for job_id in ids:
+        row = row_of(two, job_id, "status", "attempts", "suspect", "losses")
+        assert row == ("completed", 2, False, 0)
+
+
+def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_server, tmp_path):
+    server = make_server(overrides(lease=2), data_dir=tmp_path)
+    app = install(server, running=())
+    switched = overrides()["plugins"]
+    tables = {f"plugins.{name}": table for name, table in switched.items()}
+    config = {
+        "server": {
+            "data_dir": str(tmp_path),
+            "plugin_files": [str(Path(dying.__file__))],
+        },
+        "database": {"url": server.dsn},
+        **tables,
+        "plugins.jobs": {"lease": 2},
+    }
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    path = write_config(folder, config)
+    ids = [enqueue(server, app, n) for n in range(3)]
+    env = {dying.APP: app, "PYTHONPATH": str(ROOT)}
+    with Served("--config", str(path), cwd=folder, env=env) as other:
+        running = "select count(*) from caudex_jobs.jobs where status = 'running' and app_id = %s"
+        eventually(lambda: server.sql(running, app) == [(3,)], 20)
+        time.sleep(3)
+        assert server.sql(running, app) == [(3,)], "its heartbeat keeps the leases"
+        os.kill(other.process.pid, signal.SIGKILL)
+        other.process.wait()
+    lone = []
+
+    async def handle(job):
+        lone.append(len(fake(server).under_way))
+        await anyio.sleep(0.05)
+        return "done"
+
+    fake(server).handler = handle
+    become(server, app, "running")
+    all_ended(server, app, 10)
+    for job_id in ids:
+        job = job_of(server, app, job_id)
+        assert (job["status"], job["attempts"]) == ("completed", 2)
+    assert lone == [1, 1, 1]
+
+
+def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pair, monkeypatch):
+    one, two = pair(lease=1.0)
+    app = install(one, running=(one,))
+    gate = anyio.Event()
+
+    async def slow(job):
+        await gate.wait()
+        return "too late"
+
+    async def quick(job):
+        return "in time"
+
+    fake(one).handler, fake(two).handler = slow, quick
+    job_id = enqueue(one, app)
+    eventually(lambda: job_id in fake(one).under_way)
+
+    async def away(*_: object):
+        raise Unavailable("the database is away")
+
+    store = one.services.get(JOBS)._store
+    for name in ("renew", "claim", "expire"):
+        monkeypatch.setattr(store, name, away)
+    become(two, app, "running")
+    job = ended(one, app, job_id, 6)
+    assert (job["result"], job["attempts"]) == ("in time", 2)
+    told = fake(one).under_way[job_id].cancelled
+    monkeypatch.undo()
+    eventually(told.is_set, 3)
+
+    async def open_gate():
+        gate.set()
+
+    one.run(open_gate)
+    eventually(lambda: job_id not in fake(one).under_way)
+    time.sleep(0.3)
+    job = job_of(one, app, job_id)
+    assert (job["status"], job["result"]) == ("completed", "in time")
+
+
+def test_outcomes_wait_for_a_database_that_is_away(pair, monkeypatch):
+    one, _ = pair(lease=30)
+    app = install(one, running=(one,))
+    store = one.services.get(JOBS)._store
+    calls = []
+
+    async def away(outcomes):
+        calls.append(len(outcomes))
+        raise Unavailable("the database is away")
+
+    monkeypatch.setattr(store, "settle", away)
+    job_id = enqueue(one, app)
+    eventually(lambda: len(calls) > 1)
+    assert job_of(one, app, job_id)["status"] == "running"
+    monkeypatch.undo()
+    assert ended(one, app, job_id)["attempts"] == 1
+
+
+def test_a_claim_whose_answer_is_lost_is_given_back_at_once(pair, monkeypatch):
+    one, _ = pair(lease=3600)
+    app = install(one, running=(one,))
+    store = one.services.get(JOBS)._store
+    claim, lost = store.claim, []
+
+    async def answerless(*arguments):
+        jobs = await claim(*arguments)
+        if jobs and not lost:
+            lost.extend(jobs)
+            raise Unavailable("the connection broke")
+        return jobs
+
+    monkeypatch.setattr(store, "claim", answerless)
+    job_id = enqueue(one, app)
+    job = ended(one, app, job_id, 3)
+    assert [one.id for one in lost] == [job_id]
+    assert (job["status"], job["attempts"]) == ("completed", 1)
+
+
+def test_connections_that_break_lose_no_job(pair):
+    one, two = pair(lease=2)
+    app = install(one, running=(one, two))
+    ran = Counter()
+
+    async def handle(job):
+        ran[job.payload] += 1
+        await anyio.sleep(0.01)
+
+    for server in (one, two):
+        fake(server).handler = handle
+    acknowledged = []
+    for n in range(200):
+        answer = one.admin.post(f"/api/v1/apps/{app}/jobs", json={"payload": n})
+        if answer.status_code == 201:
+            acknowledged.append((n, answer.json()["job_id"]))
+        else:
+            assert answer.status_code == 503, answer.text
+        if n % 40 == 20:
+            one.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+    all_ended(one, app, 30)
+    assert len(acknowledged) > 100
+    for n, job_id in acknowledged:
+        assert row_of(one, job_id, "status") == ("completed",)
+        assert ran[n] >= 1
