@@ -1,0 +1,126 @@
+"""Workers: code that apps bring, deployed, supervised and called."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from anyio import to_thread
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    HOOKS,
+    IDENTITY,
+    NEWS,
+    STATEMENTS,
+    WORKERS,
+    App,
+    Health,
+    InstallPlan,
+    Offer,
+    Plugin,
+    Route,
+    Runtime,
+    Services,
+    Transaction,
+    hookimpl,
+    hookspecs,
+    offer,
+)
+
+from .builds import Builder
+from .callers import CALLERS, Callers
+from .config import WorkersConfig
+from .folders import Folders
+from .routes import WorkersRoutes
+from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
+from .sandbox import Sandbox
+from .service import SERVICE, WorkersService
+from .store import TOPIC
+
+
+class WorkersPlugin(Plugin):
+    """Provides WORKERS; languages come from the hook `register_runtimes`, its own included."""
+
+    name = "workers"
+    Config = WorkersConfig
+    provides = (WORKERS, SERVICE, CALLERS)
+    requires = (STATEMENTS, NEWS, HOOKS, APPS, ACCESS, IDENTITY)
+    config: WorkersConfig
+    _service: WorkersService | None = None
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer WORKERS, and what the routes need beside it."""
+        return [
+            offer(SERVICE, self._open),
+            offer(WORKERS, lambda services: services.get(SERVICE)),
+            offer(CALLERS, self._callers),
+        ]
+
+    def _callers(self, services: Services) -> Callers:
+        return Callers(services.get(IDENTITY), self.config.rpc_timeout)
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:
+        folders = self._folders = Folders(self.context.data_dir)
+        sandbox = self._sandbox = Sandbox(self.config, self.context.data_dir)
+        await to_thread.run_sync(self._prepare)
+        found = services.get(HOOKS).collect(hookspecs.register_runtimes)
+        runtimes = Runtimes([runtime for _, some in found for runtime in some])
+        builder = Builder(self.config, folders, runtimes, sandbox)
+        self._service = WorkersService(
+            services, self.config, folders, sandbox, builder, self._runtime_url()
+        )
+        services.get(NEWS).subscribe(TOPIC, self._service.reconciler.heard)
+        yield self._service
+
+    def _prepare(self) -> None:
+        self._folders.prepare()
+        self._sandbox.prepare()
+
+    def _runtime_url(self) -> str:
+        """Where workers of this machine reach the API."""
+        if self.config.runtime_url:
+            return self.config.runtime_url
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+        host = everywhere.get(self.context.host, self.context.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.context.port}"
+
+    @hookimpl
+    def register_runtimes(self) -> Sequence[Runtime]:
+        """Add Python and JavaScript."""
+        config, sdk, usable = self.config, self._folders.sdk, self._sandbox.can_run
+        return [
+            PythonRuntime(config.python, sdk, usable),
+            JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", usable),
+        ]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes of workers."""
+        return WorkersRoutes(services).routes()
+
+    @hookimpl
+    def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
+        """Run what is wanted."""
+        return services.get(SERVICE).alive()
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Let the login of an app reach its new tables."""
+        if self._service is not None:
+            await self._service.installed(tx, plan.app)
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Stop and forget the worker of an app that goes."""
+        if self._service is not None:
+            await self._service.removed(tx, app.id)
+
+    @hookimpl
+    async def health(self) -> Health:
+        """Tell how many workers run here, and what confines them."""
+        detail = self._service.described() if self._service is not None else {}
+        return Health(name="workers", detail=detail)

@@ -1,0 +1,270 @@
+"""Unpacking what an app sends: tar.gz (POSIX pax and GNU tar), read once, trusted in nothing.
+
+The headers are parsed by `tarfile`, the loop is our own: its extraction filters differ between
+versions of Python, and its readers hold a header of any size in memory. No link of any kind is
+made, so nothing can be written through one (CVE-2025-4517, CVE-2025-45582).
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import time
+import unicodedata
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+from kernel.public import BadRequest
+
+BLOCK: Final = 512
+CHUNK: Final = 256 * 1024
+MAX_ENTRIES: Final = 20_000
+MAX_BYTES: Final = 512 * 1024 * 1024
+MAX_STREAM: Final = MAX_BYTES + 64 * 1024 * 1024
+"""Of the tar file itself: headers, padding and what is skipped included."""
+
+MAX_EXTRA: Final = 64 * 1024
+"""Bytes of a pax or GNU header."""
+
+MAX_PATH: Final = 1024
+MAX_NAME: Final = 255
+MAX_DEPTH: Final = 32
+SECONDS: Final = 60.0
+OURS: Final = ".caudex"
+"""A folder at the top where the server keeps what it adds."""
+
+SYNC_EACH: Final = 200
+"""Up to so many files each is synced by itself, more of them by one sync of the file system."""
+
+_REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_EXTRA: Final = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONG: Final = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_USED: Final = ("path", "size", "GNU.sparse")
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def unpack(archive: Path, folder: Path, seconds: float = SECONDS) -> None:
+    """Unpack an archive into a new, empty folder. Raises BadRequest that says what is wrong.
+
+    What was written before an error stays: the caller throws the folder away.
+    """
+    deadline = time.monotonic() + seconds
+    with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
+        root = os.open(folder, _FOLDER)
+        try:
+            _Unpacking(_Tar(stream, deadline), root).run()
+        except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.HeaderError):
+            raise BadRequest("the archive is not a whole tar.gz file") from None
+        finally:
+            os.close(root)
+
+
+class _Tar:
+    """The blocks of a tar file, counted and against the clock."""
+
+    def __init__(self, stream: gzip.GzipFile, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._left = MAX_STREAM
+
+    def read(self, size: int) -> bytes:
+        """Read exactly so many bytes. Raises EOFError where the file ends before."""
+        self._check(size)
+        data = self._stream.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+    def padding(self, size: int) -> None:
+        """Skip what fills the last block of an entry."""
+        self.read(-size % BLOCK)
+
+    def drain(self) -> None:
+        """Read to the end, where the checksum of the whole is."""
+        while data := self._stream.read(CHUNK):
+            self._check(len(data))
+
+    def _check(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise BadRequest(f"the archive holds more than {MAX_BYTES // 2**20} MB")
+        if time.monotonic() > self._deadline:
+            raise BadRequest("the archive takes too long to unpack")
+
+
+class _Unpacking:
+    """One run over an archive."""
+
+    def __init__(self, tar: _Tar, root: int) -> None:
+        self._tar = tar
+        self._root = root
+        self._seen: dict[str, tuple[str, bool]] = {}
+        """Folded path to the path as it was spelled, and whether it is a folder."""
+        self._files = 0
+        self._left = MAX_BYTES
+
+    def run(self) -> None:
+        """Unpack everything."""
+        always: dict[str, str] = {}  # from pax headers for every entry that follows
+        extra: dict[str, str] = {}  # for the next entry only
+        while (block := self._tar.read(BLOCK)).count(0) != BLOCK:
+            info = _header(block)
+            if info.type in _EXTRA:
+                (always if info.type == tarfile.XGLTYPE else extra).update(_pax(self._extra(info)))
+            elif info.type in _LONG:
+                name = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
+                extra[name] = _text(self._extra(info).rstrip(b"\0"))
+            else:
+                self._entry(info, always | extra)
+                extra = {}
+        self._tar.drain()
+        if self._files > SYNC_EACH:
+            os.sync()
+
+    def _extra(self, info: tarfile.TarInfo) -> bytes:
+        if info.size > MAX_EXTRA:
+            raise BadRequest("the archive has a header that is too large")
+        data = self._tar.read(info.size)
+        self._tar.padding(info.size)
+        return data
+
+    def _entry(self, info: tarfile.TarInfo, more: Mapping[str, str]) -> None:
+        size = _size(info, more)
+        path = more.get("path", info.name)
+        if info.type not in _REGULAR and info.type != tarfile.DIRTYPE:
+            raise BadRequest(f"{_shown(path)}: only files and folders may be in the archive")
+        if "GNU.sparse" in more:
+            raise BadRequest(f"{_shown(path)}: sparse files may not be in the archive")
+        self._left -= size
+        if self._left < 0:
+            raise BadRequest(f"the archive holds more than {MAX_BYTES // 2**20} MB")
+        parts = parts_of(path)
+        if not parts or parts[-1].startswith("._"):
+            self._copy(None, size)
+        elif info.type == tarfile.DIRTYPE or path.endswith("/"):  # so did tar before POSIX
+            self._note(parts, is_folder=True)
+            os.close(self._open_folder(parts))
+            self._copy(None, size)
+        else:
+            self._note(parts, is_folder=False)
+            self._write(parts, size, executable=bool(info.mode & 0o111))
+        self._tar.padding(size)
+
+    def _note(self, parts: list[str], *, is_folder: bool) -> None:
+        """Count what is new, and refuse what is there already: also by a name that a file system
+        which folds case would take for the same."""
+        for depth in range(1, len(parts) + 1):
+            path = "/".join(parts[:depth])
+            mine = (path, depth < len(parts) or is_folder)
+            known = self._seen.setdefault(_folded(path), mine)
+            if known is not mine and (known != mine or not mine[1]):
+                raise BadRequest(f"{_shown(path)}: it is in the archive twice")
+        if len(self._seen) > MAX_ENTRIES:
+            raise BadRequest(f"the archive holds more than {MAX_ENTRIES} files and folders")
+
+    def _open_folder(self, parts: list[str]) -> int:
+        """Open a folder below the root, making what is missing; no link is ever followed."""
+        at = os.dup(self._root)
+        for name in parts:
+            try:
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=at)
+                below = os.open(name, _FOLDER, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
+
+    def _write(self, parts: list[str], size: int, *, executable: bool) -> None:
+        folder = self._open_folder(parts[:-1])
+        try:
+            mode = 0o755 if executable else 0o644
+            target = os.open(parts[-1], _NEW_FILE, mode, dir_fd=folder)
+        finally:
+            os.close(folder)
+        self._files += 1
+        with os.fdopen(target, "wb", buffering=0) as file:
+            os.fchmod(target, mode)
+            self._copy(file, size)
+            if self._files <= SYNC_EACH:
+                os.fsync(target)
+
+    def _copy(self, file: IO[bytes] | None, size: int) -> None:
+        while size > 0:
+            data = self._tar.read(min(size, CHUNK))
+            size -= len(data)
+            if file is not None:
+                file.write(data)
+
+
+def _header(block: bytes) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except UnicodeDecodeError:
+        raise BadRequest("the archive has a name that is not UTF-8") from None
+
+
+def _size(info: tarfile.TarInfo, more: Mapping[str, str]) -> int:
+    text = more.get("size")
+    if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise BadRequest("the archive has an entry without a proper size")
+    size = info.size if text is None else int(text)
+    if size < 0:
+        raise BadRequest("the archive has an entry of negative size")
+    return size
+
+
+def _pax(data: bytes) -> dict[str, str]:
+    """Read the records `<length> <key>=<value>\\n` of a pax header (POSIX.1-2017, pax, 4.18.7)."""
+    found: dict[str, str] = {}
+    while data.rstrip(b"\0"):
+        digits = data[:10].partition(b" ")[0]
+        length = int(digits) if digits.isdigit() else 0
+        record = data[len(digits) + 1 : length]
+        key, separator, value = record.partition(b"=")
+        if not separator or len(data) < length or not value.endswith(b"\n"):
+            raise BadRequest("the archive has a pax header that cannot be read")
+        name = "GNU.sparse" if key.startswith(b"GNU.sparse") else _text(key)
+        if name in _USED:
+            found[name] = _text(value[:-1])
+        data = data[length:]
+    return found
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the archive has a name that is not UTF-8") from None
+
+
+def parts_of(path: str) -> list[str]:
+    """Split a path below the root of an archive. Raises BadRequest for what may not be there."""
+    if len(path.encode()) > MAX_PATH:
+        raise BadRequest(f"{_shown(path)}: a path may have {MAX_PATH} bytes at most")
+    if path.startswith("/") or "\\" in path:
+        raise BadRequest(f"{_shown(path)}: paths must be relative, with plain slashes")
+    if any(unicodedata.category(letter)[0] == "C" for letter in path):
+        raise BadRequest(f"{_shown(path)}: a path may not hold control characters")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise BadRequest(f"{_shown(path)}: a path may not lead out of the archive")
+    if any(len(part.encode()) > MAX_NAME for part in parts) or len(parts) > MAX_DEPTH:
+        raise BadRequest(f"{_shown(path)}: the path is too deep, or a name in it too long")
+    if parts and _folded(parts[0]) == OURS:
+        raise BadRequest(f"{_shown(path)}: the folder {OURS} is the server's own")
+    return parts
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _shown(path: str) -> str:
+    short = path if len(path) <= 80 else f"{path[:77]}..."
+    return ascii(short)

@@ -1,0 +1,39 @@
+"""Archives between disk and database, a part at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from kernel.public import Transaction, Unavailable
+
+from . import store
+from .folders import full_disk
+from .models import Release
+from .store import WorkersStore
+
+PART: Final = 1_000_000
+
+
+async def store_archive(tx: Transaction, release: Release, archive: Path) -> None:
+    """Write an archive into the database."""
+    with archive.open("rb") as file:
+        position = 0
+        while data := await to_thread.run_sync(file.read, PART):
+            await store.add_part(tx, release, position, data)
+            position += 1
+
+
+async def write_archive(parts: WorkersStore, release: Release, archive: Path) -> None:
+    """Write an archive from the database into a file. Raises Unavailable where it is not whole."""
+    found, position = hashlib.sha256(), 0
+    with full_disk(), archive.open("xb") as file:
+        while (data := await parts.part(release, position)) is not None:
+            found.update(data)
+            await to_thread.run_sync(file.write, data)
+            position += 1
+    if found.hexdigest() != release.digest:
+        raise Unavailable("the archive of this version is not whole in the database")

@@ -1,0 +1,221 @@
+"""Where workers lie on disk: `<data-dir>/workers/<app>/`, owned so that apps cannot meet there.
+
+As root the code of an app belongs to root and can be read by the app's account alone; `home` and
+`tmp` belong to the app. A release appears under its name in one step, complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from kernel.public import Unavailable
+
+from .archive import OURS, unpack
+from .models import Release
+from .sandbox import Place
+
+SDK: Final = Path(__file__).with_name("sdk")
+SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
+"""What is copied, and under which name: node takes `.cjs` for what it is, wherever it lies."""
+
+STALE: Final = 3600.0
+"""Seconds after which what a server left unfinished is swept away."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Folders:
+    """Blocking: used on threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self.base = data_dir / "workers"
+        texts = [(SDK / name).read_bytes() for name in SDK_FILES]
+        self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
+        """What workers import: a copy, since the original may lie where they cannot reach it."""
+
+    def prepare(self) -> None:
+        """Make what every worker needs, and sweep what is left of servers that died."""
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            _let_through(self._data_dir)
+        _folder(self.base, 0o711)
+        _folder(self.base / ".uploads", 0o700)
+        _folder(self.sdk, 0o755)
+        for name, copy in SDK_FILES.items():
+            _put(self.sdk / copy, (SDK / name).read_bytes())
+        self._sweep()
+
+    def upload(self) -> Path:
+        """Name a new file for an archive that is being received."""
+        return self.base / ".uploads" / secrets.token_hex(8)
+
+    def release(self, release: Release) -> Path:
+        """Where the code of a release lies, once it is there."""
+        return self._app(release.app_id) / release.folder
+
+    def place(self, release: Release, folder: Path) -> Place:
+        """What a worker of this release may read and write."""
+        home, tmp = self.home(release), self.tmp(release)
+        return Place(readable=(folder, self.sdk), writable=(home, tmp))
+
+    def home(self, release: Release) -> Path:
+        """The app's home."""
+        return self._app(release.app_id) / "home"
+
+    def tmp(self, release: Release) -> Path:
+        """The app's folder for temporary files."""
+        return self._app(release.app_id) / "tmp"
+
+    def make_app(self, release: Release, uid: int | None) -> None:
+        """Make the folders of an app."""
+        with full_disk():
+            _folder(self._app(release.app_id), 0o711 if uid is None else 0o710, group=uid)
+            _folder(self.home(release), 0o700, uid, uid)
+            _folder(self.tmp(release), 0o700, uid, uid)
+
+    @contextmanager
+    def staging(self, release: Release) -> Generator[Path]:
+        """A new folder beside the app's releases, thrown away unless `publish` takes it."""
+        folder = self._app(release.app_id) / f".new-{secrets.token_hex(8)}"
+        folder.mkdir(0o755)
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            discard(folder)
+
+    def publish(self, staged: Path, release: Release) -> Path:
+        """Give a complete folder its name; another process of ours may have been faster."""
+        target = self.release(release)
+        try:
+            staged.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            _sync(target.parent)
+        return target
+
+    def keep(self, app_id: str, names: Iterable[str]) -> None:
+        """Remove the releases of an app but these."""
+        kept = set(names)
+        for entry in _entries(self._app(app_id)):
+            if entry.name[:1].isdigit() and entry.name not in kept:
+                discard(Path(entry.path))
+
+    def remove(self, app_id: str) -> None:
+        """Remove all that an app has."""
+        grave = self.base / f".gone-{secrets.token_hex(8)}"
+        with suppress(FileNotFoundError):
+            self._app(app_id).rename(grave)
+            discard(grave)
+
+    def _app(self, app_id: str) -> Path:
+        return self.base / app_id
+
+    def _sweep(self) -> None:
+        apps = [Path(entry.path) for entry in _entries(self.base)]
+        inside = [Path(entry.path) for app in apps for entry in _entries(app)]
+        for path in [*apps, *inside]:
+            unfinished = path.name.startswith((".new-", ".gone-")) or path.parent.name == ".uploads"
+            with suppress(FileNotFoundError):
+                if unfinished and time.time() - path.lstat().st_mtime > STALE:
+                    discard(path)
+
+
+def fill(folder: Path, archive: Path) -> None:
+    """Unpack an archive into a new folder. Raises BadRequest; Unavailable on a full disk."""
+    with full_disk():
+        unpack(archive, folder)
+
+
+def give(folder: Path, uid: int | None) -> None:
+    """Let an account write in a folder that we filled ourselves, to install what it needs."""
+    (folder / OURS).mkdir()
+    if uid is not None:
+        for at, folders, files, fd in os.fwalk(folder):
+            for name in [*folders, *files]:
+                os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
+            if at == str(folder):
+                os.fchown(fd, uid, uid)
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """SHA-256 and size of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest, file.tell()
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a tree, no link followed; what cannot be removed is left to the sweep."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk() -> Generator[None]:
+    """Say that the disk is full, where it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Unavailable("the server's disk is full", retry_after=60) from None
+        raise
+
+
+def _folder(path: Path, mode: int, owner: int | None = None, group: int | None = None) -> None:
+    """Make a folder; one that is there gets the same owner and mode. Its parent is ours alone."""
+    path.mkdir(mode, exist_ok=True)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if owner is not None or group is not None:
+            os.fchown(fd, -1 if owner is None else owner, -1 if group is None else group)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def _let_through(data_dir: Path) -> None:
+    """Let other accounts pass through the data folder; what is private in it is so by itself."""
+    mode = data_dir.stat().st_mode
+    if data_dir.stat().st_uid == 0 and mode & 0o111 != 0o111:
+        data_dir.chmod((mode & 0o7777) | 0o111)
+
+
+def _put(path: Path, data: bytes) -> None:
+    if path.is_file() and path.read_bytes() == data:
+        return
+    new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    new.write_bytes(data)
+    new.chmod(0o644)
+    new.rename(path)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

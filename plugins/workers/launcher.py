@@ -1,0 +1,129 @@
+"""A program run in place of a worker that becomes it: limits, another account, Landlock.
+
+Run as a file by the interpreter that runs us, with the standard library alone:
+`launcher.py <settings as JSON> <program> <argument>...`. A program of its own rather than a
+function between fork and exec, which is not safe once other threads run; uvloop has none for an
+account either. It starts as root because the interpreter may lie where the account cannot reach
+it.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+"""System calls of Landlock, the same on every architecture (Linux, landlock(7))."""
+
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
+READING = EXECUTE | READ_FILE | READ_DIR
+SCOPES = 0b11
+"""Abstract sockets and signals stay among the processes of the worker."""
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = [
+        ("fs", ctypes.c_uint64),
+        ("net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    ]
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
+
+
+def main() -> None:
+    """Restrict this process, then become the worker."""
+    settings, program = json.loads(sys.argv[1]), sys.argv[2:]
+    limit(settings["limits"])
+    os.umask(0o077)
+    if settings["uid"] is not None:
+        change_account(settings["uid"])
+    if sys.platform.startswith("linux"):
+        # A change of account clears the parent death signal, so this comes after it.
+        die_with_parent(settings["parent"])
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        if settings["landlock"]:
+            confine(settings["landlock"], settings["readable"], settings["writable"])
+    try:
+        os.execv(program[0], program)
+    except OSError as error:
+        sys.exit(f"cannot run {program[0]}: {error.strerror}")
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Set resource limits, none above what is allowed already."""
+    for name, wanted in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}", None)
+        if kind is not None:
+            hard = resource.getrlimit(kind)[1]
+            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(kind, (value, value))
+
+
+def change_account(uid: int) -> None:
+    """Become another account for good, without the groups of the old one."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the server ends, however it ends."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        sys.exit("the server is gone")
+
+
+def confine(abi: int, readable: list[str], writable: list[str]) -> None:
+    """Leave nothing but these folders to this process and its children (Landlock)."""
+    handled = (1 << (13 if abi < 2 else 14 if abi < 3 else 15)) - 1
+    attributes = _Ruleset(handled, 0, SCOPES if abi >= 6 else 0)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    ruleset = syscall(CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
+    for path in readable:
+        allow(ruleset, path, READING & handled)
+    for path in writable:
+        allow(ruleset, path, handled)
+    syscall(RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def allow(ruleset: int, path: str, rights: int) -> None:
+    """Allow what is beneath a path; a path that is not there allows nothing."""
+    try:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    rights = rights if os.path.isdir(path) else rights & ON_FILES
+    syscall(ADD_RULE, ruleset, 1, ctypes.byref(_Beneath(rights, parent)), 0)
+    os.close(parent)
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2)."""
+    check(libc.prctl(option, value, 0, 0, 0))
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """Make a system call that libc has no name for."""
+    return check(libc.syscall(number, *arguments))
+
+
+def check(result: int) -> int:
+    """End where a call failed: a worker is never run less confined than was said."""
+    if result < 0:
+        sys.exit(f"cannot confine the worker: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+libc = ctypes.CDLL(None, use_errno=True)
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""All that a worker needs before it can be started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from anyio import to_thread
+
+from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, hookspecs
+
+from .archiving import write_archive
+from .builds import Builder
+from .folders import Folders, discard
+from .logins import Logins
+from .models import Release
+from .protocol import Hello
+from .replica import Recipe, Replica, Spawn
+from .sandbox import Sandbox
+from .store import WorkersStore
+
+log = structlog.get_logger("caudex.workers")
+
+
+class Launches:
+    """Gathers code, environment, secrets and limits of a release."""
+
+    def __init__(
+        self,
+        services: Services,
+        store: WorkersStore,
+        logins: Logins,
+        folders: Folders,
+        sandbox: Sandbox,
+        builder: Builder,
+        runtime_url: str,
+    ) -> None:
+        self._services = services
+        self._store = store
+        self._logins = logins
+        self._folders = folders
+        self._sandbox = sandbox
+        self._builder = builder
+        self._runtime_url = runtime_url
+
+    async def prepare(self, release: Release) -> Recipe:
+        """Return what to start, with the code in place. Raises KernelError."""
+        app = await self._services.get(APPS).app(release.app_id)
+        folder = self._folders.release(release)
+        if not await to_thread.run_sync(folder.is_dir):
+            await self._fetch(release)
+        hello = Hello(
+            app_id=release.app_id,
+            runtime_url=self._runtime_url,
+            credentials=await self._secrets(release.app_id),
+            database_url=await self._logins.url(app, release.number),
+        )
+        return await to_thread.run_sync(self._recipe, release, folder, hello)
+
+    def make(self, recipe: Recipe, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
+        """Make a replica, which is yet to be started."""
+        write_log = self.log_of(recipe.release.app_id)
+        return Replica(recipe, self._services, spawn, write_log, on_gone)
+
+    def log_of(self, app_id: str) -> Callable[[LogLevel, str], None]:
+        """What writes into an app's log."""
+        return lambda level, message: self.write_log(app_id, level, message)
+
+    def write_log(self, app_id: str, level: LogLevel, message: str) -> None:
+        """Write a line into an app's log, where the server keeps one."""
+        if (logs := self._services.find(LOGS)) is not None:
+            logs.write(app_id, level, message)
+        else:
+            log.debug("a worker said", app_id=app_id, kind=level, message=message[:1000])
+
+    async def _secrets(self, app_id: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        bus = self._services.get(HOOKS)
+        for more in await bus.gather(hookspecs.worker_environment, app_id=app_id):
+            found.update(more)
+        return found
+
+    async def _fetch(self, release: Release) -> None:
+        """Bring code that another server deployed."""
+        archive = self._folders.upload()
+        try:
+            await write_archive(self._store, release, archive)
+            await self._builder.build(release, archive, self.log_of(release.app_id))
+        finally:
+            await to_thread.run_sync(discard, archive)
+
+    def _recipe(self, release: Release, folder: Path, hello: Hello) -> Recipe:
+        runtime, entry = self._builder.runtime_of(folder)
+        launch = runtime.launch(folder, entry)
+        program = launch.argv[0]
+        uid = self._sandbox.uid_for(program, release.number)
+        self._folders.make_app(release, uid)
+        place = self._folders.place(release, folder)
+        return Recipe(
+            release=release,
+            program=program,
+            argv=self._sandbox.command(launch.argv, release.number, place),
+            environment={
+                **hello.credentials,
+                **launch.environment,
+                **self._builder.environment(release, program),
+                "CAUDEX_RUNTIME_URL": self._runtime_url,
+            },
+            folder=folder,
+            hello=hello,
+            uid=uid,
+        )

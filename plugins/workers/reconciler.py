@@ -1,0 +1,145 @@
+"""Follows what the tables want, and tells them what runs here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import anyio
+import structlog
+
+from kernel.public import KernelError, Unavailable
+
+from .models import Replica as ReplicaRow
+from .models import Wanted
+from .store import WorkersStore
+from .supervisor import Supervisor
+
+BEAT: Final = 5.0
+"""Seconds between two signs of life."""
+
+PAUSE: Final = 1.0
+"""Seconds after the database could not be asked."""
+
+log = structlog.get_logger("caudex.workers")
+
+
+class Reconciler:
+    """One for each server process."""
+
+    def __init__(self, store: WorkersStore, create: Callable[[str], Supervisor]) -> None:
+        self.server_id = str(uuid.uuid4())
+        self.supervisors: dict[str, Supervisor] = {}
+        self._store = store
+        self._create = create
+        self._stale: set[str] | None = None
+        """Apps whose rows have to be read; None means all."""
+        self._untold = False
+        self._told: frozenset[ReplicaRow] = frozenset()
+        self._wake = anyio.Event()
+        self._closed = False
+
+    async def heard(self, payload: str | None) -> None:
+        """News: something about an app changed, or anything may have."""
+        if payload is None:
+            self._stale = None
+        elif self._stale is not None:
+            self._stale.add(payload)
+        self._wake.set()
+
+    def tell(self) -> None:
+        """Something changed here that others should know soon."""
+        self._untold = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow and tell, as long as the server lives."""
+        due = 0.0
+        while not self._closed:
+            self._wake = anyio.Event()
+            try:
+                await self._follow()
+                if self._untold or anyio.current_time() >= due:
+                    await self._beat()
+                    due = anyio.current_time() + BEAT
+                pause = max(0.0, due - anyio.current_time())
+            except Unavailable:
+                pause = PAUSE
+            except KernelError as error:
+                log.error("the workers' tables cannot be read", error=error.message)
+                pause = PAUSE
+            if not self._wake.is_set() or pause == PAUSE:
+                with anyio.move_on_after(pause):
+                    await self._wake.wait()
+
+    def close(self) -> None:
+        """Follow nothing any more: the server ends."""
+        self._closed = True
+        self._wake.set()
+
+    async def leave(self) -> None:
+        """Tell the others that nothing runs here any more."""
+        await self._store.beat(self.server_id, ())
+
+    async def _follow(self) -> None:
+        stale = self._stale
+        if stale is not None and not stale:
+            return
+        self._stale = set()
+        try:
+            rows = await self._store.wanted(None if stale is None else sorted(stale))
+        except BaseException:
+            self._stale = None
+            raise
+        known = {row.app_id for row in rows}
+        for row in rows:
+            self._apply(row)
+        for app_id in set(self.supervisors if stale is None else stale) - known:
+            if (supervisor := self.supervisors.get(app_id)) is not None:
+                supervisor.forget()
+
+    def _apply(self, row: Wanted) -> None:
+        supervisor = self.supervisors.get(row.app_id)
+        if supervisor is not None and supervisor.leaving:
+            return  # an app of the same name came after it; asked again when this one has ended
+        if supervisor is None:
+            if row.release is None:
+                return
+            supervisor = self.supervisor(row.app_id)
+        supervisor.want(row)
+
+    def supervisor(self, app_id: str) -> Supervisor:
+        """The supervisor of an app."""
+        if app_id not in self.supervisors:
+            self.supervisors[app_id] = self._create(app_id)
+        return self.supervisors[app_id]
+
+    def ended(self, app_id: str) -> None:
+        """A supervisor is done with an app that is gone."""
+        self.supervisors.pop(app_id, None)
+        if self._stale is not None:
+            self._stale.add(app_id)
+        self.tell()
+
+    async def _beat(self) -> None:
+        self._untold = False
+        rows = list(self.rows())
+        if rows or self._told:
+            try:
+                await self._store.beat(self.server_id, rows)
+            except BaseException:
+                self._untold = True
+                raise
+        self._told = frozenset(rows)
+
+    def rows(self) -> Iterable[ReplicaRow]:
+        """What runs here, or should."""
+        for app_id, supervisor in self.supervisors.items():
+            if supervisor.state != "stopped":
+                yield ReplicaRow(
+                    server_id=self.server_id,
+                    app_id=app_id,
+                    state=supervisor.state,
+                    version=supervisor.version,
+                )

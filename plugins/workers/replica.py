@@ -1,0 +1,321 @@
+"""One running worker: its start, the calls it answers, its stop."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+from structlog.contextvars import get_contextvars
+
+from kernel.public import Caller, HandlerFailed, LogLevel, Services, WorkerLost
+
+from .calls import Call, Calls, Progress
+from .collections import Collections
+from .models import Release
+from .process import Child, text_of
+from .protocol import (
+    EDGE,
+    CollectionOp,
+    Discovered,
+    Happened,
+    Hello,
+    Job,
+    JobCancel,
+    JobProgress,
+    JobResult,
+    Log,
+    Rpc,
+    RpcResponse,
+    Said,
+    Settled,
+    Shutdown,
+    frame,
+    ids_in,
+    in_words,
+    on_one_line,
+    read,
+)
+
+TAIL: Final = 30
+"""Lines that are kept for who asks why it did not come up."""
+
+TAIL_WIDTH: Final = 400
+MAX_OPS: Final = 64
+"""Operations on records that wait before the worker is no longer listened to."""
+
+PROGRESS_SECONDS: Final = 0.2
+LEVELS: Final[Mapping[str, LogLevel]] = {
+    "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error",
+    "stdout": "stdout", "stderr": "stderr",
+}  # fmt: skip
+SHORTEST_SECRET: Final = 4
+MASK: Final = "[secret]"
+
+Spawn = Callable[..., None]
+"""Starts a task that outlives the caller, as `start_soon` of a task group does."""
+
+
+class StartFailed(Exception):
+    """A worker did not come up; `lines` are the last that it said. `hung` when it still ran."""
+
+    def __init__(self, why: str, lines: Sequence[str], *, hung: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.lines = lines
+        self.hung = hung
+
+    def __str__(self) -> str:
+        return "\n".join([self.why, *self.lines])
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """All that it takes to start a worker."""
+
+    release: Release
+    program: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    hello: Hello
+    uid: int | None
+
+
+class Replica:
+    """A worker process of this server."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        services: Services,
+        spawn: Spawn,
+        write_log: Callable[[LogLevel, str], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self.recipe = recipe
+        self.stopping = False
+        self._spawn = spawn
+        self._write_log = write_log
+        self._on_gone = on_gone
+        self._calls = Calls()
+        self._ops = Collections(services, recipe.release.app_id, self._calls.find)
+        self._waiting_ops = 0
+        self._up = anyio.Event()
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        values = set(recipe.hello.credentials.values())
+        self._secrets = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len)[::-1]
+        self._child: Child | None = None
+
+    @property
+    def release(self) -> Release:
+        """The code that it runs."""
+        return self.recipe.release
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self._child is None or self._child.gone.is_set()
+
+    @property
+    def said(self) -> list[str]:
+        """The last lines that it said, secrets masked."""
+        return [self.masked(line) for line in self._tail]
+
+    # Start and stop
+
+    async def start(self, seconds: float) -> None:
+        """Start it and wait until it has answered `discover`. Raises StartFailed, and it is dead
+        then."""
+        recipe = self.recipe
+        try:
+            self._child = await Child.spawn(self, recipe.argv, recipe.environment, recipe.folder)
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            raise StartFailed(f"the worker cannot be started: {said}", ()) from None
+        try:
+            self._child.write(frame(recipe.hello))
+            with anyio.move_on_after(seconds):
+                await self._up.wait()
+            if self._child.gone.is_set():
+                raise StartFailed(f"the worker ended at once ({self.ending()})", self.said)
+            if not self._up.is_set():
+                why = f"the worker did not answer within {seconds:g} s"
+                raise StartFailed(why, self.said, hung=True)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.kill()
+            raise
+
+    async def stop(self, shutdown_wait: float, term_wait: float) -> None:
+        """Ask it to end, then make it: the shutdown message, TERM, KILL of the whole group."""
+        self.stopping = True
+        child = self._child
+        if child is None:
+            return
+        try:
+            child.write(frame(Shutdown()))
+            if await child.exits_within(shutdown_wait):
+                return
+            child.signal(signal.SIGTERM)
+            await child.exits_within(term_wait)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.kill()
+
+    async def retire(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
+        """Let it answer the calls that it has, then stop it."""
+        self.stopping = True
+        with anyio.move_on_after(drain):
+            await self._calls.idle()
+        await self.stop(shutdown_wait, term_wait)
+
+    async def kill(self) -> None:
+        """End it and all it started, now."""
+        self.stopping = True
+        if self._child is not None and not self._child.gone.is_set():
+            self._child.signal(signal.SIGKILL)
+            await self._child.exits_within(5)
+
+    def ending(self) -> str:
+        """How it ended."""
+        status = self._child.status if self._child else None
+        if status is None:
+            return "not running"
+        if status < 0:
+            return f"signal {signal.Signals(-status).name}"
+        return f"exit status {status}"
+
+    # Calls
+
+    async def rpc(self, method: str, params: bytes, caller: Caller, seconds: float) -> bytes:
+        """Call a method. Raises HandlerFailed, NotFound, WorkerLost, Unavailable."""
+        call_id = self._calls.next_id()
+        with self._calls.pending(call_id, Call(caller, _request_id())) as call:
+            await self._say(
+                Rpc(id=call_id, method=method, params=on_one_line(params), caller=caller)
+            )
+            with anyio.move_on_after(seconds):
+                return await call.future
+        raise HandlerFailed(f"rpc timeout ({seconds:g}s)")
+
+    async def run_job(
+        self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
+    ) -> bytes:
+        """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
+        with self._calls.pending(job_id, Call(caller, _request_id(), progress)) as call:
+            await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))
+            return await call.future
+
+    def cancel_job(self, job_id: str) -> None:
+        """Tell it that a job is not wanted any more."""
+        if self._child is not None and self._calls.find(job_id) is not None:
+            self._child.write(frame(JobCancel(id=job_id)))
+
+    async def _say(self, message: Rpc | Job) -> None:
+        if self._child is None:
+            raise WorkerLost("the worker is gone")
+        await self._child.ready()
+        self._child.write(frame(message))
+
+    # What it says
+
+    def on_line(self, line: bytes) -> None:
+        """See `Listener`."""
+        said = read(line)
+        if said is None:
+            if line.startswith(b"{"):
+                edges = line[:EDGE] + b"\n" + line[-EDGE:]
+                self.on_unreadable(list(ids_in(edges)), "the reply is not valid JSON")
+            self.on_noise("stdout", text_of(line))
+        else:
+            self._hear(said)
+
+    def on_noise(self, level: LogLevel, text: str) -> None:
+        """See `Listener`."""
+        self._tail.append(text[:TAIL_WIDTH])
+        self._write_log(level, text)
+
+    def on_unreadable(self, ids: list[str], why: str) -> None:
+        """See `Listener`."""
+        for call_id in ids:
+            self._calls.fail(call_id, why)
+
+    def on_gone(self) -> None:
+        """See `Listener`."""
+        self._calls.lose_all(f"the worker ended ({self.ending()}) before it answered")
+        self._up.set()
+        self._on_gone()
+
+    def _hear(self, said: Said) -> None:
+        match said:
+            case RpcResponse() | JobResult():
+                self._settle(said)
+            case CollectionOp():
+                self._queue(said)
+            case Log():
+                level = LEVELS.get(said.level, "info")
+                self.on_noise(level, text_of(in_words(said.message).encode("utf-8", "replace")))
+            case Happened():
+                told = {"name": said.name, "data": said.data}
+                self._write_log("event", text_of(msgspec.json.encode(told)))
+            case JobProgress():
+                self._progress(said)
+            case Discovered():
+                self._up.set()
+
+    def _settle(self, said: Settled) -> None:
+        call = self._calls.find(said.id)
+        if call is None or call.is_job != isinstance(said, JobResult):
+            return
+        if (failure := said.failure) is None:
+            self._calls.succeed(said.id, bytes(said.result))
+        else:
+            self._calls.fail(said.id, self.masked(failure) or "the handler failed")
+
+    def _progress(self, said: JobProgress) -> None:
+        call = self._calls.find(said.id)
+        if call is None or call.progress is None:
+            return
+        idle, call.latest = call.latest is None, bytes(said.value)
+        if idle:
+            self._spawn(_report, call, call.progress)
+
+    def _queue(self, op: CollectionOp) -> None:
+        """Carry an operation out; who has too many of them is not read until some are done."""
+        self._waiting_ops += 1
+        if self._waiting_ops >= MAX_OPS and self._child is not None:
+            self._child.hold("operations")
+        self._spawn(self._operate, op)
+
+    async def _operate(self, op: CollectionOp) -> None:
+        try:
+            answer = await self._ops.answer(op)
+        finally:
+            self._waiting_ops -= 1
+        if self._child is not None:
+            self._child.write(frame(answer))
+            if self._waiting_ops < MAX_OPS // 2:
+                self._child.release("operations")
+
+    def masked(self, text: str) -> str:
+        """Take the app's secrets out of a text that others will read."""
+        for value in self._secrets:
+            text = text.replace(value, MASK)
+        return text
+
+
+async def _report(call: Call, progress: Progress) -> None:
+    """Hand on how far a job is: the latest only, however often the worker says it."""
+    while (value := call.latest) is not None and not call.future.done():
+        await progress(value)
+        await anyio.sleep(PROGRESS_SECONDS)
+        if call.latest is value:
+            call.latest = None
+
+
+def _request_id() -> str:
+    return str(get_contextvars().get("request_id", ""))

@@ -1,0 +1,205 @@
+"""How far workers are kept from the server and from each other, and what of that is in force."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from kernel.public import BootError
+
+from .config import WorkersConfig
+
+LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+LANDLOCK_VERSION: Final = (444, None, 0, 1)
+PR_SET_DUMPABLE: Final = 4
+PROBE_SECONDS: Final = 20
+SYSTEM: Final = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/proc", "/sys",
+    "/dev", "/run/systemd/resolve", "/run/resolvconf", "/nix/store",
+)  # fmt: skip
+"""What programs need to read."""
+
+DEVICES: Final = (
+    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm",
+)  # fmt: skip
+HIDDEN: Final = ("/etc/caudex",)
+
+log = structlog.get_logger("caudex.workers")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process may read and write, beside the system's folders."""
+
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+
+
+class Sandbox:
+    """Blocking: programs are tried out as the account that is to run them."""
+
+    def __init__(self, config: WorkersConfig, data_dir: Path) -> None:
+        self._config = config
+        self._data_dir = data_dir
+        self._runnable: dict[str, bool] = {}
+        self.notes: list[str] = []
+        """What is not as it should be, for people to read."""
+        off = config.sandbox == "off"
+        self.landlock = 0 if off else landlock_version()
+        self.switches = os.geteuid() == 0 and not off
+        self._readable: list[str] = []
+
+    def prepare(self) -> None:
+        """Find out what this machine can do. Raises BootError where that is not enough."""
+        if self.landlock:
+            hidden = [*HIDDEN, os.environ.get("CAUDEX_CONFIG", ""), str(self._data_dir)]
+            real = [os.path.realpath(path) for path in hidden if path and os.path.exists(path)]
+            self._readable = [path for root in SYSTEM for path in around(root, real)]
+        elif self._config.sandbox == "auto":
+            self._remark(
+                "this kernel has no Landlock: files that others may read, workers read too"
+            )
+        if self.switches and not self._can_enter():
+            self.switches = False
+            self._remark(
+                "workers run with the server's own account: theirs cannot enter the data folder"
+            )
+        if self._config.sandbox == "required" and not (self.switches or self.landlock):
+            raise BootError(
+                "[plugins.workers] sandbox",
+                "this machine can neither change the account of workers nor confine them",
+                'set sandbox = "auto" to run them all the same',
+            )
+        if os.geteuid() != 0 and not self.landlock and sys.platform.startswith("linux"):
+            # Else a worker, which runs as we do, reads our memory and environment.
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+    def uid(self, number: int) -> int | None:
+        """The account of an app, or None where it is the server's own."""
+        config = self._config
+        return config.uid_base + number % config.uid_count if self.switches else None
+
+    def command(self, argv: Sequence[str], number: int, place: Place) -> list[str]:
+        """Wrap an argument list (its program an absolute path) in the launcher."""
+        return self._wrapped(argv, self.uid_for(argv[0], number), place)
+
+    def uid_for(self, program: str, number: int) -> int | None:
+        """The account that a program is run under; the server's own where no other can run it."""
+        uid = self.uid(number)
+        if uid is not None and not self.can_run(program):
+            self._remark(f"{program} runs with the server's own account: no other can reach it")
+            return None
+        return uid
+
+    def can_run(self, program: str) -> bool:
+        """Whether the account of a worker can run a program; True where accounts do not change."""
+        if program not in self._runnable:
+            wrapped = self._wrapped([program, "--version"], self.uid(0), Place())
+            self._runnable[program] = not self.switches or _succeeds(wrapped)
+        return self._runnable[program]
+
+    def in_force(self, uid: int | None) -> dict[str, Any]:
+        """Describe it, for the status."""
+        config = self._config
+        found: dict[str, Any] = {
+            "uid": uid,
+            "landlock": self.landlock or None,
+            "memory_mb": config.memory_mb,
+            "files": config.files,
+            "processes": None if uid is None else config.processes,
+        }
+        return found | ({"notes": self.notes} if self.notes else {})
+
+    def _wrapped(self, argv: Sequence[str], uid: int | None, place: Place) -> list[str]:
+        writable = [*map(str, place.writable), *DEVICES]
+        own = [*map(str, place.readable), *self._config.readable, *_homes(argv[0])]
+        settings = {
+            "parent": os.getpid(),
+            "uid": uid,
+            "limits": self._limits(uid),
+            "landlock": self.landlock,
+            "readable": [*self._readable, *own] if self.landlock else [],
+            "writable": writable if self.landlock else [],
+        }
+        text = msgspec.json.encode(settings).decode()
+        return [sys.executable, "-I", "-S", str(LAUNCHER), text, *argv]
+
+    def _limits(self, uid: int | None) -> dict[str, int]:
+        config = self._config
+        limits = {
+            "DATA": config.memory_mb * 2**20,
+            "NOFILE": config.files,
+            "FSIZE": config.file_mb * 2**20,
+            "CORE": 0,
+        }
+        # The processes of an account are counted together, so it must not be the server's.
+        return limits if uid is None else limits | {"NPROC": config.processes}
+
+    def _can_enter(self) -> bool:
+        wrapped = self._wrapped(
+            ["/bin/sh", "-c", 'cd "$1"', "sh", str(self._data_dir)],
+            self.uid(0),
+            Place(readable=(self._data_dir,)),
+        )
+        return _succeeds(wrapped)
+
+    def _remark(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning(text)
+
+
+def landlock_version() -> int:
+    """The version of Landlock's interface that the kernel has; 0 for none."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    return max(0, int(ctypes.CDLL(None).syscall(*LANDLOCK_VERSION)))
+
+
+def around(root: str, hidden: Iterable[str]) -> list[str]:
+    """Paths that together are `root` without what is hidden below it: Landlock only allows."""
+    inner = [path for path in hidden if path == root or path.startswith(root.rstrip("/") + "/")]
+    if not inner:
+        return [root]
+    if root in inner:
+        return []
+    found: list[str] = []
+    try:
+        with os.scandir(root) as entries:
+            paths = sorted(entry.path for entry in entries)
+    except OSError:
+        return []
+    for path in paths:
+        found += around(path, inner)
+    return found
+
+
+def _homes(program: str) -> list[str]:
+    """The folder that a program is installed in: with `bin/` beside `lib/`, the one above."""
+    real = Path(program).resolve()
+    homes = {real.parent.parent if real.parent.name == "bin" else real}
+    return [str(home) for home in homes if str(home) not in ("/", "/usr")]
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    try:
+        done = subprocess.run(
+            command,
+            cwd="/",
+            env={"PATH": os.defpath, "HOME": "/", "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -1,0 +1,507 @@
+"""What a worker in Python imports: one file, nothing but the standard library, Python 3.9 or newer.
+
+    from caudex_worker import Worker
+
+    worker = Worker()
+
+    @worker.rpc
+    def greet(params, ctx):
+        return {"hello": ctx.username}
+
+    @worker.job("send_report")
+    async def send_report(payload, ctx):
+        contacts = await ctx.collection("contacts").find({"vip": True})
+        ctx.progress(0.5)
+        return {"sent": len(contacts)}
+
+    worker.run()
+
+Handlers are `def` (run on threads) or `async def` (run on the event loop). `print` goes to the
+app's log. `@worker.on_start` and `@worker.on_shutdown` mark what runs before the first call and
+after the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import inspect
+import io
+import json
+import os
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+MAX_FRAME = 10 * 1024 * 1024
+THREADS = 64
+SHUTDOWN_SECONDS = 9.0
+
+Handler = Callable[..., Any]
+
+
+class CollectionError(Exception):
+    """The server refused an operation on records; the message is its own."""
+
+
+class Log:
+    """Writes lines to the app's log."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def debug(self, *parts: object) -> None:
+        """Say something that only helps to find mistakes."""
+        self._wire.log("debug", parts)
+
+    def info(self, *parts: object) -> None:
+        """Say something."""
+        self._wire.log("info", parts)
+
+    def warn(self, *parts: object) -> None:
+        """Say that something is not as it should be."""
+        self._wire.log("warn", parts)
+
+    warning = warn
+
+    def error(self, *parts: object) -> None:
+        """Say that something failed."""
+        self._wire.log("error", parts)
+
+
+class Context:
+    """What a handler knows of the call or job that it serves."""
+
+    def __init__(self, worker: Worker, call_id: str | None, caller: dict[str, Any] | None) -> None:
+        self._worker = worker
+        self._call_id = call_id
+        self.caller = caller
+        """`{"userId", "username", "email", "authToken"}`, or None for a job without a caller."""
+        self.cancelled = False
+        """Whether the job is not wanted any more; a long one looks here from time to time."""
+        self.blocking = False
+
+    @property
+    def app_id(self) -> str:
+        """The app."""
+        return self._worker.app_id
+
+    @property
+    def runtime_url(self) -> str:
+        """Where the server's API answers."""
+        return self._worker.runtime_url
+
+    @property
+    def database_url(self) -> str | None:
+        """A login for the app's own tables, where the server gives one."""
+        return self._worker.database_url
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The secrets of the platform and the app."""
+        return self._worker.credentials
+
+    @property
+    def log(self) -> Log:
+        """The app's log."""
+        return self._worker.log
+
+    @property
+    def user_id(self) -> str | None:
+        """Who calls."""
+        return (self.caller or {}).get("userId")
+
+    @property
+    def username(self) -> str | None:
+        """The name of who calls."""
+        return (self.caller or {}).get("username")
+
+    @property
+    def email(self) -> str | None:
+        """The address of who calls."""
+        return (self.caller or {}).get("email")
+
+    @property
+    def auth_token(self) -> str | None:
+        """A bearer token that is good for as long as the call or job may run."""
+        return (self.caller or {}).get("authToken")
+
+    def progress(self, value: object) -> None:
+        """Tell how far a job is: 0.4, or anything that JSON can say."""
+        self._worker.say({"type": "job_progress", "id": self._call_id, "value": value})
+
+    def emit(self, name: str, data: object = None) -> None:
+        """Tell that something happened."""
+        self._worker.emit(name, data)
+
+    def collection(self, entity: str) -> Collection:
+        """Records, with the rights of who calls."""
+        return Collection(self._worker, entity, self._call_id, blocking=self.blocking)
+
+
+class Collection:
+    """Records of one entity. In an `async def` the methods are awaited, in a `def` they block."""
+
+    def __init__(self, worker: Worker, entity: str, call_id: str | None, *, blocking: bool) -> None:
+        self._worker = worker
+        self._entity = entity
+        self._call_id = call_id
+        self._blocking = blocking
+
+    def insert(self, data: dict[str, Any]) -> Any:
+        """Create a record and return it."""
+        return self._do("insert", data)
+
+    def update(self, data: dict[str, Any], **more: Any) -> Any:
+        """Change the record that `id` in the data names, and return it."""
+        return self._do("update", {**data, **more})
+
+    def delete(self, record: str | dict[str, Any]) -> Any:
+        """Delete a record, by its id."""
+        return self._do("delete", record if isinstance(record, dict) else {"id": record})
+
+    def find(self, where: dict[str, Any] | None = None) -> Any:
+        """Return the records with these values, 1000 at most; all of them without any."""
+        return self._do("find", where or {})
+
+    def find_one(self, where: dict[str, Any] | None = None) -> Any:
+        """Return the first record with these values, or None."""
+        return self._do("findOne", where or {})
+
+    def _do(self, op: str, data: dict[str, Any]) -> Any:
+        asked = self._worker.operate(op, self._entity, data, self._call_id)
+        if not self._blocking:
+            return asked
+        return asyncio.run_coroutine_threadsafe(asked, self._worker.loop).result()
+
+
+class Worker:
+    """A worker: its handlers, and the connection to the server over standard input and output."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
+        self.app_id = os.environ.get("CAUDEX_APP_ID", "")
+        self.runtime_url = os.environ.get("CAUDEX_RUNTIME_URL", "")
+        self.database_url: str | None = None
+        self.credentials: dict[str, str] = {}
+        self._wire = _Wire()
+        self.log = Log(self._wire)
+        self._methods: dict[str, Handler] = {}
+        self._jobs: dict[str, Handler] = {}
+        self._on_start: list[Handler] = []
+        self._on_shutdown: list[Handler] = []
+        self._contexts: dict[str, Context] = {}
+        self._operations: dict[str, asyncio.Future[Any]] = {}
+        self._count = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
+
+    # Declaring
+
+    def rpc(self, handler: Any) -> Any:
+        """Mark a handler of calls: `@worker.rpc`, or `@worker.rpc("name")` for another name."""
+        if isinstance(handler, str):
+            return _registrar(self._methods, handler)
+        self._methods[handler.__name__] = handler
+        return handler
+
+    def job(self, handler: Any) -> Any:
+        """Mark a handler of jobs: `@worker.job("type")` takes those whose `payload.type` is that,
+        `@worker.job` the rest."""
+        if isinstance(handler, str):
+            return _registrar(self._jobs, handler)
+        self._jobs[""] = handler
+        return handler
+
+    def on_start(self, handler: Handler) -> Handler:
+        """Mark what runs before the first call: `def` or `async def`, without arguments or with
+        the context. When it raises, the worker does not come up."""
+        self._on_start.append(handler)
+        return handler
+
+    def on_shutdown(self, handler: Handler) -> Handler:
+        """Mark what runs after the last call."""
+        self._on_shutdown.append(handler)
+        return handler
+
+    def emit(self, name: str, data: object = None) -> None:
+        """Tell that something happened."""
+        self.say({"type": "event", "name": name, "data": data})
+
+    def collection(self, entity: str) -> Collection:
+        """Records with the app's own rights, for use outside of handlers in `async def`."""
+        return Collection(self, entity, None, blocking=False)
+
+    # Running
+
+    def run(self) -> None:
+        """Serve until the server says that it is enough, or is gone."""
+        self._wire.take_over()
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self._serve())
+        self._leave(0)
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        threading.Thread(target=self._read, args=(messages,), daemon=True).start()
+        while True:
+            message = await messages.get()
+            if message is None:
+                self._leave(0)
+            elif message.get("type") == "shutdown":
+                return await self._shut_down()
+            else:
+                self._take(message)
+
+    def _read(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
+        for line in self._wire.lines():
+            try:
+                message: Any = json.loads(line)
+            except ValueError:
+                continue
+            self.loop.call_soon_threadsafe(messages.put_nowait, message)
+        self.loop.call_soon_threadsafe(messages.put_nowait, None)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind, call_id = message.get("type"), str(message.get("id", ""))
+        if kind == "discover":
+            self._begin(self._start(message))
+        elif kind == "rpc":
+            self._begin(self._call(call_id, message))
+        elif kind == "job":
+            self._begin(self._work(call_id, message))
+        elif kind == "job_cancel" and call_id in self._contexts:
+            self._contexts[call_id].cancelled = True
+        elif kind == "collection_op_result" and call_id in self._operations:
+            self._settle(self._operations.pop(call_id), message)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, message: dict[str, Any]) -> None:
+        self.app_id = message.get("app_id", self.app_id)
+        self.runtime_url = message.get("runtime_url", self.runtime_url)
+        self.database_url = message.get("database_url")
+        self.credentials = message.get("credentials") or {}
+        try:
+            for handler in self._on_start:
+                await self._run(handler, Context(self, None, None))
+        except Exception:
+            sys.stderr.write(traceback.format_exc())
+            self._leave(1)
+        self.say({"type": "discover", "methods": sorted(self._methods)})
+
+    async def _call(self, call_id: str, message: dict[str, Any]) -> None:
+        method = message.get("method", "")
+        handler = self._methods.get(method)
+        if handler is None:
+            error = f"unknown method: {method}"
+            self.say({"type": "rpc_response", "id": call_id, "error": error})
+        else:
+            await self._answer("rpc_response", call_id, handler, message.get("params"), message)
+
+    async def _work(self, call_id: str, message: dict[str, Any]) -> None:
+        payload: Any = message.get("payload")
+        try:
+            kind = str(payload["type"])
+        except (TypeError, KeyError, IndexError):
+            kind = ""
+        handler = self._jobs.get(kind) or self._jobs.get("")
+        if handler is None:
+            error = f"no handler takes this job: {kind}" if kind else "no handler takes this job"
+            self.say({"type": "job_result", "id": call_id, "error": error})
+        else:
+            await self._answer("job_result", call_id, handler, payload, message)
+
+    async def _answer(
+        self, kind: str, call_id: str, handler: Handler, data: object, message: dict[str, Any]
+    ) -> None:
+        context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
+        try:
+            result = await self._run(handler, data, context)
+            self.say({"type": kind, "id": call_id, "result": result})
+        except (Exception, asyncio.CancelledError) as error:
+            self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
+            said = str(error) or type(error).__name__
+            self.say({"type": kind, "id": call_id, "error": said})
+        finally:
+            del self._contexts[call_id]
+
+    async def _run(self, handler: Handler, *arguments: Any) -> Any:
+        """Run a handler with as many of the arguments as it takes, the last being the context."""
+        arguments = arguments[: _takes(handler, len(arguments))]
+        if inspect.iscoroutinefunction(handler):
+            return await handler(*arguments)
+        for argument in arguments:
+            if isinstance(argument, Context):
+                argument.blocking = True
+        return await self.loop.run_in_executor(self._threads, lambda: handler(*arguments))
+
+    async def _shut_down(self) -> None:
+        """Finish what is under way, for a bounded time."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=SHUTDOWN_SECONDS)
+        for handler in self._on_shutdown:
+            try:
+                await asyncio.wait_for(self._run(handler), SHUTDOWN_SECONDS)
+            except Exception:
+                sys.stderr.write(traceback.format_exc())
+        self._leave(0)
+
+    def _leave(self, status: int) -> None:
+        """Exit at once: a handler that hangs on a thread would keep the interpreter."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+    # Speaking
+
+    async def operate(self, op: str, entity: str, data: dict[str, Any], call: str | None) -> Any:
+        """Have the server carry out an operation on records. Raises CollectionError."""
+        self._count += 1
+        op_id = f"op{self._count}"
+        future = self._operations[op_id] = self.loop.create_future()
+        message = {"type": "collection_op", "id": op_id, "op": op, "entity": entity, "data": data}
+        try:
+            self.say({**message, **({"call": call} if call else {})})
+            return await future
+        finally:
+            self._operations.pop(op_id, None)
+
+    def _settle(self, future: asyncio.Future[Any], message: dict[str, Any]) -> None:
+        if future.done():
+            return
+        if message.get("error") is not None:
+            future.set_exception(CollectionError(str(message["error"])))
+        else:
+            future.set_result(message.get("result"))
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send a message. Raises TypeError, ValueError for what is not JSON or too large."""
+        self._wire.send(message)
+
+
+class _Wire:
+    """Standard input and output, taken away from everybody else."""
+
+    def __init__(self) -> None:
+        self._out = 1
+        self._in = 0
+        self._lock = threading.Lock()
+
+    def take_over(self) -> None:
+        """Keep the pipes to the server for messages: what others print goes to the log instead."""
+        self._in, self._out = os.dup(0), os.dup(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        sys.stdout = _Printed(self)
+
+    def lines(self) -> Any:
+        """The lines that the server sends."""
+        return os.fdopen(self._in, "rb", closefd=False)
+
+    def log(self, level: str, parts: tuple[object, ...]) -> None:
+        """Send a line for the log."""
+        message = " ".join(part if isinstance(part, str) else _shown(part) for part in parts)
+        self.send({"type": "log", "level": level, "message": message[: MAX_FRAME // 16]})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message in one piece."""
+        text = json.dumps(
+            message, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        )
+        line = text.encode("utf-8", "replace") + b"\n"
+        if len(line) > MAX_FRAME:
+            raise ValueError(f"the {message['type']} is over {MAX_FRAME // 2**20} MB")
+        with self._lock:
+            left = memoryview(line)
+            while left:
+                try:
+                    left = left[os.write(self._out, left) :]
+                except BrokenPipeError:
+                    os._exit(0)
+
+
+class _Printed(io.TextIOBase):
+    """Standard output after `run`: whole lines become lines of the log."""
+
+    encoding = "utf-8"
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        self._text = ""
+        self._lock = threading.RLock()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._text = (self._text + text).split("\n")
+            if len(self._text) > MAX_FRAME // 16:
+                lines, self._text = [*lines, self._text], ""
+        for line in lines:
+            self._wire.log("stdout", (line,))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            text, self._text = self._text, ""
+        if text:
+            self._wire.log("stdout", (text,))
+
+
+def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        registry[name] = handler
+        return handler
+
+    return register
+
+
+def _takes(handler: Handler, most: int) -> int:
+    """How many positional arguments a handler takes, `most` at most."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return most
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return most
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return min(most, sum(parameter.kind in kinds for parameter in parameters))
+
+
+def _plain(value: object) -> object:
+    """Write the usual types of a database as JSON has them."""
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return list(value)  # type: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _shown(value: object) -> str:
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)

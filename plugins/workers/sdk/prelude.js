@@ -1,0 +1,260 @@
+// Loaded before a worker's own code by bun (--preload) and node (--require). It gives three globals:
+//
+//   serve({ method: fn }, { onStart, onJob, onError, onShutdown })
+//   serve({ rpc: { method: fn }, onStart, onJob, onError, onShutdown })
+//   log.info(...), log.warn(...), log.error(...), log.debug(...)
+//   emit(name, data)
+//
+// Handlers are called as fn(params, caller, ctx), onJob as (payload, caller, ctx), onStart as (ctx).
+// console.* goes to the app's log. Standard input is not touched before `serve` is called, so code
+// that reads it by itself and writes messages to process.stdout runs as it is.
+"use strict";
+
+(() => {
+  const { format } = require("node:util");
+
+  const MAX_FRAME = 10 * 1024 * 1024;
+  const MAX_TEXT = 640 * 1024;
+  const SHUTDOWN_MS = 9000;
+  const HOOKS = ["onStart", "onJob", "onError", "onShutdown"];
+  const stdout = process.stdout;
+
+  function say(message) {
+    const line = JSON.stringify(message) + "\n";
+    if (line.length > MAX_FRAME / 3 && Buffer.byteLength(line) > MAX_FRAME) {
+      throw new Error(`the ${message.type} is over ${MAX_FRAME / 1048576} MB`);
+    }
+    stdout.write(line);
+  }
+
+  function writer(level) {
+    return (...parts) => {
+      say({ type: "log", level, message: format(...parts).slice(0, MAX_TEXT) });
+    };
+  }
+
+  const log = {
+    debug: writer("debug"),
+    info: writer("info"),
+    warn: writer("warn"),
+    error: writer("error"),
+  };
+
+  const redirected = { log: "info", info: "info", dir: "info", debug: "debug", warn: "warn" };
+  for (const [name, level] of Object.entries(redirected)) console[name] = log[level];
+  console.error = log.error;
+  console.trace = (...parts) => log.debug(new Error(format(...parts)).stack);
+
+  function emit(name, data) {
+    say({ type: "event", name, data: data === undefined ? null : data });
+  }
+
+  const app = {
+    appId: process.env.CAUDEX_APP_ID,
+    runtimeUrl: process.env.CAUDEX_RUNTIME_URL,
+    databaseUrl: undefined,
+    credentials: {},
+  };
+  const operations = new Map();
+  const contexts = new Map();
+  const running = new Set();
+  let operationCount = 0;
+  let served = false;
+
+  function operate(op, entity, data, call) {
+    return new Promise((resolve, reject) => {
+      const id = `op${++operationCount}`;
+      operations.set(id, { resolve, reject });
+      try {
+        say({ type: "collection_op", id, op, entity, data, call });
+      } catch (error) {
+        operations.delete(id);
+        reject(error);
+      }
+    });
+  }
+
+  function collection(entity, call) {
+    return {
+      insert: (data) => operate("insert", entity, data, call),
+      update: (data, more) => {
+        const whole = typeof data === "object" ? data : { ...more, id: data };
+        return operate("update", entity, whole, call);
+      },
+      delete: (record) => {
+        const whole = typeof record === "object" ? record : { id: record };
+        return operate("delete", entity, whole, call);
+      },
+      find: (where) => operate("find", entity, where || {}, call),
+      findOne: (where) => operate("findOne", entity, where || {}, call),
+    };
+  }
+
+  function contextFor(call, caller) {
+    return {
+      ...app,
+      app_id: app.appId,
+      runtime_url: app.runtimeUrl,
+      database_url: app.databaseUrl,
+      userId: caller ? caller.userId : undefined,
+      username: caller ? caller.username : undefined,
+      log,
+      emit,
+      cancelled: false,
+      progress: (value) => say({ type: "job_progress", id: call, value }),
+      collection: (entity) => collection(entity, call),
+    };
+  }
+
+  function messageOf(error) {
+    if (error instanceof Error) return error.message || error.name;
+    return typeof error === "string" ? error : format(error);
+  }
+
+  // Splits what arrives into lines without joining what is there already again and again.
+  function lines(onLine) {
+    let parts = [];
+    return (text) => {
+      const pieces = text.split("\n");
+      parts.push(pieces[0]);
+      for (const piece of pieces.slice(1)) {
+        const line = parts.join("");
+        parts = [piece];
+        if (line.trim()) onLine(line);
+      }
+    };
+  }
+
+  function serve(handlers, hooks) {
+    if (served) throw new Error("serve was called twice");
+    served = true;
+    const given = { ...handlers };
+    const flat = hooks !== undefined || typeof given.rpc !== "object" || given.rpc === null;
+    const used = hooks !== undefined ? { ...hooks } : given;
+    const methods = new Map();
+    for (const [name, handler] of Object.entries(flat ? given : given.rpc)) {
+      const isHook = flat && hooks === undefined && HOOKS.includes(name);
+      if (typeof handler === "function" && !isHook) methods.set(name, handler);
+    }
+
+    function failed(error, ctx) {
+      log.error(error instanceof Error ? error.stack : format(error));
+      if (typeof used.onError !== "function") return;
+      try {
+        const told = used.onError(error, ctx);
+        if (told && typeof told.catch === "function") told.catch((e) => log.error(messageOf(e)));
+      } catch (raised) {
+        log.error(messageOf(raised));
+      }
+    }
+
+    async function answer(type, id, caller, work) {
+      const ctx = contextFor(id, caller);
+      contexts.set(id, ctx);
+      try {
+        const result = await work(ctx);
+        say({ type, id, result: result === undefined ? null : result });
+      } catch (error) {
+        failed(error, ctx);
+        say({ type, id, error: messageOf(error) });
+      } finally {
+        contexts.delete(id);
+      }
+    }
+
+    async function start(message) {
+      app.appId = message.app_id;
+      app.runtimeUrl = message.runtime_url;
+      app.databaseUrl = message.database_url;
+      app.credentials = message.credentials || {};
+      try {
+        if (typeof used.onStart === "function") await used.onStart(contextFor(undefined, null));
+      } catch (error) {
+        failed(error);
+        leave(1);
+        return;
+      }
+      say({ type: "discover", methods: [...methods.keys()] });
+    }
+
+    function call(message) {
+      const handler = methods.get(message.method);
+      if (handler === undefined) {
+        const error = `unknown method: ${message.method}`;
+        say({ type: "rpc_response", id: message.id, error });
+        return undefined;
+      }
+      const caller = message.caller === undefined ? null : message.caller;
+      return answer("rpc_response", message.id, caller, (ctx) =>
+        handler(message.params, caller, ctx),
+      );
+    }
+
+    function job(message) {
+      if (typeof used.onJob !== "function") {
+        say({ type: "job_result", id: message.id, error: "no handler takes this job" });
+        return undefined;
+      }
+      const caller = message.caller === undefined ? null : message.caller;
+      return answer("job_result", message.id, caller, (ctx) =>
+        used.onJob(message.payload, caller, ctx),
+      );
+    }
+
+    function settle(message) {
+      const waiting = operations.get(message.id);
+      if (waiting === undefined) return;
+      operations.delete(message.id);
+      if (message.error === undefined || message.error === null) waiting.resolve(message.result);
+      else waiting.reject(new Error(message.error));
+    }
+
+    async function shutDown() {
+      const late = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
+      await Promise.race([Promise.allSettled([...running]), late]);
+      try {
+        if (typeof used.onShutdown === "function") await used.onShutdown();
+      } catch (error) {
+        failed(error);
+      }
+      leave(0);
+    }
+
+    function leave(status) {
+      stdout.write("", () => process.exit(status));
+    }
+
+    function keep(work) {
+      if (work === undefined) return;
+      running.add(work);
+      work.finally(() => running.delete(work));
+    }
+
+    function take(line) {
+      let message;
+      try {
+        message = JSON.parse(line);
+      } catch {
+        return;
+      }
+      if (message.type === "discover") keep(start(message));
+      else if (message.type === "rpc") keep(call(message));
+      else if (message.type === "job") keep(job(message));
+      else if (message.type === "collection_op_result") settle(message);
+      else if (message.type === "shutdown") shutDown();
+      else if (message.type === "job_cancel" && contexts.has(message.id)) {
+        contexts.get(message.id).cancelled = true;
+      }
+    }
+
+    if (typeof used.onError === "function") {
+      process.on("uncaughtException", (error) => failed(error));
+      process.on("unhandledRejection", (error) => failed(error));
+    }
+    process.stdin.setEncoding("utf8");
+    process.stdin.on("data", lines(take));
+    process.stdin.on("end", () => process.exit(0));
+  }
+
+  Object.assign(globalThis, { serve, log, emit });
+})();

@@ -1,0 +1,390 @@
+"""The rules: what deploying, starting, stopping and calling a worker mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import msgspec
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from kernel.public import (
+    APPS,
+    STATEMENTS,
+    Actor,
+    App,
+    BadRequest,
+    Caller,
+    Event,
+    KernelError,
+    NotFound,
+    ServiceKey,
+    Services,
+    Transaction,
+    Unavailable,
+    WorkerLost,
+    WorkerState,
+    WorkerStatus,
+)
+
+from . import logins, store
+from .archiving import store_archive
+from .builds import Builder
+from .calls import Progress
+from .config import WorkersConfig
+from .folders import Folders, digest_of, discard
+from .launches import Launches
+from .logins import Logins
+from .models import Release
+from .reconciler import Reconciler
+from .replica import Replica, StartFailed
+from .sandbox import Sandbox
+from .store import TOPIC, WorkersStore
+from .supervisor import Host, Supervisor
+
+WORST: Final[Sequence[WorkerState]] = ("crashed", "stopping", "starting", "running")
+CLOSING: Final = (15.0, 5.0, 2.0)
+"""Seconds that workers have with the server's end: for calls, after the message, after TERM."""
+
+NOTICE: Final = 5.0
+"""Seconds that a listener of state changes may take."""
+
+OnChange = Callable[[str, WorkerState], Awaitable[None]]
+MAX_METHOD: Final = 200
+MAX_PARAMS: Final = 1024 * 1024
+
+log = structlog.get_logger("caudex.workers")
+
+
+class WorkersService:
+    """See `kernel.contracts.workers.Workers`."""
+
+    def __init__(
+        self,
+        services: Services,
+        config: WorkersConfig,
+        folders: Folders,
+        sandbox: Sandbox,
+        builder: Builder,
+        runtime_url: str,
+    ) -> None:
+        self._config = config
+        self._folders = folders
+        self._sandbox = sandbox
+        self._builder = builder
+        self._statements = services.get(STATEMENTS)
+        self._apps = services.get(APPS)
+        self._store = WorkersStore(self._statements)
+        self.logins = Logins(self._statements, config.database_address, config.database_connections)
+        self._launches = Launches(
+            services, self._store, self.logins, folders, sandbox, builder, runtime_url
+        )
+        self.reconciler = Reconciler(self._store, self._supervise)
+        self._tasks: TaskGroup | None = None
+        self._callbacks: list[OnChange] = []
+        self._host = Host(
+            config=config,
+            spawn=self._spawn,
+            launches=self._launches,
+            changed=self._changed,
+            remove=folders.remove,
+        )
+
+    # Life
+
+    @asynccontextmanager
+    async def alive(self) -> AsyncGenerator[None]:
+        """Run what is wanted, until the server ends."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self.reconciler.run)
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._close()
+                self._tasks = None
+                tasks.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        """Let workers answer what they were asked, while the server answers its last requests."""
+        self.reconciler.close()
+        async with anyio.create_task_group() as closing:
+            for supervisor in self.reconciler.supervisors.values():
+                closing.start_soon(supervisor.close, *CLOSING)
+        with suppress(KernelError):
+            await self.reconciler.leave()
+
+    def _spawn(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        """Run something beside the rest; what it does wrong is logged."""
+        if self._tasks is not None:
+            self._tasks.start_soon(_guarded, work, arguments)
+
+    def _supervise(self, app_id: str) -> Supervisor:
+        supervisor = Supervisor(app_id, self._host)
+        self._spawn(self._run_to_the_end, supervisor)
+        return supervisor
+
+    async def _run_to_the_end(self, supervisor: Supervisor) -> None:
+        await supervisor.run()
+        if supervisor.ended:
+            self.reconciler.ended(supervisor.app_id)
+
+    async def _supervisor(self, app_id: str) -> Supervisor:
+        """The supervisor of an app, when that of a former app of the same name is done."""
+        if self._tasks is None:
+            raise Unavailable("workers run within a server only")
+        old = self.reconciler.supervisors.get(app_id)
+        if old is not None and old.leaving:
+            await old.over()
+        return self.reconciler.supervisor(app_id)
+
+    # Deploy, start, stop
+
+    async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
+        """See `Workers.deploy`."""
+        await self._apps.app(app_id)
+        supervisor = await self._supervisor(app_id)
+        async with supervisor.deploying():
+            digest, size = await to_thread.run_sync(digest_of, archive)
+            release = await self._store.begin(app_id, digest)
+            self._launches.write_log(app_id, "system", f"deploying version {release.version}")
+            candidate: Replica | None = None
+            try:
+                await self._builder.build(release, archive, self._launches.log_of(app_id))
+                candidate = await supervisor.start_replica(release)
+                attempt = await self._put_in_service(actor, release, archive, size)
+            except BaseException as error:
+                await self._roll_back(release, candidate)
+                if isinstance(error, StartFailed):
+                    raise BadRequest(str(error)) from None
+                raise
+            supervisor.adopt(candidate, attempt)
+            await self._keep_folders(app_id, supervisor)
+        return release.version
+
+    async def _put_in_service(
+        self, actor: Actor, release: Release, archive: Path, size: int
+    ) -> int:
+        async def write(tx: Transaction) -> int:
+            if not await store.save(tx, release, size):
+                raise NotFound(f"app '{release.app_id}' not found")
+            await store_archive(tx, release, archive)
+            attempt = await store.adopt(tx, release)
+            told = {"version": release.version, "sha256": release.digest, "size": size}
+            await _record(tx, "DEPLOYED", release.app_id, told)
+            return attempt
+
+        return await self._statements.run(actor, write)
+
+    async def _roll_back(self, release: Release, candidate: Replica | None) -> None:
+        with anyio.CancelScope(shield=True):
+            if candidate is not None:
+                await candidate.kill()
+            await to_thread.run_sync(discard, self._folders.release(release))
+
+    async def _keep_folders(self, app_id: str, supervisor: Supervisor) -> None:
+        """Remove the folders of versions that are kept no more, but never what runs here."""
+        names = {release.folder for release in await self._store.releases(app_id)}
+        if supervisor.replica is not None:
+            names.add(supervisor.replica.release.folder)
+        await to_thread.run_sync(self._folders.keep, app_id, names)
+
+    async def start(self, actor: Actor, app_id: str) -> None:
+        """See `Workers.start`; waits until it runs here. Raises Unavailable when it does not."""
+        await self._apps.app(app_id)
+        attempt = await self._want(actor, app_id, wanted=True)
+        if attempt is None:
+            raise NotFound(f"app '{app_id}' has no worker: deploy one first")
+        supervisor = await self._supervisor(app_id)
+        await self.reconciler.heard(app_id)
+        limit = self._config.start_timeout + self._config.install_timeout
+        failure: StartFailed | None = None
+        with anyio.move_on_after(limit):
+            failure = await supervisor.outcome(attempt)
+        if failure is not None:
+            raise Unavailable(str(failure))
+
+    async def stop(self, actor: Actor, app_id: str) -> None:
+        """See `Workers.stop`; waits until it has ended here."""
+        await self._apps.app(app_id)
+        if await self._want(actor, app_id, wanted=False) is None:
+            return
+        supervisor = self.reconciler.supervisors.get(app_id)
+        await self.reconciler.heard(app_id)
+        if supervisor is not None:
+            with anyio.move_on_after(self._config.shutdown_wait + self._config.term_wait + 10):
+                await supervisor.stopped()
+
+    async def _want(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
+        async def write(tx: Transaction) -> int | None:
+            attempt = await store.want(tx, app_id, wanted)
+            if attempt is not None:
+                operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"
+                await _record(tx, operation, app_id, {})
+            return attempt
+
+        return await self._statements.run(actor, write)
+
+    async def restart(self, app_id: str) -> None:
+        """See `Workers.restart`."""
+        supervisor = self.reconciler.supervisors.get(app_id)
+        if supervisor is not None:
+            supervisor.restart()
+
+    # Status
+
+    async def status(self, app_id: str) -> WorkerStatus:
+        """See `Workers.status`."""
+        await self._apps.app(app_id)
+        overview = await self._store.overview(app_id)
+        here = self.reconciler.server_id
+        others = [row for row in overview.replicas if row.server_id != here]
+        replicas = [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
+        app = overview.app
+        wanted = app is not None and app.release is not None
+        states = {row.state for row in replicas}
+        worst: WorkerState = "starting" if wanted else "stopped"
+        for state in WORST:
+            if state in states:
+                worst = state
+                break
+        return WorkerStatus(
+            app_id=app_id,
+            status=worst,
+            replicas=len(replicas),
+            version=app.version if app else None,
+            sandbox=self._in_force(app_id, app.number if app else None),
+        )
+
+    def _in_force(self, app_id: str, number: int | None) -> dict[str, Any]:
+        replica = self._replica(app_id)
+        uid = None if number is None else self._sandbox.uid(number)
+        found = self._sandbox.in_force(replica.recipe.uid if replica else uid)
+        if replica is not None:
+            found["program"] = replica.recipe.program
+        if self.logins.allowed is False:
+            said = "no database_url: the server's login may not make roles"
+            found["notes"] = [*self._sandbox.notes, said]
+        return found
+
+    def described(self) -> dict[str, Any]:
+        """What runs in this process and how it is confined, for the server's status."""
+        return {
+            "running": len(self.running()),
+            "sandbox": self._sandbox.in_force(self._sandbox.uid(0)),
+        }
+
+    def running(self) -> Sequence[str]:
+        """Apps whose worker runs in this very server process."""
+        supervisors = self.reconciler.supervisors
+        return [app_id for app_id in supervisors if self._replica(app_id) is not None]
+
+    def on_change(self, callback: OnChange) -> None:
+        """See `Workers.on_change`."""
+        self._callbacks.append(callback)
+
+    async def _changed(self, supervisor: Supervisor) -> None:
+        self.reconciler.tell()
+        for callback in self._callbacks:
+            try:
+                with anyio.fail_after(NOTICE):
+                    await callback(supervisor.app_id, supervisor.state)
+            except Exception as error:
+                log.error("a listener failed", app_id=supervisor.app_id, exc_info=error)
+
+    # Calls
+
+    async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
+        """See `Workers.rpc`."""
+        if not method or len(method) > MAX_METHOD:
+            raise BadRequest(f"method must have 1 to {MAX_METHOD} characters")
+        if len(params) > MAX_PARAMS:
+            raise BadRequest(f"params are over the limit of {MAX_PARAMS // 2**20} MB")
+        if method.startswith("__"):
+            raise NotFound(f"unknown method: {method}")
+        try:
+            params.decode()  # handed on as they stand, so nobody else looks
+        except UnicodeDecodeError:
+            raise BadRequest("params must be in UTF-8") from None
+        replica = await self._at_hand(app_id)
+        try:
+            return await replica.rpc(method, params, caller, self._config.rpc_timeout)
+        except WorkerLost as error:
+            raise Unavailable(str(error)) from None
+
+    async def run_job(
+        self,
+        app_id: str,
+        job_id: str,
+        payload: bytes,
+        caller: Caller | None,
+        progress: Progress,
+    ) -> bytes:
+        """See `Workers.run_job`."""
+        replica = await self._at_hand(app_id)
+        return await replica.run_job(job_id, payload, caller, progress)
+
+    async def cancel_job(self, app_id: str, job_id: str) -> None:
+        """See `Workers.cancel_job`."""
+        if (replica := self._replica(app_id)) is not None:
+            replica.cancel_job(job_id)
+
+    async def _at_hand(self, app_id: str) -> Replica:
+        replica = self._replica(app_id)
+        if replica is None:
+            await self._apps.app(app_id)
+            raise Unavailable(f"the worker of app '{app_id}' is not running")
+        return replica
+
+    def _replica(self, app_id: str) -> Replica | None:
+        supervisor = self.reconciler.supervisors.get(app_id)
+        replica = supervisor.replica if supervisor is not None else None
+        usable = replica is not None and not replica.gone and not replica.stopping
+        return replica if usable else None
+
+    def upload(self) -> Path:
+        """Name a new file for an archive that is being received."""
+        return self._folders.upload()
+
+    # Installs
+
+    async def installed(self, tx: Transaction, app: App) -> None:
+        """The tables of an app changed."""
+        await logins.renew(tx, app)
+
+    async def removed(self, tx: Transaction, app_id: str) -> None:
+        """An app goes, and its worker with it, on every server process."""
+        number = await store.forget(tx, app_id)
+        if number is not None:
+            await logins.drop(tx, app_id, number)
+            await tx.publish(TOPIC, app_id)
+
+
+async def _guarded(work: Callable[..., Awaitable[Any]], arguments: Sequence[Any]) -> None:
+    try:
+        await work(*arguments)
+    except Exception as error:
+        log.error("a task of the workers failed", exc_info=error)
+
+
+async def _record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="workers",
+            operation=operation,
+            actor=tx.actor,
+            record_id=app_id,
+            new=msgspec.json.encode({"app_id": app_id, **more}),
+        )
+    )
+    await tx.publish(TOPIC, app_id)
+
+
+SERVICE = ServiceKey[WorkersService]("workers_service")

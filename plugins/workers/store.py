@@ -1,0 +1,168 @@
+"""Every fixed statement of the plugin; those that name an app's login are in `logins.py`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from kernel.public import Statements, Transaction
+
+from .models import Overview, Release, Replica, Wanted
+
+TOPIC: Final = "workers"
+KEPT: Final = 5
+"""Versions of an app that are kept."""
+
+SILENCE: Final = 15
+"""Seconds after which a server process that gives no sign of life no longer counts."""
+
+_APP: Final = """
+select row_to_json(r) from (
+    select a.app_id, a.number, a.version, v.digest, a.wanted, a.attempt
+    from caudex_workers.apps as a
+    left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
+    where $1::text[] is null or a.app_id = any($1::text[])
+) as r"""
+
+_OVERVIEW: Final = """
+select json_build_object(
+    'app', (
+        select row_to_json(r) from (
+            select a.app_id, a.number, a.version, v.digest, a.wanted, a.attempt
+            from caudex_workers.apps as a
+            left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
+            where a.app_id = $1::text) as r),
+    'replicas', (
+        select coalesce(json_agg(row_to_json(r)), '[]') from (
+            select server_id, app_id, state, version from caudex_workers.replicas
+            where app_id = $1::text
+                and heartbeat > now() - make_interval(secs => $2::double precision)) as r))"""
+
+_BEGIN: Final = """
+insert into caudex_workers.apps as a (app_id, next_version) values ($1::text, 2)
+on conflict (app_id) do update set next_version = a.next_version + 1
+returning json_build_object('app_id', app_id, 'number', number, 'version', next_version - 1,
+    'digest', $2::text)"""
+
+_SAVE: Final = """
+insert into caudex_workers.versions (app_id, version, digest, size, created_by)
+select app_id, $2::integer, $3::text, $4::bigint, $5::uuid
+from caudex_workers.apps where app_id = $1::text for update
+returning version"""
+
+_CHUNK: Final = """
+insert into caudex_workers.chunks (app_id, version, position, data)
+values ($1::text, $2::integer, $3::integer, decode($4::text, 'base64'))"""
+
+_ADOPT: Final = """
+update caudex_workers.apps set version = $2::integer, wanted = true, attempt = attempt + 1
+where app_id = $1::text returning attempt"""
+
+_PRUNE: Final = """
+delete from caudex_workers.versions where app_id = $1::text and version not in (
+    select version from caudex_workers.versions where app_id = $1::text
+    order by version desc limit $2::integer)"""
+
+_WANT: Final = """
+update caudex_workers.apps set wanted = $2::boolean, attempt = attempt + 1
+where app_id = $1::text and version is not null returning attempt"""
+
+_PART: Final = """
+select encode(data, 'base64') from caudex_workers.chunks
+where app_id = $1::text and version = $2::integer and position = $3::integer"""
+
+_FOLDERS: Final = """
+select json_build_object('app_id', v.app_id, 'number', a.number, 'version', v.version,
+    'digest', v.digest)
+from caudex_workers.versions as v join caudex_workers.apps as a on a.app_id = v.app_id
+where v.app_id = $1::text"""
+
+_BEAT: Final = """
+with told as (
+    select * from jsonb_to_recordset($2::jsonb) as t (app_id text, state text, version integer)
+),
+swept as (
+    delete from caudex_workers.replicas as r
+    where (r.server_id = $1::uuid and not exists (select from told as t where t.app_id = r.app_id))
+        or r.heartbeat < now() - interval '1 hour'
+)
+insert into caudex_workers.replicas (server_id, app_id, state, version)
+select $1::uuid, app_id, state, version from told
+on conflict (server_id, app_id) do update
+set state = excluded.state, version = excluded.version, heartbeat = now()"""
+
+_FORGET: Final = "delete from caudex_workers.apps where app_id = $1::text returning number"
+
+_wanted = msgspec.json.Decoder(Wanted).decode
+_overview = msgspec.json.Decoder(Overview).decode
+_release = msgspec.json.Decoder(Release).decode
+
+
+class WorkersStore:
+    """Deployments, wanted states, replicas."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def wanted(self, app_ids: Sequence[str] | None) -> list[Wanted]:
+        """Read what should run: of some apps, or of all."""
+        return [_wanted(row) for row in await self._statements.fetch_all(_APP, app_ids)]
+
+    async def overview(self, app_id: str) -> Overview:
+        """Read an app's row and its replicas."""
+        row = await self._statements.fetch(_OVERVIEW, app_id, SILENCE)
+        return _overview(row or b"")
+
+    async def begin(self, app_id: str, digest: str) -> Release:
+        """Take the next version number of an app."""
+        row = await self._statements.execute(_BEGIN, app_id, digest)
+        return _release(row or b"")
+
+    async def releases(self, app_id: str) -> list[Release]:
+        """Read which versions of an app are kept."""
+        return [_release(row) for row in await self._statements.fetch_all(_FOLDERS, app_id)]
+
+    async def part(self, release: Release, position: int) -> bytes | None:
+        """Read one part of an archive; None after the last."""
+        text = await self._statements.fetch(_PART, release.app_id, release.version, position)
+        return None if text is None else base64.b64decode(text)
+
+    async def beat(self, server_id: str, replicas: Iterable[Replica]) -> None:
+        """Write the states of this server process, and that it lives."""
+        await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
+
+
+async def save(tx: Transaction, release: Release, size: int) -> bool:
+    """Note a version; False when the app is gone meanwhile. Its parts follow."""
+    row = await tx.execute(
+        _SAVE, release.app_id, release.version, release.digest, size, tx.actor.user_id
+    )
+    return row is not None
+
+
+async def add_part(tx: Transaction, release: Release, position: int, data: bytes) -> None:
+    """Store one part of an archive."""
+    text = base64.b64encode(data)
+    await tx.execute(_CHUNK, release.app_id, release.version, position, text)
+
+
+async def adopt(tx: Transaction, release: Release) -> int:
+    """Make a version the one in service, forget the oldest, return the number of the attempt."""
+    attempt = await tx.execute(_ADOPT, release.app_id, release.version)
+    await tx.execute(_PRUNE, release.app_id, KEPT)
+    return int(attempt or 0)
+
+
+async def want(tx: Transaction, app_id: str, wanted: bool) -> int | None:
+    """Note whether an app's worker should run; None when nothing was ever deployed."""
+    attempt = await tx.execute(_WANT, app_id, wanted)
+    return None if attempt is None else int(attempt)
+
+
+async def forget(tx: Transaction, app_id: str) -> int | None:
+    """Remove an app's row with all that hangs on it, and return its number."""
+    number = await tx.execute(_FORGET, app_id)
+    return None if number is None else int(number)

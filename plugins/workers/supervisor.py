@@ -1,0 +1,364 @@
+"""One actor for each app: brings what runs in line with what is wanted."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from kernel.public import KernelError, Unavailable, WorkerState
+
+from .config import WorkersConfig
+from .launches import Launches
+from .models import Release, Wanted
+from .replica import Replica, Spawn, StartFailed
+
+CRASHES: Final = 5
+"""So many within WINDOW seconds are enough."""
+
+WINDOW: Final = 60.0
+MAX_BACKOFF: Final = 60.0
+POSTPONED: Final = 2.0
+"""Seconds until a start is tried again that failed for want of a database."""
+
+MAX_WAITING: Final = 4
+"""Deploys of one app that may wait for the one under way."""
+
+log = structlog.get_logger("caudex.workers")
+
+
+class Host:
+    """What a supervisor needs of the server; given by the service."""
+
+    def __init__(
+        self,
+        *,
+        config: WorkersConfig,
+        spawn: Spawn,
+        launches: Launches,
+        changed: Callable[[Supervisor], Awaitable[None]],
+        remove: Callable[[str], None],
+    ) -> None:
+        self.config = config
+        self.spawn = spawn
+        self.launches = launches
+        self.changed = changed
+        self.remove = remove
+        self.starts = anyio.CapacityLimiter(4)
+        """Workers of this server that come up at the same moment."""
+
+
+class Supervisor:
+    """The worker of one app in this server process."""
+
+    def __init__(self, app_id: str, host: Host) -> None:
+        self.app_id = app_id
+        self.state: WorkerState = "stopped"
+        self.replica: Replica | None = None
+        self.ended = False
+        self._host = host
+        self._goal: Release | None = None
+        self._attempt = 0
+        self._settled = -1
+        """The last attempt that came to an end, one way or the other."""
+        self._failure: StartFailed | None = None
+        self._candidate: Replica | None = None
+        self._restart = False
+        self._forget = False
+        self._given_up = False
+        self._closing = False
+        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._not_before = 0.0
+        self._postponed = False
+        self._told: tuple[WorkerState, int | None] = ("stopped", None)
+        self._wake = anyio.Event()
+        self._news = anyio.Event()
+        self._starting: anyio.CancelScope | None = None
+        self._deploys = anyio.Lock()
+
+    @property
+    def version(self) -> int | None:
+        """The version that runs here, or should."""
+        release = self.replica.release if self.replica is not None else self._goal
+        return None if release is None else release.version
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the app is gone and this is about to end."""
+        return self._forget
+
+    # What others ask for
+
+    def want(self, row: Wanted) -> None:
+        """Be told what should run, or nothing; old news changes nothing."""
+        if row.attempt < self._attempt:
+            return
+        if row.attempt > self._attempt:
+            self._given_up, self._not_before = False, 0.0
+            self._crashes.clear()
+        self._attempt = row.attempt
+        self._aim(row.release)
+
+    def forget(self) -> None:
+        """The app is gone: stop, remove what it has, end."""
+        self._forget = True
+        self._aim(None)
+
+    def restart(self) -> None:
+        """Replace the process of a worker that runs."""
+        if self.replica is not None:
+            self._restart = True
+            self._poke()
+
+    def adopt(self, candidate: Replica, attempt: int) -> None:
+        """Put a replica that is up already into service, in place of the one that runs; not when
+        something else was wanted since."""
+        if attempt < self._attempt:
+            self._host.spawn(candidate.kill)
+            return
+        self._attempt = attempt
+        self._given_up, self._not_before = False, 0.0
+        self._crashes.clear()
+        previous, self._candidate = self._candidate, candidate
+        if previous is not None:
+            self._host.spawn(previous.kill)
+        self._aim(candidate.release)
+
+    @asynccontextmanager
+    async def deploying(self) -> AsyncGenerator[None]:
+        """Deploy one at a time. Raises Unavailable when too many wait."""
+        if self._deploys.statistics().tasks_waiting >= MAX_WAITING:
+            raise Unavailable("too many deploys of this app are waiting", retry_after=10)
+        async with self._deploys:
+            yield
+
+    async def outcome(self, attempt: int) -> StartFailed | None:
+        """Wait until an attempt to start has come to an end; None when the worker runs."""
+        while self._settled < attempt and not self.ended:
+            await self._news.wait()
+        return self._failure
+
+    async def stopped(self) -> None:
+        """Wait until nothing runs."""
+        while self.state != "stopped" and not self.ended:
+            await self._news.wait()
+
+    async def over(self) -> None:
+        """Wait until an app that is gone has nothing left."""
+        while not self.ended:
+            await self._news.wait()
+
+    def _aim(self, goal: Release | None) -> None:
+        if goal != self._goal and self._starting is not None:
+            self._starting.cancel()
+        self._goal = goal
+        self._poke()
+
+    def _poke(self) -> None:
+        self._wake.set()
+
+    # The actor
+
+    async def run(self) -> None:
+        """Bring reality in line with what is wanted, again and again."""
+        while True:
+            self._wake = anyio.Event()
+            pause = await self._step()
+            if self._closing:
+                return
+            if self._forget and self.replica is None:
+                break
+            if self._wake.is_set():
+                continue
+            with anyio.move_on_after(math.inf if pause is None else pause):
+                await self._wake.wait()
+        await to_thread.run_sync(self._host.remove, self.app_id)
+        self.ended = True
+        self._tell()
+
+    async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
+        """Stop for good, with the server."""
+        self._closing = True
+        if self._starting is not None:
+            self._starting.cancel()
+        self._poke()
+        if self._candidate is not None:
+            await self._candidate.kill()
+        if self.replica is not None:
+            await self.replica.retire(drain, shutdown_wait, term_wait)
+
+    async def _step(self) -> float | None:
+        """Do the next thing; returns the seconds until there may be another, None for no idea."""
+        if self._closing:
+            return None
+        await self._swap()
+        if self.replica is not None and self.replica.gone:
+            await self._crashed(self.replica)
+        if self._goal is None:
+            await self._stop()
+            return None
+        if self.replica is not None:
+            if self._restart or self.replica.release != self._goal:
+                return await self._replace(self._goal)
+            self._succeed()
+            self._tell()
+            return None
+        if self._given_up:
+            return None
+        wait = self._not_before - anyio.current_time()
+        if wait > 0:
+            await self._become("starting")
+            return wait
+        await self._start(self._goal)
+        return None if self.replica is not None else 0.0
+
+    async def _swap(self) -> None:
+        """Let a candidate that came up take over; the old one answers what it was asked."""
+        candidate, self._candidate = self._candidate, None
+        if candidate is None:
+            return
+        if self._goal != candidate.release:
+            await candidate.kill()
+            return
+        old, self.replica = self.replica, candidate
+        self._restart = False
+        self._succeed()
+        await self._become("running")
+        if old is not None:
+            self._retire(old)
+
+    def _retire(self, old: Replica) -> None:
+        config = self._host.config
+        waits = (config.rpc_timeout, config.shutdown_wait, config.term_wait)
+        self._host.spawn(old.retire, *waits)
+
+    async def _stop(self) -> None:
+        replica, attempt = self.replica, self._attempt
+        if replica is not None:
+            await self._become("stopping")
+            config = self._host.config
+            await replica.stop(config.shutdown_wait, config.term_wait)
+            self.replica = None
+        self._settled, self._failure, self._restart = attempt, None, False
+        await self._become("stopped")
+
+    async def _start(self, goal: Release) -> None:
+        await self._become("starting")
+        replica = await self._bring_up(goal)
+        if replica is not None:
+            self.replica = replica
+            self._succeed()
+            await self._become("running")
+
+    async def _replace(self, goal: Release) -> float | None:
+        """Start the new one beside the old; when it fails the old one goes all the same: it has
+        another version, or an environment that is not to be used any more."""
+        restart, self._restart = self._restart, False
+        old = self.replica
+        new = await self._bring_up(goal)
+        if new is None and (self._goal != goal or self._postponed):
+            self._restart = restart
+            return POSTPONED if self._postponed else 0.0
+        self.replica = new
+        if new is not None:
+            self._succeed()
+        await self._become("running" if new is not None else self._after_failure())
+        if old is not None:
+            self._retire(old)
+        return None if new is not None else 0.0
+
+    async def _bring_up(self, goal: Release) -> Replica | None:
+        """Start a replica; None when that failed or is not wanted any more."""
+        attempt, self._postponed = self._attempt, False
+        with anyio.CancelScope() as self._starting:
+            try:
+                return await self.start_replica(goal)
+            except StartFailed as error:
+                await self._failed(error, attempt)
+            except Unavailable as error:
+                # The database is away: that says nothing about the worker.
+                self._postponed = True
+                self._not_before = anyio.current_time() + POSTPONED
+                log.warning("a worker has to wait", app_id=self.app_id, error=error.message)
+            except KernelError as error:
+                await self._failed(StartFailed(error.message, ()), attempt)
+            except Exception as error:
+                log.error("a worker cannot be started", app_id=self.app_id, exc_info=error)
+                await self._failed(StartFailed("an unexpected error happened", ()), attempt)
+            finally:
+                self._starting = None
+        return None
+
+    async def start_replica(self, release: Release) -> Replica:
+        """Start a replica of a release and wait until it is up. Raises StartFailed, KernelError."""
+        host = self._host
+        recipe = await host.launches.prepare(release)
+        async with host.starts:
+            replica = host.launches.make(recipe, host.spawn, self._poke)
+            try:
+                await replica.start(host.config.start_timeout)
+            except StartFailed as error:
+                host.launches.write_log(
+                    self.app_id, "system", f"version {release.version}: {error.why}"
+                )
+                raise
+        host.launches.write_log(self.app_id, "system", f"version {release.version} runs")
+        return replica
+
+    # Crashes
+
+    async def _crashed(self, replica: Replica) -> None:
+        """It ended by itself."""
+        self.replica = None
+        said = f"the worker ended ({replica.ending()})"
+        self._host.launches.write_log(self.app_id, "system", said)
+        log.warning("a worker crashed", app_id=self.app_id, ending=replica.ending())
+        self._count()
+        if self._goal is not None:
+            await self._become(self._after_failure())
+
+    async def _failed(self, error: StartFailed, attempt: int) -> None:
+        """It did not come up. One that hangs would hang again: it is not tried anew by itself."""
+        log.warning("a worker did not start", app_id=self.app_id, why=error.why)
+        self._count()
+        self._given_up = self._given_up or error.hung
+        self._settled, self._failure = attempt, error
+        if self.replica is None:
+            await self._become(self._after_failure())
+        self._tell()
+
+    def _count(self) -> None:
+        """Note a crash: the first is followed by a start at once, the next ones by longer waits."""
+        now = anyio.current_time()
+        self._crashes.append(now)
+        recent = sum(1 for at in self._crashes if now - at <= WINDOW)
+        self._given_up = recent >= CRASHES
+        unit = self._host.config.backoff
+        wait = 0.0 if recent <= 1 else unit * 2 ** (recent - 2)
+        self._not_before = now + min(wait, MAX_BACKOFF)
+
+    def _after_failure(self) -> WorkerState:
+        return "crashed" if self._given_up else "starting"
+
+    def _succeed(self) -> None:
+        self._settled, self._failure = self._attempt, None
+
+    # Telling
+
+    async def _become(self, state: WorkerState) -> None:
+        self.state = state
+        told = (state, self.version)
+        if told != self._told:
+            self._told = told
+            await self._host.changed(self)
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, anyio.Event()
+        news.set()
