@@ -85,6 +85,11 @@ class Kernel:
         return self.table.declared()
 
     @property
+    def database_url(self) -> str:
+        """The libpq connection string of the database, for tools such as pg_dump."""
+        return self.config.database.url
+
+    @property
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         return self.config.database.embedded_port
@@ -249,7 +254,7 @@ def _instance(kernel: Kernel, source: Source) -> Plugin:
 def _plugin_class(source: Source) -> type[Plugin]:
     """Import a plugin and find its one class. Raises BootError."""
     where = f"plugin {source.name}"
-    with _blamed(where, f"{source.origin} cannot be imported"):
+    with _blamed(where, "cannot be imported", source.origin):
         found = source.load()
     if inspect.isclass(found):
         classes: list[type[Plugin]] = [found] if _is_plugin(found, found.__module__) else []
@@ -271,7 +276,7 @@ def _plugin_class(source: Source) -> type[Plugin]:
 
 
 @contextmanager
-def _blamed(where: str, problem: str) -> Generator[None]:
+def _blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
     """Turn whatever a plugin's own code raises into a BootError that says where it did."""
     try:
         yield
@@ -279,11 +284,13 @@ def _blamed(where: str, problem: str) -> Generator[None]:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        at = f"{frames[-1].filename}:{frames[-1].lineno}"
+        not_own = (str(Path(__file__).parent), "importlib")
+        own = [f for f in frames if not any(part in f.filename for part in not_own)]
+        at = f"{own[-1].filename}:{own[-1].lineno}" if own else origin
         if isinstance(error, SyntaxError) and error.filename:
             at = f"{error.filename}:{error.lineno}"
         said = f"{type(error).__name__}: {error}"
-        raise BootError(f"{where}, {at}", f"{problem}: {said}", REMEDY) from error
+        raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", REMEDY) from error
 
 
 def _is_plugin(value: object, module: str) -> bool:

@@ -92,7 +92,7 @@ def test_a_plugin_is_loaded_by_its_module(load_plugins: LoadPlugins) -> None:
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("tests.no_such_module", "ModuleNotFoundError: No module named 'tests.no_such_module'"),
+        ("tests.no_such_module", ", tests.no_such_module: cannot be imported: ModuleNotFoundError"),
         ("tests.plugins.audit.stand_in:Nothing", "has no attribute 'Nothing'"),
         ("json", "0 plugin classes in json"),
         ("kernel.plugin:Plugin", "0 plugin classes in kernel.plugin:Plugin"),
@@ -387,7 +387,8 @@ def test_a_hook_that_raises_at_load_names_its_plugin(refusal: Refusal) -> None:
     assert len(said) == 2
     assert "plugin b, " in said[0]
     assert "register_commands failed: ZeroDivisionError" in said[0]
-    assert "plugin a, " in said[1]
+    assert said[1].startswith("plugin a, ")
+    assert "/a.py:" in said[1]
     assert "register_routes failed: LookupError: the service 'access' is not there" in said[1]
 
 
