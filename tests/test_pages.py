@@ -1,0 +1,210 @@
+"""Pages name what exists, and their code runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.pages import cli
+from kernel.config import load_config
+from kernel.errors import BootError
+from kernel.loader import load
+from tests.pages import (
+    ROOT,
+    alike,
+    anchors,
+    code,
+    every_page,
+    last_reply,
+    links,
+    run_shell,
+    section,
+    write_files,
+)
+
+PAGES = every_page()
+TARGET = re.compile(r"(?<![\w.-])make ([a-z][a-z-]*)")
+COMMAND = re.compile(
+    r"^\s*(?:sudo -u \w+ )?(?:\w+=\S+ )*(?:\S*/)?caudex ([a-z][a-z-]*)(.*)", re.MULTILINE
+)
+
+
+def page(name):
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def named(pages):
+    return pytest.mark.parametrize("path", pages, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def options(parser):
+    """Options of a command and of its subcommands."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            found = found.union(*map(options, action.choices.values()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    empty = tmp_path_factory.mktemp("config") / "caudex.toml"
+    empty.touch()
+    return cli.commands(load(load_config(str(empty), environ={})))
+
+
+@named(PAGES)
+def test_every_link_leads_somewhere(path):
+    text = path.read_text("utf-8")
+    for link in links(text):
+        if re.match(r"[a-z]+:", link):
+            assert link.startswith("https://"), link
+            continue
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), f"{link} in {path.name}"
+        if anchor:
+            assert anchor in anchors(there.read_text("utf-8")), f"{link} in {path.name}"
+
+
+@named(PAGES)
+def test_every_make_target_exists(path):
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for piece in code(path.read_text("utf-8")):
+        assert set(TARGET.findall(piece)) <= targets, piece
+
+
+@named(PAGES)
+def test_every_command_and_option_exists(path, commands):
+    for piece in code(path.read_text("utf-8")):
+        for name, rest in COMMAND.findall(piece):
+            parser = commands.get(name)
+            assert parser is not None, f"caudex {name}"
+            given = re.findall(r"(?<!\S)--[a-z-]+", rest.split(" #")[0])
+            assert set(given) <= options(parser), f"caudex {name}{rest}"
+
+
+def test_every_page_of_the_documentation_is_in_the_index():
+    index = page("README.md")
+    for path in (ROOT / "docs").rglob("*.md"):
+        name = path.relative_to(ROOT / "docs").as_posix()
+        assert name == "README.md" or f"({name})" in index, name
+
+
+def test_decisions_are_numbered_without_gaps():
+    numbers = sorted(path.name[:4] for path in (ROOT / "docs/adr").glob("*.md"))
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def test_the_quickstart_can_be_followed(make_server, tmp_path):
+    text = page("quickstart.md")
+    assert write_files(text, tmp_path) == ["rules.py"]
+    server = make_server({"server": {"plugin_files": [str(tmp_path / "rules.py")]}})
+    outputs = run_shell(text, server.url, tmp_path)
+    for output, shown in outputs:
+        if shown is not None:
+            assert alike(last_reply(output)) == shown
+        refused = [line for line in output.splitlines() if '"error"' in line]
+        assert len(refused) == (isinstance(shown, dict) and "error" in shown), output
+    assert '"setupRequired":true' in outputs[0][0]
+    assert '"due":"2031-03-01"' in outputs[4][0]
+    assert '"compliant":false' in outputs[4][0]
+    assert '"title"' not in outputs[-1][0]
+    assert '"due":"2031-01-02"' in outputs[-1][0]
+
+
+def test_the_one_file_plugin_of_the_guide_works(make_server, tmp_path):
+    write_files(section(page("howto/write-a-plugin.md"), "One file"), tmp_path)
+    server = make_server({"server": {"plugin_files": [str(tmp_path / "notices.py")]}})
+    body = {"text": "Cake at four"}
+    assert server.admin.post("/api/v1/notices", json=body).status_code == 201
+    assert server.user().post("/api/v1/notices", json=body).status_code == 403
+    refused = server.admin.post("/api/v1/notices", json={})
+    assert (refused.status_code, refused.json()["error"]) == (400, "text is required")
+    assert server.user().get("/api/v1/notices").json() == ["Cake at four"]
+
+
+def test_the_package_of_the_guide_passes_its_own_tests(postgres, tmp_path):
+    text = page("howto/write-a-plugin.md").split("\n## A package, with a table\n")[1]
+    names = write_files(text, tmp_path)
+    assert len(names) == 9
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "CAUDEX_TEST_DATABASE_URL": postgres.url,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_notices.py"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "6 passed" in done.stdout
+
+
+def test_the_configuration_of_the_guide_names_the_package(tmp_path, monkeypatch):
+    write_files(page("howto/write-a-plugin.md"), tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "notices", raising=False)
+    kernel = load(load_config(str(tmp_path / "caudex.toml"), environ={}))
+    assert "notices" in [plugin.name for plugin in kernel.instances]
+
+
+@pytest.fixture
+def switches(tmp_path, monkeypatch):
+    write_files(page("howto/switch-plugins.md"), tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def loaded(folder: Path, name: str):
+    return load(load_config(str(folder / name), environ={}))
+
+
+def test_a_plugin_is_switched_off_as_the_guide_says(switches):
+    kernel = loaded(switches, "off.toml")
+    assert "audit" not in [plugin.name for plugin in kernel.instances]
+    with pytest.raises(BootError, match="plugin data: needs the service 'apps', which nobody"):
+        load(load_config(None, environ={}, overrides={"plugins.apps": {"enabled": False}}))
+
+
+def test_an_engine_is_swapped_as_the_guide_says(switches, make_server):
+    tree = {
+        "plugins": {"audit_elsewhere": {"module": "audit_elsewhere"}},
+        "services": {"audit": "audit_elsewhere"},
+    }
+    server = make_server(tree)
+    assert loaded(switches, "swap.toml").services.provider("audit") == "audit_elsewhere"
+    assert server.admin.get("/api/v1/audit").json() == [{"id": 1, "operation": "ELSEWHERE"}]
+    assert server.user().get("/api/v1/audit").status_code == 403
+    assert server.admin.get("/api/v1/audit?limit=x").status_code == 400
+    with pytest.raises(BootError, match="2 plugins provide it"):
+        make_server({"plugins": tree["plugins"]})
+
+
+def test_a_plugin_is_left_out_as_the_guide_says(switches):
+    states = {info.name: info.state for info in loaded(switches, "degrade.toml").plugins}
+    assert states["rules"] == "degraded"
+
+
+@pytest.mark.parametrize("name", ["caudex.toml", "pooler.toml"])
+def test_the_configurations_for_production_are_good(name, tmp_path):
+    write_files(page("howto/run-in-production.md"), tmp_path)
+    assert loaded(tmp_path, name).config.source.endswith(name)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_the_unit_for_systemd_is_good(tmp_path):
+    write_files(page("howto/run-in-production.md"), tmp_path)
+    unit = tmp_path / "etc/systemd/system/caudex.service"
+    unit.write_text(re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", unit.read_text("utf-8")))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert "caudex.service" not in done.stderr, done.stderr
