@@ -46,6 +46,7 @@ select caudex_jobs.shown(j) from caudex_jobs.jobs as j
 where j.id = $2::uuid and j.app_id = $1::text"""
 
 # Each status has its own stretch of the index, newest first: of each the first rows, then of all.
+# `offset 0` keeps PostgreSQL from reading the whole table to join a page to it.
 _PAGE: Final = """
 with page as materialized (
     select r.* from unnest($2::text[]) as s (status) cross join lateral (
@@ -59,12 +60,14 @@ with page as materialized (
     order by r.created_at desc, r.id desc limit $5::integer
 ),
 sized as (
-    select id, sum(size) over (order by created_at desc, id desc) as upto from page
+    select id, created_at, sum(size) over (order by created_at desc, id desc) as upto from page
 )
-select case when count(*) = count(j.id) then coalesce(
-    json_agg(caudex_jobs.shown(j) order by j.created_at desc, j.id desc)
-        filter (where j.id is not null), '[]') end
-from sized as s left join caudex_jobs.jobs as j on j.id = s.id and s.upto <= $6::bigint"""
+select case when count(*) = count(l.job) then
+    coalesce(json_agg(l.job order by s.created_at desc, s.id desc), '[]') end
+from sized as s left join lateral (
+    select caudex_jobs.shown(j) as job from caudex_jobs.jobs as j
+    where j.id = s.id and s.upto <= $6::bigint offset 0
+) as l on true"""
 
 _PLACE: Final = """
 select json_build_object('created_at', created_at, 'id', id) from caudex_jobs.jobs

@@ -38,7 +38,7 @@ begin
             perform from caudex_jobs.jobs as j
             where j.app_id = app.app_id and j.status = 'pending' and j.due and j.suspect
                 and j.updated_at < now() - patience
-            limit 1;
+            order by j.priority desc, j.run_at, j.id limit 1;
             continue when found;
         end if;
         if found_ids is null then
