@@ -92,9 +92,9 @@ def test_a_named_server_that_does_not_answer_is_told(capsys, nowhere):
 
 
 def test_the_client_raises_what_the_server_says(server):
-    with closing(Client(server.url)) as client:
-        with pytest.raises(ApiError, match="bearer token") as caught:
-            client.get("/api/v1/users")
+    refused = pytest.raises(ApiError, match="bearer token")
+    with closing(Client(server.url)) as client, refused as caught:
+        client.get("/api/v1/users")
     assert caught.value.status == 401
 
 

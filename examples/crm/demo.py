@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -85,6 +86,7 @@ class Demo:
     def __init__(self, url: str, username: str | None, password: str | None) -> None:
         self.username = username or ADMIN
         self.password = password or PASSWORD
+        self.rep_password = f"{secrets.token_urlsafe(9)}-Aa1"
         self._given = username is not None
         self._today = date.today()  # noqa: DTZ011 - the day where the reader is
         self._sample = Sample(self._today)
@@ -97,8 +99,8 @@ class Demo:
 
     def run(self) -> None:
         """Show everything."""
-        heading("1. An app is a manifest")
         self.sign_in()
+        heading("1. An app is a manifest")
         self.install()
         heading("2. Records: one by one, and in bulk")
         self.fill()
@@ -249,10 +251,12 @@ class Demo:
 
     def _grant(self) -> None:
         roles = f"/api/v1/apps/{APP}/roles"
-        accounts = {user["username"] for user in self._admin.get("/api/v1/users")}
-        if REP not in accounts:
-            self._admin.register(REP, self.password, "Robin Rep")
-        self._rep.login(REP, self.password)
+        accounts = {user["username"]: user["id"] for user in self._admin.get("/api/v1/users")}
+        if REP in accounts:
+            self._admin.patch(f"/api/v1/users/{accounts[REP]}", {"password": self.rep_password})
+        else:
+            self._admin.register(REP, self.rep_password, "Robin Rep")
+        self._rep.login(REP, self.rep_password)
         role = {"permissions": list(ROLE_PERMISSIONS), "description": "Sells; sees own deals only"}
         if ROLE in {each["name"] for each in self._admin.get(roles)}:
             self._admin.patch(f"{roles}/{ROLE.replace(' ', '%20')}", role)
@@ -314,8 +318,9 @@ def _farewell(url: str, demo: Demo, *, own: bool) -> None:
     if own:
         say("This server and its data go away now. One that stays: `make run`, then `make demo`.")
         return
-    say(f"The records stay at {url}; {demo.username} and {REP} can log in there")
-    say(f"({'with your password' if demo.password != PASSWORD else f'password {PASSWORD}'}).")
+    password = PASSWORD if demo.password == PASSWORD else "as you gave it"
+    say(f"The records stay at {url}. Who can log in there:")
+    table(("User", "Password"), [(demo.username, password), (REP, demo.rep_password)])
 
 
 if __name__ == "__main__":
