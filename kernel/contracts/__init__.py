@@ -82,6 +82,7 @@ from kernel.contracts.workers import (
     Workers,
     WorkerState,
     WorkerStatus,
+    WorkerStopped,
 )
 
 __all__ = [
@@ -154,6 +155,7 @@ __all__ = [
     "WorkerLost",
     "WorkerState",
     "WorkerStatus",
+    "WorkerStopped",
     "Workers",
     "Writer",
     "core_permission",

@@ -21,6 +21,10 @@ class WorkerLost(Exception):
     """The worker died, or was stopped, before it answered: nobody knows how far it came."""
 
 
+class WorkerStopped(WorkerLost):
+    """It was stopped or replaced on purpose: that says nothing about what it was at."""
+
+
 class HandlerFailed(KernelError):
     """A handler of an app raised; the message is the app's own, secrets masked."""
 
@@ -113,7 +117,8 @@ class Workers(Protocol):
     ) -> bytes:
         """Hand a job to the replica at hand and return its JSON result.
 
-        Raises HandlerFailed (a failure of the job), WorkerLost (a lost delivery), Unavailable.
+        Raises HandlerFailed (a failure of the job), WorkerLost (a lost delivery), WorkerStopped
+        (one that is nobody's fault), Unavailable (not started).
         """
         ...
 

@@ -21,6 +21,7 @@ from kernel.public import (
     WorkerLost,
     Workers,
     WorkerState,
+    WorkerStopped,
 )
 
 from .callers import Callers
@@ -128,9 +129,6 @@ class Runner:
     async def _changed(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
             self.look_in(0)
-        elif state in ("stopping", "stopped"):
-            for run in self._slots.runs(app_id):
-                run.stopped = True
 
     # Claiming
 
@@ -213,6 +211,8 @@ class Runner:
             )
         except HandlerFailed as error:
             return run.failed(error.message)
+        except WorkerStopped:
+            return run.abandoned()
         except WorkerLost:
             return run.lost()
         except (Unavailable, NotFound):
@@ -276,8 +276,6 @@ class Runner:
             return
         self._replacing.add(app_id)
         stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.grace)]
-        for run in self._slots.runs(app_id):
-            run.stopped = True
         log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
         self._tasks.start_soon(self._restart, app_id, stuck)
 

@@ -32,8 +32,6 @@ class Run:
         self.deadline = time.monotonic() + job.timeout_s
         self.alone = True
         """No other job of the app was under way here at any moment of it."""
-        self.stopped = False
-        """The worker is being stopped or replaced on purpose: that it ends says nothing."""
         self.ending: Ending | None = None
         self.told_at = 0.0
         self.settled = False
@@ -85,8 +83,6 @@ class Run:
         taken for the cause."""
         if self.ending is Ending.TIMEOUT:
             return self.failed("")
-        if self.stopped:
-            return self.given_back()
         losses = self.job.losses + self.alone
         if losses >= MAX_LOSSES:
             return self._outcome("failed", losses=losses, error=POISONOUS)

@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
-from kernel.public import Caller, HandlerFailed, NotFound, Unavailable, WorkerLost
+from kernel.public import (
+    Caller,
+    HandlerFailed,
+    NotFound,
+    Unavailable,
+    WorkerLost,
+    WorkerStopped,
+)
 
 MAX_PENDING: Final = 64
 """Calls of one worker at the same moment, and as many jobs."""
@@ -53,9 +60,9 @@ class Calls:
 
     @contextmanager
     def pending(self, call_id: str, call: Call) -> Generator[Call]:
-        """Keep a call while somebody waits for it. Raises Unavailable, WorkerLost."""
+        """Keep a call while somebody waits for it. Raises Unavailable."""
         if self._lost:
-            raise WorkerLost("the worker is gone")
+            raise Unavailable("the worker is gone")
         same = sum(1 for other in self._pending.values() if other.is_job == call.is_job)
         if same >= MAX_PENDING:
             raise Unavailable("the worker has too many calls to answer already")
@@ -91,10 +98,11 @@ class Calls:
         call.future.set_exception(NotFound(message) if unknown else HandlerFailed(message))
         call.future.exception()  # seen, whether or not somebody still waits
 
-    def lose_all(self, why: str) -> None:
+    def lose_all(self, why: str, *, on_purpose: bool) -> None:
         """The worker is gone: nobody waits in vain, and no call is accepted any more."""
         self._lost = True
+        lost = WorkerStopped if on_purpose else WorkerLost
         for call in self._pending.values():
             if not call.future.done():
-                call.future.set_exception(WorkerLost(why))
+                call.future.set_exception(lost(why))
                 call.future.exception()

@@ -246,7 +246,8 @@ class Replica:
 
     def on_gone(self) -> None:
         """See `Listener`."""
-        self._calls.lose_all(f"the worker ended ({self.ending()}) before it answered")
+        said = f"the worker ended ({self.ending()}) before it answered"
+        self._calls.lose_all(said, on_purpose=self.stopping)
         self._up.set()
         self._on_gone()
 

@@ -17,6 +17,7 @@ from kernel.public import (
     Services,
     Unavailable,
     WorkerLost,
+    WorkerStopped,
     hookimpl,
     offer,
 )
@@ -91,7 +92,7 @@ class FakeWorkers:
 
     async def restart(self, app_id: str) -> None:
         self.restarts += 1
-        self.die(app_id)
+        self.die(app_id, WorkerStopped)
 
     def die(self, app_id: str, why: type[WorkerLost] = WorkerLost) -> None:
         """What a crash of the process does to the jobs in it."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from kernel.public import JOBS, HandlerFailed, NewJob, WorkerLost, server_actor
+from kernel.public import JOBS, HandlerFailed, NewJob, WorkerLost, WorkerStopped, server_actor
 from kernel.testing import running_server
 from plugins.jobs.rules import MAX_BACKOFF, backoff
 from tests.plugins.jobs.support import (
@@ -475,7 +475,7 @@ def test_a_worker_that_is_stopped_on_purpose_makes_no_suspects(server, app):
     ids = [enqueue(server, app, n) for n in range(3)]
     eventually(lambda: len(fake(server).under_way) == 3)
     become(server, app, "stopping")
-    server.run(die, server, app)
+    server.run(die, server, app, WorkerStopped)
     become(server, app, "stopped")
     for job_id in ids:
         eventually(lambda i=job_id: row_of(server, i, "status") == ("pending",))
