@@ -145,6 +145,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     root = logging.getLogger()
     root.handlers = [_ToStructlog()]
     root.setLevel(max(level, logging.WARNING))
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each cancelled statement
     return writer
 
 

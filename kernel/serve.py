@@ -117,8 +117,9 @@ def child(config: Config, listener: socket.socket, parent: Connection) -> None:
     signal.signal(signal.SIGTERM, _leave)
     writer = logging.configure(config.log)
     try:
-        serving = Serving(load(config), listener)
-        status = serving.run_until_told(lambda: parent.send(True), parent)
+        with listener:
+            serving = Serving(load(config), listener)
+            status = serving.run_until_told(lambda: parent.send(True), parent)
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
         status = EX_CONFIG

@@ -40,9 +40,11 @@ class _Child:
         signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    @property
-    def ready(self) -> bool:
-        return self.process.is_alive() and self.pipe.poll()
+    def says_ready(self) -> bool:
+        try:
+            return self.pipe.poll() and bool(self.pipe.recv())
+        except (EOFError, OSError):  # it ended instead
+            return False
 
     def close(self) -> None:
         self.process.join()
@@ -74,7 +76,7 @@ class Supervisor:
                     seen, self._not_before = times, 0.0
                     self._end()
                 status = self._look_after(patient=files is not None)
-                if not self._announced and any(child.ready for child in self._children):
+                if not self._announced and any(child.says_ready() for child in self._children):
                     self._announced = True
                     announce()
                 time.sleep(TICK)
