@@ -16,6 +16,8 @@ from kernel import commands
 from kernel import log as logging
 from kernel.app import running
 from kernel.config import Config, LogConfig, load_config
+from kernel.contracts.registry import REGISTRY
+from kernel.contracts.statements import DATABASE_SERVER
 from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.loader import KERNEL_COMMANDS, Kernel, load
 from kernel.plugin import Command
@@ -152,6 +154,11 @@ def _plugin_command(kernel: Kernel, command: Command, options: argparse.Namespac
     @asynccontextmanager
     async def open_services() -> AsyncGenerator[Services]:
         with database_for(kernel):
+            if not command.needs_services:
+                kernel.services.put(REGISTRY, kernel)
+                kernel.services.build_early(DATABASE_SERVER)
+                yield kernel.services
+                return
             async with running(kernel) as services:
                 yield services
 

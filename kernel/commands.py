@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import distributions
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from kernel import hookspecs
 from kernel.config import Config
 from kernel.connect import wait_for_database
 from kernel.contracts.statements import DATABASE_SERVER
@@ -82,8 +83,13 @@ def doctor(config: Callable[[], Config]) -> int:
         findings.look("data directory", lambda: _check_data_dir(kernel.config))
         findings.look("keys", lambda: _check_keys(kernel.config.data_dir / "config"))
         findings.look("database", lambda: _check_database(kernel))
-        for name, remark in _remarks(kernel):
-            findings.warn(name, remark)
+        for info in kernel.plugins:
+            if info.state == "degraded":
+                findings.warn(f"plugin {info.name}", info.note)
+        for _, remarks in kernel.bus.collect(hookspecs.diagnose):
+            for remark in remarks:
+                say = findings.good if remark.good else findings.warn
+                say(remark.name, remark.text)
     return findings.status
 
 
@@ -181,22 +187,6 @@ def _check_packages() -> str:
             remedy = f"uninstall {name}, or install caudex into an environment of its own"
             raise BootError(f"package {name}", f"it also owns {', '.join(taken)}", remedy)
     return "kernel, plugins and contrib are ours alone"
-
-
-def _remarks(kernel: Kernel) -> Iterable[tuple[str, str]]:
-    if not kernel.config.loopback:
-        auth = kernel.config.plugins.get("auth", {})
-        if auth.get("registration", "open") == "open":
-            yield (
-                "registration",
-                (
-                    f"anybody who reaches {kernel.config.server.host} can register; "
-                    'set [plugins.auth] registration = "first-user" or "closed"'
-                ),
-            )
-    for info in kernel.plugins:
-        if info.state == "degraded":
-            yield f"plugin {info.name}", info.note
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernel.contracts.identity import Actor, User
     from kernel.contracts.statements import Transaction
     from kernel.contracts.workers import Runtime
-    from kernel.plugin import Command, Health, ManifestSection, Middleware, Offer
+    from kernel.plugin import Command, Health, ManifestSection, Middleware, Offer, Remark
     from kernel.services import Services
     from kernel.web import Request, Route
 
@@ -62,6 +62,12 @@ def register_permissions() -> Sequence[Permission]:
 @hookspec
 def register_commands() -> Sequence[Command]:
     """Add subcommands to `caudex`. Collect, at load; works without a database."""
+    raise NotImplementedError
+
+
+@hookspec
+def diagnose() -> Sequence[Remark]:
+    """Tell `caudex doctor` what an operator should know. Collect; nothing has been started."""
     raise NotImplementedError
 
 

@@ -108,6 +108,14 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
+class Remark(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `caudex doctor`; one that is not good says what to do."""
+
+    name: str
+    text: str
+    good: bool = True
+
+
 class ManifestSection(msgspec.Struct, frozen=True):
     """A top-level key of manifests and the JSON Schema of its value."""
 
@@ -119,18 +127,21 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A subcommand of `caudex`.
 
     `run` gets the parsed arguments and an opener of services: `async with open_services() as s:`
-    connects to the database (or attaches to a running server's) and builds what is needed.
+    connects to the database (or attaches to a running server's) and builds what is needed. With
+    `needs_services` False the database runs, is not touched, and only REGISTRY and
+    DATABASE_SERVER are there.
     """
 
     name: str
     help: str
     run: Callable[[argparse.Namespace, OpenServices], Awaitable[int]]
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    needs_services: bool = True
 
 
 OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]
 
 __all__ = [
     "KERNEL_API", "Command", "Context", "Health", "ManifestSection", "Middleware", "NoConfig",
-    "Offer", "OpenServices", "Plugin", "concerns", "hookimpl", "offer",
+    "Offer", "OpenServices", "Plugin", "Remark", "concerns", "hookimpl", "offer",
 ]  # fmt: skip

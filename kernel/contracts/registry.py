@@ -50,6 +50,11 @@ class Registry(Protocol):
         ...
 
     @property
+    def database_url(self) -> str:
+        """The libpq connection string of the database, for tools such as pg_dump. A secret."""
+        ...
+
+    @property
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
@@ -148,6 +149,10 @@ class DatabaseServer(Protocol):
 
     def stop(self) -> None:
         """Shut it down; connections should be closed before."""
+        ...
+
+    def program(self, name: str) -> Path:
+        """A client program of the same version: `pg_dump`, `psql`. Raises BootError."""
         ...
 
     @property

@@ -19,6 +19,7 @@ from kernel.public import (
     Command,
     Offer,
     Plugin,
+    Remark,
     Request,
     Route,
     Services,
@@ -39,6 +40,10 @@ from .service import AUTH, AuthService
 from .store import AuthStore
 from .tokens import Tokens
 
+OPEN: Final = (
+    "anybody who reaches this server can register; "
+    'set [plugins.auth] registration = "first-user" or "closed"'
+)
 SWEEP_EVERY: Final = 600.0
 """Seconds between two sweeps of what is over."""
 
@@ -74,6 +79,15 @@ class AuthPlugin(Plugin):
         return [users_command()]
 
     @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Tell `caudex doctor` who may register."""
+        return [Remark(name="registration", text=OPEN, good=False)] if self._exposed else []
+
+    @property
+    def _exposed(self) -> bool:
+        return self.config.registration == "open" and not self.context.loopback
+
+    @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
         """Tell who sends a bearer token."""
         return await self._routes.authenticate(request)
@@ -82,12 +96,8 @@ class AuthPlugin(Plugin):
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Warn about what an operator should know, and sweep from time to time."""
-        if self.config.registration == "open" and not self.context.loopback:
-            log.warning(
-                "anybody who reaches this server can register",
-                host=self.context.host,
-                remedy='set [plugins.auth] registration = "first-user" or "closed"',
-            )
+        if self._exposed:
+            log.warning(OPEN, host=self.context.host)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_sweep_always, services.get(AUTH))
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
@@ -12,7 +13,7 @@ from kernel.public import BootError, Context
 from .config import PostgresConfig
 from .errors import EmbeddedPostgresError
 from .server import EmbeddedServer, Started
-from .state import attach, running_state
+from .state import attach, pg_bin, running_state
 
 log = structlog.get_logger("caudex.postgres")
 
@@ -67,6 +68,11 @@ class EmbeddedDatabase:
         if self._server:
             self._server.stop()
         self._server = self._started = None
+
+    def program(self, name: str) -> Path:
+        """Find a client program of the version that fits the data. Raises BootError."""
+        with _boot_errors():
+            return pg_bin(name, self._context.data_dir, bin_dir=self._config.bin_dir)
 
     @property
     def port(self) -> int | None:

@@ -1,0 +1,26 @@
+"""Backups: one file with the database, the archives within it, and the keys on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import Command, Plugin, Remark, hookimpl
+
+from .commands import backup_commands
+from .history import remark
+
+
+class BackupPlugin(Plugin):
+    """Adds `caudex backup` and `caudex restore`."""
+
+    name = "backup"
+
+    @hookimpl
+    def register_commands(self) -> Sequence[Command]:
+        """Add the commands."""
+        return backup_commands(self.context)
+
+    @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Tell `caudex doctor` how old the last backup is."""
+        return [remark(self.context.data_dir)]

@@ -1,0 +1,87 @@
+"""A backup file: a tar of what was dumped, what it is, and the keys where they were asked for."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kernel.public import BadRequest
+
+ABOUT: Final = "about.json"
+DUMP: Final = "database.dump"
+KEYS: Final = "keys"
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backup holds; `made_at` is RFC 3339 text, `roles` get rights within it."""
+
+    caudex: str
+    made_at: str
+    keys: list[str] = []
+    roles: list[str] = []
+    format: int = 1
+
+
+def pack(file: Path, about: About, dump: Path, keys: list[Path]) -> None:
+    """Write a backup: aside, with mode 0600, then into place in one step."""
+    aside = file.with_name(f".{file.name}.partial")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w") as tar:
+                _add_text(tar, ABOUT, msgspec.json.encode(about), dump.parent)
+                tar.add(dump, DUMP, filter=_plain)
+                for key in keys:
+                    tar.add(key, f"{KEYS}/{key.name}", filter=_plain)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def unpack(file: Path, folder: Path) -> About:
+    """Unpack the known members of a backup into a folder. Raises BadRequest for anything else."""
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                _unpack_one(tar, member, folder)
+        about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
+    except (OSError, tarfile.TarError, msgspec.MsgspecError) as error:
+        raise BadRequest(f"{file} is no backup of Caudex, or is cut off: {error}") from None
+    if about.format != 1 or not (folder / DUMP).is_file():
+        raise BadRequest(f"{file} was made by another version of Caudex")
+    return about
+
+
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    plain = member.name.removeprefix(f"{KEYS}/")
+    if not member.isfile() or "/" in plain or plain.startswith("."):
+        raise tarfile.TarError(f"unexpected member {member.name!r}")
+    source = tar.extractfile(member)
+    if source is None:
+        raise tarfile.TarError(f"unreadable member {member.name!r}")
+    target = folder / member.name
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source, os.fdopen(handle, "wb") as stream:
+        while chunk := source.read(1 << 20):
+            stream.write(chunk)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes, folder: Path) -> None:
+    path = folder / name
+    path.write_bytes(text)
+    tar.add(path, name, filter=_plain)
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Who owned the files is nobody's business."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o600
+    return member

@@ -1,0 +1,142 @@
+"""`caudex backup FILE` and `caudex restore FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, Services
+
+from . import postgres
+from .archive import DUMP, KEYS, About, pack, unpack
+from .history import remember
+
+
+def backup_commands(context: Context) -> list[Command]:
+    """Make the subcommands."""
+    return [
+        Command(
+            name="backup",
+            help="write the database, and the keys on demand, to one file; servers go on",
+            configure=_backup_options,
+            run=partial(_backup, context),
+            needs_services=False,
+        ),
+        Command(
+            name="restore",
+            help="put a backup into an empty database, while no server runs on it",
+            configure=_restore_options,
+            run=partial(_restore, context),
+            needs_services=False,
+        ),
+    ]
+
+
+def _backup_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="where to write it")
+    parser.add_argument(
+        "--with-keys", action="store_true", help="put the keys in too: keep such a file as a key"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
+def _restore_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a file that `caudex backup` wrote")
+    parser.add_argument(
+        "--replace", action="store_true", help="drop every schema of the database first"
+    )
+
+
+async def _backup(
+    context: Context, options: argparse.Namespace, open_services: OpenServices
+) -> int:
+    async with open_services() as services:
+        print(_write(context, options, services))
+    return 0
+
+
+def _write(context: Context, options: argparse.Namespace, services: Services) -> str:
+    file: Path = options.file.absolute()
+    if file.exists() and not options.force:
+        raise BadRequest(f"{file} exists: name another file, or say --force")
+    if not file.parent.is_dir():
+        raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
+    url = services.get(REGISTRY).database_url
+    keys = sorted((context.data_dir / "config").glob("*.key")) if options.with_keys else []
+    about = About(
+        caudex=version("caudex"),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        keys=[key.name for key in keys],
+        roles=postgres.other_roles(url),
+    )
+    with _scratch(file.parent) as folder:
+        postgres.dump(postgres.tool(services, "pg_dump"), url, folder / DUMP)
+        pack(file, about, folder / DUMP, keys)
+    remember(context.data_dir, file, about.made_at)
+    held = f"with {', '.join(about.keys)}" if keys else "without keys: keep a copy of them"
+    return f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), {held}"
+
+
+async def _restore(
+    context: Context, options: argparse.Namespace, open_services: OpenServices
+) -> int:
+    with _scratch(None) as folder:
+        about = unpack(options.file, folder)
+        async with open_services() as services:
+            _read(options, services, about, folder)
+        print(f"restored the backup of {about.made_at}")
+        print(_put_keys(context.data_dir, folder / KEYS, about))
+    return 0
+
+
+def _read(options: argparse.Namespace, services: Services, about: About, folder: Path) -> None:
+    url = services.get(REGISTRY).database_url
+    _make_room(url, replace=options.replace)
+    postgres.make_roles(url, about.roles)
+    postgres.restore(postgres.tool(services, "pg_restore"), url, folder / DUMP)
+
+
+def _make_room(url: str, *, replace: bool) -> None:
+    if postgres.in_use(url):
+        raise BadRequest("a server runs on this database: stop it first")
+    if found := postgres.schemas(url):
+        if not replace:
+            shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+            raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
+        postgres.drop_schemas(url, found)
+
+
+def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
+    """Put the keys back that are missing; one that is there already stays."""
+    if not about.keys:
+        return f"the backup holds no keys: put yours into {data_dir / 'config'} before you serve"
+    target = data_dir / "config"
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines: list[str] = []
+    for name in about.keys:
+        source, place = folder / name, target / name
+        if not place.exists():
+            shutil.copyfile(source, place)
+            place.chmod(0o600)
+            lines.append(f"{name} restored")
+        elif place.read_bytes() == source.read_bytes():
+            lines.append(f"{name} is the same")
+        else:
+            shutil.copyfile(source, kept := place.with_suffix(".key.restored"))
+            kept.chmod(0o600)
+            lines.append(f"{name} differs from yours: the backup's is {kept}; rename it to use it")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _scratch(parent: Path | None) -> Generator[Path]:
+    """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
+    with tempfile.TemporaryDirectory(prefix=".caudex-backup-", dir=parent) as folder:
+        yield Path(folder)
