@@ -101,8 +101,8 @@ class Logins:
         await tx.script(timeouts.as_bytes(None))
 
     def _url(self, login: Login) -> str:
-        user = f"{quote(login.role)}:{quote(login.password)}"
-        database = quote(login.database)
+        user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
+        database = quote(login.database, safe="")
         if self._address:
             return f"postgresql://{user}@{self._address}/{database}"
         if login.address:

@@ -123,6 +123,7 @@ class Sandbox:
         settings = {
             "parent": os.getpid(),
             "uid": uid,
+            "powerless": self._config.sandbox != "off",
             "limits": self._limits(uid),
             "landlock": self.landlock,
             "readable": [*self._readable, *own] if self.landlock else [],

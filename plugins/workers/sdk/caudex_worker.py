@@ -267,7 +267,8 @@ class Worker:
                 message: Any = json.loads(line)
             except ValueError:
                 continue
-            self.loop.call_soon_threadsafe(messages.put_nowait, message)
+            if isinstance(message, dict):
+                self.loop.call_soon_threadsafe(messages.put_nowait, dict(message))  # type: ignore[reportUnknownArgumentType]
         self.loop.call_soon_threadsafe(messages.put_nowait, None)
 
     def _take(self, message: dict[str, Any]) -> None:

@@ -237,6 +237,7 @@
       } catch {
         return;
       }
+      if (message === null || typeof message !== "object") return;
       if (message.type === "discover") keep(start(message));
       else if (message.type === "rpc") keep(call(message));
       else if (message.type === "job") keep(job(message));

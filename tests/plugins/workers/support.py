@@ -5,9 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import shutil
+import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +194,22 @@ def processes(marker: str) -> list[int]:
         if marker.encode() in said and state != "Z":
             found.append(int(folder.name))
     return found
+
+
+@cache
+def bun() -> str | None:
+    """A bun: the one on PATH, or the one that npm's package `bun` brings, installed once."""
+    if found := shutil.which("bun"):
+        return found
+    folder = Path(tempfile.gettempdir()) / "caudex-test-bun"
+    program = folder / "node_modules" / "bun" / "bin" / "bun.exe"
+    if not program.is_file() and (npm := shutil.which("npm")):
+        folder.mkdir(exist_ok=True)
+        command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "bun"]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    try:
+        subprocess.run([program, "--version"], capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return str(program)

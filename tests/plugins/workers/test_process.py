@@ -1,0 +1,205 @@
+"""One child process, on both event loops: asyncio's own in tests, uvloop's in production."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from kernel.public import Unavailable
+from plugins.workers import process
+from plugins.workers.process import Child
+
+
+class Heard:
+    def __init__(self):
+        self.lines: list[bytes] = []
+        self.noise: list[tuple[str, str]] = []
+        self.unreadable: list[list[str]] = []
+        self.gone = 0
+
+    def on_line(self, line: bytes) -> None:
+        self.lines.append(line)
+
+    def on_noise(self, level: str, text: str) -> None:
+        self.noise.append((level, text))
+
+    def on_unreadable(self, ids: list[str], why: str) -> None:
+        self.unreadable.append(ids)
+
+    def on_gone(self) -> None:
+        self.gone += 1
+
+
+Run = Callable[[Callable[[Heard], Awaitable[object]]], Heard]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    def go(work: Callable[[Heard], Awaitable[object]]) -> Heard:
+        heard = Heard()
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(asyncio.wait_for(work(heard), 30))
+        return heard
+
+    return go
+
+
+def spawn(heard: Heard, code: str) -> Awaitable[Child]:
+    argv = [sys.executable, "-I", "-S", "-c", code]
+    return Child.spawn(heard, argv, {"PATH": os.defpath}, Path("/"))  # type: ignore[arg-type]
+
+
+def test_lines_come_and_go(run: Run):
+    async def work(heard: Heard) -> None:
+        child = await spawn(
+            heard,
+            "import sys\nfor line in sys.stdin: print('got', line, end='', flush=True)\n"
+            "print('bye', file=sys.stderr)",
+        )
+        child.write(b"one\n")
+        child.write(b"two\n")
+        child.close_input()
+        assert await child.exits_within(10)
+        assert child.status == 0
+
+    heard = run(work)
+    assert heard.lines == [b"got one", b"got two"]
+    assert heard.noise == [("stderr", "bye")]
+    assert heard.gone == 1
+
+
+def test_what_is_said_last_is_heard_before_the_end(run: Run):
+    async def work(heard: Heard) -> None:
+        code = (
+            "import os\nos.write(1, b'x' * 300000 + b'\\nlast')\nos.write(2, b'err')\nos._exit(7)"
+        )
+        child = await spawn(heard, code)
+        assert await child.exits_within(10)
+        assert child.status == 7
+
+    heard = run(work)
+    assert [len(line) for line in heard.lines] == [300_000, 4]
+    assert heard.noise == [("stderr", "err")]
+
+
+def test_a_program_that_is_not_there_raises(run: Run):
+    async def work(heard: Heard) -> None:
+        with pytest.raises(OSError, match="No such file"):
+            await Child.spawn(heard, ["/nonexistent"], {}, Path("/"))  # type: ignore[arg-type]
+
+    run(work)
+
+
+def test_it_leads_a_group_of_its_own(run: Run):
+    async def work(heard: Heard) -> None:
+        child = await spawn(heard, "import os\nprint(os.getpgid(0) == os.getpid())")
+        assert await child.exits_within(10)
+
+    assert run(work).lines == [b"True"]
+
+
+def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(run: Run):
+    async def work(heard: Heard) -> None:
+        code = (
+            "import os, time\nif os.fork() == 0:\n"
+            "    os.setsid()\n    time.sleep(8)\n    os._exit(0)\n"
+            "print('parent', flush=True)"
+        )
+        child = await spawn(heard, code)
+        started = time.monotonic()
+        assert await child.exits_within(5)
+        assert time.monotonic() - started < 3
+
+    heard = run(work)
+    assert heard.lines == [b"parent"]
+    assert heard.gone == 1
+
+
+def test_a_full_pipe_makes_writers_wait_and_then_give_up(run: Run, monkeypatch):
+    monkeypatch.setattr(process, "WRITE_SECONDS", 0.3)
+
+    async def work(heard: Heard) -> None:
+        child = await spawn(heard, "import time\ntime.sleep(60)")
+        child.write(b"x" * 3_000_000 + b"\n")
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable, match="does not read"):
+            await child.ready()
+        child.signal(9)
+        assert await child.exits_within(5)
+
+    run(work)
+
+
+def test_who_never_reads_is_killed(run: Run, monkeypatch):
+    monkeypatch.setattr(process, "MAX_UNREAD", 1_000_000)
+
+    async def work(heard: Heard) -> None:
+        child = await spawn(heard, "import time\ntime.sleep(60)")
+        child.write(b"x" * 3_000_000)
+        assert await child.exits_within(5)
+        assert child.status == -9
+        child.write(b"too late")
+
+    heard = run(work)
+    assert heard.noise == [("system", "it does not read its input: killed")]
+
+
+def test_a_flood_takes_no_more_than_its_share(run: Run):
+    async def work(heard: Heard) -> None:
+        child = await spawn(heard, "import os\nwhile True: os.write(1, b'y\\n' * 30000)")
+        late = []
+        for _ in range(60):
+            asked = time.monotonic()
+            await asyncio.sleep(0.01)
+            late.append(time.monotonic() - asked - 0.01)
+        spent = time.process_time()
+        await asyncio.sleep(1)
+        assert time.process_time() - spent < 0.7
+        assert sorted(late)[len(late) // 2] < 0.03
+        child.signal(9)
+        assert await child.exits_within(5)
+
+    assert run(work).lines
+
+
+def test_a_held_child_is_read_again_when_it_is_released(run: Run):
+    async def work(heard: Heard) -> None:
+        code = "import time\nwhile True:\n print('x', flush=True)\n time.sleep(0.01)"
+        child = await spawn(heard, code)
+        await asyncio.sleep(0.5)
+        child.hold("one")
+        child.hold("two")
+        await asyncio.sleep(0.1)
+        count = len(heard.lines)
+        assert count
+        child.release("one")
+        child.release("never held")
+        await asyncio.sleep(0.2)
+        assert len(heard.lines) == count
+        child.release("two")
+        await asyncio.sleep(0.2)
+        assert len(heard.lines) > count
+        child.hold("again")
+        child.signal(9)
+        assert await child.exits_within(5)
+
+    run(work)
+
+
+def test_nothing_is_left_open(run: Run):
+    async def work(heard: Heard) -> None:
+        for _ in range(3):
+            await (await spawn(heard, "pass")).exits_within(5)
+        await asyncio.sleep(0.1)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            await (await spawn(heard, "pass")).exits_within(5)
+        await asyncio.sleep(0.1)
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+    run(work)

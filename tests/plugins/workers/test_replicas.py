@@ -1,0 +1,212 @@
+"""Two servers on one database: each runs its own replica, and both want the same."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from kernel.public import WORKERS
+from kernel.testing import Client, Postgres, Server, running_server
+from tests.plugins.workers.support import (
+    PYTHON,
+    QUICK,
+    deploy,
+    deployed,
+    eventually,
+    install,
+    result,
+    rpc,
+    status,
+)
+
+Pair = tuple[Server, Server]
+
+
+@pytest.fixture(scope="module")
+def pair(postgres: Postgres) -> Generator[Pair]:
+    """Servers with data folders of their own, but for the keys: as on two machines."""
+    settings = {"plugins": {"workers": dict(QUICK)}}
+    with running_server(postgres, settings) as one:
+        folder = Path(tempfile.mkdtemp(prefix="caudex-second-"))
+        shutil.copytree(one.kernel.context.data_dir / "config", folder / "config")
+        try:
+            with running_server(postgres, settings, dsn=one.dsn, data_dir=folder) as two:
+                yield one, two
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def at(server: Server, client: Client) -> Client:
+    """The same user at another server."""
+    other = Client(base_url=server.url, headers=dict(client.headers), timeout=30)
+    server._clients.append(other)
+    return other
+
+
+def test_what_is_deployed_at_one_runs_at_the_other_within_a_second(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    assert result(there, app, "pid") != result(one.admin, app, "pid")
+    for client in (one.admin, there):
+        eventually(lambda client=client: status(client, app)["replicas"] == 2, 2)
+        assert status(client, app)["status"] == "running"
+    old = (
+        "from caudex_worker import Worker\nw = Worker()\n@w.rpc\ndef new(p, c): return 2\nw.run()\n"
+    )
+    assert deploy(there, app, {"worker.py": old}).status_code == 200
+    eventually(lambda: rpc(one.admin, app, "new").status_code == 200, 2)
+
+
+def test_stop_and_start_are_in_force_at_the_other_within_a_second(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    assert there.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+    eventually(lambda: rpc(one.admin, app, "echo").status_code == 503, 1)
+    eventually(lambda: status(one.admin, app)["status"] == "stopped", 2)
+    assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+
+
+def test_the_status_is_the_worst_of_the_replicas(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+
+    def crashed_here() -> bool:
+        rpc(there, app, "die")
+        return two.run(state, two, app) == "crashed"
+
+    async def state(server: Server, app_id: str) -> str:
+        return server.services.get(WORKERS).reconciler.supervisors[app_id].state  # type: ignore[attr-defined]
+
+    eventually(crashed_here, 20)
+    for client in (one.admin, there):
+        eventually(lambda client=client: status(client, app)["status"] == "crashed", 2)
+        assert status(client, app)["replicas"] == 2
+    assert rpc(one.admin, app, "echo").status_code == 200, "the replica at hand answers"
+    assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+    eventually(lambda: status(one.admin, app)["status"] == "running", 3)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+
+
+def test_an_app_that_is_removed_is_gone_everywhere(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    pids = [result(client, app, "pid") for client in (one.admin, there)]
+    assert there.delete(f"/api/v1/apps/{app}").status_code == 200
+    for server in pair:
+        folder = server.kernel.context.data_dir / "workers" / app
+        eventually(lambda folder=folder: not folder.exists(), 5)
+    eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
+    one, two = pair
+    app, there, codes = deployed(one), at(two, one.admin), []
+    clients = [one.admin, there]
+
+    def go(client: Client) -> None:
+        codes.append(deploy(client, app, {"worker.py": PYTHON}).status_code)
+
+    threads = [threading.Thread(target=go, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [200, 200]
+
+    def agreed() -> bool:
+        versions = one.sql(
+            "select distinct version from caudex_workers.replicas where app_id = %s", app
+        )
+        return versions == [(status(one.admin, app)["version"],)]
+
+    eventually(agreed, 5)
+    for client in clients:
+        assert result(client, app, "echo", 1) == 1
+
+
+def test_a_server_that_vanishes_no_longer_counts(pair: Pair):
+    one, _ = pair
+    app = deployed(one)
+    eventually(lambda: status(one.admin, app)["replicas"] == 2, 3)
+    one.sql(
+        "insert into caudex_workers.replicas values"
+        " (gen_random_uuid(), %s, 'crashed', 1, now() - interval '14 seconds')",
+        app,
+    )
+    assert status(one.admin, app)["status"] == "crashed"
+    eventually(lambda: status(one.admin, app)["status"] == "running", 3)
+
+
+def test_workers_that_ran_run_again_at_boot_and_those_that_were_stopped_do_not(
+    postgres: Postgres, tmp_path: Path
+):
+    settings = {"plugins": {"workers": dict(QUICK)}}
+    dsn = postgres.create()
+    try:
+        with running_server(postgres, settings, dsn=dsn, data_dir=tmp_path) as first:
+            running, stopped = deployed(first), deployed(first)
+            never = install(first)
+            assert first.admin.post(f"/api/v1/apps/{stopped}/worker/stop").status_code == 200
+            pid, password = result(first.admin, running, "pid"), first.admin.password
+        assert not os.path.exists(f"/proc/{pid}")
+        with running_server(postgres, settings, dsn=dsn, data_dir=tmp_path) as second:
+            client = second.login("admin", password)
+            eventually(lambda: rpc(client, running, "echo").status_code == 200)
+            assert status(client, stopped)["status"] == "stopped"
+            assert status(client, never)["status"] == "stopped"
+    finally:
+        postgres.drop(dsn)
+
+
+def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
+    answers: list[int] = []
+    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as server:
+        app = deployed(server)
+        # A client of its own: the server's are closed before it ends.
+        client = Client(base_url=server.url, headers=dict(server.admin.headers), timeout=30)
+        waiting = threading.Thread(
+            target=lambda: answers.append(rpc(client, app, "sleep", {"seconds": 1}).status_code)
+        )
+        waiting.start()
+        time.sleep(0.3)
+        pid = result(server.admin, app, "pid")
+    waiting.join()
+    client.close()
+    assert answers == [200]
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    assert one.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+    one.sql("update caudex_workers.chunks set data = data || 'x' where app_id = %s", app)
+    shutil.rmtree(two.kernel.context.data_dir / "workers" / app)
+    eventually(lambda: status(one.admin, app)["status"] == "stopped", 3)
+    assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+    time.sleep(0.5)
+    assert rpc(there, app, "echo").status_code == 503
+    assert rpc(one.admin, app, "echo").status_code == 200
+
+
+def test_a_stray_kill_at_one_server_is_mended_there_alone(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    here, pid = result(one.admin, app, "pid"), result(there, app, "pid")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, 5)
+    assert result(there, app, "pid") != pid
+    assert result(one.admin, app, "pid") == here

@@ -1,0 +1,242 @@
+"""What confines a worker, seen from inside of one."""
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kernel.public import BootError
+from kernel.testing import MakeServer, Server
+from plugins.workers.config import WorkersConfig
+from plugins.workers.sandbox import Place, Sandbox, around, landlock_version
+from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
+
+ROOT = os.geteuid() == 0
+as_root = pytest.mark.skipif(not ROOT, reason="accounts are changed as root only")
+confined = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+
+
+@pytest.fixture(scope="module")
+def app(workers: Server) -> str:
+    return deployed(workers)
+
+
+@pytest.fixture(scope="module")
+def facts(workers: Server, app: str) -> dict:
+    return result(workers.admin, app, "facts")
+
+
+def test_its_environment_holds_nothing_of_the_servers(facts: dict, app: str, workers: Server):
+    found = facts["environment"]
+    assert set(found) == {
+        "PATH", "HOME", "TMPDIR", "LANG", "CAUDEX_APP_ID", "CAUDEX_RUNTIME_URL", "PYTHONPATH",
+        "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
+    }  # fmt: skip
+    assert found["CAUDEX_APP_ID"] == app
+    assert found["CAUDEX_RUNTIME_URL"] == workers.url
+    assert f"/workers/{app}/" in found["HOME"]
+    assert f"/workers/{app}/" in found["TMPDIR"]
+
+
+def test_it_leads_a_group_of_its_own_and_shares_no_file(facts: dict):
+    assert facts["group"] == facts["pid"]
+    assert facts["umask"] == 0o077
+    assert facts["files"] < 20
+
+
+@as_root
+def test_each_app_has_an_account_of_its_own(workers: Server, facts: dict):
+    other = result(workers.admin, deployed(workers), "facts")
+    assert facts["uid"] >= 200_000
+    assert facts["uid"] != other["uid"]
+    assert facts["gids"] == []
+    with pytest.raises(KeyError):
+        pwd.getpwuid(facts["uid"])
+
+
+def test_it_writes_its_home_and_temporary_files_and_nothing_else(workers: Server, app: str):
+    assert rpc(workers.admin, app, "write", {"path": "$HOME/file"}).status_code == 200
+    assert rpc(workers.admin, app, "write", {"path": "$TMPDIR/file"}).status_code == 200
+    data = workers.kernel.context.data_dir
+    places = ["/file", "/usr/file", str(data / "file"), str(data / "config" / "file")]
+    if ROOT or landlock_version():
+        places += ["worker.py", "file"]
+    for path in places:
+        answer = rpc(workers.admin, app, "write", {"path": path})
+        assert answer.status_code == 500, path
+
+
+def test_it_reads_neither_keys_nor_other_apps(workers: Server, app: str, facts: dict):
+    data, other = workers.kernel.context.data_dir, deployed(workers)
+    theirs = result(workers.admin, other, "facts")
+    assert rpc(workers.admin, other, "write", {"path": "$HOME/secret"}).status_code == 200
+    keys = list((data / "config").iterdir())
+    assert keys
+    for path in (
+        *keys,
+        Path(theirs["environment"]["HOME"]) / "secret",
+        Path(theirs["cwd"]) / "worker.py",
+    ):
+        answer = rpc(workers.admin, app, "read", {"path": str(path)})
+        assert answer.status_code == 500, path
+        assert "ermission denied" in answer.json()["error"]
+    assert rpc(workers.admin, app, "read", {"path": facts["cwd"] + "/worker.py"}).status_code == 200
+
+
+def test_it_reads_neither_memory_nor_environment_of_the_server(workers: Server, app: str):
+    for name in ("environ", "mem", "maps"):
+        answer = rpc(workers.admin, app, "read", {"path": f"/proc/{os.getpid()}/{name}"})
+        assert answer.status_code == 500, name
+
+
+@confined
+def test_the_status_says_which_landlock_and_program(workers: Server, app: str):
+    found = status(workers.admin, app)["sandbox"]
+    assert found["landlock"] == landlock_version()
+    assert "python" in found["program"]
+
+
+def test_switched_off_it_says_so(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": {**QUICK, "sandbox": "off"}}})
+    app = deployed(server)
+    found = status(server.admin, app)["sandbox"]
+    assert (found["uid"], found["landlock"]) == (None, None)
+    facts = result(server.admin, app, "facts")
+    assert facts["uid"] == os.geteuid()
+    assert "PATH" in facts["environment"]
+    assert len(facts["environment"]) == 10
+
+
+@as_root
+def test_where_no_other_account_can_go_the_servers_own_is_used_and_that_is_said(
+    make_server: MakeServer, tmp_path: Path
+):
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    server = make_server({"plugins": {"workers": dict(QUICK)}}, data_dir=private / "data")
+    app = deployed(server)
+    found = status(server.admin, app)["sandbox"]
+    assert found["uid"] is None
+    assert "cannot enter the data folder" in found["notes"][0]
+    assert result(server.admin, app, "facts")["uid"] == 0
+
+
+# By itself
+
+
+def run(
+    sandbox: Sandbox, code: str, place: Place, files: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
+    program = "/usr/bin/python3" if ROOT else sys.executable
+    command = sandbox.command([program, "-c", code], 7, place)
+    return subprocess.run(
+        command, capture_output=True, text=True, env={}, cwd="/", check=False, timeout=20,
+        pass_fds=files,
+    )  # fmt: skip
+
+
+@confined
+def test_landlock_alone_keeps_a_worker_of_the_same_account_out(tmp_path: Path):
+    """As an ordinary user nothing else would: here as root, who may read everything."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "key").write_text("secret")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "x").write_text("code")
+    sandbox = Sandbox(WorkersConfig(), tmp_path / "data")
+    sandbox.switches = False
+    sandbox.prepare()
+    place = Place(readable=(tmp_path / "code",), writable=(tmp_path / "home",))
+    code = f"""
+import os, socket, json
+def tried(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError as error:
+        return error.errno
+    return 0
+def put(path):
+    with open(path, "w") as file: file.write("x")
+print(json.dumps([
+    tried(open, "{tmp_path}/data/key"), tried(os.listdir, "{tmp_path}/data"),
+    tried(open, "{tmp_path}/code/x"), tried(put, "{tmp_path}/code/x"),
+    tried(put, "{tmp_path}/home/y"), tried(os.symlink, "{tmp_path}/data", "{tmp_path}/home/l"),
+    tried(open, "{tmp_path}/home/l/key"), tried(open, "/proc/{os.getpid()}/environ"),
+    tried(put, "/dev/null"), tried(os.kill, {os.getpid()}, 0),
+    tried(os.mknod, "{tmp_path}/code/dev"),
+    tried(os.rename, "{tmp_path}/code/x", "{tmp_path}/home/z"),
+]))
+"""
+    done = run(sandbox, code, place)
+    assert done.returncode == 0, done.stderr
+    denied = 13
+    found = json.loads(done.stdout)
+    assert found[:6] == [denied, denied, 0, denied, 0, 0]
+    assert found[6] == denied
+    assert found[7] == denied
+    assert found[8] == 0
+    if landlock_version() >= 6:
+        assert found[9] == 1
+    assert found[10] == denied
+    assert found[11] in (denied, 18)
+
+
+def test_files_of_the_server_are_closed(tmp_path: Path):
+    sandbox = Sandbox(WorkersConfig(), tmp_path)
+    sandbox.prepare()
+    with open(os.devnull) as one, open(os.devnull) as other:
+        files = [os.dup2(one.fileno(), 150), other.fileno()]
+        done = run(sandbox, "import os; print(os.listdir('/proc/self/fd'))", Place(), files)
+        os.close(150)
+    assert done.stdout == "['0', '1', '2', '3']\n", done.stderr
+
+
+def test_limits_are_set_for_good(tmp_path: Path):
+    config = WorkersConfig(memory_mb=512, files=64, file_mb=1)
+    sandbox = Sandbox(config, tmp_path)
+    sandbox.prepare()
+    code = """
+import resource, json
+names = ["DATA", "NOFILE", "FSIZE", "CORE"]
+print(json.dumps([resource.getrlimit(getattr(resource, "RLIMIT_" + name)) for name in names]))
+"""
+    done = run(sandbox, code, Place())
+    mb = 2**20
+    assert json.loads(done.stdout) == [[512 * mb] * 2, [64] * 2, [mb] * 2, [0] * 2]
+
+
+def test_a_launcher_whose_server_is_gone_does_not_start_anything(tmp_path: Path):
+    sandbox = Sandbox(WorkersConfig(sandbox="off"), tmp_path)
+    sandbox.prepare()
+    command = sandbox.command(["/bin/echo", "ran"], 1, Place())
+    settings = json.loads(command[4]) | {"parent": 1}
+    command[4] = json.dumps(settings)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    if sys.platform.startswith("linux"):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "gone" in done.stderr
+
+
+def test_a_machine_without_anything_is_refused_where_something_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("plugins.workers.sandbox.ctypes.CDLL", lambda _: pytest.fail("too late"))
+    with pytest.raises(BootError, match="sandbox"):
+        Sandbox(WorkersConfig(sandbox="required"), tmp_path).prepare()
+
+
+def test_a_hidden_folder_is_left_out_by_naming_its_neighbours(tmp_path: Path):
+    for name in ("a/x", "a/hidden/deep", "b", "c"):
+        (tmp_path / name).mkdir(parents=True)
+    root = str(tmp_path)
+    assert around(root, [f"{root}/a/hidden"]) == [f"{root}/a/x", f"{root}/b", f"{root}/c"]
+    assert around(root, ["/elsewhere"]) == [root]
+    assert around(root, [root]) == []
+    assert around(f"{root}/absent", [f"{root}/absent/x"]) == []

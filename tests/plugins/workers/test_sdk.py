@@ -1,0 +1,497 @@
+"""The Python SDK and the JavaScript prelude, each in a process of its own, without a server."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from plugins.workers.folders import SDK
+from tests.plugins.workers.support import bun
+
+HELLO = {
+    "type": "discover", "app_id": "crm", "runtime_url": "http://x", "credentials": {"KEY": "v"},
+}  # fmt: skip
+CALLER = {"userId": "u1", "username": "ann", "email": None, "authToken": "t"}
+INTERPRETERS = [
+    path for path in (sys.executable, "/usr/bin/python3") if path and Path(path).exists()
+]
+
+
+class Talk:
+    """A worker that is spoken to by hand."""
+
+    def __init__(self, command: list[str], folder: Path):
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=folder, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(SDK)},
+        )  # fmt: skip
+        self._lines: Queue[bytes] = Queue()
+        self.stderr: list[bytes] = []
+        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read_errors, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            self._lines.put(line)
+
+    def _read_errors(self) -> None:
+        self.stderr += self.process.stderr or ()
+
+    def say(self, **message) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self, kind: str | None = None) -> dict:
+        """The next message, or the next of a kind."""
+        while True:
+            message = json.loads(self._lines.get(timeout=10))
+            if kind is None or message["type"] == kind:
+                return message
+
+    def silent(self) -> bool:
+        try:
+            self._lines.get(timeout=0.2)
+        except Empty:
+            return True
+        return False
+
+    def end(self) -> int:
+        assert self.process.stdin
+        self.process.stdin.close()
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe
+            pipe.close()
+
+
+@pytest.fixture
+def python(tmp_path: Path):
+    talks: list[Talk] = []
+
+    def start(code: str, interpreter: str = sys.executable, hello: bool = True) -> Talk:
+        head = "from caudex_worker import Worker\nworker = Worker()\n"
+        (tmp_path / "worker.py").write_text(f"{head}{code}\nworker.run()\n")
+        talks.append(Talk([interpreter, "worker.py"], tmp_path))
+        if hello:
+            talks[0].say(**HELLO)
+        return talks[0]
+
+    yield start
+    for talk in talks:
+        talk.close()
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_calls_are_answered_by_plain_and_async_handlers(python, interpreter: str):
+    talk = python(
+        """
+@worker.rpc
+def plain(params, ctx): return {"got": params, "who": ctx.username, "app": ctx.app_id}
+@worker.rpc
+async def later(params, ctx): return [ctx.user_id, ctx.credentials["KEY"], ctx.runtime_url]
+@worker.rpc("a name")
+def named(params): return None
+""",
+        interpreter,
+    )
+    assert talk.hear() == {"type": "discover", "methods": ["a name", "later", "plain"]}
+    talk.say(type="rpc", id="r1", method="plain", params={"a": 1}, caller=CALLER)
+    assert talk.hear()["result"] == {"got": {"a": 1}, "who": "ann", "app": "crm"}
+    talk.say(type="rpc", id="r2", method="later", params={}, caller=CALLER)
+    assert talk.hear() == {"type": "rpc_response", "id": "r2", "result": ["u1", "v", "http://x"]}
+    talk.say(type="rpc", id="r3", method="a name", params={}, caller=CALLER)
+    assert talk.hear()["result"] is None
+    talk.say(type="rpc", id="r4", method="absent", params={}, caller=CALLER)
+    assert talk.hear()["error"] == "unknown method: absent"
+    assert talk.end() == 0
+
+
+def test_what_handlers_raise_is_the_error_and_the_trace_goes_to_the_log(python):
+    talk = python(
+        """
+import datetime, uuid
+@worker.rpc
+def bad(params, ctx): raise ValueError("so bad")
+@worker.rpc
+async def silent(params, ctx): raise KeyError
+@worker.rpc
+def odd(params, ctx): return {"value": object()}
+@worker.rpc
+def nan(params, ctx): return float("nan")
+@worker.rpc
+def big(params, ctx): return "x" * 11_000_000
+@worker.rpc
+def usual(params, ctx):
+    return [datetime.date(2024, 1, 2), uuid.UUID(int=1), {1}, (2,)]
+"""
+    )
+    talk.hear("discover")
+    expected = {"bad": "so bad", "silent": "KeyError", "odd": "object is not JSON"}
+    for method, error in expected.items():
+        talk.say(type="rpc", id=method, method=method, params={}, caller=CALLER)
+        assert "Traceback" in talk.hear("log")["message"]
+        assert talk.hear("rpc_response") == {"type": "rpc_response", "id": method, "error": error}
+    talk.say(type="rpc", id="n", method="nan", params={}, caller=CALLER)
+    assert "JSON" in talk.hear("rpc_response")["error"]
+    talk.say(type="rpc", id="b", method="big", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["error"] == "the rpc_response is over 10 MB"
+    talk.say(type="rpc", id="u", method="usual", params={}, caller=CALLER)
+    answer = talk.hear("rpc_response")["result"]
+    assert answer == ["2024-01-02", "00000000-0000-0000-0000-000000000001", [1], [2]]
+
+
+def test_a_blocking_handler_does_not_hold_up_the_others(python):
+    talk = python(
+        """
+import threading
+go = threading.Event()
+@worker.rpc
+def wait(params, ctx): return go.wait(5)
+@worker.rpc
+def release(params, ctx): go.set()
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="1", method="wait", params={}, caller=CALLER)
+    talk.say(type="rpc", id="2", method="release", params={}, caller=CALLER)
+    answers = {talk.hear()["id"]: True for _ in range(2)}
+    assert answers == {"1": True, "2": True}
+
+
+def test_jobs_go_to_the_handler_of_their_type_or_to_the_bare_one(python):
+    talk = python(
+        """
+@worker.job("send_report")
+def send(payload, ctx):
+    ctx.progress(0.4)
+    return {"sent": payload["to"]}
+@worker.job
+async def rest(payload, ctx): return "rest"
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="job", id="j1", payload={"type": "send_report", "to": "x"}, caller=None)
+    assert talk.hear() == {"type": "job_progress", "id": "j1", "value": 0.4}
+    assert talk.hear() == {"type": "job_result", "id": "j1", "result": {"sent": "x"}}
+    for payload in ({"type": "other"}, {"type": 7}, {}, None, "text", [1]):
+        talk.say(type="job", id="j2", payload=payload, caller=None)
+        assert talk.hear()["result"] == "rest"
+
+
+def test_a_job_that_nobody_takes_says_so(python):
+    talk = python("")
+    talk.hear("discover")
+    talk.say(type="job", id="j1", payload={"type": "x"}, caller=None)
+    assert talk.hear()["error"] == "no handler takes this job: x"
+
+
+def test_a_job_hears_that_it_is_cancelled(python):
+    talk = python(
+        """
+import time
+@worker.job
+def long(payload, ctx):
+    ctx.progress("begun")
+    while not ctx.cancelled:
+        time.sleep(0.01)
+    return "stopped"
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="job", id="j1", payload={}, caller=None)
+    talk.hear("job_progress")
+    talk.say(type="job_cancel", id="another")
+    talk.say(type="job_cancel", id="j1")
+    assert talk.hear("job_result")["result"] == "stopped"
+
+
+@pytest.mark.parametrize(("define", "wait"), [("def", ""), ("async def", "await ")])
+def test_records_are_asked_of_the_server(python, define: str, wait: str):
+    talk = python(
+        f"""
+@worker.rpc
+{define} work(params, ctx):
+    contacts = ctx.collection("contacts")
+    found = {wait}contacts.find({{"vip": True}})
+    try:
+        {wait}contacts.delete("x")
+    except Exception as error:
+        return [found, str(error)]
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="work", params={}, caller=CALLER)
+    asked = talk.hear("collection_op")
+    assert {**asked, "id": ""} == {
+        "type": "collection_op", "id": "", "op": "find", "entity": "contacts",
+        "data": {"vip": True}, "call": "r1",
+    }  # fmt: skip
+    talk.say(type="collection_op_result", id="unknown", result=[])
+    talk.say(type="collection_op_result", id=asked["id"], result=[{"id": "1"}])
+    asked = talk.hear("collection_op")
+    assert (asked["op"], asked["data"]) == ("delete", {"id": "x"})
+    talk.say(type="collection_op_result", id=asked["id"], error="no such record")
+    assert talk.hear("rpc_response")["result"] == [[{"id": "1"}], "no such record"]
+
+
+def test_whatever_is_printed_goes_to_the_log_and_not_onto_the_wire(python):
+    talk = python(
+        """
+import subprocess, sys
+@worker.rpc
+def speak(params, ctx):
+    print('{"type": "rpc_response", "id": "r1", "result": "forged"}')
+    print("a", "b", end="")
+    print("c")
+    subprocess.run(["/bin/echo", '{"type":"event","name":"forged"}'])
+    sys.__stdout__.write('{"type":"event","name":"forged"}'); sys.__stdout__.flush()
+    worker.log.warn("careful", {"x": 1})
+    worker.emit("done", [1])
+    return sys.stdin.read()
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="speak", params={}, caller=CALLER)
+    printed = talk.hear()
+    assert (printed["type"], printed["level"]) == ("log", "stdout")
+    assert talk.hear()["message"] == "a bc"
+    assert talk.hear() == {"type": "log", "level": "warn", "message": 'careful {"x": 1}'}
+    assert talk.hear() == {"type": "event", "name": "done", "data": [1]}
+    assert talk.hear() == {"type": "rpc_response", "id": "r1", "result": ""}
+    assert b"forged" in b"".join(talk.stderr)
+
+
+def test_the_start_is_answered_when_its_handlers_have_settled(python):
+    talk = python(
+        """
+import asyncio
+@worker.on_start
+async def first(ctx):
+    await asyncio.sleep(0.2)
+    ctx.log.info(ctx.app_id)
+"""
+    )
+    assert talk.hear()["message"] == "crm"
+    assert talk.hear()["type"] == "discover"
+
+
+def test_a_start_handler_that_raises_ends_the_worker(python):
+    talk = python("@worker.on_start\ndef first(): raise RuntimeError('not today')")
+    assert talk.process.wait(10) == 1
+    assert b"not today" in b"".join(talk.stderr)
+
+
+def test_the_shutdown_waits_for_what_runs(python):
+    talk = python(
+        """
+import time
+@worker.rpc
+def slow(params, ctx):
+    time.sleep(0.5)
+    return "done"
+@worker.on_shutdown
+def last(): worker.log.info("bye")
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="slow", params={}, caller=CALLER)
+    talk.say(type="shutdown")
+    assert talk.hear("rpc_response")["result"] == "done"
+    assert talk.hear("log")["message"] == "bye"
+    assert talk.process.wait(10) == 0
+
+
+def test_a_handler_that_hangs_does_not_outlive_a_server_that_is_gone(python):
+    talk = python("import time\n@worker.rpc\ndef hang(params, ctx): time.sleep(60)")
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="hang", params={}, caller=CALLER)
+    assert talk.end() == 0
+
+
+def test_nonsense_from_the_server_is_ignored(python):
+    talk = python("@worker.rpc\ndef ping(params, ctx): return 'pong'")
+    assert talk.process.stdin
+    talk.process.stdin.write(b'garbage\n[]\n"x"\n7\n{}\n{"type":"unknown"}\n\n')
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="ping", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["result"] == "pong"
+
+
+def test_the_sdk_needs_nothing_but_an_old_python():
+    import ast
+
+    tree = ast.parse((SDK / "caudex_worker.py").read_text(), feature_version=(3, 9))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= sys.stdlib_module_names
+
+
+# JavaScript
+
+
+@pytest.fixture(params=["node", "bun"])
+def engine(request: pytest.FixtureRequest) -> list[str]:
+    program = shutil.which("node") if request.param == "node" else bun()
+    if program is None:
+        pytest.skip(f"no {request.param} on this machine")
+    return [program, "--require" if request.param == "node" else "--preload"]
+
+
+@pytest.fixture
+def javascript(tmp_path: Path, engine: list[str]):
+    shutil.copy(SDK / "prelude.js", tmp_path / "prelude.cjs")
+    talks: list[Talk] = []
+
+    def start(code: str) -> Talk:
+        (tmp_path / "index.js").write_text(code)
+        talks.append(Talk([*engine, str(tmp_path / "prelude.cjs"), "index.js"], tmp_path))
+        talks[0].say(**HELLO)
+        return talks[0]
+
+    yield start
+    for talk in talks:
+        talk.close()
+
+
+def test_raw_readers_of_standard_input_run_as_they_are(javascript):
+    talk = javascript(
+        """
+const { createInterface } = require("readline");
+const write = (m) => process.stdout.write(JSON.stringify(m) + "\\n");
+const rl = createInterface({ input: process.stdin });
+rl.on("line", async (l) => {
+  let m; try { m = JSON.parse(l); } catch { return; }
+  switch (m.type) {
+    case "discover": write({ type: "discover", methods: ["ping"] }); break;
+    case "rpc":
+      console.log("called", m.method);
+      if (m.method === "ping") write({ type: "rpc_response", id: m.id, result: { pong: true } });
+      else write({ type: "rpc_response", id: m.id, error: `unknown method: ${m.method}` });
+      break;
+    case "shutdown": process.exit(0);
+  }
+});
+"""
+    )
+    assert talk.hear() == {"type": "discover", "methods": ["ping"]}
+    talk.say(type="rpc", id="r1", method="ping", params={}, caller=CALLER)
+    assert talk.hear() == {"type": "log", "level": "info", "message": "called ping"}
+    assert talk.hear() == {"type": "rpc_response", "id": "r1", "result": {"pong": True}}
+    talk.say(type="shutdown")
+    assert talk.process.wait(10) == 0
+
+
+STYLES = {
+    "flat with hooks": """
+        serve(
+          { ping: async (params, caller, ctx) => ({ params, who: caller.username, app: ctx.appId }),
+            bad: () => { throw new Error("so bad"); } },
+          { onStart: (ctx) => log.info("up", ctx.app_id),
+            onJob: async (payload, caller, ctx) => { ctx.progress(0.5); return payload.n + 1; },
+            onError: (error) => log.warn("told", error.message),
+            onShutdown: () => emit("bye", 1) });""",
+    "one object": """
+        serve({
+          rpc: { ping: (params, caller, ctx) => ({ params, who: caller.username, app: ctx.appId }),
+                 bad: async () => { throw new Error("so bad"); } },
+          onStart: async (ctx) => ctx.log.info("up", ctx.appId),
+          onJob: (payload, caller, ctx) => { ctx.progress(0.5); return payload.n + 1; },
+          onError: (error) => log.warn("told", error.message),
+          onShutdown: async () => emit("bye", 1) });""",
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_both_styles_of_serve(javascript, style: str):
+    talk = javascript(STYLES[style])
+    assert talk.hear() == {"type": "log", "level": "info", "message": "up crm"}
+    assert talk.hear() == {"type": "discover", "methods": ["ping", "bad"]}
+    talk.say(type="rpc", id="r1", method="ping", params=[1], caller=CALLER)
+    assert talk.hear()["result"] == {"params": [1], "who": "ann", "app": "crm"}
+    talk.say(type="rpc", id="r2", method="bad", params={}, caller=CALLER)
+    assert talk.hear("log")["level"] == "error"
+    assert talk.hear("log")["message"] == "told so bad"
+    assert talk.hear() == {"type": "rpc_response", "id": "r2", "error": "so bad"}
+    talk.say(type="rpc", id="r3", method="toString", params={}, caller=CALLER)
+    assert talk.hear()["error"] == "unknown method: toString"
+    talk.say(type="job", id="j1", payload={"n": 1}, caller=None)
+    assert talk.hear() == {"type": "job_progress", "id": "j1", "value": 0.5}
+    assert talk.hear() == {"type": "job_result", "id": "j1", "result": 2}
+    talk.say(type="shutdown")
+    assert talk.hear() == {"type": "event", "name": "bye", "data": 1}
+    assert talk.process.wait(10) == 0
+
+
+def test_flat_without_hooks_and_odd_results(javascript):
+    talk = javascript(
+        """
+serve({ nothing: () => undefined, big: () => "x".repeat(11000000), loop: () => { const a = {};
+  a.a = a; return a; }, text: () => { throw "just text"; } });
+"""
+    )
+    assert talk.hear()["methods"] == ["nothing", "big", "loop", "text"]
+    talk.say(type="rpc", id="1", method="nothing", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["result"] is None
+    talk.say(type="rpc", id="2", method="big", params={}, caller=CALLER)
+    assert "over 10 MB" in talk.hear("rpc_response")["error"]
+    talk.say(type="rpc", id="3", method="loop", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["error"]
+    talk.say(type="rpc", id="4", method="text", params={}, caller=CALLER)
+    assert talk.hear("rpc_response")["error"] == "just text"
+    talk.say(type="job", id="5", payload={}, caller=None)
+    assert talk.hear("job_result")["error"] == "no handler takes this job"
+    assert talk.end() == 0
+
+
+def test_records_are_promises(javascript):
+    talk = javascript(
+        """
+serve({ work: async (params, caller, ctx) => {
+  const found = await ctx.collection("contacts").find({ vip: true });
+  try { await ctx.collection("contacts").update({ id: "1", name: "x" }); }
+  catch (error) { return [found, error.message]; }
+} });
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="work", params={}, caller=CALLER)
+    asked = talk.hear("collection_op")
+    assert (asked["op"], asked["data"], asked["call"]) == ("find", {"vip": True}, "r1")
+    talk.say(type="collection_op_result", id=asked["id"], result=[1])
+    asked = talk.hear("collection_op")
+    talk.say(type="collection_op_result", id=asked["id"], error="refused")
+    assert talk.hear("rpc_response")["result"] == [[1], "refused"]
+
+
+def test_a_start_handler_of_javascript_that_fails_ends_the_worker(javascript):
+    talk = javascript('serve({}, { onStart: async () => { throw new Error("not today"); } });')
+    assert "not today" in talk.hear("log")["message"]
+    assert talk.process.wait(10) == 1
+
+
+def test_long_messages_arrive_whole(javascript):
+    talk = javascript("serve({ size: (params) => params.text.length, echo: (params) => params });")
+    talk.hear("discover")
+    talk.say(type="rpc", id="1", method="size", params={"text": "é" * 900_000}, caller=CALLER)
+    assert talk.hear("rpc_response")["result"] == 900_000
+    talk.say(type="rpc", id="2", method="echo", params={"text": "é" * 900_000}, caller=CALLER)
+    assert talk.hear("rpc_response")["result"] == {"text": "é" * 900_000}

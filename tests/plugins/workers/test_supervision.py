@@ -1,0 +1,638 @@
+"""Workers that crash, hang, flood, fork or will not go: the server and the others go on."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from kernel.public import WORKERS, Actor, Caller, HandlerFailed, Unauthenticated, WorkerLost
+from kernel.testing import MakeServer, Server
+from plugins.workers.callers import CALLERS
+from tests.plugins.workers.support import (
+    PYTHON,
+    QUICK,
+    deploy,
+    deployed,
+    eventually,
+    processes,
+    reaches,
+    result,
+    rpc,
+    status,
+)
+
+LONG = os.environ.get("CAUDEX_TEST_LONG") == "1"
+HEAD = """import os, signal, subprocess, sys, time
+from caudex_worker import Worker
+worker = Worker()
+"""
+RAW = """
+import json, os, signal, sys, time
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["type"] == "discover":
+        say(type="discover", methods=[])
+    elif m["type"] == "shutdown":
+        break
+    elif m["type"] == "rpc":
+"""
+"""A worker without the SDK; the body of its handler follows, indented by eight."""
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def stop(server: Server, app: str) -> float:
+    started = time.monotonic()
+    assert server.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+    return time.monotonic() - started
+
+
+# Crashes
+
+
+def test_a_worker_that_dies_comes_back(workers: Server):
+    app = deployed(workers)
+    pid = result(workers.admin, app, "pid")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not alive(pid))
+    reaches(workers.admin, app, "running")
+    assert result(workers.admin, app, "pid") != pid
+
+
+def test_the_fifth_crash_in_a_minute_is_the_last(workers: Server):
+    app = deployed(workers)
+    for _ in range(4):
+        reaches(workers.admin, app, "running")
+        eventually(lambda: rpc(workers.admin, app, "die").status_code == 503)
+        eventually(lambda: status(workers.admin, app)["status"] != "crashed")
+    reaches(workers.admin, app, "running")
+    eventually(lambda: rpc(workers.admin, app, "echo").status_code == 200)
+    rpc(workers.admin, app, "die")
+    reaches(workers.admin, app, "crashed")
+    time.sleep(0.5)
+    assert status(workers.admin, app)["status"] == "crashed"
+    assert rpc(workers.admin, app, "echo").status_code == 503
+    assert workers.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+    assert result(workers.admin, app, "echo", 1) == 1
+
+
+def test_a_deploy_mends_what_crashed(workers: Server):
+    app = deployed(workers, HEAD + "worker.on_start(lambda: None)\nworker.run()")
+    body = "import os, threading\nthreading.Timer(0.6, os._exit, [1]).start()\n" + HEAD
+    assert deploy(workers.admin, app, {"worker.py": f"{body}worker.run()\n"}).status_code == 200
+    reaches(workers.admin, app, "crashed", 20)
+    answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
+    assert answer.status_code in (200, 503)
+    assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
+    assert status(workers.admin, app)["status"] == "running"
+    assert result(workers.admin, app, "echo", 1) == 1
+
+
+def test_waits_between_crashes_grow(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": {**QUICK, "backoff": 0.4}}})
+    app, waits = deployed(server), []
+    for _ in range(3):
+        rpc(server.admin, app, "die")
+        died = time.monotonic()
+        eventually(lambda: rpc(server.admin, app, "echo").status_code == 200)
+        waits.append(time.monotonic() - died)
+    first, second, third = waits
+    assert first < second
+    assert 0.4 < second < third
+    assert third > 0.8
+
+
+def test_a_start_of_what_cannot_start_says_why(workers: Server):
+    app = deployed(workers)
+    folder = workers.kernel.context.data_dir / "workers" / app
+    [release] = [path for path in folder.iterdir() if path.name[0].isdigit()]
+    stop(workers, app)
+    (release / "worker.py").write_text("raise SystemExit('gone bad')\n")
+    answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
+    assert answer.status_code == 503
+    assert "gone bad" in answer.json()["error"]
+    reaches(workers.admin, app, "crashed")
+    stop(workers, app)
+    assert status(workers.admin, app)["status"] == "stopped"
+
+
+def test_crashes_leave_no_zombie_and_no_open_file(workers: Server):
+    app, cycles = deployed(workers), 100 if LONG else 12
+
+    def cycle() -> None:
+        os.kill(result(workers.admin, app, "pid"), signal.SIGKILL)
+        workers.admin.post(f"/api/v1/apps/{app}/worker/stop")
+        assert workers.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+
+    def counted() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(defunct())
+
+    def defunct() -> list[str]:
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    state, parent = file.read().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if state == "Z" and int(parent) == os.getpid():
+                found.append(name)
+        return found
+
+    for _ in range(2):
+        cycle()
+    files, zombies = counted()
+    for _ in range(cycles):
+        cycle()
+    assert counted()[0] <= files + 3
+    eventually(lambda: len(defunct()) <= zombies)
+
+
+# The end of a process
+
+
+def test_a_worker_that_ignores_everything_is_killed(workers: Server):
+    body = HEAD + (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "@worker.on_shutdown\ndef never():\n    time.sleep(60)\n"
+        "@worker.rpc\ndef pid(p, c):\n    return os.getpid()\nworker.run()\n"
+    )
+    app = deployed(workers, body)
+    pid = result(workers.admin, app, "pid")
+    took = stop(workers, app)
+    assert 2.5 < took < 6
+    assert not alive(pid)
+    assert status(workers.admin, app)["status"] == "stopped"
+
+
+def test_while_it_stops_the_status_says_so(workers: Server):
+    app = deployed(
+        workers, HEAD + "@worker.on_shutdown\ndef slow():\n    time.sleep(1)\nworker.run()\n"
+    )
+    stopping = threading.Thread(target=stop, args=(workers, app))
+    stopping.start()
+    reaches(workers.admin, app, "stopping", 2)
+    assert rpc(workers.admin, app, "x").status_code == 503
+    stopping.join()
+    assert status(workers.admin, app)["status"] == "stopped"
+
+
+FORKS = (
+    HEAD
+    + """
+children = []
+for n in range(20):
+    children.append(subprocess.Popen(["/bin/sh", "-c", "trap '' TERM HUP; sleep 300 & sleep 300"]))
+@worker.rpc
+def kids(p, c):
+    return [child.pid for child in children]
+@worker.rpc
+def die(p, c):
+    os._exit(1)
+worker.run()
+"""
+)
+
+
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_what_a_worker_forked_dies_with_it(workers: Server, how: str):
+    app = deployed(workers, FORKS)
+    mine = f"CAUDEX_APP_ID={app}"
+    kids = result(workers.admin, app, "kids")
+    assert len(processes(mine)) > 20
+    if how == "crash":
+        rpc(workers.admin, app, "die")
+        eventually(lambda: not any(map(alive, kids)))
+    stop(workers, app)
+    eventually(lambda: not processes(mine), 5)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="counts processes of an account of its own")
+def test_a_fork_bomb_stays_small(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": {**QUICK, "processes": 40}}})
+    body = (
+        HEAD
+        + """
+@worker.rpc
+def bomb(p, c):
+    made = 0
+    for n in range(500):
+        try:
+            subprocess.Popen(["/bin/sleep", "300"])
+            made += 1
+        except OSError:
+            break
+    return made
+worker.run()
+"""
+    )
+    app = deployed(server, body)
+    assert result(server.admin, app, "bomb") < 40
+    assert server.http.get("/health").status_code == 200
+    stop(server, app)
+    eventually(lambda: not processes(f"CAUDEX_APP_ID={app}"), 5)
+
+
+def test_a_worker_without_its_output_is_of_no_use(workers: Server):
+    app = deployed(workers, HEAD + "@worker.rpc\ndef shut(p, c):\n    os.close(worker._wire._out)\n"
+                   "    time.sleep(60)\nworker.run()\n")  # fmt: skip
+    started = time.monotonic()
+    assert rpc(workers.admin, app, "shut").status_code == 503
+    assert time.monotonic() - started < 2.5
+
+
+# Memory
+
+
+def test_memory_has_a_limit(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": {**QUICK, "memory_mb": 256}}})
+    app = deployed(server, HEAD + "@worker.rpc\ndef eat(p, c):\n    return len(bytearray(2**30))\n"
+                   "@worker.rpc\ndef echo(p, c):\n    return p\nworker.run()\n")  # fmt: skip
+    assert rpc(server.admin, app, "eat").json() == {"error": "MemoryError"}
+    assert result(server.admin, app, "echo", 1) == 1
+
+
+def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeServer):
+    server = make_server({"plugins": {"workers": dict(QUICK)}})
+    deployed(server)
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before, count = resident(), 8
+    for _ in range(count):
+        deployed(server)
+    assert (resident() - before) / count < 1_000_000
+
+
+# What it says
+
+
+def test_a_flood_on_stdout_hurts_nobody(workers: Server):
+    quiet = deployed(workers)
+    flood = deployed(
+        workers,
+        HEAD
+        + """
+import threading
+@worker.rpc
+def flood(p, c):
+    def pour():
+        while True:
+            os.write(worker._wire._out, b"y\\n" * 30000)
+    threading.Thread(target=pour, daemon=True).start()
+worker.run()
+""",
+    )
+    rpc(workers.admin, flood, "flood")
+    time.sleep(0.5)
+    took = []
+    for _ in range(20):
+        started = time.monotonic()
+        assert result(workers.admin, quiet, "echo", 1) == 1
+        took.append(time.monotonic() - started)
+    assert sorted(took)[10] < 0.5
+    assert workers.http.get("/health").status_code == 200
+    stop(workers, flood)
+    assert status(workers.admin, flood)["status"] == "stopped"
+
+
+def test_an_endless_line_hurts_nobody(workers: Server):
+    app = deployed(
+        workers,
+        RAW
+        + """
+        for n in range(30):
+            sys.stdout.write("x" * 1000000)
+        sys.stdout.write("\\n")
+        say(type="rpc_response", id=m["id"], result="after it")
+""",
+    )
+    assert result(workers.admin, app, "any") == "after it"
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_reply_over_10_mb_is_500(workers: Server, where: str):
+    order = '"id": m["id"], "result": big' if where == "first" else '"result": big, "id": m["id"]'
+    app = deployed(
+        workers,
+        RAW
+        + f"""
+        big = "x" * 11000000 if m["method"] == "big" else "small"
+        say(**{{"type": "rpc_response", {order}}})
+""",
+    )
+    started = time.monotonic()
+    answer = rpc(workers.admin, app, "big")
+    assert (answer.status_code, answer.json()) == (500, {"error": "the reply is over 10 MB"})
+    assert time.monotonic() - started < 2.5
+    assert result(workers.admin, app, "small") == "small"
+
+
+def test_a_large_reply_passes(workers: Server):
+    app = deployed(
+        workers, RAW + '        say(type="rpc_response", id=m["id"], result="x" * 9900000)\n'
+    )
+    assert len(result(workers.admin, app, "any")) == 9_900_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        """'{"type":"rpc_response","id":"%s","result":' + "[" * 100000 + "]" * 100000 + "}" """,
+        """'{"type":"rpc_response","id":"%s","result":nonsense}'""",
+        """'{"type":"rpc_response","id":"%s","result":"\\udcff"}'""",
+    ],
+)
+def test_a_reply_that_is_no_json_is_500(workers: Server, said: str):
+    app = deployed(
+        workers,
+        RAW
+        + f"""
+        sys.stdout.buffer.write((({said}) % m["id"]).encode("utf-8", "surrogateescape") + b"\\n")
+        sys.stdout.flush()
+""",
+    )
+    answer = rpc(workers.admin, app, "any")
+    assert (answer.status_code, answer.json()) == (500, {"error": "the reply is not valid JSON"})
+
+
+def test_garbage_is_only_noise(workers: Server):
+    app = deployed(
+        workers,
+        RAW
+        + """
+        out = sys.stdout.buffer
+        out.write(os.urandom(20000) + b"\\n\\n\\n")
+        for text in (
+            '{"type":"job_result","id":"x","result":1}', '{"type":"rpc_response","id":"r999"}',
+            '{"type":"job_progress","id":"x","value":1}', '{"type":"nonsense"}', "{}", "[]",
+            '{"type":"collection_op","id":"1","op":"find","entity":"contacts","call":"r9"}',
+            '{"type":"log","level":"strange","message":{"a":1}}', '{"type":"discover"}',
+            '{"type":"event","name":"x"}',
+        ):
+            out.write(text.encode() + b"\\n")
+        out.flush()
+        say(type="rpc_response", id=m["id"], result="fine")
+""",
+    )
+    assert result(workers.admin, app, "any") == "fine"
+    assert result(workers.admin, app, "any") == "fine"
+
+
+def test_a_result_is_handed_on_as_it_stands(workers: Server):
+    app = deployed(
+        workers,
+        RAW
+        + """
+        text = '{"type":"rpc_response","id":"%s","result": {"b" : 1.50, "a":[ ] } }\\n'
+        sys.stdout.write(text % m["id"])
+        sys.stdout.flush()
+""",
+    )
+    assert rpc(workers.admin, app, "any").content == b'{"b" : 1.50, "a":[ ] }'
+
+
+def test_errors_of_any_shape_are_told(workers: Server):
+    app = deployed(
+        workers,
+        RAW
+        + """
+        say(type="rpc_response", id=m["id"], error=m["params"])
+""",
+    )
+    for error, words in (("text", "text"), ({"message": "in it"}, "in it"), ([1], "[1]")):
+        answer = rpc(workers.admin, app, "any", error)
+        assert (answer.status_code, answer.json()) == (500, {"error": words})
+    for text in ("Unknown method: x", "unknown METHOD"):
+        assert rpc(workers.admin, app, "any", text).status_code == 404
+    answer = rpc(workers.admin, app, "any", "")
+    assert (answer.status_code, answer.json()) == (500, {"error": "the handler failed"})
+
+
+def test_a_worker_that_does_not_read_gets_no_more_calls(workers: Server):
+    app = deployed(workers, RAW + "        time.sleep(300)\n")
+    answers: list[tuple[int, str]] = []
+
+    def call() -> None:
+        answer = rpc(workers.login("admin"), app, "any", "x" * 900_000)
+        answers.append((answer.status_code, answer.json()["error"]))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert {code for code, _ in answers} <= {500, 503}
+    assert workers.http.get("/health").status_code == 200
+    stop(workers, app)
+
+
+def test_too_many_calls_at_once_are_503(workers: Server):
+    app = deployed(workers)
+
+    async def many() -> list[str]:
+        import asyncio
+
+        service = workers.services.get(WORKERS)
+        caller = Caller(user_id="1", username="x")
+
+        async def one() -> str:
+            try:
+                await service.rpc(app, "sleep", b'{"seconds": 1}', caller)
+            except Exception as error:
+                return type(error).__name__
+            return "answered"
+
+        return await asyncio.gather(*[one() for _ in range(70)])
+
+    found = workers.run(many)
+    assert (found.count("answered"), found.count("Unavailable")) == (64, 6)
+
+
+def test_operations_beyond_measure_are_worked_off(workers: Server):
+    app = deployed(
+        workers,
+        HEAD
+        + """
+import asyncio
+@worker.rpc
+async def many(p, c):
+    found = await asyncio.gather(*[c.collection("contacts").find({}) for _ in range(500)])
+    return len(found)
+worker.run()
+""",
+    )
+    assert result(workers.admin, app, "many") == 500
+
+
+# Storms
+
+
+def test_a_storm_of_starts_and_stops_ends_in_the_last_wish(workers: Server):
+    app = deployed(workers)
+    clients = [workers.login("admin") for _ in range(6)]
+
+    def press(client, number: int) -> None:
+        for step in range(4):
+            action = "start" if (step + number) % 2 else "stop"
+            client.post(f"/api/v1/apps/{app}/worker/{action}")
+
+    pressing = [
+        threading.Thread(target=press, args=(client, number))
+        for number, client in enumerate(clients)
+    ]
+    for thread in pressing:
+        thread.start()
+    for thread in pressing:
+        thread.join()
+    assert workers.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
+    assert result(workers.admin, app, "echo", 1) == 1
+    stop(workers, app)
+    assert not processes(f"CAUDEX_APP_ID={app}")
+
+
+def test_deploys_at_once_are_taken_in_turn(workers: Server):
+    app, answers = deployed(workers), []
+    clients = [workers.login("admin") for _ in range(3)]
+    threads = [
+        threading.Thread(
+            target=lambda client=client: answers.append(
+                deploy(client, app, {"worker.py": PYTHON}).status_code
+            )
+        )
+        for client in clients
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 3
+    assert status(workers.admin, app)["version"] == 4
+    eventually(lambda: len(processes(f"CAUDEX_APP_ID={app}")) == 1)
+
+
+def test_a_restart_replaces_the_process_and_no_call_is_lost(workers: Server):
+    app = deployed(workers)
+    pid, codes, done = result(workers.admin, app, "pid"), [], threading.Event()
+
+    def call() -> None:
+        client = workers.login("admin")
+        while not done.is_set():
+            codes.append(rpc(client, app, "echo").status_code)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    workers.run(workers.services.get(WORKERS).restart, app)
+    eventually(lambda: result(workers.admin, app, "pid") != pid)
+    done.set()
+    caller.join()
+    assert set(codes) == {200}
+
+
+# Jobs, as the job queue asks for them
+
+
+JOBS = (
+    HEAD
+    + """
+@worker.job("echo")
+def echo(payload, ctx): return [payload, ctx.username]
+@worker.job("fail")
+def fail(payload, ctx): raise ValueError("cannot: " + payload["why"])
+@worker.job("die")
+def die(payload, ctx): os._exit(1)
+@worker.job("long")
+def long(payload, ctx):
+    for n in range(1000):
+        ctx.progress(n)
+        if ctx.cancelled:
+            return "stopped"
+        time.sleep(0.01)
+@worker.job("find")
+def find(payload, ctx): return ctx.collection("contacts").find({})
+worker.run()
+"""
+)
+
+
+def job(
+    server: Server, app: str, payload: bytes, caller: Caller | None = None, said=None, name="j1"
+):
+    async def progress(value: bytes) -> None:
+        if said is not None:
+            said.append(value)
+
+    service = server.services.get(WORKERS)
+    return server.run(service.run_job, app, name, payload, caller, progress)
+
+
+def test_a_job_is_run_and_its_result_returned(workers: Server):
+    app = deployed(workers, JOBS)
+    caller = Caller(user_id="u", username="ann")
+    assert job(workers, app, b'{"type": "echo",\n"a": 1}', caller) == (
+        b'[{"type":"echo","a":1},"ann"]'
+    )
+    with pytest.raises(HandlerFailed, match="cannot: today"):
+        job(workers, app, b'{"type": "fail", "why": "today"}')
+    with pytest.raises(HandlerFailed, match="no handler takes this job: other"):
+        job(workers, app, b'{"type": "other"}')
+    assert job(workers, app, b'{"type": "find"}') == b"[]"
+
+
+def test_a_job_whose_worker_dies_is_a_lost_delivery(workers: Server):
+    app = deployed(workers, JOBS)
+    with pytest.raises(WorkerLost, match="exit status 1"):
+        job(workers, app, b'{"type": "die"}')
+
+
+def test_a_job_tells_how_far_it_is_and_hears_that_it_is_cancelled(workers: Server):
+    app, said = deployed(workers, JOBS), []
+    service = workers.services.get(WORKERS)
+    running: list[bytes] = []
+    thread = threading.Thread(
+        target=lambda: running.append(job(workers, app, b'{"type": "long"}', said=said))
+    )
+    thread.start()
+    eventually(lambda: len(said) > 2)
+    workers.run(service.cancel_job, app, "j1")
+    thread.join(5)
+    assert running == [b'"stopped"']
+    assert len(said) < 60, "only the latest is told, now and then"
+
+
+def test_a_change_of_state_is_told(workers: Server):
+    seen: list[tuple[str, str]] = []
+
+    async def heard(app_id: str, state: str) -> None:
+        seen.append((app_id, state))
+
+    service = workers.services.get(WORKERS)
+    service.on_change(heard)
+    app = deployed(workers, JOBS)
+    assert app in service.running()
+    stop(workers, app)
+    assert app not in service.running()
+    assert [state for told, state in seen if told == app] == ["running", "stopping", "stopped"]
+
+
+def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Server):
+    user, callers = workers.user(), workers.services.get(CALLERS)
+    actor = Actor(user_id=user.id, username=user.username)
+    caller = workers.run(callers.of, actor)
+    assert (caller.user_id, caller.username) == (user.id, user.username)
+    assert workers.run(callers.of, actor) is caller
+    for unknown in (None, "", "nonsense", "00000000-0000-0000-0000-000000000000"):
+        with pytest.raises(Unauthenticated):
+            workers.run(callers.of, Actor(user_id=unknown))

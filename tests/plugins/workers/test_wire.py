@@ -1,0 +1,206 @@
+"""Lines and messages: whatever a worker says, the server only listens."""
+
+import json
+import tracemalloc
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel.public import Caller
+from plugins.workers import lines as lines_module
+from plugins.workers.lines import LineSplitter
+from plugins.workers.protocol import (
+    CollectionOp,
+    Discovered,
+    Job,
+    JobResult,
+    Log,
+    OpResult,
+    Rpc,
+    RpcResponse,
+    Shutdown,
+    frame,
+    ids_in,
+    in_words,
+    on_one_line,
+    read,
+)
+
+TAGS = ["discover", "rpc_response", "job_result", "job_progress", "log", "event", "collection_op"]
+
+
+class Heard:
+    def __init__(self, messages: bool = True):
+        self.lines: list[bytes] = []
+        self.cuts: list[tuple[bytes, bytes]] = []
+        self.splitter = LineSplitter(
+            self.lines.append,
+            lambda head, edges: self.cuts.append((head, edges)),
+            messages=messages,
+        )
+
+    def feed(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.splitter.feed(piece)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=30))
+def test_lines_are_the_same_however_they_arrive(pieces: list[bytes]):
+    heard = Heard()
+    heard.feed(*pieces)
+    heard.splitter.close()
+    whole = b"".join(pieces)
+    expected = whole.split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    assert heard.lines == [line.removesuffix(b"\r") for line in expected]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "MAX_LINE", 100)
+    monkeypatch.setattr(lines_module, "MAX_FRAME", 1000)
+    monkeypatch.setattr(lines_module, "EDGE", 20)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_long_line_is_cut_and_the_next_is_whole():
+    heard = Heard()
+    heard.feed(b"x" * 60, b"x" * 60, b"y" * 5000, b"\nnext\n")
+    assert heard.lines == [b"next"]
+    [(head, _)] = heard.cuts
+    assert head == b"x" * 100
+
+
+@pytest.mark.usefixtures("small")
+def test_a_message_may_be_longer_and_shows_both_ends_when_it_is_too_long():
+    heard = Heard()
+    heard.feed(b"{" + b"m" * 900 + b"}\n")
+    assert len(heard.lines[0]) == 902
+    heard.feed(b'{"id":"r1",' + b"m" * 2000, b'","id":"r2"}\n', b"{}\n")
+    [(head, edges)] = heard.cuts
+    assert head.startswith(b'{"id":"r1"')
+    assert list(ids_in(edges)) == ["r1", "r2"]
+    assert heard.lines[1:] == [b"{}"]
+
+
+@pytest.mark.usefixtures("small")
+def test_on_stderr_nothing_is_a_message():
+    heard = Heard(messages=False)
+    heard.feed(b"{" + b"m" * 900 + b"}\n")
+    assert not heard.lines
+    assert len(heard.cuts) == 1
+
+
+def test_an_endless_line_costs_no_memory():
+    heard, piece = Heard(), b"x" * 65_536
+    tracemalloc.start()
+    for _ in range(2000):
+        heard.feed(piece)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_garbage_is_no_message(line: bytes):
+    said = read(line)
+    assert said is None or line.startswith(b"{")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["id", "result", "error", "methods", "level", "message", "name", "data", "op", "entity",
+             "call", "value", "more"]
+        ),
+        JSON,
+        max_size=8,
+    ),
+    st.sampled_from([*TAGS, "rpc", "nonsense", 7, None]),
+)  # fmt: skip
+def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
+    line = json.dumps({"type": tag, **fields}).encode("utf-8", "replace")
+    said = read(line)
+    if tag not in TAGS:
+        assert said is None
+    if isinstance(said, RpcResponse | JobResult):
+        assert said.id == fields["id"]
+        assert (said.failure is None) == (fields.get("error") is None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"rpc_response","id":"1","result":' + b"[" * 100_000,
+        b'{"type":"rpc_response","id":"1","result":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"type":"rpc_response","id":"1","result":"\xff"}',
+        b'{"type":"rpc_response","id":"1","result":NaN}',
+        b'{"type":"rpc_response","id":1,"result":2}',
+        b'{"type":"rpc_response"}',
+        b'{"type":"log"}',
+        b'{"type":"collection_op","id":"1","op":"drop","entity":"x"}',
+        b'{"type":"collection_op","id":"1","op":"find","entity":"x","data":[]}',
+        b"{",
+        b"{}",
+        b"[]",
+    ],
+)
+def test_what_cannot_be_read_is_no_message(line: bytes):
+    assert read(line) is None
+
+
+def test_every_message_of_a_worker_can_be_read():
+    assert isinstance(read(b'{"type":"discover","methods":["a"]}'), Discovered)
+    assert isinstance(read(b'{"type":"discover"}'), Discovered)
+    said = read(b' {"type":"rpc_response","id":"1","result":{"a": [1]}}'.strip())
+    assert isinstance(said, RpcResponse)
+    assert bytes(said.result) == b'{"a": [1]}'
+    log = read(b'{"type":"log","level":"warn","message":"x"}')
+    assert isinstance(log, Log)
+    op = read(b'{"type":"collection_op","id":"1","op":"find","entity":"a","call":null}')
+    assert isinstance(op, CollectionOp)
+    assert op.call is None
+
+
+def test_every_message_to_a_worker_is_one_line():
+    caller = Caller(user_id="1", username="a\nb")
+    messages = [
+        Rpc(id="r1", method="a\nb", params=on_one_line(b'{\n"a":\r\n1}'), caller=caller),
+        Job(id="j1", payload=on_one_line(b"[\n1\n]"), caller=None),
+        OpResult(id="o1", result=on_one_line(b"[1,\n2]")),
+        OpResult(id="o1", error="no\nway"),
+        Shutdown(),
+    ]
+    for message in messages:
+        line = frame(message)
+        assert line.count(b"\n") == 1
+        assert b"\r" not in line
+        assert json.loads(line)["type"]
+    said = json.loads(frame(messages[0]))
+    assert said["caller"] == {"userId": "1", "username": "a\nb", "email": None, "authToken": ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b'"plain"', "plain"), (b'{"message": "inner"}', "inner"), (b"[1]", "[1]"), (b"7", "7"),
+        (b'{"code": 1}', '{"code": 1}'), (b'""', ""),
+    ],
+)  # fmt: skip
+def test_errors_are_put_in_words(value: bytes, words: str):
+    assert in_words(msgspec.Raw(value)) == words
