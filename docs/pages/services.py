@@ -74,7 +74,9 @@ def _service(key: Key) -> str:
     if key.name in KERNEL_SERVICES:
         given = f"the kernel, {given}" if given else "the kernel"
     needed = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.requires))
-    who = f"Provided by {given or 'nobody here'}; required by {needed or 'nobody here'}."
+    found = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.uses))
+    who = f"Provided by {given or 'nobody here'}; required by {needed or 'nobody here'}"
+    who += f"; used, where it is there, by {found}." if found else "."
     members = [_member(name, value) for name, value in _members(key.interface)]
     about = f"## {key.constant}\n\n`{key.name}`: {doc(key.interface)}\n\n{who}\n\n"
     return about + "\n".join(members)

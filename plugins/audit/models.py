@@ -15,6 +15,7 @@ SYSTEM_OPERATIONS = (
     "ROLE_CREATED", "ROLE_UPDATED", "ROLE_DELETED", "ROLE_ASSIGNED", "ROLE_REVOKED",
     "APP_INSTALLED", "APP_UPDATED", "APP_PRUNED", "APP_REMOVED",
     "SECRET_SET", "SECRET_DELETED", "KEYS_ROTATED",
+    "DEPLOYED", "WORKER_STARTED", "WORKER_STOPPED",
 )  # fmt: skip
 """What the system reports of itself, so that one can ask for it before it ever happened; the
 operations of other plugins are known once they did."""

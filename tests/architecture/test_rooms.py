@@ -14,6 +14,7 @@ import plugins
 from docs.pages.code import readme_rows
 from kernel.loader import OWN_KEYS
 from kernel.plugin import Plugin
+from plugins.audit.models import SYSTEM_OPERATIONS
 from tests.architecture.code_lines import code_lines
 
 FOLDERS = [
@@ -123,3 +124,10 @@ def test_migrations_are_numbered_without_a_gap_and_keep_to_their_schema(folder: 
         text = re.sub(r"--.*|'[^']*'", "", path.read_text("utf-8"))
         for schema in re.findall(r"\bcaudex_(\w+)\.", text):
             assert schema in (folder.name, "kernel"), f"{path} touches caudex_{schema}"
+
+
+def test_the_trail_knows_what_the_system_reports(folder: Path) -> None:
+    """Else a search for it would be refused until it first happened."""
+    text = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    for operation in re.findall(r'(?s)Event\([^()]*?operation="(\w+)"', text):
+        assert operation in SYSTEM_OPERATIONS, operation
