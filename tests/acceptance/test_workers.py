@@ -609,3 +609,98 @@ def test_what_a_worker_writes_is_audited_as_its_callers(server: Server, app: str
     made = user.post(f"/api/v1/apps/{app}/rpc", json=body, headers={"x-request-id": "by-hand-1"})
     rows = server.admin.get("/api/v1/audit", params={"record_id": made.json()["id"]}).json()
     assert (rows[0]["actor_id"], rows[0]["request_id"]) == (user.id, "by-hand-1")
+
+
+# Secrets and logs
+
+
+SECRETIVE = """
+import os
+from caudex_worker import Worker
+worker = Worker()
+@worker.rpc
+def secrets(params, ctx):
+    return [os.environ.get("API_KEY"), ctx.credentials, os.getpid()]
+@worker.rpc
+def leak(params, ctx):
+    print("the key is", ctx.credentials["API_KEY"])
+    raise ValueError("cannot use " + ctx.credentials["API_KEY"])
+worker.run()
+"""
+
+
+def test_secrets_reach_the_worker_and_a_change_reaches_it_while_it_runs(server: Server):
+    app, admin = install(server), server.admin
+    url = f"/api/v1/apps/{app}/secrets"
+    assert admin.post(url, json={"key": "API_KEY", "value": "first-value"}).status_code == 200
+    assert deploy(admin, app, {"worker.py": SECRETIVE}).status_code == 200
+    value, credentials, pid = result(admin, app, "secrets")
+    assert (value, credentials["API_KEY"]) == ("first-value", "first-value")
+    assert admin.post(url, json={"key": "API_KEY", "value": "second-value"}).status_code == 200
+    eventually(lambda: result(admin, app, "secrets")[0] == "second-value", 5)
+    assert result(admin, app, "secrets")[2] != pid
+
+
+def test_secrets_are_masked_in_errors_and_logs(server: Server):
+    app, admin = install(server), server.admin
+    body = {"key": "API_KEY", "value": "very-secret-value"}
+    assert admin.post(f"/api/v1/apps/{app}/secrets", json=body).status_code == 200
+    assert deploy(admin, app, {"worker.py": SECRETIVE}).status_code == 200
+    answer = rpc(admin, app, "leak")
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("cannot use ")
+    assert "very-secret-value" not in answer.text
+    bad = "import os\nraise SystemExit('it is ' + os.environ['API_KEY'])"
+    answer = deploy(admin, app, {"worker.py": bad})
+    assert answer.status_code == 400
+    assert "it is " in answer.json()["error"]
+    assert "very-secret-value" not in answer.text
+    lines = logged(server, app)
+    assert any("the key is" in line["message"] for line in lines)
+    assert not any("very-secret-value" in line["message"] for line in lines)
+
+
+def logged(server: Server, app: str) -> list[dict]:
+    """The lines of an app's log."""
+    found: list[dict] = []
+    url = f"/api/v1/apps/{app}/logs?tail=1000"
+    with server.admin.stream("GET", url) as stream:
+        try:
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    found.append(json.loads(line[6:]))
+                if line.startswith("data: ") and "ended" in found[-1]["message"]:
+                    break
+        except httpx.ReadTimeout:
+            pass
+    return found
+
+
+def test_what_a_worker_says_is_in_its_log(server: Server):
+    app = install(server)
+    code = """
+import sys
+from caudex_worker import Worker
+worker = Worker()
+print("before it runs")
+@worker.rpc
+def speak(params, ctx):
+    print("printed")
+    print("on stderr", file=sys.stderr)
+    ctx.log.warn("careful")
+    ctx.emit("sold", {"price": 7})
+    import os
+    sys.stderr.flush()
+    os._exit(5)
+worker.run()
+"""
+    assert deploy(server.admin, app, {"worker.py": code}).status_code == 200
+    rpc(server.admin, app, "speak")
+    lines = logged(server, app)
+    found = {(line["level"], line["message"]) for line in lines}
+    assert {("stdout", "before it runs"), ("stdout", "printed"), ("stderr", "on stderr")} <= found
+    assert ("warn", "careful") in found
+    assert ("event", '{"name":"sold","data":{"price":7}}') in found
+    system = [line["message"] for line in lines if line["level"] == "system"]
+    assert "version 1 runs" in system
+    assert "the worker ended (exit status 5)" in system

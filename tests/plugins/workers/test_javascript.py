@@ -1,0 +1,155 @@
+"""Workers in JavaScript over a real server: three styles, under node and under bun."""
+
+import json
+import shutil
+from collections.abc import Generator
+
+import pytest
+
+from kernel.testing import MakeServer, Postgres, Server, running_server
+from tests.plugins.workers.support import (
+    QUICK,
+    bun,
+    deploy,
+    deployed,
+    grant,
+    install,
+    result,
+    rpc,
+    status,
+)
+
+RAW = """
+import { createInterface } from "readline";
+
+const write = (m) => process.stdout.write(JSON.stringify(m) + "\\n");
+let appId = "", runtimeUrl = "";
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  let msg;
+  try { msg = JSON.parse(line); } catch { return; }
+  switch (msg.type) {
+    case "discover":
+      appId = msg.app_id; runtimeUrl = msg.runtime_url;
+      write({ type: "discover", methods: ["whoami"] });
+      break;
+    case "rpc": handle(msg); break;
+    case "shutdown": process.exit(0);
+  }
+});
+
+async function handle(msg) {
+  try {
+    const result = await dispatch(msg.method, msg.params, msg.caller);
+    write({ type: "rpc_response", id: msg.id, result });
+  } catch (e) {
+    write({ type: "rpc_response", id: msg.id, error: e.message });
+  }
+}
+
+async function dispatch(method, params, caller) {
+  if (method !== "whoami") throw new Error(`Unknown method: ${method}`);
+  console.log("asked by", caller.username);
+  const res = await fetch(`${runtimeUrl}/api/v1/auth/me`, {
+    headers: { Authorization: `Bearer ${caller.authToken}` },
+  });
+  return { appId, me: await res.json() };
+}
+"""
+FLAT = """
+serve(
+  {
+    count: async (params, caller, ctx) => (await ctx.collection("contacts").find({})).length,
+    add: (params, caller, ctx) => ctx.collection("contacts").insert(params),
+    bad: () => { throw new Error("so bad"); },
+  },
+  { onStart: (ctx) => log.info(`up ${ctx.appId}`), onJob: (payload) => payload },
+);
+"""
+OBJECT = """
+type Row = { id: string; name: string };
+serve({
+  rpc: {
+    first: async (params: { name: string }, _caller: unknown, ctx: any): Promise<Row | null> =>
+      ctx.collection("contacts").findOne({ name: params.name }),
+    whoami: (_: any, caller: any) => caller,
+  },
+});
+"""
+
+
+@pytest.fixture(scope="module", params=["node", "bun"])
+def server(request: pytest.FixtureRequest, postgres: Postgres) -> Generator[Server]:
+    settings = dict(QUICK)
+    if request.param == "bun":
+        if (program := bun()) is None:
+            pytest.skip("no bun on this machine")
+        settings["bun"] = program
+    elif not shutil.which("node"):
+        pytest.skip("no node on this machine")
+    else:
+        settings["bun"] = "/nonexistent/bun"
+    with running_server(postgres, {"plugins": {"workers": settings}}) as running:
+        running.engine = request.param  # type: ignore[attr-defined]
+        yield running
+
+
+def test_a_raw_reader_of_standard_input_runs_unchanged(server: Server):
+    app = deployed(server, {"index.js": RAW})
+    found = result(server.admin, app, "whoami")
+    assert found["appId"] == app
+    assert found["me"]["id"] == server.admin.id
+    answer = rpc(server.admin, app, "other")
+    assert (answer.status_code, answer.json()) == (404, {"error": "Unknown method: other"})
+    assert server.engine in status(server.admin, app)["sandbox"]["program"]  # type: ignore[attr-defined]
+
+
+def test_a_flat_object_with_hooks_runs_unchanged(server: Server):
+    app, reader = deployed(server, {"main.js": FLAT}), server.user()
+    grant(server, reader, app, "contacts.read")
+    assert result(server.admin, app, "add", {"name": "Ann"})["name"] == "Ann"
+    assert result(reader, app, "count") == 1
+    refused = rpc(reader, app, "add", {"name": "Bob"})
+    assert (refused.status_code, "contacts.create" in refused.json()["error"]) == (500, True)
+    assert rpc(server.admin, app, "bad").json() == {"error": "so bad"}
+
+
+def test_one_object_in_typescript_under_src(server: Server):
+    app = install(server)
+    answer = deploy(server.admin, app, {"src/index.ts": OBJECT})
+    if server.engine == "node":  # type: ignore[attr-defined]
+        assert answer.status_code == 400
+        assert "TypeScript needs bun" in answer.json()["error"]
+        return
+    assert answer.status_code == 200, answer.text
+    assert result(server.admin, app, "first", {"name": "absent"}) is None
+    assert result(server.admin, app, "whoami")["userId"] == server.admin.id
+
+
+def test_packages_are_installed(server: Server):
+    app = install(server)
+    files = {
+        "index.js": 'const hello = require("hello");\nserve({ greet: () => hello() });\n',
+        "package.json": json.dumps({"dependencies": {"hello": "file:./vendor/hello"}}),
+        "vendor/hello/package.json": json.dumps({"name": "hello", "version": "1.0.0"}),
+        "vendor/hello/index.js": 'module.exports = () => "hi";\n',
+    }
+    if server.engine == "node" and not shutil.which("npm"):  # type: ignore[attr-defined]
+        pytest.skip("no npm on this machine")
+    answer = deploy(server.admin, app, files)
+    assert answer.status_code == 200, answer.text
+    assert result(server.admin, app, "greet") == "hi"
+
+
+def test_a_syntax_error_is_told(server: Server):
+    answer = deploy(server.admin, install(server), {"index.js": "serve({ ping: ( => 1 });"})
+    assert answer.status_code == 400
+    assert "index.js" in answer.json()["error"]
+
+
+def test_without_any_engine_the_deploy_says_so(make_server: MakeServer):
+    settings = {**QUICK, "bun": "/nonexistent/bun", "node": "/nonexistent/node"}
+    server = make_server({"plugins": {"workers": settings}})
+    answer = deploy(server.admin, install(server), {"index.js": "serve({})"})
+    assert answer.status_code == 400
+    assert "neither bun nor node" in answer.json()["error"]
