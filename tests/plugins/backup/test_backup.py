@@ -27,8 +27,12 @@ def caudex(tmp_path, monkeypatch):
         root = str(Path(__file__).parents[3])
         ended = subprocess.run(
             [sys.executable, "-m", "kernel", *words, "--data-dir", str(data_dir)],
-            env={**environment, "PYTHONPATH": root}, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            env={**environment, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert ended.returncode == status, ended.stdout + ended.stderr
         assert "Traceback" not in ended.stderr
         return ended.stdout + ended.stderr
