@@ -1,0 +1,470 @@
+"""What an operator types and reads: help, refusals of one line, commands beside a server."""
+
+import http.server
+import logging
+import os
+import socket
+import stat
+import subprocess
+import threading
+import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from kernel import cli
+from kernel.config import load_config
+from kernel.loader import KERNEL_COMMANDS, load
+from tests.kernel.processes import (
+    COMMAND,
+    PROBE,
+    Ended,
+    Served,
+    caudex,
+    environment,
+    write_config,
+)
+
+
+class Here:
+    """Runs commands in this process, which is far quicker."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Ended:
+        self._capsys.readouterr()
+        try:
+            status = cli.main(words)
+        except SystemExit as end:  # argparse
+            status = end.code
+        told = self._capsys.readouterr()
+        assert isinstance(status, int)
+        return Ended(status, told.out, told.err)
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Generator[Here]:
+    """Commands, run in an empty folder with an environment that configures nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - environment().keys():
+        monkeypatch.delenv(name)
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    yield Here(capsys)
+    root.handlers, root.level = before
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def configured(tmp_path: Path, database: str) -> Path:
+    """A folder with a caudex.toml: an own database and data folder."""
+    write_config(
+        tmp_path,
+        {
+            "server": {"data_dir": str(tmp_path / "data")},
+            "database": {"url": database, "wait": 0.5, "pool_size": 4},
+        },
+    )
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Path, Served]]:
+    """A server with an embedded database, and the folder that commands beside it are run in."""
+    folder = tmp_path_factory.mktemp("embedded")
+    for path in (folder, *folder.parents):  # PostgreSQL runs as somebody else when we are root
+        if stat.S_IMODE(path.stat().st_mode) & 0o005 != 0o005:
+            path.chmod(0o755)
+    tree: dict[str, dict[str, Any]] = {
+        "server": {"data_dir": str(folder / "data")},
+        "plugins.postgres": {"port": 0, "ephemeral": True},
+    }
+    write_config(folder, tree)
+    with Served(cwd=folder) as server:
+        yield folder, server
+
+
+# --- help -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(here: Here, words: list[str]) -> None:
+    ended = here(*words)
+    assert (ended.status, ended.err) == (0, "")
+    for command in (*KERNEL_COMMANDS, "users"):
+        assert f"    {command} " in ended.out
+    assert "one server on PostgreSQL" in ended.out
+
+
+@pytest.mark.parametrize("command", [*KERNEL_COMMANDS, "users"])
+def test_each_command_explains_itself(here: Here, command: str) -> None:
+    ended = here(command, "--help")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith(f"usage: caudex {command}")
+    assert "--config FILE" in ended.out
+    assert "--data-dir DIR" in ended.out
+
+
+def test_help_of_serve_tells_the_defaults(here: Here) -> None:
+    told = here("serve", "--help").out
+    for words in ("(127.0.0.1)", "(9100)", "--workers", "--reload", "--plugin FILE"):
+        assert words in told
+
+
+def test_help_works_with_a_broken_configuration(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "caudex.toml").write_text("[server\n")
+    for words in (["--help"], ["doctor", "--help"]):
+        ended = here(*words)
+        assert (ended.status, ended.err) == (0, "")
+
+
+def test_the_version_is_told(here: Here) -> None:
+    assert here("--version").out.startswith("caudex 0.")
+
+
+@pytest.mark.parametrize("words", [["srve"], ["serve", "--prot", "1"], ["serve", "--port", "x"]])
+def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) -> None:
+    ended = here(*words)
+    assert ended.status == 2
+    assert ended.err.startswith("usage: caudex")
+    assert words[0 if len(words) == 1 else 1] in ended.err
+
+
+# --- init and config ------------------------------------------------------------------------
+
+
+def test_init_writes_a_commented_configuration_that_is_good(here: Here, tmp_path: Path) -> None:
+    ended = here("init")
+    assert (ended.status, ended.out) == (0, "wrote caudex.toml\n")
+    assert "# port = 9100" in (tmp_path / "caudex.toml").read_text()
+    ended = here("config", "check")
+    assert ended.status == 0
+    assert "caudex.toml is good" in ended.out
+
+
+def test_what_init_comments_out_are_the_real_defaults(here: Here, tmp_path: Path) -> None:
+    here("init", "mine.toml")
+    lines = (tmp_path / "mine.toml").read_text().splitlines()
+    section, known, seen = "", load_config(environ={}), 0
+    for line in [line.removeprefix("# ").split("  #")[0].rstrip() for line in lines]:
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif " = " in line and section in ("server", "database", "log"):
+            key, value = line.split(" = ", 1)
+            default = getattr(getattr(known, section), key)
+            assert tomllib.loads(f"x = {value}")["x"] == ([] if default is None else default), line
+            seen += 1
+    assert seen > 8
+
+
+def test_init_never_writes_over_a_file(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "caudex.toml").write_text("# mine")
+    assert here("init").refusal == "caudex.toml: file exists; name another file"
+    assert (tmp_path / "caudex.toml").read_text() == "# mine"
+    assert "choose another folder" in here("init", "no/such/x.toml").refusal
+
+
+@pytest.mark.parametrize("command", ["serve", "config check", "plugins", "users list"])
+@pytest.mark.parametrize(
+    ("text", "place", "remedy"),
+    [
+        ("[server]\nprot = 1", "caudex.toml [server]", "did you mean 'port'?"),
+        ("[servr]\nport = 1", "caudex.toml", "did you mean 'server'?"),
+        ("[server]\nport = 'x'", "caudex.toml [server]", "expected int"),
+        ("[plugins.vualt]", "[plugins.vualt]", "did you mean 'vault'?"),
+        ("[server", "caudex.toml", "cannot be read"),
+    ],
+)
+def test_a_wrong_key_is_one_line_with_the_nearest_known(
+    here: Here, tmp_path: Path, command: str, text: str, place: str, remedy: str
+) -> None:
+    (tmp_path / "caudex.toml").write_text(text)
+    said = here(*command.split()).refusal
+    assert said.startswith(place)
+    assert remedy in said
+
+
+def test_every_mistake_is_told_at_once_a_line_each(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "caudex.toml").write_text("[server]\nprot = 1\n[database]\nurll = 'x'")
+    ended = here("serve")
+    assert ended.status == 78
+    assert [line.split(":")[1].strip() for line in ended.told] == [
+        "caudex.toml [server]",
+        "caudex.toml [database]",
+    ]
+
+
+def test_the_configuration_is_searched_in_the_documented_order(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("caudex", "named", "env"):
+        (tmp_path / f"{name}.toml").write_text("")
+    assert here("config", "check").out.startswith("caudex.toml")
+    monkeypatch.setenv("CAUDEX_CONFIG", "env.toml")
+    assert here("config", "check").out.startswith("env.toml")
+    assert here("config", "check", "--config", "named.toml").out.startswith("named.toml")
+    said = here("config", "check", "--config", "gone.toml").refusal
+    assert said == "config: there is no file gone.toml; `caudex init` writes one"
+
+
+def test_plugins_and_routes_need_no_database(here: Here, tmp_path: Path) -> None:
+    (tmp_path / "caudex.toml").write_text("[database]\nurl = 'host=/nowhere'\n")
+    head, *rows = here("plugins").out.splitlines()
+    assert head.split() == ["name", "version", "state", "provides", "requires", "from", "note"]
+    [auth] = [row for row in rows if row.startswith("auth ")]
+    assert auth.split()[2] == "on"
+    assert {"identity", "built-in"} <= set(auth.split())
+    head, *rows = here("routes").out.splitlines()
+    assert head.split() == ["method", "path", "plugin", "needs"]
+    assert ["GET", "/health", "system", "public"] in [row.split() for row in rows]
+    assert len(rows) == len(load(load_config(environ={})).routes)
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} routes | true"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- database -------------------------------------------------------------------------------
+
+
+def test_migrate_brings_a_database_up_to_date_once(configured: Path, here: Here) -> None:
+    first = here("migrate")
+    assert first.status == 0, first.err
+    assert "applied auth/0001_accounts.sql" in first.out
+    assert here("migrate").out == "the database is up to date\n"
+
+
+AWAY = {
+    "postgresql://u:hush@127.0.0.1:1/x": "Connection refused",
+    "postgresql://u:hush@nowhere.invalid/x": "nowhere.invalid",
+    "postgres//u:hush@h/x": "postgresql://user:password@host/name",
+    "postgresql://u:hush@127.0.0.1:99999/x": "invalid port number",
+}
+
+
+@pytest.mark.parametrize("url", AWAY)
+@pytest.mark.parametrize("command", ["migrate", "users list"])
+def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
+    here: Here, tmp_path: Path, command: str, url: str
+) -> None:
+    write_config(tmp_path, {"database": {"url": url, "wait": 0.3}})
+    ended = here(*command.split(), "--data-dir", str(tmp_path / "data"))
+    assert ended.refusal.startswith("database: ")
+    assert AWAY[url] in ended.refusal
+    assert "hush" not in ended.err
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]])
+def test_a_server_waits_for_its_database_and_then_says_one_line(
+    tmp_path: Path, words: list[str]
+) -> None:
+    url = "postgresql://u:hush@127.0.0.1:1/x"
+    write_config(tmp_path, {"database": {"url": url, "wait": 1.0}})
+    ended = caudex("serve", "--port", "0", "--data-dir", "data", *words, cwd=tmp_path)
+    assert ended.refusal.startswith("database: ")
+    assert "waiting for the database" in ended.err
+    assert "hush" not in ended.err
+
+
+def test_a_wrong_account_is_not_waited_for(configured: Path, here: Here, database: str) -> None:
+    url = database + " user=nobody_here"
+    write_config(configured, {"database": {"url": url, "wait": 60.0}})
+    assert "nobody_here" in here("migrate").refusal
+
+
+# --- refusals of serve ----------------------------------------------------------------------
+
+
+def test_a_port_in_use_is_one_line_with_the_remedy(configured: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        said = caudex("serve", "--port", port, cwd=configured).refusal
+        assert said.startswith(f"address 127.0.0.1:{port}: address already in use; ")
+        assert "--port" in said
+        more = caudex("serve", "--port", port, "--workers", "2", cwd=configured).refusal
+        assert more == said
+
+
+def test_an_address_that_is_not_ours_is_one_line(configured: Path, here: Here) -> None:
+    said = here("serve", "--host", "203.0.113.7", "--port", "0").refusal
+    assert said.startswith("address 203.0.113.7:0: ")
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]])
+def test_a_data_folder_that_cannot_be_made_is_one_line(configured: Path, words: list[str]) -> None:
+    (configured / "file").write_text("")
+    folder = str(configured / "file" / "data")
+    said = caudex("serve", "--port", "0", "--data-dir", folder, *words, cwd=configured).refusal
+    assert "--data-dir" in said
+
+
+def test_a_key_other_than_the_databases_is_one_line(configured: Path) -> None:
+    with Served(cwd=configured):
+        pass
+    key = next((configured / "data" / "config").glob("*.key"))
+    key.write_text("A" * 43 + "=\n")
+    for words in (["serve"], ["serve", "--workers", "2"]):
+        ended = caudex(*words, "--port", "0", cwd=configured)
+        assert f"key {key.stem}: it is not the key" in ended.refusal
+
+
+BROKEN = PROBE.replace("        yield\n", "        raise RuntimeError('oh no')\n        yield\n", 1)
+FAULTS = {
+    "cannot be imported": "raise RuntimeError('broken at import')",
+    "it failed to start": BROKEN,
+}
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("says", FAULTS)
+def test_a_plugin_that_does_not_start_is_one_line_with_its_name(
+    configured: Path, says: str, words: list[str]
+) -> None:
+    plugin = configured / "probe.py"
+    plugin.write_text(FAULTS[says])
+    ended = caudex("serve", "--port", "0", "--plugin", str(plugin), *words, cwd=configured)
+    assert ended.status == 78
+    [told] = ended.told
+    for word in ("plugin probe", says, "RuntimeError"):
+        assert word in told
+    assert ("Traceback" in ended.err) is (says == "it failed to start")  # in the log, as JSON
+
+
+# --- doctor ---------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: Here) -> None:
+    ended = here("doctor")
+    assert ended.status == 0, ended.out
+    for words in ("configuration: caudex.toml", "port: 127.0.0.1:9100", "migrations to apply",
+                  "data (will be made)", "packages: "):  # fmt: skip
+        assert words in ended.out
+    assert not (configured / "data").exists()
+    here("migrate")
+    assert "up to date" in here("doctor").out
+
+
+def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) -> None:
+    ended = here("doctor", "--data-dir", str(tmp_path / "data"))
+    assert ended.status == 0
+    assert "embedded, not running" in ended.out
+    assert not (tmp_path / "data").exists()
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(
+    configured: Path, here: Here, database: str
+) -> None:
+    keys = configured / "data" / "config"
+    keys.mkdir(parents=True)
+    (keys / "signing.key").write_text("x")
+    (keys / "signing.key").chmod(0o644)
+    with other_program() as port:
+        write_config(
+            configured,
+            {
+                "server": {"port": port, "data_dir": str(configured / "data")},
+                "database": {"url": database + " port=1"},
+            },
+        )
+        ended = here("doctor")
+    assert ended.status == 1
+    wrong = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+    assert [line.split(":")[0].split()[-1] for line in wrong] == ["port", "keys", "database"]
+    assert "--port" in wrong[0]
+    assert f"chmod 600 {keys / 'signing.key'}" in wrong[1]
+    assert "database.url" in wrong[2]
+
+
+def test_doctor_looks_at_a_broken_configuration(tmp_path: Path, here: Here) -> None:
+    (tmp_path / "caudex.toml").write_text("[server]\nprot = 1")
+    ended = here("doctor")
+    assert ended.status == 1
+    assert "wrong  configuration: caudex.toml [server]: unknown key 'prot'" in ended.out
+    assert "good   packages" in ended.out
+
+
+def test_doctor_warns_of_open_registration_on_an_open_address(
+    configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAUDEX_SERVER__HOST", "0.0.0.0")
+    assert "mind   registration" in here("doctor").out
+    monkeypatch.setenv("CAUDEX_PLUGINS__AUTH__REGISTRATION", "closed")
+    assert "mind   registration" not in here("doctor").out
+
+
+# --- commands beside a running server -------------------------------------------------------
+
+
+def test_commands_attach_to_the_database_of_a_running_server(
+    embedded: tuple[Path, Served],
+) -> None:
+    folder, server = embedded
+    body = {"username": "alice", "password": "Str0ngPass!x"}
+    assert httpx.post(f"{server.url}/api/v1/auth/register", json=body).status_code == 201
+    users = caudex("users", "list", cwd=folder)
+    assert users.status == 0, users.err
+    assert "alice" in users.out
+    assert users.err == ""
+    assert caudex("migrate", cwd=folder).out == "the database is up to date\n"
+    assert server.get("/health/ready").status_code == 200
+
+
+def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, Served]) -> None:
+    folder, server = embedded
+    for words in (["plugins"], ["routes"], ["config", "check"], ["init", "other.toml"]):
+        ended = caudex(*words, cwd=folder)
+        assert (ended.status, ended.err) == (0, "")
+    port = server.url.rpartition(":")[2]
+    ended = caudex("doctor", cwd=folder, env={"CAUDEX_SERVER__PORT": port})
+    assert ended.status == 0, ended.out
+    assert "a Caudex server answers on" in ended.out
+    assert "up to date" in ended.out
+
+
+def test_a_second_server_on_the_same_data_folder_is_refused(
+    embedded: tuple[Path, Served],
+) -> None:
+    folder, server = embedded
+    said = caudex("serve", "--port", "0", cwd=folder).refusal
+    assert "in use by another Caudex server" in said
+    assert server.get("/health/ready").status_code == 200
+
+
+def test_a_second_server_on_the_same_port_is_refused(embedded: tuple[Path, Served]) -> None:
+    folder, server = embedded
+    port = server.url.rpartition(":")[2]
+    said = caudex(
+        "serve", "--port", port, "--data-dir", str(folder / "other"), cwd=folder
+    ).refusal  # fmt: skip
+    assert "address already in use" in said
+    assert not (folder / "other").exists()
+
+
+class _Silent(http.server.BaseHTTPRequestHandler):
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        pass
+
+
+@contextmanager
+def other_program() -> Generator[int]:
+    """Something else that listens on a port."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Silent) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
