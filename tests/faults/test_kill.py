@@ -1,0 +1,66 @@
+"""kill -9 of the server or of PostgreSQL loses nothing that was acknowledged."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from tests.faults.support import ROUNDS, Load, Site, no_traceback, pause
+from tests.kernel.processes import Served, alive, descendants, wait_for
+
+
+def kill(server: Served) -> None:
+    """End a server in the middle of whatever it does, and see that nothing of it stays."""
+    below = descendants(server.process.pid)
+    server.process.kill()
+    server.process.wait()
+    wait_for(lambda: not alive(below), 30, lambda: f"left over: {alive(below)}")
+
+
+@pytest.mark.parametrize("own_database", [False, True])
+def test_a_killed_server_has_kept_every_acknowledged_write(
+    make_site: Callable[..., Site], own_database: bool
+) -> None:
+    site = make_site("") if own_database else make_site()
+    with ExitStack() as stack:
+        load: Load | None = None
+        for _ in range((3 if own_database else 6) * ROUNDS):
+            with site.serve() as server:
+                if load is None:
+                    user = site.user(server)
+                    load = stack.enter_context(Load(user, user.install()))
+                load.goto(server.url)
+                load.more(10)
+                pause(0, 0.5)
+                kill(server)
+    assert load is not None
+    with site.serve() as server:
+        load.check(site.sql)
+        assert server.end()[0] == 0
+
+
+def test_a_killed_postmaster_comes_back_and_has_kept_everything(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site("")
+    with site.serve() as server:
+        user = site.user(server)
+        with Load(user, user.install(), readers=2) as load:
+            for _ in range(2 * ROUNDS):
+                load.more(10)
+                pause(0, 0.3)
+                os.kill(postmaster(site), signal.SIGKILL)
+                wait_for(lambda: server.get("/health/ready").status_code == 503, 5, "not noticed")
+                assert server.get("/health").status_code == 200
+                wait_for(lambda: server.get("/health/ready").status_code == 200, 30, server.err)
+            load.more(10)
+        load.check(site.sql)
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def postmaster(site: Site) -> int:
+    """The process id of the site's PostgreSQL, as its lock file tells it."""
+    return int((site.folder / "data" / "postgres" / "postmaster.pid").read_text().split()[0])
