@@ -18,6 +18,7 @@ from .problems import Part, Problems, part_of
 MAX_BYTES: Final = 1_000_000
 MAX_ENTITIES: Final = 200
 MAX_FIELDS: Final = 500
+MAX_IGNORED: Final = 100
 MAX_INDEX_COLUMNS: Final = 32
 """Columns of an index, PostgreSQL's INDEX_MAX_KEYS."""
 
@@ -51,19 +52,21 @@ def read_manifest(raw: Mapping[str, Any], understood: Collection[str] = ()) -> M
     app_id = top.get("appId")
     if problem := app_id_problem(app_id):
         problems.add("appId", problem)
+    if top.get("name") is None:
+        problems.add("name", "is required")
     app_id = app_id if isinstance(app_id, str) else ""
     drafts = _entities(top, app_id)
-    permissions = _permissions(top, problems)
+    permissions = _permissions(top)
     for name in ("description", "icon"):
         top.text(name)
     manifest = Manifest(
         app_id=app_id,
-        name=top.title("name", app_id or "app"),
+        name=top.title("name", "app"),
         version=top.title("version", "0.0.1", 100),
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
-        ignored=tuple(_ignored(top, drafts, understood)),
+        ignored=tuple(top.unread({*MARKS, *understood})[:MAX_IGNORED]),
         raw=raw,
     )
     top.title("type", "app", 100)
@@ -74,12 +77,6 @@ def read_manifest(raw: Mapping[str, Any], understood: Collection[str] = ()) -> M
 class _Draft(msgspec.Struct):
     entity: Entity
     indexes: tuple[Index, ...]
-    parts: list[Part]
-
-
-def _ignored(top: Part, drafts: Sequence[_Draft], understood: Collection[str]) -> list[str]:
-    inner = [path for draft in drafts for part in draft.parts for path in part.unread()]
-    return [*top.unread({*MARKS, *understood}), *inner][:100]
 
 
 def _entities(top: Part, app_id: str) -> list[_Draft]:
@@ -151,7 +148,7 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
     )
     known = {"id", "created_at", "updated_at", *fields}
     indexes = _indexes(part, known)
-    return _Draft(entity, indexes, [part, *items])
+    return _Draft(entity, indexes)
 
 
 def _read_quietly(item: Part) -> None:
@@ -185,10 +182,10 @@ def _indexes(part: Part, known: Collection[str]) -> tuple[Index, ...]:
     return tuple(found.values())
 
 
-def _permissions(top: Part, problems: Problems) -> tuple[Permission, ...]:
+def _permissions(top: Part) -> tuple[Permission, ...]:
     given = top.get("permissions")
     if isinstance(given, dict):
-        inner = part_of(cast("object", given), top.at("permissions"), problems)
+        inner = top.part("permissions")
         parts = inner.parts("permissions") if inner else []
     else:
         parts = top.parts("permissions")

@@ -41,6 +41,7 @@ class Part:
         self._path = path
         self._problems = problems
         self._read: set[str] = set()
+        self._inner: list[Part] = []
 
     def at(self, name: str) -> str:
         """The path of a member, as problems name it."""
@@ -112,7 +113,9 @@ class Part:
     def part(self, name: str) -> Part | None:
         """A member that is an object."""
         value = self.get(name)
-        return None if value is None else part_of(value, self.at(name), self._problems)
+        found = None if value is None else part_of(value, self.at(name), self._problems)
+        self._inner += [found] if found else []
+        return found
 
     def parts(self, name: str, at_most: int | None = None) -> list[Part]:
         """A member that is a list of objects; those that are none are reported and left out."""
@@ -120,15 +123,18 @@ class Part:
             part_of(item, f"{self.at(name)}[{place}]", self._problems)
             for place, item in enumerate(self.items(name, at_most))
         ]
-        return [part for part in found if part is not None]
+        parts = [part for part in found if part is not None]
+        self._inner += parts
+        return parts
 
     def unread(self, known: Collection[str] = ()) -> list[str]:
-        """Paths of the members that nobody asked for and that hold something."""
-        return [
+        """Paths of the members that nobody asked for and that hold something, inner ones last."""
+        own = [
             self.at(name)
             for name, value in self._value.items()
             if value is not None and name not in self._read and name not in known
         ]
+        return own + [path for part in self._inner for path in part.unread()]
 
 
 def part_of(value: object, path: str, problems: Problems) -> Part | None:

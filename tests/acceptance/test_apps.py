@@ -103,7 +103,7 @@ def test_a_wrong_manifest_is_refused_with_every_path(server):
 
 
 def test_what_no_plugin_understands_is_named_in_the_reply(server):
-    body = {"appId": "odd", "surprise": 1, "instructions": "x"}
+    body = {"appId": "odd", "name": "Odd", "surprise": 1, "instructions": "x"}
     answer = server.admin.post("/api/v1/apps", json=body)
     assert answer.json() == {
         "message": "app 'odd' installed",
@@ -140,7 +140,7 @@ def test_twenty_entities_of_twenty_fields_are_installed_in_time(server):
         for n in range(20)
     ]
     started = time.monotonic()
-    body = {"appId": "wide", "dataContract": entities}
+    body = {"appId": "wide", "name": "Wide", "dataContract": entities}
     assert server.admin.post("/api/v1/apps", json=body).status_code == 200
     assert time.monotonic() - started < 3
     assert server.admin.delete("/api/v1/apps/wide").status_code == 200
@@ -149,6 +149,7 @@ def test_twenty_entities_of_twenty_fields_are_installed_in_time(server):
 def test_the_largest_app_that_is_allowed_can_be_installed(server):
     body = {
         "appId": "huge",
+        "name": "Huge",
         "dataContract": [
             {
                 "entityName": f"e{n}",

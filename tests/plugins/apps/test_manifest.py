@@ -25,9 +25,16 @@ def only_field(*args, **more):
     return only_entity(field(*args, **more)).entities[0].fields[0]
 
 
-def test_the_app_id_alone_is_a_manifest():
-    read = read_manifest({"appId": "tiny"})
-    assert (read.name, read.version, read.entities, read.ignored) == ("tiny", "0.0.1", (), ())
+def test_id_and_name_alone_are_a_manifest():
+    read = read_manifest({"appId": "tiny", "name": "Tiny"})
+    assert (read.name, read.version, read.entities, read.ignored) == ("Tiny", "0.0.1", (), ())
+
+
+def test_id_and_name_are_required():
+    assert problems({}) == ["appId: is required", "name: is required"]
+    assert problems({"appId": "tiny", "name": None}) == ["name: is required"]
+    assert problems({"appId": "tiny", "name": ""})[0].startswith("name: ")
+    assert problems({"appId": "tiny", "name": 5})[0].startswith("name: ")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,7 @@ def test_the_app_id_alone_is_a_manifest():
      "Crm", "crm-x", "1crm", "_crm", "crm ", "crm\n", "", "a" * 64, "crm.x", "crm/x", 'a"b', "é"],
 )  # fmt: skip
 def test_an_id_that_is_reserved_or_no_identifier_is_refused(app_id):
-    (problem,) = problems({"appId": app_id})
+    (problem,) = problems({"appId": app_id, "name": "x"})
     assert problem.startswith("appId: ")
 
 
@@ -46,7 +53,7 @@ def test_an_id_that_is_no_text_is_refused(app_id):
 
 
 def test_an_id_of_63_letters_is_fine():
-    assert read_manifest({"appId": "a" * 63}).app_id == "a" * 63
+    assert read_manifest({"appId": "a" * 63, "name": "x"}).app_id == "a" * 63
 
 
 def test_the_aliases_of_types_are_known():
@@ -285,6 +292,24 @@ def test_what_nobody_understands_is_listed():
         "dataContract[0].fields[0].label",
     ]  # fmt: skip
     assert "webhooks" not in read_manifest(raw, {"webhooks": {}}).ignored
+
+
+def test_what_nobody_understands_further_in_is_listed_too():
+    raw = manifest(
+        "shop",
+        entity(
+            "a",
+            link("b", "a"),
+            field("c"),
+            indexes=[{"columns": ["c"], "unique": True, "where": "c > 'x'"}],
+        ),
+        permissions={"permissions": [{"key": "k", "scope": "s"}], "roles": []},
+    )
+    raw["dataContract"][0]["fields"][0]["references"]["app"] = "other"
+    assert sorted(read_manifest(raw).ignored) == [
+        "dataContract[0].fields[0].references.app", "dataContract[0].indexes[0].where",
+        "permissions.permissions[0].scope", "permissions.roles",
+    ]  # fmt: skip
 
 
 def test_limits_of_entities_and_fields():
