@@ -37,7 +37,7 @@ class Builder:
         self._folders = folders
         self._runtimes = runtimes
         self._sandbox = sandbox
-        self._turns = anyio.CapacityLimiter(2)
+        self._turns = anyio.CapacityLimiter(4)
 
     async def build(self, release: Release, archive: Path, write_log: WriteLog) -> Path:
         """Build a release and return its folder. Raises BadRequest with the tool's last lines."""

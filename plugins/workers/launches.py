@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from anyio import to_thread
 
-from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, hookspecs
+from kernel.public import APPS, HOOKS, LOGS, KernelError, LogLevel, Services, hookspecs
 
 from .archiving import write_archive
 from .builds import Builder
@@ -57,6 +57,13 @@ class Launches:
             database_url=await self._logins.url(app, release.number),
         )
         return await to_thread.run_sync(self._recipe, release, folder, hello)
+
+    async def is_outdated(self, recipe: Recipe) -> bool:
+        """Whether the secrets changed while a worker came up with the old ones."""
+        try:
+            return await self._secrets(recipe.release.app_id) != recipe.hello.credentials
+        except KernelError:
+            return False
 
     def make(self, recipe: Recipe, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
         """Make a replica, which is yet to be started."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from anyio import to_thread
-
 from kernel.public import (
     APP_ADMIN,
     APP_USER,
@@ -21,7 +19,6 @@ from kernel.public import (
 )
 
 from .callers import CALLERS
-from .folders import discard
 from .models import RpcBody
 from .service import SERVICE
 from .upload import receive
@@ -49,14 +46,10 @@ class WorkersRoutes:
     async def deploy(self, request: Request) -> Response:
         """POST …/deploy"""
         app_id = request.path("app_id")
-        service = self._services.get(SERVICE)
-        archive = service.upload()
-        try:
+        async with self._services.get(SERVICE).upload() as archive:
             content_type = request.headers.get("content-type", "")
             await receive(limited(request, MAX_BODY), content_type, archive)
             await self._services.get(WORKERS).deploy(request.actor, app_id, archive)
-        finally:
-            await to_thread.run_sync(discard, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
 
     async def start(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ PR_SET_DUMPABLE: Final = 4
 PROBE_SECONDS: Final = 20
 SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/proc", "/sys",
-    "/dev", "/run/systemd/resolve", "/run/resolvconf", "/nix/store",
+    "/dev", "/run/systemd/resolve", "/run/resolvconf", "/var/lib/ca-certificates", "/nix/store",
 )  # fmt: skip
 """What programs need to read."""
 
@@ -183,10 +183,11 @@ def around(root: str, hidden: Iterable[str]) -> list[str]:
 
 
 def _homes(program: str) -> list[str]:
-    """The folder that a program is installed in: with `bin/` beside `lib/`, the one above."""
+    """The folder that a program is installed in: with `bin/` beside `lib/`, the one above; and the
+    folder where it was found, where others that it calls by name are."""
     real = Path(program).resolve()
-    homes = {real.parent.parent if real.parent.name == "bin" else real}
-    return [str(home) for home in homes if str(home) not in ("/", "/usr")]
+    homes = {real.parent.parent if real.parent.name == "bin" else real, Path(program).parent}
+    return sorted(str(home) for home in homes if str(home) not in ("/", "/usr"))
 
 
 def _succeeds(command: Sequence[str]) -> bool:

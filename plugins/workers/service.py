@@ -55,6 +55,7 @@ NOTICE: Final = 5.0
 """Seconds that a listener of state changes may take."""
 
 OnChange = Callable[[str, WorkerState], Awaitable[None]]
+MAX_UPLOADS: Final = 16
 MAX_METHOD: Final = 200
 MAX_PARAMS: Final = 1024 * 1024
 
@@ -86,6 +87,7 @@ class WorkersService:
         )
         self.reconciler = Reconciler(self._store, self._supervise)
         self._tasks: TaskGroup | None = None
+        self._uploads = 0
         self._callbacks: list[OnChange] = []
         self._host = Host(
             config=config,
@@ -348,9 +350,22 @@ class WorkersService:
         usable = replica is not None and not replica.gone and not replica.stopping
         return replica if usable else None
 
-    def upload(self) -> Path:
-        """Name a new file for an archive that is being received."""
-        return self._folders.upload()
+    @asynccontextmanager
+    async def upload(self) -> AsyncGenerator[Path]:
+        """Name a new file for an archive that is received, and remove it in the end.
+
+        Raises Unavailable while too many are under way: each may take 50 MB of the disk.
+        """
+        if self._uploads >= MAX_UPLOADS:
+            raise Unavailable("too many archives are being received", retry_after=10)
+        self._uploads += 1
+        archive = self._folders.upload()
+        try:
+            yield archive
+        finally:
+            self._uploads -= 1
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(discard, archive)
 
     # Installs
 

@@ -27,6 +27,9 @@ MAX_BACKOFF: Final = 60.0
 POSTPONED: Final = 2.0
 """Seconds until a start is tried again that failed for want of a database."""
 
+FAULT: Final = 1.0
+"""Seconds after a fault of ours."""
+
 MAX_WAITING: Final = 4
 """Deploys of one app that may wait for the one under way."""
 
@@ -50,7 +53,7 @@ class Host:
         self.launches = launches
         self.changed = changed
         self.remove = remove
-        self.starts = anyio.CapacityLimiter(4)
+        self.starts = anyio.CapacityLimiter(8)
         """Workers of this server that come up at the same moment."""
 
 
@@ -70,6 +73,8 @@ class Supervisor:
         self._failure: StartFailed | None = None
         self._candidate: Replica | None = None
         self._restart = False
+        self._refreshed = False
+        """Whether the start under way was made for the sake of newer secrets: one is enough."""
         self._forget = False
         self._given_up = False
         self._closing = False
@@ -169,7 +174,7 @@ class Supervisor:
         """Bring reality in line with what is wanted, again and again."""
         while True:
             self._wake = anyio.Event()
-            pause = await self._step()
+            pause = await self._guarded_step()
             if self._closing:
                 return
             if self._forget and self.replica is None:
@@ -181,6 +186,14 @@ class Supervisor:
         await to_thread.run_sync(self._host.remove, self.app_id)
         self.ended = True
         self._tell()
+
+    async def _guarded_step(self) -> float | None:
+        """Whatever goes wrong, the app keeps its actor."""
+        try:
+            return await self._step()
+        except Exception as error:
+            log.error("a supervisor met a fault", app_id=self.app_id, exc_info=error)
+            return FAULT
 
     async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
         """Stop for good, with the server."""
@@ -206,7 +219,7 @@ class Supervisor:
         if self.replica is not None:
             if self._restart or self.replica.release != self._goal:
                 return await self._replace(self._goal)
-            self._succeed()
+            self._settled, self._failure = self._attempt, None
             self._tell()
             return None
         if self._given_up:
@@ -216,7 +229,7 @@ class Supervisor:
             await self._become("starting")
             return wait
         await self._start(self._goal)
-        return None if self.replica is not None else 0.0
+        return 0.0
 
     async def _swap(self) -> None:
         """Let a candidate that came up take over; the old one answers what it was asked."""
@@ -226,12 +239,19 @@ class Supervisor:
         if self._goal != candidate.release:
             await candidate.kill()
             return
-        old, self.replica = self.replica, candidate
-        self._restart = False
-        self._succeed()
-        await self._become("running")
+        old = self.replica
+        await self._take(candidate)
         if old is not None:
             self._retire(old)
+
+    async def _take(self, replica: Replica) -> None:
+        """Let a replica that is up answer from now on."""
+        self.replica, self._settled, self._failure = replica, self._attempt, None
+        self._restart = False
+        refreshed, self._refreshed = self._refreshed, False
+        if not refreshed and await self._host.launches.is_outdated(replica.recipe):
+            self._refreshed = self._restart = True
+        await self._become("running")
 
     def _retire(self, old: Replica) -> None:
         config = self._host.config
@@ -252,9 +272,7 @@ class Supervisor:
         await self._become("starting")
         replica = await self._bring_up(goal)
         if replica is not None:
-            self.replica = replica
-            self._succeed()
-            await self._become("running")
+            await self._take(replica)
 
     async def _replace(self, goal: Release) -> float | None:
         """Start the new one beside the old; when it fails the old one goes all the same: it has
@@ -265,13 +283,14 @@ class Supervisor:
         if new is None and (self._goal != goal or self._postponed):
             self._restart = restart
             return POSTPONED if self._postponed else 0.0
-        self.replica = new
         if new is not None:
-            self._succeed()
-        await self._become("running" if new is not None else self._after_failure())
+            await self._take(new)
+        else:
+            self.replica = None
+            await self._become(self._after_failure())
         if old is not None:
             self._retire(old)
-        return None if new is not None else 0.0
+        return 0.0
 
     async def _bring_up(self, goal: Release) -> Replica | None:
         """Start a replica; None when that failed or is not wanted any more."""
@@ -345,9 +364,6 @@ class Supervisor:
 
     def _after_failure(self) -> WorkerState:
         return "crashed" if self._given_up else "starting"
-
-    def _succeed(self) -> None:
-        self._settled, self._failure = self._attempt, None
 
     # Telling
 

@@ -704,3 +704,29 @@ worker.run()
     system = [line["message"] for line in lines if line["level"] == "system"]
     assert "version 1 runs" in system
     assert "the worker ended (exit status 5)" in system
+
+
+# Jobs
+
+
+def test_a_job_is_done_by_the_worker(server: Server):
+    app, user = install(server), server.user()
+    code = """
+from caudex_worker import Worker
+worker = Worker()
+@worker.job("send_report")
+async def send(payload, ctx):
+    ctx.progress(0.5)
+    found = await ctx.collection("contacts").find({})
+    return {"sent": True, "to": payload["to"], "by": ctx.username, "contacts": len(found)}
+worker.run()
+"""
+    assert deploy(server.admin, app, {"worker.py": code}).status_code == 200
+    grant(server, user, app, "contacts.read")
+    body = {"payload": {"type": "send_report", "to": "x"}}
+    made = user.post(f"/api/v1/apps/{app}/jobs", json=body)
+    assert made.status_code == 201
+    url = f"/api/v1/apps/{app}/jobs/{made.json()['job_id']}"
+    done = eventually(lambda: job if (job := user.get(url).json())["status"] == "completed" else 0)
+    expected = {"sent": True, "to": "x", "by": user.username, "contacts": 0}
+    assert (done["result"], done["attempts"]) == (expected, 1)

@@ -1,12 +1,16 @@
 """Workers that crash, hang, flood, fork or will not go: the server and the others go on."""
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
+from kernel.hooks import Implementation
 from kernel.public import WORKERS, Actor, Caller, HandlerFailed, Unauthenticated, WorkerLost
 from kernel.testing import MakeServer, Server
 from plugins.workers.callers import CALLERS
@@ -16,6 +20,7 @@ from tests.plugins.workers.support import (
     deploy,
     deployed,
     eventually,
+    install,
     processes,
     reaches,
     result,
@@ -65,8 +70,9 @@ def test_a_worker_that_dies_comes_back(workers: Server):
     pid = result(workers.admin, app, "pid")
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not alive(pid))
-    reaches(workers.admin, app, "running")
+    eventually(lambda: rpc(workers.admin, app, "pid").status_code == 200)
     assert result(workers.admin, app, "pid") != pid
+    assert status(workers.admin, app)["status"] == "running"
 
 
 def test_the_fifth_crash_in_a_minute_is_the_last(workers: Server):
@@ -270,7 +276,7 @@ def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeS
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    before, count = resident(), 8
+    before, count = resident(), 5
     for _ in range(count):
         deployed(server)
     assert (resident() - before) / count < 1_000_000
@@ -421,7 +427,10 @@ def test_errors_of_any_shape_are_told(workers: Server):
     assert (answer.status_code, answer.json()) == (500, {"error": "the handler failed"})
 
 
-def test_a_worker_that_does_not_read_gets_no_more_calls(workers: Server):
+def test_a_worker_that_does_not_read_gets_no_more_calls(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("plugins.workers.process.WRITE_SECONDS", 1.0)
     app = deployed(workers, RAW + "        time.sleep(300)\n")
     answers: list[tuple[int, str]] = []
 
@@ -636,3 +645,120 @@ def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Serve
     for unknown in (None, "", "nonsense", "00000000-0000-0000-0000-000000000000"):
         with pytest.raises(Unauthenticated):
             workers.run(callers.of, Actor(user_id=unknown))
+
+
+def test_secrets_that_change_while_a_worker_comes_up_reach_it(workers: Server):
+    app = install(workers)
+    url = f"/api/v1/apps/{app}/secrets"
+    slow = (
+        HEAD
+        + """
+@worker.on_start
+def wait(): time.sleep(1.2)
+@worker.rpc
+def key(p, c): return os.environ.get("KEY")
+worker.run()
+"""
+    )
+    deploying = threading.Thread(target=deploy, args=(workers.admin, app, {"worker.py": slow}))
+    deploying.start()
+    time.sleep(0.5)
+    late = workers.login("admin")
+    assert late.post(url, json={"key": "KEY", "value": "late"}).status_code == 200
+    deploying.join()
+    eventually(lambda: result(workers.admin, app, "key") == "late", 6)
+
+
+def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Server):
+    class Restless:
+        calls = 0
+
+        async def worker_environment(self, app_id: str) -> dict[str, str]:
+            Restless.calls += 1
+            return {"TICKET": str(Restless.calls)}
+
+    implementations = workers.kernel.bus.implementations("worker_environment")
+    restless = Implementation("restless", Restless().worker_environment, ["app_id"])
+    implementations.append(restless)
+    try:
+        app = deployed(workers)
+        time.sleep(1)
+        assert Restless.calls == 3, "deployed, found outdated, started anew"
+        assert result(workers.admin, app, "facts")["environment"]["TICKET"] == "3"
+    finally:
+        implementations.remove(restless)
+
+
+def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.MonkeyPatch):
+    app = deployed(workers)
+    monkeypatch.setattr("plugins.workers.service.MAX_UPLOADS", 0)
+    answer = deploy(workers.admin, app, {"worker.py": PYTHON})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "10"
+
+
+def test_a_full_disk_is_503_and_the_old_version_goes_on(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app = deployed(workers)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("plugins.workers.folders.unpack", full)
+    answer = deploy(workers.admin, app, {"worker.py": PYTHON})
+    assert (answer.status_code, answer.json()) == (503, {"error": "the server's disk is full"})
+    assert result(workers.admin, app, "echo", 1) == 1
+    folder = workers.kernel.context.data_dir / "workers" / app
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".new-")]
+
+
+def test_an_environment_that_cannot_be_gathered_keeps_the_old_version(workers: Server):
+    app = deployed(workers)
+
+    async def fails(app_id: str) -> dict[str, str]:
+        raise RuntimeError("no vault today")
+
+    implementations = workers.kernel.bus.implementations("worker_environment")
+    broken = Implementation("broken", fails, ["app_id"])
+    implementations.append(broken)
+    try:
+        assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 500
+    finally:
+        implementations.remove(broken)
+    assert result(workers.admin, app, "echo", 1) == 1
+    assert status(workers.admin, app)["version"] == 1
+
+
+def test_a_worker_dies_with_a_server_that_is_killed(tmp_path):
+    """Even one that ignores the end of its input."""
+    (tmp_path / "data").mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-c", f"""
+import asyncio, pathlib, uvloop
+from plugins.workers.config import WorkersConfig
+from plugins.workers.process import Child
+from plugins.workers.sandbox import Place, Sandbox
+class Nobody:
+    def on_line(self, line): print(line.decode(), flush=True)
+    def on_noise(self, level, text): print(level, text, flush=True)
+    def on_unreadable(self, ids, why): pass
+    def on_gone(self): print("gone", flush=True)
+async def main():
+    sandbox = Sandbox(WorkersConfig(), pathlib.Path("{tmp_path}/data"))
+    sandbox.prepare()
+    argv = sandbox.command(["/bin/sh", "-c", "echo $$; sleep 300; sleep 300"], 1, Place())
+    await Child.spawn(Nobody(), argv, {{"PATH": "/usr/bin:/bin"}}, pathlib.Path("/"))
+    await asyncio.sleep(300)
+uvloop.run(main())
+"""],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout
+    lines = iter(server.stdout.readline, "")
+    pid = int(next(line for line in lines if line.strip().isdecimal()))
+    assert alive(pid)
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    eventually(lambda: not alive(pid), 5)
