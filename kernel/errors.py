@@ -23,6 +23,8 @@ from typing import ClassVar
 
 EX_CONFIG = 78
 """Exit status of a server that a mistake in its configuration keeps from starting (sysexits.h)."""
+LONGEST_WORD = 100
+"""Characters of a misspelt word that are compared with the known ones."""
 
 
 class KernelError(Exception):
@@ -134,6 +136,7 @@ class BootErrors(BootError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Say which known word was probably meant, as a clause of an error message, or ''."""
     options = sorted(known)
-    if match := difflib.get_close_matches(word, options, n=1, cutoff=0.6):
+    # Comparing costs as much as the word is long, and a caller may send megabytes.
+    if match := difflib.get_close_matches(word[:LONGEST_WORD], options, n=1, cutoff=0.6):
         return f"did you mean {match[0]!r}?"
     return f"known: {', '.join(options)}" if options else ""

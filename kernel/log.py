@@ -22,8 +22,9 @@ HIDDEN = re.compile(
     r"passw|secret|token|authorization|cookie|dsn|database_url|api_?key", re.IGNORECASE
 )
 MASKED = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # JSON web tokens
-    r"|(?<=://)[^/@\s:]*:[^@\s]+(?=@)"  # the password part of a connection string
+    # JSON web tokens, with the word that one begins in: each word is looked at once.
+    r"(?<![\w-])(?=[\w-]*?eyJ[\w-]{8})[\w-]+\.[\w-]+\.[\w-]+"
+    r"|(?<=://)[^/@\s:]*:[^@\s]{1,500}(?=@)"  # the password part of a connection string
     r"|(?<=password=)('[^']*'|[^\s&]+)"
 )
 QUEUE = 5_000
@@ -48,13 +49,13 @@ def _masked(value: Any) -> Any:
         case None | int() | float():
             return value
         case str():
-            return MASKED.sub("[hidden]", value)
+            return MASKED.sub("[hidden]", value[:LINE])
         case {**members}:
             return {str(key): _told(str(key), member) for key, member in members.items()}
         case [*items]:
             return [_masked(item) for item in items]
         case _:
-            return MASKED.sub("[hidden]", str(value))
+            return MASKED.sub("[hidden]", str(value)[:LINE])
 
 
 class NonBlockingWriter:

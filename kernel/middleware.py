@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ PREFLIGHT = [
     (b"access-control-max-age", b"600"),
 ]
 SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+MAX_MESSAGE = 50_000
+"""Characters of an error that a caller reads; many rules name the value that breaks them."""
+MAX_LOGGED = 1000
+"""Characters of a path or a reason in the log: masking costs more than their length."""
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -68,6 +74,10 @@ class Edge:
             await self.app(scope, receive, sender)
         except ClientDisconnect:
             log.debug("the client went away", path=scope["path"])
+        except asyncio.CancelledError:  # it outlasted the end of the server
+            if sender.started:
+                raise
+            await _fail(Unavailable("the server is stopping"), scope, receive, sender)
         except Exception as error:
             await _fail(error, scope, receive, sender)
         finally:
@@ -115,19 +125,27 @@ async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender)
     """Answer with the envelope, or cut a reply that has begun."""
     spoken = isinstance(error, HandlerFailed)  # the app's own words, not a fault of ours
     known = error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
-    detail = {"method": scope["method"], "path": scope["path"], "peer": scope["caudex.address"]}
+    path: str = scope["path"][:MAX_LOGGED]
+    detail = {"method": scope["method"], "path": path, "peer": scope["caudex.address"]}
     if known is None:
         log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
     else:
-        log.info("refused", status=known.status, reason=known.message, **detail)
+        log.info("refused", status=known.status, reason=known.message[:MAX_LOGGED], **detail)
     if send.started:
         raise StreamAborted from error
     reply = (
-        JSONReply({"error": known.message}, known.status, known.headers)
+        JSONReply(
+            {"error": known.message if spoken else _cut(known.message)}, known.status, known.headers
+        )
         if known is not None
         else JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
     )
     await reply(scope, receive, send)
+
+
+def _cut(message: str) -> str:
+    """Repeat only so much of what the caller sent."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

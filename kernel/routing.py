@@ -16,7 +16,7 @@ from kernel.contracts.identity import Actor
 from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated
 from kernel.hooks import HookBus
 from kernel.services import Services
-from kernel.web import Request, Route, check_content, decode, read_body
+from kernel.web import Bodies, Request, Route, check_content, decode
 
 MAX_PATH = 2048
 
@@ -49,6 +49,7 @@ class RouteTable(BaseRoute):
     def __init__(self, services: Services, bus: HookBus) -> None:
         self._services = services
         self._bus = bus
+        self._bodies = Bodies()
         self._root = _Node()
         self._declared: list[tuple[str, Route]] = []
 
@@ -130,8 +131,8 @@ class RouteTable(BaseRoute):
         if target.decoder is None:
             return await route.handler(request)
         check_content(request.headers)
-        raw = await read_body(request, route.max_body)
-        return await route.handler(request, decode(raw, target.decoder))
+        async with self._bodies.read(request, route.max_body) as raw:
+            return await route.handler(request, decode(raw, target.decoder))
 
     async def _guard(self, route: Route, request: Request) -> None:
         scope, needs = request.scope, route.needs

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from kernel.contracts.services import ServiceKey
+
+if TYPE_CHECKING:
+    from kernel.contracts.statements import Reader
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +41,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class Identity(Protocol):
     """What other subsystems need to know of accounts."""
 
-    async def user(self, user_id: str) -> User | None:
-        """Return the account with this id (any text; a malformed id is simply unknown)."""
+    async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
+        """Return the account with this id (any text; a malformed id is simply unknown).
+
+        Within a transaction give it as `reader`: whoever holds a connection and waits for a second
+        one waits for others who do the same.
+        """
         ...
 
     async def find(self, username: str) -> User | None:

@@ -81,7 +81,8 @@ def _manifest(body: msgspec.Raw) -> dict[str, Any]:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadRequest(f"the manifest has the key {twice[:80]!r} twice in one object")
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise BadRequest(f"the manifest has the key {name[:80]!r} twice in one object")
+        seen.add(name)

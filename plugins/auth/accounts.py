@@ -18,6 +18,7 @@ from kernel.public import (
     Forbidden,
     HookBus,
     NotFound,
+    Reader,
     Statements,
     Transaction,
     User,
@@ -54,9 +55,9 @@ class Accounts:
         self._rules = rules
         self._tokens = tokens
 
-    async def user(self, user_id: str) -> User | None:
+    async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """See `Identity.user`."""
-        return await self._store.user(user_id) if ID.fullmatch(user_id) else None
+        return await self._store.user(user_id, reader) if ID.fullmatch(user_id) else None
 
     async def find(self, username: str) -> User | None:
         """See `Identity.find`; an email will do as well."""

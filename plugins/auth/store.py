@@ -37,9 +37,9 @@ class AuthStore:
 
     # Accounts
 
-    async def user(self, user_id: str) -> User | None:
+    async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """Read an account by id."""
-        row = await self._statements.fetch(
+        row = await (reader or self._statements).fetch(
             "select row_to_json(r) from (select id, username, email, display_name, created_at,"
             " disabled from caudex_auth.users where id = $1::uuid) r",
             user_id,

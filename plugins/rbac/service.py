@@ -179,10 +179,11 @@ class RbacService:
         """See `Access.assign`."""
         _known(await self._roster.views(), app_id)
         user_id = canonical_user_id(user_id)
-        if await self._identity.user(user_id) is None:
-            raise NotFound(f"user '{user_id}' not found")
 
         async def work(tx: Transaction) -> None:
+            await store.lock_user(tx, user_id)
+            if await self._identity.user(user_id, tx) is None:
+                raise NotFound(f"user '{user_id}' not found")
             if not await store.share_role(tx, app_id, role):
                 raise BadRequest(f"role: there is no role '{role[:64]}'")
             await give(tx, app_id, role, user_id)
@@ -209,8 +210,9 @@ class RbacService:
         """Refuse to lose the last core admin, and forget the assignments of who is deleted.
 
         The role's row is locked until the account is closed: of two closings at once the second
-        sees the first.
+        sees the first. So is the user: nobody is given a role while the account goes.
         """
+        await store.lock_user(tx, user_id)
         if user_id in await store.holders(tx, CORE, ADMIN):
             await store.lock_role(tx, CORE, ADMIN)
             await self._require_admin(tx, CORE, "the last core admin must stay", but=user_id)
@@ -224,7 +226,7 @@ class RbacService:
         """Refuse to go on unless somebody who can sign in, other than `but`, holds `admin`."""
         for holder in await store.holders(tx, app_id, ADMIN):
             if holder != but:
-                user = await self._identity.user(holder)
+                user = await self._identity.user(holder, tx)
                 if user is not None and not user.disabled:
                     return
         raise BadRequest(refusal)

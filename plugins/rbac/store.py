@@ -44,6 +44,8 @@ _ROLES: Final = """
 select json_build_object('name', name, 'description', description, 'inherits', inherits,
     'permissions', permissions)
 from caudex_rbac.roles where app_id = $1::text order by name collate "C" """
+_LOCK_USER: Final = """
+select pg_advisory_xact_lock(hashtextextended('caudex_rbac/' || $1::text, 0))::text"""
 _LOCK_ROLE: Final = """
 select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for update"""
 _SHARE_ROLE: Final = """
@@ -114,6 +116,11 @@ async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role
         raise NotFound(f"app '{app_id}' not found")
     roles = [_role.decode(found) for found in await tx.fetch_all(_ROLES, app_id)]
     return _apps.decode(row), {role.name: role for role in roles}
+
+
+async def lock_user(tx: Transaction, user_id: str) -> None:
+    """Let one transaction at a time give roles to a user, or close the account."""
+    await tx.execute(_LOCK_USER, user_id)
 
 
 async def lock_role(tx: Transaction, app_id: str, name: str) -> bool:
