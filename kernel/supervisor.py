@@ -118,7 +118,8 @@ class Supervisor:
         for child in self._children:
             child.process.kill()
             child.process.join()
-            failed |= child.process.exitcode != 0
+            # One that had not begun to listen for signals ended by ours.
+            failed |= child.process.exitcode not in (0, -signal.SIGTERM)
             child.close()
         self._children.clear()
         return failed

@@ -1,0 +1,348 @@
+"""The life of server processes: start, signals, several of them, reload, death."""
+
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.kernel.processes import (
+    PROBE,
+    Served,
+    alive,
+    caudex,
+    descendants,
+    wait_for,
+    write_config,
+)
+
+FORCED = 2.0
+"""Seconds a second signal may take (and a little for a busy machine)."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, database: str) -> Path:
+    """A folder with a caudex.toml and the plugin `probe`."""
+    (tmp_path / "probe.py").write_text(PROBE)
+    write_config(
+        tmp_path,
+        {
+            "server": {"data_dir": str(tmp_path / "data"), "plugin_files": ["probe.py"]},
+            "database": {"url": database, "wait": 5.0, "pool_size": 4},
+        },
+    )
+    return tmp_path
+
+
+class Crowd:
+    """Clients that send requests as fast as they can, and note what comes back."""
+
+    def __init__(self, url: str, count: int = 6) -> None:
+        self.answers: list[int] = []
+        self.wrong: list[str] = []
+        self._url = url
+        self._leave = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=35) as client:
+            while not self._leave.is_set():
+                try:
+                    answer = client.get("/probe")
+                except httpx.TransportError:
+                    time.sleep(0.01)  # nothing was answered, so nothing was answered wrongly
+                    continue
+                self.answers.append(answer.status_code)
+                if answer.status_code != 200 or answer.json()["version"] != 1:
+                    self.wrong.append(answer.text)
+
+    def __enter__(self) -> "Crowd":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Asking(threading.Thread):
+    """One request in a thread of its own."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = httpx.get(self._url, timeout=60)
+        except httpx.TransportError as error:
+            self.answer = error
+
+    def result(self, seconds: float = 40) -> Any:
+        self.join(seconds)
+        assert not self.is_alive()
+        return self.answer
+
+
+@pytest.fixture(params=[1, 2])
+def server(request: pytest.FixtureRequest, folder: Path) -> Generator[Served]:
+    """A server of one process, and of two."""
+    with Served("--workers", str(request.param), cwd=folder) as served:
+        yield served
+
+
+# --- signals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_with_status_0(folder: Path, number: int) -> None:
+    with Served(cwd=folder) as server:
+        assert server.get("/probe").json()["version"] == 1
+        status, seconds = server.end(number)
+        assert (status, seconds < 5) == (0, True)
+        assert "Traceback" not in server.err
+        assert [line for line in server.err.splitlines() if "error" in line] == []
+
+
+def test_a_signal_under_load_answers_nothing_wrongly(server: Served) -> None:
+    with Crowd(server.url) as crowd:
+        wait_for(lambda: len(crowd.answers) > 100, 20)
+        below = descendants(server.process.pid)
+        status, seconds = server.end()
+    assert (status, seconds < 30) == (0, True), server.err
+    assert crowd.wrong == []
+    assert alive(below) == set()
+    assert "Traceback" not in server.err
+
+
+def test_a_request_under_way_is_finished_and_new_ones_are_not_taken(server: Served) -> None:
+    slow = Asking(server.url + "/probe/slow/2")
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.7)
+    with pytest.raises(httpx.TransportError):
+        server.get("/probe")
+    assert slow.result().json() == {"waited": True}
+    assert server.process.wait(10) == 0
+
+
+def test_a_second_signal_ends_it_at_once(server: Served) -> None:
+    slow = Asking(server.url + "/probe/slow/60")
+    time.sleep(0.5)
+    below = descendants(server.process.pid)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert server.process.poll() is None
+    _, seconds = server.end()
+    assert seconds < FORCED + 0.5, server.err
+    answer = slow.result()
+    if not isinstance(answer, httpx.TransportError):
+        assert (answer.status_code, answer.json()) == (503, {"error": "the server is stopping"})
+    wait_for(lambda: not alive(below), 1)
+
+
+def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(
+    folder: Path,
+) -> None:
+    with Served(cwd=folder) as server:
+        stream = Asking(server.url + "/probe/stream")
+        time.sleep(0.5)
+        status, seconds = server.end()
+        assert (status, seconds < 3) == (0, True)
+        assert stream.result().text.endswith("line\nlast\n")
+
+
+def test_ctrl_c_reaches_every_process_and_counts_once(folder: Path) -> None:
+    with Served("--workers", "2", cwd=folder) as server:
+        slow = Asking(server.url + "/probe/slow/1.5")
+        time.sleep(0.5)
+        status, _ = server.end(signal.SIGINT, group=True)
+        assert status == 0, server.err
+        assert slow.result().json() == {"waited": True}
+        assert "KeyboardInterrupt" not in server.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_while_the_database_is_waited_for_ends_it_too(
+    tmp_path: Path, workers: str
+) -> None:
+    write_config(
+        tmp_path,
+        {"database": {"url": "postgresql://u@127.0.0.1:1/x"}, "server": {"data_dir": "data"}},
+    )
+    server = Served("--workers", workers, cwd=tmp_path)
+    wait_for(lambda: "waiting for the database" in server.err, 20)
+    status, seconds = server.end()
+    assert (status, seconds < 3) == (0, True), server.err
+    assert "Traceback" not in server.err
+
+
+def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> None:
+    crashing = PROBE.replace(
+        "        yield\n",
+        "        async with anyio.create_task_group() as tasks:\n"
+        "            tasks.start_soon(self.crash)\n"
+        "            yield\n",
+        1,
+    ) + (
+        "\n    async def crash(self):\n"
+        "        await anyio.sleep(1)\n"
+        "        raise LookupError('background')\n"
+    )
+    (folder / "probe.py").write_text(crashing)
+    with Served(cwd=folder) as server:
+        assert server.process.wait(15) == 1
+        assert "the server ends by a fault" in server.err
+        assert "LookupError" in server.err
+
+
+# --- several processes ----------------------------------------------------------------------
+
+
+def test_two_processes_share_the_load(folder: Path) -> None:
+    with Served("--workers", "2", cwd=folder) as server:
+        below = descendants(server.process.pid)
+        pids: set[int] = set()
+        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
+        assert pids <= descendants(server.process.pid) | below
+        assert server.process.pid not in pids
+
+
+def test_a_process_that_dies_is_replaced(folder: Path) -> None:
+    with Served("--workers", "2", cwd=folder) as server:
+        first: set[int] = set()
+        wait_for(lambda: len(first.union(_pids(server, first))) == 2, 30)
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        seen: set[int] = set()
+        wait_for(lambda: len(seen.union(_pids(server, seen)) - {victim}) == 2, 30)
+        assert "a server process died" in server.err
+        assert server.end()[0] == 0
+
+
+def _pids(server: Served, into: set[int]) -> set[int]:
+    with suppress(httpx.TransportError):  # of one that just died
+        into.add(server.get("/probe").json()["pid"])
+    return into
+
+
+def test_a_parent_that_is_killed_leaves_no_orphan(folder: Path) -> None:
+    with Served("--workers", "2", cwd=folder) as server:
+        pids: set[int] = set()
+        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
+        below = descendants(server.process.pid)
+        assert pids <= below
+        server.end(signal.SIGKILL)
+        wait_for(lambda: not alive(below), 5, lambda: alive(below))
+
+
+def configure_embedded(folder: Path) -> None:
+    """Write a caudex.toml with an embedded database and the plugin `probe`."""
+    for path in (folder, *folder.parents):  # PostgreSQL runs as somebody else under root
+        if stat.S_IMODE(path.stat().st_mode) & 0o005 != 0o005:
+            path.chmod(0o755)
+    (folder / "probe.py").write_text(PROBE)
+    write_config(
+        folder,
+        {
+            "server": {"data_dir": str(folder / "data"), "plugin_files": ["probe.py"]},
+            "plugins.postgres": {"port": 0},
+        },
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_server_takes_its_embedded_database_with_it_and_starts_again(
+    tmp_path: Path, workers: str
+) -> None:
+    configure_embedded(tmp_path)
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with Served("--workers", workers, cwd=tmp_path) as server:
+            assert server.get("/health/ready").status_code == 200
+            below = descendants(server.process.pid)
+            assert len(below) > 5
+            status, _ = server.end(number)
+            assert status == (0 if number == signal.SIGTERM else -9), server.err
+            wait_for(lambda pids=below: not alive(pids), 10, lambda pids=below: alive(pids))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_embedded_database_that_dies_is_started_again(tmp_path: Path, workers: str) -> None:
+    configure_embedded(tmp_path)
+    with Served("--workers", workers, cwd=tmp_path) as server:
+        pids: set[int] = set()
+        wait_for(lambda: len(pids.union(_pids(server, pids))) == int(workers), 30)
+        postmaster = int((tmp_path / "data/postgres/postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGQUIT)
+        wait_for(lambda: server.get("/health/ready").status_code == 503, 5)
+        assert server.get("/health").status_code == 200
+        wait_for(lambda: server.get("/health/ready").status_code == 200, 15, lambda: server.err)
+        assert server.end()[0] == 0
+
+
+def test_only_one_line_is_said_when_several_processes_cannot_start(folder: Path) -> None:
+    broken = PROBE.replace(
+        "        yield\n", "        raise BootError('it', 'is', 'so')\n        yield\n", 1
+    )
+    (folder / "probe.py").write_text(broken.replace("import PUBLIC,", "import BootError, PUBLIC,"))
+    ended = caudex("serve", "--port", "0", "--workers", "3", cwd=folder)
+    assert ended.refusal == "it: is; so"
+
+
+# --- reload ---------------------------------------------------------------------------------
+
+
+def test_reload_serves_what_changed(folder: Path) -> None:
+    plugin = folder / "extra.py"
+    plugin.write_text(PROBE.replace("probe", "extra").replace("ProbePlugin", "ExtraPlugin"))
+    with Served("--reload", "--plugin", str(plugin), cwd=folder) as server:
+        assert _version(server, "/extra") == 1
+        _rewrite(plugin, '"version": 1', '"version": 2')
+        wait_for(lambda: _version(server, "/extra") == 2, 20, lambda: server.err)
+
+        _rewrite(plugin, '"version": 2', '"version": = 3')
+        wait_for(lambda: "SyntaxError" in server.err, 20)
+        assert server.process.poll() is None
+        _rewrite(plugin, '"version": = 3', '"version": 4')
+        wait_for(lambda: _version(server, "/extra") == 4, 20, lambda: server.err)
+        assert server.end()[0] == 0
+        assert "Traceback" not in server.err
+
+
+def _rewrite(plugin: Path, old: str, new: str) -> None:
+    text = plugin.read_text()
+    assert old in text
+    plugin.write_text(text.replace(old, new))
+
+
+def _version(server: Served, path: str) -> int | None:
+    try:
+        return server.get(path).json().get("version")
+    except httpx.TransportError:
+        return None
+
+
+# --- what it costs --------------------------------------------------------------------------
+
+
+def test_a_server_is_small_and_starts_quickly(folder: Path) -> None:
+    """The figures to keep are 120 MB and 2 s; a busy machine is slower, not larger."""
+    with Served(cwd=folder):
+        pass  # migrates
+    started = time.monotonic()
+    with Served(cwd=folder) as server:
+        assert time.monotonic() - started < 8
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        assert resident < 120
