@@ -22,6 +22,7 @@ import os
 from contextlib import asynccontextmanager
 
 import anyio
+import structlog
 
 from caudex import PUBLIC, Plugin, Route, hookimpl, reply, stream_reply
 
@@ -36,6 +37,7 @@ class ProbePlugin(Plugin):
             Route("GET", "/probe", self.tell, needs=PUBLIC),
             Route("GET", "/probe/slow/{seconds}", self.wait, needs=PUBLIC),
             Route("GET", "/probe/stream", self.stream, needs=PUBLIC),
+            Route("GET", "/probe/log/{lines}", self.log, needs=PUBLIC),
         ]
 
     @hookimpl
@@ -53,6 +55,11 @@ class ProbePlugin(Plugin):
     async def wait(self, request):
         await anyio.sleep(float(request.path_params["seconds"]))
         return reply({"waited": True})
+
+    async def log(self, request):
+        for number in range(int(request.path_params["lines"])):
+            structlog.get_logger("probe").info("a line", number=number, text="x" * 100)
+        return reply({"logged": True})
 
     async def stream(self, request):
         async def lines():
