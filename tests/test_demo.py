@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from contextlib import closing
 
@@ -33,6 +34,22 @@ def test_without_a_server_it_brings_one(capsys, nowhere):
     assert "App 'crm' installed." in said
     assert f"contacts      {sample.CONTACTS} records in 4 requests" in said
     assert "This server and its data go away now." in said
+    assert "app 'crm' deployed and started" in said
+    assert "404 unknown method: noSuchMethod" in said
+    assert "log │ stdout Closed Lost:" in said
+    assert "job │ completed" in said
+    assert "signed with the secret" in said
+
+
+@pytest.mark.skipif(not (shutil.which("bun") or shutil.which("node")), reason="no bun, no node")
+def test_the_same_worker_in_javascript_says_the_same(capsys, make_server):
+    server = make_server()
+    status, said = run(capsys, "--url", server.url, "--language", "javascript")
+    assert status == 0, said
+    assert "subject: Follow up: " in said
+    assert "404 unknown method: noSuchMethod" in said
+    assert "log │ stdout Closed Lost:" in said
+    assert "signed with the secret" in said
 
 
 def test_it_runs_on_a_running_server_and_again(capsys, make_server):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
+import socket
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -68,12 +71,30 @@ class Client:
         """Remove something."""
         return self.call("DELETE", path)
 
+    def upload(self, path: str, field: str, content: bytes) -> Any:
+        """Send a file as multipart/form-data (RFC 7578)."""
+        boundary = secrets.token_hex(16)
+        head = f'Content-Disposition: form-data; name="{field}"; filename="{field}"'
+        body = b"--%b\r\n%b\r\nContent-Type: application/octet-stream\r\n\r\n%b\r\n--%b--\r\n" % (
+            boundary.encode(), head.encode(), content, boundary.encode(),
+        )  # fmt: skip
+        return self._send("POST", path, body, f"multipart/form-data; boundary={boundary}")
+
+    def events(self, path: str) -> Events:
+        """Prepare to follow a stream of events."""
+        kind = type(self._connection)
+        connection = kind(self._connection.host, self._connection.port, timeout=60)
+        return Events(connection, self._prefix + path, self._token)
+
     def call(self, method: str, path: str, body: object = None) -> Any:
         """Send a request and return the decoded reply. Raises ApiError, OSError."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         data = None if body is None else json.dumps(body).encode()
+        return self._send(method, path, data, "application/json")
+
+    def _send(self, method: str, path: str, data: bytes | None, content_type: str) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if data is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
         if time.monotonic() - self._used > IDLE:
             self._connection.close()
         self._connection.request(method, self._prefix + path, data, headers)
@@ -85,6 +106,36 @@ class Client:
             said = cast("Record", reply).get("error") if isinstance(reply, dict) else None
             raise ApiError(response.status, str(said or response.reason))
         return reply
+
+
+class Events:
+    """Events of a stream (`data: {...}` lines), on a connection of their own."""
+
+    def __init__(self, connection: http.client.HTTPConnection, path: str, token: str) -> None:
+        self._connection = connection
+        self._request = (path, {"Authorization": f"Bearer {token}"})
+        self._response: http.client.HTTPResponse | None = None
+
+    def open(self) -> None:
+        """Connect; what happens from now on will come. Raises ApiError, OSError."""
+        self._connection.request("GET", self._request[0], headers=self._request[1])
+        response = self._connection.getresponse()
+        if response.status >= http.client.BAD_REQUEST:
+            raise ApiError(response.status, response.read().decode(errors="replace"))
+        self._response = response
+
+    def close(self) -> None:
+        """Leave; who iterates is done."""
+        if self._connection.sock:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def __iter__(self) -> Iterator[Record]:
+        assert self._response is not None, "open it first"
+        with self._response as response:
+            for raw in response:
+                if raw.startswith(b"data: "):
+                    yield json.loads(raw[6:])
+        self._connection.close()
 
 
 class Collection:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .client import ApiError, Client, Collection, Record
+from .code import FOLDERS, AppCode
 from .sample import MARK, STAGES, Sample
 from .server import NoServer, answers, own_server
 from .show import blocks, dim, heading, progress, say, table
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _server(options.url) as (url, own):
-            demo = Demo(url, options.username, options.password)
+            demo = Demo(url, options.username, options.password, options.language)
             with closing(demo):
                 demo.run()
             _farewell(url, demo, own=own)
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--url", help=f"a running server ({DEFAULT_URL}, else one of its own)")
     parser.add_argument("--username", help="a core admin of that server")
     parser.add_argument("--password", help="the admin's password")
+    parser.add_argument(
+        "--language", choices=FOLDERS, default="python", help="of the worker that is deployed"
+    )
     return parser
 
 
@@ -83,7 +87,10 @@ def _server(url: str | None) -> Generator[tuple[str, bool]]:
 class Demo:
     """What the demo shows, in order."""
 
-    def __init__(self, url: str, username: str | None, password: str | None) -> None:
+    def __init__(
+        self, url: str, username: str | None, password: str | None, language: str = "python"
+    ) -> None:
+        self._language = language
         self.username = username or ADMIN
         self.password = password or PASSWORD
         self.rep_password = f"{secrets.token_urlsafe(9)}-Aa1"
@@ -111,6 +118,8 @@ class Demo:
         self.roles()
         heading("5. The audit trail of one deal")
         self.trail()
+        heading("6. The app's own code: RPC, a job with its progress, the live log")
+        self.code()
 
     def close(self) -> None:
         """Close the connections."""
@@ -287,6 +296,13 @@ class Demo:
                 for row in reversed(rows)
             ],
         )  # fmt: skip
+
+    def code(self) -> None:
+        """Deploy the app's worker, call it, give it a job."""
+        code = AppCode(self._admin, self._language)
+        code.deploy()
+        code.call(self._rep, self._own.all()[0])
+        code.work(list(STAGES))
 
 
 def _tried(attempt: Callable[[Collection], object], deals: Collection) -> str:
