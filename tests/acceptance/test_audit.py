@@ -201,7 +201,15 @@ def test_the_limit_and_the_cursor(server: Server, owner: Client) -> None:
     first = [row["id"] for row in audit(server.admin, app_id="crm", limit=4)]
     second = audit(server.admin, app_id="crm", limit=3, before=first[-1])
     assert first + [row["id"] for row in second] == whole
-    assert len(audit(server.admin, app_id="crm")) <= 100
+
+
+def test_a_page_has_a_hundred_rows_and_at_most_a_thousand(server: Server, owner: Client) -> None:
+    for count in (1000, 1):
+        body = [{"first_name": "many"}] * count
+        assert owner.post(f"{CONTACTS}/bulk", json=body).status_code == 201
+    assert len(audit(server.admin)) == 100
+    assert len(audit(server.admin, app_id="crm")) == 100
+    assert len(audit(server.admin, app_id="crm", limit=1001)) == 1000
 
 
 def system(server: Server, operation: str) -> dict[str, Any]:

@@ -290,3 +290,35 @@ def test_errors_have_the_statuses_of_the_table(server, alice):
     assert_error(http.get(CONTACTS, headers={"authorization": "Bearer eyJ"}), 401)
     assert_error(server.user().get(CONTACTS), 403)
     assert_error(alice.get(f"{CONTACTS}/f47ac10b-58cc-4372-a567-0e02b2c3d479"), 404)
+
+
+def test_every_route_of_an_app_refuses_in_one_order(server, alice):
+    stranger, checked = server.user(), 0
+    filled = {"entity": "contacts", "id": "x", "role": "x", "key": "x", "user_id": "x"}
+    for _, route in server.kernel.table.declared():
+        if route.needs.kind not in ("entity", "app_user", "app_admin"):
+            continue
+        path = re.sub(
+            r"\{(\w+)\}", lambda name: filled.get(name[1], "{" + name[1] + "}"), route.path
+        )
+        known, unknown = (path.replace("{app_id}", app_id) for app_id in ("crm", "nope"))
+        body = {"content": b"{", "headers": {"content-type": "application/json"}}
+        assert_error(server.http.request(route.method, unknown, **body), 401)
+        assert_error(stranger.request(route.method, unknown, **body), 404)
+        assert_error(alice.request(route.method, unknown, **body), 404)
+        assert_error(stranger.request(route.method, known, **body), 403)
+        if route.body is not None:
+            assert_error(alice.request(route.method, known, **body), 400)
+        checked += 1
+    assert checked >= 25
+
+
+def test_only_who_has_a_role_learns_that_an_entity_is_unknown(server, alice):
+    path = f"{CRM}/collections/nope"
+    for asker, status in ((server.http, 401), (server.user(), 403), (alice, 404)):
+        assert_error(asker.get(path), status)
+        assert_error(asker.post(path, content=b"{"), status)
+        assert_error(asker.post(f"{path}/query", content=b"{"), status)
+        assert_error(asker.post(f"{path}/bulk", content=b"{"), status)
+        assert_error(asker.patch(f"{path}/x", content=b"{"), status)
+        assert_error(asker.delete(f"{path}/x"), status)
