@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import cast
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
-import psycopg
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from kernel import hookspecs
-from kernel.connect import reason, wait_for_database
+from kernel.connect import wait_for_database
 from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import NEWS
 from kernel.db import Database
-from kernel.errors import BootError, KernelError
+from kernel.errors import BootError, starting, unwrapped
 from kernel.hooks import HOOKS
 from kernel.loader import Kernel
 from kernel.middleware import Edge
@@ -51,7 +49,7 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
     """
     with unwrapped():
         async with AsyncExitStack() as stack:
-            with _boot_errors("start"):
+            with starting("start"):
                 await _start(kernel, stack)
             yield kernel.services
 
@@ -79,7 +77,7 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
             for plugin, lifespan in kernel.bus.collect(
                 hookspecs.lifespan, services=kernel.services
             ):
-                with _boot_errors(f"plugin {plugin}"):
+                with starting(f"plugin {plugin}"):
                     await stack.enter_async_context(lifespan)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(_watch, kernel)
@@ -95,42 +93,6 @@ async def _watch(kernel: Kernel) -> None:
                 check()
             except Exception as error:
                 log.error("a look after a subsystem failed", exc_info=error)
-
-
-@contextmanager
-def _boot_errors(where: str) -> Generator[None]:
-    """What keeps a server from starting is told in one line; a fault, beside it, in the log."""
-    try:
-        with unwrapped():
-            yield
-    except BootError:
-        raise
-    except KernelError as error:
-        raise BootError(where, error.message) from error
-    except (psycopg.Error, OSError) as error:
-        raise BootError(where, reason(error)) from error
-    except Exception as error:
-        log.error("the start failed", where=where, exc_info=error)
-        said = f"{type(error).__name__}: {error}"
-        raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
-
-
-@contextmanager
-def unwrapped() -> Generator[None]:
-    """Raise an error that passed through task groups as itself, and a BootError before others."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _telling(group) from None
-
-
-def _telling(error: BaseException) -> BaseException:
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    boot = group.subgroup(BootError)
-    alone = boot is not None or len(group.exceptions) == 1
-    return _telling((boot or group).exceptions[0]) if alone else group
 
 
 def _wrapped(app: ASGIApp, wrap: PluginMiddleware) -> ASGIApp:

@@ -18,13 +18,19 @@ BootError              why a server does not start: who, what, and what to do
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, cast
+
+import structlog
 
 EX_CONFIG = 78
 """Exit status of a server that a mistake in its configuration keeps from starting (sysexits.h)."""
 LONGEST_WORD = 100
 """Characters of a misspelt word that are compared with the known ones."""
+
+
+log = structlog.get_logger("caudex.boot")
 
 
 class KernelError(Exception):
@@ -131,6 +137,40 @@ class BootErrors(BootError):
     def __init__(self, errors: Sequence[BootError]) -> None:
         self.errors = list(errors)
         Exception.__init__(self, "\n".join(str(error) for error in errors))
+
+
+@contextmanager
+def starting(where: str) -> Generator[None]:
+    """What keeps a part from starting is told in one line; a fault, beside it, in the log."""
+    try:
+        with unwrapped():
+            yield
+    except BootError:
+        raise
+    except KernelError as error:
+        raise BootError(where, error.message) from error
+    except Exception as error:
+        log.error("the start failed", where=where, exc_info=error)
+        said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
+
+
+@contextmanager
+def unwrapped() -> Generator[None]:
+    """Raise an error that passed through task groups as itself, and a BootError before others."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _telling(group) from None
+
+
+def _telling(error: BaseException) -> BaseException:
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    boot = group.subgroup(BootError)
+    alone = boot is not None or len(group.exceptions) == 1
+    return _telling((boot or group).exceptions[0]) if alone else group
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

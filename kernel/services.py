@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar, cast
 
 from kernel.contracts.services import ServiceKey
-from kernel.errors import BootError, BootErrors, nearest
+from kernel.errors import BootError, BootErrors, nearest, starting
 
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
@@ -84,14 +84,8 @@ class Services:
             for name in self.offered_by(plugin):
                 if self.provider(name) != plugin or name in self._built:
                     continue
-                try:
+                with starting(f"plugin {plugin}, service {name!r}"):
                     self._built[name] = await _build(self._offers[name][plugin], self, stack)
-                except BootError:
-                    raise
-                except Exception as error:
-                    problem = f"the service {name!r} cannot be built"
-                    said = f"{type(error).__name__}: {error}"
-                    raise BootError(f"plugin {plugin}", problem, said) from error
         stack.callback(self._built.clear)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:

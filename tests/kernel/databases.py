@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 
 from kernel import hookspecs
-from kernel.app import unwrapped
 from kernel.config import DatabaseConfig
 from kernel.contracts.identity import Actor
 from kernel.db import Database
+from kernel.errors import unwrapped
 from kernel.hooks import HookBus
 from kernel.migrations import migrate
 from kernel.news import NewsDesk

@@ -14,11 +14,10 @@ import anyio
 import msgspec
 import pytest
 
-from kernel.app import unwrapped
 from kernel.config import DatabaseConfig
 from kernel.contracts.statements import Transaction
 from kernel.db import Database
-from kernel.errors import BootError, Unavailable
+from kernel.errors import BootError, Unavailable, unwrapped
 from kernel.migrations import migrate
 from kernel.news import POLL, NewsDesk
 from plugins.postgres import EmbeddedServer

@@ -1,0 +1,231 @@
+"""The boot and its reverse: what is opened is closed, what fails is told plainly."""
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from kernel.app import lifespans, running
+from kernel.contracts.services import ServiceKey
+from kernel.contracts.statements import NEWS, STATEMENTS
+from kernel.errors import BadRequest, BootError, NotFound, unwrapped
+from kernel.loader import Kernel
+from tests.kernel.databases import sql
+from tests.kernel.support import LoadPlugins
+
+LOG: list[str] = []
+Load = Callable[..., Kernel]
+
+
+def part(name: str, *, requires: str = "", factory: str = "pass", lifespan: str = "pass") -> str:
+    """A plugin with a service and a lifespan that tell when they come and go."""
+    needs = f'requires = (ServiceKey("{requires}"),)' if requires else ""
+    return textwrap.dedent(f'''
+        from contextlib import asynccontextmanager
+        import anyio
+        from tests.kernel.test_app import LOG
+        KEY = ServiceKey("{name}")
+
+        class P(Plugin):
+            name = "{name}"
+            provides = (KEY,)
+            {needs}
+
+            @hookimpl
+            def provide_services(self):
+                return [offer(KEY, self.make)]
+
+            @asynccontextmanager
+            async def make(self, services):
+                LOG.append("make {name}")
+                {factory}
+                try:
+                    yield "{name}"
+                finally:
+                    LOG.append("drop {name}")
+
+            @hookimpl
+            def lifespan(self, services):
+                return self.live()
+
+            @asynccontextmanager
+            async def live(self):
+                LOG.append("enter {name}")
+                {lifespan}
+                try:
+                    yield
+                finally:
+                    LOG.append("leave {name}")
+    ''')
+
+
+@pytest.fixture
+def kernel_of(load_plugins: LoadPlugins, database: str) -> Load:
+    """Load parts on a database of their own."""
+    LOG.clear()
+
+    def load(**files: str) -> Kernel:
+        return load_plugins({"database.url": database, "database.wait": 0.2}, **files)
+
+    return load
+
+
+async def visit(kernel: Kernel, inside: Callable[[], None] = lambda: None) -> None:
+    """Start everything, look, and end."""
+    async with running(kernel), lifespans(kernel):
+        inside()
+
+
+def connections(dsn: str) -> int:
+    """How many connections of a server are open."""
+    [(count,)] = sql(
+        dsn,
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name like 'caudex%%' and true"
+        " and %s",
+        True,
+    )
+    return count
+
+
+async def test_everything_comes_in_order_and_goes_in_reverse(
+    kernel_of: Load, database: str
+) -> None:
+    kernel = kernel_of(alpha=part("alpha", requires="beta"), beta=part("beta"))
+
+    async def look() -> None:
+        async with running(kernel) as services, lifespans(kernel):
+            assert services.get(ServiceKey[str]("alpha")) == "alpha"
+            assert services.find(NEWS) is not None
+            assert await services.get(STATEMENTS).fetch("select 1") == b"1"
+            assert connections(database) >= 2
+            LOG.append("serve")
+
+    await look()
+    assert LOG == [
+        "make beta", "make alpha", "enter beta", "enter alpha", "serve",
+        "leave alpha", "leave beta", "drop alpha", "drop beta",
+    ]  # fmt: skip
+    await anyio.sleep(0.1)
+    assert connections(database) == 0
+    assert kernel.services.find(NEWS) is None
+    await look()  # a kernel can run again
+    assert LOG[9:] == LOG[:9]
+
+
+@pytest.mark.parametrize("kind", ["factory", "lifespan"])
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ('raise BootError("here", "wrong", "do")', "here: wrong; do"),
+        ('raise BadRequest("not like that")', "not like that"),
+        ('raise LookupError("gone")', "it failed to start: LookupError: gone; the log tells more"),
+        ('raise OSError(13, "Permission denied")', "Permission denied"),
+        ("async with anyio.create_task_group(): raise BootError('in', 'a group')", "in: a group"),
+    ],
+)
+async def test_what_fails_to_start_is_one_plain_boot_error_and_the_rest_is_closed(
+    kernel_of: Load, database: str, kind: str, error: str, says: str
+) -> None:
+    broken = part("alpha", requires="beta", factory=error if kind == "factory" else "pass",
+                  lifespan=error if kind == "lifespan" else "pass")  # fmt: skip
+    kernel = kernel_of(alpha=broken, beta=part("beta"), gamma=part("gamma", requires="alpha"))
+    with pytest.raises(BootError) as caught:
+        await visit(kernel)
+    assert type(caught.value) is BootError
+    said = str(caught.value)
+    assert says in said
+    assert "\n" not in said
+    if not says.startswith(("here", "in:")):
+        assert said.startswith(
+            "plugin alpha" + (", service 'alpha': " if kind == "factory" else ": ")
+        )
+    assert LOG.count("make beta") == LOG.count("drop beta") == 1
+    assert LOG.count("enter beta") == LOG.count("leave beta")
+    assert "enter gamma" not in LOG
+    await anyio.sleep(0.1)
+    assert connections(database) == 0
+
+
+async def test_an_error_of_the_body_is_raised_as_itself(kernel_of: Load) -> None:
+    kernel = kernel_of(alpha=part("alpha"))
+
+    def fail() -> None:
+        raise NotFound("no such user")
+
+    with pytest.raises(NotFound, match="no such user"):
+        await visit(kernel, fail)
+    assert LOG[-2:] == ["leave alpha", "drop alpha"]
+
+
+async def test_a_service_or_a_lifespan_that_ends_badly_does_not_keep_others_from_ending(
+    kernel_of: Load, database: str
+) -> None:
+    bad = part("alpha", requires="beta").replace(
+        'LOG.append("leave alpha")', 'raise LookupError("leaving")'
+    )
+    kernel = kernel_of(alpha=bad, beta=part("beta"))
+    with pytest.raises(LookupError, match="leaving"):
+        await visit(kernel)
+    assert LOG[-3:] == ["leave beta", "drop alpha", "drop beta"]
+    await anyio.sleep(0.1)
+    assert connections(database) == 0
+
+
+async def test_a_boot_that_is_given_up_closes_what_it_opened(
+    kernel_of: Load, database: str
+) -> None:
+    kernel = kernel_of(alpha=part("alpha", factory="await anyio.sleep(30)"))
+    with anyio.move_on_after(1.0):
+        await visit(kernel)
+    assert LOG == ["make alpha"]
+    await anyio.sleep(0.1)
+    assert connections(database) == 0
+
+
+async def test_without_a_database_there_is_a_remedy(load_plugins: LoadPlugins) -> None:
+    with pytest.raises(BootError) as caught:
+        await visit(load_plugins())
+    assert str(caught.value) == "database: no database is configured; set [database] url"
+
+
+async def test_what_is_watched_is_called_again_and_again_whatever_it_raises(
+    kernel_of: Load,
+) -> None:
+    calls: list[int] = []
+
+    def check() -> None:
+        calls.append(1)
+        raise OSError("the look failed")
+
+    kernel = kernel_of(alpha=part("alpha"))
+    kernel.watched.append(check)
+    async with running(kernel), lifespans(kernel):
+        await anyio.sleep(1.3)
+    assert len(calls) == 2
+
+
+async def test_a_boot_error_is_preferred_to_what_happened_beside_it() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def fail_together(*errors: Exception) -> None:
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                for error in errors:
+                    tasks.start_soon(fail, error)
+
+    with pytest.raises(BootError, match="it"):
+        await fail_together(LookupError("beside"), BootError("it", "is"))
+    with pytest.raises(ExceptionGroup):
+        await fail_together(LookupError("one"), BadRequest("two"))
+
+
+def test_the_data_folder_is_not_touched_by_a_boot_with_an_own_database(
+    kernel_of: Load, tmp_path: Path
+) -> None:
+    kernel = kernel_of(alpha=part("alpha"))
+    anyio.run(visit, kernel)
+    assert not (tmp_path / "data").exists()
