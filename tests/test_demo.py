@@ -48,7 +48,7 @@ def test_the_same_worker_in_javascript_says_the_same(capsys, make_server):
     assert status == 0, said
     assert "subject: Follow up: " in said
     assert "404 unknown method: noSuchMethod" in said
-    assert "log │ stdout Closed Lost:" in said
+    assert "log │ info   Closed Lost:" in said
     assert "signed with the secret" in said
 
 
