@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from starlette.responses import Response
@@ -89,7 +90,7 @@ class RouteTable(BaseRoute):
 
     def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
         path: str = scope["path"]
-        node, values = (self._walk(path[1:].split("/")) if len(path) <= MAX_PATH else None) or (
+        node, values = (self._walk(_segments(scope)) if len(path) <= MAX_PATH else None) or (
             None,
             [],
         )
@@ -150,6 +151,14 @@ class RouteTable(BaseRoute):
             if needs.kind == "user"
             else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
         )
+
+
+def _segments(scope: Scope) -> list[str]:
+    """Split a path; a slash that came encoded is part of its segment, such as a text id."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" in raw.lower():
+        return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
+    return scope["path"][1:].split("/")
 
 
 def _methods(node: _Node) -> list[str]:

@@ -130,7 +130,7 @@ def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
 
 def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
     """Read a whole number of a query parameter. Raises BadRequest."""
-    if not re.fullmatch(r"[0-9]{1,19}", text) or not minimum <= int(text):
+    if not re.fullmatch(r"[0-9]{1,400}", text) or not minimum <= int(text):
         raise BadRequest(f"{name} must be a whole number of at least {minimum}")
     return min(int(text), maximum)
 

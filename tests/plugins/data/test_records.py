@@ -95,6 +95,15 @@ def test_a_text_id_is_found_by_its_text(admin: Client):
     assert refused(admin.get(url), 404) == "record 'été 'x'' not found"
 
 
+def test_a_slash_in_a_text_id_is_encoded(admin: Client):
+    create(admin, TEAMS, id="2026/é", name="r")
+    url = f"{TEAMS}/2026%2F%C3%A9"
+    assert admin.get(url).json()["name"] == "r"
+    assert refused(admin.get(f"{TEAMS}/2026/%C3%A9"), 404) == "there is no such route"
+    assert refused(admin.get(f"{TEAMS}%2F2026"), 404)
+    assert admin.delete(url.lower()).json() == {"message": "record '2026/é' deleted"}
+
+
 def test_a_patch_changes_what_it_names(admin: Client):
     record = create(admin, amount=1, tags=["a"], details={"a": 1})
     answer = admin.patch(f"{SAMPLES}/{record['id']}", json={"amount": None, "tags": ["b"]})
