@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from anyio import to_thread
 
@@ -104,8 +104,9 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
-        """Run what is wanted."""
-        return services.get(SERVICE).alive()
+        """Run what is wanted; nothing where another plugin provides WORKERS."""
+        service = services.get(SERVICE)
+        return service.alive() if services.get(WORKERS) is service else nullcontext()
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -48,6 +48,8 @@ class Builder:
                 await to_thread.run_sync(fill, folder, archive)
                 commands = await to_thread.run_sync(self._plan, folder)
                 if commands:
+                    uid = self._sandbox.uid_for(commands[0][0], release.number)
+                    await to_thread.run_sync(self._folders.make_app, release, uid)
                     await to_thread.run_sync(give, folder, uid)
                 for command in commands:
                     await self._install(release, folder, command, write_log)

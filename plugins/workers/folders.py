@@ -80,8 +80,8 @@ class Folders:
         """Make the folders of an app."""
         with full_disk():
             _folder(self._app(release.app_id), 0o711 if uid is None else 0o710, group=uid)
-            _folder(self.home(release), 0o700, uid, uid)
-            _folder(self.tmp(release), 0o700, uid, uid)
+            for folder in (self.home(release), self.tmp(release)):
+                _folder(folder, 0o700, os.geteuid() if uid is None else uid, uid)
 
     @contextmanager
     def staging(self, release: Release) -> Generator[Path]:

@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sandbox:
-    """Blocking: programs are tried out as the account that is to run them."""
+    """Blocking: what an account reaches is found out by asking as that account."""
 
     def __init__(self, config: WorkersConfig, data_dir: Path) -> None:
         self._config = config
@@ -99,9 +99,10 @@ class Sandbox:
         return uid
 
     def can_run(self, program: str) -> bool:
-        """Whether the account of a worker can run a program; True where accounts do not change."""
+        """Whether the account of a worker reaches a program; True where accounts do not change."""
         if program not in self._runnable:
-            wrapped = self._wrapped([program, "--version"], self.uid(0), Place())
+            asked = ["/bin/sh", "-c", 'test -x "$1"', "sh", program]
+            wrapped = self._wrapped(asked, self.uid(0), Place())
             self._runnable[program] = not self.switches or _succeeds(wrapped)
         return self._runnable[program]
 

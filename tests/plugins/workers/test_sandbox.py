@@ -126,6 +126,31 @@ def test_where_no_other_account_can_go_the_servers_own_is_used_and_that_is_said(
     assert result(server.admin, app, "facts")["uid"] == 0
 
 
+@as_root
+def test_an_interpreter_that_no_other_account_reaches_runs_without_roots_powers(
+    make_server: MakeServer, tmp_path: Path
+):
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    python = private / "python3"
+    python.write_text('#!/bin/sh\nexec /usr/bin/python3 "$@"\n')
+    python.chmod(0o755)
+    settings = {**QUICK, "python": str(python), "readable": [str(private)]}
+    server = make_server({"plugins": {"workers": settings}})
+    app = deployed(server)
+    found = status(server.admin, app)["sandbox"]
+    assert (found["uid"], found["program"]) == (None, str(python))
+    assert "no other can reach it" in found["notes"][0]
+    assert result(server.admin, app, "facts")["uid"] == 0
+    assert rpc(server.admin, app, "write", {"path": "$HOME/file"}).status_code == 200
+    key = server.kernel.context.data_dir / "config" / "signing.key"
+    if landlock_version():
+        assert rpc(server.admin, app, "read", {"path": str(key)}).status_code == 500
+    memory = f"/proc/{os.getpid()}/environ"
+    if landlock_version():
+        assert rpc(server.admin, app, "read", {"path": memory}).status_code == 500
+
+
 # By itself
 
 

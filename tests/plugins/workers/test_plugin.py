@@ -1,0 +1,118 @@
+"""The plugin among others: switched off, replaced, extended."""
+
+import textwrap
+from pathlib import Path
+
+from kernel.testing import MakeServer
+from tests.plugins.workers.support import QUICK, deploy, deployed, install, result, rpc, status
+
+
+def test_switched_off_its_routes_are_gone_and_apps_go_on(make_server: MakeServer):
+    off = {"enabled": False}
+    server = make_server({"plugins": {"workers": off, "jobs": off}})
+    app = install(server)
+    for method, path in (("POST", "deploy"), ("GET", "worker/status"), ("POST", "rpc")):
+        assert server.admin.request(method, f"/api/v1/apps/{app}/{path}").status_code == 404
+    assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+
+
+SHELL = '''
+"""Workers that are shell scripts."""
+
+from caudex import Launch, Plugin, hookimpl
+
+
+class Shell:
+    name = "shell"
+
+    def entry(self, folder):
+        path = folder / "worker.sh"
+        return path if path.is_file() else None
+
+    def installs(self, folder):
+        return [["/bin/sh", "-c", "echo installed > made-at-install"]]
+
+    def launch(self, folder, entry):
+        return Launch(argv=("/bin/sh", str(entry)), environment={"GREETING": "hello"})
+
+
+class ShellPlugin(Plugin):
+    """Adds a language."""
+
+    name = "shell"
+
+    @hookimpl
+    def register_runtimes(self):
+        """Add it."""
+        return [Shell()]
+'''
+SCRIPT = """
+read discover
+echo '{"type":"discover","methods":["any"]}'
+said="$GREETING $(cat made-at-install)"
+while read line; do
+  case "$line" in
+    *'"type":"shutdown"'*) exit 0;;
+    *) id=$(echo "$line" | sed 's/.*"id":"\\([^"]*\\)".*/\\1/')
+       printf '{"type":"rpc_response","id":"%s","result":"%s"}\\n' "$id" "$said";;
+  esac
+done
+"""
+
+
+def test_a_plugin_adds_a_language(make_server: MakeServer, tmp_path: Path):
+    file = tmp_path / "shell.py"
+    file.write_text(textwrap.dedent(SHELL))
+    plugins = {"workers": dict(QUICK)}
+    server = make_server({"plugins": plugins, "server": {"plugin_files": [str(file)]}})
+    app = deployed(server, {"worker.sh": SCRIPT})
+    assert result(server.admin, app, "any") == "hello installed"
+    answer = deploy(server.admin, app, {"other.txt": "x"})
+    assert "shell" in answer.json()["error"]
+
+
+ELSEWHERE = '''
+"""Workers that run somewhere else."""
+
+from caudex import WORKERS, Plugin, WorkerStatus, hookimpl, offer
+
+
+class Elsewhere:
+    async def rpc(self, app_id, method, params, caller):
+        return b'"from elsewhere"'
+
+    async def status(self, app_id):
+        return WorkerStatus(app_id=app_id, status="running", replicas=7)
+
+    def running(self):
+        return []
+
+    def on_change(self, callback):
+        pass
+
+    async def restart(self, app_id):
+        pass
+
+
+class ElsewherePlugin(Plugin):
+    """Provides WORKERS."""
+
+    name = "elsewhere"
+    provides = (WORKERS,)
+
+    @hookimpl
+    def provide_services(self):
+        """Offer it."""
+        return [offer(WORKERS, lambda services: Elsewhere())]
+'''
+
+
+def test_another_engine_answers_behind_the_same_routes(make_server: MakeServer, tmp_path: Path):
+    file = tmp_path / "elsewhere.py"
+    file.write_text(ELSEWHERE)
+    server = make_server(
+        {"services": {"workers": "elsewhere"}, "server": {"plugin_files": [str(file)]}}
+    )
+    app = install(server)
+    assert rpc(server.admin, app, "any").json() == "from elsewhere"
+    assert status(server.admin, app)["replicas"] == 7
