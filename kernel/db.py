@@ -29,6 +29,8 @@ from kernel.news import PUBLISH, NewsDesk
 T = TypeVar("T")
 TRIES: Final = 4
 MAX_STREAMS: Final = 4
+MAX_PAYLOAD: Final = 7000
+"""Bytes of JSON; a notification takes 8000 in all."""
 BATCH: Final = 500
 """Rows of a stream that are in memory at once."""
 
@@ -71,7 +73,7 @@ class Transaction(_Session):
         super().__init__(connection)
         self.actor = actor
         self.callbacks: list[Callable[[], Awaitable[None]]] = []
-        self.publications: list[tuple[str, str]] = []
+        self.publications: list[tuple[str, str | None]] = []
         self._bus = bus
 
     @asynccontextmanager
@@ -94,8 +96,10 @@ class Transaction(_Session):
 
     async def publish(self, topic: str, payload: str = "") -> None:
         """See `Transaction.publish`; sent last, so that its row is locked for a moment only."""
-        if (topic, payload) not in self.publications:
-            self.publications.append((topic, payload))
+        # What NOTIFY cannot carry is told as "anything may have changed".
+        message = topic, payload if len(msgspec.json.encode(payload)) < MAX_PAYLOAD else None
+        if message not in self.publications:
+            self.publications.append(message)
 
     def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
         """See `Transaction.after_commit`."""

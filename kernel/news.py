@@ -40,7 +40,7 @@ from bump"""
 class _Message(msgspec.Struct, frozen=True):
     topic: str
     revision: int
-    payload: str
+    payload: str | None
     source: str
 
 

@@ -59,7 +59,7 @@ class Supervisor:
         """`watch` is called five times a second on the main thread."""
         self._target = target
         self._count = count
-        self._watch = watch
+        self._looking_after = watch
         self._children: list[_Child] = []
         self._asked = 0
         self._announced = False
@@ -99,6 +99,12 @@ class Supervisor:
         while len(self._children) < wanted and time.monotonic() >= self._not_before:
             self._children.append(_Child(self._target))
         return 0
+
+    def _watch(self) -> None:
+        try:
+            self._looking_after()
+        except Exception as error:
+            log.error("a look after a subsystem failed", exc_info=error)
 
     def _end(self) -> int:
         """End every process; 1 when one of them did not end well."""

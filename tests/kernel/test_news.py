@@ -97,6 +97,16 @@ async def test_the_own_process_hears_before_the_transaction_returns_and_once(
         assert heard == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("payload", ["x" * 20_000, "\x01" * 3000, "é" * 5000])
+async def test_a_payload_too_long_to_send_means_that_anything_may_have_changed(
+    database: str, payload: str
+) -> None:
+    async with process(database) as one, process(database) as two:
+        mine, theirs = one.listen(), two.listen()
+        await one.publish("a" * 4000, payload)
+        await until(lambda: theirs == mine == ["a" * 4000, None], 1)
+
+
 async def test_nothing_is_heard_of_a_transaction_that_failed(database: str) -> None:
     async def fail(tx: Transaction) -> None:
         await tx.publish("roles", "never")

@@ -152,6 +152,15 @@ def test_a_second_signal_ends_it_at_once(server: Served) -> None:
     wait_for(lambda: not alive(below), 1)
 
 
+def test_a_request_that_does_not_end_is_cut_in_time_and_told_so(folder: Path) -> None:
+    with Served(cwd=folder) as server:
+        slow = Asking(server.url + "/probe/slow/60")
+        time.sleep(0.5)
+        status, seconds = server.end()
+        assert (status, 19 < seconds < 30) == (0, True), server.err
+        assert (slow.result().status_code, list(slow.result().json())) == (503, ["error"])
+
+
 def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(
     folder: Path,
 ) -> None:
