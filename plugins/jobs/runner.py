@@ -123,8 +123,9 @@ class Runner:
 
     async def forget_app(self, app_id: str) -> None:
         """An app goes, and its jobs have gone already."""
-        for run in self._slots.runs(app_id):
-            await self._end(run, Ending.LEASE_LOST)
+        for run in list(self._held.values()):
+            if run.job.app_id == app_id:
+                await self._end(run, Ending.LEASE_LOST)
 
     async def _changed(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
@@ -172,29 +173,52 @@ class Runner:
         self._doubtful.clear()
 
     def _start(self, job: Claimed, token: str) -> None:
-        run = Run(job, token)
-        if job.id in self._held or self._closing or self._tasks is None:
-            delay = BUSY if job.id in self._held else 0
-            self._outbox.settle(run.given_back(unstarted=True, delay=delay))
+        run, earlier = Run(job, token), self._held.get(job.id)
+        busy = earlier is not None and not earlier.ended
+        if busy or self._closing or self._tasks is None:
+            self._outbox.settle(run.given_back(unstarted=True, delay=BUSY if busy else 0))
             return
         self._held[job.id] = run
-        self._slots.add(run)
-        self._tasks.start_soon(self._run, run)
+        if self._slots.take(run):
+            self._tasks.start_soon(self._work, run)
 
     # Running
 
+    async def _work(self, run: Run | None) -> None:
+        """Run a job, and in its place those that wait for one."""
+        while run is not None:
+            bind_contextvars(request_id=run.job.id)
+            await self._run(run)
+            run = self._next(run.job.app_id)
+
+    def _next(self, app_id: str) -> Run | None:
+        while (run := self._slots.next(app_id)) is not None:
+            if run.ending is None and not self._closing and app_id not in self._replacing:
+                self._slots.take(run)
+                return run
+            self._send_back(run)
+        return None
+
+    def _send_back(self, run: Run) -> None:
+        """A run that had no place yet goes back to the table."""
+        run.ended = True
+        if not run.settled:
+            self._outbox.settle(run.given_back(unstarted=True))
+        elif self._held.get(run.job.id) is run:
+            del self._held[run.job.id]
+
     async def _run(self, run: Run) -> None:
-        bind_contextvars(request_id=run.job.id)
         outcome: Outcome | None = None
+        run.begin()
         with run.scope:
             outcome = await self._outcome(run)
-        run.over.set()
-        if self._slots.remove(run):
+        run.ended = True
+        if self._slots.remove(run, time.monotonic() - run.began_at):
             self._woken.set()
         if not run.settled:
             self._outbox.settle(outcome or run.abandoned())
         elif self._held.get(run.job.id) is run:
-            self._let_go(run)
+            del self._held[run.job.id]
 
     async def _outcome(self, run: Run) -> Outcome:
         job = run.job
@@ -222,16 +246,12 @@ class Runner:
             log.error("a job cannot be run", job=job.id, app_id=job.app_id, exc_info=error)
             return run.failed("the server could not run it")
 
-    def _let_go(self, run: Run) -> None:
-        del self._held[run.job.id]
-        run.stored.set()
-
     def _stored(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes are in the table: the leases are no longer ours."""
         for one in outcomes:
             run = self._held.get(one.id)
             if run is not None and run.token == one.token and not run.settled:
-                self._let_go(run)
+                del self._held[one.id]
             if one.status == "pending" and one.delay:
                 self.look_in(one.delay)
             elif one.status == "pending":
@@ -244,6 +264,8 @@ class Runner:
         """End what takes too long, and what does not end when it is told."""
         await anyio.sleep(WATCH)
         now = time.monotonic()
+        for run in self._slots.stale():
+            self._send_back(run)
         for run in self._slots.runs():
             if run.ending is None and now >= run.deadline:
                 await self._end(run, Ending.TIMEOUT)
@@ -254,8 +276,7 @@ class Runner:
 
     async def _end(self, run: Run, ending: Ending) -> None:
         run.end(ending)
-        if ending is Ending.LEASE_LOST:
-            run.settle()
+        run.settled = run.settled or ending is Ending.LEASE_LOST
         await self._tell(run)
 
     async def _tell(self, run: Run) -> None:
@@ -267,7 +288,7 @@ class Runner:
     def _give_up(self, run: Run) -> None:
         """It is cancelled, whatever it does; its place it keeps until it ends."""
         if not run.settled:
-            run.settle()
+            run.settled = True
             self._outbox.settle(run.cancelled())
 
     def _replace(self, app_id: str) -> None:
@@ -283,8 +304,7 @@ class Runner:
         try:
             with anyio.move_on_after(REPLACING):
                 await self._workers.restart(app_id)
-                for run in stuck:
-                    await run.over.wait()
+                await _until(lambda: not any(run in stuck for run in self._slots.runs(app_id)))
         except Exception as error:
             log.error("a worker cannot be replaced", app_id=app_id, exc_info=error)
         for run in stuck:
@@ -335,20 +355,33 @@ class Runner:
     async def _drain(self) -> None:
         """Claim nothing more, and wait for what runs, for a bounded time."""
         self._closing = True
+        self._return_ready()
         with anyio.move_on_after(self._config.drain):
-            while run := next((run for run in self._held.values() if not run.settled), None):
-                await run.stored.wait()
+            await _until(lambda: all(run.settled for run in self._held.values()))
+
+    def _return_ready(self) -> None:
+        for app_id in {run.job.app_id for run in self._held.values()}:
+            self._next(app_id)  # as we are closing, none is to be run
 
     async def _leave(self) -> None:
         """Give back what has not ended, so that others need not wait for its lease to end."""
+        self._return_ready()
         for run in self._slots.runs():
             if not run.settled:
                 await self._tell(run)
-                run.settle()
                 self._outbox.settle(run.given_back())
+                run.settled = True
         try:
             await self._outbox.flush()
             if self._doubtful:
                 await self._unclaim()
         except KernelError as error:
             log.warning("jobs could not be given back", error=error.message)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so; looked at now and then, since only ends wait for anything."""
+    while True:
+        if condition():
+            return
+        await anyio.sleep(SOONEST)

@@ -29,27 +29,26 @@ class Run:
     def __init__(self, job: Claimed, token: str) -> None:
         self.job = job
         self.token = token
-        self.deadline = time.monotonic() + job.timeout_s
+        self.claimed_at = self.began_at = time.monotonic()
+        self.deadline = self.began_at + job.timeout_s
         self.alone = True
         """No other job of the app was under way here at any moment of it."""
         self.ending: Ending | None = None
         self.told_at = 0.0
+        self.ended = False
+        """No worker is at it any more."""
         self.settled = False
         """Its row has its end already, or is not ours any more: nothing is to be stored."""
         self.scope = anyio.CancelScope()
-        self.over = anyio.Event()
-        """It has ended in the worker."""
-        self.stored = anyio.Event()
-        """Its end is in the table, or nobody's business."""
 
     def end(self, ending: Ending) -> None:
         """Note that the worker is told to end it."""
         self.ending, self.told_at = ending, time.monotonic()
 
-    def settle(self) -> None:
-        """Note that nothing of it is to be stored any more."""
-        self.settled = True
-        self.stored.set()
+    def begin(self) -> None:
+        """It is handed to the worker now."""
+        self.began_at = time.monotonic()
+        self.deadline = self.began_at + self.job.timeout_s
 
     def overdue(self, grace: float) -> bool:
         """Whether it holds its place although its time is over and it was told to end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -12,15 +13,26 @@ from .runs import Run
 MOST: Final = 100
 """Jobs that are claimed at once: their payloads are in memory together."""
 
+AHEAD: Final = 4
+"""Jobs for each place that are claimed ahead, where they are quick."""
+
+QUICK: Final = 0.02
+"""Seconds that the jobs of an app take on the average for that."""
+
+STALE: Final = 0.5
+"""Seconds after which a job that was claimed ahead goes back: its turn did not come."""
+
 
 class _App:
-    __slots__ = ("hungry", "not_before", "runs")
-
     def __init__(self) -> None:
         self.runs: set[Run] = set()
+        self.ready: deque[Run] = deque()
+        """Claimed ahead; never any while a place is free."""
         self.hungry = True
         """There may be jobs that wait."""
         self.not_before = 0.0
+        self.pace = 1.0
+        """Seconds that a job takes, on a moving average."""
 
 
 class Slots:
@@ -63,38 +75,62 @@ class Slots:
         nobody knows."""
         counts: dict[str, int] = {}
         for job in jobs or ():
-            counts[job.app_id] = self._concurrency if job.suspect else counts.get(job.app_id, 0) + 1
+            counts[job.app_id] = MOST if job.suspect else counts.get(job.app_id, 0) + 1
         for one in asked:
             app = self._apps.get(one.app_id)
             if app is not None and (jobs is None or counts.get(one.app_id, 0) >= one.free):
                 app.hungry = True
 
-    def add(self, run: Run) -> None:
-        """A run takes a place."""
-        runs = self._app(run.job.app_id).runs
-        if runs:
-            for other in (run, *runs):
+    def take(self, run: Run) -> bool:
+        """Give a run a place, or let it wait for one."""
+        app = self._app(run.job.app_id)
+        if len(app.runs) >= self._concurrency:
+            app.ready.append(run)
+            return False
+        if app.runs:
+            for other in (run, *app.runs):
                 other.alone = False
-        runs.add(run)
+        app.runs.add(run)
+        return True
 
-    def remove(self, run: Run) -> bool:
-        """A run gives its place back; True where a claim is worth it."""
+    def remove(self, run: Run, seconds: float) -> bool:
+        """Take the place of a run that took so long; True where a claim is worth it."""
         app = self._app(run.job.app_id)
         app.runs.discard(run)
+        app.pace += (seconds - app.pace) / 5
         if not app.runs:
             app.hungry = True  # a suspect may have waited for this
         return app.hungry
 
+    def next(self, app_id: str) -> Run | None:
+        """A run that waits for a place, which the caller has made free."""
+        ready = self._app(app_id).ready
+        return ready.popleft() if ready else None
+
+    def stale(self) -> Iterator[Run]:
+        """Take out runs that have waited for too long, and claim nothing ahead for a while."""
+        now = time.monotonic()
+        for app in self._apps.values():
+            if app.ready and now - app.ready[0].claimed_at > STALE:
+                yield from app.ready
+                app.ready.clear()
+                app.pace = 1.0
+
     def runs(self, app_id: str | None = None) -> Iterator[Run]:
-        """The runs of one app, or all."""
+        """The runs of one app that have a place, or all."""
         for name, app in list(self._apps.items()):
             if app_id is None or name == app_id:
                 yield from list(app.runs)
 
     def _free(self, app: _App) -> int:
+        """How many jobs may be claimed. Those ahead in portions, or every end of a job would cost
+        a claim."""
         if any(run.job.suspect for run in app.runs):
             return 0
-        return self._concurrency - len(app.runs)
+        places = self._concurrency - len(app.runs)
+        ahead = AHEAD * self._concurrency if app.pace < QUICK else 0
+        missing = ahead - len(app.ready)
+        return places + missing if missing > 0 and 2 * missing >= ahead else places
 
     def _app(self, app_id: str) -> _App:
         return self._apps.setdefault(app_id, _App())
@@ -103,5 +139,5 @@ class Slots:
         for app_id in running:
             self._app(app_id)
         for app_id in self._apps.keys() - set(running):
-            if not self._apps[app_id].runs:
+            if not self._apps[app_id].runs and not self._apps[app_id].ready:
                 del self._apps[app_id]

@@ -12,6 +12,9 @@ $$;
 -- What runs all the time is a function too, for the sake of its settings: PostgreSQL keeps the plan that
 -- it made when the table was empty, and a sequential scan must not be in it when a million jobs wait.
 
+-- None of them but `settle` waits for the disk: what a crash of PostgreSQL takes back of a claim or a
+-- heartbeat, a lost lease would take back as well.
+
 -- Claim jobs: for each app up to `free` of them, or one suspect alone where nothing else runs
 -- (`idle`). While a suspect has waited for `patience`, a busy worker takes on nothing more.
 create function caudex_jobs.claim(asked jsonb, token uuid, lease interval, patience interval)
@@ -23,6 +26,7 @@ declare
     found_ids uuid[];
     picked uuid[] := '{}';
 begin
+    perform set_config('synchronous_commit', 'off', true);
     for app in
         select a.app_id, a.free, a.idle
         from jsonb_to_recordset(asked) as a (app_id text, free integer, idle boolean)
@@ -93,6 +97,7 @@ create function caudex_jobs.report(steps json)
 returns void language sql
 set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
+    select set_config('synchronous_commit', 'off', true);
     update caudex_jobs.jobs as j
     set progress = s.value::json, updated_at = now()
     from json_to_recordset(steps) as s (id uuid, token uuid, value text)
@@ -104,6 +109,7 @@ create function caudex_jobs.renew(ids uuid[], tokens uuid[], lease interval)
 returns setof json language sql
 set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
+    select set_config('synchronous_commit', 'off', true);
     update caudex_jobs.jobs as j
     set lease_until = now() + lease
     from unnest(ids, tokens) as h (id, token)
@@ -163,6 +169,7 @@ declare
     apps text[];
     next_at timestamptz;
 begin
+    perform set_config('synchronous_commit', 'off', true);
     with ripe as materialized (
         select j.id from caudex_jobs.jobs as j
         where j.status = 'pending' and not j.due and j.run_at <= now()

@@ -376,6 +376,63 @@ def test_no_worker_has_more_jobs_at_once_than_it_may(server, app):
     assert len(fake(server).started) == len(set(fake(server).started)) == 60
 
 
+def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, app):
+    gates = []
+
+    async def handler(job):
+        if job.payload == "slow":
+            gates.append(job)
+            await job.cancelled.wait()
+
+    handle(server, handler)
+    for n in range(100):
+        enqueue(server, app, n)
+    all_ended(server, app)
+    slow = [enqueue(server, app, "slow") for _ in range(10)]
+    eventually(lambda: len(gates) == 10)
+    quick = [enqueue(server, app, "quick")]
+
+    def quick_ones():
+        rows = server.sql(
+            "select status, attempts, suspect, count(*) from caudex_jobs.jobs"
+            " where app_id = %s and payload::text = '\"quick\"' group by 1, 2, 3",
+            app,
+        )
+        return sorted(rows)
+
+    eventually(lambda: quick_ones() == [("running", 1, False, 1)])
+    eventually(lambda: quick_ones() == [("pending", 0, False, 1)], 3)
+    quick.append(enqueue(server, app, "quick"))
+    time.sleep(0.3)
+    assert quick_ones() == [("pending", 0, False, 2)]
+    for job_id in slow:
+        server.admin.post(f"/api/v1/apps/{app}/jobs/{job_id}/cancel").raise_for_status()
+    for job_id in quick:
+        assert ended(server, app, job_id)["attempts"] == 1
+
+
+def test_a_job_that_is_cancelled_before_its_turn_is_not_run(server, app):
+    gates = []
+
+    async def handler(job):
+        if job.payload == "slow":
+            gates.append(job)
+            await job.cancelled.wait()
+
+    handle(server, handler)
+    for n in range(100):
+        enqueue(server, app, n)
+    all_ended(server, app)
+    slow = [enqueue(server, app, "slow") for _ in range(10)]
+    eventually(lambda: len(gates) == 10)
+    quick = enqueue(server, app, "quick")
+    eventually(lambda: row_of(server, quick, "status") == ("running",))
+    for job_id in (quick, *slow):
+        server.admin.post(f"/api/v1/apps/{app}/jobs/{job_id}/cancel").raise_for_status()
+    assert ended(server, app, quick)["status"] == "cancelled"
+    assert quick not in fake(server).started
+
+
 def test_an_app_that_is_busy_keeps_no_other_from_its_turn(server, app):
     handle(server, forever)
     for n in range(30):

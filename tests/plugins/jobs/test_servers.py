@@ -252,6 +252,29 @@ def test_outcomes_wait_for_a_database_that_is_away(pair, monkeypatch):
     assert ended(one, app, job_id)["attempts"] == 1
 
 
+def test_a_job_may_come_back_before_the_answer_that_it_went(pair, monkeypatch):
+    """It is claimed anew by a statement that overtakes the one which gave it back."""
+    one, _ = pair(lease=3600)
+    app = install(one, running=(one,))
+    store = one.services.get(JOBS)._store
+    settle = store.settle
+
+    async def slow(outcomes):
+        await settle(outcomes)
+        await anyio.sleep(0.5)
+
+    monkeypatch.setattr(store, "settle", slow)
+
+    async def handle(job):
+        if len(fake(one).started) < 3:
+            fake(one).die(app)
+            await anyio.sleep_forever()
+
+    fake(one).handler = handle
+    job = ended(one, app, enqueue(one, app), 4)
+    assert (job["status"], job["attempts"]) == ("completed", 3)
+
+
 def test_a_claim_whose_answer_is_lost_is_given_back_at_once(pair, monkeypatch):
     one, _ = pair(lease=3600)
     app = install(one, running=(one,))
