@@ -14,11 +14,8 @@ _MASTER: Final = "select key_id from caudex_vault.master"
 _LOCK_MASTER: Final = "select key_id from caudex_vault.master for update"
 _SHARE_MASTER: Final = "select key_id from caudex_vault.master for share"
 _CLAIM_MASTER: Final = """
-with mine as (
-    insert into caudex_vault.master (key_id) values ($1::text)
-    on conflict (only_row) do nothing returning key_id
-)
-select key_id from mine union all select key_id from caudex_vault.master limit 1"""
+insert into caudex_vault.master as m (key_id) values ($1::text)
+on conflict (only_row) do update set key_id = m.key_id returning key_id"""
 _SET_MASTER: Final = "update caudex_vault.master set key_id = $1::text"
 _DATA_KEYS: Final = """
 select row_to_json(r) from (

@@ -72,6 +72,12 @@ class Site:
         assert dsn, "the embedded database does not run"
         return ask(dsn, query, *params)
 
+    @property
+    def listeners(self) -> int:
+        """How many server processes listen for news."""
+        query = "select count(*) from pg_stat_activity where application_name = 'caudex news'"
+        return self.sql(f"{query} and datname = current_database()")[0][0]
+
 
 def ask(dsn: str, query: str, *params: Any) -> list[tuple[Any, ...]]:
     """Run a statement of psycopg's dialect (`%s`) and return its rows, if it has any."""

@@ -1,0 +1,181 @@
+"""A PostgreSQL that goes away, cuts connections, is locked or has none to give."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+import httpx
+import psycopg
+import pytest
+
+from tests.faults.support import (
+    ROUNDS,
+    DurablePostgres,
+    Load,
+    Site,
+    in_background,
+    no_traceback,
+    notes,
+    pause,
+)
+from tests.kernel.processes import Served, wait_for
+
+
+def timed(url: str) -> tuple[int, float]:
+    """The status of a request on a connection of its own, and its seconds."""
+    started = time.monotonic()
+    return httpx.get(url, timeout=40).status_code, time.monotonic() - started
+
+
+def ready(server: Served) -> bool:
+    return server.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_a_restart_of_postgresql_is_a_pause(
+    site: Site, durable: DurablePostgres, number: int
+) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        app = user.install()
+        with Load(user, app, readers=4) as load:
+            for _ in range(ROUNDS):
+                load.more()
+                durable.signal(number)
+                refused = load.answers[503]
+                wait_for(lambda: not ready(server), 5, "the loss was not noticed")
+                wait_for(lambda count=refused: load.answers[503] > count, 10, "nothing was refused")
+                assert {timed(f"{server.url}/health")[0] for _ in range(20)} == {200}
+                assert user.get(notes(app)).status_code == 503
+                durable.bring_back()
+                back = time.monotonic()
+                wait_for(lambda: ready(server), 5, "not ready within 5 s")
+                load.more()
+                assert time.monotonic() - back < 8
+        load.check(site.sql)
+        assert site.listeners == 1
+        assert server.process.poll() is None
+        assert set(load.reads) <= {200, 503}
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+CUT = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()"""
+
+
+def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(
+    site: Site,
+) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        cuts = 0
+
+        def cut(over: threading.Event) -> None:
+            nonlocal cuts
+            with psycopg.connect(site.dsn, autocommit=True) as connection:
+                while not over.wait(0.25):
+                    [(count,)] = connection.execute(CUT).fetchall()
+                    cuts += count
+
+        with Load(user, user.install(), readers=4) as load:
+            load.more()
+            with in_background(cut):
+                load.more(100 * ROUNDS, 120)
+            load.more()
+        assert cuts > 10
+        assert load.reads[200] > 10 * load.reads[503], load.reads
+        load.check(site.sql)
+        assert server.process.poll() is None
+    no_traceback(server)
+
+
+def test_a_pool_that_has_nothing_left_refuses_in_time_and_health_needs_none(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(database={"pool_size": 4, "lock_timeout": 12.0, "statement_timeout": 14.0})
+    with site.serve() as server, ThreadPoolExecutor(204) as pool:
+        user = site.user(server)
+        app = user.install()
+        path = notes(app)
+        headers = dict(user.headers)
+
+        def call(method: str) -> tuple[httpx.Response, float]:
+            started = time.monotonic()
+            body = {"name": "x"} if method == "POST" else None
+            answer = httpx.request(
+                method, server.url + path, json=body, headers=headers, timeout=40
+            )
+            return answer, time.monotonic() - started
+
+        with psycopg.connect(site.dsn) as holder:
+            holder.execute(f"lock table {app}.notes in access exclusive mode")
+            holding = [pool.submit(call, "POST") for _ in range(4)]
+            wait_for(lambda: waiting(site) == 4, 5, "the pool is not held")
+            asked = [pool.submit(call, "GET") for _ in range(200)]
+            calm = []
+            while not all(one.done() for one in asked):
+                status, seconds = timed(f"{server.url}/health")
+                assert status == 200
+                calm.append(seconds)
+            for answer, seconds in [one.result() for one in asked]:
+                assert answer.status_code == 503
+                assert answer.headers["retry-after"]
+                assert seconds < 7  # 5 in the pool's queue, and 200 clients of our own on top
+            assert median(calm) < 0.1
+        assert all(one.result()[0].status_code == 201 for one in holding)
+        assert user.get(path).status_code == 200
+    no_traceback(server)
+
+
+def waiting(site: Site) -> int:
+    """How many statements wait for a lock."""
+    query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    return site.sql(f"{query} and datname = current_database()")[0][0]
+
+
+def test_a_locked_table_costs_its_own_callers_a_503_and_nobody_else(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        locked, free = user.install(), user.install()
+        with Load(user, free, writers=2) as others, ThreadPoolExecutor(8) as pool:
+            with psycopg.connect(site.dsn) as holder:
+                holder.execute(f"lock table {locked}.notes in access exclusive mode")
+                began = time.monotonic()
+                answers = list(
+                    pool.map(lambda _: user.post(notes(locked), json={"name": "x"}), range(8))
+                )
+                assert {answer.status_code for answer in answers} == {503}
+                assert all(answer.headers["retry-after"] for answer in answers)
+                assert time.monotonic() - began < 6
+                assert waiting(site) == 0, "what was given up still waits"
+                others.more(5)
+            assert user.post(notes(locked), json={"name": "x"}).status_code == 201
+        others.check(site.sql)
+        assert others.answers[503] == 0
+    no_traceback(server)
+
+
+def test_a_role_is_in_force_at_the_other_server_though_its_listener_is_cut(site: Site) -> None:
+    with site.serve() as one, site.serve() as two:
+        admin = site.user(one)
+        app = admin.install()
+        user = site.user(two, "reader")
+        roles = f"/api/v1/apps/{app}/roles"
+        role = {"name": "reader", "permissions": ["notes.read"]}
+        admin.post(roles, json=role).raise_for_status()
+        cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        cut += " where application_name = 'caudex news' and datname = current_database()"
+        for number in range(20 * ROUNDS):
+            assigned = number % 2 == 0
+            action, status = ("assign", 200) if assigned else ("revoke", 403)
+            with in_background(lambda _: (pause(0, 0.03), site.sql(cut))):
+                pause(0, 0.06)
+                answer = admin.post(f"{roles}/{action}", json={"userId": user.id, "role": "reader"})
+                assert answer.status_code == 200, answer.text
+            wait_for(lambda status=status: user.get(notes(app)).status_code == status, 2, two.err)
+    no_traceback(one, two)

@@ -1,0 +1,166 @@
+"""TERM under load: nothing acknowledged is lost, and the end comes in time, with status 0."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.faults import slow
+from tests.faults.support import ROUNDS, Load, Site, User, no_traceback, pause
+from tests.kernel.processes import Served, alive, descendants, wait_for
+
+TERM, INT = signal.SIGTERM, signal.SIGINT
+TWO = ["--workers", "2"]
+
+
+class Follower(threading.Thread):
+    """Follows the log of an app and notes how the stream ended."""
+
+    def __init__(self, user: User, app_id: str) -> None:
+        super().__init__(daemon=True)
+        self._url = f"{user.base_url}/api/v1/apps/{app_id}/logs".replace("//api", "/api")
+        self._headers = dict(user.headers)
+        self.began = threading.Event()
+        self.lines: list[str] = []
+        self.ended = ""
+
+    def run(self) -> None:
+        """Read until the stream ends."""
+        try:
+            with httpx.stream("GET", self._url, headers=self._headers, timeout=60) as answer:
+                assert answer.status_code == 200
+                for line in answer.iter_lines():
+                    self.lines.append(line)
+                    self.began.set()
+            self.ended = "whole"
+        except httpx.HTTPError as error:
+            self.ended = type(error).__name__
+
+
+@contextmanager
+def following(user: User, app_id: str, count: int = 5) -> Generator[list[Follower]]:
+    """Clients with an open stream of events."""
+    followers = [Follower(user, app_id) for _ in range(count)]
+    for follower in followers:
+        follower.start()
+    for follower in followers:
+        assert follower.began.wait(30), "the stream did not begin"
+    yield followers
+    for follower in followers:
+        follower.join(5)
+        assert not follower.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("words", "number"), [([], TERM), ([], INT), (TWO, TERM)], ids=["TERM", "INT", "two processes"]
+)
+def test_a_server_that_is_told_to_end_loses_nothing(
+    site: Site, words: list[str], number: int
+) -> None:
+    for _ in range(ROUNDS):
+        with site.serve(*words) as server:
+            all_stand(site, words)
+            user = site.user(server)
+            app = user.install()
+            with following(user, app) as followers, Load(user, app, readers=2) as load:
+                load.more()
+                pause(0, 0.2)
+                below = descendants(server.process.pid)
+                status, seconds = server.end(number)
+                assert (status, alive(below)) == (0, set())
+                assert seconds < 10, "streams and idle connections were waited for"
+            assert {follower.ended for follower in followers} == {"whole"}
+        no_traceback(server)
+        with site.serve() as server:
+            load.check(site.sql)
+            server.end()
+
+
+def all_stand(site: Site, words: list[str]) -> None:
+    """Wait for every process: the banner tells of the first."""
+    count = 2 if words else 1
+    wait_for(lambda: site.listeners == count, 20, "a process has not started")
+
+
+def test_a_server_ends_with_its_own_database(make_site: Callable[..., Site]) -> None:
+    site = make_site("")
+    with site.serve() as server:
+        user = site.user(server)
+        app = user.install()
+        with following(user, app) as followers, Load(user, app) as load:
+            load.more()
+            below = descendants(server.process.pid)
+            assert len(below) > 3
+            status, seconds = server.end()
+            assert (status, alive(below)) == (0, set())
+            assert seconds < 15
+        assert {follower.ended for follower in followers} == {"whole"}
+    no_traceback(server)
+    with site.serve():
+        load.check(site.sql)
+
+
+def test_requests_that_run_are_answered_before_the_end(site: Site) -> None:
+    with site.serve("--plugin", slow.__file__) as server:
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(server.get("/slow/3")))
+        asking.start()
+        wait_for(lambda: busy(server), 5, "the request has not begun")
+        status, seconds = server.end()
+        asking.join(5)
+        assert (status, answers[0].status_code) == (0, 200)
+        assert 1 < seconds < 10
+        with pytest.raises(httpx.ConnectError):
+            server.get("/health")
+
+
+def busy(server: Served, count: int = 1) -> bool:
+    """Whether that many slow requests are being served by the process that answers."""
+    return server.get("/slow").json()["waiting"] >= count
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [([], (TERM, TERM)), ([], (INT, TERM)), (TWO, (TERM, INT))],
+    ids=["TERM TERM", "INT TERM", "two processes"],
+)
+def test_a_second_signal_ends_it_within_two_seconds(
+    site: Site, words: list[str], numbers: tuple[int, int]
+) -> None:
+    with site.serve("--plugin", slow.__file__, *words) as server:
+        all_stand(site, words)
+        user = site.user(server)
+        app = user.install()
+        with Load(user, app) as load:
+            load.more(5)
+            told: list[str] = []
+            clients = [threading.Thread(target=_ask_slowly, args=(server, told)) for _ in range(4)]
+            for one in clients:
+                one.start()
+            wait_for(lambda: busy(server), 10, "the requests have not begun")
+            below = descendants(server.process.pid)
+            server.process.send_signal(numbers[0])
+            time.sleep(0.5)  # the drain is under way, and the slow requests hold it
+            assert server.process.poll() is None
+            status, seconds = server.end(numbers[1])
+            assert seconds < (2 if not words else 3)
+            assert status in (0, 1)
+            wait_for(lambda: not alive(below), 2, lambda: f"left over: {alive(below)}")
+        for one in clients:
+            one.join(5)
+        assert told == ['503 {"error":"the server is stopping"}'] * 4
+    no_traceback(server)
+    with site.serve():
+        load.check(site.sql)
+
+
+def _ask_slowly(server: Served, told: list[str]) -> None:
+    try:
+        answer = server.get("/slow/25")
+        told.append(f"{answer.status_code} {answer.text}")
+    except httpx.HTTPError as error:
+        told.append(type(error).__name__)
