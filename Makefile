@@ -4,7 +4,7 @@ python  := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
 
-.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench soak lock clean
+.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench faults soak lock clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -47,8 +47,12 @@ docs: .venv/.dev ## Generate the reference pages of docs/
 bench: .venv/.dev ## Measure speed
 	$(python) -m tests.benchmarks $(ARGS)
 
-soak: .venv/.dev ## Run under load for a long time, looking for leaks
-	$(python) -m tests.benchmarks.soak $(ARGS)
+faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
+	$(python) -m pytest tests/faults $(ARGS)
+
+soak: .venv/.dev ## Run the faults ten times in a row, then the property tests for long
+	for round in 1 2 3 4 5 6 7 8 9 10; do $(python) -m pytest tests/faults --quiet || exit 1; done
+	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
 
 lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	$(compile) -o requirements.lock

@@ -366,6 +366,11 @@ VALUES = st.recursive(
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+def in_floats(text):
+    """PostgreSQL writes a large float without an exponent, which Python would read as an int."""
+    return json.loads(text, parse_int=float)
+
+
 @FUZZ
 @given(body=st.dictionaries(st.sampled_from([*FIELDS, "id", "x"]), VALUES, max_size=4))
 def test_no_body_is_a_server_error(crm, body):
@@ -377,7 +382,7 @@ def test_no_body_is_a_server_error(crm, body):
         assert crm.admin.patch(path, json=body).status_code in (200, 400)
         for name in ("extra", "first_name", "tags"):
             if body.get(name) not in (None, ""):
-                assert answer.json()[name] == body[name]
+                assert in_floats(answer.text)[name] == in_floats(json.dumps(body))[name]
     else:
         refused(answer)
 
