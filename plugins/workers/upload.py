@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -94,9 +95,10 @@ class _Form:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; `finish` has told whether all of it could be written."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk, for the second time
+                self._file.close()
 
     def _begin(self) -> None:
         self._parts += 1
