@@ -16,12 +16,11 @@ import msgspec
 from kernel import hookspecs
 from kernel.config import Config
 from kernel.connect import wait_for_database
-from kernel.contracts.statements import DATABASE_SERVER
 from kernel.errors import BootError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
 from kernel.migrations import pending
-from kernel.serve import bound_socket, use_database
+from kernel.serve import bound_socket, database_server, use_database
 
 TEMPLATE = Path(__file__).with_name("template.toml")
 PACKAGES = ("kernel", "plugins", "contrib", "caudex")
@@ -160,9 +159,8 @@ def _check_keys(folder: Path) -> str:
 def _check_database(kernel: Kernel) -> str:
     """Look without changing anything: an embedded server that does not run is not started."""
     if not kernel.config.database.url:
-        server = kernel.services.build_early(DATABASE_SERVER)
-        url = server.attach() if server else None
-        if server is None or url is None:
+        server = database_server(kernel)
+        if (url := server.attach()) is None:
             return "embedded, not running; `caudex serve` starts it"
         use_database(kernel, url, server.port)
     return asyncio.run(_examine_database(kernel))

@@ -48,7 +48,7 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
     Runs on the main thread: an embedded server ends with the thread that started it. Without
     `share` one that another process runs is refused. Yields the server that is to be kept up.
     """
-    server = None if kernel.config.database.url else _database_server(kernel)
+    server = None if kernel.config.database.url else database_server(kernel)
     if server is None:
         yield None
     elif share and (url := server.attach()):
@@ -62,7 +62,8 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
             server.stop()
 
 
-def _database_server(kernel: Kernel) -> DatabaseServer:
+def database_server(kernel: Kernel) -> DatabaseServer:
+    """Return the plugin that runs a database. Raises BootError when there is none."""
     if server := kernel.services.build_early(DATABASE_SERVER):
         return server
     remedy = "set [database] url, or switch on a plugin that runs one (postgres)"
@@ -80,27 +81,26 @@ def serve(config: Config, *, reload: bool = False) -> int:
     writer = logging.configure(config.log)
     signal.signal(signal.SIGTERM, _leave)
     try:
-        with bound_socket(config) as listener, _loaded(config, listener) as (kernel, server):
-            announce = partial(_banner, kernel, server, listener)
-            look = server.ensure_running if server else _nothing
-            if reload or config.server.workers > 1:
-                target = partial(child, kernel.config, listener)
-                count = 1 if reload else config.server.workers
-                files = partial(_files, kernel) if reload else None
-                return Supervisor(target, count, look).run(announce, files)
-            kernel.watched.append(look)
-            return Serving(kernel, listener).run_until_told(announce)
+        with bound_socket(config) as listener:
+            kernel = load(at_port(config, listener))
+            with database_for(kernel, share=False) as server:
+                return _serve(kernel, server, listener, reload=reload)
     finally:
         writer.close()
 
 
-@contextmanager
-def _loaded(
-    config: Config, listener: socket.socket
-) -> Generator[tuple[Kernel, DatabaseServer | None]]:
-    kernel = load(at_port(config, listener))
-    with database_for(kernel, share=False) as server:
-        yield kernel, server
+def _serve(
+    kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, *, reload: bool
+) -> int:
+    announce = partial(_banner, kernel, server, listener)
+    look = server.ensure_running if server else _nothing
+    if reload or kernel.config.server.workers > 1:
+        target = partial(child, kernel.config, listener)
+        count = 1 if reload else kernel.config.server.workers
+        files = partial(_files, kernel) if reload else None
+        return Supervisor(target, count, look).run(announce, files)
+    kernel.watched.append(look)
+    return Serving(kernel, listener).run_until_told(announce)
 
 
 def _leave(*_: object) -> NoReturn:

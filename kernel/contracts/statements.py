@@ -36,7 +36,7 @@ class Reader(Protocol):
 
         None when there is no row or the value is NULL. With `custom_plan` the statement is
         planned for these very values: for filters, where a generic plan can walk a whole table.
-        Raises: KernelError as mapped from SQLSTATE (`kernel.db.translate`).
+        Raises: KernelError as mapped from SQLSTATE (`kernel.dialect.translate`).
         """
         ...
 

@@ -365,6 +365,14 @@ def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) 
     assert not (tmp_path / "data").exists()
 
 
+def test_doctor_finds_that_nobody_gives_a_database(tmp_path: Path, here: Here) -> None:
+    (tmp_path / "caudex.toml").write_text("[plugins.postgres]\nenabled = false")
+    ended = here("doctor", "--data-dir", str(tmp_path / "data"))
+    assert ended.status == 1
+    assert "wrong  database: database: none is configured" in ended.out
+    assert "set [database] url" in here("migrate").refusal
+
+
 def test_doctor_says_what_is_wrong_and_what_to_do(
     configured: Path, here: Here, database: str
 ) -> None:
