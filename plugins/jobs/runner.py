@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -25,8 +24,9 @@ from kernel.public import (
 )
 
 from .callers import Callers
+from .claimer import Claimer
 from .config import JobsConfig
-from .models import Asked, Claimed, Outcome, Step
+from .models import Claimed, Outcome, Step
 from .outbox import Outbox
 from .runs import Ending, Run
 from .slots import Slots
@@ -35,10 +35,8 @@ from .store import JobsStore
 RETRY: Final = 0.5
 """Seconds after the database, or a worker, could not be asked."""
 
-SOONEST: Final = 0.02
-"""Seconds between two looks at what has become due."""
-
 WATCH: Final = 0.25
+GLANCE: Final = 0.02
 REPLACING: Final = 90.0
 """Seconds that the replacement of a worker may take, its last calls included."""
 
@@ -68,14 +66,19 @@ class Runner:
         self._callers = callers
         self._announce = announce
         self._slots = Slots(config.concurrency)
+        self.claimer = Claimer(
+            config,
+            store,
+            self._slots,
+            running=self._running,
+            start=self._start,
+            announce=announce,
+        )
         self._outbox = Outbox(store, self._stored)
         self._held: dict[str, Run] = {}
         """Runs whose outcome is not in the table yet, by job."""
-        self._doubtful: list[str] = []
-        """Tokens of claims whose answer never came."""
         self._replacing: set[str] = set()
-        self._woken = anyio.Event()
-        self._next_look = 0.0
+        self._doubt = anyio.Event()
         self._next_renewal = 0.0
         self._closing = False
         self._tasks: TaskGroup | None = None
@@ -86,7 +89,7 @@ class Runner:
         self._workers.on_change(self._changed)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            for loop in (self._claim_some, self._watch, self._renew_when_due):
+            for loop in (self.claimer.step, self._watch, self._renew_when_due):
                 tasks.start_soon(self._always, loop)
             tasks.start_soon(self._outbox.run)
             tasks.start_soon(self._outbox.run_reports)
@@ -101,76 +104,26 @@ class Runner:
 
     # What others tell
 
-    def feed(self, app_ids: Iterable[str] | None) -> None:
-        """Jobs of these apps are due, or of any."""
-        if self._slots.feed(app_ids):
-            self._woken.set()
-
-    def look_in(self, seconds: float) -> None:
-        """Some jobs become due then."""
-        self._next_look = min(self._next_look, time.monotonic() + max(seconds, SOONEST))
-        self._woken.set()
-
-    def renew_now(self) -> None:
-        """Some of our jobs may have been cancelled without our hearing of it."""
-        self._next_renewal = 0.0
-
-    async def cancel(self, job_id: str) -> None:
-        """A job is not wanted any more; perhaps it runs here."""
-        run = self._held.get(job_id)
-        if run is not None and run.ending is None:
-            await self._end(run, Ending.CANCELLED)
-
-    async def forget_app(self, app_id: str) -> None:
-        """An app goes, and its jobs have gone already."""
-        for run in list(self._held.values()):
-            if run.job.app_id == app_id:
-                await self._end(run, Ending.LEASE_LOST)
+    def doubt(self, job_id: str | None = None, app_id: str | None = None) -> None:
+        """Somebody says that a job, those of an app, or any, are not wanted any more. Who says so
+        could be anybody, so the rows are asked."""
+        if job_id is None and app_id is None:
+            self._doubt.set()
+        for run in self._held.values():
+            if run.job.id == job_id or run.job.app_id == app_id:
+                self._doubt.set()
 
     async def _changed(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
-            self.look_in(0)
+            self.claimer.look_in(0)
 
-    # Claiming
+    # Running
 
-    async def _claim_some(self) -> None:
-        with anyio.move_on_after(self._next_look - time.monotonic()):
-            await self._woken.wait()
-        self._woken = anyio.Event()
-        running = [app for app in self._workers.running() if app not in self._replacing]
-        if self._doubtful:
-            await self._unclaim()
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + self._config.poll
-            self._slots.feed(None)
-            if running:
-                await self._ripen()
-        while not self._closing and (asked := self._slots.ask(running)):
-            await self._claim(asked)
-
-    async def _claim(self, asked: Sequence[Asked]) -> None:
-        token = str(uuid.uuid4())
-        self._doubtful.append(token)
-        try:
-            jobs = await self._store.claim(asked, token, self._config.lease)
-        except BaseException:
-            self._slots.answered(asked, None)
-            raise
-        self._doubtful.remove(token)
-        self._slots.answered(asked, jobs)
-        for job in jobs:
-            self._start(job, token)
-
-    async def _ripen(self) -> None:
-        ripened = await self._store.ripen()
-        for app_id in ripened.apps:
-            self._announce(app_id)
-        if ripened.next is not None:
-            self.look_in(ripened.next)
-
-    async def _unclaim(self) -> None:
-        await self._store.unclaim(self._doubtful)
-        self._doubtful.clear()
+    def _running(self) -> Sequence[str]:
+        """Apps whose workers take jobs."""
+        if self._closing:
+            return ()
+        return [app for app in self._workers.running() if app not in self._replacing]
 
     def _start(self, job: Claimed, token: str) -> None:
         run, earlier = Run(job, token), self._held.get(job.id)
@@ -181,8 +134,6 @@ class Runner:
         self._held[job.id] = run
         if self._slots.take(run):
             self._tasks.start_soon(self._work, run)
-
-    # Running
 
     async def _work(self, run: Run | None) -> None:
         """Run a job, and in its place those that wait for one."""
@@ -214,7 +165,7 @@ class Runner:
             outcome = await self._outcome(run)
         run.ended = True
         if self._slots.remove(run, time.monotonic() - run.began_at):
-            self._woken.set()
+            self.claimer.wake()
         if not run.settled:
             self._outbox.settle(outcome or run.abandoned())
         elif self._held.get(run.job.id) is run:
@@ -250,12 +201,12 @@ class Runner:
         """Outcomes are in the table: the leases are no longer ours."""
         for one in outcomes:
             run = self._held.get(one.id)
-            if run is not None and run.token == one.token and not run.settled:
+            if run is not None and run.token == one.token and (run.ended or not run.settled):
                 del self._held[one.id]
             if one.status == "pending" and one.delay:
-                self.look_in(one.delay)
+                self.claimer.look_in(one.delay)
             elif one.status == "pending":
-                self.feed([one.app_id])
+                self.claimer.feed([one.app_id])
                 self._announce(one.app_id)
 
     # Watching
@@ -310,19 +261,17 @@ class Runner:
         for run in stuck:
             run.scope.cancel()
         self._replacing.discard(app_id)
-        self.feed([app_id])
+        self.claimer.feed([app_id])
 
     # Leases
 
     async def _renew_when_due(self) -> None:
-        await anyio.sleep(WATCH)
-        if time.monotonic() >= self._next_renewal:
-            self._next_renewal = time.monotonic() + self._config.lease / 3
-            try:
-                await self._renew()
-            except BaseException:
-                self._next_renewal = 0.0
-                raise
+        with anyio.move_on_after(self._next_renewal - time.monotonic()):
+            await self._doubt.wait()
+        self._doubt = anyio.Event()
+        self._next_renewal = 0.0  # at once, should this one fail
+        await self._renew()
+        self._next_renewal = time.monotonic() + self._config.lease / 3
 
     async def _renew(self) -> None:
         async with self._outbox.writing:
@@ -373,8 +322,7 @@ class Runner:
                 run.settled = True
         try:
             await self._outbox.flush()
-            if self._doubtful:
-                await self._unclaim()
+            await self.claimer.give_back()
         except KernelError as error:
             log.warning("jobs could not be given back", error=error.message)
 
@@ -384,4 +332,4 @@ async def _until(condition: Callable[[], bool]) -> None:
     while True:
         if condition():
             return
-        await anyio.sleep(SOONEST)
+        await anyio.sleep(GLANCE)

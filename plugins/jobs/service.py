@@ -138,15 +138,15 @@ class JobsService:
         if runner is None:
             return
         if news is None:
-            runner.feed(None)
-            runner.renew_now()
+            runner.claimer.feed(None)
+            runner.doubt()
         elif news.startswith(CANCEL):
-            await runner.cancel(news.removeprefix(CANCEL))
+            runner.doubt(job_id=news.removeprefix(CANCEL))
         elif news.startswith(GONE):
-            await runner.forget_app(news.removeprefix(GONE))
+            runner.doubt(app_id=news.removeprefix(GONE))
         elif news.startswith(DUE):
             names = news.removeprefix(DUE)
-            runner.feed(names.split(",") if names else None)
+            runner.claimer.feed(names.split(",") if names else None)
 
     def _wake(self, row: NewRow) -> None:
         """Let a job be picked up at once, or when its time comes."""
@@ -154,10 +154,10 @@ class JobsService:
         wait = 0.0 if row.run_at is None else (moment(row.run_at) - now).total_seconds()
         if wait > 0:
             if self._runner is not None:
-                self._runner.look_in(wait)
+                self._runner.claimer.look_in(wait)
             return
         if self._runner is not None:
-            self._runner.feed([row.app_id])
+            self._runner.claimer.feed([row.app_id])
         self._announcer.announce(row.app_id)
 
     async def _place(self, app_id: str, job_id: str) -> Place:

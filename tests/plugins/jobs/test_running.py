@@ -1,5 +1,6 @@
 """From pending to an end: what workers are given, and what becomes of jobs."""
 
+import json
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -333,6 +334,23 @@ def test_a_cancellation_that_nobody_heard_of_is_found_at_the_next_heartbeat(serv
     under_way(server, job_id)
     server.sql("update caudex_jobs.jobs set cancelled_at = now() where id = %s", job_id)
     assert ended(server, app, job_id, 3)["status"] == "cancelled"
+
+
+def test_a_notification_alone_cancels_nothing(server, app):
+    """Whoever may connect to the database may send one; the row is asked."""
+
+    async def handler(job):
+        await anyio.sleep(1)
+        return "undisturbed"
+
+    handle(server, handler)
+    job_id = enqueue(server, app)
+    under_way(server, job_id)
+    for payload in (f"cancel:{job_id}", f"gone:{app}", "cancel:x", "due:", "nonsense"):
+        told = {"topic": "jobs", "revision": 10**9, "payload": payload, "source": "nobody"}
+        server.sql("select pg_notify('caudex', %s)", json.dumps(told))
+    job = ended(server, app, job_id)
+    assert (job["status"], job["result"], job["attempts"]) == ("completed", "undisturbed", 1)
 
 
 def test_progress_is_shown_while_the_job_runs(server, app):

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from kernel.public import JOBS, Unavailable
+from kernel.testing import running_server
 from tests.kernel.processes import Served, write_config
 from tests.plugins.jobs import dying
 from tests.plugins.jobs.support import (
@@ -30,9 +31,21 @@ from tests.plugins.jobs.support import (
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(scope="module")
+def both(postgres, tmp_path_factory):
+    """Two servers on one database that do not look for what they were not told of."""
+    folder, config = tmp_path_factory.mktemp("both"), overrides(poll=60, lease=30)
+    with (
+        running_server(postgres, config, data_dir=folder) as one,
+        running_server(postgres, config, dsn=one.dsn, data_dir=folder) as two,
+    ):
+        assert one.admin
+        yield one, two, two.login("admin")
+
+
 @pytest.fixture
 def pair(make_server, tmp_path):
-    """Two servers on one database."""
+    """Make two servers on one database."""
 
     def make(**jobs):
         one = make_server(overrides(**jobs), data_dir=tmp_path)
@@ -42,8 +55,8 @@ def pair(make_server, tmp_path):
     return make
 
 
-def test_every_job_runs_exactly_once_on_one_of_them(pair):
-    one, two = pair()
+def test_every_job_runs_exactly_once_on_one_of_them(both):
+    one, two, second = both
     app = install(one, running=(one, two))
     ran, most = Counter(), Counter()
 
@@ -58,7 +71,7 @@ def test_every_job_runs_exactly_once_on_one_of_them(pair):
 
     for server in (one, two):
         fake(server).handler = handler(server)
-    clients = [one.admin, two.login("admin")]
+    clients = [one.admin, second]
 
     def put(n):
         answer = clients[n % 2].post(f"/api/v1/apps/{app}/jobs", json={"payload": n})
@@ -77,8 +90,9 @@ def test_every_job_runs_exactly_once_on_one_of_them(pair):
     assert max(most.values()) <= 10
 
 
-def test_a_server_without_the_worker_takes_jobs_for_one_that_has_it(pair):
-    one, two = pair(poll=60)
+def test_a_server_without_the_worker_takes_jobs_for_one_that_has_it(both):
+    one, two, _ = both
+    fake(two).handler = fake(two).nothing
     app = install(one, running=(two,))
     ended(one, app, enqueue(one, app))
     started = time.perf_counter()
@@ -91,8 +105,8 @@ def test_a_server_without_the_worker_takes_jobs_for_one_that_has_it(pair):
     assert sorted(waits)[2] < 0.2
 
 
-def test_a_job_is_cancelled_from_a_server_that_does_not_run_it(pair):
-    one, two = pair(lease=3600)
+def test_a_job_is_cancelled_from_a_server_that_does_not_run_it(both):
+    one, two, _ = both
     app = install(one, running=(two,))
 
     async def handle(job):
@@ -105,10 +119,10 @@ def test_a_job_is_cancelled_from_a_server_that_does_not_run_it(pair):
     assert ended(one, app, job_id, 1)["status"] == "cancelled"
 
 
-def test_one_key_is_one_job_at_whichever_server(pair):
-    one, two = pair()
+def test_one_key_is_one_job_at_whichever_server(both):
+    one, _, second = both
     app = install(one, running=())
-    clients = [one.admin, two.login("admin")]
+    clients = [one.admin, second]
 
     def put(n):
         body = {"payload": n, "key": f"k{n % 3}"}
@@ -154,7 +168,7 @@ def test_a_server_that_stops_gives_back_at_once_what_does_not_end(pair):
 
 
 def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_server, tmp_path):
-    server = make_server(overrides(lease=2), data_dir=tmp_path)
+    server = make_server(overrides(lease=1.5), data_dir=tmp_path)
     app = install(server, running=())
     switched = overrides()["plugins"]
     tables = {f"plugins.{name}": table for name, table in switched.items()}
@@ -165,7 +179,7 @@ def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_
         },
         "database": {"url": server.dsn},
         **tables,
-        "plugins.jobs": {"lease": 2},
+        "plugins.jobs": {"lease": 1.5},
     }
     folder = tmp_path / "killed"
     folder.mkdir()
@@ -175,7 +189,7 @@ def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_
     with Served("--config", str(path), cwd=folder, env=env) as other:
         running = "select count(*) from caudex_jobs.jobs where status = 'running' and app_id = %s"
         eventually(lambda: server.sql(running, app) == [(3,)], 20)
-        time.sleep(3)
+        time.sleep(2)
         assert server.sql(running, app) == [(3,)], "its heartbeat keeps the leases"
         os.kill(other.process.pid, signal.SIGKILL)
         other.process.wait()
@@ -234,8 +248,9 @@ def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pai
     assert (job["status"], job["result"]) == ("completed", "in time")
 
 
-def test_outcomes_wait_for_a_database_that_is_away(pair, monkeypatch):
-    one, _ = pair(lease=30)
+def test_outcomes_wait_for_a_database_that_is_away(both, monkeypatch):
+    one = both[0]
+    fake(one).handler = fake(one).nothing
     app = install(one, running=(one,))
     store = one.services.get(JOBS)._store
     calls = []
@@ -252,9 +267,10 @@ def test_outcomes_wait_for_a_database_that_is_away(pair, monkeypatch):
     assert ended(one, app, job_id)["attempts"] == 1
 
 
-def test_a_job_may_come_back_before_the_answer_that_it_went(pair, monkeypatch):
+def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
     """It is claimed anew by a statement that overtakes the one which gave it back."""
-    one, _ = pair(lease=3600)
+    one = both[0]
+    fake(one).started.clear()
     app = install(one, running=(one,))
     store = one.services.get(JOBS)._store
     settle = store.settle
@@ -275,8 +291,9 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(pair, monkeypatch):
     assert (job["status"], job["attempts"]) == ("completed", 3)
 
 
-def test_a_claim_whose_answer_is_lost_is_given_back_at_once(pair, monkeypatch):
-    one, _ = pair(lease=3600)
+def test_a_claim_whose_answer_is_lost_is_given_back_at_once(both, monkeypatch):
+    one = both[0]
+    fake(one).handler = fake(one).nothing
     app = install(one, running=(one,))
     store = one.services.get(JOBS)._store
     claim, lost = store.claim, []

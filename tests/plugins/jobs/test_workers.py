@@ -147,7 +147,7 @@ def test_a_deploy_gives_jobs_to_the_new_worker_without_suspicion(server, app):
 
 
 def test_jobs_wait_while_the_worker_is_stopped(server, app):
-    slow = enqueue(server, app, {"type": "sleep", "seconds": 600})
+    slow = enqueue(server, app, {"type": "steps"})
     running(server, app, slow)
     server.admin.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
     eventually(lambda: row_of(server, slow, "status", "suspect") == ("pending", False))
