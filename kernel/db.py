@@ -31,8 +31,10 @@ TRIES: Final = 4
 MAX_STREAMS: Final = 4
 MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
+FIRST_BATCH: Final = 10
 BATCH: Final = 500
-"""Rows of a stream that are in memory at once."""
+BATCH_BYTES: Final = 4_000_000
+"""Rows of a stream that are in memory at once, and what they may weigh together."""
 
 log = structlog.get_logger("caudex.db")
 
@@ -254,8 +256,12 @@ _SET: Final = b"select count(set_config(s.key, s.value, true)) from jsonb_each_t
 
 
 async def _batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
-    while batch := every(await run_on(connection, f"fetch {BATCH} from stream".encode())):
+    """Fetch as many rows at once as are small enough together: a few, then by their size."""
+    count = FIRST_BATCH
+    while batch := every(await run_on(connection, b"fetch %d from stream" % count)):
         yield batch
+        size = 1 + sum(map(len, batch)) // len(batch)
+        count = max(1, min(BATCH, BATCH_BYTES // size))
 
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
 from kernel.contracts.statements import SETTINGS, Param, Query, Transaction
-from kernel.db import BATCH, TRIES, Database
+from kernel.db import BATCH, BATCH_BYTES, FIRST_BATCH, TRIES, Database
 from kernel.dialect import ConnectionLost, to_text, translate
 from kernel.errors import (
     BadRequest,
@@ -500,18 +500,27 @@ async def test_a_transaction_carries_the_settings_and_leaves_none_behind(dsn: st
 async def test_a_stream_comes_in_bounded_batches(dsn: str) -> None:
     async with opened(dsn) as db:
         query = "select g from generate_series(1, $1::int) as g"
-        async with db.stream(query, 2 * BATCH + 1) as batches:
+        async with db.stream(query, FIRST_BATCH + BATCH + 1) as batches:
             sizes = [(len(batch), batch[0]) async for batch in batches]
-        assert sizes == [(BATCH, b"1"), (BATCH, b"501"), (1, b"1001")]
+        assert sizes == [(FIRST_BATCH, b"1"), (BATCH, b"11"), (1, b"511")]
         async with db.stream(query, 0) as batches:
             assert [batch async for batch in batches] == []
+
+
+async def test_large_rows_come_a_few_at_a_time(dsn: str) -> None:
+    async with opened(dsn) as db:
+        query = "select repeat('x', 1000000) from generate_series(1, 40)"
+        async with db.stream(query) as batches:
+            sizes = [sum(map(len, batch)) async for batch in batches]
+    assert sum(sizes) == 40_000_000
+    assert max(sizes[1:]) <= BATCH_BYTES
 
 
 async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
     async with opened(dsn, pool_size=2) as db:
         for _ in range(12):  # prepared meanwhile, and far more than may be open at once
             async with db.stream("select g from generate_series(1, 5000) as g") as batches:
-                assert len(await anext(batches)) == BATCH
+                assert len(await anext(batches)) == FIRST_BATCH
         assert await db.fetch("select 1") == b"1"
 
 
