@@ -190,8 +190,13 @@ async def limited(request: starlette.requests.Request, limit: int) -> AsyncItera
 
 
 def check_content(headers: Mapping[str, str]) -> None:
-    """Refuse what is not plain JSON in UTF-8. Raises BadRequest."""
-    kind, _, parameters = headers.get("content-type", "application/json").lower().partition(";")
+    """Refuse what is not plain JSON in UTF-8. Raises BadRequest.
+
+    A page can make a browser post to any server without asking it first, but never as JSON: only
+    what comes from no page may leave the content type out.
+    """
+    default = "" if "origin" in headers else "application/json"
+    kind, _, parameters = headers.get("content-type", default).lower().partition(";")
     kind = kind.strip()
     if kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
         raise BadRequest("the content type must be application/json")

@@ -216,6 +216,14 @@ def test_json_goes_by_several_names(server: Server, kind: str):
     assert answer.status_code == 401
 
 
+def test_a_page_cannot_post_without_a_content_type(server: Server):
+    """A browser sends such a body to any address without a preflight."""
+    for origin in ("http://evil.example", "null", server.url):
+        answer = server.http.post(LOGIN, content=b"{}", headers={"origin": origin})
+        assert answer.status_code == 400
+        assert "content type" in answer.json()["error"]
+
+
 def test_a_body_without_a_content_type_is_taken_as_json(server: Server):
     raw = b'{"username": "nobody", "password": "x"}'
     assert server.http.post(LOGIN, content=raw).status_code == 401
