@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
+import anyio
 import structlog
 from anyio import to_thread
 
@@ -43,6 +45,8 @@ class Launches:
         self._sandbox = sandbox
         self._builder = builder
         self._runtime_url = runtime_url
+        self._made: WeakSet[Replica] = WeakSet()
+        """Every replica whose process lives is among them: the process holds it."""
 
     async def prepare(self, release: Release) -> Recipe:
         """Return what to start, with the code in place. Raises KernelError."""
@@ -68,7 +72,15 @@ class Launches:
     def make(self, recipe: Recipe, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
         """Make a replica, which is yet to be started."""
         write_log = self.log_of(recipe.release.app_id)
-        return Replica(recipe, self._services, spawn, write_log, on_gone)
+        replica = Replica(recipe, self._services, spawn, write_log, on_gone)
+        self._made.add(replica)
+        return replica
+
+    async def kill_all(self) -> None:
+        """End every process that is left, whoever was to do it and was cancelled."""
+        async with anyio.create_task_group() as killing:
+            for replica in list(self._made):
+                killing.start_soon(replica.kill)
 
     def log_of(self, app_id: str) -> Callable[[LogLevel, str], None]:
         """What writes into an app's log."""

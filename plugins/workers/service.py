@@ -51,6 +51,9 @@ WORST: Final[Sequence[WorkerState]] = ("crashed", "stopping", "starting", "runni
 CLOSING: Final = (15.0, 5.0, 2.0)
 """Seconds that workers have with the server's end: for calls, after the message, after TERM."""
 
+ADOPTION: Final = 10.0
+"""Seconds that a deploy waits until the version that is up already answers the calls."""
+
 NOTICE: Final = 5.0
 """Seconds that a listener of state changes may take."""
 
@@ -102,16 +105,20 @@ class WorkersService:
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Run what is wanted, until the server ends."""
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self.reconciler.run)
-            try:
-                yield
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._close()
-                self._tasks = None
-                tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self.reconciler.run)
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._close()
+                    self._tasks = None
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._launches.kill_all()
 
     async def _close(self) -> None:
         """Let workers answer what they were asked, while the server answers its last requests."""
@@ -167,6 +174,8 @@ class WorkersService:
                     raise BadRequest(str(error)) from None
                 raise
             supervisor.adopt(candidate, attempt)
+            with anyio.move_on_after(ADOPTION):
+                await supervisor.outcome(attempt)
             await self._keep_folders(app_id, supervisor)
         return release.version
 

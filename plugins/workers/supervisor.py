@@ -248,10 +248,10 @@ class Supervisor:
         """Let a replica that is up answer from now on."""
         self.replica, self._settled, self._failure = replica, self._attempt, None
         self._restart = False
+        await self._become("running")
         refreshed, self._refreshed = self._refreshed, False
         if not refreshed and await self._host.launches.is_outdated(replica.recipe):
             self._refreshed = self._restart = True
-        await self._become("running")
 
     def _retire(self, old: Replica) -> None:
         config = self._host.config

@@ -20,6 +20,7 @@ from tests.plugins.workers.support import (
     deployed,
     eventually,
     install,
+    processes,
     result,
     rpc,
     status,
@@ -210,3 +211,20 @@ def test_a_stray_kill_at_one_server_is_mended_there_alone(pair: Pair):
     eventually(lambda: rpc(there, app, "pid").status_code == 200, 5)
     assert result(there, app, "pid") != pid
     assert result(one.admin, app, "pid") == here
+
+
+def test_a_server_that_ends_leaves_no_process_of_versions_that_were_on_their_way_out(
+    postgres: Postgres,
+):
+    stubborn = (
+        "import signal, time\nfrom caudex_worker import Worker\nworker = Worker()\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "@worker.on_shutdown\ndef never(): time.sleep(60)\nworker.run()\n"
+    )
+    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as server:
+        app = deployed(server, stubborn)
+        for _ in range(2):
+            assert deploy(server.admin, app, {"worker.py": stubborn}).status_code == 200
+        mine = f"CAUDEX_RUNTIME_URL={server.url}"
+        assert len(processes(mine)) == 3
+    assert not processes(mine)

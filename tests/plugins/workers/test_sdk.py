@@ -32,8 +32,10 @@ class Talk:
         )  # fmt: skip
         self._lines: Queue[bytes] = Queue()
         self.stderr: list[bytes] = []
-        threading.Thread(target=self._read, daemon=True).start()
-        threading.Thread(target=self._read_errors, daemon=True).start()
+        readers = (self._read, self._read_errors)
+        self._readers = [threading.Thread(target=reader, daemon=True) for reader in readers]
+        for reader in self._readers:
+            reader.start()
 
     def _read(self) -> None:
         for line in self.process.stdout or ():
@@ -69,6 +71,8 @@ class Talk:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        for reader in self._readers:
+            reader.join(10)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe
             pipe.close()

@@ -1,5 +1,6 @@
 """Workers that crash, hang, flood, fork or will not go: the server and the others go on."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -452,7 +453,6 @@ def test_too_many_calls_at_once_are_503(workers: Server):
     app = deployed(workers)
 
     async def many() -> list[str]:
-        import asyncio
 
         service = workers.services.get(WORKERS)
         caller = Caller(user_id="1", username="x")
@@ -762,3 +762,21 @@ uvloop.run(main())
     server.wait()
     server.stdout.close()
     eventually(lambda: not alive(pid), 5)
+
+
+def test_a_deploy_has_ended_only_when_the_new_version_answers(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """However slow the look at the secrets is that follows."""
+
+    async def slow(*_: object) -> bool:
+        await asyncio.sleep(0.5)
+        return False
+
+    monkeypatch.setattr("plugins.workers.launches.Launches.is_outdated", slow)
+    app = deployed(workers)
+    assert status(workers.admin, app)["status"] == "running"
+    assert result(workers.admin, app, "echo", 1) == 1
+    new = HEAD + "@worker.rpc\ndef new(p, c): return 2\nworker.run()\n"
+    assert deploy(workers.admin, app, {"worker.py": new}).status_code == 200
+    assert result(workers.admin, app, "new") == 2
