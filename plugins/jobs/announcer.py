@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -47,7 +48,5 @@ class Announcer:
             await anyio.sleep(QUIET)
 
     async def _tell(self, payload: str) -> None:
-        try:
+        with anyio.CancelScope(shield=True), suppress(KernelError):
             await self._statements.run(server_actor(), lambda tx: tx.publish(TOPIC, payload))
-        except KernelError:
-            return

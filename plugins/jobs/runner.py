@@ -89,16 +89,18 @@ class Runner:
         self._workers.on_change(self._changed)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            for loop in (self.claimer.step, self._watch, self._renew_when_due):
-                tasks.start_soon(self._always, loop)
-            tasks.start_soon(self._outbox.run)
-            tasks.start_soon(self._outbox.run_reports)
             try:
-                yield
-                await self._drain()
+                async with anyio.create_task_group() as loops:
+                    for step in (self.claimer.step, self._watch, self._renew_when_due):
+                        loops.start_soon(self._always, step)
+                    loops.start_soon(self._outbox.run)
+                    loops.start_soon(self._outbox.run_reports)
+                    yield
+                    await self._drain()
+                    loops.cancel_scope.cancel()
             finally:
                 self._closing = True
-                with anyio.CancelScope(shield=True), anyio.move_on_after(LEAVING):
+                with anyio.move_on_after(LEAVING, shield=True):
                     await self._leave()
                 tasks.cancel_scope.cancel()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, LiteralString
 
+import anyio
 import msgspec
 
-from kernel.public import Statements, Transaction
+from kernel.public import Param, Statements, Transaction
 
 from .models import STATUSES, Asked, Claimed, NewRow, Outcome, Place, Renewed, Ripened, Status, Step
 
@@ -133,7 +134,7 @@ class JobsStore:
 
     async def insert(self, rows: Sequence[NewRow]) -> None:
         """Add jobs that have no key."""
-        await self._statements.execute(_INSERT, _encode(rows))
+        await self._finish(_INSERT, _encode(rows))
 
     async def insert_keyed(self, row: NewRow) -> str:
         """Add a job that has a key and return its id, or that of the one that has it already."""
@@ -161,41 +162,47 @@ class JobsStore:
 
     async def claim(self, asked: Iterable[Asked], token: str, lease: float) -> list[Claimed]:
         """Claim jobs under a token, the most urgent first."""
-        rows = await self._statements.execute_all(
-            _CLAIM, _encode(list(asked)), token, lease, PATIENCE
-        )
+        rows = await self._finish(_CLAIM, _encode(list(asked)), token, lease, PATIENCE)
         jobs = [_claimed(row) for row in rows]
         return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store what became of jobs; those that are not ours any more are left alone."""
-        await self._statements.execute(_SETTLE, _encode(outcomes))
+        await self._finish(_SETTLE, _encode(outcomes))
 
     async def report(self, steps: Sequence[Step]) -> None:
         """Store how far jobs are."""
-        await self._statements.execute(_REPORT, _encode(steps))
+        await self._finish(_REPORT, _encode(steps))
 
     async def renew(self, held: Mapping[str, str], lease: float) -> list[Renewed]:
         """Renew leases (job id to token) and return those that still hold."""
-        rows = await self._statements.execute_all(_RENEW, [*held], [*held.values()], lease)
+        rows = await self._finish(_RENEW, [*held], [*held.values()], lease)
         return [_renewed(row) for row in rows]
 
     async def unclaim(self, tokens: Sequence[str]) -> None:
         """Give back what was claimed under these tokens and never came to us."""
-        await self._statements.execute(_UNCLAIM, tokens)
+        await self._finish(_UNCLAIM, tokens)
 
     async def expire(self) -> list[str]:
         """Take back a portion of the jobs whose lease has ended; returns the app of each."""
-        rows = await self._statements.execute_all(_EXPIRE, PORTION, MAX_LOSSES, POISONOUS)
+        rows = await self._finish(_EXPIRE, PORTION, MAX_LOSSES, POISONOUS)
         return [row.decode() for row in rows]
 
     async def ripen(self) -> Ripened:
         """Let a portion of the jobs be claimed whose time has come."""
-        return _ripened(await self._statements.execute(_RIPEN, PORTION) or b"")
+        return _ripened((await self._finish(_RIPEN, PORTION))[0])
 
     async def prune(self, keep_days: int) -> int:
         """Delete a portion of the jobs that ended long ago; returns how many."""
-        return int(await self._statements.execute(_PRUNE, keep_days, PORTION) or 0)
+        return int((await self._finish(_PRUNE, keep_days, PORTION))[0])
+
+    async def _finish(self, query: LiteralString, *params: Param) -> list[bytes]:
+        """Run a statement to its end, also while the server stops: one that is broken off costs
+        its connection, and nobody knows what it did."""
+        rows: list[bytes] = []
+        with anyio.CancelScope(shield=True):
+            rows = await self._statements.execute_all(query, *params)
+        return rows
 
 
 async def cancel(tx: Transaction, app_id: str, job_id: str) -> Status | None:
