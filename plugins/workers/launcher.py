@@ -8,6 +8,7 @@ it.
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -43,8 +44,10 @@ class _Beneath(ctypes.Structure):
 def main() -> None:
     """Restrict this process, then become the worker."""
     settings, program = json.loads(sys.argv[1]), sys.argv[2:]
+    lifeline = int(os.environ.pop("CAUDEX_LIFELINE", "2"))
     # A server with children of its own has inheritable sockets, and uvloop closes none of them.
-    os.closerange(3, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
+    os.closerange(3, lifeline)
+    os.closerange(lifeline + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
     limit(settings["limits"])
     os.umask(0o077)
     if settings["powerless"] and os.geteuid() == 0 and sys.platform.startswith("linux"):
@@ -53,7 +56,7 @@ def main() -> None:
         change_account(settings["uid"])
     if sys.platform.startswith("linux"):
         # A change of account clears the parent death signal, so this comes after it.
-        die_with_parent(settings["parent"])
+        die_with_parent(settings["parent"], lifeline)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         if settings["landlock"]:
             confine(settings["landlock"], settings["readable"], settings["writable"])
@@ -87,10 +90,19 @@ def drop_capabilities() -> None:
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that there are
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the server ends, however it ends."""
+def die_with_parent(parent: int, lifeline: int) -> None:
+    """Have the kernel kill this process when the server ends, however it ends, and its children.
+
+    They share its process group: a pipe that breaks counts as input, of which its owner is told by
+    a signal of our choice (fcntl(2), F_SETSIG).
+    """
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
+    if lifeline > 2:
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        os.close(lifeline)
+    if os.getppid() != parent:  # it died before the calls
         sys.exit("the server is gone")
 
 

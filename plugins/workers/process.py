@@ -15,6 +15,7 @@ import anyio
 
 from kernel.public import LogLevel, Unavailable
 
+from .lifeline import lifeline
 from .lines import LineSplitter
 from .protocol import MAX_FRAME, MAX_LINE, ids_in
 
@@ -67,6 +68,7 @@ class Child(asyncio.SubprocessProtocol):
         self._spent, self._since = 0.0, time.monotonic()
         self._open = {1, 2}
         self._exited = False
+        self._lifeline: int | None = None
         self.gone = asyncio.Event()
         self.status: int | None = None
         """Its exit status, or minus the signal that ended it."""
@@ -82,16 +84,23 @@ class Child(asyncio.SubprocessProtocol):
         """Start a program. Raises OSError, ValueError."""
         loop = asyncio.get_running_loop()
         child = cls(listener)
-        await loop.subprocess_exec(
-            lambda: child,
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=str(folder),
-            env=dict(environment),
-            start_new_session=True,
-        )
+        child._lifeline = wire = lifeline()
+        told = {} if wire is None else {"CAUDEX_LIFELINE": str(wire)}  # for the launcher alone
+        try:
+            await loop.subprocess_exec(
+                lambda: child,
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=str(folder),
+                env={**environment, **told},
+                start_new_session=True,
+                pass_fds=[] if wire is None else [wire],
+            )
+        except BaseException:
+            child._cut()
+            raise
         return child
 
     @property
@@ -227,12 +236,18 @@ class Child(asyncio.SubprocessProtocol):
         self._exited = True
         self.status = self._transport.get_returncode()
         self.signal(signal.SIGKILL)
+        self._cut()
         for reason in list(self._held):
             self.release(reason)
         if self._open:
             self._loop.call_later(DRAIN_SECONDS, self._end)
         else:
             self._end()
+
+    def _cut(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
 
     def _kill_silent(self) -> None:
         if not self._exited:

@@ -1,0 +1,156 @@
+"""Jobs outlast servers, workers and PostgreSQL: each one that was accepted ends."""
+
+import os
+import signal
+from collections.abc import Callable
+
+from tests.faults.at_work import Jobs, call, deploy, kill, runs, working
+from tests.faults.support import ROUNDS, DurablePostgres, Site, no_traceback, pause
+from tests.kernel.processes import alive, wait_for
+
+QUICK = {"plugins__jobs": {"lease": 2.0}, "plugins__workers": {"backoff": 0.1}}
+
+
+def test_jobs_outlast_servers_that_are_killed(make_site: Callable[..., Site]) -> None:
+    site = make_site(**QUICK)
+    jobs: Jobs | None = None
+    for _ in range(5 * ROUNDS):
+        with site.serve() as server:
+            user = site.user(server)
+            jobs = jobs or Jobs(site, working(user))
+            runs(user, jobs.app_id)
+            jobs.put(user, 40, seconds=0.2)
+            wait_for(lambda jobs=jobs: jobs.count("running") > 0, 20, "no job runs")
+            pause(0, 0.3)
+            below = kill(server)
+            wait_for(lambda below=below: not alive(below), 5, "a worker was left over")
+    assert jobs is not None
+    with site.serve() as server:
+        jobs.all_end()
+        jobs.check()
+        assert any(attempts > 1 for _, attempts in jobs.rows().values()), "nothing was interrupted"
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def test_a_lost_job_runs_again_soon_after_its_lease(make_site: Callable[..., Site]) -> None:
+    lease = 30.0 if ROUNDS > 1 else 5.0
+    site = make_site(plugins__jobs={"lease": lease})
+    with site.serve() as server:
+        user = site.user(server)
+        jobs = Jobs(site, working(user))
+        jobs.put(user, 3, seconds=1.5)
+        wait_for(lambda: jobs.count("running") == 3, 20, jobs.rows)
+        kill(server)
+    with site.serve() as server:
+        jobs.all_end(lease + 15 + 3 * 1.5)
+        jobs.check()
+        assert set(jobs.rows().values()) == {("completed", 2)}
+        assert server.end()[0] == 0
+
+
+def test_a_worker_that_dies_costs_its_jobs_a_retry_and_others_nothing(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(**QUICK)
+    with site.serve() as server:
+        user = site.user(server)
+        harmed, other = Jobs(site, working(user)), Jobs(site, working(user))
+        for _ in range(ROUNDS):
+            other.put(user, 20)
+            harmed.put(user, 1, dies=True)
+            harmed.put(user, 10, seconds=0.5)
+            wait_for(lambda: harmed.count("running") > 0, 20, harmed.rows)
+            harmed.all_end()
+            runs(user, harmed.app_id)
+            harmed.put(user, 5, seconds=1)
+            wait_for(lambda: harmed.count("running") == 5, 20, harmed.rows)
+            os.kill(call(user, harmed.app_id, "pid"), signal.SIGKILL)
+            harmed.all_end()
+            runs(user, harmed.app_id)
+        harmed.check()
+        other.all_end()
+        other.check(once=True)
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def test_each_job_runs_on_one_of_two_servers_and_one_goes_on_alone(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(**QUICK)
+    with site.serve() as one:
+        user = site.user(one)
+        jobs = Jobs(site, working(user))
+        with site.serve() as two:
+            other = site.user(two)
+            wait_for(lambda: replicas(site, jobs.app_id) == 2, 30, "the second does not run it")
+            for _ in range(5):
+                jobs.put(user, 20, seconds=0.02)
+                jobs.put(other, 20, seconds=0.02)
+            jobs.all_end()
+            jobs.check(once=True)
+            jobs.put(user, 30, seconds=0.5)
+            wait_for(lambda: jobs.count("running") == 20, 20, jobs.rows)
+            kill(two)
+            jobs.all_end(45)
+            jobs.check()
+        assert one.end()[0] == 0
+    no_traceback(one, two)
+
+
+def replicas(site: Site, app_id: str) -> int:
+    query = "select count(*) from caudex_workers.replicas where app_id = %s and state = 'running'"
+    return site.sql(query, app_id)[0][0]
+
+
+def test_jobs_go_on_when_postgresql_is_back(site: Site, durable: DurablePostgres) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        jobs = Jobs(site, working(user))
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            # What a handler meets while PostgreSQL is away is its own error, to be tried again.
+            jobs.put(user, 30, max_attempts=8, seconds=0.2)
+            wait_for(lambda: jobs.count("running") > 0, 20, jobs.rows)
+            durable.signal(number)
+            wait_for(lambda: server.get("/health/ready").status_code == 503, 10, "not noticed")
+            durable.bring_back()
+            jobs.all_end(45)
+        jobs.put(user, 5)
+        jobs.all_end(10)
+        jobs.check()
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def test_a_server_that_ends_gives_its_jobs_back(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        jobs = Jobs(site, working(user))
+        jobs.put(user, 10, seconds=1)
+        jobs.put(user, 20, seconds=0.1)
+        wait_for(lambda: jobs.count("running") == 10, 20, jobs.rows)
+        status, seconds = server.end()
+        assert status == 0
+        assert seconds < 30
+        assert jobs.count("running") == 0
+    with site.serve() as server:
+        jobs.all_end(20)
+        jobs.check(once=True)
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def test_a_deploy_takes_no_job_with_it(make_site: Callable[..., Site]) -> None:
+    site = make_site(**QUICK)
+    with site.serve() as server:
+        user = site.user(server)
+        jobs = Jobs(site, working(user))
+        for _ in range(2 * ROUNDS):
+            jobs.put(user, 20, seconds=0.3)
+            wait_for(lambda: jobs.count("running") > 0, 20, jobs.rows)
+            assert deploy(user, jobs.app_id).status_code == 200
+        jobs.all_end()
+        jobs.check()
+        assert server.end()[0] == 0
+    no_traceback(server)

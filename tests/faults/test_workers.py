@@ -1,0 +1,168 @@
+"""Workers that die, cling or are replaced: no orphan, no zombie, no gap."""
+
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from tests.faults.at_work import (
+    WORKER,
+    call,
+    deploy,
+    kill,
+    open_files,
+    runs,
+    settles,
+    state,
+    working,
+    zombies,
+)
+from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback
+from tests.kernel.processes import alive, descendants, wait_for
+
+QUICK = {"plugins__workers": {"backoff": 0.02}}
+
+
+def test_workers_end_with_a_server_that_is_killed(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        apps = [working(user) for _ in range(3)]
+        pids = {call(user, app, "pid") for app in apps}
+        assert len(pids) == 3
+        assert pids <= descendants(server.process.pid)
+        below = kill(server)
+        wait_for(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below)}")
+
+
+def test_a_worker_that_does_not_listen_ends_with_its_children(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        app = working(user)
+        pids = {call(user, app, "pid"), call(user, app, "cling")}
+        below = kill(server)
+        wait_for(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below | pids)}")
+
+
+def test_no_child_of_a_worker_outlives_a_server_that_ends(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        app = working(user)
+        pids = {call(user, app, "pid"), call(user, app, "cling")}
+        status, seconds = server.end()
+        assert (status, alive(pids)) == (0, set())
+        assert seconds < 30
+    no_traceback(server)
+
+
+def test_crashes_leave_no_zombie_and_no_file_open(make_site: Callable[..., Site]) -> None:
+    site = make_site(**QUICK)
+    with site.serve() as server:
+        user = site.user(server)
+        app, pid = working(user), server.process.pid
+        _crash(user, app, 8)
+        _stands(user, app)
+        before = settles(lambda: (open_files(pid), len(descendants(pid))))
+        _crash(user, app, 32 * ROUNDS)
+        _stands(user, app)
+        after = settles(lambda: (open_files(pid), len(descendants(pid))))
+        assert zombies(pid) == 0
+        assert after[1] == before[1]
+        assert abs(after[0] - before[0]) <= 3, "files of workers that are gone stay open"
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def _crash(user: User, app_id: str, count: int) -> None:
+    """Let the worker die that often; where the server has given it up, start it."""
+    for _ in range(count):
+        _stands(user, app_id)
+        answer = user.post(f"/api/v1/apps/{app_id}/rpc", json={"method": "die"})
+        assert answer.status_code == 503, answer.text
+
+
+def _stands(user: User, app_id: str) -> None:
+    """See that it runs, again."""
+    wait_for(lambda: state(user, app_id) in ("running", "crashed"), 30, "it hangs")
+    if state(user, app_id) == "crashed":
+        assert user.post(f"/api/v1/apps/{app_id}/worker/start").status_code == 200
+
+
+def test_a_deploy_costs_callers_no_more_than_the_swap(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        app = working(user)
+        path, headers = f"{server.url}/api/v1/apps/{app}/rpc", dict(user.headers)
+        answers: Counter[int] = Counter()
+        gaps, versions = [0.0], list[int]()
+
+        def ask(over: threading.Event) -> None:
+            with httpx.Client(headers=headers, timeout=60) as client:
+                good = time.monotonic()
+                while not over.is_set():
+                    answer = client.post(path, json={"method": "version"})
+                    answers[answer.status_code] += 1
+                    if answer.status_code == 200:
+                        gaps.append(time.monotonic() - good)
+                        good = time.monotonic()
+                        versions.append(answer.json())
+                    else:
+                        assert answer.status_code == 503, answer.text
+
+        with in_background(ask), ThreadPoolExecutor(1) as pool:
+            for number in range(2, 2 + 3 * ROUNDS):
+                slow = pool.submit(_timed, user, app, {"seconds": 3})
+                time.sleep(0.2)  # the slow call is on its way
+                new = WORKER.replace("VERSION = 1", f"VERSION = {number}")
+                assert deploy(user, app, new).status_code == 200
+                assert call(user, app, "version") == number
+                status, seconds = slow.result()
+                assert status in (200, 503)
+                assert seconds < 30
+        assert answers[200] > 50
+        assert max(gaps) < 2
+        assert versions == sorted(versions), "an old version answered after a new one"
+        assert set(versions) == set(range(1, 2 + 3 * ROUNDS))
+        assert server.end()[0] == 0
+    no_traceback(server)
+
+
+def _timed(user: User, app_id: str, params: object) -> tuple[int, float]:
+    started = time.monotonic()
+    body = {"method": "version", "params": params}
+    status = user.post(f"/api/v1/apps/{app_id}/rpc", json=body).status_code
+    return status, time.monotonic() - started
+
+
+def test_a_secret_that_does_not_open_is_missing_and_costs_no_other(site: Site) -> None:
+    with site.serve() as server:
+        user = site.user(server)
+        apps = [working(user), working(user)]
+        for app, key in itertools.product(apps, ("GOOD", "BAD")):
+            secret = {"key": key, "value": f"hush {app} {key}"}
+            user.post(f"/api/v1/apps/{app}/secrets", json=secret).raise_for_status()
+        assert server.end()[0] == 0
+    site.sql(
+        "update caudex_vault.secrets set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)"
+        " where app_id = %s and key = 'BAD'",
+        apps[0],
+    )
+    with site.serve() as server:
+        user.goto(server.url)
+        wanted = ({"GOOD"}, {"GOOD", "BAD"})
+        for app, keys in zip(apps, wanted, strict=True):
+            runs(user, app)
+            found = call(user, app, "environment")
+            assert {key for key in ("GOOD", "BAD") if key in found} == keys
+            assert all(found[key] == f"hush {app} {key}" for key in keys)
+        told = [line for line in server.err.splitlines() if "cannot be opened" in line]
+        assert told
+        assert all('"BAD"' in line and apps[0] in line for line in told)
+        assert "hush" not in server.err
+        assert os.path.exists(f"/proc/{server.process.pid}")
+        assert server.end()[0] == 0
+    no_traceback(server)
