@@ -138,7 +138,8 @@ class Database:
         try:
             yield self
         finally:
-            await self._pool.close(timeout=5.0)
+            with anyio.CancelScope(shield=True):  # given up it would leave connections open
+                await self._pool.close(timeout=5.0)
 
     async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
         """See `Reader.fetch`."""

@@ -5,8 +5,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,6 +78,15 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """This environment without what would configure Caudex."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CAUDEX_", "DATABASE_URL"))}
     return {**kept, **(more or {})}
+
+
+@contextmanager
+def open_folder() -> Generator[Path]:
+    """A folder that any account can enter: PostgreSQL runs as another one when we are root."""
+    with tempfile.TemporaryDirectory(prefix="caudex-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def write_config(folder: Path, tree: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -4,7 +4,6 @@ import http.server
 import logging
 import os
 import socket
-import stat
 import subprocess
 import threading
 import tomllib
@@ -27,6 +26,7 @@ from tests.kernel.processes import (
     Served,
     caudex,
     environment,
+    open_folder,
     write_config,
 )
 
@@ -77,19 +77,16 @@ def configured(tmp_path: Path, database: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Path, Served]]:
+def embedded() -> Generator[tuple[Path, Served]]:
     """A server with an embedded database, and the folder that commands beside it are run in."""
-    folder = tmp_path_factory.mktemp("embedded")
-    for path in (folder, *folder.parents):  # PostgreSQL runs as somebody else when we are root
-        if stat.S_IMODE(path.stat().st_mode) & 0o005 != 0o005:
-            path.chmod(0o755)
-    tree: dict[str, dict[str, Any]] = {
-        "server": {"data_dir": str(folder / "data")},
-        "plugins.postgres": {"port": 0, "ephemeral": True},
-    }
-    write_config(folder, tree)
-    with Served(cwd=folder) as server:
-        yield folder, server
+    with open_folder() as folder:
+        tree: dict[str, dict[str, Any]] = {
+            "server": {"data_dir": str(folder / "data")},
+            "plugins.postgres": {"port": 0, "ephemeral": True},
+        }
+        write_config(folder, tree)
+        with Served(cwd=folder) as server:
+            yield folder, server
 
 
 # --- help -----------------------------------------------------------------------------------
