@@ -125,7 +125,9 @@ class Jobs:
     def all_end(self, seconds: float = 60) -> None:
         """Wait until nothing is left to do."""
         wait_for(
-            lambda: self.count("pending") + self.count("running") == 0, seconds,
+            # One look: between two a job can go from running to pending.
+            lambda: not {"pending", "running"} & {status for status, _ in self.rows().values()},
+            seconds,
             lambda: Counter(self.rows().values()),
         )  # fmt: skip
 
