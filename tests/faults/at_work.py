@@ -124,12 +124,11 @@ class Jobs:
 
     def all_end(self, seconds: float = 60) -> None:
         """Wait until nothing is left to do."""
-        wait_for(
-            # One look: between two a job can go from running to pending.
-            lambda: not {"pending", "running"} & {status for status, _ in self.rows().values()},
-            seconds,
-            lambda: Counter(self.rows().values()),
-        )  # fmt: skip
+
+        def over() -> bool:
+            return not {status for status, _ in self.rows().values()} & {"pending", "running"}
+
+        wait_for(over, seconds, lambda: Counter(self.rows().values()))
 
     def executions(self) -> Counter[str]:
         """How often each job began, by what it left."""

@@ -21,7 +21,7 @@ from plugins.postgres import EmbeddedServer, attach
 from tests.kernel.processes import Served, wait_for, write_config
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
-"""Repetitions; `make soak` asks for more."""
+"""Repetitions: `FAULT_ROUNDS=5 make faults` hurts for longer."""
 PASSWORD = "Str0ngPass!x"
 NOTES = {
     "entityName": "notes",
@@ -68,9 +68,9 @@ class Site:
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Ask the database, past the server."""
-        dsn = self.dsn or attach(self.folder / "data")
-        assert dsn, "the embedded database does not run"
-        return ask(dsn, query, *params)
+        if not self.dsn:  # told anew a moment after a restart
+            wait_for(lambda: attach(self.folder / "data"), 5, "the embedded database does not run")
+        return ask(self.dsn or attach(self.folder / "data") or "", query, *params)
 
     @property
     def listeners(self) -> int:

@@ -85,9 +85,8 @@ def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(
         with Load(user, user.install(), readers=4) as load:
             load.more()
             with in_background(cut):
-                load.more(100 * ROUNDS, 120)
+                wait_for(lambda: cuts > 40 * ROUNDS, 60 * ROUNDS, "nothing was cut")
             load.more()
-        assert cuts > 10
         assert load.reads[200] > 10 * load.reads[503], load.reads
         load.check(site.sql)
         assert server.process.poll() is None
