@@ -19,6 +19,12 @@ MAX_LOSSES: Final = 3
 """So many lost deliveries of a job that ran alone are enough."""
 
 POISONOUS: Final = f"the worker was lost {MAX_LOSSES} times while this job ran alone in it"
+
+MAX_LAPSES: Final = 20
+"""The same for leases that ended: servers are killed for many reasons, seldom by a job."""
+
+FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran alone in its worker"
+
 MAX_LIST: Final = 50_000_000
 """Bytes of payloads and results in one page."""
 
@@ -185,7 +191,7 @@ class JobsStore:
 
     async def expire(self) -> list[str]:
         """Take back a portion of the jobs whose lease has ended; returns the app of each."""
-        rows = await self._finish(_EXPIRE, PORTION, MAX_LOSSES, POISONOUS)
+        rows = await self._finish(_EXPIRE, PORTION, MAX_LAPSES, FATAL)
         return [row.decode() for row in rows]
 
     async def ripen(self) -> Ripened:

@@ -49,6 +49,24 @@ def test_a_lost_job_runs_again_soon_after_its_lease(make_site: Callable[..., Sit
         assert server.end()[0] == 0
 
 
+def test_a_job_is_not_to_blame_for_servers_that_are_killed(make_site: Callable[..., Site]) -> None:
+    site = make_site(plugins__jobs={"lease": 1.0})
+    jobs: Jobs | None = None
+    for attempt in range(1, 6):
+        with site.serve() as server:
+            user = site.user(server)
+            if jobs is None:
+                jobs = Jobs(site, working(user))
+                jobs.put(user, 1, seconds=4)
+            wait_for(lambda n=attempt, j=jobs: [*j.rows().values()] == [("running", n)], 20)
+            kill(server)
+    assert jobs is not None
+    with site.serve() as server:
+        jobs.all_end(20)
+        jobs.check()
+        assert server.end()[0] == 0
+
+
 def test_a_worker_that_dies_costs_its_jobs_a_retry_and_others_nothing(
     make_site: Callable[..., Site],
 ) -> None:
@@ -64,7 +82,7 @@ def test_a_worker_that_dies_costs_its_jobs_a_retry_and_others_nothing(
             harmed.all_end()
             runs(user, harmed.app_id)
             harmed.put(user, 5, seconds=1)
-            wait_for(lambda: harmed.count("running") == 5, 20, harmed.rows)
+            wait_for(lambda: harmed.count("running") > 0, 20, harmed.rows)
             os.kill(call(user, harmed.app_id, "pid"), signal.SIGKILL)
             harmed.all_end()
             runs(user, harmed.app_id)

@@ -9,10 +9,12 @@ create table caudex_jobs.jobs (
     -- In flight when a worker died: runs alone until it has ended in an orderly way.
     suspect boolean not null default false,
     priority integer not null,
-    -- Starts, errors of the handler, and deliveries that were lost while it ran alone.
+    -- Starts, errors of the handler, and deliveries that were lost while it ran alone: with the
+    -- worker, and with the server, which can have died of anything.
     attempts integer not null default 0,
     failures integer not null default 0,
     losses integer not null default 0,
+    lapses integer not null default 0,
     max_attempts integer not null,
     timeout_s double precision not null,
     user_id uuid,

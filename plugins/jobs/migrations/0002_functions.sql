@@ -131,7 +131,7 @@ as $$
 $$;
 
 -- Jobs whose lease has ended are lost deliveries; returns the app of each. Alone in the cluster.
-create function caudex_jobs.expire(most integer, losses_allowed integer, why text)
+create function caudex_jobs.expire(most integer, lapses_allowed integer, why text)
 returns setof text language plpgsql
 set search_path = '' set enable_seqscan = off
 as $$
@@ -143,7 +143,7 @@ begin
         with lost as materialized (
             select j.id,
                 case when j.cancelled_at is not null then 'cancelled'
-                    when j.suspect and j.losses + 1 >= losses_allowed then 'failed'
+                    when j.suspect and j.lapses + 1 >= lapses_allowed then 'failed'
                     else 'pending' end as status
             from caudex_jobs.jobs as j
             where j.status = 'running' and j.lease_until < now()
@@ -152,7 +152,7 @@ begin
         update caudex_jobs.jobs as j
         set status = lost.status, due = lost.status = 'pending',
             ended_at = case when lost.status = 'pending' then null else now() end,
-            losses = j.losses + j.suspect::int, suspect = lost.status = 'pending',
+            lapses = j.lapses + j.suspect::int, suspect = lost.status = 'pending',
             error = case when lost.status = 'failed' then why else j.error end,
             lease_token = null, lease_until = null, updated_at = now()
         from lost where j.id = lost.id
