@@ -122,6 +122,10 @@ class Jobs:
         """How many have a status."""
         return sum(found == status for found, _ in self.rows().values())
 
+    def begin(self) -> None:
+        """Wait until some run."""
+        wait_for(lambda: self.count("running") > 0, 20, self.rows)
+
     def all_end(self, seconds: float = 60) -> None:
         """Wait until nothing is left to do."""
 

@@ -20,7 +20,7 @@ def test_jobs_outlast_servers_that_are_killed(make_site: Callable[..., Site]) ->
             jobs = jobs or Jobs(site, working(user))
             runs(user, jobs.app_id)
             jobs.put(user, 40, seconds=0.2)
-            wait_for(lambda jobs=jobs: jobs.count("running") > 0, 20, "no job runs")
+            jobs.begin()
             pause(0, 0.3)
             below = kill(server)
             wait_for(lambda below=below: not alive(below), 5, "a worker was left over")
@@ -79,11 +79,11 @@ def test_a_worker_that_dies_costs_its_jobs_a_retry_and_others_nothing(
             other.put(user, 20)
             harmed.put(user, 1, dies=True)
             harmed.put(user, 10, seconds=0.5)
-            wait_for(lambda: harmed.count("running") > 0, 20, harmed.rows)
+            harmed.begin()
             harmed.all_end()
             runs(user, harmed.app_id)
             harmed.put(user, 5, seconds=1)
-            wait_for(lambda: harmed.count("running") > 0, 20, harmed.rows)
+            harmed.begin()
             os.kill(call(user, harmed.app_id, "pid"), signal.SIGKILL)
             harmed.all_end()
             harmed.check()
@@ -129,7 +129,7 @@ def test_jobs_go_on_when_postgresql_is_back(site: Site, durable: DurablePostgres
         for number in (signal.SIGINT, signal.SIGQUIT):
             # What a handler meets while PostgreSQL is away is its own error, to be tried again.
             jobs.put(user, 30, max_attempts=8, seconds=0.2)
-            wait_for(lambda: jobs.count("running") > 0, 20, jobs.rows)
+            jobs.begin()
             durable.signal(number)
             wait_for(lambda: server.get("/health/ready").status_code == 503, 10, "not noticed")
             durable.bring_back()
@@ -166,7 +166,7 @@ def test_a_deploy_takes_no_job_with_it(make_site: Callable[..., Site]) -> None:
         jobs = Jobs(site, working(user))
         for _ in range(2 * ROUNDS):
             jobs.put(user, 20, seconds=0.3)
-            wait_for(lambda: jobs.count("running") > 0, 20, jobs.rows)
+            jobs.begin()
             assert deploy(user, jobs.app_id).status_code == 200
         jobs.all_end()
         jobs.check()
