@@ -20,7 +20,8 @@ CLAIMS = {
     "username": "alice",
     "sid": "f47ac10b-58cc-4372-a567-0e02b2c3d479",
     "iat": int(time.time()),
-    "exp": int(time.time()) + 900,
+    # Longer than any run of the suite: this is read when the tests are collected.
+    "exp": int(time.time()) + 24 * 3600,
     "iss": "caudex",
     "typ": "access",
 }

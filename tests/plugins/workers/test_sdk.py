@@ -72,7 +72,7 @@ class Talk:
         self.process.kill()
         self.process.wait()
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)  # a pipe must not be closed under who reads it
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe
             pipe.close()

@@ -543,6 +543,7 @@ def test_a_restart_replaces_the_process_and_no_call_is_lost(workers: Server):
 
     caller = threading.Thread(target=call)
     caller.start()
+    eventually(lambda: codes)
     workers.run(workers.services.get(WORKERS).restart, app)
     eventually(lambda: result(workers.admin, app, "pid") != pid)
     done.set()
