@@ -56,7 +56,7 @@ soak: .venv/.dev ## Run the faults ten times in a row, then the property tests f
 
 lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	$(compile) -o requirements.lock
-	$(compile) --group dev --extra testing -c requirements.lock -o requirements-dev.lock
+	$(compile) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove .venv and what the tools left behind
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
