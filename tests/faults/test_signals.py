@@ -71,8 +71,10 @@ def test_a_server_that_is_told_to_end_loses_nothing(
                 pause(0, 0.2)
                 below = descendants(server.process.pid)
                 status, seconds = server.end(number)
-                assert (status, alive(below)) == (0, set())
+                assert status == 0
                 assert seconds < 10, "streams and idle connections were waited for"
+                # multiprocessing's own helper, which `--workers` brings, goes after its parent.
+                wait_for(lambda below=below: not alive(below), 2, "a process was left over")
             assert {follower.ended for follower in followers} == {"whole"}
         no_traceback(server)
         with site.serve() as server:
