@@ -40,6 +40,7 @@ from kernel.plugin import (
 from kernel.services import Services
 from kernel.web import (
     MAX_BODY,
+    Message,
     Request,
     Response,
     Route,
@@ -56,8 +57,8 @@ from kernel.web import (
 __all__ = [
     "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "Command", "ConstraintBreach",
     "Context", "Forbidden", "Health", "HookBus", "KernelError", "ManifestSection",
-    "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices", "Plugin",
-    "Remark",
+    "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices",
+    "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "hookimpl",
     "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer", "one_of",

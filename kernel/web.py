@@ -35,6 +35,11 @@ class Route(msgspec.Struct, frozen=True):
 
     With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
     `async def (request)`. `needs` is checked before anything of the body is read.
+
+    The rest is told to readers of the API and costs a request nothing: `returns` is the type of the
+    reply's JSON and `status` its code, `query` a Struct with a field for each query parameter,
+    `errors` the statuses of errors that do not follow from the rest, `openapi` members that are
+    laid over those of the operation in an OpenAPI document.
     """
 
     method: str
@@ -43,6 +48,17 @@ class Route(msgspec.Struct, frozen=True):
     needs: Needs
     body: Any = None
     max_body: int = MAX_BODY
+    returns: Any = None
+    status: int = 200
+    query: type[msgspec.Struct] | None = None
+    errors: tuple[int, ...] = ()
+    openapi: Mapping[str, Any] = {}
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The reply of a route that does something: what was done, in words."""
+
+    message: str
 
 
 class Request(starlette.requests.Request):

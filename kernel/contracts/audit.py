@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from kernel.contracts.services import ServiceKey
 
@@ -12,13 +13,13 @@ from kernel.contracts.services import ServiceKey
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of the trail are wanted, newest first; `before` is the id of the last seen."""
 
-    app_id: str | None = None
-    entity: str | None = None
-    record_id: str | None = None
-    operation: str | None = None
-    actor_id: str | None = None
-    before: int | None = None
-    limit: int = 100
+    app_id: Annotated[str | None, Meta(description="rows of this app, or `core`")] = None
+    entity: Annotated[str | None, Meta(description="rows of this table")] = None
+    record_id: Annotated[str | None, Meta(description="rows about this record")] = None
+    operation: Annotated[str | None, Meta(description="INSERT, UPDATE, LOGIN and so on")] = None
+    actor_id: Annotated[str | None, Meta(description="what this user did")] = None
+    before: Annotated[int | None, Meta(description="id of the last row seen")] = None
+    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
 
 
 class Audit(Protocol):

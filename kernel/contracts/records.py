@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -15,6 +15,36 @@ if TYPE_CHECKING:
     from kernel.contracts.identity import Actor
 
 MAX_PAGE = 1000
+SHAPE: Final = "x-caudex-shape"
+"""Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields
+there. The types below are ordinary ones to whoever decodes them."""
+
+
+def shape(name: str, description: str) -> msgspec.Meta:
+    """What a type says of itself in a schema; nothing is checked by it."""
+    return msgspec.Meta(title=name, description=description, extra_json_schema={SHAPE: name})
+
+
+Record = Annotated[
+    dict[str, Any],
+    shape("Record", "A record: `id`, the declared fields in order, `created_at`, `updated_at`."),
+]
+NewRecord = Annotated[
+    dict[str, Any],
+    shape("NewRecord", "Values by field name; what is left out is the field's default, or null."),
+]
+RecordChanges = Annotated[
+    dict[str, Any],
+    shape("RecordChanges", "New values by field name; what is left out stays as it is."),
+]
+Where = Annotated[
+    dict[str, Any],
+    shape("Where", "A value or operators by field name, and `$and`, `$or`, `$not` around them."),
+]
+SortField = Annotated[str, shape("SortField", "Name of a field to sort by.")]
+FieldFilters = Annotated[
+    dict[str, str], shape("FieldFilters", "Any field by its name: records with this very value.")
+]
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

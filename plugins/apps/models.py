@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -40,6 +40,30 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             entities={entity.name: entity for entity in self.entities},
             permissions=self.permissions,
         )
+
+
+MANIFEST_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["appId", "name"],
+    "properties": {
+        "appId": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "maxLength": 63},
+        "name": {"type": "string"},
+        "version": {"type": "string", "default": "0.0.1"},
+        "description": {"type": "string"},
+        "dataContract": {"type": "array", "items": {"type": "object"}, "maxItems": 200},
+        "permissions": {"type": ["object", "array"]},
+    },
+}
+"""The outline of a manifest; what a section holds is checked when it is read."""
+
+ManifestBody = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        title="AppManifest",
+        description="What an app is made of: its entities, their fields, its permissions.",
+        extra_json_schema=dict(MANIFEST_SCHEMA),
+    ),
+]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from kernel.public import (
     ANY_USER,
     APP_ADMIN,
     BadRequest,
+    Message,
     Request,
     Response,
     Route,
@@ -21,7 +22,7 @@ from kernel.public import (
 )
 
 from .manifest import MAX_BYTES
-from .models import Pruning
+from .models import Installed, ManifestBody, Pruned, Pruning, Summary, Verdict
 from .service import SERVICE, AppsService
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
@@ -42,33 +43,39 @@ class AppsRoutes:
         apps, app = "/api/v1/apps", "/api/v1/apps/{app_id}"
         verify, prune = f"{apps}/schema/verify", f"{app}/schema/prune"
         return [
-            Route("GET", apps, self.list_apps, ANY_USER),
-            Route("POST", apps, self.install, ANY_USER, msgspec.Raw, MAX_BYTES),
-            Route("POST", verify, self.verify, ANY_USER, msgspec.Raw, MAX_BYTES),
-            Route("DELETE", app, self.remove, APP_ADMIN),
-            Route("POST", prune, self.prune, APP_ADMIN, Pruning),
-        ]
+            Route("GET", apps, self.list_apps, ANY_USER, returns=list[Summary]),
+            Route(
+                "POST", apps, self.install, ANY_USER, ManifestBody, MAX_BYTES, Installed,
+                errors=(403,),
+            ),
+            Route(
+                "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
+                errors=(403,),
+            ),
+            Route("DELETE", app, self.remove, APP_ADMIN, returns=Message),
+            Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
+        ]  # fmt: skip
 
     async def list_apps(self, request: Request) -> Response:
-        """Every installed app."""
+        """List every installed app by name."""
         return reply(await self._apps.summaries())
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
-        """Install an app, or bring it to a new manifest."""
+        """Install an app from a manifest, or bring it to a new one; data is kept."""
         return reply(await self._apps.install(request.actor, _manifest(body)))
 
     async def verify(self, request: Request, body: msgspec.Raw) -> Response:
-        """Say what an install would change."""
+        """Say what an install of this manifest would change."""
         return reply(await self._apps.verify(request.actor, _manifest(body)))
 
     async def remove(self, request: Request) -> Response:
-        """Remove an app."""
+        """Uninstall an app: its tables, roles, secrets, jobs and files go."""
         app_id = request.path("app_id")
         await self._apps.remove(request.actor, app_id)
         return reply({"message": f"app '{app_id}' uninstalled"})
 
     async def prune(self, request: Request, body: Pruning) -> Response:
-        """Drop what is retired."""
+        """Drop for good what is gone from the manifest; `dryRun` only says what."""
         return reply(await self._apps.prune(request.actor, request.path("app_id"), body))
 
 

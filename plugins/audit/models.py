@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import msgspec
 
@@ -33,3 +34,22 @@ class Months(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[date] = []
     taken: list[date] = []
     expired: list[date] = []
+
+
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the trail as REST shows it; `changed_at` ends in `Z`.
+
+    An INSERT has no old record, a DELETE no new one. Rows of `core` are what the system reports of
+    itself.
+    """
+
+    id: int
+    table_schema: str
+    table_name: str
+    record_id: str | None
+    operation: str
+    old_record: dict[str, Any] | None
+    new_record: dict[str, Any] | None
+    changed_at: str
+    actor_id: str | None
+    request_id: str | None

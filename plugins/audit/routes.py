@@ -20,6 +20,7 @@ from kernel.public import (
     whole_number,
 )
 
+from .models import AuditRow
 from .service import check_reader
 
 PARAMETERS = AuditFilter.__struct_fields__
@@ -33,10 +34,18 @@ class AuditRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare them. Which user may read what depends on `app_id`, so the handler asks."""
-        return [Route("GET", "/api/v1/audit", self.search, needs=ANY_USER)]
+        return [
+            Route(
+                "GET", "/api/v1/audit", self.search, ANY_USER,
+                returns=list[AuditRow], query=AuditFilter, errors=(403, 404),
+            )
+        ]  # fmt: skip
 
     async def search(self, request: Request) -> Response:
-        """Return the rows that the parameters ask for, newest first."""
+        """Query the audit trail, newest first.
+
+        Core admins read all of it, admins of an app that of their app (`app_id` is needed then).
+        """
         query = request.query()
         access = self._services.get(ACCESS)
         await check_reader(access, request.actor, query.get("app_id"))

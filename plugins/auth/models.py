@@ -75,6 +75,19 @@ def view(user: User) -> UserView:
     )
 
 
+class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Whether tokens are needed, and whether nobody has registered yet."""
+
+    auth_required: bool
+    setup_required: bool = False
+
+
+class Registered(Struct, frozen=True):
+    """Reply to a registration."""
+
+    user: UserView
+
+
 class LoggedIn(Struct, frozen=True, kw_only=True, rename="camel"):
     """Reply to a login; `expires_in` in seconds."""
 

@@ -10,6 +10,7 @@ from kernel.public import (
     CORE_ADMIN,
     PUBLIC,
     Actor,
+    Message,
     Request,
     Response,
     Route,
@@ -21,10 +22,16 @@ from kernel.public import (
 from .models import (
     Client,
     Credentials,
+    LoggedIn,
+    Mode,
     PasswordChange,
+    Refreshed,
     RefreshToken,
+    Registered,
     Registration,
+    SessionView,
     UserChanges,
+    UserView,
     view,
 )
 from .service import AUTH, AuthService
@@ -40,21 +47,42 @@ class AuthRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare them."""
-        auth, users = "/api/v1/auth", "/api/v1/users"
+        auth, users, user = "/api/v1/auth", "/api/v1/users", "/api/v1/users/{id}"
         return [
-            Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY),
-            Route("POST", f"{auth}/register", self.register, PUBLIC, Registration, MAX_BODY),
-            Route("POST", f"{auth}/login", self.login, PUBLIC, Credentials, MAX_BODY),
-            Route("POST", f"{auth}/refresh", self.refresh, PUBLIC, RefreshToken, MAX_BODY),
-            Route("POST", f"{auth}/logout", self.logout, PUBLIC, RefreshToken, MAX_BODY),
-            Route("GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY),
-            Route("POST", f"{auth}/password", self.password, ANY_USER, PasswordChange, MAX_BODY),
-            Route("GET", f"{auth}/sessions", self.sessions, ANY_USER, max_body=MAX_BODY),
-            Route("DELETE", f"{auth}/sessions/{{id}}", self.end, ANY_USER, max_body=MAX_BODY),
-            Route("GET", users, self.users, ANY_USER),
-            Route("PATCH", f"{users}/{{id}}", self.update, CORE_ADMIN, UserChanges, MAX_BODY),
-            Route("DELETE", f"{users}/{{id}}", self.delete, CORE_ADMIN, max_body=MAX_BODY),
-        ]
+            Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=Mode),
+            Route(
+                "POST", f"{auth}/register", self.register, PUBLIC, Registration, MAX_BODY,
+                Registered, 201, errors=(401, 403),
+            ),
+            Route(
+                "POST", f"{auth}/login", self.login, PUBLIC, Credentials, MAX_BODY, LoggedIn,
+                errors=(401, 429),
+            ),
+            Route(
+                "POST", f"{auth}/refresh", self.refresh, PUBLIC, RefreshToken, MAX_BODY, Refreshed,
+                errors=(401,),
+            ),
+            Route(
+                "POST", f"{auth}/logout", self.logout, PUBLIC, RefreshToken, MAX_BODY, Message,
+                errors=(401,),
+            ),
+            Route("GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY, returns=UserView),
+            Route(
+                "POST", f"{auth}/password", self.password, ANY_USER, PasswordChange, MAX_BODY,
+                Message, errors=(429,),
+            ),
+            Route(
+                "GET", f"{auth}/sessions", self.sessions, ANY_USER, max_body=MAX_BODY,
+                returns=list[SessionView],
+            ),
+            Route(
+                "DELETE", f"{auth}/sessions/{{id}}", self.end, ANY_USER, max_body=MAX_BODY,
+                returns=Message,
+            ),
+            Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
+            Route("PATCH", user, self.update, CORE_ADMIN, UserChanges, MAX_BODY, UserView),
+            Route("DELETE", user, self.delete, CORE_ADMIN, None, MAX_BODY, Message, errors=(400,)),
+        ]  # fmt: skip
 
     @property
     def _auth(self) -> AuthService:
@@ -73,21 +101,21 @@ class AuthRoutes:
         return reply({"authRequired": True, **setup})
 
     async def register(self, request: Request, body: Registration) -> Response:
-        """Make an account; no tokens."""
+        """Register an account; sign in for tokens. The first one is admin of `core`."""
         user = await self._auth.register(body, request.actor, authorization(request))
         return reply({"user": view(user)}, 201)
 
     async def login(self, request: Request, body: Credentials) -> Response:
-        """Begin a session."""
+        """Sign in with a username or an email: begin a session."""
         client = Client(request.address, request.headers.get("user-agent", ""))
         return reply(await self._auth.login(body, request.actor, client))
 
     async def refresh(self, request: Request, body: RefreshToken) -> Response:
-        """Go on with a session."""
+        """Go on with a session: a new access token, and the refresh token's successor."""
         return reply(await self._auth.refresh(body.refresh_token, request.actor))
 
     async def logout(self, request: Request, body: RefreshToken) -> Response:
-        """End a session."""
+        """Sign out: end a session and its access tokens, at once."""
         await self._auth.logout(body.refresh_token, request.actor)
         return reply({"message": "logged out"})
 
@@ -96,7 +124,7 @@ class AuthRoutes:
         return reply(view(await self._auth.me(request.actor)))
 
     async def password(self, request: Request, body: PasswordChange) -> Response:
-        """Change the caller's password."""
+        """Change the caller's password and end the other sessions."""
         await self._auth.change_password(request.actor, body)
         return reply({"message": "password changed"})
 
@@ -115,7 +143,7 @@ class AuthRoutes:
         return reply([view(user) for user in await self._auth.accounts.users()])
 
     async def update(self, request: Request, body: UserChanges) -> Response:
-        """Change an account."""
+        """Change an account: its display name, email, password, whether it is disabled."""
         return reply(
             view(await self._auth.accounts.update(request.actor, request.path("id"), body))
         )

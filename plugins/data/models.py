@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from kernel.public import FieldFilters, NewRecord, Record, SortField, Where
+
+Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
+"""The body of POST …/bulk; how many there are is the service's to judge."""
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/{entity}."""
+
+    limit: (
+        Annotated[int, Meta(ge=1, description="above 1000 it is 1000; without it: every record")]
+        | None
+    ) = None
+    offset: Annotated[int, Meta(ge=0, description="how many to leave out first")] = 0
+    sort: SortField = "created_at"
+    order: Annotated[Literal["asc", "desc"], Meta(description="ties by id, alike")] = "desc"
+    after: Annotated[
+        str | None, Meta(description="id of the last record seen, with the same `sort`")
+    ] = None
+    filters: FieldFilters = {}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply of POST …/query; `total` is left out where it was not wanted."""
+
+    data: list[Record]
+    total: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class QueryBody(
@@ -12,11 +41,11 @@ class QueryBody(
 ):
     """The body of POST …/query; `None` is the same as leaving a member out."""
 
-    where: dict[str, Any] | None = None
-    order_by: str | None = None
+    where: Where | None = None
+    order_by: SortField | None = None
     order: Literal["asc", "desc"] | None = None
-    limit: int | None = None
-    offset: int | None = None
+    limit: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "default": 100})] = None
+    offset: Annotated[int | None, Meta(extra_json_schema={"minimum": 0})] = None
     after: str | None = None
     total: bool = True
 

@@ -13,7 +13,11 @@ from starlette.types import Receive, Scope, Send
 from kernel.public import (
     MAX_PAGE,
     RECORDS,
+    Message,
+    NewRecord,
     Page,
+    Record,
+    RecordChanges,
     Records,
     Request,
     Response,
@@ -26,13 +30,13 @@ from kernel.public import (
     whole_number,
 )
 
-from .models import QueryBody
+from .models import Bulk, Found, ListQuery, QueryBody
 from .rendering import count_in, last_id
 from .service import answer
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 RECORD: Final = f"{COLLECTION}/{{id}}"
-PARAMETERS: Final = ("limit", "offset", "sort", "order", "after")
+PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 
 Order = Literal["asc", "desc"]
 
@@ -47,15 +51,15 @@ class RecordRoutes:
         """Every route with what it needs; a query reads, a bulk creates."""
         read, create = entity("read"), entity("create")
         update, delete = entity("update"), entity("delete")
-        body, bodies = dict[str, Any], list[dict[str, Any]]
+        one, many, bad = Record, list[Record], (400,)
         return [
-            Route("GET", COLLECTION, self._list, read),
-            Route("POST", COLLECTION, self._create, create, body),
-            Route("GET", RECORD, self._get, read),
-            Route("PATCH", RECORD, self._update, update, body),
-            Route("DELETE", RECORD, self._delete, delete),
-            Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody),
-            Route("POST", f"{COLLECTION}/bulk", self._bulk, create, bodies),
+            Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery),
+            Route("POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201),
+            Route("GET", RECORD, self._get, read, returns=one, errors=bad),
+            Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one),
+            Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=bad),
+            Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found),
+            Route("POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk, returns=many, status=201),
         ]
 
     @property
@@ -63,10 +67,15 @@ class RecordRoutes:
         return self._services.get(RECORDS)
 
     async def _get(self, request: Request) -> Response:
+        """Show a record."""
         place, record_id = _place(request), request.path("id")
         return reply(await self._records.get(request.actor, request.grant, *place, record_id))
 
     async def _list(self, request: Request) -> Response:
+        """List records, the newest first; without `limit` all of them.
+
+        A full page carries a `Link` to the next one.
+        """
         given = request.query()
         page = _page(given)
         place, caller = _place(request), (request.actor, request.grant)
@@ -76,25 +85,30 @@ class RecordRoutes:
         return reply(array, headers=_next(request, given, page, array))
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
+        """Create a record."""
         made = await self._records.create(request.actor, request.grant, *_place(request), body)
         return reply(made, 201)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
+        """Create 1 to 1000 records, all of them or none, and return them in the order given."""
         made = await self._records.create_many(request.actor, request.grant, *_place(request), body)
         return reply(made, 201)
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
+        """Change the fields of a record that are named."""
         place, record_id = _place(request), request.path("id")
         return reply(
             await self._records.update(request.actor, request.grant, *place, record_id, body)
         )
 
     async def _delete(self, request: Request) -> Response:
+        """Delete a record."""
         place, record_id = _place(request), request.path("id")
         await self._records.delete(request.actor, request.grant, *place, record_id)
         return reply({"message": f"record '{record_id}' deleted"})
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
+        """Find records by a where-tree, a page of them and how many there are."""
         page = Page(
             where=body.where,
             order_by=body.order_by or "created_at",

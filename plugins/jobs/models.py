@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
+from msgspec import Meta
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+DEFAULT_LIMIT: Final = 100
+
+
+class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/jobs."""
+
+    status: Annotated[Status | None, Meta(description="jobs in this state only")] = None
+    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = DEFAULT_LIMIT
+    before: Annotated[str | None, Meta(description="id of the last job seen")] = None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The reply to a new job."""
+
+    job_id: str
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as REST shows it; PostgreSQL writes it (`caudex_jobs.shown`). Times end in `Z`."""
+
+    id: str
+    app_id: str
+    status: Status
+    payload: Any
+    result: Any
+    error: str | None
+    attempts: int
+    created_at: str
+    updated_at: str
+    run_at: str
+    progress: Any
 
 
 class NewRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from kernel.public import (
     JOBS,
     BadRequest,
     Jobs,
+    Message,
     NewJob,
     Request,
     Response,
@@ -19,12 +20,11 @@ from kernel.public import (
     reply,
 )
 
-from .models import STATUSES
+from .models import DEFAULT_LIMIT, STATUSES, Accepted, Job, JobsQuery
 
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
-PARAMETERS: Final = ("status", "limit", "before")
-DEFAULT_LIMIT: Final = 100
+PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
 MAX_BODY: Final = 2 * 1024 * 1024
 """A payload of 1 MB, with room for what stands around it."""
 
@@ -38,21 +38,21 @@ class JobsRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         return [
-            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, MAX_BODY),
-            Route("GET", OF_APP, self.list, APP_USER),
-            Route("GET", ONE, self.get, APP_USER),
-            Route("POST", f"{ONE}/cancel", self.cancel, APP_USER),
+            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, MAX_BODY, Accepted, 201),
+            Route("GET", OF_APP, self.list, APP_USER, returns=list[Job], query=JobsQuery),
+            Route("GET", ONE, self.get, APP_USER, returns=Job, errors=(400,)),
+            Route("POST", f"{ONE}/cancel", self.cancel, APP_USER, returns=Message, errors=(400,)),
         ]
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
-        """POST …/jobs"""
+        """Enqueue a job; the app's worker takes it, at least once."""
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
         return reply({"job_id": job_id}, 201)
 
     async def list(self, request: Request) -> Response:
-        """GET …/jobs"""
+        """List the jobs of an app, newest first."""
         query = request.query()
-        if unknown := query.keys() - set(PARAMETERS):
+        if unknown := query.keys() - PARAMETERS:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
         status = query.get("status")
         jobs = await self._jobs.list(
@@ -64,11 +64,11 @@ class JobsRoutes:
         return reply(jobs)
 
     async def get(self, request: Request) -> Response:
-        """GET …/jobs/{job_id}"""
+        """Show a job."""
         return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
 
     async def cancel(self, request: Request) -> Response:
-        """POST …/jobs/{job_id}/cancel"""
+        """Cancel a job that has not ended; a running one is told, and has 10 s to end."""
         job_id = request.path("job_id")
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
         return reply({"message": f"job '{job_id}' cancelled"})

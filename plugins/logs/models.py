@@ -1,10 +1,16 @@
-"""Lines on their way into the database."""
+"""Lines on their way into the database, and what a reader asks for."""
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
 
 from kernel.public import LogLevel
+
+DEFAULT_TAIL: Final = 100
+MAX_TAIL: Final = 1000
 
 
 class NewLine(msgspec.Struct, frozen=True):
@@ -14,3 +20,11 @@ class NewLine(msgspec.Struct, frozen=True):
     level: LogLevel
     message: str
     ts: str
+
+
+class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/logs."""
+
+    tail: Annotated[
+        int, Meta(ge=0, description=f"how many old lines come first, at most {MAX_TAIL}")
+    ] = DEFAULT_TAIL

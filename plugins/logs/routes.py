@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 from kernel.public import (
     ACCESS,
@@ -24,13 +24,20 @@ from kernel.public import (
     whole_number,
 )
 
+from .models import DEFAULT_TAIL, MAX_TAIL, LogsQuery
 from .sse import EventStream, event
 
 PATH: Final = "/api/v1/apps/{app_id}/logs"
-TAIL: Final = 100
-MAX_TAIL: Final = 1000
 LIVE_ONLY: Final = 2**62
 """An id behind every line there is."""
+STREAM: Final[dict[str, Any]] = {
+    "responses": {
+        "200": {
+            "description": 'Events with an `id` and `data: {"level", "message", "ts"}`.',
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    }
+}
 CHECK_EVERY: Final = 60.0
 """Seconds after which a reader must still be allowed to read."""
 
@@ -43,10 +50,13 @@ class LogsRoutes:
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
-        return [Route("GET", PATH, self.stream, APP_USER)]
+        return [Route("GET", PATH, self.stream, APP_USER, query=LogsQuery, openapi=STREAM)]
 
     async def stream(self, request: Request) -> Response:
-        """GET …/logs"""
+        """Follow the log of an app: its last lines, then each new one as an event.
+
+        `Last-Event-ID` resumes behind a line instead.
+        """
         app = await self._services.get(APPS).app(request.path("app_id"))
         tail, after = _position(request)
         logs = self._services.get(LOGS)
@@ -87,8 +97,8 @@ class LogsRoutes:
 def _position(request: Request) -> tuple[int, int | None]:
     """How many old lines are wanted, or behind which id a broken stream goes on."""
     query = request.query()
-    if unknown := query.keys() - {"tail"}:
+    if unknown := query.keys() - set(LogsQuery.__struct_fields__):
         raise BadRequest(f"unknown parameter {min(unknown)!r}")
-    tail = min(whole_number("tail", query.get("tail", str(TAIL))), MAX_TAIL)
+    tail = min(whole_number("tail", query.get("tail", str(DEFAULT_TAIL))), MAX_TAIL)
     last = request.headers.get("last-event-id", "")
     return tail, whole_number("Last-Event-ID", last) if last else None

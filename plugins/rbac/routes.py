@@ -14,7 +14,11 @@ from kernel.public import (
     APP_USER,
     IDENTITY,
     Access,
+    Assignment,
     BadRequest,
+    Effective,
+    Message,
+    Permission,
     Request,
     Response,
     Role,
@@ -39,73 +43,83 @@ class RbacRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         roles, permissions = f"{APP}/roles", f"{APP}/permissions"
+        role = f"{roles}/{{role}}"
         return [
-            Route("GET", roles, self.list_roles, APP_USER),
-            Route("POST", roles, self.create, APP_ADMIN, NewRole, MAX_BODY),
-            Route("PATCH", f"{roles}/{{role}}", self.update, APP_ADMIN, RoleChanges, MAX_BODY),
-            Route("DELETE", f"{roles}/{{role}}", self.delete, APP_ADMIN),
-            Route("GET", f"{roles}/assignments", self.list_assignments, APP_ADMIN),
-            Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, MAX_BODY),
-            Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, MAX_BODY),
-            Route("GET", permissions, self.own_permissions, ANY_USER),
-            Route("GET", f"{permissions}/available", self.available, APP_USER),
-            Route("GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER),
-        ]
+            Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
+            Route("POST", roles, self.create, APP_ADMIN, NewRole, MAX_BODY, Message),
+            Route("PATCH", role, self.update, APP_ADMIN, RoleChanges, MAX_BODY, Message),
+            Route("DELETE", role, self.delete, APP_ADMIN, returns=Message),
+            Route(
+                "GET", f"{roles}/assignments", self.list_assignments, APP_ADMIN,
+                returns=list[Assignment],
+            ),
+            Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, MAX_BODY, Message),
+            Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, MAX_BODY, Message),
+            Route("GET", permissions, self.own_permissions, ANY_USER, returns=Effective),
+            Route(
+                "GET", f"{permissions}/available", self.available, APP_USER,
+                returns=list[Permission],
+            ),
+            Route(
+                "GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER,
+                returns=Effective, errors=(403,),
+            ),
+        ]  # fmt: skip
 
     @property
     def _access(self) -> Access:
         return self._services.get(ACCESS)
 
     async def list_roles(self, request: Request) -> Response:
-        """GET roles"""
+        """List the roles of an app by name."""
         return reply(await self._access.roles(request.path("app_id")))
 
     async def create(self, request: Request, body: NewRole) -> Response:
-        """POST roles"""
+        """Create a role."""
         role = Role(**msgspec.structs.asdict(body))
         await self._access.create_role(request.actor, request.path("app_id"), role)
         return reply({"message": f"role '{body.name}' created"})
 
     async def update(self, request: Request, body: RoleChanges) -> Response:
-        """PATCH roles/{role}"""
+        """Change a role; what is left out stays."""
         name = request.path("role")
         given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
         await self._access.update_role(request.actor, request.path("app_id"), name, given)
         return reply({"message": f"role '{name}' updated"})
 
     async def delete(self, request: Request) -> Response:
-        """DELETE roles/{role}"""
+        """Delete a role, with its assignments and from what other roles inherit."""
         name = request.path("role")
         await self._access.delete_role(request.actor, request.path("app_id"), name)
         return reply({"message": f"role '{name}' deleted"})
 
     async def list_assignments(self, request: Request) -> Response:
-        """GET roles/assignments"""
+        """List who holds which role."""
         return reply(await self._access.assignments(request.path("app_id")))
 
     async def assign(self, request: Request, body: RoleOfUser) -> Response:
-        """POST roles/assign"""
+        """Give a user a role; twice is once."""
         app_id, user_id = request.path("app_id"), _user_of(body)
         await self._access.assign(request.actor, app_id, user_id, body.role)
         return reply({"message": f"role '{body.role}' assigned"})
 
     async def revoke(self, request: Request, body: RoleOfUser) -> Response:
-        """POST roles/revoke"""
+        """Take a role from a user; never from the last admin."""
         app_id, user_id = request.path("app_id"), _user_of(body)
         await self._access.revoke(request.actor, app_id, user_id, body.role)
         return reply({"message": f"role '{body.role}' revoked"})
 
     async def own_permissions(self, request: Request) -> Response:
-        """GET permissions"""
+        """Show the caller's own roles and permissions on an app."""
         user_id = request.actor.user_id or ""
         return reply(await self._access.effective(user_id, request.path("app_id")))
 
     async def available(self, request: Request) -> Response:
-        """GET permissions/available"""
+        """List every permission key of an app in declaration order."""
         return reply(await self._access.available(request.path("app_id")))
 
     async def permissions_of(self, request: Request) -> Response:
-        """GET permissions/{user_id}"""
+        """Show a user's roles and permissions; for that user and for admins."""
         app_id, user_id = request.path("app_id"), request.path("user_id")
         identity = self._services.get(IDENTITY)
         return reply(await permissions_for(self._access, identity, request.actor, app_id, user_id))

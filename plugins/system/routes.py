@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernel.public import ANY_USER, PUBLIC, Request, Response, Route, Unavailable, reply
 
+from .models import Sign, Status
 from .service import SystemService
 
 
@@ -16,21 +17,21 @@ class SystemRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         return [
-            Route("GET", "/health", self.health, PUBLIC),
-            Route("GET", "/health/ready", self.ready, PUBLIC),
-            Route("GET", "/api/v1/status", self.status, ANY_USER),
+            Route("GET", "/health", self.health, PUBLIC, returns=Sign),
+            Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign),
+            Route("GET", "/api/v1/status", self.status, ANY_USER, returns=Status),
         ]
 
     async def health(self, request: Request) -> Response:
-        """GET /health"""
+        """Tell that the process lives."""
         return reply({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """GET /health/ready"""
+        """Tell whether the server can do its work; 503 names what is away."""
         if missing := await self._service.missing():
             raise Unavailable(f"not ready: {', '.join(missing)}")
         return reply({"status": "ready"})
 
     async def status(self, request: Request) -> Response:
-        """GET /api/v1/status"""
+        """Show the states of the server, its database and its subsystems."""
         return reply(await self._service.status())

@@ -9,6 +9,7 @@ from kernel.public import (
     APPS,
     CORE_ADMIN,
     VAULT,
+    Message,
     Request,
     Response,
     Route,
@@ -21,6 +22,7 @@ from .models import NewSecret
 
 OF_APP: Final = "/api/v1/apps/{app_id}/secrets"
 OF_PLATFORM: Final = "/api/v1/platform/secrets"
+Names = list[str]
 MAX_BODY: Final = 512 * 1024
 """A value of 64 kB in which every character is escaped still fits."""
 
@@ -34,26 +36,26 @@ class VaultRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         return [
-            Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, MAX_BODY),
-            Route("GET", OF_APP, self.list, APP_ADMIN),
-            Route("DELETE", f"{OF_APP}/{{key}}", self.delete, APP_ADMIN),
-            Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, MAX_BODY),
-            Route("GET", OF_PLATFORM, self.list, CORE_ADMIN),
-            Route("DELETE", f"{OF_PLATFORM}/{{key}}", self.delete, CORE_ADMIN),
+            Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, MAX_BODY, Message),
+            Route("GET", OF_APP, self.list, APP_ADMIN, returns=Names),
+            Route("DELETE", f"{OF_APP}/{{key}}", self.delete, APP_ADMIN, returns=Message),
+            Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, MAX_BODY, Message),
+            Route("GET", OF_PLATFORM, self.list, CORE_ADMIN, returns=Names),
+            Route("DELETE", f"{OF_PLATFORM}/{{key}}", self.delete, CORE_ADMIN, returns=Message),
         ]
 
     async def set(self, request: Request, body: NewSecret) -> Response:
-        """POST …/secrets"""
+        """Set a secret; one that is there gets the new value."""
         app_id = await self._app(request)
         await self._vault.set(request.actor, app_id, body.key, body.value)
         return reply({"message": f"{_kind(app_id)} '{body.key}' set"})
 
     async def list(self, request: Request) -> Response:
-        """GET …/secrets"""
+        """List the names of the secrets, never their values."""
         return reply(await self._vault.names(await self._app(request)))
 
     async def delete(self, request: Request) -> Response:
-        """DELETE …/secrets/{key}"""
+        """Delete a secret."""
         app_id, key = await self._app(request), request.path("key")
         await self._vault.delete(request.actor, app_id, key)
         return reply({"message": f"{_kind(app_id)} '{key}' deleted"})

@@ -73,4 +73,4 @@ class RpcBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of POST …/rpc; `params` is handed on as it stands."""
 
     method: str
-    params: msgspec.Raw = msgspec.Raw(b"{}")
+    params: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from kernel.public import (
     APP_ADMIN,
     APP_USER,
     MAX_BODY,
     WORKERS,
+    Message,
     Request,
     Response,
     Route,
     Services,
+    WorkerStatus,
     limited,
     reply,
 )
@@ -25,6 +27,23 @@ from .upload import receive
 
 APP: Final = "/api/v1/apps/{app_id}"
 MAX_RPC: Final = 10_000_000
+UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "A gzipped tar with `worker.py`, `main.py`, `index.ts` or their like.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["archive"],
+                    "properties": {"archive": {"type": "string", "format": "binary"}},
+                },
+                "encoding": {"archive": {"contentType": "application/gzip"}},
+            }
+        },
+    }
+}
+"""What a deploy takes; it is read as it comes, so no type can say it."""
 
 
 class WorkersRoutes:
@@ -36,15 +55,18 @@ class WorkersRoutes:
     def routes(self) -> Sequence[Route]:
         """Every route with what it needs."""
         return [
-            Route("POST", f"{APP}/deploy", self.deploy, APP_ADMIN),
-            Route("POST", f"{APP}/worker/start", self.start, APP_ADMIN),
-            Route("POST", f"{APP}/worker/stop", self.stop, APP_ADMIN),
-            Route("GET", f"{APP}/worker/status", self.status, APP_USER),
-            Route("POST", f"{APP}/rpc", self.rpc, APP_USER, RpcBody, MAX_RPC),
+            Route("POST", f"{APP}/deploy", self.deploy, APP_ADMIN, returns=Message, openapi=UPLOAD),
+            Route("POST", f"{APP}/worker/start", self.start, APP_ADMIN, returns=Message),
+            Route("POST", f"{APP}/worker/stop", self.stop, APP_ADMIN, returns=Message),
+            Route("GET", f"{APP}/worker/status", self.status, APP_USER, returns=WorkerStatus),
+            Route("POST", f"{APP}/rpc", self.rpc, APP_USER, RpcBody, MAX_RPC, Any, errors=(500,)),
         ]
 
     async def deploy(self, request: Request) -> Response:
-        """POST …/deploy"""
+        """Deploy worker code: unpack it, start it, and go over to it when it answers.
+
+        The version before goes on until then, and stays where the new one does not come up.
+        """
         app_id = request.path("app_id")
         async with self._services.get(SERVICE).upload() as archive:
             content_type = request.headers.get("content-type", "")
@@ -53,23 +75,26 @@ class WorkersRoutes:
         return reply({"message": f"app '{app_id}' deployed and started"})
 
     async def start(self, request: Request) -> Response:
-        """POST …/worker/start"""
+        """Start the worker process of an app."""
         app_id = request.path("app_id")
         await self._services.get(WORKERS).start(request.actor, app_id)
         return reply({"message": f"worker '{app_id}' started"})
 
     async def stop(self, request: Request) -> Response:
-        """POST …/worker/stop"""
+        """Stop the worker process of an app."""
         app_id = request.path("app_id")
         await self._services.get(WORKERS).stop(request.actor, app_id)
         return reply({"message": f"worker '{app_id}' stopped"})
 
     async def status(self, request: Request) -> Response:
-        """GET …/worker/status"""
+        """Tell how the worker of an app is, over all server processes."""
         return reply(await self._services.get(WORKERS).status(request.path("app_id")))
 
     async def rpc(self, request: Request, body: RpcBody) -> Response:
-        """POST …/rpc"""
+        """Call a method of the worker; the reply is what its handler returned.
+
+        A handler that raises is a 500 with its message.
+        """
         caller = await self._services.get(CALLERS).of(request.actor)
         workers = self._services.get(WORKERS)
         return reply(

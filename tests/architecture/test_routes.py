@@ -1,8 +1,10 @@
 """Every route is guarded, and the guard asks before anything else is done."""
 
+import inspect
 import re
 
 import httpx
+import msgspec
 import pytest
 
 from kernel.contracts.access import Needs
@@ -27,6 +29,19 @@ def test_every_route_declares_what_it_needs(server: Server) -> None:
     for plugin, route in server.kernel.routes:
         assert isinstance(route.needs, Needs), f"{plugin}: {route.path}"
         assert re.fullmatch(r"(/[a-z0-9_-]+|/\{[a-z_]+\})+", route.path), route.path
+
+
+def test_every_route_tells_what_it_does_takes_and_returns(server: Server) -> None:
+    """What documents of the API are made of."""
+    for _, route in server.kernel.routes:
+        place = f"{route.method} {route.path}"
+        first = (inspect.getdoc(route.handler) or "").partition("\n")[0]
+        assert re.fullmatch(r"[A-Z][^/{]+[.;:,\w]", first), f"{place}: {first!r} is no sentence"
+        assert route.returns is not None or "responses" in route.openapi, f"{place}: returns what?"
+        asks = "request.query()" in inspect.getsource(route.handler)
+        assert route.query is not None or not asks, f"{place}: declare its query parameters"
+        for declared in (route.body, route.returns, route.query):
+            msgspec.json.schema_components([declared])
 
 
 def test_only_these_routes_are_public(server: Server) -> None:
