@@ -39,10 +39,11 @@ fmt: .venv/.dev ## Format the code and mend what can be mended
 	.venv/bin/ruff format .
 
 docs-check: .venv/.dev ## Check that the generated pages of docs/ are current
-	@if [ -e docs/generate.py ]; then $(python) -m docs.generate --check; else echo "docs/generate.py: not written yet"; fi
+	$(python) -m docs.generate --check
 
-docs: .venv/.dev ## Generate the reference pages of docs/
+docs: .venv/.dev ## Generate the reference pages of docs/, and a site of all pages in build/site
 	$(python) -m docs.generate
+	$(python) -m sphinx --conf-dir docs --builder html --nitpicky --fail-on-warning --quiet . build/site
 
 bench: .venv/.dev ## Measure speed
 	$(python) -m tests.benchmarks $(ARGS)

@@ -1,6 +1,7 @@
-"""Profiles of the property tests."""
+"""Profiles of the property tests, and what servers of the tests inherit."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -9,3 +10,8 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("soak", max_examples=2000, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# A shell starts what runs in its background with SIGINT ignored. Servers rightly keep to that, but
+# here they are to be told to end by it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,9 @@
 """The reference says what the code says, of hooks, services, settings, errors and commands."""
 
 import inspect
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -98,3 +101,36 @@ def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() 
         section = text.split(f"\n[{name}]\n")[1].split("\n[")[0]
         for key in struct.__struct_fields__:
             assert key in unfit or f"# {key} = " in section, f"[{name}] {key}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it, where nothing can be downloaded."""
+    folder = tmp_path_factory.mktemp("site")
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    recipe = (ROOT / "Makefile").read_text("utf-8")
+    (options,) = re.findall(r"\$\(python\) -m sphinx (.+) \. build/site", recipe)
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options.split(), ".", str(folder)],
+        cwd=ROOT, env=nowhere, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_holds_every_page(site: Path) -> None:
+    folders = ("docs", "plugins", "contrib", "examples")
+    pages = [path for name in folders for path in (ROOT / name).rglob("*.md")]
+    assert len(pages) > 30
+    missing = [
+        str(page) for page in pages
+        if not (site / page.relative_to(ROOT).with_suffix(".html")).is_file()
+    ]  # fmt: skip
+    assert missing == []
+    assert "docs/README.html" in (site / "index.html").read_text("utf-8")
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]+")
+    found = {hit for page in site.rglob("*.html") for hit in loads.findall(page.read_text("utf-8"))}
+    assert found == set()
