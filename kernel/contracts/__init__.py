@@ -78,7 +78,7 @@ from kernel.contracts.statements import (
     Transaction,
     Writer,
 )
-from kernel.contracts.vault import VAULT, Vault
+from kernel.contracts.vault import SECRETS, VAULT, Vault
 from kernel.contracts.workers import (
     WORKERS,
     Caller,
@@ -110,6 +110,7 @@ __all__ = [
     "PUBLIC",
     "RECORDS",
     "REGISTRY",
+    "SECRETS",
     "SETTINGS",
     "SHAPE",
     "STATEMENTS",

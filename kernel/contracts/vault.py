@@ -34,3 +34,6 @@ class Vault(Protocol):
 
 
 VAULT = ServiceKey[Vault]("vault")
+SECRETS = "secrets"
+"""News of changes, published by the engine in the transaction of each: the id of the app whose
+secrets changed, or '' for the platform's. Running workers are started anew by it."""

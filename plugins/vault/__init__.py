@@ -9,6 +9,7 @@ from kernel.public import (
     APPS,
     LOGS,
     NEWS,
+    SECRETS,
     STATEMENTS,
     VAULT,
     App,
@@ -27,7 +28,7 @@ from .config import VaultConfig
 from .delivery import Delivery
 from .keyring import Keyring
 from .routes import VaultRoutes
-from .service import TOPIC, VaultService
+from .service import VaultService
 from .store import forget_app
 
 
@@ -69,7 +70,7 @@ class VaultPlugin(Plugin):
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Restart workers whose secrets changed."""
         delivery = Delivery(services)
-        services.get(NEWS).subscribe(TOPIC, delivery.heard)
+        services.get(NEWS).subscribe(SECRETS, delivery.heard)
         async with delivery.running():
             yield
 

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from kernel.public import (
+    SECRETS,
     Actor,
     BadRequest,
     BootError,
@@ -27,8 +28,6 @@ from .keyring import Keyring
 from .models import DataKeyRow, Scope, SecretRow, scope_of
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
 
-TOPIC: Final = "secrets"
-"""News of it carry the app whose secrets changed, or '' for everybody's."""
 MAX_VALUE: Final = 64 * 1024
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 STEERING: Final = re.compile(
@@ -167,7 +166,7 @@ def check_name(key: str) -> None:
 
 async def _tell(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
     """Record who changed which name, never what to."""
-    await tx.publish(TOPIC, scope.app_id)
+    await tx.publish(SECRETS, scope.app_id)
     detail = msgspec.json.encode({"scope": scope.kind, "app_id": scope.app_id, "key": key})
     event = Event(
         app_id="core",

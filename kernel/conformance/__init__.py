@@ -1,0 +1,22 @@
+"""What a service promises, as tests that anybody runs against an engine of their own.
+
+    from kernel.conformance import VaultConformance
+
+
+    class TestMine(VaultConformance):
+        provider = "mine"
+        overrides = {"plugins": {"mine": {"module": "mine_vault"}}}
+
+pytest collects the subclass and runs every promise against a real server on which `[services]`
+chooses that engine. `overrides` is merged into the server's configuration.
+"""
+
+import pytest
+
+# Before the import: only then does a failed promise show the values that broke it.
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("kit", "vault")))
+
+from kernel.conformance.kit import Conformance  # noqa: E402
+from kernel.conformance.vault import VaultConformance  # noqa: E402
+
+__all__ = ["Conformance", "VaultConformance"]

@@ -1,0 +1,116 @@
+"""What every kit stands on: servers with the chosen engine, and small words for tests."""
+
+from __future__ import annotations
+
+import copy
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, TypeVar, cast
+
+import httpx
+import pytest
+
+from kernel.contracts.services import ServiceKey
+from kernel.testing import Postgres, Server, running_server
+
+T = TypeVar("T")
+
+
+class Conformance:
+    """A server whose engine for `key` is `provider`; each kit adds its promises as tests."""
+
+    key: ClassVar[ServiceKey[Any]]
+    provider: ClassVar[str]
+    """The plugin that offers the engine, as `[services]` names it."""
+    overrides: ClassVar[Mapping[str, Any]] = {}
+    """Merged into the configuration: `{"plugins": {"mine": {"module": "mine_vault"}}}`."""
+    needs: ClassVar[Mapping[str, Any]] = {}
+    """What the kit itself has to configure."""
+
+    @classmethod
+    def configuration(cls) -> dict[str, Any]:
+        """The configuration of the kit's servers."""
+        chosen: Mapping[str, Any] = {
+            "services": {cls.key.name: cls.provider},
+            "plugins": {cls.provider: {}},
+        }
+        return merged(merged(chosen, cls.needs), cls.overrides)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, postgres: Postgres) -> Generator[Server]:
+        """A server with the engine, shared by the kit's tests."""
+        with running_server(postgres, cls.configuration()) as running:
+            yield running
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def second(cls, postgres: Postgres, server: Server) -> Generator[Server]:
+        """Another server process, as it were: same database, same data directory."""
+        folder = server.kernel.config.data_dir
+        configuration = cls.configuration()
+        with running_server(postgres, configuration, dsn=server.dsn, data_dir=folder) as running:
+            yield running
+
+    def test_the_chosen_engine_answers(self, server: Server) -> None:
+        """Else every other test would be about somebody else's."""
+        assert server.services.provider(self.key.name) == self.provider
+
+
+def merged(tree: Any, over: Any) -> Any:
+    """Lay one configuration over another, table by table; neither is changed."""
+    if not (isinstance(tree, Mapping) and isinstance(over, Mapping)):
+        return copy.deepcopy(over)
+    below, above = cast("Mapping[str, Any]", tree), cast("Mapping[str, Any]", over)
+    changed = {key: merged(below.get(key), value) for key, value in above.items()}
+    return copy.deepcopy(dict(below)) | changed
+
+
+def unique(prefix: str) -> str:
+    """A name that no other test uses."""
+    return f"{prefix}{uuid.uuid4().hex[:8]}"
+
+
+def install(server: Server, app_id: str = "", **manifest: Any) -> str:
+    """Install an app and return its id."""
+    app_id = app_id or unique("app")
+    answer = server.admin.post("/api/v1/apps", json={"appId": app_id, "name": app_id, **manifest})
+    assert answer.status_code == 200, answer.text
+    return app_id
+
+
+def remove(server: Server, app_id: str) -> None:
+    """Uninstall an app."""
+    answer = server.admin.delete(f"/api/v1/apps/{app_id}")
+    assert answer.status_code == 200, answer.text
+
+
+def told(answer: httpx.Response, status: int = 200) -> Any:
+    """The JSON of a reply that has this status."""
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    """Check that a request was refused in the envelope, and return the sentence."""
+    body = told(answer, status)
+    assert list(body) == ["error"], body
+    assert body["error"]
+    return body["error"]
+
+
+def at_once(fn: Callable[[str], T], items: Sequence[str]) -> list[T]:
+    """Call `fn` for every item, eight at the same moment; raises what one of them raises."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(fn, items))
+
+
+def eventually(probe: Callable[[], T], seconds: float = 10) -> T:
+    """Wait until a probe is true and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s; the last answer: {found!r}"
+        time.sleep(0.05)
+    return found
