@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -151,7 +151,7 @@ def _every_source(config: Config, errors: list[BootError]) -> Iterator[Source]:
     """Find plugins; what the operator names by `module` takes the place of any other."""
     named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
     for name, target in named.items():
-        yield Source(name, str(target), _dotted_loader(str(target)), True)
+        yield Source(name, str(target), _named_loader(target), True)
     for source in (*_built_in(), *_installed(), *_files(config, errors)):
         if source.name not in named:
             yield source
@@ -187,8 +187,11 @@ def _importer(package: str, name: str) -> Callable[[], ModuleType]:
     return lambda: importlib.import_module(f"{package}.{name}")
 
 
-def _dotted_loader(target: str) -> Callable[[], ModuleType | type[Plugin]]:
-    module, _, attribute = target.partition(":")
+def _named_loader(target: object) -> Callable[[], ModuleType | type[Plugin]]:
+    """What `module` names: something importable, or the class itself, which tests give."""
+    if inspect.isclass(target):
+        return lambda: cast("type[Plugin]", target)
+    module, _, attribute = str(target).partition(":")
 
     def load_dotted() -> ModuleType | type[Plugin]:
         found = importlib.import_module(module)

@@ -1,0 +1,58 @@
+"""Databases for tests: made in a moment, from a template that is migrated already."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from kernel.loader import Kernel
+from kernel.migrations import migrate
+
+_count = itertools.count(1)
+
+
+class Postgres:
+    """A PostgreSQL for tests; databases are made from a template that is migrated already."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._templates: dict[tuple[str, ...], str] = {}
+
+    def create(self, template: str = "template0") -> str:
+        """Make a database and return its DSN."""
+        name = f"caudex_test_{os.getpid()}_{next(_count)}_{secrets.token_hex(3)}"
+        self._run(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return make_conninfo(self.url, dbname=name)
+
+    def migrated(self, kernel: Kernel) -> str:
+        """Make a database that has the migrations of the kernel's plugins, and return its DSN."""
+        migrations = kernel.migrations()
+        key = tuple(f"{m.plugin}/{m.checksum}" for m in migrations)
+        if key not in self._templates:
+            url = self.create()
+            asyncio.run(
+                migrate(msgspec.structs.replace(kernel.config.database, url=url), migrations)
+            )
+            self._templates[key] = conninfo_to_dict(url)["dbname"]  # type: ignore[index]
+        return self.create(self._templates[key])
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is still connected."""
+        name = conninfo_to_dict(url)["dbname"]
+        statement = sql.SQL("drop database if exists {} with (force)")
+        self._run(statement.format(sql.Identifier(str(name))))
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)

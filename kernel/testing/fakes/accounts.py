@@ -1,0 +1,220 @@
+"""Fakes of who there is and who may do what."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kernel.contracts.access import Assignment, Effective, Grant, Needs, Permission, Role
+from kernel.contracts.identity import Actor, User
+from kernel.contracts.statements import Reader
+from kernel.errors import BadRequest, Forbidden, NotFound
+
+MADE_AT = "2030-01-01T00:00:00+00:00"
+CORE = "core"
+ADMIN = "admin"
+
+
+class FakeIdentity:
+    """IDENTITY in memory: `add("ada")` makes an account and returns it."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, User] = {}
+
+    def add(self, username: str, *, email: str | None = None, disabled: bool = False) -> User:
+        """Make an account."""
+        user = User(
+            id=str(uuid.uuid4()), username=username, email=email, display_name=None,
+            created_at=MADE_AT, disabled=disabled,
+        )  # fmt: skip
+        self.accounts[user.id] = user
+        return user
+
+    async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
+        """See `Identity.user`."""
+        return self.accounts.get(user_id.lower())
+
+    async def find(self, username: str) -> User | None:
+        """See `Identity.find`."""
+        wanted = username.lower()
+        return next((u for u in self.accounts.values() if u.username.lower() == wanted), None)
+
+    async def users(self) -> list[User]:
+        """See `Identity.users`."""
+        return sorted(self.accounts.values(), key=lambda user: user.username.lower())
+
+    async def token(self, user_id: str, seconds: float) -> str:
+        """See `Identity.token`; opens nothing, and names its user."""
+        if user_id not in self.accounts:
+            raise NotFound(f"user '{user_id}' not found")
+        return f"token-of-{user_id}"
+
+    def relation(self) -> tuple[str, str]:
+        """See `Identity.relation`; there is no such table."""
+        return "fake", "users"
+
+
+class FakeAccess:
+    """ACCESS in memory. `allow("u1", "crm", "contacts.read")` gives permissions, `allow("u1",
+    "core", "*")` makes an admin of everything; `declare` names apps and their permission keys."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, list[Permission]] = {CORE: []}
+        self._roles = defaultdict[str, dict[str, Role]](dict)
+        self._held = defaultdict[tuple[str, str], list[str]](list)
+
+    def declare(self, app_id: str, *permissions: str) -> None:
+        """Make an app known, with the keys that a role on it can hold."""
+        self.keys.setdefault(app_id, []).extend(Permission(key) for key in permissions)
+
+    def allow(self, user_id: str, app_id: str, *permissions: str) -> None:
+        """Give a user permissions by a role of their own."""
+        self.keys.setdefault(app_id, [])
+        name = ADMIN if permissions == ("*",) else f"of {user_id}: {', '.join(permissions)}"
+        self._roles[app_id][name] = Role(name=name, permissions=list(permissions))
+        self._held[app_id, user_id].append(name)
+
+    async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
+        """See `Access.authorize`."""
+        app_id = CORE if needs.kind.startswith(CORE) else path.get("app_id", CORE)
+        self._known(app_id)
+        match needs.kind:
+            case "public" | "user":
+                return Grant()
+            case "core_admin" | "app_admin":
+                return _granted(await self.is_app_admin(actor.user_id, app_id), ADMIN)
+            case "app_user":
+                admin = await self.is_core_admin(actor.user_id)
+                return _granted(admin or bool(self._names(actor.user_id, app_id)), "a role")
+            case "core_permission":
+                return _granted(self._holds(actor.user_id, app_id, needs.key), needs.key)
+            case "entity":
+                return await self.grant(actor.user_id, app_id, path["entity"], needs.key)
+
+    async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+        """See `Access.grant`."""
+        self._known(app_id)
+        key = f"{entity}.{action}"
+        if await self.is_app_admin(user_id, app_id) or self._holds(user_id, app_id, key):
+            return Grant()
+        _granted(self._holds(user_id, app_id, f"{key}.own"), key)
+        return Grant(own_only=True)
+
+    async def is_core_admin(self, user_id: str | None) -> bool:
+        """See `Access.is_core_admin`."""
+        return ADMIN in self._names(user_id, CORE)
+
+    async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
+        """See `Access.is_app_admin`."""
+        return app_id in self.keys and (
+            ADMIN in self._names(user_id, app_id) or await self.is_core_admin(user_id)
+        )
+
+    async def effective(self, user_id: str, app_id: str) -> Effective:
+        """See `Access.effective`; as they were given, patterns are not expanded."""
+        self._known(app_id)
+        return Effective(self._names(user_id, app_id), sorted(self._permissions(user_id, app_id)))
+
+    async def available(self, app_id: str) -> Sequence[Permission]:
+        """See `Access.available`: what was declared."""
+        self._known(app_id)
+        return tuple(self.keys[app_id])
+
+    async def roles(self, app_id: str) -> Sequence[Role]:
+        """See `Access.roles`."""
+        self._known(app_id)
+        return sorted(self._roles[app_id].values(), key=lambda role: role.name)
+
+    async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
+        """See `Access.create_role`."""
+        self._known(app_id)
+        if role.name in self._roles[app_id]:
+            raise BadRequest(f"role '{role.name}' exists")
+        self._roles[app_id][role.name] = role
+
+    async def update_role(
+        self, actor: Actor, app_id: str, name: str, changes: Mapping[str, object]
+    ) -> None:
+        """See `Access.update_role`."""
+        known: Any = dict(changes)
+        self._roles[app_id][name] = msgspec.structs.replace(self._role(app_id, name), **known)
+
+    async def delete_role(self, actor: Actor, app_id: str, name: str) -> None:
+        """See `Access.delete_role`."""
+        self._role(app_id, name)
+        del self._roles[app_id][name]
+        for (app, _), names in self._held.items():
+            if app == app_id and name in names:
+                names.remove(name)
+
+    async def assignments(self, app_id: str) -> Sequence[Assignment]:
+        """See `Access.assignments`."""
+        self._known(app_id)
+        return [
+            Assignment(user_id=user_id, role=name, assigned_at=MADE_AT)
+            for (app, user_id), names in self._held.items()
+            if app == app_id
+            for name in names
+        ]
+
+    async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """See `Access.assign`."""
+        self._role(app_id, role)
+        if role not in (names := self._held[app_id, user_id]):
+            names.append(role)
+
+    async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
+        """See `Access.revoke`."""
+        self._role(app_id, role)
+        names = self._held[app_id, user_id]
+        held = [user for (app, user), of in self._held.items() if app == app_id and role in of]
+        if role == ADMIN and held == [user_id]:
+            raise BadRequest("the last admin stays")
+        if role in names:
+            names.remove(role)
+
+    def _known(self, app_id: str) -> None:
+        if app_id not in self.keys:
+            raise NotFound(f"app '{app_id}' not found")
+
+    def _role(self, app_id: str, name: str) -> Role:
+        self._known(app_id)
+        if name not in self._roles[app_id]:
+            raise NotFound(f"role '{name}' not found")
+        return self._roles[app_id][name]
+
+    def _names(self, user_id: str | None, app_id: str) -> list[str]:
+        """Roles that a user holds, those included that they inherit."""
+        found: list[str] = []
+        waiting = list(self._held.get((app_id, user_id or ""), ()))
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found and (role := self._roles[app_id].get(name)):
+                found.append(name)
+                waiting += role.inherits
+        return found
+
+    def _permissions(self, user_id: str | None, app_id: str) -> set[str]:
+        roles = [self._roles[app_id][name] for name in self._names(user_id, app_id)]
+        return {key for role in roles for key in role.permissions}
+
+    def _holds(self, user_id: str | None, app_id: str, key: str) -> bool:
+        return _covers(self._permissions(user_id, app_id), key) or _covers(
+            {"*"} if ADMIN in self._names(user_id, CORE) else (), key
+        )
+
+
+def _covers(held: Iterable[str], key: str) -> bool:
+    return any(
+        each in ("*", key) or (each.endswith(".*") and key.startswith(each[:-1])) for each in held
+    )
+
+
+def _granted(may: bool, what: str) -> Grant:
+    if not may:
+        raise Forbidden(f"{what} is needed")
+    return Grant()

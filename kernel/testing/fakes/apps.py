@@ -1,0 +1,202 @@
+"""Fakes of apps and their records."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from kernel.contracts.access import Grant
+from kernel.contracts.apps import OWNER_COLUMN, App, Entity, Field
+from kernel.contracts.identity import Actor
+from kernel.contracts.records import Page
+from kernel.errors import NotFound
+
+Record = dict[str, Any]
+FIRST_MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
+TICK = timedelta(milliseconds=1)
+
+
+class FakeApps:
+    """APPS in memory: `add("crm", contacts=["first_name", "email"])` installs an app whose fields
+    are texts; `put` takes an `App` as it is."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, App] = {}
+
+    def add(self, app_id: str, **entities: Sequence[str]) -> App:
+        """Install an app of text fields and return it."""
+        made = {
+            name: Entity(
+                app_id=app_id,
+                name=name,
+                id_type="uuid",
+                id_declared=False,
+                fields=tuple(Field(name=field, type="text", sql_type="text") for field in fields),
+            )
+            for name, fields in entities.items()
+        }
+        return self.put(
+            App(id=app_id, name=app_id, version="1.0.0", version_stamp=1, entities=made)
+        )
+
+    def put(self, app: App) -> App:
+        """Install an app; one that was there gets a new version stamp."""
+        before = self.apps.get(app.id)
+        stamp = before.version_stamp + 1 if before else app.version_stamp
+        self.apps[app.id] = msgspec.structs.replace(app, version_stamp=stamp)
+        return self.apps[app.id]
+
+    async def app(self, app_id: str) -> App:
+        """See `Apps.app`."""
+        if app_id not in self.apps:
+            raise NotFound(f"app '{app_id}' not found")
+        return self.apps[app_id]
+
+    async def entity(self, app_id: str, name: str) -> Entity:
+        """See `Apps.entity`."""
+        app = await self.app(app_id)
+        if name not in app.entities:
+            raise NotFound(f"entity '{name}' not found")
+        return app.entities[name]
+
+    async def all(self) -> list[App]:
+        """See `Apps.all`."""
+        return sorted(self.apps.values(), key=lambda app: app.name)
+
+    async def refresh(self) -> None:
+        """See `Apps.refresh`; there is nothing else than memory."""
+
+
+class FakeRecords:
+    """RECORDS in memory: any app, any entity, any field. `rows` by app and entity, oldest first.
+
+    A `where` is a table of fields and the values that they must equal; more than that
+    (`$or`, comparisons) is PostgreSQL's, so it is refused: test it on a server.
+    """
+
+    def __init__(self) -> None:
+        self.rows = defaultdict[tuple[str, str], list[Record]](list)
+        self._now = FIRST_MOMENT
+
+    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
+        """See `Records.page`."""
+        found = self._ordered(actor, grant, app_id, entity, page)
+        if page.after is not None:
+            ids = [row["id"] for row in found]
+            found = found[ids.index(page.after) + 1 :] if page.after in ids else []
+        return _json(found[page.offset : page.offset + page.limit])
+
+    async def count(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+    ) -> int:
+        """See `Records.count`."""
+        return len(self._visible(actor, grant, app_id, entity, where))
+
+    @asynccontextmanager
+    async def stream(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """See `Records.stream`; one piece."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield _json(self._ordered(actor, grant, app_id, entity, page))
+
+        yield pieces()
+
+    async def get(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> bytes:
+        """See `Records.get`."""
+        return _json(self._one(actor, grant, app_id, entity, record_id))
+
+    async def create(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> bytes:
+        """See `Records.create`."""
+        return _json(self._add(actor, app_id, entity, values))
+
+    async def create_many(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> bytes:
+        """See `Records.create_many`."""
+        return _json([self._add(actor, app_id, entity, row) for row in rows])
+
+    async def update(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+    ) -> bytes:
+        """See `Records.update`."""
+        row = self._one(actor, grant, app_id, entity, record_id)
+        row |= {**values, "updated_at": self._moment()}
+        return _json(row)
+
+    async def delete(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> None:
+        """See `Records.delete`."""
+        row = self._one(actor, grant, app_id, entity, record_id)
+        self.rows[app_id, entity].remove(row)
+
+    def _add(self, actor: Actor, app_id: str, entity: str, values: Mapping[str, Any]) -> Record:
+        now = self._moment()
+        made = {"id": str(uuid.uuid4()), **values, "created_at": now, "updated_at": now}
+        row = {**made, OWNER_COLUMN: actor.user_id}
+        self.rows[app_id, entity].append(row)
+        return row
+
+    def _one(self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str) -> Record:
+        for row in self._visible(actor, grant, app_id, entity, {"id": record_id}):
+            return row
+        raise NotFound(f"record '{record_id}' not found")
+
+    def _visible(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
+    ) -> list[Record]:
+        wanted = dict(where or {})
+        for field, value in wanted.items():
+            if field.startswith("$") or isinstance(value, Mapping):
+                raise NotImplementedError(f"FakeRecords compares for equality only, not {field!r}")
+        if grant.own_only:
+            wanted[OWNER_COLUMN] = actor.user_id
+        rows = self.rows[app_id, entity]
+        return [row for row in rows if all(row.get(f) == value for f, value in wanted.items())]
+
+    def _ordered(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+    ) -> list[Record]:
+        """In order; rows without a value come last, as in PostgreSQL's ascending order."""
+        found = self._visible(actor, grant, app_id, entity, page.where)
+        with_value = [row for row in found if row.get(page.order_by) is not None]
+        without = [row for row in found if row.get(page.order_by) is None]
+        descending = page.order == "desc"
+        return sorted(with_value, key=lambda row: row[page.order_by], reverse=descending) + without
+
+    def _moment(self) -> str:
+        """The time of a clock that moves with each write, so that the order is certain."""
+        self._now += TICK
+        return self._now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _json(value: Record | Sequence[Record]) -> bytes:
+    shown = _shown(value) if isinstance(value, dict) else [_shown(row) for row in value]
+    return msgspec.json.encode(shown)
+
+
+def _shown(row: Record) -> Record:
+    return {name: value for name, value in row.items() if name != OWNER_COLUMN}

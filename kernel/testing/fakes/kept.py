@@ -1,0 +1,118 @@
+"""Fakes of what keeps things: secrets, the audit trail, log lines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import msgspec
+
+from kernel.contracts.audit import AuditFilter
+from kernel.contracts.identity import Actor
+from kernel.contracts.logs import LogLevel, LogLine
+from kernel.errors import NotFound
+
+
+class FakeVault:
+    """VAULT in memory: `FakeVault({"crm": {"API_KEY": "x"}, None: {"SHARED": "y"}})`."""
+
+    def __init__(self, secrets: Mapping[str | None, Mapping[str, str]] | None = None) -> None:
+        self.secrets = defaultdict[str | None, dict[str, str]](dict)
+        for scope, values in (secrets or {}).items():
+            self.secrets[scope] = dict(values)
+
+    async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
+        """See `Vault.set`; any key and value is taken."""
+        self.secrets[app_id][key] = value
+
+    async def names(self, app_id: str | None) -> list[str]:
+        """See `Vault.names`."""
+        return sorted(self.secrets[app_id])
+
+    async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
+        """See `Vault.delete`."""
+        if self.secrets[app_id].pop(key, None) is None:
+            raise NotFound(f"secret '{key}' not found")
+
+    async def reveal(self, app_id: str) -> dict[str, str]:
+        """See `Vault.reveal`."""
+        return {**self.secrets[None], **self.secrets[app_id]}
+
+
+class FakeAudit:
+    """AUDIT in memory: `rows` are what the trail holds, oldest first, as `GET /api/v1/audit` shows
+    them; `add` appends one."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, app_id: str, entity: str, operation: str, **more: Any) -> None:
+        """Append a row: `add("crm", "contacts", "INSERT", record_id="…", actor_id="…")`."""
+        row = {"id": len(self.rows) + 1, "table_schema": app_id, "table_name": entity}
+        self.rows.append({**row, "operation": operation, **more})
+
+    async def search(self, wanted: AuditFilter) -> bytes:
+        """See `Audit.search`."""
+        asked = {
+            "table_schema": wanted.app_id, "table_name": wanted.entity,
+            "record_id": wanted.record_id, "operation": wanted.operation,
+            "actor_id": wanted.actor_id,
+        }  # fmt: skip
+        found = [
+            row
+            for row in reversed(self.rows)
+            if all(value is None or row.get(name) == value for name, value in asked.items())
+            and (wanted.before is None or row["id"] < wanted.before)
+        ]
+        return msgspec.json.encode(found[: wanted.limit])
+
+
+class FakeLogs:
+    """LOGS in memory: `lines` by app."""
+
+    def __init__(self) -> None:
+        self.lines = defaultdict[str, list[LogLine]](list)
+        self._secrets = defaultdict[str, set[str]](set)
+        self._more = anyio.Event()
+
+    def write(self, app_id: str, level: LogLevel, message: str) -> None:
+        """See `Logs.write`; nothing is dropped."""
+        lines, now = self.lines[app_id], datetime.now(UTC)
+        ts = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = self.masked(app_id, message)
+        lines.append(LogLine(id=len(lines) + 1, level=level, message=text, ts=ts))
+        self._more.set()
+        self._more = anyio.Event()
+
+    def mask(self, app_id: str, values: Iterable[str]) -> None:
+        """See `Logs.mask`."""
+        self._secrets[app_id].update(value for value in values if value)
+
+    def masked(self, app_id: str, text: str) -> str:
+        """See `Logs.masked`."""
+        for value in sorted(self._secrets[app_id], key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
+
+    async def tail(self, app_id: str, count: int) -> list[LogLine]:
+        """See `Logs.tail`."""
+        return self.lines[app_id][-count:] if count > 0 else []
+
+    @asynccontextmanager
+    async def follow(
+        self, app_id: str, after: int
+    ) -> AsyncGenerator[AsyncIterator[LogLine | None]]:
+        """See `Logs.follow`; without the None of every 15 s."""
+        yield self._from(app_id, after)
+
+    async def _from(self, app_id: str, after: int) -> AsyncIterator[LogLine | None]:
+        while True:
+            more = self._more
+            for line in self.lines[app_id][max(after, 0) :]:
+                after = line.id
+                yield line
+            await more.wait()

@@ -1,0 +1,173 @@
+"""Fakes of what is done in the background: jobs and workers."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kernel.contracts.identity import Actor
+from kernel.contracts.jobs import NewJob
+from kernel.contracts.workers import Caller, WorkerState, WorkerStatus
+from kernel.errors import BadRequest, NotFound, Unavailable
+
+Method = Callable[[Any, Caller], Awaitable[Any]]
+JobHandler = Callable[[Any, Caller | None], Awaitable[Any]]
+OnChange = Callable[[str, WorkerState], Awaitable[None]]
+OVER = ("completed", "failed", "cancelled")
+
+
+class FakeJobs:
+    """JOBS in memory: `jobs` by app, in the order of their coming. Nothing runs them: `end` says
+    what became of one."""
+
+    def __init__(self) -> None:
+        self.jobs = defaultdict[str, list[dict[str, Any]]](list)
+
+    def end(self, job_id: str, result: Any = None, *, error: str | None = None) -> None:
+        """Let a job be completed, or failed with `error`."""
+        [job] = [job for jobs in self.jobs.values() for job in jobs if job["id"] == job_id]
+        job |= {"status": "failed" if error else "completed", "result": result, "error": error}
+
+    async def enqueue(self, actor: Actor, app_id: str, job: NewJob) -> str:
+        """See `Jobs.enqueue`."""
+        for other in self.jobs[app_id]:
+            if job.key is not None and other["key"] == job.key and other["status"] not in OVER:
+                return other["id"]
+        job_id = str(uuid.uuid4())
+        row: dict[str, Any] = {
+            "id": job_id, "app_id": app_id, "status": "pending",
+            "payload": msgspec.json.decode(job.payload), "result": None, "error": None,
+            "priority": job.priority, "max_attempts": job.max_attempts, "key": job.key,
+            "run_at": job.run_at, "user_id": actor.user_id,
+        }  # fmt: skip
+        self.jobs[app_id].append(row)
+        return job_id
+
+    async def get(self, app_id: str, job_id: str) -> bytes:
+        """See `Jobs.get`."""
+        return msgspec.json.encode(self._job(app_id, job_id))
+
+    async def list(
+        self, app_id: str, *, status: str | None, limit: int, before: str | None
+    ) -> bytes:
+        """See `Jobs.list`."""
+        found = self.jobs[app_id][::-1]
+        if before is not None:
+            found = found[found.index(self._job(app_id, before)) + 1 :]
+        wanted = [job for job in found if status is None or job["status"] == status]
+        return msgspec.json.encode(wanted[:limit])
+
+    async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
+        """See `Jobs.cancel`."""
+        job = self._job(app_id, job_id)
+        if job["status"] in OVER:
+            raise BadRequest(f"job '{job_id}' has ended already: it is {job['status']}")
+        job["status"] = "cancelled"
+
+    def _job(self, app_id: str, job_id: str) -> dict[str, Any]:
+        for job in self.jobs[app_id]:
+            if job["id"] == job_id:
+                return job
+        raise NotFound(f"job '{job_id}' not found")
+
+
+class FakeWorkers:
+    """WORKERS in memory: an app's methods and its job handler are coroutine functions of the test.
+
+    `FakeWorkers({"crm": {"pipeline": pipeline}}, jobs={"crm": report})`, with `async def
+    pipeline(params, caller)` and `async def report(payload, caller)`.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Mapping[str, Method]] | None = None,
+        jobs: Mapping[str, JobHandler] | None = None,
+    ) -> None:
+        self.methods = {app_id: dict(found) for app_id, found in (methods or {}).items()}
+        self.jobs = dict(jobs or {})
+        self.states: dict[str, WorkerState] = dict.fromkeys({*self.methods, *self.jobs}, "running")
+        self.versions = dict.fromkeys(self.states, 1)
+        self.cancelled: list[str] = []
+        self._callbacks: list[OnChange] = []
+
+    async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
+        """See `Workers.deploy`; the archive is not looked at."""
+        self.versions[app_id] = self.versions.get(app_id, 0) + 1
+        await self._become(app_id, "running")
+        return self.versions[app_id]
+
+    async def start(self, actor: Actor, app_id: str) -> None:
+        """See `Workers.start`."""
+        self._known(app_id)
+        await self._become(app_id, "running")
+
+    async def stop(self, actor: Actor, app_id: str) -> None:
+        """See `Workers.stop`."""
+        self._known(app_id)
+        await self._become(app_id, "stopped")
+
+    async def status(self, app_id: str) -> WorkerStatus:
+        """See `Workers.status`."""
+        self._known(app_id)
+        state, version = self.states[app_id], self.versions[app_id]
+        replicas = int(state == "running")
+        return WorkerStatus(app_id=app_id, status=state, replicas=replicas, version=version)
+
+    async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
+        """See `Workers.rpc`: calls the method that the test gave."""
+        self._must_run(app_id)
+        found = self.methods.get(app_id, {}).get(method)
+        if found is None:
+            raise NotFound(f"method '{method}' not found")
+        return msgspec.json.encode(await found(msgspec.json.decode(params), caller))
+
+    async def run_job(
+        self,
+        app_id: str,
+        job_id: str,
+        payload: bytes,
+        caller: Caller | None,
+        progress: Callable[[bytes], Awaitable[None]],
+    ) -> bytes:
+        """See `Workers.run_job`: calls the handler that the test gave."""
+        self._must_run(app_id)
+        if app_id not in self.jobs:
+            raise NotFound("the worker has no job handler")
+        return msgspec.json.encode(await self.jobs[app_id](msgspec.json.decode(payload), caller))
+
+    async def cancel_job(self, app_id: str, job_id: str) -> None:
+        """See `Workers.cancel_job`; the id is kept in `cancelled`."""
+        self.cancelled.append(job_id)
+
+    async def restart(self, app_id: str) -> None:
+        """See `Workers.restart`."""
+        if self.states.get(app_id) == "running":
+            await self._become(app_id, "starting")
+            await self._become(app_id, "running")
+
+    def running(self) -> Sequence[str]:
+        """See `Workers.running`."""
+        return [app_id for app_id, state in self.states.items() if state == "running"]
+
+    def on_change(self, callback: OnChange) -> None:
+        """See `Workers.on_change`."""
+        self._callbacks.append(callback)
+
+    async def _become(self, app_id: str, state: WorkerState) -> None:
+        self.states[app_id] = state
+        self.versions.setdefault(app_id, 1)
+        for callback in self._callbacks:
+            await callback(app_id, state)
+
+    def _known(self, app_id: str) -> None:
+        if app_id not in self.states:
+            raise NotFound(f"app '{app_id}' has no worker")
+
+    def _must_run(self, app_id: str) -> None:
+        if self.states.get(app_id) != "running":
+            raise Unavailable("the worker is not running")

@@ -1,0 +1,109 @@
+"""Which server a test wants: its plugins, its configuration, who answers for which service."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from kernel.config import Config, load_config
+from kernel.contracts.services import ServiceKey
+from kernel.plugin import Offer, Plugin, hookimpl, offer
+
+Overrides = Mapping[str, Any]
+"""The configuration as a tree: `{"plugins": {"notes": {"shown": 5}}}`."""
+
+PluginLike = type[Plugin] | Path | str
+"""A plugin's class, or the path of a one-file plugin."""
+
+STAND_IN = "stand_in"
+
+
+class MoreOptions(TypedDict, total=False):
+    """What a server can be told beside its configuration; see `ServerOptions`."""
+
+    plugins: Sequence[PluginLike]
+    only: Sequence[str] | None
+    services: Mapping[ServiceKey[Any], Any]
+    dsn: str
+    data_dir: Path | None
+
+
+class ServerOptions(MoreOptions, total=False):
+    """Which server a test wants; each may be left out.
+
+    `config` lies over the defaults; `plugins` are switched on beside those that are on anyway;
+    `only` names the built-in ones that stay on, so `[]` leaves none; `services` answers for these
+    keys, in place of whoever provides them. `dsn` shares another server's database, `data_dir`
+    its keys.
+    """
+
+    config: Overrides
+
+
+def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
+    """Build a configuration for a test: nothing of the environment, login throttle off."""
+    tree: dict[str, Any] = copy.deepcopy(dict(overrides))
+    tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
+    tree["server"].setdefault("port", 0)
+    tree.setdefault("database", {}).setdefault("url", url)
+    tree["database"].setdefault("pool_size", 6)
+    plugins = tree.setdefault("plugins", {})
+    if plugins.get("auth", {}).get("enabled", True) is not False:
+        plugins.setdefault("auth", {}).setdefault("throttle", False)
+    flat = {
+        f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()
+    }
+    return load_config(environ={}, overrides=flat)
+
+
+def overrides_of(options: ServerOptions) -> Overrides:
+    """The configuration that the options amount to."""
+    tree: dict[str, Any] = copy.deepcopy(dict(options.get("config", {})))
+    given = list(options.get("plugins", ()))
+    if services := options.get("services"):
+        given.append(_stand_in(services))
+        tree.setdefault("services", {}).update({key.name: STAND_IN for key in services})
+    if (only := options.get("only")) is not None:
+        _switch_off_all_but(only, tree)
+    for plugin in given:
+        _switch_on(plugin, tree)
+    return tree
+
+
+def _switch_on(plugin: PluginLike, tree: dict[str, Any]) -> None:
+    if isinstance(plugin, str | Path):
+        files: list[str] = tree.setdefault("server", {}).setdefault("plugin_files", [])
+        files.append(str(plugin))
+    else:
+        tree.setdefault("plugins", {}).setdefault(plugin.name, {})["module"] = plugin
+
+
+def _switch_off_all_but(only: Sequence[str], tree: dict[str, Any]) -> None:
+    built_in = importlib.import_module("plugins")
+    plugins: dict[str, Any] = tree.setdefault("plugins", {})
+    for info in pkgutil.iter_modules(built_in.__path__):
+        if info.name not in only:
+            plugins.setdefault(info.name, {})["enabled"] = False
+    for name in only:
+        plugins.setdefault(name, {})
+
+
+def _stand_in(services: Mapping[ServiceKey[Any], Any]) -> type[Plugin]:
+    """Make a plugin that offers what a test gives."""
+
+    class StandInPlugin(Plugin):
+        """Answers for services in a test."""
+
+        name = STAND_IN
+        provides = tuple(services)
+
+        @hookimpl
+        def provide_services(self) -> Sequence[Offer]:
+            """Offer them as they are."""
+            return [offer(key, lambda _, made=made: made) for key, made in services.items()]
+
+    return StandInPlugin

@@ -1,0 +1,154 @@
+"""Recorders: which hooks were called with what, and which events were committed."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import msgspec
+
+from kernel import hookspecs
+from kernel.contracts.events import Event
+from kernel.hooks import HookBus, Implementation
+
+T = TypeVar("T")
+KEPT = 10_000
+"""Calls that a recorder keeps; a test that makes more has another problem."""
+
+
+class HookCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of one plugin's implementation.
+
+    `arguments` are those that the implementation takes, by name; `result` what it returned, or
+    `error` what it raised.
+    """
+
+    plugin: str
+    hook: str
+    arguments: dict[str, Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class _Heard(Generic[T]):
+    """A list that grows on the server's thread and is waited for on the test's."""
+
+    def __init__(self) -> None:
+        self._items: list[T] = []
+        self._more = threading.Condition()
+        self._undo: list[Callable[[], None]] = []
+
+    def wait(self, count: int = 1, timeout: float = 10.0) -> Sequence[T]:
+        """Wait until there are `count` and return all. Raises AssertionError after `timeout` s."""
+        with self._more:
+            enough = self._more.wait_for(lambda: len(self._items) >= count, timeout)
+            found = tuple(self._items)
+        assert enough, f"{len(found)} of {count} came in {timeout:g} s: {found}"
+        return found
+
+    def clear(self) -> None:
+        """Forget what came so far."""
+        with self._more:
+            self._items.clear()
+
+    def stop(self) -> None:
+        """Record no more; what was recorded stays."""
+        while self._undo:
+            self._undo.pop()()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _hear(self, item: T) -> None:
+        with self._more:
+            if len(self._items) < KEPT:
+                self._items.append(item)
+            self._more.notify_all()
+
+    def _all(self) -> Sequence[T]:
+        with self._more:
+            return tuple(self._items)
+
+
+class HookRecorder(_Heard[HookCall]):
+    """Calls that plugins get, made by `server.record_hooks`. Nothing else changes: the
+    implementations run as ever, and a hook that nobody implements is not recorded."""
+
+    def __init__(self, bus: HookBus, specs: Sequence[Callable[..., Any]]) -> None:
+        super().__init__()
+        for spec in specs:
+            for implementation in bus.implementations(spec):
+                self._listen(spec.__name__, implementation)
+
+    @property
+    def calls(self) -> Sequence[HookCall]:
+        """What came so far, in order."""
+        return self._all()
+
+    def of(self, plugin: str) -> Sequence[HookCall]:
+        """The calls that one plugin got so far."""
+        return [call for call in self._all() if call.plugin == plugin]
+
+    def _listen(self, hook: str, implementation: Implementation) -> None:
+        function = implementation.function
+        async_, names = inspect.iscoroutinefunction(function), implementation.arguments
+
+        def note(given: Sequence[Any], **outcome: Any) -> None:
+            arguments = dict(zip(names, given, strict=True))
+            called = HookCall(
+                plugin=implementation.plugin, hook=hook, arguments=arguments, **outcome
+            )
+            self._hear(called)
+
+        async def call(*given: Any) -> Any:
+            try:
+                result = await function(*given)
+            except BaseException as error:
+                note(given, error=error)
+                raise
+            note(given, result=result)
+            return result
+
+        def invoke(*given: Any) -> Any:
+            try:
+                result = function(*given)
+            except Exception as error:
+                note(given, error=error)
+                raise
+            note(given, result=result)
+            return result
+
+        implementation.function = call if async_ else invoke
+        self._undo.append(lambda: setattr(implementation, "function", function))
+
+
+class EventRecorder(_Heard[Event]):
+    """Events that were committed, made by `server.record_events`: it listens as a plugin would."""
+
+    def __init__(self, bus: HookBus, subjects: Sequence[str]) -> None:
+        super().__init__()
+
+        async def event_committed(event: Event) -> None:
+            self._hear(event)
+
+        listener = Implementation("recorder", event_committed, ["event"])
+        listener.patterns = tuple(subjects) or ("*",)
+        listeners = bus.implementations(hookspecs.event_committed)
+        listeners.append(listener)
+        self._undo.append(lambda: listeners.remove(listener))
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """What came so far, in order."""
+        return self._all()

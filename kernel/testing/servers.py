@@ -1,0 +1,253 @@
+"""A running server for tests: real HTTP on a loopback port, a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, Unpack
+
+import httpx
+import psycopg
+
+from kernel.loader import Kernel, load
+from kernel.serve import Serving, at_port, bound_socket, use_database
+from kernel.services import Services
+from kernel.testing.databases import Postgres
+from kernel.testing.options import (
+    MoreOptions,
+    Overrides,
+    ServerOptions,
+    make_config,
+    overrides_of,
+)
+from kernel.testing.recorders import EventRecorder, HookRecorder
+
+T = TypeVar("T")
+PASSWORD = "Str0ngPass!x"
+_count = itertools.count(1)
+
+
+class Client(httpx.Client):
+    """An HTTP client that is signed in as one user: `client.post("/api/v1/…", json=…)`."""
+
+    id: str
+    username: str
+    password: str
+    tokens: dict[str, Any]
+
+
+class Server:
+    """A running server, its database, and clients that are signed in.
+
+    `url` is its address, `http` a client without a token, `dsn` the database's connection string.
+    """
+
+    def __init__(self, kernel: Kernel, dsn: str, thread: _ServerThread) -> None:
+        self.kernel = kernel
+        self.dsn = dsn
+        self.url = f"http://127.0.0.1:{kernel.config.server.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self._thread = thread
+        self._loop = thread.started_loop()
+        self._clients: list[httpx.Client] = [self.http]
+        self._admin: Client | None = None
+
+    @property
+    def services(self) -> Services:
+        """The services of the running server; use them within `run`."""
+        return self.kernel.services
+
+    @property
+    def admin(self) -> Client:
+        """The first user, admin of `core`."""
+        if self._admin is None:
+            self._admin = self._register("admin")
+        return self._admin
+
+    def user(
+        self,
+        name: str | None = None,
+        *,
+        roles: Mapping[str, Sequence[str]] | None = None,
+        permissions: Mapping[str, Sequence[str]] | None = None,
+    ) -> Client:
+        """Register a user and sign in; without roles unless some are given.
+
+        `roles={"crm": ["editor"]}` assigns roles that exist, `permissions={"core":
+        ["notes.write"]}` makes a role of the user's own that holds just these keys.
+        """
+        _ = self.admin  # the first to register is the admin, and that is somebody else
+        client = self._register(name or f"user{next(_count)}")
+        for app_id, names in (roles or {}).items():
+            self.assign(client, app_id, *names)
+        for app_id, keys in (permissions or {}).items():
+            self.grant(client, app_id, *keys)
+        return client
+
+    def assign(self, client: Client, app_id: str, *roles: str) -> None:
+        """Give a user roles that exist on an app, or on `core`."""
+        for role in roles:
+            body = {"userId": client.id, "role": role}
+            _done(self.admin.post(f"/api/v1/apps/{app_id}/roles/assign", json=body))
+
+    def grant(self, client: Client, app_id: str, *permissions: str) -> None:
+        """Give a user permissions on an app, or on `core`, by a role that is made for them."""
+        name = f"test_{next(_count)}"
+        role = {"name": name, "permissions": list(permissions)}
+        _done(self.admin.post(f"/api/v1/apps/{app_id}/roles", json=role))
+        self.assign(client, app_id, name)
+
+    def install(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Install an app, or update it, and return the reply."""
+        return _done(self.admin.post("/api/v1/apps", json=dict(manifest))).json()
+
+    def login(self, username: str, password: str = PASSWORD) -> Client:
+        """Sign in and return the client."""
+        body = {"username": username, "password": password}
+        tokens = _done(self.http.post("/api/v1/auth/login", json=body)).json()
+        client = Client(
+            base_url=self.url,
+            timeout=60,
+            headers={"authorization": f"Bearer {tokens['accessToken']}"},
+        )
+        client.id, client.username = tokens["user"]["id"], username
+        client.password, client.tokens = password, tokens
+        self._clients.append(client)
+        return client
+
+    def record_hooks(self, *specs: Callable[..., Any]) -> HookRecorder:
+        """Record the calls that plugins get: `server.record_hooks(hookspecs.record_writing)`."""
+        return HookRecorder(self.kernel.bus, specs)
+
+    def record_events(self, *subjects: str) -> EventRecorder:
+        """Record committed events, all or those of `crm.contacts`, `crm.*`, `core.*`."""
+        return EventRecorder(self.kernel.bus, subjects)
+
+    def run(self, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run a coroutine function in the server's event loop and return what it returns."""
+
+        async def call() -> T:
+            return await fn(*args)
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Run a statement of psycopg's dialect (`%s`) and return its rows, if it has any."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(query, params or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def stop(self) -> None:
+        """Stop the server as a signal would, before the test ends."""
+        self._thread.stop()
+
+    def close(self) -> None:
+        """Close every client."""
+        for client in self._clients:
+            client.close()
+
+    def _register(self, name: str) -> Client:
+        body = {"username": name, "password": PASSWORD}
+        _done(self.http.post("/api/v1/auth/register", json=body))
+        return self.login(name)
+
+
+def _done(answer: httpx.Response) -> httpx.Response:
+    assert answer.is_success, f"{answer.request.url.path}: {answer.status_code} {answer.text}"
+    return answer
+
+
+class MakeServer(Protocol):
+    """What the fixture `make_server` gives."""
+
+    def __call__(self, config: Overrides | None = None, /, **more: Unpack[MoreOptions]) -> Server:
+        """Start a server; it ends with the test."""
+        ...
+
+
+def running_server(
+    postgres: Postgres, config: Overrides | None = None, /, **more: Unpack[MoreOptions]
+) -> AbstractContextManager[Server]:
+    """Run a server in a thread, on a database of its own unless `dsn` is given."""
+    options: ServerOptions = {**more, "config": config or {}}
+    return run_server(postgres, options)
+
+
+@contextmanager
+def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
+    """The same with everything in one place."""
+    dsn, data_dir = options.get("dsn", ""), options.get("data_dir")
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
+    url = dsn
+    try:
+        config = make_config(overrides_of(options), dsn or postgres.url, folder)
+        with bound_socket(config) as listener:
+            kernel = load(at_port(config, listener))
+            url = url or postgres.migrated(kernel)
+            use_database(kernel, url, None)
+            with _served(kernel, listener) as thread:
+                running = Server(kernel, url, thread)
+                try:
+                    yield running
+                finally:
+                    running.close()
+    finally:
+        if url and not dsn:
+            postgres.drop(url)
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _served(kernel: Kernel, listener: socket.socket) -> Generator[_ServerThread]:
+    """Serve over HTTP from a thread. Raises what kept the application from starting."""
+    thread = _ServerThread(Serving(kernel, listener, drain=5))
+    thread.start()
+    try:
+        thread.started_loop()
+        yield thread
+    finally:
+        thread.stop()
+
+
+class _ServerThread(threading.Thread):
+    def __init__(self, serving: Serving) -> None:
+        super().__init__(name="server", daemon=True)
+        self._serving = serving
+        self._loop = asyncio.new_event_loop()
+        self._settled = threading.Event()
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Serve until `stop`; an error is kept for the test's thread."""
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serving.run(self._settled.set))
+        except Exception as error:
+            self._error = error
+        finally:
+            self._settled.set()
+
+    def started_loop(self) -> asyncio.AbstractEventLoop:
+        """Wait for the start and return the loop. Raises what kept it from starting."""
+        if not self._settled.wait(60):
+            raise TimeoutError("the server did not start in a minute: its log says why")
+        if self._error is not None:
+            raise self._error
+        return self._loop
+
+    def stop(self) -> None:
+        """Stop serving; raises what the end of the application raised."""
+        if self.is_alive():
+            self._loop.call_soon_threadsafe(self._serving.stop)
+        self.join(30)
+        assert not self.is_alive(), "the server did not stop in 30 seconds"
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,280 @@
+"""Fakes keep the promises of their Protocols, as far as memory can."""
+
+import inspect
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from kernel import contracts
+from kernel.public import (
+    APP_ADMIN,
+    CORE_ADMIN,
+    Actor,
+    AuditFilter,
+    BadRequest,
+    Caller,
+    Forbidden,
+    Grant,
+    NewJob,
+    NotFound,
+    Page,
+    Role,
+    ServiceKey,
+    Unavailable,
+    core_permission,
+    entity,
+)
+from kernel.testing import (
+    FakeAccess,
+    FakeApps,
+    FakeAudit,
+    FakeIdentity,
+    FakeJobs,
+    FakeLogs,
+    FakeRecords,
+    FakeVault,
+    FakeWorkers,
+)
+from kernel.testing.fakes import every_fake
+
+ADA = Actor(user_id="ada", username="ada")
+BOB = Actor(user_id="bob", username="bob")
+OF_THE_KERNEL = {"statements", "news", "database_server", "registry"}
+"""Real in every test: PostgreSQL is never faked."""
+CRM = {"app_id": "crm", "entity": "contacts"}
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def test_every_service_has_a_fake_with_all_of_its_methods() -> None:
+    keys = {value.name for value in vars(contracts).values() if isinstance(value, ServiceKey)}
+    fakes = every_fake()
+    assert {key.name for key in fakes} == keys - OF_THE_KERNEL
+    for key, fake in fakes.items():
+        protocol: Any = getattr(contracts, key.name.title())
+        for name, member in vars(protocol).items():
+            if not name.startswith("_") and callable(member):
+                theirs = getattr(type(fake), name)
+                assert list(inspect.signature(theirs).parameters) == list(
+                    inspect.signature(member).parameters
+                ), f"{type(fake).__name__}.{name}"
+
+
+async def test_a_vault_overlays_the_platforms_secrets() -> None:
+    vault = FakeVault({None: {"A": "platform", "B": "platform"}})
+    await vault.set(ADA, "crm", "B", "own")
+    assert await vault.reveal("crm") == {"A": "platform", "B": "own"}
+    assert await vault.names("crm") == ["B"]
+    await vault.delete(ADA, "crm", "B")
+    assert await vault.reveal("crm") == {"A": "platform", "B": "platform"}
+    with pytest.raises(NotFound):
+        await vault.delete(ADA, "crm", "B")
+
+
+async def test_a_trail_is_searched_newest_first() -> None:
+    audit = FakeAudit()
+    audit.add("crm", "contacts", "INSERT", record_id="1")
+    audit.add("crm", "contacts", "UPDATE", record_id="1")
+    audit.add("core", "users", "LOGIN", actor_id="ada")
+    found = msgspec.json.decode(await audit.search(AuditFilter(app_id="crm")))
+    assert [row["operation"] for row in found] == ["UPDATE", "INSERT"]
+    found = msgspec.json.decode(await audit.search(AuditFilter(before=2, limit=5)))
+    assert [row["id"] for row in found] == [1]
+    assert msgspec.json.decode(await audit.search(AuditFilter(actor_id="bob"))) == []
+
+
+async def write_later(logs: FakeLogs) -> None:
+    await anyio.sleep(0.05)
+    logs.write("crm", "warn", "more")
+
+
+async def test_log_lines_are_masked_kept_and_followed() -> None:
+    logs = FakeLogs()
+    logs.mask("crm", ["s3cret", ""])
+    logs.write("crm", "info", "the key is s3cret")
+    [line] = await logs.tail("crm", 10)
+    assert (line.id, line.message) == (1, "the key is ***")
+    assert await logs.tail("crm", 0) == []
+    with anyio.fail_after(10):
+        async with logs.follow("crm", 0) as lines:
+            assert (await anext(lines)) == line
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(write_later, logs)
+                followed = await anext(lines)
+            assert followed is not None
+            assert (followed.id, followed.message) == (2, "more")
+
+
+async def test_accounts_are_found_without_regard_to_case() -> None:
+    identity = FakeIdentity()
+    ada = identity.add("Ada", email="ada@example.org")
+    assert await identity.find("ADA") == ada
+    assert await identity.user(ada.id.upper()) == ada
+    assert await identity.user("no id") is None
+    identity.add("abe")
+    assert [user.username for user in await identity.users()] == ["abe", "Ada"]
+    assert ada.id in await identity.token(ada.id, 5)
+    with pytest.raises(NotFound):
+        await identity.token("nobody", 5)
+
+
+async def test_access_is_what_was_allowed() -> None:
+    access = FakeAccess()
+    access.declare("crm", "contacts.read", "contacts.create")
+    access.allow("ada", "crm", "contacts.read", "contacts.update.own")
+    access.allow("root", "core", "*")
+    path = CRM
+    assert await access.authorize(ADA, entity("read"), path) == Grant()
+    assert await access.authorize(ADA, entity("update"), path) == Grant(own_only=True)
+    assert await access.authorize(Actor(user_id="root"), entity("delete"), path) == Grant()
+    for refused in (entity("delete"), APP_ADMIN, CORE_ADMIN, core_permission("x.y")):
+        with pytest.raises(Forbidden):
+            await access.authorize(ADA, refused, path)
+    with pytest.raises(NotFound):
+        await access.authorize(ADA, entity("read"), {"app_id": "gone", "entity": "x"})
+    assert await access.is_app_admin("root", "crm")
+    assert not await access.is_app_admin("root", "gone")
+    assert [p.key for p in await access.available("crm")] == ["contacts.read", "contacts.create"]
+
+
+async def test_roles_are_made_inherited_given_and_taken() -> None:
+    access = FakeAccess()
+    access.declare("crm")
+    await access.create_role(ADA, "crm", Role(name="reader", permissions=["contacts.read"]))
+    await access.create_role(ADA, "crm", Role(name="editor", inherits=["reader"]))
+    await access.assign(ADA, "crm", "bob", "editor")
+    await access.assign(ADA, "crm", "bob", "editor")
+    assert await access.grant("bob", "crm", "contacts", "read") == Grant()
+    assert (await access.effective("bob", "crm")).roles == ["editor", "reader"]
+    assert [each.role for each in await access.assignments("crm")] == ["editor"]
+    await access.update_role(ADA, "crm", "reader", {"permissions": []})
+    with pytest.raises(Forbidden):
+        await access.grant("bob", "crm", "contacts", "read")
+    await access.delete_role(ADA, "crm", "editor")
+    assert await access.assignments("crm") == []
+    with pytest.raises(BadRequest):
+        await access.create_role(ADA, "crm", Role(name="reader"))
+    with pytest.raises(NotFound):
+        await access.assign(ADA, "crm", "bob", "editor")
+    access.allow("bob", "crm", "*")
+    with pytest.raises(BadRequest, match="last admin"):
+        await access.revoke(ADA, "crm", "bob", "admin")
+
+
+async def test_apps_have_entities_and_a_stamp_that_changes() -> None:
+    apps = FakeApps()
+    app = apps.add("crm", contacts=["title"])
+    contacts = await apps.entity("crm", "contacts")
+    assert (contacts.subject, [field.name for field in contacts.fields]) == (
+        "crm.contacts",
+        ["title"],
+    )
+    assert apps.put(app).version_stamp == app.version_stamp + 1
+    assert [each.id for each in await apps.all()] == ["crm"]
+    for name in ("gone", "crm"):
+        with pytest.raises(NotFound):
+            await apps.entity(name, "gone")
+
+
+async def test_records_are_written_and_read() -> None:
+    records, all_rows = FakeRecords(), Grant()
+    made = await records.create_many(ADA, all_rows, **CRM, rows=[{"n": 1}, {"n": 2}, {}])
+    ids = [row["id"] for row in msgspec.json.decode(made)]
+    assert msgspec.json.decode(await records.get(ADA, all_rows, **CRM, record_id=ids[0]))["n"] == 1
+
+    async def numbers(**page: Any) -> list[int | None]:
+        found = await records.page(ADA, all_rows, **CRM, page=Page(**page))
+        return [row.get("n") for row in msgspec.json.decode(found)]
+
+    assert await numbers() == [None, 2, 1]
+    assert await numbers(order_by="n", order="asc") == [1, 2, None]
+    assert await numbers(where={"n": 2}) == [2]
+    assert await numbers(limit=1, offset=1) == [2]
+    assert await numbers(after=ids[1]) == [1]
+    with pytest.raises(NotImplementedError):
+        await numbers(where={"$or": []})
+    await records.update(ADA, all_rows, **CRM, record_id=ids[0], values={"n": 5})
+    await records.delete(ADA, all_rows, **CRM, record_id=ids[1])
+    assert await records.count(ADA, all_rows, **CRM, where=None) == 2
+    async with records.stream(ADA, all_rows, **CRM, page=Page(order="asc")) as pieces:
+        streamed = msgspec.json.decode(b"".join([piece async for piece in pieces]))
+    assert [row.get("n") for row in streamed] == [5, None]
+    assert "_owner" not in streamed[0]
+
+
+async def test_others_records_are_not_there_for_who_sees_only_their_own() -> None:
+    records, own = FakeRecords(), Grant(own_only=True)
+    made = msgspec.json.decode(await records.create(ADA, own, **CRM, values={"n": 1}))
+    assert await records.count(BOB, own, **CRM, where=None) == 0
+    for attempt in (
+        records.get(BOB, own, **CRM, record_id=made["id"]),
+        records.update(BOB, own, **CRM, record_id=made["id"], values={}),
+        records.delete(BOB, own, **CRM, record_id=made["id"]),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+
+
+async def test_jobs_wait_until_the_test_ends_them() -> None:
+    jobs = FakeJobs()
+
+    async def enqueue(payload: bytes, key: str | None = None) -> str:
+        return await jobs.enqueue(ADA, "crm", NewJob(payload=msgspec.Raw(payload), key=key))
+
+    first, keyed = await enqueue(b'{"n": 1}'), await enqueue(b"2", key="k")
+    assert await enqueue(b"3", key="k") == keyed
+    jobs.end(first, {"done": True})
+    jobs.end(keyed, error="broken")
+    assert await enqueue(b"4", key="k") != keyed
+    job = msgspec.json.decode(await jobs.get("crm", first))
+    assert (job["status"], job["payload"], job["result"]) == ("completed", {"n": 1}, {"done": True})
+    listed = await jobs.list("crm", status="failed", limit=10, before=None)
+    assert [each["error"] for each in msgspec.json.decode(listed)] == ["broken"]
+    before = await jobs.list("crm", status=None, limit=10, before=keyed)
+    assert [each["id"] for each in msgspec.json.decode(before)] == [first]
+    with pytest.raises(BadRequest, match="it is completed"):
+        await jobs.cancel(ADA, "crm", first)
+    with pytest.raises(NotFound):
+        await jobs.get("other", first)
+
+
+async def test_workers_are_coroutines_of_the_test() -> None:
+    async def double(params: Any, caller: Caller) -> Any:
+        return {"by": caller.username, "n": params["n"] * 2}
+
+    async def job(payload: Any, caller: Caller | None) -> Any:
+        return payload
+
+    async def progress(value: bytes) -> None:
+        raise AssertionError(value)
+
+    heard: list[tuple[str, str]] = []
+
+    async def hear(app_id: str, state: str) -> None:
+        heard.append((app_id, state))
+
+    workers = FakeWorkers({"crm": {"double": double}}, jobs={"crm": job})
+    workers.on_change(hear)
+    caller = Caller(user_id="ada", username="ada")
+    result = msgspec.json.decode(await workers.rpc("crm", "double", b'{"n": 2}', caller))
+    assert result == {"by": "ada", "n": 4}
+    assert await workers.run_job("crm", "1", b"[1]", None, progress) == b"[1]"
+    assert list(workers.running()) == ["crm"]
+    with pytest.raises(NotFound):
+        await workers.rpc("crm", "triple", b"{}", caller)
+    await workers.stop(ADA, "crm")
+    assert (await workers.status("crm")).status == "stopped"
+    with pytest.raises(Unavailable):
+        await workers.rpc("crm", "double", b"{}", caller)
+    await workers.start(ADA, "crm")
+    await workers.restart("crm")
+    assert [state for _, state in heard] == ["stopped", "running", "starting", "running"]
+    with pytest.raises(NotFound):
+        await workers.start(ADA, "other")

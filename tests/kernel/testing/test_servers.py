@@ -1,0 +1,150 @@
+"""Servers of a test's own making: which plugins, which services, which users."""
+
+from pathlib import Path
+
+import pytest
+
+from kernel.errors import BootError
+from kernel.public import (
+    ANY_USER,
+    PUBLIC,
+    VAULT,
+    Permission,
+    Plugin,
+    Request,
+    Response,
+    Route,
+    Section,
+    Services,
+    core_permission,
+    hookimpl,
+    reply,
+)
+from kernel.testing import FakeVault, MakeServer, Server, ServerOptions
+
+MANIFEST = {
+    "appId": "crm",
+    "name": "CRM",
+    "dataContract": [{"entityName": "contacts", "fields": [{"name": "title", "type": "text"}]}],
+}
+ONE_FILE = """
+from caudex import PUBLIC, Plugin, Response, Route, Services, hookimpl, reply
+
+
+class PingPlugin(Plugin):
+    name = "ping"
+
+    @hookimpl
+    def register_routes(self, services: Services) -> list[Route]:
+        return [Route("GET", "/ping", self.ping, needs=PUBLIC)]
+
+    async def ping(self, request: object) -> Response:
+        return reply("pong")
+"""
+
+
+class GreeterConfig(Section, frozen=True, kw_only=True):
+    """What is said."""
+
+    word: str = "Hello"
+
+
+class GreeterPlugin(Plugin):
+    """Greets over HTTP."""
+
+    name = "greeter"
+    Config = GreeterConfig
+
+    @hookimpl
+    def register_permissions(self) -> list[Permission]:
+        return [Permission("greeter.greet", "Greet")]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> list[Route]:
+        return [
+            Route("GET", "/greet", self.greet, needs=PUBLIC),
+            Route("GET", "/greet/me", self.greet, needs=ANY_USER),
+            Route("GET", "/greet/all", self.greet, needs=core_permission("greeter.greet")),
+        ]
+
+    async def greet(self, request: Request) -> Response:
+        return reply(f"{self.config.word}, {request.actor.username}")
+
+
+@pytest.fixture(scope="module")
+def server_options() -> ServerOptions:
+    return {"plugins": [GreeterPlugin], "config": {"plugins": {"greeter": {"word": "Ahoy"}}}}
+
+
+def test_the_shared_server_is_made_of_the_options(server: Server) -> None:
+    assert server.user("ada").get("/greet/me").json() == "Ahoy, ada"
+
+
+def test_a_user_holds_the_permissions_that_are_given_and_no_others(server: Server) -> None:
+    may = server.user(permissions={"core": ["greeter.greet"]})
+    assert may.get("/greet/all").status_code == 200
+    assert server.user().get("/greet/all").status_code == 403
+
+
+def test_a_user_holds_the_roles_that_are_given(server: Server) -> None:
+    assert server.install(MANIFEST)
+    role = {"name": "editor", "permissions": ["contacts.*"]}
+    assert server.admin.post("/api/v1/apps/crm/roles", json=role).status_code == 200
+    contacts = "/api/v1/apps/crm/collections/contacts"
+    editor = server.user(roles={"crm": ["editor"]})
+    assert editor.post(contacts, json={"title": "Ada"}).status_code == 201
+    reader = server.user()
+    assert reader.get(contacts).status_code == 403
+    server.grant(reader, "crm", "contacts.read")
+    assert reader.get(contacts).status_code == 200
+    assert reader.post(contacts, json={"title": "Bob"}).status_code == 403
+
+
+def test_what_goes_wrong_in_the_preparation_says_why(server: Server) -> None:
+    with pytest.raises(AssertionError, match="/api/v1/apps: 400"):
+        server.install({"appId": "Not An Id"})
+    with pytest.raises(AssertionError, match="/api/v1/apps/core/roles/assign: 400"):
+        server.assign(server.user(), "core", "nobody")
+
+
+def test_one_file_is_enough(make_server: MakeServer, tmp_path: Path) -> None:
+    path = tmp_path / "ping.py"
+    path.write_text(ONE_FILE, "utf-8")
+    server = make_server(plugins=[path], only=[])
+    assert server.http.get("/ping").json() == "pong"
+    on = [info.name for info in server.kernel.plugins if info.state == "on"]
+    assert on == ["ping"]
+
+
+def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None:
+    server = make_server(only=["auth", "rbac", "apps", "audit"], plugins=[GreeterPlugin])
+    on = {info.name for info in server.kernel.plugins if info.state == "on"}
+    assert on == {"auth", "rbac", "apps", "audit", "greeter"}
+    assert server.http.get("/health").status_code == 404
+    assert server.user().get("/greet/me").status_code == 200
+
+
+def test_a_name_that_is_none_is_told(make_server: MakeServer) -> None:
+    with pytest.raises(BootError, match=r"\[plugins.autj\]: there is no such plugin.*auth"):
+        make_server(only=["autj"])
+
+
+def test_a_fake_answers_for_a_service(make_server: MakeServer) -> None:
+    vault = FakeVault({"crm": {"OLD": "x"}})
+    server = make_server(services={VAULT: vault})
+    assert server.kernel.services.provider("vault") == "stand_in"
+    server.install(MANIFEST)
+    body = {"key": "API_KEY", "value": "s3cret"}
+    secrets = "/api/v1/apps/crm/secrets"
+    assert server.admin.post(secrets, json=body).is_success
+    assert vault.secrets["crm"] == {"OLD": "x", "API_KEY": "s3cret"}
+    assert not list((server.kernel.config.data_dir / "config").glob("master*"))
+
+
+def test_servers_share_a_database(make_server: MakeServer) -> None:
+    first = make_server(plugins=[GreeterPlugin])
+    second = make_server(
+        plugins=[GreeterPlugin], dsn=first.dsn, data_dir=first.kernel.config.data_dir
+    )
+    user = first.user("ada")
+    assert second.login("ada", user.password).get("/greet/me").json() == "Hello, ada"
