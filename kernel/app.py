@@ -24,6 +24,7 @@ from kernel.migrations import migrate
 from kernel.news import NewsDesk
 from kernel.plugin import Middleware as PluginMiddleware
 from kernel.services import Services
+from kernel.timing import ServerTiming, timed_middleware
 
 WATCH = 0.5
 
@@ -32,11 +33,17 @@ log = structlog.get_logger("caudex.boot")
 
 def build_app(kernel: Kernel) -> Starlette:
     """Make the application of a loaded kernel; it answers while the kernel is `running`."""
+    layers = (
+        [Middleware(timed_middleware, wrap=w, plugin=p) for p, w in kernel.middleware]
+        if kernel.timed
+        else [Middleware(_wrapped, wrap=wrap) for _, wrap in kernel.middleware]
+    )
     return Starlette(
         routes=[kernel.table],
         middleware=[
+            *([Middleware(ServerTiming)] if kernel.timed else []),
             Middleware(Edge, config=kernel.config),
-            *[Middleware(_wrapped, wrap=wrap) for wrap in kernel.middleware],
+            *layers,
         ],
     )
 

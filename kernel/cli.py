@@ -12,6 +12,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
+
 from kernel import commands
 from kernel import log as logging
 from kernel.app import running
@@ -129,7 +131,11 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return serve(_config(options), reload=options.reload)
+    config = _config(options)
+    server = config.server
+    if server.server_timing is None and (options.reload or options.plugin) and config.loopback:
+        server = msgspec.structs.replace(server, server_timing=True)
+    return serve(msgspec.structs.replace(config, server=server), reload=options.reload)
 
 
 def _loaded(show: Callable[[Kernel], int]) -> Run:

@@ -48,6 +48,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """CIDRs of proxies whose `X-Forwarded-For` is believed."""
     max_requests: Annotated[int, Meta(ge=1)] = 1000
     """Requests that a process serves at once; more are answered by 503."""
+    server_timing: bool | None = None
+    """Tell each caller what each plugin cost; without it with `--reload` and `--plugin` only."""
     plugins_dir: str = ""
     """Folder of one-file plugins."""
     plugin_files: list[str] = []

@@ -18,8 +18,10 @@ BootError              why a server does not start: who, what, and what to do
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar, cast
 
 import structlog
@@ -28,6 +30,9 @@ EX_CONFIG = 78
 """Exit status of a server that a mistake in its configuration keeps from starting (sysexits.h)."""
 LONGEST_WORD = 100
 """Characters of a misspelt word that are compared with the known ones."""
+NOT_OWN = (str(Path(__file__).parent), "importlib", "contextlib.py", "functools.py")
+"""Files that stand between the kernel and the code of a plugin."""
+REMEDY = 'mend it, switch it off (enabled = false), or do without (on_failure = "degrade")'
 
 
 log = structlog.get_logger("caudex.boot")
@@ -139,6 +144,21 @@ class BootErrors(BootError):
         Exception.__init__(self, "\n".join(str(error) for error in errors))
 
 
+def place_of(error: BaseException) -> str:
+    """Say where a plugin's own code raised, as `file:line`, or ''.
+
+    That is the last frame in the folder of the first one that is not the kernel's: neither the
+    call that the kernel made nor the depths of a library that the plugin uses.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    steps = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    steps = [step for step in steps if not any(part in step[0] for part in NOT_OWN)]
+    home = str(Path(steps[0][0]).parent) if steps else ""
+    own = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
+    return own[-1] if own else ""
+
+
 @contextmanager
 def starting(where: str) -> Generator[None]:
     """What keeps a part from starting is told in one line; a fault, beside it, in the log."""
@@ -152,7 +172,10 @@ def starting(where: str) -> Generator[None]:
     except Exception as error:
         log.error("the start failed", where=where, exc_info=error)
         said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
+        if not where.startswith("plugin "):
+            raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
+        where = f"{where}, {place}" if (place := place_of(error)) else where
+        raise BootError(where, f"it failed to start: {said}", REMEDY) from error
 
 
 @contextmanager

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import (
     getmembers,
     getsourcefile,
@@ -13,6 +12,8 @@ from inspect import (
     isfunction,
     signature,
 )
+from itertools import chain
+from time import perf_counter, time
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -21,13 +22,16 @@ import pluggy
 import structlog
 
 from kernel.contracts.services import ServiceKey
-from kernel.errors import BootError, BootErrors, nearest
+from kernel.errors import BootError, BootErrors, KernelError, nearest, place_of
 from kernel.hookspecs import NAMESPACE
+from kernel.timing import spent
 
 P = ParamSpec("P")
 R = TypeVar("R")
 NOTIFY_LIMIT = 10.0
 """Seconds an observer may take; it runs outside of any transaction."""
+MAX_SUBJECTS = 10_000
+"""Subjects whose listeners are remembered: apps and their entities come and go."""
 
 log = structlog.get_logger("caudex.hooks")
 
@@ -35,17 +39,26 @@ log = structlog.get_logger("caudex.hooks")
 class Implementation:
     """One plugin's implementation of one hook, with what its calls cost."""
 
-    __slots__ = ("arguments", "calls", "durations", "errors", "function", "last_error", "patterns",
-                 "plugin")  # fmt: skip
+    __slots__ = ("arguments", "calls", "durations", "errors", "failed_at", "function", "hook",
+                 "last_error", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
 
-    def __init__(self, plugin: str, function: Callable[..., Any], arguments: Iterable[str]) -> None:
+    def __init__(
+        self, plugin: str, hook: str, function: Callable[..., Any], arguments: Iterable[str]
+    ) -> None:
         self.plugin = plugin
+        self.hook = hook
         self.function = function
         self.arguments = tuple(arguments)
         self.patterns: tuple[str, ...] = getattr(function, "caudex_concerns", ("*",))
         self.calls = 0
+        self.seconds = 0.0
+        self.refusals = 0
+        """Calls that ended in a KernelError below 500: an answer, such as 401 or 403."""
         self.errors = 0
         self.last_error = ""
+        """Class and place; the message, which may hold values, is in the log alone."""
+        self.failed_at = 0.0
+        """When that was, in seconds since the epoch."""
         self.durations: deque[float] = deque(maxlen=256)
 
     def concerns(self, subject: str) -> bool:
@@ -58,40 +71,65 @@ class Implementation:
 
     def invoke(self, kwargs: dict[str, Any]) -> Any:
         """Call a sync implementation."""
-        started = time.perf_counter()
+        began = perf_counter()
         try:
             return self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
             self.failed(error)
             raise
         finally:
-            self._took(started)
+            self._took(began)
 
     async def call(self, kwargs: dict[str, Any]) -> Any:
         """Call an async implementation."""
-        started = time.perf_counter()
+        began = perf_counter()
         try:
             return await self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
             self.failed(error)
             raise
         finally:
-            self._took(started)
+            self._took(began)
 
     def failed(self, error: Exception) -> None:
-        """Count a failure."""
+        """Count a failure, and note on the error whose it is: whoever logs it can say so."""
+        if isinstance(error, KernelError) and error.status < 500:
+            self.refusals += 1
+            return
+        at = self.place_of(error)
         self.errors += 1
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.failed_at = time()
+        self.last_error = f"{type(error).__name__} at {at}"
+        error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")
 
-    def _took(self, started: float) -> None:
+    def place_of(self, error: Exception) -> str:
+        """Where it raised, or where it stands."""
+        return place_of(error) or place(self.function)
+
+    def _took(self, began: float) -> None:
+        took = perf_counter() - began
         self.calls += 1
-        self.durations.append(time.perf_counter() - started)
+        self.seconds += took
+        self.durations.append(took)
+
+
+class _Timed(Implementation):
+    """The same, counted for the request under way as well."""
+
+    __slots__ = ()
+
+    def _took(self, began: float) -> None:
+        super()._took(began)
+        spent(f"{self.plugin}.{self.hook}", began)
 
 
 class HookBus:
     """The hooks of one application."""
 
-    def __init__(self, specs: ModuleType) -> None:
+    def __init__(self, specs: ModuleType, *, timed: bool = False) -> None:
+        """With `timed` each request's calls are counted for its `Server-Timing`."""
+        self._kind = _Timed if timed else Implementation
+        self._heard: dict[tuple[str, str], list[Implementation]] = {}
         self._pm = pluggy.PluginManager(NAMESPACE)
         self._specs: dict[str, Callable[..., Any]] = {}
         self._implementations: dict[str, list[Implementation]] = {}
@@ -113,19 +151,25 @@ class HookBus:
 
     def arrange(self, order: Sequence[str]) -> None:
         """Make the hooks callable: plugin by plugin in this order, without those not in it."""
+        self._heard.clear()
         for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
-            found = [Implementation(plugin, *made[plugin]) for plugin in order if plugin in made]
-            self._implementations[name] = found
+            self._implementations[name] = [
+                self._kind(plugin, name, *made[plugin]) for plugin in order if plugin in made
+            ]
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:
         """Who implements a hook, in the order of calls."""
         return self._implementations[spec if isinstance(spec, str) else spec.__name__]
 
+    def everything(self) -> Iterator[Implementation]:
+        """Every implementation of every hook, for whoever counts."""
+        return chain.from_iterable(self._implementations.values())
+
     def listening(self, spec: Callable[..., Any], subject: str) -> bool:
         """Whether anybody wants to hear a hook about `subject` (`crm.contacts`)."""
-        return any(impl.concerns(subject) for impl in self.implementations(spec))
+        return bool(self._concerned(spec, subject))
 
     def collect(
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -154,30 +198,43 @@ class HookBus:
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call everyone who is concerned, in order; an exception stops and is raised."""
-        for impl in self._concerned(spec, kwargs):
+        for impl in self._told(spec, kwargs):
             await impl.call(kwargs)
 
     async def notify(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Tell everyone who is concerned; what an observer does wrong is logged, never raised."""
-        for impl in self._concerned(spec, kwargs):
+        for impl in self._told(spec, kwargs):
             try:
-                with anyio.fail_after(NOTIFY_LIMIT):
+                with anyio.move_on_after(NOTIFY_LIMIT) as scope:
                     await impl.call(kwargs)
+                if scope.cancelled_caught:  # it could not count this itself
+                    late = TimeoutError(f"it took more than {NOTIFY_LIMIT:g} seconds")
+                    impl.failed(late)
+                    raise late
             except Exception as error:
-                if isinstance(error, TimeoutError):
-                    impl.failed(error)  # it was cancelled, so it could not count this itself
-                said = f"{type(error).__name__}: {error}"
-                log.error("an observer failed", plugin=impl.plugin, hook=spec.__name__, error=said)
+                at, said = impl.place_of(error), f"{type(error).__name__}: {error}"
+                log.error(
+                    "an observer failed", plugin=impl.plugin, hook=impl.hook, at=at, error=said
+                )
 
-    def _concerned(
-        self, spec: Callable[..., Any], kwargs: dict[str, Any]
-    ) -> Iterable[Implementation]:
+    def _told(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
         told = kwargs.get("event") or kwargs.get("change")
         subject = getattr(told, "subject", None)
-        impls = self.implementations(spec)
-        return impls if subject is None else [i for i in impls if i.concerns(subject)]
+        return self.implementations(spec) if subject is None else self._concerned(spec, subject)
+
+    def _concerned(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
+        """Those whose `@concerns` match; found once for a subject, not for every request."""
+        impls = self._implementations[spec.__name__]
+        if not impls:
+            return impls
+        key = spec.__name__, subject
+        if (found := self._heard.get(key)) is None:
+            if len(self._heard) >= MAX_SUBJECTS:
+                self._heard.clear()
+            found = self._heard[key] = [impl for impl in impls if impl.concerns(subject)]
+        return found
 
 
 def _is_spec(value: object) -> bool:

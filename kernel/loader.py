@@ -8,7 +8,6 @@ import inspect
 import pkgutil
 import re
 import sys
-import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -24,12 +23,13 @@ from kernel.config import Config, convert
 from kernel.contracts.access import Permission
 from kernel.contracts.registry import PluginInfo
 from kernel.contracts.statements import STATEMENTS, Statements
-from kernel.errors import BootError, BootErrors, nearest
+from kernel.errors import REMEDY, BootError, BootErrors, nearest, place_of
 from kernel.hooks import HookBus
 from kernel.migrations import Migration, find_migrations
 from kernel.plugin import KERNEL_API, Command, Context, Middleware, Offer, Plugin
 from kernel.routing import RouteTable
 from kernel.services import Services
+from kernel.timing import timed_service
 from kernel.web import Route
 
 ENTRY_POINTS = "caudex.plugins"
@@ -39,7 +39,6 @@ OWN_KEYS = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""
 ON_FAILURE = ("stop", "degrade")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-REMEDY = 'mend it, switch it off (enabled = false), or do without (on_failure = "degrade")'
 
 log = structlog.get_logger("caudex.loader")
 
@@ -64,18 +63,22 @@ class Kernel:
             port=config.server.port,
             loopback=config.loopback,
         )
-        self.bus = HookBus(hookspecs)
+        self.timed = bool(config.server.server_timing)
+        """Whether replies tell what each plugin cost."""
+        self.bus = HookBus(hookspecs, timed=self.timed)
         self.database: Statements | None = None
         """The pool, while it is open: the kernel's own offer of STATEMENTS."""
-        self.services = Services(config.services)
+        dress = {"dress": timed_service} if self.timed else {}
+        self.services = Services(config.services, **dress)
         self.services.provide(STATEMENTS, lambda _: self.database, by="kernel")
         self.instances: list[Plugin] = []
         self.plugins: list[PluginInfo] = []
-        self.table = RouteTable(self.services, self.bus)
+        self.table = RouteTable(self.services, self.bus, timed=self.timed)
         self.permissions: list[Permission] = []
         self.manifest_sections: dict[str, Mapping[str, Any]] = {}
         self.commands: list[Command] = []
-        self.middleware: list[Middleware] = []
+        self.middleware: list[tuple[str, Middleware]] = []
+        """(plugin, middleware) pairs, outermost first."""
         self.watched: list[Callable[[], None]] = []
         """Called twice a second on the event loop's thread while the server runs."""
 
@@ -286,12 +289,7 @@ def _blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
     except BootError:
         raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        not_own = (str(Path(__file__).parent), "importlib")
-        own = [f for f in frames if not any(part in f.filename for part in not_own)]
-        at = f"{own[-1].filename}:{own[-1].lineno}" if own else origin
-        if isinstance(error, SyntaxError) and error.filename:
-            at = f"{error.filename}:{error.lineno}"
+        at = place_of(error) or origin
         said = f"{type(error).__name__}: {error}"
         raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", REMEDY) from error
 
@@ -420,8 +418,8 @@ def _collect(kernel: Kernel, errors: list[BootError]) -> None:
         if claims.grant(name, f"manifest section {section.key!r}"):
             kernel.manifest_sections[section.key] = section.schema
     services = kernel.services
-    for _, middleware in _asked(kernel, hookspecs.register_middleware, errors, services=services):
-        kernel.middleware += middleware
+    for name, wraps in _asked(kernel, hookspecs.register_middleware, errors, services=services):
+        kernel.middleware += [(name, wrap) for wrap in wraps]
     for name, routes in _asked(kernel, hookspecs.register_routes, errors, services=services):
         for route in routes:
             _add_route(kernel, name, route, errors)

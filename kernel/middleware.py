@@ -128,6 +128,9 @@ async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender)
     path: str = scope["path"][:MAX_LOGGED]
     detail = {"method": scope["method"], "path": path, "peer": scope["caudex.address"]}
     if known is None:
+        detail["plugin"] = scope.get("caudex.plugin")
+        if notes := getattr(error, "__notes__", None):
+            detail["where"] = "; ".join(notes)[:MAX_LOGGED]
         log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
     else:
         log.info("refused", status=known.status, reason=known.message[:MAX_LOGGED], **detail)

@@ -17,7 +17,8 @@ from kernel.contracts.identity import Actor
 from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated
 from kernel.hooks import HookBus
 from kernel.services import Services
-from kernel.web import Bodies, Request, Route, check_content, decode
+from kernel.timing import timed
+from kernel.web import Bodies, Handler, Request, Route, check_content, decode
 
 MAX_PATH = 2048
 
@@ -32,11 +33,12 @@ class _Node:
 
 
 class _Target:
-    __slots__ = ("decoder", "names", "plugin", "route")
+    __slots__ = ("decoder", "handler", "names", "plugin", "route")
 
-    def __init__(self, plugin: str, route: Route, names: tuple[str, ...]) -> None:
+    def __init__(self, plugin: str, route: Route, names: tuple[str, ...], handler: Handler) -> None:
         self.plugin = plugin
         self.route = route
+        self.handler = handler
         self.names = names
         self.decoder: msgspec.json.Decoder[Any] | None = (
             None if route.body is None else msgspec.json.Decoder(route.body)
@@ -47,7 +49,8 @@ class RouteTable(BaseRoute):
     """Every route of every plugin. A literal segment wins over a parameter; cost is that of the
     path's length, not of the number of routes."""
 
-    def __init__(self, services: Services, bus: HookBus) -> None:
+    def __init__(self, services: Services, bus: HookBus, *, timed: bool = False) -> None:
+        self._timed = timed
         self._services = services
         self._bus = bus
         self._bodies = Bodies()
@@ -66,7 +69,8 @@ class RouteTable(BaseRoute):
                 node = node.literal.setdefault(segment, _Node())
         if taken := node.routes.get(route.method):
             return taken.plugin
-        node.routes[route.method] = _Target(plugin, route, tuple(names))
+        handler = timed(route.handler, f"{plugin}.handler") if self._timed else route.handler
+        node.routes[route.method] = _Target(plugin, route, tuple(names), handler)
         self._declared.append((plugin, route))
         return None
 
@@ -125,15 +129,16 @@ class RouteTable(BaseRoute):
 
     async def _serve(self, target: _Target, request: Request) -> Response:
         route = target.route
+        request.scope["caudex.plugin"] = target.plugin
         await self._guard(route, request)
         declared = request.headers.get("content-length")
         if declared and declared.isdecimal() and int(declared) > route.max_body:
             raise TooLarge(route.max_body)
         if target.decoder is None:
-            return await route.handler(request)
+            return await target.handler(request)
         check_content(request.headers)
         async with self._bodies.read(request, route.max_body) as raw:
-            return await route.handler(request, decode(raw, target.decoder))
+            return await target.handler(request, decode(raw, target.decoder))
 
     async def _guard(self, route: Route, request: Request) -> None:
         scope, needs = request.scope, route.needs

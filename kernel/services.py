@@ -16,8 +16,14 @@ Factory = Callable[["Services"], Any]
 class Services:
     """Binds each key to one factory at load, and builds what is bound at start."""
 
-    def __init__(self, chosen: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        chosen: Mapping[str, str] | None = None,
+        dress: Callable[[str, Any], Any] = lambda key, service: service,
+    ) -> None:
+        """`chosen` are providers by key; `dress` may put something around what is built."""
         self._chosen = dict(chosen or {})
+        self._dress = dress
         self._offers: dict[str, dict[str, Factory]] = {}
         self._built: dict[str, Any] = {}
 
@@ -85,7 +91,8 @@ class Services:
                 if self.provider(name) != plugin or name in self._built:
                     continue
                 with starting(f"plugin {plugin}, service {name!r}"):
-                    self._built[name] = await _build(self._offers[name][plugin], self, stack)
+                    built = await _build(self._offers[name][plugin], self, stack)
+                    self._built[name] = self._dress(name, built)
         stack.callback(self._built.clear)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:

@@ -1,5 +1,7 @@
 """The hook bus: what is refused at load, and how each kind of call behaves."""
 
+import re
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -197,8 +199,8 @@ def test_emit_stops_at_the_first_who_refuses() -> None:
         anyio.run(lambda: bus.emit(hookspecs.event_recorded, tx=None, event=deleted))
     assert heard(bus) == []
     [refused, _] = bus.implementations(hookspecs.event_recorded)
-    assert (refused.calls, refused.errors) == (1, 1)
-    assert refused.last_error == "Forbidden: not here"
+    assert (refused.calls, refused.refusals, refused.errors) == (1, 1, 0)
+    assert refused.last_error == ""
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,10 @@ def test_an_observer_that_fails_is_counted_and_hides_nothing_from_the_next() -> 
     assert heard(bus) == ["committed crm.contacts"]
     [failed, _] = bus.implementations(hookspecs.event_committed)
     assert (failed.calls, failed.errors) == (1, 1)
-    assert failed.last_error == "RuntimeError: an observer that fails"
+    said = re.fullmatch(r"RuntimeError at (.*):\d+", failed.last_error)
+    assert said is not None, failed.last_error
+    assert said[1] == __file__
+    assert time.time() - 60 < failed.failed_at <= time.time()
 
 
 def test_an_observer_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,4 +240,31 @@ def test_an_observer_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
     anyio.run(lambda: bus.notify(hookspecs.event_committed, event=EVENT))
     [slow] = bus.implementations(hookspecs.event_committed)
     assert slow.errors == 1
+    assert slow.last_error.startswith(f"TimeoutError at {__file__}:")
     assert max(slow.durations) < 5
+
+
+def test_who_is_concerned_is_found_once_for_a_subject(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "MAX_SUBJECTS", 2)
+    bus, asked = bus_of(B), list[str]()
+    [listener] = bus.implementations(hookspecs.event_committed)
+    monkeypatch.setattr(
+        hooks.Implementation, "concerns", lambda _, subject: asked.append(subject) or True
+    )
+    for subject in ("crm.a", "crm.b", "crm.a", "crm.b", "crm.c", "crm.a"):
+        assert bus.listening(hookspecs.event_committed, subject)
+    assert asked == ["crm.a", "crm.b", "crm.c", "crm.a"]  # what is remembered has a bound
+    assert listener.calls == 0
+
+
+def test_an_error_is_noted_with_the_plugin_the_hook_and_the_place() -> None:
+    class Guard:
+        @hookimpl
+        async def authenticate(self, request: Any) -> Any:
+            return request.no_such_thing
+
+    bus: Any = bus_of(Guard)
+    with pytest.raises(AttributeError) as caught:
+        anyio.run(lambda: bus.first(hookspecs.authenticate, request=None))
+    [note] = caught.value.__notes__
+    assert note.startswith(f"plugin guard, hook authenticate, {__file__}:")

@@ -83,7 +83,9 @@ def test_one_plugin_offers_a_key_once() -> None:
 def test_a_factory_that_fails_names_plugin_and_service() -> None:
     services = Services()
     services.provide(TEA, lambda s: s.get(POT), by="butler")
-    said = r"plugin butler, service 'tea': it failed to start: LookupError: the service 'pot'"
+    said = (
+        r"plugin butler, service 'tea', .*:\d+: it failed to start: LookupError: the service 'pot'"
+    )
     with pytest.raises(BootError, match=said):
         start(services, "butler")
     services.provide(POT, lambda _: "pot", by="kitchen")

@@ -1,0 +1,147 @@
+"""What each part of a request cost, told in the reply's header `Server-Timing` (W3C Server Timing).
+
+Nothing here is in the way of a request where it is switched off: the functions are not wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from functools import wraps
+from time import perf_counter
+from typing import Any, Final, ParamSpec, TypeVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+P = ParamSpec("P")
+R = TypeVar("R")
+MAX_HEADER: Final = 2000
+"""Bytes; what is left out is the cheapest, summed up."""
+MAX_NAMES: Final = 200
+OTHERS: Final = "others"
+TIMED_SERVICES: Final[Mapping[str, Mapping[str, str]]] = {
+    "statements": {
+        "fetch": "db", "fetch_all": "db", "execute": "db", "execute_all": "db", "run": "tx",
+    },
+    "access": {"authorize": "access"},
+}  # fmt: skip
+"""Methods of services that are timed, and under which name."""
+
+
+class Timings:
+    """What one request spent so far: calls and seconds by name."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+        self._spent: dict[str, tuple[int, float]] = {}
+
+    def add(self, name: str, seconds: float) -> None:
+        """Count a call; beyond so many names they share one."""
+        if name not in self._spent and len(self._spent) >= MAX_NAMES:
+            name = OTHERS
+        calls, spent = self._spent.get(name, (0, 0.0))
+        self._spent[name] = calls + 1, spent + seconds
+
+    def header(self) -> bytes:
+        """In milliseconds, the costliest first; what has no room is summed up."""
+        parts = [_entry("total", 1, perf_counter() - self._began)]
+        size = len(parts[0])
+        more, rest = self._spent.get(OTHERS, (0, 0.0))
+        for name, (calls, seconds) in sorted(self._spent.items(), key=lambda item: -item[1][1]):
+            part = _entry(name, calls, seconds)
+            size += len(part) + 2
+            if name != OTHERS and size <= MAX_HEADER - 100:
+                parts.append(part)
+            elif name != OTHERS:
+                more, rest = more + calls, rest + seconds
+        if more:
+            parts.append(_entry(OTHERS, more, rest))
+        return ", ".join(parts).encode("latin-1", "replace")
+
+
+def _entry(name: str, calls: int, seconds: float) -> str:
+    many = f';desc="{name}, {calls} calls"' if calls > 1 else ""
+    return f"{name};dur={seconds * 1000:.3f}{many}"
+
+
+current: Final[ContextVar[Timings | None]] = ContextVar("caudex_timings", default=None)
+"""Those of the request under way, also in tasks that it starts."""
+
+
+def spent(name: str, began: float) -> None:
+    """Count what was done since `began` (of `perf_counter`) for the request under way, if any."""
+    if (timings := current.get()) is not None:
+        timings.add(name, perf_counter() - began)
+
+
+def timed(function: Callable[P, Awaitable[R]], name: str) -> Callable[P, Awaitable[R]]:
+    """Count the calls of an async function under a name."""
+
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        began = perf_counter()
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            spent(name, began)
+
+    return call
+
+
+def timed_service(key: str, service: Any) -> Any:
+    """Stand in for a service of which some methods are timed; others are returned as they are."""
+    methods = TIMED_SERVICES.get(key)
+    return service if methods is None else _TimedService(service, methods)
+
+
+class _TimedService:
+    def __init__(self, service: Any, methods: Mapping[str, str]) -> None:
+        self._service = service
+        for method, name in methods.items():
+            setattr(self, method, timed(getattr(service, method), name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+
+def timed_middleware(app: ASGIApp, wrap: Callable[[ASGIApp], ASGIApp], plugin: str) -> ASGIApp:
+    """Wrap an application, and count what the middleware does until it hands the request on."""
+    began: ContextVar[float] = ContextVar("began")
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        spent(f"{plugin}.middleware", began.get(perf_counter()))
+        await app(scope, receive, send)
+
+    wrapped = wrap(inner)
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        token = began.set(perf_counter())
+        try:
+            await wrapped(scope, receive, send)
+        finally:
+            began.reset(token)
+
+    return outer
+
+
+class ServerTiming:
+    """Outermost middleware: begins to count, and tells when a reply begins."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        timings = Timings()
+        token = current.set(timings)
+
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = (b"server-timing", timings.header())
+                message["headers"] = [*message.get("headers", ()), told]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sender)
+        finally:
+            current.reset(token)
