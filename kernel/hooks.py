@@ -43,10 +43,10 @@ class Implementation:
                  "last_error", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
 
     def __init__(
-        self, plugin: str, hook: str, function: Callable[..., Any], arguments: Iterable[str]
+        self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
     ) -> None:
         self.plugin = plugin
-        self.hook = hook
+        self.hook = hook or function.__name__
         self.function = function
         self.arguments = tuple(arguments)
         self.patterns: tuple[str, ...] = getattr(function, "caudex_concerns", ("*",))
@@ -156,12 +156,24 @@ class HookBus:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
             self._implementations[name] = [
-                self._kind(plugin, name, *made[plugin]) for plugin in order if plugin in made
+                self._kind(plugin, *made[plugin], name) for plugin in order if plugin in made
             ]
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:
         """Who implements a hook, in the order of calls."""
         return self._implementations[spec if isinstance(spec, str) else spec.__name__]
+
+    def add(self, implementation: Implementation) -> Callable[[], None]:
+        """Let somebody listen who is no plugin, until what is returned is called."""
+        implementations = self._implementations[implementation.hook]
+        implementations.append(implementation)
+        self._heard.clear()
+
+        def undo() -> None:
+            implementations.remove(implementation)
+            self._heard.clear()
+
+        return undo
 
     def everything(self) -> Iterator[Implementation]:
         """Every implementation of every hook, for whoever counts."""

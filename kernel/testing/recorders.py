@@ -10,7 +10,6 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from kernel import hookspecs
 from kernel.contracts.events import Event
 from kernel.hooks import HookBus, Implementation
 
@@ -144,9 +143,7 @@ class EventRecorder(_Heard[Event]):
 
         listener = Implementation("recorder", event_committed, ["event"])
         listener.patterns = tuple(subjects) or ("*",)
-        listeners = bus.implementations(hookspecs.event_committed)
-        listeners.append(listener)
-        self._undo.append(lambda: listeners.remove(listener))
+        self._undo.append(bus.add(listener))
 
     @property
     def events(self) -> Sequence[Event]:
