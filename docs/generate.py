@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.pages import cli, config, errors, hooks, permissions, services
+from docs.pages import cli, config, errors, hooks, permissions, services, testing
 from kernel.config import load_config
 from kernel.loader import Kernel, load
 
@@ -24,6 +24,7 @@ PAGES: Mapping[str, Callable[[Kernel], str]] = {
     "hooks": hooks.page,
     "permissions": permissions.page,
     "services": services.page,
+    "testing": testing.page,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from docs.pages.code import doc, modules, signature
+from docs.pages.code import ROOT, doc, modules, signature
 from kernel import hookspecs
 from kernel.loader import Kernel
 
@@ -15,7 +15,10 @@ A plugin takes part in what others do by implementing hooks: a method with the h
 marked with `@hookimpl`, that names the arguments it wants. Sync or async is as the hook is
 declared. A misspelt or unmarked hook, a wrong argument or colour stops the boot with the file
 and line.
+
+Below each hook stands a whole plugin that uses it; the tests run them all.
 """
+EXAMPLES = ROOT / "examples" / "hooks"
 
 
 def page(kernel: Kernel) -> str:
@@ -38,4 +41,16 @@ def _hook(kernel: Kernel, spec: Any) -> str:
     users = ", ".join(f"`{i.plugin}`" for i in kernel.bus.implementations(spec.__name__))
     implemented = f"\n\nImplemented by {users}." if users else ""
     code = f"```python\n{signature(spec)}\n```"
-    return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{implemented}"
+    return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{implemented}{_example(spec.__name__)}"
+
+
+def _example(name: str) -> str:
+    """The example of a hook, without the words that its file begins with."""
+    file = EXAMPLES / f"{name}.py"
+    if not file.is_file():
+        return ""
+    text = file.read_text("utf-8")
+    about, _, code = text.partition("\n\n")
+    link = f"([`{file.name}`](../../examples/hooks/{file.name}))"
+    words = " ".join(about.strip('"').split())
+    return f"\n\n{words} {link}\n\n```python\n{code.strip()}\n```"

@@ -1,0 +1,15 @@
+"""Lets only addresses of the house register."""
+
+from caudex import BadRequest, Plugin, Transaction, User, hookimpl
+
+
+class AccountCreatedPlugin(Plugin):
+    """Whoever gives an address gives one at example.org."""
+
+    name = "account_created"
+
+    @hookimpl
+    async def account_created(self, tx: Transaction, user: User, first: bool) -> None:
+        """In the transaction of the registration; `first` is the one who sets the server up."""
+        if not first and user.email and not user.email.endswith("@example.org"):
+            raise BadRequest("email: only addresses at example.org may register")

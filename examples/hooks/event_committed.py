@@ -1,0 +1,22 @@
+"""Tells somebody about each order, once it is in."""
+
+from collections import deque
+from typing import Any
+
+from caudex import Event, Plugin, concerns, hookimpl
+
+
+class EventCommittedPlugin(Plugin):
+    """Keeps the last messages; a real one hands them to a mail server or a queue."""
+
+    name = "event_committed"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.sent = deque[str](maxlen=100)
+
+    @hookimpl
+    @concerns("shop.orders")
+    async def event_committed(self, event: Event) -> None:
+        """The request was answered already: what fails here is logged and fails nobody."""
+        self.sent.append(f"{event.actor.username}: {event.operation} {event.record_id}")

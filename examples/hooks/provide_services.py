@@ -1,0 +1,47 @@
+"""Offers a service, for its own routes and for other plugins."""
+
+from caudex import (
+    ANY_USER,
+    Offer,
+    Plugin,
+    Request,
+    Response,
+    Route,
+    ServiceKey,
+    Services,
+    hookimpl,
+    offer,
+    reply,
+)
+
+
+class Prices:
+    """What things cost."""
+
+    def price(self, thing: str) -> int:
+        """Cents."""
+        return {"tea": 250}.get(thing, 400)
+
+
+PRICES = ServiceKey[Prices]("prices")
+
+
+class ProvideServicesPlugin(Plugin):
+    """Knows prices; another plugin may offer the same key, and the operator chooses."""
+
+    name = "provide_services"
+    provides = (PRICES,)
+
+    @hookimpl
+    def provide_services(self) -> list[Offer]:
+        """The factory runs once the database is open; it may be an async context manager."""
+        return [offer(PRICES, lambda services: Prices())]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> list[Route]:
+        """Services stand once a request arrives, so the handler asks for them."""
+
+        async def price(request: Request) -> Response:
+            return reply({"cents": services.get(PRICES).price(request.path("thing"))})
+
+        return [Route("GET", "/api/v1/prices/{thing}", price, needs=ANY_USER)]
