@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
@@ -53,6 +55,21 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
     }
 
 
+@asynccontextmanager
+async def connected(url: str, options: dict[str, Any]) -> AsyncGenerator[Connection]:
+    """Keep a connection open, in autocommit mode, and close it whatever happens.
+
+    psycopg's own context rolls back first. For that it waits for a lock that a suspended
+    `notifies()` still holds, and when the wait is cancelled too the connection stays open.
+    """
+    connection = await AsyncConnection.connect(url, **options)
+    try:
+        yield connection
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
+
+
 async def wait_for_database(config: DatabaseConfig) -> int:
     """Wait until PostgreSQL answers and return its major version.
 
@@ -61,7 +78,7 @@ async def wait_for_database(config: DatabaseConfig) -> int:
     deadline, told = anyio.current_time() + config.wait, False
     while True:
         try:
-            async with await AsyncConnection.connect(config.url, **connect_options(config)) as c:
+            async with connected(config.url, connect_options(config)) as c:
                 return _check_server(c)
         except psycopg.OperationalError as error:
             if anyio.current_time() >= deadline or _hopeless(error):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from kernel.config import DatabaseConfig
-from kernel.connect import Connection, connect_options, reason
+from kernel.connect import Connection, connect_options, connected, reason
 from kernel.errors import BootError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
@@ -68,7 +68,7 @@ def find_migrations(plugin: str, folder: Path) -> list[Migration]:
 async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> list[Migration]:
     """Return what `migrate` would apply, without changing anything. Raises BootError."""
     with _boot_errors():
-        async with await AsyncConnection.connect(config.url, **connect_options(config)) as c:
+        async with connected(config.url, connect_options(config)) as c:
             return _outstanding(migrations, await _ledger(c) or {})
 
 
@@ -81,7 +81,7 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
     applied: list[str] = []
     options = connect_options(config, lock_timeout=PATIENCE)
     with _boot_errors():
-        async with await AsyncConnection.connect(config.url, **options) as connection:
+        async with connected(config.url, options) as connection:
             while (done := await _ledger(connection)) is None or _outstanding(migrations, done):
                 if name := await _apply_next(connection, migrations):
                     applied.append(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import anyio
@@ -12,10 +12,9 @@ import msgspec
 import psycopg
 import structlog
 from anyio.abc import TaskStatus
-from psycopg import AsyncConnection
 
 from kernel.config import DatabaseConfig
-from kernel.connect import NETWORK, Connection, reason
+from kernel.connect import NETWORK, Connection, connected, reason
 from kernel.errors import BootError
 
 POLL: Final = 1.0
@@ -100,7 +99,7 @@ class NewsDesk:
         started, failures = False, 0
         while True:
             try:
-                async with await self._connect() as connection:
+                async with self._connected() as connection:
                     await connection.execute("listen caudex")
                     self._seen = await _revisions(connection)
                     self.online = True
@@ -129,14 +128,13 @@ class NewsDesk:
             await self.forget()
         await anyio.sleep(PAUSE)
 
-    async def _connect(self) -> Connection:
-        return await AsyncConnection.connect(
-            self._config.direct_url or self._config.url,
-            autocommit=True,
-            application_name="caudex news",
-            options="-c statement_timeout=5000",
-            **NETWORK,
-        )
+    def _connected(self) -> AbstractAsyncContextManager[Connection]:
+        options = {
+            "autocommit": True,
+            "application_name": "caudex news",
+            "options": "-c statement_timeout=5000",
+        }
+        return connected(self._config.direct_url or self._config.url, NETWORK | options)
 
     async def _listen(self, connection: Connection) -> None:
         while True:

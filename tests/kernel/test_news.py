@@ -1,5 +1,6 @@
 """News between server processes: fast when it is heard, never lost for long when it is not."""
 
+import gc
 import os
 import shutil
 import signal
@@ -313,3 +314,23 @@ async def test_a_restart_between_two_requests_is_not_noticed_by_reads(
             await revive(own)
             await until(lambda: one.news.online, 5)
             assert await one.db.fetch("select 1") == b"1"
+
+
+async def test_a_desk_that_is_closed_while_a_subscriber_is_at_work_leaves_no_connection_open(
+    database: str,
+) -> None:
+    begun = anyio.Event()
+
+    async def hear(_: str | None) -> None:
+        begun.set()
+        await anyio.sleep(30)
+
+    async with process(database) as one:
+        async with process(database) as two:
+            two.news.subscribe("roles", hear)
+            await one.publish("x")
+            with anyio.fail_after(5):
+                await begun.wait()
+        gc.collect()  # psycopg warns of a connection that is dropped open, and a warning fails
+        listeners = "select 1 from pg_stat_activity where application_name = 'caudex news'"
+        await until(lambda: len(sql(database, listeners)) == 1, 2)
