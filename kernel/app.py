@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from kernel import hookspecs
 from kernel.connect import wait_for_database
 from kernel.contracts.registry import REGISTRY
-from kernel.contracts.statements import NEWS
+from kernel.contracts.statements import NEWS, POOL
 from kernel.db import Database
 from kernel.errors import BootError, starting, unwrapped
 from kernel.hooks import HOOKS
@@ -23,7 +23,7 @@ from kernel.middleware import Edge
 from kernel.migrations import migrate
 from kernel.news import NewsDesk
 from kernel.plugin import Middleware as PluginMiddleware
-from kernel.services import Services
+from kernel.services import KERNEL, Services
 from kernel.timing import ServerTiming, timed_middleware
 
 WATCH = 0.5
@@ -71,9 +71,10 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     news = await stack.enter_async_context(NewsDesk(config).listening())
     kernel.database = await stack.enter_async_context(Database(config, kernel.bus, news).opened())
     services.put(NEWS, news)
+    services.put(POOL, kernel.database)
     services.put(REGISTRY, kernel)
     services.put(HOOKS, kernel.bus)
-    await services.start(stack, ["kernel", *(plugin.name for plugin in kernel.instances)])
+    await services.start(stack, [KERNEL, *(plugin.name for plugin in kernel.instances)])
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import anyio
 import msgspec
 import structlog
+from psycopg import AsyncConnection
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
@@ -109,7 +110,7 @@ class Transaction(_Session):
 
 
 class Database:
-    """The kernel's provider of STATEMENTS."""
+    """The kernel's provider of STATEMENTS; see also `kernel.contracts.statements.Pool`."""
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, news: NewsDesk) -> None:
         self._config = config
@@ -130,6 +131,25 @@ class Database:
             open=False,
             name="caudex",
         )
+
+    @property
+    def online(self) -> bool:
+        """See `Pool.online`."""
+        return self._news.online
+
+    @property
+    def prepares(self) -> bool:
+        """See `Pool.prepares`."""
+        return self._config.prepare
+
+    @property
+    def statement_timeout(self) -> float:
+        """See `Pool.statement_timeout`."""
+        return self._config.statement_timeout
+
+    async def connect(self) -> Connection:
+        """See `Pool.connect`."""
+        return await AsyncConnection.connect(self._config.url, **connect_options(self._config))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
@@ -223,7 +243,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
-        if not self._news.online:
+        if not self.online:
             raise Unavailable("the database is not available")
         began = anyio.current_time()
         try:

@@ -22,19 +22,19 @@ from kernel import hookspecs
 from kernel.config import Config, convert
 from kernel.contracts.access import Permission
 from kernel.contracts.registry import PluginInfo
-from kernel.contracts.statements import STATEMENTS, Statements
+from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.errors import REMEDY, BootError, BootErrors, nearest, place_of
 from kernel.hooks import HookBus
 from kernel.migrations import Migration, find_migrations
 from kernel.plugin import KERNEL_API, Command, Context, Middleware, Offer, Plugin
 from kernel.routing import RouteTable
-from kernel.services import Services
+from kernel.services import KERNEL, Services
 from kernel.timing import timed_service
 from kernel.web import Route
 
 ENTRY_POINTS = "caudex.plugins"
 KERNEL_COMMANDS = ("serve", "init", "plugins", "routes", "migrate", "doctor", "config")
-KERNEL_SERVICES = ("statements", "news", "registry", "hooks")
+KERNEL_SERVICES = ("statements", "pool", "news", "registry", "hooks")
 OWN_KEYS = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""
 ON_FAILURE = ("stop", "degrade")
@@ -66,11 +66,11 @@ class Kernel:
         self.timed = bool(config.server.server_timing)
         """Whether replies tell what each plugin cost."""
         self.bus = HookBus(hookspecs, timed=self.timed)
-        self.database: Statements | None = None
+        self.database: Pool | None = None
         """The pool, while it is open: the kernel's own offer of STATEMENTS."""
         dress = {"dress": timed_service} if self.timed else {}
         self.services = Services(config.services, **dress)
-        self.services.provide(STATEMENTS, lambda _: self.database, by="kernel")
+        self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
         self.instances: list[Plugin] = []
         self.plugins: list[PluginInfo] = []
         self.table = RouteTable(self.services, self.bus, timed=self.timed)

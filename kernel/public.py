@@ -1,6 +1,6 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
-from kernel import contracts, hookspecs
+from kernel import contracts, dialect, hookspecs
 from kernel.config import Section
 from kernel.contracts import *  # noqa: F403 - the list is `contracts.__all__`
 from kernel.errors import (
@@ -60,8 +60,8 @@ __all__ = [
     "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices",
     "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
-    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "hookimpl",
-    "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer", "one_of",
-    "read_body", "reply", "stream_reply", "whole_number",
+    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
+    "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer",
+    "one_of", "read_body", "reply", "stream_reply", "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

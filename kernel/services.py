@@ -11,6 +11,8 @@ from kernel.errors import BootError, BootErrors, nearest, starting
 
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
+KERNEL = "kernel"
+"""Who offers what the kernel itself provides: in force unless the operator chooses another."""
 
 
 class Services:
@@ -51,6 +53,8 @@ class Services:
     def provider(self, name: str) -> str | None:
         """Name the plugin whose offer is used for a key, or None when nobody offers it.
 
+        What the kernel offers needs no choice: a plugin takes its place only when it is chosen.
+
         Raises BootError when the operator has to choose, or chose what is not there.
         """
         offers = self._offers.get(name, {})
@@ -59,6 +63,8 @@ class Services:
                 remedy = nearest(choice, offers) or f"no plugin that is on provides {name!r}"
                 raise BootError(f"[services] {name}", f"{choice!r} does not provide it", remedy)
             return choice
+        if KERNEL in offers:
+            return KERNEL
         if len(offers) > 1:
             names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
             raise BootError(

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
     from kernel.contracts.events import Event
     from kernel.contracts.identity import Actor
 
@@ -116,6 +118,32 @@ class Statements(Reader, Writer, Protocol):
         ...
 
 
+class Pool(Statements, Protocol):
+    """The kernel's own provider of STATEMENTS, for another one that stands on it."""
+
+    @property
+    def online(self) -> bool:
+        """False while PostgreSQL cannot be reached: a statement would only wait."""
+        ...
+
+    @property
+    def prepares(self) -> bool:
+        """Whether connections may keep prepared statements (`database.prepare`)."""
+        ...
+
+    @property
+    def statement_timeout(self) -> float:
+        """Seconds that PostgreSQL lets a statement run; 0 for any time."""
+        ...
+
+    async def connect(self) -> AsyncConnection[Any]:
+        """Open a connection beside the pool's, made as they are; the caller closes it.
+
+        Raises: psycopg.Error, OSError.
+        """
+        ...
+
+
 SETTINGS = (
     b"with settings as materialized (select count(set_config(s.key, s.value, true)) as n"
     b" from jsonb_each_text($1::jsonb) as s)"
@@ -167,5 +195,6 @@ class DatabaseServer(Protocol):
 
 
 STATEMENTS = ServiceKey[Statements]("statements")
+POOL = ServiceKey[Pool]("pool")
 NEWS = ServiceKey[News]("news")
 DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")

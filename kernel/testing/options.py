@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,13 +46,17 @@ class ServerOptions(MoreOptions, total=False):
 
 
 def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
-    """Build a configuration for a test: nothing of the environment, login throttle off."""
+    """Build a configuration for a test: login throttle off, and nothing of the environment but
+    `CAUDEX_TEST_STATEMENTS`, the plugin whose STATEMENTS the run of tests is about."""
     tree: dict[str, Any] = copy.deepcopy(dict(overrides))
     tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
     tree["server"].setdefault("port", 0)
     tree.setdefault("database", {}).setdefault("url", url)
     tree["database"].setdefault("pool_size", 6)
     plugins = tree.setdefault("plugins", {})
+    provider = os.environ.get("CAUDEX_TEST_STATEMENTS")
+    if provider and plugins.get(provider, {}).get("enabled", True) is not False:
+        tree.setdefault("services", {}).setdefault("statements", provider)
     if plugins.get("auth", {}).get("enabled", True) is not False:
         plugins.setdefault("auth", {}).setdefault("throttle", False)
     flat = {

@@ -75,8 +75,10 @@ class ProbePlugin(Plugin):
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This environment without what would configure Caudex."""
+    """This environment without what would configure Caudex; see `kernel.testing.make_config`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CAUDEX_", "DATABASE_URL"))}
+    if provider := os.environ.get("CAUDEX_TEST_STATEMENTS"):
+        kept["CAUDEX_SERVICES__STATEMENTS"] = provider
     return {**kept, **(more or {})}
 
 

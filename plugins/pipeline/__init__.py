@@ -1,0 +1,48 @@
+"""The fast lane: many requests share a few connections in libpq's pipeline mode."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    POOL,
+    STATEMENTS,
+    BootError,
+    Offer,
+    Plugin,
+    Services,
+    Statements,
+    hookimpl,
+    offer,
+)
+
+from .config import PipelineConfig
+from .service import PipelinedStatements
+
+
+class PipelinePlugin(Plugin):
+    """Provides STATEMENTS where `[services] statements = "pipeline"` chooses it."""
+
+    name = "pipeline"
+    provides = (STATEMENTS,)
+    requires = (POOL,)
+    Config = PipelineConfig
+    config: PipelineConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer STATEMENTS; connections are opened only where the offer is chosen."""
+        return [offer(STATEMENTS, self._open)]
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[Statements]:
+        pool = services.get(POOL)
+        if not pool.prepares:
+            raise BootError(
+                "[services] statements",
+                "the fast lane lives on prepared statements, and database.prepare is false",
+                'set statements = "kernel"',
+            )
+        async with PipelinedStatements(pool, self.config).opened() as statements:
+            yield statements

@@ -1,0 +1,128 @@
+"""A lane: a few connections for statements of one kind, and who is sent on which of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.pq.abc import PGresult
+
+from kernel.public import Param, Query, dialect
+
+from .connection import Fate, Pipe, Unit
+
+TICK: Final = 0.02
+"""Seconds between two looks at what is under way; a statement that is first at both is slow."""
+MAX_WAITING: Final = 1000
+MAX_WAIT: Final = 5.0
+"""Statements that wait for room on a connection, and for how many seconds."""
+MAX_PARAMETERS: Final = 65_535
+
+
+class Lane:
+    """Connections that serve statements of one kind, `depth` of them at a time on each.
+
+    It carries what it can carry at once. What would wait behind a slow statement, and everything
+    while no connection stands, is left to the caller, who has a pool.
+    """
+
+    def __init__(self, *, depth: int, prepared: int, patience: float) -> None:
+        """With a `depth` above 1 statements may be sent twice, so they have to be reads.
+
+        `patience` is how many seconds an answer may take before its connection is given up.
+        """
+        self.pipes: list[Pipe] = []
+        self._depth = depth
+        self._prepared = prepared
+        self._patience = round(patience / TICK)
+        self._waiting: deque[Unit] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+
+    def add(self, connection: AsyncConnection[Any]) -> Pipe:
+        """Take a connection into the lane."""
+        pipe = Pipe(connection, self._prepared, self._refill)
+        self.pipes.append(pipe)
+        return pipe
+
+    def remove(self, pipe: Pipe) -> None:
+        """Take a connection out of the lane and close it."""
+        self.pipes.remove(pipe)
+        pipe.close()
+
+    @property
+    def under_way(self) -> list[asyncio.Future[PGresult | Fate]]:
+        """The answers that are still to come."""
+        units = [*self._waiting, *(unit for pipe in self.pipes for unit in pipe.pending)]
+        return [unit.answer for unit in units if not unit.answer.done()]
+
+    async def answer(self, query: Query, params: Sequence[Param]) -> PGresult | Fate:
+        """Send a statement and return what PostgreSQL answers, be it an error.
+
+        Who is cancelled meanwhile is forgotten: the statement runs on, its answer is dropped.
+        """
+        values = [dialect.to_text(param) for param in params]
+        unit = Unit(query, values, self._loop.create_future())
+        pipe = None if self._waiting else self._free()
+        if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
+            return Fate.CROWDED
+        if pipe is not None:
+            pipe.send(unit)
+        elif len(self._waiting) < MAX_WAITING and self._moves:
+            unit.since = self._ticks
+            self._waiting.append(unit)
+        else:
+            return Fate.CROWDED
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick)
+        return await unit.answer
+
+    def close(self) -> None:
+        """Stop looking; the connections are closed by whoever made them."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+
+    @property
+    def _moves(self) -> bool:
+        return any(not pipe.stuck for pipe in self.pipes)
+
+    def _free(self) -> Pipe | None:
+        """Choose the connection that has least to do, and room."""
+        free, least = None, self._depth
+        for pipe in self.pipes:
+            count = len(pipe.pending)
+            if count < least and not pipe.stuck:
+                if not count:
+                    return pipe
+                free, least = pipe, count
+        return free
+
+    def _refill(self) -> None:
+        """Send what waits, as long as there is room."""
+        while self._waiting and (pipe := self._free()) is not None:
+            unit = self._waiting.popleft()
+            if not unit.answer.done():
+                pipe.send(unit)
+
+    def _tick(self) -> None:
+        """Look for what is slow, and let nobody wait behind it."""
+        self._ticks += 1
+        for pipe in list(self.pipes):
+            pipe.tick(self._patience)
+            if pipe.stuck:
+                pipe.relieve()
+        oldest = self._ticks - round(MAX_WAIT / TICK)
+        if not self._moves or (self._waiting and self._waiting[0].since < oldest):
+            self._leave()
+        busy = self._waiting or any(pipe.pending for pipe in self.pipes)
+        self._timer = self._loop.call_later(TICK, self._tick) if busy else None
+
+    def _leave(self) -> None:
+        """Send those who wait elsewhere."""
+        while self._waiting:
+            self._waiting.popleft().settle(Fate.CROWDED)

@@ -1,0 +1,147 @@
+"""STATEMENTS over a few pipelined connections; what they cannot carry goes to the kernel's pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+from psycopg.errors import error_from_result
+from psycopg.pq.abc import PGresult
+
+from kernel.public import Actor, Param, Pool, Query, Transaction, Unavailable, dialect
+
+from .config import PipelineConfig
+from .connection import FAILED, Fate
+from .keeper import Keeper
+from .lanes import Lane
+
+T = TypeVar("T")
+READ_DEPTH: Final = 64
+FILTER_DEPTH: Final = 4
+WRITE_DEPTH: Final = 1
+"""Statements on their way on one connection. A write has one to itself: it may wait for a lock, and
+what is on its way behind it cannot be taken back."""
+GENERIC: Final = b"set plan_cache_mode = auto"
+CUSTOM: Final = b"set plan_cache_mode = force_custom_plan"
+GRACE: Final = 15.0
+"""Seconds beyond the timeout of a statement in which its answer has to come."""
+DRAIN: Final = 5.0
+"""Seconds that statements under way have at the end."""
+
+
+class PipelinedStatements:
+    """See `kernel.contracts.statements.Statements`."""
+
+    def __init__(self, pool: Pool, config: PipelineConfig) -> None:
+        patience = pool.statement_timeout + GRACE if pool.statement_timeout else 0.0
+        lane = partial(Lane, prepared=config.prepared, patience=patience)
+        self._pool = pool
+        self._config = config
+        self._reads = lane(depth=READ_DEPTH)
+        self._filters = lane(depth=FILTER_DEPTH)
+        self._writes = lane(depth=WRITE_DEPTH)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[PipelinedStatements]:
+        """Keep the connections open."""
+        config = self._config
+        async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as first:
+                for name, lane, count, setting in (
+                    ("reads", self._reads, config.reads, GENERIC),
+                    ("filters", self._filters, config.filters, CUSTOM),
+                    ("writes", self._writes, config.writes, GENERIC),
+                ):
+                    keeper = Keeper(name, lane, self._pool, setting)
+                    for _ in range(count):
+                        first.start_soon(tasks.start, keeper.keep)
+            try:
+                yield self
+            finally:
+                await self._drain()
+                tasks.cancel_scope.cancel()
+
+    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+        """See `Reader.fetch`."""
+        result = await self._read(query, params, custom_plan)
+        if result is None:
+            return await self._pool.fetch(query, *params, custom_plan=custom_plan)
+        return dialect.first(result)
+
+    async def fetch_all(
+        self, query: Query, *params: Param, custom_plan: bool = False
+    ) -> list[bytes]:
+        """See `Reader.fetch_all`."""
+        result = await self._read(query, params, custom_plan)
+        if result is None:
+            return await self._pool.fetch_all(query, *params, custom_plan=custom_plan)
+        return dialect.every(result)
+
+    async def execute(self, query: Query, *params: Param) -> bytes | None:
+        """See `Writer.execute`."""
+        result = await self._write(query, params)
+        return await self._pool.execute(query, *params) if result is None else dialect.first(result)
+
+    async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
+        """See `Writer.execute_all`."""
+        result = await self._write(query, params)
+        if result is None:
+            return await self._pool.execute_all(query, *params)
+        return dialect.every(result)
+
+    async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
+        """See `Statements.run`; a transaction has a connection to itself."""
+        return await self._pool.run(actor, fn)
+
+    def stream(
+        self, query: Query, *params: Param
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
+        """See `Statements.stream`; a cursor has a connection to itself."""
+        return self._pool.stream(query, *params)
+
+    def settings(self, actor: Actor) -> bytes:
+        """See `Statements.settings`."""
+        return self._pool.settings(actor)
+
+    async def _read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool
+    ) -> PGresult | None:
+        """Return the answer, or None when the pool has to be asked: also for one that was lost."""
+        self._check_online()
+        lane = self._filters if custom_plan else self._reads
+        return _checked(await lane.answer(query, params))
+
+    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        """Return the answer, or None when the pool has to be asked, as nothing was sent yet."""
+        self._check_online()
+        answer = await self._writes.answer(query, params)
+        if answer is Fate.LOST:  # sent and not answered: never sent again
+            raise dialect.ConnectionLost("the database is not available")
+        return _checked(answer)
+
+    def _check_online(self) -> None:
+        if not self._pool.online:
+            raise Unavailable("the database is not available")
+
+    async def _drain(self) -> None:
+        """Let what is under way end; nobody new is let in by now."""
+        lanes = (self._reads, self._filters, self._writes)
+        with anyio.move_on_after(DRAIN, shield=True):
+            if under_way := [answer for lane in lanes for answer in lane.under_way]:
+                await asyncio.wait(under_way)
+        for lane in lanes:
+            lane.close()
+
+
+def _checked(answer: PGresult | Fate) -> PGresult | None:
+    """Raise PostgreSQL's error as the kernel's."""
+    if isinstance(answer, Fate):
+        return None
+    if answer.status == FAILED:
+        with dialect.translated():
+            raise error_from_result(answer)
+    return answer

@@ -1,0 +1,186 @@
+"""What the fast lane answers is what the pool answers, and no connection is needed for each."""
+
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+import pytest
+from psycopg.errors import SyntaxError as SqlSyntaxError
+
+from kernel.contracts.statements import POOL, SETTINGS, STATEMENTS
+from kernel.errors import BadRequest, BootError, ConstraintBreach, SchemaChanged, Unavailable
+from kernel.testing import MakeServer, Postgres, Server
+from plugins.pipeline.config import PipelineConfig
+from plugins.pipeline.service import PipelinedStatements
+from tests.kernel.databases import ACTOR, sql
+from tests.plugins.pipeline.lanes import fast_lane, table
+
+ONE = PipelineConfig(reads=1, filters=1, writes=1)
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> Generator[str]:
+    """A database that the tests of this module share."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("select $1::text", ["Zoë \\ ' \" 🎈"]),
+        ("select $1::text", [None]),
+        ("select 1 where false", []),
+        ("select x from (values (null), ('1'), (''), ('null')) as v(x)", []),
+        ("select to_json($1::text[])", [["a", None, 'say "hi"', "back\\slash", ""]]),
+        ("select $1::jsonb", [b'{"a": [1, "\\u00e9"]}']),
+        ("select generate_series(1, $1::int)", [1000]),
+        ("select repeat('x', $1::int)", [3_000_000]),
+        ("select length($1::text)", ["y" * 3_000_000]),
+        ("show timezone", []),
+        ("", []),
+    ],
+)  # fmt: skip
+async def test_every_call_answers_as_the_pool_does(dsn: str, query: str, params: list[Any]) -> None:
+    text = query.encode()
+    async with fast_lane(dsn, ONE) as (lane, pool):
+        for custom in (False, True):
+            for _ in range(2):
+                wanted = await pool.fetch(text, *params, custom_plan=custom)
+                assert await lane.fetch(text, *params, custom_plan=custom) == wanted
+                rows = await pool.fetch_all(text, *params, custom_plan=custom)
+                assert await lane.fetch_all(text, *params, custom_plan=custom) == rows
+        assert await lane.execute(text, *params) == await pool.execute(text, *params)
+        assert await lane.execute_all(text, *params) == await pool.execute_all(text, *params)
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("select 1 / $1::int", BadRequest),
+        ("select '2024-02-30'::date where $1::int = 0", BadRequest),
+        ("select * from nowhere where $1::int = 0", SchemaChanged),
+        ("selec $1::int", SqlSyntaxError),
+        ("select pg_sleep(2) where $1::int = 0", Unavailable),
+        ("do $$ begin raise 'x' using errcode = '40001'; end $$", Unavailable),
+    ],
+)
+async def test_every_error_is_told_as_the_pool_tells_it(
+    dsn: str, query: str, error: type[Exception]
+) -> None:
+    params = [0] if "$1" in query else []
+    async with fast_lane(dsn, ONE, statement_timeout=0.5) as (lane, pool):
+        for call, same in (
+            (lane.fetch, pool.fetch), (lane.fetch_all, pool.fetch_all),
+            (lane.execute, pool.execute), (lane.execute_all, pool.execute_all),
+        ):  # fmt: skip
+            with pytest.raises(error) as told:
+                await call(query.encode(), *params)
+            with pytest.raises(error) as wanted:
+                await same(query.encode(), *params)
+            assert type(told.value) is type(wanted.value)
+            assert str(told.value) == str(wanted.value)
+            assert await lane.fetch("select 'still here'") == b"still here"
+
+
+async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        insert = f"insert into {name} (id) values ($1::int)".encode()
+        await lane.execute(insert, 1)
+        with pytest.raises(ConstraintBreach) as told:
+            await lane.execute(insert, 1)
+        assert told.value.constraint == f"{name}_pkey"
+        assert told.value.table == name
+
+
+async def test_a_rule_that_is_checked_at_the_commit_is_told(dsn: str) -> None:
+    parent = table(dsn, "id int primary key")
+    child = table(dsn, f"id int references {parent} deferrable initially deferred")
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for _ in range(2):
+            with pytest.raises(ConstraintBreach):
+                await lane.execute(f"insert into {child} values (7) returning id".encode())
+        assert await lane.fetch(f"select count(*) from {child}".encode()) == b"0"
+
+
+async def test_text_that_cannot_be_stored_is_refused_before_it_is_sent(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for bad in ("a\0b", "\ud800", b"a\0b"):
+            with pytest.raises(BadRequest):
+                await lane.fetch("select $1::text", bad)
+        with pytest.raises(BadRequest):
+            await lane.fetch("select $1::text", b"\xff\xfe")
+        assert await lane.fetch("select 1") == b"1"
+
+
+async def test_a_write_carries_its_settings_and_leaves_none_behind(dsn: str) -> None:
+    query = SETTINGS + b" select current_setting('caudex.request_id') from settings"
+    after = "select coalesce(current_setting('caudex.request_id', true), '')"
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for _ in range(3):
+            assert await lane.execute(query, lane.settings(ACTOR)) == b"req-1"
+            assert await lane.execute(after) == b""
+
+
+async def test_many_statements_share_few_connections_and_none_waits_for_another(dsn: str) -> None:
+    config = PipelineConfig(reads=2, filters=1, writes=1)
+    async with fast_lane(dsn, config) as (lane, _):
+        query = "select json_build_array($1::int, pg_backend_pid())"
+        found = await asyncio.gather(*(lane.fetch(query, n) for n in range(100)))
+        rows = [msgspec.json.decode(each or b"") for each in found]
+        assert [row[0] for row in rows] == list(range(100))
+        assert len({row[1] for row in rows}) == 2
+
+
+async def test_one_that_fails_takes_nothing_of_its_neighbours_with_it(dsn: str) -> None:
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        insert = f"insert into {name} (id) select $1::int where 1 / $2::int = 1".encode()
+        calls = [lane.execute(insert, n, n % 2) for n in range(100)]
+        calls += [lane.fetch("select 1 / $1::int", n % 2) for n in range(100)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(each) for each in answers[:100]] == [BadRequest, type(None)] * 50
+        assert [type(each) for each in answers[100:]] == [BadRequest, bytes] * 50
+    assert sql(dsn, f"select count(*), min(id % 2) from {name}") == [(50, 1)]
+
+
+async def test_transactions_and_streams_are_the_pools(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+
+        async def twice(tx: Any) -> list[bytes]:
+            query = "select json_build_array(pg_backend_pid(), pg_current_xact_id()::text)"
+            return [await tx.fetch(query), await tx.fetch(query)]
+
+        one, two = await lane.run(ACTOR, twice)
+        assert one == two
+        async with lane.stream("select generate_series(1, 2000)") as batches:
+            assert len([row async for batch in batches for row in batch]) == 2000
+
+
+def connections(server: Server) -> int:
+    """How many connections a server has, those that listen apart."""
+    query = "select count(*) from pg_stat_activity where application_name = 'caudex'"
+    return server.sql(f"{query} and datname = current_database()")[0][0]
+
+
+def test_it_is_on_and_not_in_force_until_it_is_chosen(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CAUDEX_TEST_STATEMENTS", raising=False)
+    for tables in ({}, {"services": {"statements": "kernel"}}):
+        server = make_server(tables)
+        assert {info.name: info.state for info in server.kernel.plugins}["pipeline"] == "on"
+        assert server.services.get(STATEMENTS) is server.services.get(POOL)
+        assert connections(server) <= 6
+    server = make_server({"services": {"statements": "pipeline"}})
+    assert isinstance(server.services.get(STATEMENTS), PipelinedStatements)
+    assert connections(server) >= 12
+
+
+def test_it_does_not_start_where_nothing_can_be_prepared(make_server: MakeServer) -> None:
+    tables = {"services": {"statements": "pipeline"}, "database": {"prepare": False}}
+    with pytest.raises(BootError, match='set statements = "kernel"'):
+        make_server(tables)
