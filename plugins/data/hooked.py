@@ -38,7 +38,7 @@ class HookedWrites:
         same = alike(table.columns, changed)
         statement = table.insert_many(tuple(same[0]))
         raw = await tx.execute(statement, SETTINGS_HOLD, _encode(same), tx.actor.user_id)
-        records = records_in(table.rendering.array(raw))
+        records = records_in(table.rendering.array(raw or b"[]"))
         for record in records:
             await tx.record(_event(tx, table, "INSERT", id_of(record), new=record))
         return records

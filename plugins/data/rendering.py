@@ -1,8 +1,9 @@
 """Timestamps that end in `Z`, and the id of the last record, on JSON that PostgreSQL made.
 
-Both work on the bytes as they are, by two properties of `row_to_json` and `json_agg`: between the
-members of a record there is no space (within a `jsonb` value there always is, and quotes inside of
-text are escaped), and a line feed stands between the records of an array and nowhere else.
+Both work on the bytes as they are, by two properties of `row_to_json`: between the members of a
+record there is no space (within a `jsonb` value there always is, and quotes inside of text are
+escaped), and a line feed stands between the records of an array, where a statement puts it, and
+nowhere else.
 `docs/adr/0002-timestamps-in-json.md` has the measurements.
 """
 
@@ -37,23 +38,21 @@ class Rendering:
             raw = raw.replace(offset, zulu)
         return raw[:-8] + b'Z"}' if raw.endswith(b'+00:00"}') else raw
 
-    def array(self, raw: bytes | None) -> bytes:
-        """Finish what `json_agg` made of records; it makes nothing of none."""
-        if raw is None:
-            return b"[]"
-        raw = raw.replace(b'+00:00"}, \n ', b'Z"},\n')
+    def array(self, raw: bytes) -> bytes:
+        """Finish an array of records that stand in lines of their own."""
+        raw = raw.replace(b'+00:00"},\n', b'Z"},\n')
         for offset, zulu in self._inner:
             raw = raw.replace(offset, zulu)
         return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
 
     def batch(self, rows: Sequence[bytes]) -> bytes:
         """Finish and join records that stand alone: a piece of an array, without its brackets."""
-        return self.array(b"[" + b", \n ".join(rows) + b"]")[1:-1]
+        return self.array(b"[" + b",\n".join(rows) + b"]")[1:-1]
 
 
 def records_in(array: bytes) -> list[bytes]:
     """Split a finished array into its records."""
-    return re.split(rb",(?: )?\n(?: )?", array[1:-1]) if len(array) > 2 else []
+    return array[1:-1].split(b",\n") if len(array) > 2 else []
 
 
 def count_in(array: bytes) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import wraps
+from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -36,7 +36,7 @@ from .lru import Bounded
 from .models import LastSeen
 from .reach import Reach, missing, reach_of
 from .rendering import count_in, id_of, records_in
-from .store import Table
+from .store import MAX_PAGE_BYTES, TOO_LARGE, Table
 from .writing import Row, alike, row_of
 
 P = ParamSpec("P")
@@ -93,14 +93,20 @@ class RecordsService:
         reach = await self._reach(actor, grant, app_id, entity, "read")
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
-        rows = await self._part(reach, page)
-        # A plan for any values could walk the whole table where these match little.
-        custom = bool(rows.parts)
-        sort = reach.table.columns.find(page.order_by)
+        table, sort = reach.table, reach.table.columns.find(page.order_by)
+        # Where the last record seen stands is looked up by the same statement, if it can be.
+        in_one = page.after is not None and not sort.nullable
+        place = reach.record(page.after or "") if in_one else None
+        rows = await self._part(reach, page, place)
         limit = min(page.limit, MAX_PAGE)
-        query = reach.table.page(rows, sort, page.order, limit, page.offset)
-        raw = await self._statements.fetch(query, *rows.params, custom_plan=custom)
-        return reach.table.rendering.array(raw)
+        texts = table.texts(rows, sort, page.order, limit, page.offset)
+        # A plan for any values could walk the whole table where these match little.
+        custom = len(rows.parts) > in_one
+        fetch = partial(self._statements.fetch, custom_plan=custom)
+        raw = await fetch(table.page(texts, sort, limit, place), *rows.params)
+        if raw == TOO_LARGE:
+            raw = await fetch(table.careful_page(texts, sort, place), *rows.params)
+        return table.rendering.array(_fitting(raw, page))
 
     @_on_new_schema
     async def count(
@@ -227,16 +233,19 @@ class RecordsService:
             raise missing(record_id)
         return reach.table.rendering.record(raw)
 
-    async def _part(self, reach: Reach, page: Page) -> Conditions:
-        """Collect what the rows of a page satisfy."""
+    async def _part(self, reach: Reach, page: Page, place: Conditions | None = None) -> Conditions:
+        """Collect what the rows of a page satisfy, after the conditions of its `place`."""
         if not 0 <= page.offset <= MAX_OFFSET:
             raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
         sort = reach.table.columns.find(page.order_by)
-        last = None if page.after is None else await self._last_seen(reach, page)
-        rows = reach.rows()
+        looked_up = page.after is not None and place is None
+        last = await self._last_seen(reach, page) if looked_up else None
+        rows = reach.rows(*(place.params if place else ()))
         if page.where:
             rows.matches(page.where)
-        if last is not None:
+        if place is not None:
+            reach.table.is_beyond(rows, sort, page.order)
+        elif last is not None:
             reach.table.is_after(rows, sort, page.order, last)
         return rows
 
@@ -246,7 +255,7 @@ class RecordsService:
         query = reach.table.place(rows, reach.table.columns.find(page.order_by))
         raw = await self._statements.fetch(query, *rows.params)
         if raw is None:
-            raise BadRequest(f"after: record '{page.after}' not found")
+            raise _unseen(page)
         return _last_seen(raw)
 
     @_on_new_schema
@@ -285,7 +294,7 @@ class RecordsService:
         raw = await self._statements.execute(
             statement, settings, _encode(alike_rows), actor.user_id
         )
-        records = table.rendering.array(raw)
+        records = table.rendering.array(raw or b"[]")
         await self._tell(actor, table, "INSERT", records_in(records))
         return records
 
@@ -357,6 +366,20 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
         except ConstraintBreach as breach:
             raise _Culprit(index, breach) from None
     raise _Innocent
+
+
+def _fitting(raw: bytes | None, page: Page) -> bytes:
+    """Return a page that there is and that is not too large. Raises BadRequest."""
+    if raw is None:
+        raise _unseen(page)
+    if raw == TOO_LARGE:
+        size = MAX_PAGE_BYTES // 1_000_000
+        raise BadRequest(f"these records have over {size} MB together: ask for fewer by limit")
+    return raw
+
+
+def _unseen(page: Page) -> BadRequest:
+    return BadRequest(f"after: record '{page.after}' not found")
 
 
 def _row_at(index: int, table: Table, values: Mapping[str, Any]) -> Row:

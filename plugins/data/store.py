@@ -19,6 +19,15 @@ from .models import LastSeen
 from .rendering import Rendering
 
 MAX_SHAPES: Final = 128
+MAX_PAGE_BYTES: Final = 16_000_000
+"""What the records of a page may weigh together."""
+
+MAX_MADE_BYTES: Final = 64_000_000
+"""What PostgreSQL puts together at most of a page that it weighs only in the end."""
+
+TOO_LARGE: Final = b""
+"""What comes in place of a page that weighs too much."""
+
 OWNER: Final = b"t." + quoted(OWNER_COLUMN)
 
 Order = Literal["asc", "desc"]
@@ -65,6 +74,16 @@ class Table:
                 test = b"(%b or %b is null)" % (test, sort.sql)
             rows.parts.append(test)
 
+    def is_beyond(self, rows: Conditions, sort: Column, order: Order) -> None:
+        """The same in the statement that looks where that record stands: it has a `place`. Not for
+        a field that can be null: no index serves a condition that fits both."""
+        beyond = b">" if order == "asc" else b"<"
+        if sort is self.columns.id:
+            rows.parts.append(b"%b %b (select id from place)" % (sort.sql, beyond))
+        else:
+            here = (sort.sql, self.columns.id.sql, beyond)
+            rows.parts.append(b"(%b, %b) %b (select value, id from place)" % here)
+
     def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
         """Return one record."""
         return b"select row_to_json(r) from (%b%b) r" % (
@@ -72,14 +91,33 @@ class Table:
             b" for update" if lock else b"",
         )
 
-    def page(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
-        """Return a JSON array of records, or NULL for none."""
-        return b"select json_agg(r) from (%b%b limit %d%b) r" % (
+    def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
+        """Return a part of the records, one by one: the source of a page."""
+        return b"select row_to_json(r)::text as json from (%b%b limit %d%b) r offset 0" % (
             self._select(rows),
             self._order(sort, order),
             limit,
             b" offset " + rows.bind(offset, b"bigint") if offset else b"",
         )
+
+    def page(self, texts: bytes, sort: Column, limit: int, place: Conditions | None) -> bytes:
+        """Return a JSON array of records; no row where `place` is given and finds no record.
+
+        `TOO_LARGE` where they weigh too much, or one so much that only `careful_page` can tell.
+        """
+        light = b"octet_length(json) <= %d" % (MAX_MADE_BYTES // limit)
+        fits = b"sum(octet_length(json)) <= %d and bool_and(%b)" % (MAX_PAGE_BYTES, light)
+        return self._array(texts, fits, light, sort, place)
+
+    def careful_page(self, texts: bytes, sort: Column, place: Conditions | None) -> bytes:
+        """The same, slower, in bounded memory whatever the records weigh; one alone always fits."""
+        weighed = (
+            b"select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
+            b" from (%b) p" % texts
+        )
+        fits = b"max(upto) <= %d or count(*) = 1" % MAX_PAGE_BYTES
+        begins = b"upto - octet_length(json) < %d" % MAX_PAGE_BYTES
+        return self._array(weighed, fits, begins, sort, place)
 
     def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
         """Return the records one by one."""
@@ -124,6 +162,24 @@ class Table:
             b" select id from gone" % (self._name, rows.clause(), self.columns.id.sql)
         )
 
+    def _array(
+        self, source: bytes, fits: bytes, part: bytes, sort: Column, place: Conditions | None
+    ) -> bytes:
+        head, found = b"", b""
+        if place is not None:
+            head = b"with place as materialized (select %b as value, %b as id from %b as t%b) " % (
+                sort.sql,
+                self.columns.id.sql,
+                self._name,
+                place.clause(),
+            )
+            found = b" having exists (select from place)"
+        return (
+            b"%bselect case when count(*) = 0 then '[]' when %b"
+            b" then '[' || string_agg(json, E',\\n') filter (where %b) || ']' else '' end"
+            b" from (%b) a%b" % (head, fits, part, source, found)
+        )
+
     def _select(self, rows: Conditions) -> bytes:
         return b"select %b from %b as t%b" % (self._all, self._name, rows.clause())
 
@@ -154,7 +210,9 @@ class Table:
             if columns
             else b"settings, jsonb_array_elements($2::jsonb)"
         )
-        return self._inserting(columns, source) + b" select json_agg(made) from made"
+        return self._inserting(columns, source) + (
+            b" select '[' || string_agg(row_to_json(made)::text, E',\\n') || ']' from made"
+        )
 
     def _inserting(self, columns: Sequence[Column], source: bytes) -> bytes:
         owner = quoted(OWNER_COLUMN)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from kernel.public import APPS, HOOKS, STATEMENTS, Grant, Page, server_actor
 from kernel.testing import Client, Server
+from plugins.data.service import RecordsService
 from tests.plugins.data.support import SAMPLES, TEAMS, clear, create, installed, names, refused
 
 
@@ -115,6 +118,73 @@ def test_the_next_page_keeps_the_parameters(shop: Server, admin: Client):
     assert names(admin.get(following.links["next"]["url"])) == []
     assert "link" not in admin.get(SAMPLES, params={"limit": 6}).headers
     assert "link" not in admin.get(SAMPLES).headers
+
+
+def weighing(server: Server, *sizes: int) -> None:
+    """Make records whose `scan` has so many bytes; the last is the newest."""
+    server.sql(
+        "insert into lab.samples (name, created_at, scan)"
+        " select 'n' || i, '2024-01-01Z'::timestamptz + i * interval '1 s', repeat('x', size)"
+        " from unnest(%s::int[]) with ordinality as s (size, i)",
+        list(sizes),
+    )
+
+
+def test_a_page_that_weighs_too_much_asks_for_a_smaller_one(shop: Server, admin: Client):
+    weighing(shop, *[3_000_000] * 6)
+    assert "over 16 MB together: ask for fewer" in refused(admin.get(SAMPLES, params={"limit": 6}))
+    body = {"limit": 1000, "where": {"name": {"$like": "n%"}}}
+    assert "ask for fewer" in refused(admin.post(f"{SAMPLES}/query", json=body))
+    walk = [record["name"] for record in walked(admin, f"{SAMPLES}?limit=5")]
+    assert walk == ["n6", "n5", "n4", "n3", "n2", "n1"]
+    assert len(admin.get(SAMPLES).json()) == 6  # the complete list has no such bound
+
+
+def test_one_record_is_a_page_whatever_it_weighs(shop: Server, admin: Client):
+    weighing(shop, 40_000_000)
+    for limit in (1, 2, 1000):
+        [record] = admin.get(SAMPLES, params={"limit": limit}).json()
+        assert len(record["scan"]) == 40_000_000
+
+
+def test_a_large_record_among_small_ones_is_where_it_belongs(shop: Server, admin: Client):
+    weighing(shop, *[10] * 300, 5_000_000, *[10] * 300)
+    found = admin.get(SAMPLES, params={"limit": 1000})
+    assert names(found) == [f"n{i}" for i in range(601, 0, -1)]
+    assert [len(record["scan"]) for record in found.json()].index(5_000_000) == 300
+    assert list(walked(admin, f"{SAMPLES}?limit=300")) == found.json()
+
+
+def test_a_cursor_that_nobody_knows_is_refused_by_every_way(shop: Server, admin: Client):
+    weighing(shop, *[3_000_000] * 6)
+    unknown = {"after": str(uuid.uuid4())}
+    for sort in ("created_at", "id", "amount"):
+        for limit in (1, 1000, None):
+            params = {"sort": sort, **unknown} | ({"limit": limit} if limit else {})
+            assert unknown["after"] in refused(admin.get(SAMPLES, params=params))
+
+
+def test_a_cursor_costs_no_statement_of_its_own(shop: Server, admin: Client):
+    filled(shop, [{"name": f"n{i}"} for i in range(3)])
+    last = admin.get(SAMPLES, params={"limit": 1}).json()[0]["id"]
+    for sort, number in (("created_at", 1), ("id", 1), ("amount", 2)):
+        counted: Any = CountedStatements(shop.services.get(STATEMENTS))
+        service = RecordsService(counted, shop.services.get(APPS), shop.services.get(HOOKS))
+        page = Page(order_by=sort, after=last, limit=1)
+        shop.run(service.page, server_actor(), Grant(), "lab", "samples", page)
+        assert counted.number == number, sort
+
+
+class CountedStatements:
+    """Counts what it is asked."""
+
+    def __init__(self, statements: Any) -> None:
+        self.number = 0
+        self._statements = statements
+
+    async def fetch(self, *args: Any, **kwargs: Any) -> bytes | None:
+        self.number += 1
+        return await self._statements.fetch(*args, **kwargs)
 
 
 def test_cursors_work_with_text_ids(admin: Client):

@@ -182,7 +182,9 @@ def indexed(found: list[dict[str, Any]], rows: int) -> None:
 def test_a_page_is_read_from_the_index(crowd: Server, table: Table, order: Order):
     rows = Conditions(table.columns)
     created = table.columns.find("created_at")
-    indexed(plan(crowd, table.page(rows, created, order, 20, 0), rows.params), 20)
+    texts = table.texts(rows, created, order, 20, 0)
+    for query in (table.page(texts, created, 20, None), table.careful_page(texts, created, None)):
+        indexed(plan(crowd, query, rows.params), 20)
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -190,10 +192,17 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     [(record_id, value)] = crowd.sql(
         "select id::text, created_at::text from lab.samples where name = 'n25000'"
     )
-    rows = Conditions(table.columns)
     created = table.columns.find("created_at")
+    rows = Conditions(table.columns)
     table.is_after(rows, created, order, LastSeen(record_id=record_id, value=value))
-    indexed(plan(crowd, table.page(rows, created, order, 20, 0), rows.params), 20)
+    query = table.page(table.texts(rows, created, order, 20, 0), created, 20, None)
+    indexed(plan(crowd, query, rows.params), 20)
+    place = Conditions(table.columns)
+    table.is_record(place, record_id)
+    rows = Conditions(table.columns, place.params)
+    table.is_beyond(rows, created, order)
+    query = table.page(table.texts(rows, created, order, 20, 0), created, 20, place)
+    indexed(plan(crowd, query, rows.params), 20)
 
 
 def test_one_record_is_read_from_the_index(crowd: Server, table: Table):
