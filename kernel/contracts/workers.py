@@ -127,8 +127,12 @@ class Workers(Protocol):
         ...
 
     async def restart(self, app_id: str) -> None:
-        """Replace a running worker's process on this server, because its environment changed, or
-        because a job in it does not end."""
+        """Replace a running worker's process on this server: a job in it does not end."""
+        ...
+
+    async def refresh(self, app_id: str) -> None:
+        """Restart a running worker of this server whose environment (`worker_environment`) is not
+        what it was started with; one that has the newest goes on. Raises KernelError."""
         ...
 
     def running(self) -> Sequence[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -17,7 +18,6 @@ from kernel.public import (
     BootError,
     Event,
     NotFound,
-    Reader,
     Statements,
     Transaction,
     server_actor,
@@ -82,9 +82,12 @@ class VaultService:
     async def reveal(self, app_id: str) -> dict[str, str]:
         """See `Vault.reveal`."""
         found: dict[str, str] = {}
-        for row in await store.secrets_for(self._statements, app_id):
+        scopes = (scope_of(None), scope_of(app_id))
+        rows = await store.secrets_for(self._statements, app_id)
+        keys = [row for scope in scopes for row in await store.data_keys(self._statements, scope)]
+        for row in rows:
             try:
-                found[row.key] = await self._open(self._statements, row)
+                found[row.key] = self._open(row, keys)
             except Unopenable:
                 # The name of the app's own scope: what fails here must not hide the others.
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
@@ -126,10 +129,10 @@ class VaultService:
         )
         return (await store.data_keys(tx, scope))[0]
 
-    async def _open(self, reader: Reader, row: SecretRow) -> str:
-        scope = Scope(row.scope, row.app_id)
-        for data_key in await store.data_keys(reader, scope):
-            return open_secret(self._unwrap(data_key), row)
+    def _open(self, row: SecretRow, keys: Sequence[DataKeyRow]) -> str:
+        for key in keys:
+            if (key.scope, key.app_id) == (row.scope, row.app_id):
+                return open_secret(self._unwrap(key), row)
         raise Unopenable("its data key is gone")
 
     async def _rewrap(self, tx: Transaction, newest: str) -> int:

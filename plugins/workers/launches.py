@@ -10,7 +10,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from kernel.public import APPS, HOOKS, LOGS, KernelError, LogLevel, Services, hookspecs
+from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, hookspecs
 
 from .archiving import write_archive
 from .builds import Builder
@@ -63,11 +63,8 @@ class Launches:
         return await to_thread.run_sync(self._recipe, release, folder, hello)
 
     async def is_outdated(self, recipe: Recipe) -> bool:
-        """Whether the secrets changed while a worker came up with the old ones."""
-        try:
-            return await self._secrets(recipe.release.app_id) != recipe.hello.credentials
-        except KernelError:
-            return False
+        """Whether the secrets are others than a worker was started with. Raises KernelError."""
+        return await self._secrets(recipe.release.app_id) != recipe.hello.credentials
 
     def make(self, recipe: Recipe, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
         """Make a replica, which is yet to be started."""

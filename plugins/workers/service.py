@@ -248,6 +248,12 @@ class WorkersService:
         if supervisor is not None:
             supervisor.restart()
 
+    async def refresh(self, app_id: str) -> None:
+        """See `Workers.refresh`."""
+        replica = self._replica(app_id)
+        if replica is not None and await self._launches.is_outdated(replica.recipe):
+            await self.restart(app_id)
+
     # Status
 
     async def status(self, app_id: str) -> WorkerStatus:

@@ -250,8 +250,15 @@ class Supervisor:
         self._restart = False
         await self._become("running")
         refreshed, self._refreshed = self._refreshed, False
-        if not refreshed and await self._host.launches.is_outdated(replica.recipe):
+        if not refreshed and await self._is_outdated(replica):
             self._refreshed = self._restart = True
+
+    async def _is_outdated(self, replica: Replica) -> bool:
+        """Whether the secrets changed while a worker came up with the old ones."""
+        try:
+            return await self._host.launches.is_outdated(replica.recipe)
+        except KernelError:
+            return False  # what changes while the database is away is told when it is back
 
     def _retire(self, old: Replica) -> None:
         config = self._host.config

@@ -1,0 +1,107 @@
+"""How changed secrets reach workers that run, also where the news of them were lost."""
+
+import time
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from kernel.public import NEWS, VAULT, WORKERS, Unavailable, server_actor
+from kernel.testing import Server, running_server
+from plugins.vault import delivery as delivery_module
+from plugins.vault.delivery import Delivery
+from tests.plugins.workers.support import QUICK, deployed, eventually, result
+
+ACTOR = server_actor("test")
+
+
+@pytest.fixture(scope="module")
+def workers(postgres) -> Iterator[Server]:
+    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as running:
+        yield running
+
+
+def value(server: Server, app: str, key: str = "KEY") -> str | None:
+    return result(server.admin, app, "facts")["environment"].get(key)
+
+
+def pid(server: Server, app: str) -> int:
+    return result(server.admin, app, "pid")
+
+
+def put(server: Server, app: str | None, text: str) -> None:
+    server.run(lambda: server.services.get(VAULT).set(ACTOR, app, "KEY", text))
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch):
+    """Changes of secrets that nobody is told of."""
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("plugins.vault.service._tell", nothing)
+
+
+def test_after_lost_news_the_workers_with_old_secrets_are_restarted_and_no_other(
+    workers: Server, unheard: None
+):
+    old, current = deployed(workers), deployed(workers)
+    before = pid(workers, old), pid(workers, current)
+    put(workers, old, "new")
+    time.sleep(delivery_module.SETTLE + 0.5)
+    assert value(workers, old) is None, "the test means nothing if the news came"
+    workers.run(workers.services.get(NEWS).forget)
+    eventually(lambda: value(workers, old) == "new")
+    time.sleep(delivery_module.SETTLE + 0.5)
+    assert pid(workers, old) != before[0]
+    assert pid(workers, current) == before[1]
+
+
+def test_a_broken_connection_brings_a_secret_that_was_set_meanwhile(workers: Server, unheard: None):
+    app = deployed(workers)
+    put(workers, app, "meanwhile")
+    cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s"
+    [(done,)] = workers.sql(f"{cut} and datname = current_database()", "caudex news")
+    assert done
+    eventually(lambda: value(workers, app) == "meanwhile")
+
+
+def test_a_value_that_is_no_other_restarts_nobody(workers: Server):
+    app = deployed(workers)
+    put(workers, app, "same")
+    eventually(lambda: value(workers, app) == "same")
+    before = pid(workers, app)
+    put(workers, app, "same")
+    put(workers, None, "hidden by the app's own")
+    time.sleep(delivery_module.SETTLE + 1)
+    assert pid(workers, app) == before
+
+
+def test_what_cannot_be_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    class Workers:
+        def running(self) -> list[str]:
+            return ["one", "two", "three"]
+
+        async def refresh(self, app_id: str) -> None:
+            asked.append(app_id)
+            if asked.count(app_id) == 1 and app_id != "two":
+                raise Unavailable("no database") if app_id == "one" else RuntimeError("a fault")
+
+    class Services:
+        def find(self, key: object) -> Workers:
+            assert key is WORKERS
+            return Workers()
+
+    async def lose_news() -> None:
+        delivery = Delivery(Services())  # type: ignore[arg-type]
+        async with delivery.running():
+            await delivery.heard(None)
+            await anyio.sleep(0.5)
+
+    monkeypatch.setattr(delivery_module, "SETTLE", 0.01)
+    monkeypatch.setattr(delivery_module, "RETRY", 0.01)
+    anyio.run(lose_news)
+    assert asked == ["one", "three", "two", "one"]
