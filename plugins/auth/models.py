@@ -38,7 +38,7 @@ class PasswordChange(Struct, frozen=True, kw_only=True):
     new: str
 
 
-class UserChanges(Struct, frozen=True, kw_only=True):
+class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a change of an account; null clears `email` and the display name."""
 
     display_name: str | UnsetType | None = UNSET

@@ -43,8 +43,7 @@ class Outbox:
         for each other."""
 
     def settle(self, outcome: Outcome) -> None:
-        """Take an outcome."""
-        self._steps.pop(outcome.id, None)
+        """Take an outcome; how far the job was last is stored before it."""
         self._outcomes.append(outcome)
         self._filled.set()
 
@@ -63,16 +62,13 @@ class Outbox:
         """Store how far jobs are, as long as the server lives."""
         while True:
             await anyio.sleep(REPORT_EVERY)
-            steps, self._steps = list(self._steps.values()), {}
-            if steps:
-                await self._report(steps)
+            async with self.writing:
+                await self._report(list(self._steps.values()))
 
     async def flush(self) -> None:
         """Store what is left, once."""
         while taken := self._take():
-            async with self.writing:
-                await self._store.settle(taken)
-                self._stored(taken)
+            await self._settle(taken)
 
     def _take(self) -> list[Outcome]:
         taken, size = list[Outcome](), 0
@@ -96,9 +92,7 @@ class Outbox:
     async def _sent(self, taken: Sequence[Outcome]) -> bool:
         """Send outcomes; False when they have to be sent again."""
         try:
-            async with self.writing:
-                await self._store.settle(taken)
-                self._stored(taken)
+            await self._settle(taken)
         except Unavailable:
             return False
         except Exception as error:
@@ -112,12 +106,28 @@ class Outbox:
                 self._stored(taken)
         return True
 
+    async def _settle(self, taken: Sequence[Outcome]) -> None:
+        async with self.writing:
+            await self._report([self._steps[one.id] for one in taken if one.id in self._steps])
+            await self._store.settle(taken)
+            self._stored(taken)
+
     async def _report(self, steps: Sequence[Step]) -> None:
+        """Store how far jobs are; what the database cannot take now is kept for the next time."""
         try:
-            async with self.writing:
+            if steps:
                 await self._store.report(steps)
+        except Unavailable:
+            return
         except KernelError as error:
-            log.debug("progress of jobs is not stored", count=len(steps), error=error.message)
+            if len(steps) > 1:  # one of them is not JSON: which?
+                for step in steps:
+                    await self._report([step])
+                return
+            log.debug("progress of a job is not stored", job=steps[0].id, error=error.message)
+        for step in steps:
+            if self._steps.get(step.id) is step:
+                del self._steps[step.id]
 
 
 def _unfit(outcome: Outcome) -> Outcome:

@@ -28,9 +28,13 @@ class NewRole(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Keys = []
 
 
-class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of PATCH roles/{role}: what is absent stays."""
+class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of PATCH roles/{role}: what is absent stays; `name` may stand there, but stays as well.
 
+    A misspelt member is refused: a change that was not made would read as one that was.
+    """
+
+    name: str | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
     inherits: Parents | UnsetType = UNSET
     permissions: Keys | UnsetType = UNSET

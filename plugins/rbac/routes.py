@@ -83,7 +83,10 @@ class RbacRoutes:
     async def update(self, request: Request, body: RoleChanges) -> Response:
         """Change a role; what is left out stays."""
         name = request.path("role")
+        if body.name not in (UNSET, name):
+            raise BadRequest("name: a role cannot be renamed")
         given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
+        given.pop("name", None)
         await self._access.update_role(request.actor, request.path("app_id"), name, given)
         return reply({"message": f"role '{name}' updated"})
 

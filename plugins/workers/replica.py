@@ -208,7 +208,11 @@ class Replica:
         """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
         with self._calls.pending(job_id, Call(caller, _request_id(), progress)) as call:
             await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))
-            return await call.future
+            try:
+                return await call.future
+            finally:
+                if call.latest is not None:
+                    await progress(call.latest)  # `_report` may be pausing
 
     def cancel_job(self, job_id: str) -> None:
         """Tell it that a job is not wanted any more."""

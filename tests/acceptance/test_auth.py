@@ -554,7 +554,8 @@ def test_core_admins_change_accounts(server):
 @pytest.mark.parametrize(
     "body",
     [{}, {"username": "other"}, {"email": "nonsense"}, {"password": "weak"}, {"password": None},
-     {"disabled": None}, {"disabled": "yes"}, {"display_name": 5}],
+     {"disabled": None}, {"disabled": "yes"}, {"display_name": 5},
+     {"display_name": "x", "disable": True}],
 )  # fmt: skip
 def test_a_bad_change_is_a_clear_400(server, body):
     user = server.user()

@@ -230,13 +230,28 @@ def test_a_role_is_listed_as_it_was_made(server: Server, crm: str):
 def test_a_change_touches_what_it_names(server: Server, crm: str):
     name = new_role(server, crm, "deals.read", description="Old")
     path = url(crm, f"roles/{name}")
-    answer = server.admin.patch(path, json={"description": "New", "name": "other", "x": 1})
+    answer = server.admin.patch(path, json={"description": "New", "name": name})
     assert answer.json() == {"message": f"role '{name}' updated"}
     assert role(server, crm, name)["description"] == "New"
     assert role(server, crm, name)["permissions"] == ["deals.read"]
     server.admin.patch(path, json={"description": None, "permissions": []})
     assert role(server, crm, name)["description"] is None
     assert role(server, crm, name)["permissions"] == []
+
+
+def test_a_change_that_would_not_be_made_is_refused(server: Server, crm: str):
+    name = new_role(server, crm, "deals.read", description="Old")
+    path = url(crm, f"roles/{name}")
+    for body, said in (
+        ({"permission": ["deals.update"]}, "permission"),
+        ({"description": "New", "x": 1}, "x"),
+        ({"name": "other"}, "name: a role cannot be renamed"),
+    ):
+        answer = server.admin.patch(path, json=body)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]
+    assert role(server, crm, name)["description"] == "Old"
+    assert role(server, crm, name)["permissions"] == ["deals.read"]
 
 
 def test_names_with_spaces_work_in_paths(server: Server, crm: str):

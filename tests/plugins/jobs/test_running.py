@@ -379,6 +379,31 @@ def test_progress_that_cannot_be_stored_harms_nobody(server, app):
     assert ended(server, app, enqueue(server, app))["result"] == 1
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_last_progress_before_its_end_is_what_an_ended_job_shows(server, app, fails):
+    async def handler(job):
+        for step in range(job.payload + 1):
+            await job.progress(b"%d" % step)
+        if fails:
+            raise ValueError("after all")
+
+    handle(server, handler)
+    jobs = {enqueue(server, app, step): step for step in range(30)}
+    for job_id, last in jobs.items():
+        assert ended(server, app, job_id)["progress"] == last
+
+
+def test_progress_that_is_no_json_costs_no_other_job_its_own(server, app):
+    async def handler(job):
+        await job.progress(b"1" if job.payload else b"{oops")
+
+    handle(server, handler)
+    jobs = {enqueue(server, app, payload): payload for payload in [True, False] * 10}
+    for job_id, good in jobs.items():
+        job = ended(server, app, job_id)
+        assert (job["status"], job["progress"]) == ("completed", 1 if good else None)
+
+
 # Bounds
 
 

@@ -51,6 +51,11 @@ async def steps(payload, ctx):
         await asyncio.sleep(0.02)
     return "stopped in time"
 
+@worker.job("count")
+def count(payload, ctx):
+    for n in range(payload["to"] + 1):
+        ctx.progress(n)
+
 worker.run()
 """
 
@@ -100,6 +105,12 @@ def test_an_error_is_the_jobs_and_progress_and_cancelling_reach_the_handler(serv
     server.admin.post(f"/api/v1/apps/{app}/jobs/{job_id}/cancel").raise_for_status()
     job = ended(server, app, job_id)
     assert (job["status"], job["result"]) == ("cancelled", "stopped in time")
+
+
+def test_what_a_handler_told_last_is_what_its_job_shows_in_the_end(server, app):
+    jobs = {enqueue(server, app, {"type": "count", "to": n}): n for n in range(20)}
+    for job_id, last in jobs.items():
+        assert ended(server, app, job_id)["progress"] == last
 
 
 def test_a_worker_that_is_killed_loses_no_job(server, app):
