@@ -93,6 +93,7 @@ class FakeWorkers:
         self.states: dict[str, WorkerState] = dict.fromkeys({*self.methods, *self.jobs}, "running")
         self.versions = dict.fromkeys(self.states, 1)
         self.cancelled: list[str] = []
+        self.refreshed: list[str] = []
         self._callbacks: list[OnChange] = []
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
@@ -149,6 +150,10 @@ class FakeWorkers:
         if self.states.get(app_id) == "running":
             await self._become(app_id, "starting")
             await self._become(app_id, "running")
+
+    async def refresh(self, app_id: str) -> None:
+        """See `Workers.refresh`; nothing is ever outdated here, the app is kept in `refreshed`."""
+        self.refreshed.append(app_id)
 
     def running(self) -> Sequence[str]:
         """See `Workers.running`."""

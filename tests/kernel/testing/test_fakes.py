@@ -275,6 +275,8 @@ async def test_workers_are_coroutines_of_the_test() -> None:
         await workers.rpc("crm", "double", b"{}", caller)
     await workers.start(ADA, "crm")
     await workers.restart("crm")
+    await workers.refresh("crm")
+    assert workers.refreshed == ["crm"]
     assert [state for _, state in heard] == ["stopped", "running", "starting", "running"]
     with pytest.raises(NotFound):
         await workers.start(ADA, "other")
