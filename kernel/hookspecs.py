@@ -73,7 +73,12 @@ def diagnose() -> Sequence[Remark]:
 
 @hookspec
 def register_manifest_section() -> ManifestSection:
-    """Understand a top-level key of manifests. Collect, at load; one plugin a key."""
+    """Understand a top-level key of manifests. Collect, at load; one plugin a key.
+
+    Its schema is part of `GET /api/v1/manifest.schema.json` and judges every install. Read the
+    value in `app_installing` by `plan.section(key)`; at the start, that of the apps which are
+    installed already by `APPS.sections(key)`.
+    """
     raise NotImplementedError
 
 

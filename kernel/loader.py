@@ -21,12 +21,21 @@ import structlog
 from kernel import hookspecs
 from kernel.config import Config, convert
 from kernel.contracts.access import Permission
+from kernel.contracts.apps import MANIFEST_KEYS
 from kernel.contracts.registry import PluginInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.errors import REMEDY, BootError, BootErrors, nearest, place_of
 from kernel.hooks import HookBus
 from kernel.migrations import Migration, find_migrations
-from kernel.plugin import KERNEL_API, Command, Context, Middleware, Offer, Plugin
+from kernel.plugin import (
+    KERNEL_API,
+    Command,
+    Context,
+    ManifestSection,
+    Middleware,
+    Offer,
+    Plugin,
+)
 from kernel.routing import RouteTable
 from kernel.services import KERNEL, Services
 from kernel.timing import timed_service
@@ -75,7 +84,7 @@ class Kernel:
         self.plugins: list[PluginInfo] = []
         self.table = RouteTable(self.services, self.bus, timed=self.timed)
         self.permissions: list[Permission] = []
-        self.manifest_sections: dict[str, Mapping[str, Any]] = {}
+        self.manifest_sections: list[tuple[str, ManifestSection]] = []
         self.commands: list[Command] = []
         self.middleware: list[tuple[str, Middleware]] = []
         """(plugin, middleware) pairs, outermost first."""
@@ -416,7 +425,7 @@ def _collect(kernel: Kernel, errors: list[BootError]) -> None:
                 kernel.commands.append(command)
     for name, section in _asked(kernel, hookspecs.register_manifest_section, errors):
         if claims.grant(name, f"manifest section {section.key!r}"):
-            kernel.manifest_sections[section.key] = section.schema
+            kernel.manifest_sections.append((name, section))
     services = kernel.services
     for name, wraps in _asked(kernel, hookspecs.register_middleware, errors, services=services):
         kernel.middleware += [(name, wrap) for wrap in wraps]
@@ -461,6 +470,7 @@ class _Claims:
     def __init__(self, errors: list[BootError]) -> None:
         self._errors = errors
         self._owners = {f"command {name!r}": "the kernel" for name in KERNEL_COMMANDS}
+        self._owners |= {f"manifest section {key!r}": "every manifest" for key in MANIFEST_KEYS}
 
     def grant(self, plugin: str, what: str) -> bool:
         """Give a name to the first who asks; the next is told who has it."""

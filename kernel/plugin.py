@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
@@ -117,10 +117,16 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManifestSection(msgspec.Struct, frozen=True):
-    """A top-level key of manifests and the JSON Schema of its value."""
+    """A top-level key of manifests and the JSON Schema (2020-12) of its value.
+
+    The schema stands by itself: a `$ref` leads to its own `$defs`, a `pattern` has no look-around.
+    `check` finds what a schema cannot say in a value that fits it: (place, sentence) pairs, the
+    place within the value, as in `[0].schedule`.
+    """
 
     key: str
     schema: Mapping[str, Any]
+    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

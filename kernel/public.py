@@ -6,6 +6,7 @@ from kernel.contracts import *  # noqa: F403 - the list is `contracts.__all__`
 from kernel.errors import (
     BadRequest,
     BootError,
+    BootErrors,
     ConstraintBreach,
     Forbidden,
     KernelError,
@@ -55,7 +56,8 @@ from kernel.web import (
 )
 
 __all__ = [
-    "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "Command", "ConstraintBreach",
+    "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "BootErrors", "Command",
+    "ConstraintBreach",
     "Context", "Forbidden", "Health", "HookBus", "KernelError", "ManifestSection",
     "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices",
     "Plugin", "Remark",

@@ -15,6 +15,12 @@ FieldType = Literal[
     "[text]", "[number]",
 ]  # fmt: skip
 OnDelete = Literal["cascade", "restrict", "set_null"]
+MANIFEST_KEYS = (
+    "$schema", "appId", "name", "version", "description", "type", "icon", "dataContract",
+    "permissions", "app_id", "data_contract",
+)  # fmt: skip
+"""Top-level keys of every manifest; others are sections that plugins understand, or ignored."""
+
 OWNER_COLUMN = "_owner"
 """Hidden column of every entity table: the `uuid` of the user who created the row, or NULL."""
 
@@ -82,6 +88,18 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
     first: bool
     new_entities: tuple[str, ...] = ()
 
+    def section(self, key: str) -> Any:
+        """A section that a plugin registered, checked already; None where it is absent."""
+        return self.manifest.get(key)
+
+
+class InstalledSection(msgspec.Struct, frozen=True, kw_only=True):
+    """A section of an installed app's manifest; `version_stamp` is the app's (see `App`)."""
+
+    app_id: str
+    version_stamp: int
+    value: Any
+
 
 class Apps(Protocol):
     """Reads come from memory and follow an install within a second on every process."""
@@ -96,6 +114,14 @@ class Apps(Protocol):
 
     async def all(self) -> list[App]:
         """Every installed app by name."""
+        ...
+
+    async def sections(self, key: str) -> list[InstalledSection]:
+        """Read one section of every installed manifest that has it, from the database.
+
+        For a plugin that starts: apps may have been installed while it was off. A value that does
+        not fit the schema that is registered now is left out and logged.
+        """
         ...
 
     async def refresh(self) -> None:

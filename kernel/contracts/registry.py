@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from kernel.contracts.access import Permission
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
+    from kernel.plugin import ManifestSection
     from kernel.web import Route
 
 
@@ -45,8 +46,8 @@ class Registry(Protocol):
         ...
 
     @property
-    def manifest_sections(self) -> Mapping[str, Mapping[str, Any]]:
-        """Top-level manifest keys that plugins understand, with their JSON Schemas."""
+    def manifest_sections(self) -> Sequence[tuple[str, ManifestSection]]:
+        """(plugin, section) pairs: the top-level manifest keys that plugins understand."""
         ...
 
     @property

@@ -23,6 +23,7 @@ from kernel.public import (
 from .catalog import Catalog
 from .config import AppsConfig
 from .routes import AppsRoutes
+from .sections import Sections
 from .service import SERVICE, TOPIC, AppsService
 
 
@@ -44,8 +45,16 @@ class AppsPlugin(Plugin):
         """Serve apps."""
         return AppsRoutes(services).routes()
 
+    _sections: Sections | None = None
+
+    def _known(self, services: Services) -> Sections:
+        """The sections of manifests, compiled for the first who asks. Raises BootErrors."""
+        if self._sections is None:
+            self._sections = Sections(services.get(REGISTRY).manifest_sections)
+        return self._sections
+
     def _catalog(self, services: Services) -> Catalog:
-        catalog = Catalog(services.get(STATEMENTS))
+        catalog = Catalog(services.get(STATEMENTS), self._known(services))
         services.get(NEWS).subscribe(TOPIC, catalog.forget)
         return catalog
 
@@ -56,6 +65,6 @@ class AppsPlugin(Plugin):
             services.get(ACCESS),
             services.get(IDENTITY),
             services.get(HOOKS),
-            services.get(REGISTRY),
+            self._known(services),
             self.config,
         )

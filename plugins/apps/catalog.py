@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import anyio
+import structlog
 
-from kernel.public import App, Entity, NotFound, Statements
+from kernel.public import App, Entity, InstalledSection, NotFound, Statements
 
 from . import store
+from .sections import NO_SECTIONS, Sections
+
+log = structlog.get_logger("caudex.apps")
 
 
 class Catalog:
     """See `kernel.contracts.apps.Apps`. Warm, a read asks nobody; news names what to read anew."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, sections: Sections = NO_SECTIONS) -> None:
         self._statements = statements
+        self._sections = sections
         self._apps: dict[str, App] = {}
         self._stale: set[str] | None = None
         """Apps to read before the next answer; None means all."""
@@ -43,6 +48,18 @@ class Catalog:
         if self._loaded != self._version:
             await self._load()
         return sorted(self._apps.values(), key=lambda app: (app.name.lower(), app.id))
+
+    async def sections(self, key: str) -> list[InstalledSection]:
+        """See `Apps.sections`."""
+        found = await store.sections(self._statements, key)
+        return [section for section in found if self._fits(key, section)]
+
+    def _fits(self, key: str, section: InstalledSection) -> bool:
+        for path, sentence in self._sections.problems({key: section.value}):
+            problem = f"{path}: {sentence}"
+            log.warning("a section is left out", app_id=section.app_id, problem=problem)
+            return False
+        return True
 
     async def refresh(self) -> None:
         """See `Apps.refresh`."""

@@ -14,6 +14,7 @@ from .fields import SERVER_COLUMNS, LinkTargets, read_field, read_id
 from .models import Index, Manifest
 from .names import is_identifier
 from .problems import Part, Problems, part_of
+from .sections import NO_SECTIONS, Sections
 
 MAX_BYTES: Final = 1_000_000
 MAX_ENTITIES: Final = 200
@@ -42,8 +43,8 @@ def app_id_problem(app_id: object) -> str | None:
     return None
 
 
-def read_manifest(raw: Mapping[str, Any], understood: Collection[str] = ()) -> Manifest:
-    """Read a manifest; `understood` are the top-level keys that plugins know.
+def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> Manifest:
+    """Read a manifest; `sections` are the top-level keys that plugins understand.
 
     Raises BadRequest that lists everything that is wrong.
     """
@@ -66,10 +67,12 @@ def read_manifest(raw: Mapping[str, Any], understood: Collection[str] = ()) -> M
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
-        ignored=tuple(top.unread({*MARKS, *understood})[:MAX_IGNORED]),
+        ignored=tuple(top.unread({*MARKS, *sections.keys})[:MAX_IGNORED]),
         raw=raw,
     )
     top.title("type", "app", 100)
+    for path, sentence in sections.problems(raw):
+        problems.add(path, sentence)
     problems.raise_any()
     return manifest
 

@@ -44,6 +44,7 @@ class AppsRoutes:
         verify, prune = f"{apps}/schema/verify", f"{app}/schema/prune"
         return [
             Route("GET", apps, self.list_apps, ANY_USER, returns=list[Summary]),
+            Route("GET", "/api/v1/manifest.schema.json", self.schema, ANY_USER, returns=dict[str, Any]),
             Route(
                 "POST", apps, self.install, ANY_USER, ManifestBody, MAX_BYTES, Installed,
                 errors=(403,),
@@ -59,6 +60,10 @@ class AppsRoutes:
     async def list_apps(self, request: Request) -> Response:
         """List every installed app by name."""
         return reply(await self._apps.summaries())
+
+    async def schema(self, request: Request) -> Response:
+        """Show the JSON Schema of manifests, with the sections of the plugins that are on."""
+        return reply(self._apps.schema())
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
         """Install an app from a manifest, or bring it to a new one; data is kept."""

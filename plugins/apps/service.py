@@ -21,7 +21,6 @@ from kernel.public import (
     InstallPlan,
     NotFound,
     Reader,
-    Registry,
     ServiceKey,
     Statements,
     Transaction,
@@ -34,6 +33,7 @@ from .config import AppsConfig
 from .manifest import app_id_problem, read_manifest
 from .model import with_constraints
 from .models import Installed, Manifest, Pruned, Pruning, Summary, Verdict
+from .sections import Sections
 
 TOPIC: Final = "apps"
 AT_ONCE: Final = 2
@@ -53,7 +53,7 @@ class AppsService:
         access: Access,
         identity: Identity,
         bus: HookBus,
-        registry: Registry,
+        sections: Sections,
         config: AppsConfig,
     ) -> None:
         self._statements = statements
@@ -61,7 +61,7 @@ class AppsService:
         self._access = access
         self._identity = identity
         self._bus = bus
-        self._registry = registry
+        self._sections = sections
         self._config = config
         self._turns = anyio.CapacityLimiter(AT_ONCE)
 
@@ -71,6 +71,10 @@ class AppsService:
             Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
             for app in await self._catalog.all()
         ]
+
+    def schema(self) -> bytes:
+        """The JSON Schema of manifests, with the sections of the plugins that are on."""
+        return self._sections.schema
 
     async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
         """Install a manifest, or sync the app that has its id. It happens whole or not at all."""
@@ -126,7 +130,7 @@ class AppsService:
             return await self._statements.run(actor, work)
 
     def _read(self, raw: Mapping[str, Any]) -> Manifest:
-        return read_manifest(raw, self._registry.manifest_sections)
+        return read_manifest(raw, self._sections)
 
     async def _check_may_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
         """Asked again under the lock: the app may have come or gone meanwhile."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import App, Reader, Transaction
+from kernel.public import App, InstalledSection, Reader, Transaction
 
 from .current import Schema
 from .model import Column, Table
@@ -17,6 +17,10 @@ _LIMIT: Final = "select set_config($1::text, $2::text, true)"
 _CATALOG: Final = """
 select json_build_object('stamp', stamp, 'model', model) from caudex_apps.apps
 where $1::text[] is null or id = any($1::text[])"""
+
+_SECTIONS: Final = """
+select json_build_object('app_id', id, 'version_stamp', stamp, 'value', manifest -> $1::text)
+from caudex_apps.apps where json_typeof(manifest -> $1::text) <> 'null' order by id"""
 
 _INSTALLED: Final = "select to_json(id) from caudex_apps.apps where id = $1::text"
 _STAMP: Final = "select nextval('caudex_apps.stamps')"
@@ -159,6 +163,7 @@ class _Default(msgspec.Struct):
 
 
 _decode_row = msgspec.json.Decoder(_Row).decode
+_decode_section = msgspec.json.Decoder(InstalledSection).decode
 _decode_schema = msgspec.json.Decoder(Schema).decode
 _decode_texts = msgspec.json.Decoder(list[str]).decode
 
@@ -184,6 +189,11 @@ async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
     """Read apps: all, or those that still exist of `ids`."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
     return [msgspec.structs.replace(row.model, version_stamp=row.stamp) for row in rows]
+
+
+async def sections(reader: Reader, key: str) -> list[InstalledSection]:
+    """A top-level key of every stored manifest that has it."""
+    return [_decode_section(raw) for raw in await reader.fetch_all(_SECTIONS, key)]
 
 
 async def is_installed(reader: Reader, app_id: str) -> bool:

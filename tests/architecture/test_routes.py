@@ -28,7 +28,7 @@ def test_every_route_declares_what_it_needs(server: Server) -> None:
     assert len(server.kernel.routes) > 40
     for plugin, route in server.kernel.routes:
         assert isinstance(route.needs, Needs), f"{plugin}: {route.path}"
-        assert re.fullmatch(r"(/[a-z0-9_-]+|/\{[a-z_]+\})+", route.path), route.path
+        assert re.fullmatch(r"(/[a-z0-9_.-]+|/\{[a-z_]+\})+", route.path), route.path
 
 
 def test_every_route_tells_what_it_does_takes_and_returns(server: Server) -> None:

@@ -321,6 +321,13 @@ def test_a_command_of_the_kernel_cannot_be_taken(refusal: Refusal) -> None:
     assert said.startswith("plugin a: the command 'serve' is already the kernel's")
 
 
+@pytest.mark.parametrize("key", ["appId", "dataContract", "permissions"])
+def test_a_key_of_every_manifest_is_no_section(refusal: Refusal, key: str) -> None:
+    body = giving("register_manifest_section", f"ManifestSection({key!r}, {{}})")
+    [said] = refusal(a=plugin("a", body))
+    assert said.startswith(f"plugin a: the manifest section {key!r} is already every manifest's")
+
+
 def test_the_kernels_commands_are_the_ones_it_has() -> None:
     parser = cli._parser(None)
     [commands] = [action for action in parser._actions if action.dest == "run" or action.choices]

@@ -4,9 +4,10 @@ import contextlib
 
 import pytest
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, ManifestSection
 from plugins.apps.manifest import read_manifest
 from plugins.apps.models import Manifest
+from plugins.apps.sections import Sections
 
 from .support import entity, field, link, manifest
 
@@ -291,7 +292,8 @@ def test_what_nobody_understands_is_listed():
         "actions", "webhooks", "surprise", "dataContract[0].icon",
         "dataContract[0].fields[0].label",
     ]  # fmt: skip
-    assert "webhooks" not in read_manifest(raw, {"webhooks": {}}).ignored
+    webhooks = Sections([("hooks", ManifestSection("webhooks", {}))])
+    assert "webhooks" not in read_manifest(raw, webhooks).ignored
 
 
 def test_what_nobody_understands_further_in_is_listed_too():

@@ -1,0 +1,186 @@
+"""Sections of manifests that other plugins understand: their schemas, put together and asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from kernel.public import BootError, BootErrors, ManifestSection
+
+from .problems import MOST
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator, ValidationError
+
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+BASE: Final = Path(__file__).with_name("manifest.schema.json")
+SMALL: Final = 32_000
+"""Bytes of a section all of whose problems are told: in a larger one only the first is looked for,
+as each costs time."""
+
+LONGEST: Final = 300
+"""Characters of one problem; it repeats what was sent."""
+
+REMEDY: Final = "mend the ManifestSection that register_manifest_section returns"
+
+_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_BY_NAME: Final = ("properties", "patternProperties", "dependentSchemas", "$defs")
+"""Keywords that hold schemas by names of the author's choice."""
+_DATA: Final = ("const", "enum", "default", "examples", "dependentRequired")
+"""Keywords that hold values, not schemas."""
+_OWN: Final = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "definitions")
+"""Keywords that cannot stand in a part of a larger schema."""
+
+
+class Sections:
+    """Compiled once; immutable. Raises BootErrors that name every plugin with a broken schema."""
+
+    def __init__(self, registered: Sequence[tuple[str, ManifestSection]] = ()) -> None:
+        errors: list[BootError] = []
+        self._sections: dict[str, _Section] = {}
+        for plugin, section in registered:
+            try:
+                self._sections[section.key] = _Section(plugin, section)
+            except BootError as error:
+                errors.append(error)
+        if errors:
+            raise BootErrors(errors)
+        self.schema: Final = self._composed()
+        """The schema of manifests, with the sections in their places; JSON."""
+
+    @property
+    def keys(self) -> Iterable[str]:
+        """Top-level keys that a plugin understands."""
+        return self._sections.keys()
+
+    def problems(self, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """(path, sentence) of what is wrong with the sections of a manifest; null is absent."""
+        for key, section in self._sections.items():
+            if (value := manifest.get(key)) is not None:
+                for place, sentence in islice(section.problems(value), MOST):
+                    yield f"{key}{place}", sentence
+
+    def _composed(self) -> bytes:
+        schema: dict[str, Any] = msgspec.json.decode(BASE.read_bytes())
+        for key, section in self._sections.items():
+            schema["properties"][key] = _moved(section.schema, f"#/properties/{key}")
+        return msgspec.json.encode(schema)
+
+
+class _Section:
+    def __init__(self, plugin: str, section: ManifestSection) -> None:
+        self._where = f"plugin {plugin}, manifest section {section.key!r}"
+        if not _KEY.fullmatch(section.key):
+            raise BootError(self._where, "the key must be a word of letters, digits and _", REMEDY)
+        self.schema = self._plain(section.schema)
+        self._check = section.check
+        for place, problem in _unfit(self.schema):
+            raise BootError(f"{self._where}, schema{place}", problem, REMEDY)
+        self._validator = self._compiled()
+
+    def problems(self, value: Any) -> Iterator[tuple[str, str]]:
+        """(place, sentence) pairs, the place within the section."""
+        if not self._validator.is_valid(value):
+            for error in self._errors(value):
+                yield from _told(error)
+        elif self._check is not None:
+            yield from ((place, sentence[:LONGEST]) for place, sentence in self._check(value))
+
+    def _errors(self, value: Any) -> Iterable[ValidationError]:
+        from jsonschema_rs import ValidationError
+
+        if len(msgspec.json.encode(value)) <= SMALL:
+            return self._validator.iter_errors(value)
+        try:
+            self._validator.validate(value)
+        except ValidationError as error:
+            return [error]
+        return []
+
+    def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy that nobody else can change, made of JSON."""
+        try:
+            return msgspec.json.decode(msgspec.json.encode(schema), type=dict[str, Any])
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise BootError(self._where, f"its schema is no JSON object: {error}", REMEDY) from None
+
+    def _compiled(self) -> Draft202012Validator:
+        # Here, not above: it takes 7 MB, and most servers have no plugin with a section.
+        from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
+
+        try:
+            # This engine takes time that is linear in the text, whatever the pattern.
+            return Draft202012Validator(self.schema, pattern_options=RegexOptions(), offline=True)
+        except ValidationError as error:
+            place = f"schema{_place(error.instance_path)}"
+            raise BootError(f"{self._where}, {place}", _cut(error.message), REMEDY) from None
+
+
+def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Say a problem as those of the rest of a manifest are said."""
+    from jsonschema_rs import ValidationErrorKind as Kind
+
+    place, kind = _place(error.instance_path), error.kind
+    if isinstance(kind, Kind.Required):
+        yield f"{place}.{kind.property}", "is required"
+    elif isinstance(kind, Kind.AdditionalProperties):
+        yield from ((f"{place}.{name[:80]}", "is not known") for name in kind.unexpected[:MOST])
+    else:
+        yield place, _cut(error.message)
+
+
+def _place(path: Iterable[str | int]) -> str:
+    """`[0].schedule`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in path)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
+
+
+def _unfit(schema: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """What keeps a schema from standing by itself and within another: (place, problem) pairs."""
+    for at, part in _parts(schema, place):
+        for keyword in _OWN:
+            if keyword in part:
+                yield f"{at}.{keyword}", "is not for a section; use $defs and `#/$defs/…`"
+        if (draft := part.get("$schema", DRAFT)) != DRAFT:
+            yield f"{at}.$schema", f"{draft!r} is not the draft 2020-12"
+        target = part.get("$ref", "#")
+        if not isinstance(target, str) or not re.match(r"#(/|$)", target):
+            yield f"{at}.$ref", f"{target!r} leads elsewhere, and nothing is fetched"
+
+
+def _parts(schema: object, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object within a schema that is a schema, or looks like one, with its place."""
+    if isinstance(schema, list):
+        for number, item in enumerate(cast("list[object]", schema)):
+            yield from _parts(item, f"{place}[{number}]")
+    if isinstance(schema, dict):
+        part = cast("dict[str, Any]", schema)
+        yield place, part
+        for keyword, value in part.items():
+            if keyword in _BY_NAME and isinstance(value, dict):
+                for name, inner in cast("dict[str, object]", value).items():
+                    yield from _parts(inner, f"{place}.{keyword}.{name}")
+            elif keyword not in _DATA:
+                yield from _parts(value, f"{place}.{keyword}")
+
+
+def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
+    """The schema as a part of another: its references lead to where it stands there."""
+    moved: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+    for _, part in _parts(moved, ""):
+        part.pop("$schema", None)
+        if "$ref" in part:
+            part["$ref"] = to + part["$ref"][1:]
+    return moved
+
+
+NO_SECTIONS: Final = Sections()
+"""For manifests of which no plugin understands more."""
