@@ -10,6 +10,7 @@ from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.identity import Actor
+    from kernel.contracts.statements import Transaction
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +30,13 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 class Jobs(Protocol):
     """At least once: no acknowledged job is lost, each ends. JSON out."""
 
-    async def enqueue(self, actor: Actor, app_id: str, job: NewJob) -> str:
-        """Accept a job and return its id."""
+    async def enqueue(
+        self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
+    ) -> str:
+        """Accept a job and return its id.
+
+        With `tx` it is a part of that transaction: there once it commits, and else never.
+        """
         ...
 
     async def get(self, app_id: str, job_id: str) -> bytes:

@@ -44,7 +44,10 @@ class AppsRoutes:
         verify, prune = f"{apps}/schema/verify", f"{app}/schema/prune"
         return [
             Route("GET", apps, self.list_apps, ANY_USER, returns=list[Summary]),
-            Route("GET", "/api/v1/manifest.schema.json", self.schema, ANY_USER, returns=dict[str, Any]),
+            Route(
+                "GET", "/api/v1/manifest.schema.json", self.schema, ANY_USER,
+                returns=dict[str, Any],
+            ),
             Route(
                 "POST", apps, self.install, ANY_USER, ManifestBody, MAX_BYTES, Installed,
                 errors=(403,),

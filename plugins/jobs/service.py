@@ -49,16 +49,30 @@ class JobsService:
         self._callers = Callers(services.get(IDENTITY))
         self._runner: Runner | None = None
 
-    async def enqueue(self, actor: Actor, app_id: str, job: NewJob) -> str:
+    async def enqueue(
+        self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
+    ) -> str:
         """See `Jobs.enqueue`."""
         app = await self._apps.app(app_id)
         row = accepted(actor, app.id, job)
+        if tx is not None:
+            return await self._enqueue_within(tx, row)
         if row.key is None:
             await self._intake.put(row)
         elif (other := await self._store.insert_keyed(row)) != row.id:
             return other
         self._wake(row)
         return row.id
+
+    async def _enqueue_within(self, tx: Transaction, row: NewRow) -> str:
+        job_id = await store.insert_within(tx, row)
+
+        async def wake() -> None:
+            self._wake(row)
+
+        if job_id == row.id:
+            tx.after_commit(wake)
+        return job_id
 
     async def get(self, app_id: str, job_id: str) -> bytes:
         """See `Jobs.get`."""

@@ -211,6 +211,14 @@ class JobsStore:
         return rows
 
 
+async def insert_within(tx: Transaction, row: NewRow) -> str:
+    """Add a job in somebody's transaction and return its id, or that of the one with its key."""
+    if row.key is None:
+        await tx.execute(_INSERT, _encode([row]))
+        return row.id
+    return (await tx.execute(_INSERT_KEYED, _encode([row])) or b"").decode()
+
+
 async def cancel(tx: Transaction, app_id: str, job_id: str) -> Status | None:
     """Cancel a job, or wish for the end of a running one; None where there is no such job, or it
     has ended."""

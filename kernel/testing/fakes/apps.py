@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from kernel.contracts.access import Grant
-from kernel.contracts.apps import OWNER_COLUMN, App, Entity, Field
+from kernel.contracts.apps import OWNER_COLUMN, App, Entity, Field, InstalledSection
 from kernel.contracts.identity import Actor
 from kernel.contracts.records import Page
 from kernel.errors import NotFound
@@ -24,10 +24,12 @@ TICK = timedelta(milliseconds=1)
 
 class FakeApps:
     """APPS in memory: `add("crm", contacts=["first_name", "email"])` installs an app whose fields
-    are texts; `put` takes an `App` as it is."""
+    are texts; `put` takes an `App` as it is. `manifests` (app id to manifest) holds their sections.
+    """
 
     def __init__(self) -> None:
         self.apps: dict[str, App] = {}
+        self.manifests: dict[str, Mapping[str, Any]] = {}
 
     def add(self, app_id: str, **entities: Sequence[str]) -> App:
         """Install an app of text fields and return it."""
@@ -68,6 +70,18 @@ class FakeApps:
     async def all(self) -> list[App]:
         """See `Apps.all`."""
         return sorted(self.apps.values(), key=lambda app: app.name)
+
+    async def sections(self, key: str) -> list[InstalledSection]:
+        """See `Apps.sections`; nothing is checked."""
+        return [
+            InstalledSection(
+                app_id=app.id,
+                version_stamp=app.version_stamp,
+                value=self.manifests[app.id][key],
+            )
+            for app in self.apps.values()
+            if self.manifests.get(app.id, {}).get(key) is not None
+        ]
 
     async def refresh(self) -> None:
         """See `Apps.refresh`; there is nothing else than memory."""

@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.contracts.identity import Actor
 from kernel.contracts.jobs import NewJob
+from kernel.contracts.statements import Transaction
 from kernel.contracts.workers import Caller, WorkerState, WorkerStatus
 from kernel.errors import BadRequest, NotFound, Unavailable
 
@@ -33,8 +34,10 @@ class FakeJobs:
         [job] = [job for jobs in self.jobs.values() for job in jobs if job["id"] == job_id]
         job |= {"status": "failed" if error else "completed", "result": result, "error": error}
 
-    async def enqueue(self, actor: Actor, app_id: str, job: NewJob) -> str:
-        """See `Jobs.enqueue`."""
+    async def enqueue(
+        self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
+    ) -> str:
+        """See `Jobs.enqueue`; a transaction that is undone takes nothing back."""
         for other in self.jobs[app_id]:
             if job.key is not None and other["key"] == job.key and other["status"] not in OVER:
                 return other["id"]
