@@ -28,4 +28,4 @@ class RegisterManifestSectionPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """A real one writes them to a table, in the transaction of the install."""
-        self.reminders[plan.app.id] = list(plan.manifest.get("reminders", ()))
+        self.reminders[plan.app.id] = list(plan.section("reminders") or ())
