@@ -10,14 +10,20 @@ from typing import Final
 from .models import Asked, Claimed
 from .runs import Run
 
-MOST: Final = 100
-"""Jobs that are claimed at once: their payloads are in memory together."""
+MOST: Final = 250
+"""Jobs that are claimed at once."""
 
-AHEAD: Final = 4
-"""Jobs for each place that are claimed ahead, where they are quick."""
+HORIZON: Final = 0.1
+"""Seconds of work that are claimed ahead."""
+
+AHEAD: Final = 20
+"""Jobs for each place that are claimed ahead at most."""
 
 QUICK: Final = 0.02
-"""Seconds that the jobs of an app take on the average for that."""
+"""Seconds that the jobs of an app take on the average, or none is claimed ahead."""
+
+ROOM: Final = 16_000_000
+"""Bytes that the payloads of jobs claimed ahead for one app take, going by those before."""
 
 STALE: Final = 0.5
 """Seconds after which a job that was claimed ahead goes back: its turn did not come."""
@@ -33,6 +39,8 @@ class _App:
         self.not_before = 0.0
         self.pace = 1.0
         """Seconds that a job takes, on a moving average."""
+        self.size = 1.0
+        """Bytes of its payload, likewise."""
 
 
 class Slots:
@@ -98,6 +106,7 @@ class Slots:
         app = self._app(run.job.app_id)
         app.runs.discard(run)
         app.pace += (seconds - app.pace) / 5
+        app.size += (len(run.job.payload) - app.size) / 5
         if not app.runs:
             app.hungry = True  # a suspect may have waited for this
         return app.hungry
@@ -128,9 +137,14 @@ class Slots:
         if any(run.job.suspect for run in app.runs):
             return 0
         places = self._concurrency - len(app.runs)
-        ahead = AHEAD * self._concurrency if app.pace < QUICK else 0
-        missing = ahead - len(app.ready)
+        missing = (ahead := self._ahead(app)) - len(app.ready)
         return places + missing if missing > 0 and 2 * missing >= ahead else places
+
+    def _ahead(self, app: _App) -> int:
+        if app.pace >= QUICK:
+            return 0
+        each = min(AHEAD, HORIZON / app.pace)
+        return int(min(each * self._concurrency, ROOM / app.size))
 
     def _app(self, app_id: str) -> _App:
         return self._apps.setdefault(app_id, _App())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from kernel.public import (
@@ -45,6 +44,8 @@ class Calls:
 
     def __init__(self) -> None:
         self._pending: dict[str, Call] = {}
+        self._jobs = 0
+        """How many of them are jobs."""
         self._numbers = itertools.count(1)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,26 +59,29 @@ class Calls:
         """Return a call that is still pending."""
         return self._pending.get(call_id)
 
-    @contextmanager
-    def pending(self, call_id: str, call: Call) -> Generator[Call]:
-        """Keep a call while somebody waits for it. Raises Unavailable."""
+    def add(self, call_id: str, call: Call) -> None:
+        """Keep a call while somebody waits for it, until `remove`. Raises Unavailable."""
         if self._lost:
             raise Unavailable("the worker is gone")
-        same = sum(1 for other in self._pending.values() if other.is_job == call.is_job)
+        same = self._jobs if call.is_job else len(self._pending) - self._jobs
         if same >= MAX_PENDING:
             raise Unavailable("the worker has too many calls to answer already")
         if call_id in self._pending:
             raise Unavailable("the worker is at this job already")
         self._pending[call_id] = call
-        if not call.is_job:
+        if call.is_job:
+            self._jobs += 1
+        else:
             self._idle.clear()
-        try:
-            yield call
-        finally:
-            del self._pending[call_id]
-            call.future.cancel()
-            if all(other.is_job for other in self._pending.values()):
-                self._idle.set()
+
+    def remove(self, call_id: str, call: Call) -> None:
+        """Nobody waits for a call any more."""
+        del self._pending[call_id]
+        call.future.cancel()
+        if call.is_job:
+            self._jobs -= 1
+        elif len(self._pending) == self._jobs:
+            self._idle.set()
 
     async def idle(self) -> None:
         """Wait until no rpc is pending; jobs may take long, and are given again."""

@@ -194,25 +194,33 @@ class Replica:
     async def rpc(self, method: str, params: bytes, caller: Caller, seconds: float) -> bytes:
         """Call a method. Raises HandlerFailed, NotFound, WorkerLost, Unavailable."""
         call_id = self._calls.next_id()
-        with self._calls.pending(call_id, Call(caller, _request_id())) as call:
+        call = Call(caller, _request_id())
+        self._calls.add(call_id, call)
+        try:
             await self._say(
                 Rpc(id=call_id, method=method, params=on_one_line(params), caller=caller)
             )
             with anyio.move_on_after(seconds):
                 return await call.future
+        finally:
+            self._calls.remove(call_id, call)
         raise HandlerFailed(f"rpc timeout ({seconds:g}s)")
 
     async def run_job(
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
-        with self._calls.pending(job_id, Call(caller, _request_id(), progress)) as call:
+        call = Call(caller, _request_id(), progress)
+        self._calls.add(job_id, call)
+        try:
             await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))
             try:
                 return await call.future
             finally:
                 if call.latest is not None:
                     await progress(call.latest)  # `_report` may be pausing
+        finally:
+            self._calls.remove(job_id, call)
 
     def cancel_job(self, job_id: str) -> None:
         """Tell it that a job is not wanted any more."""

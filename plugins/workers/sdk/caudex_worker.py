@@ -40,6 +40,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 MAX_FRAME = 10 * 1024 * 1024
+MAX_HELD = 64 * 1024
 THREADS = 64
 SHUTDOWN_SECONDS = 9.0
 
@@ -201,6 +202,8 @@ class Worker:
         self._operations: dict[str, asyncio.Future[Any]] = {}
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._last: asyncio.Task[None] | None = None
+        self._known: dict[int, tuple[int, bool]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
 
     # Declaring
@@ -250,26 +253,19 @@ class Worker:
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        threading.Thread(target=self._read, args=(messages,), daemon=True).start()
-        while True:
-            message = await messages.get()
-            if message is None:
-                self._leave(0)
-            elif message.get("type") == "shutdown":
-                return await self._shut_down()
-            else:
-                self._take(message)
+        self._wire.listen(self.loop, self._hear)
+        await self.loop.create_future()  # until `_leave`
 
-    def _read(self, messages: asyncio.Queue[dict[str, Any] | None]) -> None:
-        for line in self._wire.lines():
-            try:
-                message: Any = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict):
-                self.loop.call_soon_threadsafe(messages.put_nowait, dict(message))  # type: ignore[reportUnknownArgumentType]
-        self.loop.call_soon_threadsafe(messages.put_nowait, None)
+    def _hear(self, line: bytes | None) -> None:
+        """Take a line of the server, or its end."""
+        if line is None:
+            self._leave(0)
+        try:
+            message: Any = json.loads(line or b"")
+        except ValueError:
+            return
+        if isinstance(message, dict):
+            self._take(dict(message))  # type: ignore[reportUnknownArgumentType]
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, call_id = message.get("type"), str(message.get("id", ""))
@@ -283,6 +279,8 @@ class Worker:
             self._contexts[call_id].cancelled = True
         elif kind == "collection_op_result" and call_id in self._operations:
             self._settle(self._operations.pop(call_id), message)
+        elif kind == "shutdown" and self._last is None:
+            self._last = self.loop.create_task(self._shut_down())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
@@ -330,7 +328,7 @@ class Worker:
         context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
         try:
             result = await self._run(handler, data, context)
-            self.say({"type": kind, "id": call_id, "result": result})
+            self._wire.send({"type": kind, "id": call_id, "result": result}, soon=True)
         except (Exception, asyncio.CancelledError) as error:
             self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
             said = str(error) or type(error).__name__
@@ -340,13 +338,19 @@ class Worker:
 
     async def _run(self, handler: Handler, *arguments: Any) -> Any:
         """Run a handler with as many of the arguments as it takes, the last being the context."""
-        arguments = arguments[: _takes(handler, len(arguments))]
-        if inspect.iscoroutinefunction(handler):
+        takes, is_async = self._known.get(id(handler)) or self._know(handler)
+        arguments = arguments[:takes]
+        if is_async:
             return await handler(*arguments)
         for argument in arguments:
             if isinstance(argument, Context):
                 argument.blocking = True
         return await self.loop.run_in_executor(self._threads, lambda: handler(*arguments))
+
+    def _know(self, handler: Handler) -> tuple[int, bool]:
+        """Look at a handler once: it is as it is, and looking takes longer than most calls."""
+        found = _takes(handler), inspect.iscoroutinefunction(handler)
+        return self._known.setdefault(id(handler), found)
 
     async def _shut_down(self) -> None:
         """Finish what is under way, for a bounded time."""
@@ -361,6 +365,7 @@ class Worker:
 
     def _leave(self, status: int) -> None:
         """Exit at once: a handler that hangs on a thread would keep the interpreter."""
+        self._wire.flush()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -375,7 +380,7 @@ class Worker:
         future = self._operations[op_id] = self.loop.create_future()
         message = {"type": "collection_op", "id": op_id, "op": op, "entity": entity, "data": data}
         try:
-            self.say({**message, **({"call": call} if call else {})})
+            self._wire.send({**message, **({"call": call} if call else {})}, soon=True)
             return await future
         finally:
             self._operations.pop(op_id, None)
@@ -400,6 +405,15 @@ class _Wire:
         self._out = 1
         self._in = 0
         self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home = 0
+        """The thread of the event loop."""
+        self._take: Callable[[bytes | None], None] = lambda line: None
+        self._parts: list[bytes] = []
+        """Of a line that has not come whole yet."""
+        self._held: list[bytes] = []
+        """What this turn of the event loop has to say, which goes out in one write."""
+        self._size = 0
 
     def take_over(self) -> None:
         """Keep the pipes to the server for messages: what others print goes to the log instead."""
@@ -410,17 +424,40 @@ class _Wire:
         os.dup2(2, 1)
         sys.stdout = _Printed(self)
 
-    def lines(self) -> Any:
-        """The lines that the server sends."""
-        return os.fdopen(self._in, "rb", closefd=False)
+    def listen(self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes | None], None]) -> None:
+        """Hand on the lines that the server sends, and None at the end."""
+        self._loop, self._home, self._take = loop, threading.get_ident(), take
+        try:
+            loop.add_reader(self._in, self._read)
+        except (NotImplementedError, OSError):  # a file, which no event loop waits for
+            threading.Thread(target=self._read_file, daemon=True).start()
+
+    def _read(self) -> None:
+        data = os.read(self._in, 1 << 18)
+        first, *rest = data.split(b"\n")
+        self._parts.append(first)
+        for piece in rest:
+            line, self._parts = b"".join(self._parts), [piece]
+            self._take(line)
+        if not data:
+            self._take(None)
+
+    def _read_file(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        with os.fdopen(self._in, "rb", closefd=False) as file:
+            for line in file:
+                loop.call_soon_threadsafe(self._take, line)
+        loop.call_soon_threadsafe(self._take, None)
 
     def log(self, level: str, parts: tuple[object, ...]) -> None:
         """Send a line for the log."""
         message = " ".join(part if isinstance(part, str) else _shown(part) for part in parts)
         self.send({"type": "log", "level": level, "message": message[: MAX_FRAME // 16]})
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message in one piece."""
+    def send(self, message: dict[str, Any], *, soon: bool = False) -> None:
+        """Send a message in one piece: at once, or `soon`, with the others of this turn of the
+        event loop."""
         text = json.dumps(
             message, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
         )
@@ -428,12 +465,29 @@ class _Wire:
         if len(line) > MAX_FRAME:
             raise ValueError(f"the {message['type']} is over {MAX_FRAME // 2**20} MB")
         with self._lock:
-            left = memoryview(line)
-            while left:
-                try:
-                    left = left[os.write(self._out, left) :]
-                except BrokenPipeError:
-                    os._exit(0)
+            if soon and not self._held and self._loop and threading.get_ident() == self._home:
+                self._loop.call_soon(self.flush)
+            elif not self._held:
+                soon = False
+            self._held.append(line)
+            self._size += len(line)
+            if not soon or self._size > MAX_HELD:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        with self._lock:
+            if self._held:
+                self._write()
+
+    def _write(self) -> None:
+        left = memoryview(b"".join(self._held))
+        self._held, self._size = [], 0
+        while left:
+            try:
+                left = left[os.write(self._out, left) :]
+            except BrokenPipeError:
+                os._exit(0)
 
 
 class _Printed(io.TextIOBase):
@@ -476,16 +530,16 @@ def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def _takes(handler: Handler, most: int) -> int:
-    """How many positional arguments a handler takes, `most` at most."""
+def _takes(handler: Handler) -> int:
+    """How many positional arguments a handler takes; two where that cannot be told."""
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):
-        return most
+        return 2
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return most
+        return 2
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return min(most, sum(parameter.kind in kinds for parameter in parameters))
+    return sum(parameter.kind in kinds for parameter in parameters)
 
 
 def _plain(value: object) -> object:

@@ -121,6 +121,52 @@ def test_jobs_for_later_are_not_passed_over_by_claims(connection):
     assert many[1] <= 2 * few[1] + 20
 
 
+def test_outcomes_cost_the_same_however_many_jobs_run(connection):
+    apps = [f"app{uuid.uuid4().hex[:8]}" for _ in range(3)]
+    for app, count in zip(apps, (10, 20, 5000), strict=True):
+        fill(connection, app, count)
+    connection.execute("analyze caudex_jobs.jobs")  # while few run, as when a server starts
+    settle(connection, running(connection, apps[0]))  # makes the plan, and reads catalogs
+    few = settle(connection, running(connection, apps[1])[:10])
+    many = settle(connection, running(connection, apps[2])[:10])
+    assert many < few + 100
+
+
+def running(connection, app):
+    """Let the jobs of an app run; returns the id and the token of each."""
+    token = str(uuid.uuid4())
+    rows = connection.execute(
+        """update caudex_jobs.jobs set status = 'running', due = false, lease_token = %s,
+        lease_until = now() + interval '1 hour' where app_id = %s returning id::text""",
+        [token, app],
+    )
+    return [(job_id, token) for [job_id] in rows.fetchall()]
+
+
+def settle(connection, jobs):
+    outcomes = [
+        {
+            "id": job_id, "token": token, "status": "completed", "delay": 0, "unstarted": False,
+            "failures": 0, "losses": 0, "suspect": False, "result": "1", "error": None,
+        }
+        for job_id, token in jobs
+    ]  # fmt: skip
+    cost = pages(connection, "select caudex_jobs.settle(%s)", json.dumps(outcomes))
+    ids = [job_id for job_id, _ in jobs]
+    [[done]] = connection.execute(
+        "select count(*) from caudex_jobs.jobs where id = any(%s::uuid[]) and status = 'completed'",
+        [ids],
+    ).fetchall()
+    assert done == len(jobs)
+    return cost
+
+
+def test_where_nothing_waits_for_its_time_nobody_is_told_to_look_again(connection):
+    connection.execute("delete from caudex_jobs.jobs where status = 'pending' and not due")
+    [[ripened]] = connection.execute("select caudex_jobs.ripen(1000)").fetchall()
+    assert ripened == {"apps": [], "next": None}
+
+
 def test_claims_skip_what_another_holds_and_never_exceed_what_is_free(server, connection):
     app = "skipping"
     fill(connection, app, 30)

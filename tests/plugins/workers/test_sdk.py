@@ -120,6 +120,63 @@ def named(params): return None
     assert talk.end() == 0
 
 
+def test_outcomes_of_one_moment_come_in_one_piece_behind_what_was_said_before(python):
+    talk = python(
+        """
+import asyncio, os
+pieces, write = [], os.write
+os.write = lambda fd, data: pieces.append(bytes(data)) or write(fd, data)
+both = asyncio.Event()
+@worker.rpc
+async def meet(params, ctx):
+    if params["last"]:
+        both.set()
+    await both.wait()
+    worker.log.info("met")
+    return params
+@worker.rpc
+async def alone(params, ctx): return [piece.decode() for piece in pieces]
+"""
+    )
+    assert talk.hear("discover")
+    for name, last in (("r1", False), ("r2", True)):
+        talk.say(type="rpc", id=name, method="meet", params={"last": last}, caller=CALLER)
+    heard = [talk.hear()["type"] for _ in range(4)]
+    assert heard.index("log") == 0
+    assert heard.count("rpc_response") == 2
+    talk.say(type="rpc", id="r3", method="alone", caller=CALLER)
+    pieces = talk.hear("rpc_response")["result"]
+    assert "".join(pieces).count("rpc_response") == 2
+    assert len(pieces) < 5  # discover, and fewer than the two outcomes and two lines of the log
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 400_000])
+def test_a_message_may_come_in_pieces_and_several_in_one(python, size: int):
+    talk = python("""
+@worker.rpc
+async def length(params, ctx): return len(params)
+""")
+    assert talk.hear("discover")
+    call = {"type": "rpc", "method": "length", "params": "x" * 1000, "caller": CALLER}
+    sent = b"".join(json.dumps({**call, "id": f"r{n}"}).encode() + b"\n" for n in range(3))
+    assert talk.process.stdin
+    for start in range(0, len(sent), size):
+        talk.process.stdin.write(sent[start : start + size])
+        talk.process.stdin.flush()
+    assert [talk.hear()["result"] for _ in range(3)] == [1000] * 3
+
+
+def test_a_file_for_input_is_read_to_its_end(tmp_path: Path):
+    (tmp_path / "worker.py").write_text("from caudex_worker import Worker\nWorker().run()\n")
+    (tmp_path / "input").write_text(json.dumps(HELLO) + "\n")
+    with (tmp_path / "input").open() as file:
+        done = subprocess.run(
+            [sys.executable, "worker.py"], stdin=file, cwd=tmp_path, env={"PYTHONPATH": str(SDK)},
+            capture_output=True, timeout=60, check=True,
+        )  # fmt: skip
+    assert done.returncode == 0
+
+
 def test_what_handlers_raise_is_the_error_and_the_trace_goes_to_the_log(python):
     talk = python(
         """
