@@ -40,8 +40,11 @@ from kernel.contracts.audit import (
 from kernel.contracts.events import Change, Event
 from kernel.contracts.identity import (
     IDENTITY,
+    SESSIONS,
     Actor,
     Identity,
+    Person,
+    Sessions,
     User,
     server_actor,
 )
@@ -117,6 +120,7 @@ __all__ = [
     "RECORDS",
     "REGISTRY",
     "SECRETS",
+    "SESSIONS",
     "SETTINGS",
     "SHAPE",
     "STATEMENTS",
@@ -157,6 +161,7 @@ __all__ = [
     "Page",
     "Param",
     "Permission",
+    "Person",
     "PluginInfo",
     "Pool",
     "Query",
@@ -169,6 +174,7 @@ __all__ = [
     "Role",
     "Runtime",
     "ServiceKey",
+    "Sessions",
     "SortField",
     "Statements",
     "Transaction",

@@ -38,6 +38,14 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
 
 
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody whom another system vouches for; `email` only where it is verified there."""
+
+    username: str
+    email: str | None = None
+    display_name: str | None = None
+
+
 class Identity(Protocol):
     """What other subsystems need to know of accounts."""
 
@@ -53,8 +61,24 @@ class Identity(Protocol):
         """Return the account with this username, without regard to case."""
         ...
 
+    async def find_email(self, email: str) -> User | None:
+        """Return the account with this email, without regard to case.
+
+        Whoever registers names an email without a proof: it says who somebody is only where
+        accounts are made by admins.
+        """
+        ...
+
     async def users(self) -> list[User]:
         """Every account by username."""
+        ...
+
+    async def add(self, actor: Actor, person: Person) -> User:
+        """Make an account that no password opens, for who signs in by other means.
+
+        Raises BadRequest for a name that is taken or none; Forbidden while there is no account:
+        the first one is the admin of everything, and made on purpose.
+        """
         ...
 
     async def token(self, user_id: str, seconds: float) -> str:
@@ -69,4 +93,16 @@ class Identity(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """Begins sessions for those who have shown otherwise than by a password who they are."""
+
+    async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
+        """Begin a session and return what a login answers: tokens and user, as JSON.
+
+        Raises Unauthenticated for an account that is disabled or gone.
+        """
+        ...
+
+
 IDENTITY = ServiceKey[Identity]("identity")
+SESSIONS = ServiceKey[Sessions]("sessions")

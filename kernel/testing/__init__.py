@@ -24,6 +24,7 @@ from kernel.testing.fakes import (
     FakeJobs,
     FakeLogs,
     FakeRecords,
+    FakeSessions,
     FakeVault,
     FakeWorkers,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "FakeJobs",
     "FakeLogs",
     "FakeRecords",
+    "FakeSessions",
     "FakeVault",
     "FakeWorkers",
     "HookCall",

@@ -14,6 +14,7 @@ from kernel.public import (
     HOOKS,
     IDENTITY,
     NEWS,
+    SESSIONS,
     STATEMENTS,
     Actor,
     Command,
@@ -54,17 +55,18 @@ class AuthPlugin(Plugin):
     """See the README beside this file."""
 
     name = "auth"
-    provides = (AUTH, IDENTITY)
+    provides = (AUTH, IDENTITY, SESSIONS)
     requires = (STATEMENTS, NEWS, HOOKS)
     Config = AuthConfig
     config: AuthConfig
 
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:
-        """Offer the service, and its accounts as the identity of everyone else."""
+        """Offer the service: its accounts are everyone's identity, its sessions for other means."""
         return [
             offer(AUTH, self._open),
             offer(IDENTITY, lambda services: services.get(AUTH).accounts),
+            offer(SESSIONS, lambda services: services.get(AUTH)),
         ]
 
     @hookimpl

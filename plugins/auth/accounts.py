@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from kernel.public import (
     Forbidden,
     HookBus,
     NotFound,
+    Person,
     Reader,
     Statements,
     Transaction,
@@ -64,9 +66,26 @@ class Accounts:
         account = await self._store.named(fold(username))
         return None if account is None else account.user
 
+    async def find_email(self, email: str) -> User | None:
+        """See `Identity.find_email`."""
+        account = await self._store.named(key := fold(email))
+        return account.user if account is not None and account.email_key == key else None
+
     async def users(self) -> list[User]:
         """See `Identity.users`."""
         return await self._store.users()
+
+    async def add(self, actor: Actor, person: Person) -> User:
+        """See `Identity.add`; the password is one that nobody has seen."""
+        if not await self._store.any_user():
+            raise Forbidden("the first account is made here: caudex users create")
+        form = Registration(
+            password=secrets.token_urlsafe(32),
+            username=person.username,
+            email=person.email,
+            display_name=person.display_name,
+        )
+        return await self.create(actor, form, by_itself=True)
 
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""

@@ -119,6 +119,14 @@ class AuthService:
             await self._failed(caller, account, keys)
         return await self._begin(await self._renewed(account, form.password), caller, client, keys)
 
+    async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
+        """See `kernel.contracts.identity.Sessions.begin`."""
+        account = await self._store.account(user_id)
+        if account is None or account.disabled:
+            raise Unauthenticated("this account is closed")
+        client = Client(caller.address, user_agent)
+        return msgspec.json.encode(await self._begin((account, None), caller, client, []))
+
     async def _fits(self, account: Account | None, password: str) -> bool:
         if len(password) > MAX_PASSWORD:
             return False
@@ -147,7 +155,7 @@ class AuthService:
                 raise Unauthenticated("invalid credentials")
             if new_hash is not None:
                 await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
-            if self._config.throttle:
+            if self._config.throttle and keys:
                 await self._store.forgive(tx, keys[0])
             await _record(tx, "LOGIN", actor, session_id)
 
@@ -189,7 +197,8 @@ class AuthService:
         raise Unauthenticated("invalid credentials")
 
     async def _refuse_blocked(self, keys: list[str], tx: Transaction | None = None) -> None:
-        if self._config.throttle and (seconds := await self._store.blocked_for(tx, keys)):
+        wanted = self._config.throttle and keys
+        if wanted and (seconds := await self._store.blocked_for(tx, keys)):
             raise _throttled(seconds)
 
     # Refresh and logout

@@ -13,14 +13,14 @@ from typing import Any
 from kernel.contracts.access import ACCESS, Access
 from kernel.contracts.apps import APPS, Apps
 from kernel.contracts.audit import AUDIT, Audit
-from kernel.contracts.identity import IDENTITY, Identity
+from kernel.contracts.identity import IDENTITY, SESSIONS, Identity, Sessions
 from kernel.contracts.jobs import JOBS, Jobs
 from kernel.contracts.logs import LOGS, Logs
 from kernel.contracts.records import RECORDS, Records
 from kernel.contracts.services import ServiceKey
 from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import WORKERS, Workers
-from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity
+from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps, FakeRecords
 from kernel.testing.fakes.kept import FakeAudit, FakeLogs, FakeVault
 from kernel.testing.fakes.work import FakeJobs, FakeWorkers
@@ -31,7 +31,9 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     access: Access = FakeAccess()
     apps: Apps = FakeApps()
     audit: Audit = FakeAudit()
-    identity: Identity = FakeIdentity()
+    accounts = FakeIdentity()
+    identity: Identity = accounts
+    sessions: Sessions = FakeSessions(accounts)
     jobs: Jobs = FakeJobs()
     logs: Logs = FakeLogs()
     records: Records = FakeRecords()
@@ -39,11 +41,11 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     workers: Workers = FakeWorkers()
     return {
         ACCESS: access, APPS: apps, AUDIT: audit, IDENTITY: identity, JOBS: jobs, LOGS: logs,
-        RECORDS: records, VAULT: vault, WORKERS: workers,
+        RECORDS: records, SESSIONS: sessions, VAULT: vault, WORKERS: workers,
     }  # fmt: skip
 
 
 __all__ = [
     "FakeAccess", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs", "FakeRecords",
-    "FakeVault", "FakeWorkers", "every_fake",
+    "FakeSessions", "FakeVault", "FakeWorkers", "every_fake",
 ]  # fmt: skip

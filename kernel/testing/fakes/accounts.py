@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from kernel.contracts.access import Assignment, Effective, Grant, Needs, Permission, Role
-from kernel.contracts.identity import Actor, User
+from kernel.contracts.identity import Actor, Person, User
 from kernel.contracts.statements import Reader
-from kernel.errors import BadRequest, Forbidden, NotFound
+from kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
 MADE_AT = "2030-01-01T00:00:00+00:00"
 CORE = "core"
@@ -20,12 +21,12 @@ ADMIN = "admin"
 
 
 class FakeIdentity:
-    """IDENTITY in memory: `add("ada")` makes an account and returns it."""
+    """IDENTITY in memory: `put("ada")` makes an account and returns it."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, User] = {}
 
-    def add(self, username: str, *, email: str | None = None, disabled: bool = False) -> User:
+    def put(self, username: str, *, email: str | None = None, disabled: bool = False) -> User:
         """Make an account."""
         user = User(
             id=str(uuid.uuid4()), username=username, email=email, display_name=None,
@@ -43,6 +44,21 @@ class FakeIdentity:
         wanted = username.lower()
         return next((u for u in self.accounts.values() if u.username.lower() == wanted), None)
 
+    async def find_email(self, email: str) -> User | None:
+        """See `Identity.find_email`."""
+        wanted = email.lower()
+        return next((u for u in self.accounts.values() if (u.email or "").lower() == wanted), None)
+
+    async def add(self, actor: Actor, person: Person) -> User:
+        """See `Identity.add`; the names are taken as they are."""
+        if not self.accounts:
+            raise Forbidden("the first account is made here: caudex users create")
+        if await self.find(person.username):
+            raise BadRequest("this username is already taken")
+        user = self.put(person.username, email=person.email)
+        self.accounts[user.id] = replace(user, display_name=person.display_name)
+        return self.accounts[user.id]
+
     async def users(self) -> list[User]:
         """See `Identity.users`."""
         return sorted(self.accounts.values(), key=lambda user: user.username.lower())
@@ -56,6 +72,23 @@ class FakeIdentity:
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`; there is no such table."""
         return "fake", "users"
+
+
+class FakeSessions:
+    """SESSIONS in memory, of the accounts of a `FakeIdentity`; `begun` holds the user ids."""
+
+    def __init__(self, identity: FakeIdentity) -> None:
+        self.begun: list[str] = []
+        self._identity = identity
+
+    async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
+        """See `Sessions.begin`; the tokens open nothing."""
+        user = await self._identity.user(user_id)
+        if user is None or user.disabled:
+            raise Unauthenticated("this account is closed")
+        self.begun.append(user.id)
+        tokens = {"accessToken": f"token-of-{user.id}", "refreshToken": "", "expiresIn": 900}
+        return msgspec.json.encode({**tokens, "user": user})
 
 
 class FakeAccess:

@@ -114,11 +114,11 @@ async def test_log_lines_are_masked_kept_and_followed() -> None:
 
 async def test_accounts_are_found_without_regard_to_case() -> None:
     identity = FakeIdentity()
-    ada = identity.add("Ada", email="ada@example.org")
+    ada = identity.put("Ada", email="ada@example.org")
     assert await identity.find("ADA") == ada
     assert await identity.user(ada.id.upper()) == ada
     assert await identity.user("no id") is None
-    identity.add("abe")
+    identity.put("abe")
     assert [user.username for user in await identity.users()] == ["abe", "Ada"]
     assert ada.id in await identity.token(ada.id, 5)
     with pytest.raises(NotFound):

@@ -3,10 +3,24 @@
 import json
 import uuid
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from kernel.public import ACCESS, IDENTITY, BadRequest, BootError, NotFound, load_key
+from kernel.public import (
+    ACCESS,
+    IDENTITY,
+    SESSIONS,
+    Actor,
+    BadRequest,
+    BootError,
+    Forbidden,
+    NotFound,
+    Person,
+    Unauthenticated,
+    load_key,
+    server_actor,
+)
 from plugins.auth.models import Family
 from plugins.auth.service import AUTH, _network, used
 from plugins.auth.tokens import Tokens, digest
@@ -252,3 +266,34 @@ def test_a_refresh_token_is_one_link_of_its_chain(hashed, in_grace, use):
 )
 def test_an_ipv6_network_counts_as_one_address(address, network):
     assert _network(address) == network
+
+
+def test_who_signs_in_by_other_means_has_an_account_that_no_password_opens(server):
+    identity, sessions = server.services.get(IDENTITY), server.services.get(SESSIONS)
+    assert server.admin
+    person = Person(username="Outside", email="Outside@Example.org", display_name="O")
+    user = server.run(identity.add, server_actor(), person)
+    assert (user.username, user.email, user.display_name) == ("Outside", "Outside@Example.org", "O")
+    assert server.run(identity.find_email, "outside@example.ORG") == user
+    assert server.run(identity.find_email, "outside") is None
+    for password in ("", "Str0ngPass!x", "!"):
+        body = {"username": "outside", "password": password}
+        assert server.http.post("/api/v1/auth/login", json=body).status_code in (400, 401)
+    told = msgspec.json.decode(server.run(sessions.begin, user.id, Actor(user_id=None), "browser"))
+    assert told.keys() == {"accessToken", "refreshToken", "expiresIn", "user"}
+    headers = {"authorization": f"Bearer {told['accessToken']}"}
+    assert server.http.get("/api/v1/auth/me", headers=headers).json()["id"] == user.id
+    assert server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True}).is_success
+    assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
+    with pytest.raises(Unauthenticated):
+        server.run(sessions.begin, user.id, Actor(user_id=None))
+
+
+def test_the_first_account_is_made_on_purpose(make_server):
+    identity = (server := make_server()).services.get(IDENTITY)
+    with pytest.raises(Forbidden, match="caudex users create"):
+        server.run(identity.add, server_actor(), Person(username="outside"))
+    assert server.admin
+    assert server.run(identity.add, server_actor(), Person(username="outside"))
+    with pytest.raises(BadRequest, match="already taken"):
+        server.run(identity.add, server_actor(), Person(username="OUTSIDE"))
