@@ -85,7 +85,14 @@ from kernel.contracts.statements import (
     Transaction,
     Writer,
 )
-from kernel.contracts.vault import SECRETS, VAULT, Vault
+from kernel.contracts.vault import (
+    MAX_SECRET,
+    SECRET_NAME,
+    SECRETS,
+    STEERING_NAME,
+    VAULT,
+    Vault,
+)
 from kernel.contracts.workers import (
     WORKERS,
     Caller,
@@ -113,6 +120,7 @@ __all__ = [
     "LOGS",
     "MANIFEST_KEYS",
     "MAX_PAGE",
+    "MAX_SECRET",
     "NEWS",
     "OWNER_COLUMN",
     "POOL",
@@ -120,10 +128,12 @@ __all__ = [
     "RECORDS",
     "REGISTRY",
     "SECRETS",
+    "SECRET_NAME",
     "SESSIONS",
     "SETTINGS",
     "SHAPE",
     "STATEMENTS",
+    "STEERING_NAME",
     "VAULT",
     "WORKERS",
     "Access",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.contracts.services import ServiceKey
@@ -37,3 +38,10 @@ VAULT = ServiceKey[Vault]("vault")
 SECRETS = "secrets"
 """News of changes, published by the engine in the transaction of each: the id of the app whose
 secrets changed, or '' for the platform's. Running workers are started anew by it."""
+MAX_SECRET = 64 * 1024
+"""Bytes of a value in UTF-8."""
+SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+STEERING_NAME = re.compile(
+    r"PATH|HOME|NODE_OPTIONS|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*", re.IGNORECASE
+)
+"""Variables that would steer a loader, an interpreter or the server: no engine takes them."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import uuid
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import structlog
 
 from kernel.public import (
+    MAX_SECRET,
+    SECRET_NAME,
     SECRETS,
+    STEERING_NAME,
     Actor,
     BadRequest,
     BootError,
@@ -27,13 +28,6 @@ from . import store
 from .keyring import Keyring
 from .models import DataKeyRow, Scope, SecretRow, scope_of
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
-
-MAX_VALUE: Final = 64 * 1024
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-STEERING: Final = re.compile(
-    r"PATH|HOME|NODE_OPTIONS|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*", re.DOTALL
-)
-"""Variables that would steer a loader, an interpreter or the server."""
 
 log = structlog.get_logger("caudex.vault")
 
@@ -67,8 +61,8 @@ class VaultService:
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         """See `Vault.set`."""
         check_name(key)
-        if len(value.encode()) > MAX_VALUE:
-            raise BadRequest(f"value is longer than {MAX_VALUE} bytes")
+        if len(value.encode()) > MAX_SECRET:
+            raise BadRequest(f"value is longer than {MAX_SECRET} bytes")
         await self._statements.run(actor, lambda tx: self._set(tx, scope_of(app_id), key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
@@ -161,9 +155,9 @@ class VaultService:
 
 def check_name(key: str) -> None:
     """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
-    if not NAME.fullmatch(key):
+    if not SECRET_NAME.fullmatch(key):
         raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
-    if STEERING.fullmatch(key.upper()):
+    if STEERING_NAME.fullmatch(key):
         raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
 
 

@@ -1,0 +1,80 @@
+"""Secrets as files: each one sealed, in a folder that every server process can reach."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+
+from kernel.public import (
+    STATEMENTS,
+    VAULT,
+    App,
+    Command,
+    InstallPlan,
+    Offer,
+    Plugin,
+    Services,
+    Transaction,
+    hookimpl,
+    offer,
+)
+
+from .commands import vault_file_command
+from .config import VaultFileConfig
+from .files import Folder
+from .keyring import Keyring
+from .service import VaultFileService
+
+
+class VaultFilePlugin(Plugin):
+    """An engine for VAULT; the routes and the delivery to workers stay those of `vault`."""
+
+    name = "vault_file"
+    provides = (VAULT,)
+    requires = (STATEMENTS,)
+    Config = VaultFileConfig
+    config: VaultFileConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer VAULT; folder and key are touched only where this engine is chosen."""
+        return [offer(VAULT, self._open)]
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[VaultFileService]:
+        keyring = Keyring(self.config, self.context.data_dir)
+        service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
+        await service.prepare()
+        yield service
+
+    @hookimpl
+    def register_commands(self) -> Sequence[Command]:
+        """Add `caudex vault-file`."""
+        return [vault_file_command(self._open)]
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Let a new app begin without what a former one of its name may have left."""
+        if plan.first:
+            await anyio.to_thread.run_sync(self._folder.wipe, plan.app.id)
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Delete the app's files once it is gone: a file does not come back with a rollback."""
+        found = await anyio.to_thread.run_sync(self._folder.states, app.id)
+        forget = partial(self._folder.forget, app.id, found)
+
+        async def delete() -> None:
+            await anyio.to_thread.run_sync(forget)
+
+        if found:
+            tx.after_commit(delete)
+
+    @property
+    def _folder(self) -> Folder:
+        chosen = self.config.folder
+        return Folder(Path(chosen) if chosen else self.context.data_dir / "secrets")

@@ -1,0 +1,179 @@
+"""The folder: which file a secret lies in, and how it is written so that nobody reads half of it.
+
+    <folder>/id                             which folder this is
+    <folder>/platform/<KEY>-<hash>.secret   the platform's secrets
+    <folder>/apps/<app>/<KEY>-<hash>.secret an app's
+
+The hash keeps names apart that a file system without case would take for one. Everything here
+blocks, and raises OSError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from kernel.public import SECRET_NAME
+
+from .errors import Unopenable
+from .models import FileState
+from .sealing import MAX_FILE
+
+APP: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+FILE: Final = re.compile(r"(\w+)-[0-9a-f]{16}\.secret", re.ASCII)
+ASIDE: Final = ".new-"
+STALE: Final = 3600
+"""Seconds after which a file that was never put in its place is nobody's."""
+TRIES: Final = 3
+
+
+class Folder:
+    """Sealed files by scope (an app's id, or None for the platform) and name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def identity(self) -> str | None:
+        """Which folder this is; None before its first use, or where it is not there at all."""
+        with suppress(FileNotFoundError):
+            return (self.root / "id").read_text("ascii").strip()
+        return None
+
+    def found(self, identity: str) -> None:
+        """Make the folder and say which it is."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make(self.root / "apps")
+        write_whole(self.root / "id", f"{identity}\n".encode())
+
+    def scopes(self) -> list[str | None]:
+        """Every scope that has a folder."""
+        apps = self.root / "apps"
+        names = [entry.name for entry in os.scandir(apps)] if apps.is_dir() else []
+        return [None, *sorted(name for name in names if APP.fullmatch(name))]
+
+    def names(self, app_id: str | None) -> list[str]:
+        """Names of a scope's secrets, sorted."""
+        return sorted(name for name, _ in self._entries(app_id))
+
+    def read(self, app_id: str | None, name: str) -> bytes | None:
+        """The content of a file, None where there is none. Raises Unopenable for a foreign one."""
+        try:
+            handle = os.open(self._file(app_id, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(handle, "rb") as stream:
+            content = stream.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise Unopenable("it is too long")
+        return content
+
+    def write(self, app_id: str | None, name: str, content: bytes) -> None:
+        """Put a file in its place, on the disk when this returns."""
+        for left in reversed(range(TRIES)):
+            self._make(self._place(app_id))
+            try:
+                write_whole(self._file(app_id, name), content)
+                return
+            except FileNotFoundError:  # the folder of an app that went a moment ago
+                if not left:
+                    raise
+
+    def delete(self, app_id: str | None, name: str) -> bool:
+        """Delete a file and tell whether it was there."""
+        try:
+            self._file(app_id, name).unlink()
+        except FileNotFoundError:
+            return False
+        _sync(self._place(app_id))
+        return True
+
+    def states(self, app_id: str) -> list[FileState]:
+        """The files of an app as they are now."""
+        found = ((name, entry.stat(follow_symlinks=False)) for name, entry in self._entries(app_id))
+        return [FileState(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found]
+
+    def forget(self, app_id: str, wanted: Sequence[FileState]) -> None:
+        """Delete these files of an app, and none that was written since."""
+        for state in self.states(app_id):
+            if state in wanted:
+                self.delete(app_id, state.name)
+        with suppress(OSError):  # somebody has put a new one there
+            self._place(app_id).rmdir()
+
+    def wipe(self, app_id: str) -> None:
+        """Delete every file of an app."""
+        self.forget(app_id, self.states(app_id))
+
+    def sweep(self) -> None:
+        """Delete what a crash left behind before it had its place."""
+        for path in self.root.rglob(f"{ASIDE}*"):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_mtime < time.time() - STALE:
+                    path.unlink()
+
+    def _entries(self, app_id: str | None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        place = self._place(app_id)
+        if not place.is_dir():
+            return
+        with os.scandir(place) as entries:
+            for entry in entries:
+                match = FILE.fullmatch(entry.name)
+                if match and entry.name == _file_name(match[1]):
+                    yield match[1], entry
+
+    def _place(self, app_id: str | None) -> Path:
+        if app_id is None:
+            return self.root / "platform"
+        if not APP.fullmatch(app_id):
+            raise ValueError(f"{app_id!r} is no app")
+        return self.root / "apps" / app_id
+
+    def _file(self, app_id: str | None, name: str) -> Path:
+        return self._place(app_id) / _file_name(name)
+
+    def _make(self, folder: Path) -> None:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            _sync(folder.parent)
+
+
+def _file_name(name: str) -> str:
+    if not SECRET_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a secret")
+    return f"{name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.secret"
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Replace a file in one step (rename(2)), readable for its owner only.
+
+    A crash leaves the old content or the new one.
+    """
+    aside = file.with_name(f"{ASIDE}{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(aside, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    """A name must outlast a loss of power as its content does (fsync(2))."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

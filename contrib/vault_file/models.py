@@ -1,0 +1,34 @@
+"""What the rooms of the plugin pass to each other."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FileState(msgspec.Struct, frozen=True):
+    """One file as it was at a moment; another one of the same name differs."""
+
+    name: str
+    inode: int
+    changed_ns: int
+
+
+class Rotation(msgspec.Struct, frozen=True):
+    """How many secrets a rotation sealed anew, and the places of those that do not open."""
+
+    sealed: int
+    unopenable: tuple[str, ...] = ()
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """How many secrets were copied, and the places of those that the other vault did not open."""
+
+    copied: int
+    unopenable: tuple[str, ...] = ()
+
+
+class FolderRow(msgspec.Struct, frozen=True):
+    """Which folder holds the secrets, and the id (hex) of the key that seals them."""
+
+    id: str
+    key_id: str

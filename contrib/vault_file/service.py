@@ -1,0 +1,322 @@
+"""Rules of the vault: what a secret may be called, where it goes, how keys are rotated."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from kernel.public import (
+    MAX_SECRET,
+    SECRET_NAME,
+    SECRETS,
+    STEERING_NAME,
+    Actor,
+    App,
+    BadRequest,
+    BootError,
+    Event,
+    NotFound,
+    Statements,
+    Transaction,
+    Unavailable,
+    Vault,
+    server_actor,
+)
+
+from . import store
+from .errors import Unopenable
+from .files import Folder
+from .keyring import Keyring, Keys
+from .models import Copied, FolderRow, Rotation
+from .sealing import open_sealed, seal, sealed_by
+
+T = TypeVar("T")
+MOST: Final = 1000
+"""Secrets of one scope."""
+THREADS: Final = 4
+NO_APP: Final = "core"
+"""Has roles and no secrets: what is revealed to it is the platform's."""
+FOLDER: Final = "[plugins.vault_file] folder"
+
+log = structlog.get_logger("caudex.vault_file")
+
+
+class VaultFileService:
+    """Provides VAULT."""
+
+    def __init__(self, statements: Statements, folder: Folder, keyring: Keyring) -> None:
+        self._statements = statements
+        self._folder = folder
+        self._keyring = keyring
+        self._threads = anyio.CapacityLimiter(THREADS)
+        self._identity = ""
+
+    async def prepare(self) -> None:
+        """See that this is the folder of this database, and that its key is here.
+
+        Raises BootError before anything is changed.
+        """
+        row = await store.folder(self._statements)
+        try:
+            await self._disk(lambda: self._check(row))
+            self._identity = (row or await self._first_use()).id
+            await self._disk(self._folder.sweep)
+        except OSError as error:
+            said = f"{self._folder.root} cannot be used: {error.strerror}"
+            raise BootError(FOLDER, said, "give it to the account of the server") from None
+
+    async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
+        """See `Vault.set`."""
+        check_name(key)
+        if len(value.encode()) > MAX_SECRET:
+            raise BadRequest(f"value is longer than {MAX_SECRET} bytes")
+        await self._change(actor, lambda tx, _: self._set(tx, app_id, key, value))
+
+    async def names(self, app_id: str | None) -> list[str]:
+        """See `Vault.names`."""
+        return await self._guarded(self._there(lambda: self._folder.names(app_id)))
+
+    async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
+        """See `Vault.delete`."""
+        if not SECRET_NAME.fullmatch(key):
+            raise _missing(app_id, key)
+        await self._change(actor, lambda tx, _: self._delete(tx, app_id, key))
+
+    async def reveal(self, app_id: str) -> dict[str, str]:
+        """See `Vault.reveal`."""
+        return await self._guarded(self._there(lambda: self._opened(app_id)))
+
+    async def rotate(self) -> Rotation:
+        """Seal every secret by a new key; servers go on. What failed half-way is taken up again."""
+        actor, done = server_actor(), 0
+        newest = await self._change(actor, self._begin_rotation)
+        for app_id in await self._there(self._folder.scopes):
+            found = await self._change(actor, lambda _, __, app_id=app_id: self._reseal([app_id]))
+            done += found.sealed
+        last = await self._change(actor, lambda tx, _: self._end_rotation(tx, newest, done))
+        return Rotation(done + last.sealed, last.unopenable)
+
+    async def take_over(self, source: Vault, apps: list[App]) -> Copied:
+        """Copy every secret of another vault; it is only read, and no worker is told."""
+        actor, done, lost = server_actor(), 0, list[str]()
+        for app_id in [None, *(app.id for app in apps)]:
+            revealed = await source.reveal(app_id or NO_APP)
+            for name in await source.names(app_id):
+                if (value := revealed.get(name)) is None:
+                    lost.append(_shown(app_id, name))
+                    continue
+                await self._copy(actor, app_id, name, value)
+                done += 1
+        return Copied(done, tuple(lost))
+
+    async def _copy(self, actor: Actor, app_id: str | None, name: str, value: str) -> None:
+        await self._change(actor, lambda tx, _: self._set(tx, app_id, name, value, news=False))
+
+    # First use
+
+    def _check(self, row: FolderRow | None) -> None:
+        identity = self._folder.identity()
+        if row is None:
+            # An empty one is left by a server that died between founding and recording it.
+            if identity is not None and any(map(self._folder.names, self._folder.scopes())):
+                problem = f"{self._folder.root} holds the secrets of another database"
+                raise BootError(FOLDER, problem, "name a folder that is new")
+            self._keyring.read(may_create=True)
+            return
+        if identity != row.id:
+            problem = f"{self._folder.root} is not the folder of this database's secrets"
+            raise BootError(FOLDER, problem, "mount or restore the one it was set up with")
+        if bytes.fromhex(row.key_id) not in self._keyring.read().known:
+            problem = "it is not the key that this database's secrets are sealed with"
+            remedy = f"restore {self._keyring.file} or the configured master_key"
+            raise BootError("key vault_file", problem, remedy)
+
+    async def _first_use(self) -> FolderRow:
+        """Of servers that start at once the first founds the folder, the others find it."""
+        mine, key_id = secrets.token_hex(16), (await self._disk(self._keyring.read)).newest.hex()
+
+        async def claim(tx: Transaction) -> FolderRow:
+            row = await store.claim(tx, mine, key_id)
+            if row.id == mine:
+                await self._disk(lambda: self._folder.found(mine))
+            return row
+
+        row = await self._statements.run(server_actor(), claim)
+        await self._disk(lambda: self._check(row))
+        return row
+
+    # Changes
+
+    async def _change(
+        self, actor: Actor, work: Callable[[Transaction, FolderRow], Awaitable[T]]
+    ) -> T:
+        """Write to the folder as the last step of a transaction: what cannot be written is not
+        recorded. Who waits for the lock sees what the one before has written."""
+
+        async def alone(tx: Transaction) -> T:
+            row = await store.lock(tx)
+            if bytes.fromhex(row.key_id) not in (await self._disk(self._keyring.read)).known:
+                raise BootError(
+                    "key vault_file", "the secrets were sealed by another key meanwhile"
+                )
+            return await work(tx, row)
+
+        return await self._guarded(self._statements.run(actor, alone))
+
+    async def _set(
+        self, tx: Transaction, app_id: str | None, key: str, value: str, *, news: bool = True
+    ) -> None:
+        await _record(tx, app_id, key, "SECRET_SET", news=news)
+        await self._there(lambda: self._write(app_id, key, value))
+
+    def _write(self, app_id: str | None, key: str, value: str) -> None:
+        names = self._folder.names(app_id)
+        if key not in names and len(names) >= MOST:
+            raise BadRequest(f"there are {MOST} secrets already: delete one")
+        self._folder.write(app_id, key, seal(self._keyring.read().sealing, value, app_id, key))
+
+    async def _delete(self, tx: Transaction, app_id: str | None, key: str) -> None:
+        if key not in await self._there(lambda: self._folder.names(app_id)):
+            raise _missing(app_id, key)
+        await _record(tx, app_id, key, "SECRET_DELETED")
+        await self._there(lambda: self._folder.delete(app_id, key))
+
+    # Opening
+
+    def _opened(self, app_id: str) -> dict[str, str]:
+        keys, found = self._keyring.read(), dict[str, str]()
+        for scope in (None, app_id):
+            for name in self._folder.names(scope):
+                try:
+                    value = self._open(keys, scope, name)
+                except (Unopenable, OSError) as error:
+                    # The name of the app's own scope: what fails here must not hide the others.
+                    log.error("a secret cannot be opened", app=scope, name=name, why=str(error))
+                    found.pop(name, None)
+                else:
+                    if value is not None:  # else it was deleted meanwhile
+                        found[name] = value
+        return found
+
+    def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
+        content = self._folder.read(app_id, name)
+        return None if content is None else open_sealed(keys.known, content, app_id, name)
+
+    # Rotation
+
+    async def _begin_rotation(self, _: Transaction, row: FolderRow) -> bytes:
+        """Add a key, unless a rotation is under way; who writes from now on seals by it."""
+        if (await self._disk(self._keyring.read)).newest.hex() == row.key_id:
+            await self._disk(self._keyring.add_new)
+        return (await self._disk(self._keyring.read)).newest
+
+    async def _reseal(self, scopes: Sequence[str | None]) -> Rotation:
+        found = [await self._there(lambda at=app_id: self._resealed(at)) for app_id in scopes]
+        lost = [place for each in found for place in each.unopenable]
+        return Rotation(sum(each.sealed for each in found), tuple(lost))
+
+    def _resealed(self, app_id: str | None) -> Rotation:
+        keys, done, lost = self._keyring.read(), 0, list[str]()
+        for name in self._folder.names(app_id):
+            try:
+                content = self._folder.read(app_id, name)
+                if content is None or sealed_by(content) == keys.newest:
+                    continue
+                value = open_sealed(keys.known, content, app_id, name)
+            except Unopenable:
+                lost.append(_shown(app_id, name))
+                continue
+            self._folder.write(app_id, name, seal(keys.sealing, value, app_id, name))
+            done += 1
+        return Rotation(done, tuple(lost))
+
+    async def _end_rotation(self, tx: Transaction, newest: bytes, before: int) -> Rotation:
+        """Go on without the old key. What a server that did not know the new one has written
+        meanwhile is sealed anew first."""
+        last = await self._reseal(await self._there(self._folder.scopes))
+        await store.set_key(tx, newest.hex())
+        detail = {"secrets": before + last.sealed, "key_id": newest.hex()}
+        await tx.record(
+            Event(
+                app_id="core",
+                entity="keys",
+                operation="KEYS_ROTATED",
+                actor=tx.actor,
+                new=msgspec.json.encode(detail),
+            )
+        )
+
+        async def drop_the_old() -> None:
+            await self._disk(lambda: self._keyring.keep_only(newest))
+
+        tx.after_commit(drop_the_old)
+        return last
+
+    # The disk
+
+    async def _there(self, work: Callable[[], T]) -> T:
+        """Use the folder, after a look whether it is still the one: a share that is not mounted
+        is empty, and nobody must take that for having no secrets. Raises OSError."""
+
+        def checked() -> T:
+            if self._folder.identity() != self._identity:
+                raise OSError(f"{self._folder.root} is not the folder of this database's secrets")
+            return work()
+
+        return await self._disk(checked)
+
+    async def _disk(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _guarded(self, work: Awaitable[T]) -> T:
+        """A folder that is full or away, or a key that is, is no fault of the caller's."""
+        try:
+            return await work
+        except (OSError, BootError) as error:
+            log.error("secrets cannot be read or written", why=str(error))
+            raise Unavailable("secrets cannot be read or written at the moment") from None
+
+
+def check_name(key: str) -> None:
+    """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
+    if not SECRET_NAME.fullmatch(key):
+        raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
+    if STEERING_NAME.fullmatch(key):
+        raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
+
+
+def _missing(app_id: str | None, key: str) -> NotFound:
+    kind = "platform secret" if app_id is None else "secret"
+    return NotFound(f"{kind} '{key[:128]}' not found")
+
+
+def _shown(app_id: str | None, key: str) -> str:
+    return key if app_id is None else f"{app_id}/{key}"
+
+
+async def _record(
+    tx: Transaction, app_id: str | None, key: str, operation: str, *, news: bool = True
+) -> None:
+    """Tell who changed which name, never what to."""
+    if news:
+        await tx.publish(SECRETS, app_id or "")
+    scope = "platform" if app_id is None else "app"
+    detail = msgspec.json.encode({"scope": scope, "app_id": app_id or "", "key": key})
+    gone = operation == "SECRET_DELETED"
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="secrets",
+            operation=operation,
+            actor=tx.actor,
+            record_id=_shown(app_id, key),
+            old=detail if gone else None,
+            new=None if gone else detail,
+        )
+    )

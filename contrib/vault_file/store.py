@@ -1,0 +1,46 @@
+"""Every statement of the plugin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from kernel.public import Reader, Transaction
+
+from .models import FolderRow
+
+_FOLDER: Final = "select row_to_json(f) from caudex_vault_file.folder f"
+_CLAIM: Final = """
+insert into caudex_vault_file.folder as f (id, key_id) values ($1::text, $2::text)
+on conflict (only_row) do update set id = f.id returning row_to_json(f)"""
+_LOCK: Final = "select row_to_json(f) from caudex_vault_file.folder f for update"
+_SET_KEY: Final = "update caudex_vault_file.folder set key_id = $1::text"
+
+_row = msgspec.json.Decoder(FolderRow).decode
+
+
+async def folder(reader: Reader) -> FolderRow | None:
+    """The folder of this database; None before the first start."""
+    found = await reader.fetch(_FOLDER)
+    return None if found is None else _row(found)
+
+
+async def claim(tx: Transaction, identity: str, key_id: str) -> FolderRow:
+    """Record the folder, unless one is recorded; returns the one that is."""
+    return _there(await tx.execute(_CLAIM, identity, key_id))
+
+
+async def lock(tx: Transaction) -> FolderRow:
+    """Keep every other writer of files waiting until the transaction ends."""
+    return _there(await tx.execute(_LOCK))
+
+
+async def set_key(tx: Transaction, key_id: str) -> None:
+    """Record another key."""
+    await tx.execute(_SET_KEY, key_id)
+
+
+def _there(raw: bytes | None) -> FolderRow:
+    assert raw is not None, "the row is made at start-up"
+    return _row(raw)

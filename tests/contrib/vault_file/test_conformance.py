@@ -1,0 +1,39 @@
+"""Secrets as files keep what VAULT promises, and every case of secrets over HTTP."""
+
+import pytest
+
+from kernel.conformance import VaultConformance
+from kernel.testing import running_server
+from tests.acceptance.test_secrets import *  # noqa: F403 - its cases, on the server below
+
+CHOSEN = {"services": {"vault": "vault_file"}, "plugins": {"vault_file": {"enabled": True}}}
+
+
+@pytest.fixture(scope="module")
+def server(postgres):
+    with running_server(postgres, CHOSEN) as running:
+        yield running
+
+
+@pytest.fixture
+def make_server(make_server):
+    return lambda **more: make_server(CHOSEN, **more)
+
+
+class TestVaultFile(VaultConformance):
+    provider = "vault_file"
+
+
+def test_the_cases_over_http_are_about_files(server):
+    server.admin.post(
+        "/api/v1/platform/secrets", json={"key": "A", "value": "x"}
+    ).raise_for_status()
+    folder = server.kernel.config.data_dir / "secrets" / "platform"
+    assert any(path.name.startswith("A-") for path in folder.iterdir())
+    assert server.sql("select count(*) from caudex_vault.secrets") == [(0,)]
+
+
+def test_the_engine_that_is_not_chosen_asks_for_no_key(server):
+    keys = {path.name for path in (server.kernel.config.data_dir / "config").iterdir()}
+    assert keys == {"signing.key", "vault_file.key"}
+    assert server.sql("select count(*) from caudex_vault.master") == [(0,)]
