@@ -27,7 +27,8 @@ PREFLIGHT = [
     (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-Id, Last-Event-ID"),
     (b"access-control-max-age", b"600"),
 ]
-SAFE = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+CACHING = b"cache-control"
+SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 MAX_MESSAGE = 50_000
 """Characters of an error that a caller reads; many rules name the value that breaks them."""
@@ -110,8 +111,15 @@ class _Sender:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self.headers]
+            own = message.get("headers", ())
+            message["headers"] = [*own, *self._more(own)]
         await self._send(message)
+
+    def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+        """What is added to a reply's own headers; one that says how it is cached is believed."""
+        if any(name == CACHING for name, _ in own):
+            return [header for header in self.headers if header[0] != CACHING]
+        return self.headers
 
 
 async def _preflight(send: _Sender) -> None:

@@ -1,0 +1,45 @@
+"""Documents of the API in OpenAPI 3.1, one for the server and one for each app, and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import (
+    ACCESS,
+    APPS,
+    REGISTRY,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    hookimpl,
+    offer,
+)
+
+from .config import OpenapiConfig
+from .routes import OpenapiRoutes
+from .service import DOCUMENTS, DocumentService
+
+
+class OpenapiPlugin(Plugin):
+    """Tells what the routes of every plugin take and give."""
+
+    name = "openapi"
+    provides = (DOCUMENTS,)
+    requires = (APPS, ACCESS)
+    Config = OpenapiConfig
+    config: OpenapiConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the documents."""
+        return [offer(DOCUMENTS, _build)]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes."""
+        return OpenapiRoutes(services, self.config).routes()
+
+
+def _build(services: Services) -> DocumentService:
+    return DocumentService(services.get(REGISTRY), services.get(APPS), services.get(ACCESS))

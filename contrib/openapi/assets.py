@@ -1,0 +1,53 @@
+"""The files of the page: those of Swagger UI, and ours. Nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from kernel.public import BootError
+
+from .models import tag_of
+
+_CSS: Final = "text/css; charset=utf-8"
+_JS: Final = "text/javascript; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
+_OURS: Final = {"index.html": _HTML, "page.css": _CSS, "page.js": _JS}
+_PACKAGED: Final = {
+    "stylesheets/swagger-ui.css": _CSS,
+    "javascripts/swagger-ui-bundle.js": _JS,
+}
+PACKAGE: Final = "mkdocs_swagger_ui_tag"
+"""Of it only the files of Swagger UI are used."""
+PAGE: Final = "index.html"
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A file, with its media type and entity tag."""
+
+    body: bytes
+    media_type: str
+    tag: str
+
+
+def assets() -> Mapping[str, Asset]:
+    """Every file by its name; a path is none. Raises BootError where Swagger UI is missing."""
+    try:
+        packaged = files(PACKAGE) / "swagger-ui"
+        found = {
+            path.rpartition("/")[2]: _asset(packaged.joinpath(path).read_bytes(), kind)
+            for path, kind in _PACKAGED.items()
+        }
+    except (ModuleNotFoundError, FileNotFoundError):
+        problem = "Swagger UI is not installed"
+        remedy = "pip install 'caudex[openapi]', or set [plugins.openapi] page = false"
+        raise BootError("plugin openapi", problem, remedy) from None
+    ours = files(__package__ or "") / "page"
+    return found | {name: _asset((ours / name).read_bytes(), kind) for name, kind in _OURS.items()}
+
+
+def _asset(body: bytes, media_type: str) -> Asset:
+    return Asset(body, media_type, tag_of(body))

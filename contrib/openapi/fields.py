@@ -1,0 +1,198 @@
+"""The fields of an entity as schemas: what is read, created, changed, asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kernel.public import Entity, Field
+
+from .models import Schema
+from .schemas import PREFIX
+
+_TEXT: Final[Schema] = {"type": "string"}
+_UUID: Final[Schema] = {"type": "string", "format": "uuid"}
+_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+_TYPES: Final[Mapping[str, Schema]] = {
+    "text": _TEXT,
+    "file": _TEXT,
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "date": {"type": "string", "format": "date"},
+    "timestamp": _TIME,
+    "json": {},
+    "uuid": _UUID,
+    "[text]": {"type": "array", "items": _TEXT},
+    "[number]": {"type": "array", "items": {"type": "number"}},
+}
+_LISTS: Final = ("[text]", "[number]")
+_ORDERED: Final = ("$gt", "$gte", "$lt", "$lte")
+
+
+def type_of(field: Field) -> str:
+    """The type by which a field is filtered: a link is what the id it names is."""
+    if field.type == "entity_link":
+        return "uuid" if field.sql_type == "uuid" else "text"
+    return "text" if field.type == "file" else field.type
+
+
+def columns(entity: Entity) -> dict[str, str]:
+    """Name and type of everything that a record shows, in its order."""
+    fields = {field.name: type_of(field) for field in entity.fields}
+    return {
+        "id": entity.id_type,
+        **fields,
+        "created_at": "timestamp",
+        "updated_at": "timestamp",
+    }
+
+
+def shapes(entity: Entity) -> dict[str, Schema]:
+    """The schemas of an entity by the name of the shape."""
+    return {
+        "Record": _record(entity),
+        "NewRecord": _new(entity),
+        "RecordChanges": _changes(entity),
+        "Where": _where(entity),
+    }
+
+
+def sort_field(entity: Entity) -> Schema:
+    """What an entity's records can be sorted by."""
+    return {"type": "string", "enum": list(columns(entity))}
+
+
+def filters(entity: Entity, taken: frozenset[str]) -> dict[str, Schema]:
+    """What a list can be filtered by; a field that has a parameter's name is not among it."""
+    return {
+        name: _TYPES[kind]
+        for name, kind in columns(entity).items()
+        if name not in taken and kind not in _LISTS and kind != "json"
+    }
+
+
+def operators() -> dict[str, Schema]:
+    """What a where-tree can ask of a field, by the field's type; the same for every entity."""
+    kinds = {name: schema for name, schema in _TYPES.items() if name != "file"}
+    return {where_name(kind): _asked(kind, schema) for kind, schema in kinds.items()}
+
+
+def where_name(kind: str) -> str:
+    """The name of the component with the operators of a type."""
+    return f"Where.{kind.strip('[]')}{'s' if kind in _LISTS else ''}"
+
+
+def _record(entity: Entity) -> Schema:
+    properties = {
+        "id": _id(entity),
+        **{field.name: _value(field) for field in entity.fields},
+        "created_at": _TIME,
+        "updated_at": _TIME,
+    }
+    return {
+        "type": "object",
+        "description": f"A record of {entity.name}.",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _new(entity: Entity) -> Schema:
+    needed = [field.name for field in entity.fields if field.required and field.default is None]
+    chosen = {"id": _id(entity)} if entity.id_declared else {}
+    properties = {**chosen, **{field.name: _given(field) for field in entity.fields}}
+    return _body(f"Values of a new record of {entity.name}.", properties) | (
+        {"required": needed} if needed else {}
+    )
+
+
+def _changes(entity: Entity) -> Schema:
+    properties = {field.name: _value(field) for field in entity.fields}
+    return _body(f"New values of a record of {entity.name}; what is left out stays.", properties)
+
+
+def _body(description: str, properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "minProperties": 1,
+        "additionalProperties": False,
+    }
+
+
+def _given(field: Field) -> Schema:
+    default = {} if field.default is None else {"default": field.default}
+    return _value(field) | default
+
+
+def _value(field: Field) -> Schema:
+    """A field's value; null where it need not be set."""
+    schema = dict(_TYPES["text" if field.type == "entity_link" else field.type])
+    if field.references is not None:
+        schema = _link(field, schema)
+    if field.enum_values and field.type == "[text]":
+        schema["items"] = {"type": "string", "enum": list(field.enum_values)}
+    elif field.enum_values:
+        schema["enum"] = list(field.enum_values)
+    return schema if field.required or field.type == "json" else _nullable(schema)
+
+
+def _link(field: Field, schema: Schema) -> Schema:
+    assert field.references is not None
+    entity, target = field.references.entity, field.references.field
+    gone = {"cascade": "goes with it", "restrict": "keeps it", "set_null": "loses the link"}
+    return {
+        **(dict(_UUID) if field.sql_type == "uuid" else schema),
+        "description": f"The {target} of a record of {entity}; this one {gone[field.on_delete]}.",
+        "x-references": {"entity": entity, "field": target, "onDelete": field.on_delete},
+    }
+
+
+def _nullable(schema: Schema) -> Schema:
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | {"type": [schema["type"], "null"]} | more
+
+
+def _id(entity: Entity) -> Schema:
+    return dict(_TYPES[entity.id_type])
+
+
+def _where(entity: Entity) -> Schema:
+    itself = {"$ref": f"{PREFIX}{entity.name}.Where"}
+    asked = {name: {"$ref": PREFIX + where_name(kind)} for name, kind in columns(entity).items()}
+    return {
+        "type": "object",
+        "description": f"Which records of {entity.name}: all that is named must hold.",
+        "properties": {
+            **asked,
+            "$and": {"type": "array", "items": itself},
+            "$or": {"type": "array", "items": itself},
+            "$not": itself,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _asked(kind: str, value: Schema) -> Schema:
+    """A value, or an object of operators."""
+    or_null = value if kind == "json" else _nullable(dict(value))
+    known: dict[str, Any] = {"$eq": or_null, "$ne": or_null, "$isNull": {"type": "boolean"}}
+    if kind in ("json", *_LISTS):
+        known["$contains"] = value
+    if kind not in _LISTS:
+        known |= {name: {"type": "array", "items": or_null} for name in ("$in", "$nin")}
+    if kind not in ("boolean", "json", *_LISTS):
+        known |= dict.fromkeys(_ORDERED, value)
+    if kind == "text":
+        known |= dict.fromkeys(("$like", "$ilike"), value)
+    asked: Schema = {
+        "type": "object",
+        "properties": known,
+        "minProperties": 1,
+        "additionalProperties": False,
+    }
+    if kind == "json":
+        return {"description": "JSON that a field equals, or operators.", "anyOf": [asked, {}]}
+    return {"description": f"A value ({kind}), null, or operators.", "anyOf": [or_null, asked]}

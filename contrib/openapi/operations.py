@@ -1,0 +1,198 @@
+"""From a route to an operation of OpenAPI 3.1."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final
+
+from kernel.public import Route
+
+from .models import Schema
+from .schemas import Schemas
+
+VERSION: Final = "3.1.1"
+JSON: Final = "application/json"
+_RESPONSES: Final = "#/components/responses/"
+_ERRORS: Final[Mapping[int, str]] = {
+    400: "The input breaks a rule; the text names it.",
+    401: "There is no valid bearer token.",
+    403: "The caller may not do this.",
+    404: "It does not exist, or not for this caller.",
+    413: "The body is over the limit of the route.",
+    429: "Too many attempts; `Retry-After` says for how long.",
+    500: "An app's own code failed; the text is its message.",
+    503: "Something that the request needs is away for the moment.",
+}
+_REQUEST_ID: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+_LATER: Final[Schema] = {
+    "Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+}
+_CHALLENGE: Final[Schema] = {
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}
+}
+_HEADERS: Final[Mapping[int, Schema]] = {401: _CHALLENGE, 429: _LATER, 503: _LATER}
+
+
+def skeleton(title: str, edition: str, description: str) -> Schema:
+    """A document without operations."""
+    return {
+        "openapi": VERSION,
+        "info": {"title": title, "version": edition, "description": description},
+        "servers": [{"url": "/"}],
+        "tags": [],
+        "paths": {},
+        "components": {
+            "schemas": {"Error": _envelope()},
+            "headers": {"X-Request-Id": {"required": True, "schema": {"type": "string"}}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "responses": {str(status): _error(status) for status in _ERRORS},
+        },
+    }
+
+
+def server_version() -> str:
+    """The version of the server."""
+    return version("caudex")
+
+
+def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
+    """Everything that a route declares, and what follows from it."""
+    summary, text = _words(route)
+    may = f"Needs: {route.needs}."
+    told: Schema = {
+        "operationId": operation_id(route.method, route.path),
+        "tags": [plugin],
+        "summary": summary,
+        "description": f"{text}\n\n{may}" if text else may,
+        "x-permission": str(route.needs),
+        "security": [] if route.needs.kind == "public" else [{"bearer": []}],
+    }
+    parameters = [*_path_parameters(route.path), *_query_parameters(route, schemas)]
+    if parameters:
+        told["parameters"] = parameters
+    if route.body is not None:
+        told["requestBody"] = {"required": True, "content": _json(schemas.of(route.body))}
+    told["responses"] = _responses(route, schemas)
+    return _overlaid(told, route.openapi)
+
+
+def operation_id(method: str, path: str) -> str:
+    """A name for an operation, unique as method and path are."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", path.removeprefix("/api/v1")).strip("_")
+    return f"{method.lower()}_{words}"
+
+
+def tag(plugin: str, route: Route) -> Schema:
+    """A plugin as a tag: what the module of its routes says of itself."""
+    said = sys.modules[getattr(route.handler, "__module__", "") or __name__].__doc__ or ""
+    return {"name": plugin, "description": said.partition("\n\n")[0].replace("\n", " ")}
+
+
+def put(tree: Schema, path: str, method: str, told: Schema) -> None:
+    """Add an operation to a document."""
+    tree["paths"].setdefault(path, {})[method.lower()] = told
+
+
+def tags_of(pairs: Iterable[tuple[str, Route]]) -> list[Schema]:
+    """A tag for each plugin, told by its first route."""
+    first: dict[str, Route] = {}
+    for plugin, route in pairs:
+        first.setdefault(plugin, route)
+    return [tag(plugin, route) for plugin, route in sorted(first.items())]
+
+
+def _words(route: Route) -> tuple[str, str]:
+    """The first line of the handler's docstring, and the rest; else the route itself."""
+    told = inspect.getdoc(route.handler) or f"{route.method} {route.path}"
+    summary, _, rest = told.partition("\n\n")
+    return summary.replace("\n", " "), rest
+
+
+def _path_parameters(path: str) -> list[Schema]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
+def _query_parameters(route: Route, schemas: Schemas) -> list[Schema]:
+    if route.query is None:
+        return []
+    return [
+        query_parameter(name, schema, required=required)
+        for name, schema, required in schemas.parameters(route.query)
+    ]
+
+
+def query_parameter(name: str, schema: Schema, *, required: bool = False) -> Schema:
+    """A parameter of a query; an object stands for any name that is not another's."""
+    told: Schema = {"name": name, "in": "query", "required": required}
+    if description := schema.get("description"):
+        told["description"] = description
+    if schema.get("type") == "object":
+        told |= {"style": "form", "explode": True}
+    rest = {key: value for key, value in schema.items() if key != "description"}
+    return told | {"schema": rest}
+
+
+def _responses(route: Route, schemas: Schemas) -> Schema:
+    good: Schema = {
+        "description": HTTPStatus(route.status).phrase,
+        "headers": _REQUEST_ID,
+        "content": _json({} if route.returns is None else schemas.of(route.returns)),
+    }
+    errors = {str(status): {"$ref": f"{_RESPONSES}{status}"} for status in statuses(route)}
+    return {str(route.status): good, **errors}
+
+
+def statuses(route: Route) -> Sequence[int]:
+    """The errors that a route can answer with: by what it needs, takes and says of itself."""
+    found = {503, *route.errors}
+    if route.needs.kind != "public":
+        found.add(401)
+    if route.needs.kind not in ("public", "user"):
+        found.add(403)
+    if "{" in route.path:
+        found.add(404)
+    if route.body is not None or "requestBody" in route.openapi:
+        found |= {400, 413}
+    if route.query is not None:
+        found.add(400)
+    return sorted(found)
+
+
+def _json(schema: Schema) -> Schema:
+    return {JSON: {"schema": schema}}
+
+
+def _envelope() -> Schema:
+    return {
+        "type": "object",
+        "description": "What every error says: one sentence for people.",
+        "properties": {"error": {"type": "string"}},
+        "required": ["error"],
+        "additionalProperties": False,
+    }
+
+
+def _error(status: int) -> Schema:
+    return {
+        "description": _ERRORS[status],
+        "headers": _REQUEST_ID | _HEADERS.get(status, {}),
+        "content": _json({"$ref": "#/components/schemas/Error"}),
+    }
+
+
+def _overlaid(below: Any, over: Any) -> Any:
+    """Members of `over` laid over those of `below`, object by object."""
+    if not isinstance(below, dict) or not isinstance(over, Mapping):
+        return over
+    merged: dict[str, Any] = dict(below)  # pyright: ignore[reportUnknownArgumentType]
+    for name, value in over.items():  # pyright: ignore[reportUnknownVariableType]
+        merged[name] = _overlaid(merged[name], value) if name in merged else value
+    return merged

@@ -1,0 +1,93 @@
+"""The documents of the API, and a page to browse them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from kernel.public import (
+    ANY_USER,
+    APP_USER,
+    PUBLIC,
+    NotFound,
+    Request,
+    Response,
+    Route,
+    Services,
+)
+
+from .assets import PAGE, Asset, assets
+from .config import OpenapiConfig
+from .service import DOCUMENTS
+
+ASKED_AGAIN: Final = "private, no-cache"
+A_DAY: Final = "public, max-age=86400"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing inline and nothing from elsewhere: what a document says cannot run."""
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {"responses": {"200": {"description": "The file.", "content": content}}}
+
+
+class OpenapiRoutes:
+    """The handlers."""
+
+    def __init__(self, services: Services, config: OpenapiConfig) -> None:
+        self._services = services
+        self._config = config
+        self._assets: Mapping[str, Asset] = assets() if config.page else {}
+
+    def routes(self) -> Sequence[Route]:
+        """Declare them. Page and files tell nothing of this server but that they are there."""
+        needs, tree = PUBLIC if self._config.public else ANY_USER, dict[str, Any]
+        documents = [
+            Route("GET", "/api/v1/openapi.json", self.server, needs, returns=tree),
+            Route("GET", "/api/v1/apps/{app_id}/openapi.json", self.app, APP_USER, returns=tree),
+        ]
+        page = [
+            Route("GET", "/api/v1/docs", self.page, PUBLIC, openapi=_file("text/html")),
+            Route("GET", "/api/v1/docs/{file}", self.file, PUBLIC, openapi=_file("*/*")),
+        ]
+        return documents + page if self._config.page else documents
+
+    async def server(self, request: Request) -> Response:
+        """Describe every route of this server, as OpenAPI 3.1."""
+        made = await self._services.get(DOCUMENTS).server()
+        return _sent(request, made.body, "application/json", made.tag, ASKED_AGAIN)
+
+    async def app(self, request: Request) -> Response:
+        """Describe an app: the fields of its entities, and what the caller may do with them."""
+        documents = self._services.get(DOCUMENTS)
+        made = await documents.app(request.actor, request.path("app_id"))
+        return _sent(request, made.body, "application/json", made.tag, ASKED_AGAIN)
+
+    async def page(self, request: Request) -> Response:
+        """Show a page that asks for a token and lets one browse and try the API."""
+        return self._asset(request, PAGE, "no-cache")
+
+    async def file(self, request: Request) -> Response:
+        """Give a file of the page."""
+        return self._asset(request, request.path("file"), A_DAY)
+
+    def _asset(self, request: Request, name: str, caching: str) -> Response:
+        if (asset := self._assets.get(name)) is None:
+            raise NotFound("there is no such file")
+        return _sent(request, asset.body, asset.media_type, asset.tag, caching)
+
+
+def _sent(request: Request, body: bytes, media_type: str, tag: str, caching: str) -> Response:
+    """Send bytes, or say that the caller has them already (RFC 9110, 13.1.2)."""
+    headers = {"etag": tag, "cache-control": caching, "content-security-policy": POLICY}
+    known = [each.strip().removeprefix("W/") for each in _told(request).split(",")]
+    if tag in known or known == ["*"]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers={**headers, "content-type": media_type})
+
+
+def _told(request: Request) -> str:
+    return request.headers.get("if-none-match", "")

@@ -1,0 +1,111 @@
+"""Which document is for whom, and which are kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from kernel.public import (
+    Access,
+    Actor,
+    App,
+    Apps,
+    Forbidden,
+    Grant,
+    Needs,
+    Registry,
+    ServiceKey,
+)
+
+from .documents import APP, ENTITY, Allowed, of_app, of_server
+from .models import Document, document
+from .schemas import Schemas
+
+MAX_KEPT: Final = 64
+"""Documents of apps that are kept,"""
+MAX_BYTES: Final = 32_000_000
+"""and how large they may be together."""
+
+
+class DocumentService:
+    """Makes documents when they are first asked for. Routes are fixed once the server runs."""
+
+    def __init__(self, registry: Registry, apps: Apps, access: Access) -> None:
+        self._pairs = list(registry.routes)
+        self._of_apps = [pair for pair in self._pairs if APP in pair[1].path]
+        self._apps = apps
+        self._access = access
+        self._schemas = Schemas([route for _, route in self._pairs])
+        self._server: Document | None = None
+        self._kept = Kept(MAX_KEPT, MAX_BYTES)
+        self._lock = anyio.Lock()
+
+    async def server(self) -> Document:
+        """The document of every route."""
+        async with self._lock:
+            if self._server is None:
+                self._server = await anyio.to_thread.run_sync(
+                    lambda: document(of_server(self._pairs, self._schemas))
+                )
+            return self._server
+
+    async def app(self, actor: Actor, app_id: str) -> Document:
+        """The document of an app for a caller. Raises NotFound."""
+        app = await self._apps.app(app_id)
+        allowed = await self._allowed(actor, app)
+        key = (app.id, app.version_stamp, frozenset(allowed.items()))
+        if (found := self._kept.get(key)) is not None:
+            return found
+        async with self._lock:  # one is made at a time: they may be large
+            if (found := self._kept.get(key)) is not None:
+                return found
+            made = await anyio.to_thread.run_sync(self._made, app, allowed)
+            self._kept.put(key, made)
+            return made
+
+    def _made(self, app: App, allowed: Allowed) -> Document:
+        return document(of_app(app, self._of_apps, self._schemas, allowed))
+
+    async def _allowed(self, actor: Actor, app: App) -> Allowed:
+        """Ask for everything that a route of apps can need."""
+        found: dict[tuple[Needs, str], Grant] = {}
+        asked = {(route.needs, ENTITY in route.path) for _, route in self._of_apps}
+        for needs, each in sorted(asked, key=str):
+            for entity in app.entities if each else ("",):
+                path = {"app_id": app.id, "entity": entity}
+                try:
+                    found[needs, entity] = await self._access.authorize(actor, needs, path)
+                except Forbidden:
+                    continue
+        return found
+
+
+class Kept:
+    """Documents that were used last, at most so many and of so many bytes together."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._found: OrderedDict[Hashable, Document] = OrderedDict()
+
+    def get(self, key: Hashable) -> Document | None:
+        """Return a document that is kept."""
+        if (found := self._found.get(key)) is not None:
+            self._found.move_to_end(key)
+        return found
+
+    def put(self, key: Hashable, made: Document) -> None:
+        """Keep a document; those that were not used for longest may go."""
+        self._found[key] = made
+        self._bytes += len(made.body)
+        while len(self._found) > self._most or self._bytes > self._most_bytes:
+            _, dropped = self._found.popitem(last=False)
+            self._bytes -= len(dropped.body)
+
+
+DOCUMENTS: Final = ServiceKey[DocumentService]("openapi_documents")

@@ -1,0 +1,153 @@
+"""The document of the server: every route, as it is."""
+
+import re
+
+import jsonschema_rs
+import msgspec
+import pytest
+from schemathesis.specs.openapi import definitions
+
+from contrib.openapi.documents import of_server
+from contrib.openapi.schemas import Schemas
+from kernel.contracts.access import ANY_USER, APP_USER, PUBLIC
+from kernel.testing import Server
+from kernel.web import Route, reply
+
+from .support import SERVER, objects, operations, places, reply_schema, resolved
+
+
+@pytest.fixture(scope="module")
+def document(server: Server):
+    answer = server.user().get(SERVER)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_it_is_valid_openapi_3_1(document):
+    assert document["openapi"].startswith("3.1.")
+    errors = list(definitions.OPENAPI_31_VALIDATOR.iter_errors(document))
+    assert not errors, [error.message for error in errors]
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.Draft202012Validator(schema | {"components": document["components"]})
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used(document):
+    used = {each["$ref"] for each in objects(document) if isinstance(each.get("$ref"), str)}
+    for reference in used:
+        assert isinstance(resolved(document, reference), dict), reference
+    for name in document["components"]["schemas"]:
+        assert f"#/components/schemas/{name}" in used, name
+
+
+def test_it_has_every_route_of_every_plugin_once(server, document):
+    assert places(document) == {f"{route.method} {route.path}" for _, route in server.kernel.routes}
+    ids = [told["operationId"] for _, _, told in operations(document)]
+    assert len(ids) == len(set(ids)) > 50
+    assert all(re.fullmatch(r"[a-z]\w+", each) for each in ids)
+
+
+def test_each_operation_says_who_may_and_how_it_refuses(server, document):
+    for plugin, route in server.kernel.routes:
+        told = document["paths"][route.path][route.method.lower()]
+        assert told["x-permission"] == str(route.needs)
+        assert told["tags"] == [plugin]
+        public = route.needs.kind == "public"
+        assert told["security"] == ([] if public else [{"bearer": []}])
+        assert ("401" in told["responses"]) >= (not public)
+        if route.needs.kind not in ("public", "user"):
+            assert {"401", "403"} <= told["responses"].keys()
+        for status in told["responses"].keys() - {str(route.status)}:
+            error = resolved(document, told["responses"][status]["$ref"])
+            schema = error["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/Error"}
+
+
+def test_parameters_bodies_and_replies_are_the_declared_ones(document):
+    told = document["paths"]["/api/v1/apps/{app_id}/jobs"]["get"]
+    parameters = {each["name"]: each for each in told["parameters"]}
+    assert list(parameters) == ["app_id", "status", "limit", "before"]
+    assert parameters["app_id"]["in"] == "path"
+    assert parameters["app_id"]["required"] is True
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "default": 100}
+    assert parameters["status"]["schema"]["enum"] == sorted(
+        ["pending", "running", "completed", "failed", "cancelled"]
+    )
+    assert reply_schema(told, "200")["items"] == {"$ref": "#/components/schemas/Job"}
+    told = document["paths"]["/api/v1/apps/{app_id}/jobs"]["post"]
+    body = told["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/NewJob"}
+    assert reply_schema(told, "201") == {"$ref": "#/components/schemas/Accepted"}
+    assert {"400", "413", "404"} <= told["responses"].keys()
+
+
+def test_what_no_type_can_say_is_laid_over(document):
+    told = document["paths"]["/api/v1/apps/{app_id}/logs"]["get"]
+    assert list(told["responses"]["200"]["content"]) == ["application/json", "text/event-stream"]
+    told = document["paths"]["/api/v1/apps/{app_id}/deploy"]["post"]
+    assert list(told["requestBody"]["content"]) == ["multipart/form-data"]
+
+
+def test_it_needs_a_token_unless_it_is_public(server, make_server):
+    assert server.http.get(SERVER).status_code == 401
+    public = make_server({"plugins": {"openapi": {"public": True}}})
+    answer = public.http.get(SERVER)
+    assert answer.status_code == 200
+    assert answer.json()["paths"]["/api/v1/openapi.json"]["get"]["security"] == []
+    assert public.http.get("/api/v1/apps/x/openapi.json").status_code == 401
+
+
+def test_a_reader_who_has_it_gets_no_second_copy(server):
+    user = server.user()
+    first = user.get(SERVER)
+    assert first.headers.get_list("cache-control") == ["private, no-cache"]
+    again = user.get(SERVER, headers={"if-none-match": f'"x", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert user.get(SERVER, headers={"if-none-match": '"x"'}).status_code == 200
+
+
+class Thing(msgspec.Struct):
+    """A thing."""
+
+    name: str
+
+
+class Sought(msgspec.Struct):
+    """What is looked for."""
+
+    name: str
+    most: int | None = None
+
+
+async def list_things(request):
+    """List things.
+
+    The latest last.
+    """
+    return reply([])
+
+
+async def bare(request):
+    return reply({})
+
+
+def test_routes_of_third_parties_are_told_by_what_they_declare(caplog):
+    routes = [
+        Route("GET", "/api/v1/things", list_things, ANY_USER, returns=list[Thing], query=Sought),
+        Route("GET", "/api/v1/odd/{id}", bare, PUBLIC, returns=object()),
+        Route("PATCH", "/api/v1/apps/{app_id}/bare", bare, APP_USER, errors=(429,)),
+    ]
+    tree = of_server([("things", route) for route in routes], Schemas(routes))
+    assert not list(definitions.OPENAPI_31_VALIDATOR.iter_errors(tree))
+    told = tree["paths"]["/api/v1/things"]["get"]
+    assert told["summary"] == "List things."
+    assert told["description"] == "The latest last.\n\nNeeds: any user."
+    assert [(each["name"], each["required"]) for each in told["parameters"]] == [
+        ("name", True),
+        ("most", False),
+    ]
+    assert tree["components"]["schemas"]["Thing"]["required"] == ["name"]
+    assert reply_schema(tree["paths"]["/api/v1/odd/{id}"]["get"], "200") == {}
+    told = tree["paths"]["/api/v1/apps/{app_id}/bare"]["patch"]
+    assert told["summary"] == "PATCH /api/v1/apps/{app_id}/bare"
+    assert told["responses"].keys() == {"200", "401", "403", "404", "429", "503"}
