@@ -16,7 +16,7 @@ from kernel.config import load_config
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.loader import load
 from kernel.testing.databases import Postgres
-from kernel.testing.options import MoreOptions, Overrides, ServerOptions
+from kernel.testing.options import NOTHING, MoreOptions, Overrides, ServerOptions
 from kernel.testing.servers import MakeServer, Server, run_server, running_server
 
 
@@ -29,6 +29,7 @@ def postgres() -> Generator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="caudex-test-"))
     folder.chmod(0o755)
     config = load_config(
+        str(NOTHING),
         environ={},
         overrides={
             "server.data_dir": str(folder),

@@ -22,6 +22,8 @@ PluginLike = type[Plugin] | Path | str
 
 STAND_IN = "stand_in"
 
+NOTHING = Path(__file__).with_name("nothing.toml")
+
 
 class MoreOptions(TypedDict, total=False):
     """What a server can be told beside its configuration; see `ServerOptions`."""
@@ -46,8 +48,8 @@ class ServerOptions(MoreOptions, total=False):
 
 
 def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
-    """Build a configuration for a test: login throttle off, and nothing of the environment but
-    `CAUDEX_TEST_STATEMENTS`, the plugin whose STATEMENTS the run of tests is about."""
+    """Build a configuration for a test: no file, login throttle off, and nothing of the environment
+    but `CAUDEX_TEST_STATEMENTS`, the plugin whose STATEMENTS the run of tests is about."""
     tree: dict[str, Any] = copy.deepcopy(dict(overrides))
     tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
     tree["server"].setdefault("port", 0)
@@ -62,7 +64,7 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
     flat = {
         f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()
     }
-    return load_config(environ={}, overrides=flat)
+    return load_config(str(NOTHING), environ={}, overrides=flat)
 
 
 def overrides_of(options: ServerOptions) -> Overrides:

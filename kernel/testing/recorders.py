@@ -40,14 +40,6 @@ class _Heard(Generic[T]):
         self._more = threading.Condition()
         self._undo: list[Callable[[], None]] = []
 
-    def wait(self, count: int = 1, timeout: float = 10.0) -> Sequence[T]:
-        """Wait until there are `count` and return all. Raises AssertionError after `timeout` s."""
-        with self._more:
-            enough = self._more.wait_for(lambda: len(self._items) >= count, timeout)
-            found = tuple(self._items)
-        assert enough, f"{len(found)} of {count} came in {timeout:g} s: {found}"
-        return found
-
     def clear(self) -> None:
         """Forget what came so far."""
         with self._more:
@@ -68,6 +60,16 @@ class _Heard(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _wait(self, wanted: Callable[[T], bool], count: int, timeout: float) -> Sequence[T]:
+        def found() -> Sequence[T]:
+            return [item for item in self._items if wanted(item)]
+
+        with self._more:
+            enough = self._more.wait_for(lambda: len(found()) >= count, timeout)
+            came, everything = found(), tuple(self._items)
+        assert enough, f"{len(came)} of {count} came in {timeout:g} s; in all: {everything}"
+        return came
 
     def _hear(self, item: T) -> None:
         with self._more:
@@ -94,6 +96,15 @@ class HookRecorder(_Heard[HookCall]):
     def calls(self) -> Sequence[HookCall]:
         """What came so far, in order."""
         return self._all()
+
+    def wait(
+        self, count: int = 1, *, plugin: str | None = None, timeout: float = 10.0
+    ) -> Sequence[HookCall]:
+        """Wait until `count` calls came, of this plugin or of any, and return them all.
+
+        Raises AssertionError after `timeout` seconds; it tells what came.
+        """
+        return self._wait(lambda call: plugin in (None, call.plugin), count, timeout)
 
     def of(self, plugin: str) -> Sequence[HookCall]:
         """The calls that one plugin got so far."""
@@ -149,3 +160,10 @@ class EventRecorder(_Heard[Event]):
     def events(self) -> Sequence[Event]:
         """What came so far, in order."""
         return self._all()
+
+    def wait(self, count: int = 1, *, timeout: float = 10.0) -> Sequence[Event]:
+        """Wait until `count` events came and return them all.
+
+        Raises AssertionError after `timeout` seconds; it tells what came.
+        """
+        return self._wait(lambda _: True, count, timeout)

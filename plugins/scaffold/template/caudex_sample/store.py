@@ -1,0 +1,53 @@
+"""Every SQL statement of the plugin. PostgreSQL makes the JSON: one column, one text."""
+
+from __future__ import annotations
+
+import msgspec
+from caudex import Reader, Transaction, Writer
+
+from .models import Author
+
+_NEWEST = """
+select coalesce(json_agg(n order by n.id desc), '[]')
+from (
+    select id, author, text
+    from caudex_sample.notes
+    order by id desc limit $1::int
+) as n"""
+
+_ADD = """
+insert into caudex_sample.notes (author, text)
+values ($1::uuid, $2::text)
+returning json_build_object('id', id, 'author', author, 'text', text)"""
+
+_AUTHOR = """
+select json_build_object('author', author)
+from caudex_sample.notes
+where id = $1::bigint for update"""
+
+_REMOVE = """
+delete from caudex_sample.notes
+where id = $1::bigint"""
+
+_decode_author = msgspec.json.Decoder(Author).decode
+
+
+async def newest(reader: Reader, most: int) -> bytes:
+    """Return a JSON array of the newest notes."""
+    return await reader.fetch(_NEWEST, most) or b"[]"
+
+
+async def add(writer: Writer, author: str | None, text: str) -> bytes:
+    """Keep a note and return it."""
+    return await writer.execute(_ADD, author, text) or b"{}"
+
+
+async def author(tx: Transaction, note: int) -> Author | None:
+    """Whose a note is, or None where there is none; it stays until the transaction ends."""
+    found = await tx.execute(_AUTHOR, note)
+    return None if found is None else _decode_author(found)
+
+
+async def remove(tx: Transaction, note: int) -> None:
+    """Delete a note."""
+    await tx.execute(_REMOVE, note)
