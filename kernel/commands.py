@@ -79,6 +79,7 @@ def doctor(config: Callable[[], Config]) -> int:
     if isinstance(kernel, Kernel):
         findings.good("configuration", kernel.config.source or "defaults, no file")
         findings.look("port", lambda: _check_port(kernel.config))
+        _check_hosts(kernel.config, findings)
         findings.look("data directory", lambda: _check_data_dir(kernel.config))
         findings.look("keys", lambda: _check_keys(kernel.config.data_dir / "config"))
         findings.look("database", lambda: _check_database(kernel))
@@ -128,11 +129,21 @@ def _check_port(config: Config) -> str:
         raise
 
 
+def _check_hosts(config: Config, findings: _Findings) -> None:
+    """A proxy on the same machine hands on the name that the browser asked for."""
+    names = config.server.allowed_hosts
+    if config.loopback and config.server.trusted_proxies and not names:
+        said = "only localhost is served: name what the proxy hands on in [server] allowed_hosts"
+        findings.warn("hosts", said)
+    elif names or config.loopback:
+        findings.good("hosts", ", ".join(["localhost", *names]))
+
+
 def _answers(host: str, port: int) -> bool:
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     connection = HTTPConnection(local, port, timeout=2)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", "/health", headers={"Host": "localhost"})
         return b'"ok"' in connection.getresponse().read(100)
     except (OSError, HTTPException):
         return False

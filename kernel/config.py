@@ -23,6 +23,7 @@ SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
 
 
 ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/*?#]+$"
+HOST = r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$"
 """An exact origin; `null` and patterns are none."""
 Seconds = Annotated[float, Meta(ge=0)]
 
@@ -46,6 +47,9 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
     trusted_proxies: list[str] = []
     """CIDRs of proxies whose `X-Forwarded-For` is believed."""
+    allowed_hosts: list[Annotated[str, Meta(pattern=HOST)]] = []
+    """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
+    without them any on an address that is no loopback. `"*"` stands for every name."""
     max_requests: Annotated[int, Meta(ge=1)] = 1000
     """Requests that a process serves at once; more are answered by 503."""
     server_timing: bool | None = None

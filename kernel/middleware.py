@@ -16,11 +16,14 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.config import Config
 from kernel.contracts.workers import HandlerFailed
-from kernel.errors import KernelError, Unavailable
+from kernel.errors import BadRequest, KernelError, Unavailable
 from kernel.web import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost")
+LOOPBACK = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+PORT = re.compile(rb":[0-9]*$")
+NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 EXPOSED = b"X-Request-Id, Retry-After, Link"
 PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
@@ -53,6 +56,7 @@ class Edge:
         self._active = 0
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
+        self._hosts = _hosts(config)
         self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +73,8 @@ class Edge:
         try:
             if self._active > self._limit:
                 raise Unavailable("too many requests at once")
+            if self._hosts is not None:
+                _check_host(headers.get(b"host", b""), self._hosts)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await _preflight(sender)
                 return
@@ -120,6 +126,29 @@ class _Sender:
         if any(name == CACHING for name, _ in own):
             return [header for header in self.headers if header[0] != CACHING]
         return self.headers
+
+
+def _hosts(config: Config) -> frozenset[bytes] | None:
+    """Names that requests may be addressed to beside the machine's own; None for any."""
+    allowed = config.server.allowed_hosts
+    if "*" in allowed or not (allowed or config.loopback):
+        return None
+    return frozenset(name.lower().encode() for name in allowed)
+
+
+def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:
+    """Refuse a name that is not ours: a page of a stranger can have it resolve to this machine, and
+    is of one origin with us then (DNS rebinding). No browser leaves it out. Raises BadRequest."""
+    bare = PORT.sub(b"", given)
+    name = bare.lower()
+    if not given or name in allowed or LOOPBACK.fullmatch(name):
+        return
+    if not NAME.fullmatch(bare):
+        raise BadRequest("the Host header names no host")
+    said = name.decode()
+    raise BadRequest(
+        f'no host {said!r} is served here; allow it: [server] allowed_hosts = ["{said}"]'
+    )
 
 
 async def _preflight(send: _Sender) -> None:

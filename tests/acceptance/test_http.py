@@ -266,7 +266,7 @@ def test_a_body_of_more_than_50_megabytes_reaches_no_route(server: Server):
 
 def test_a_declared_size_is_refused_before_a_byte_is_read(server: Server):
     request = head(
-        f"POST {LOGIN} HTTP/1.1", "Host: x", "Content-Type: application/json",
+        f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
         "Content-Length: 60000000000", "Expect: 100-continue",
     )  # fmt: skip
     answer = talk(server, request, wait=1)
@@ -276,7 +276,7 @@ def test_a_declared_size_is_refused_before_a_byte_is_read(server: Server):
 
 def test_401_comes_before_the_body(server: Server):
     request = head(
-        f"POST {ROLES} HTTP/1.1", "Host: x", "Content-Type: application/json",
+        f"POST {ROLES} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
         "Content-Length: 60000000000", "Expect: 100-continue",
     )  # fmt: skip
     answer = talk(server, request, wait=1)
@@ -287,7 +287,7 @@ def test_401_comes_before_the_body(server: Server):
 
 def test_what_goes_on_after_its_refusal_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "MAX_UNREAD", 1_000_000)
-    request = head(f"POST {ROLES} HTTP/1.1", "Host: x", "Content-Length: 60000000000")
+    request = head(f"POST {ROLES} HTTP/1.1", "Host: localhost", "Content-Length: 60000000000")
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
         connection.sendall(request)
@@ -309,7 +309,7 @@ def test_the_query_string_has_rules(server: Server):
 def test_too_many_requests_at_once_are_503_in_the_envelope(make_server: MakeServer):
     server = make_server({"server": {"max_requests": 1}})
     address = urlsplit(server.url)
-    request = head(f"POST {LOGIN} HTTP/1.1", "Host: x", "Content-Length: 5")
+    request = head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 5")
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
         connection.sendall(request)
         time.sleep(0.2)
@@ -358,6 +358,65 @@ def test_the_audit_trail_carries_the_request_id(server: Server):
 
 
 # Origins
+
+
+def addressed(server: Server, host: str, path: str = "/health") -> httpx.Response:
+    return server.http.get(path, headers={"host": host})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:9100", "LocalHost:1", "127.0.0.1", "127.0.0.1:80", "127.8.9.1",
+     "[::1]", "[::1]:9100"],
+)  # fmt: skip
+def test_a_loopback_server_answers_to_the_names_of_its_machine(server: Server, host: str):
+    assert addressed(server, host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:9100", "localhost.evil.example", "127.0.0.1.evil.example",
+     "xlocalhost", "10.0.0.1", "[::2]", "0.0.0.0", "app.example.org"],
+)  # fmt: skip
+def test_no_other_name_reaches_a_loopback_server(server: Server, host: str):
+    """A stranger's page can have its own name resolve to this machine (DNS rebinding)."""
+    for path in ("/health", "/api/v1/auth/mode", "/nothing"):
+        answer = addressed(server, host, path)
+        assert answer.status_code == 400
+        name = host.removesuffix(":9100")
+        assert f'[server] allowed_hosts = ["{name}"]' in answer.json()["error"]
+    wish = {"host": host, "origin": "http://localhost:3000", "access-control-request-method": "GET"}
+    assert server.http.options("/api/v1/apps", headers=wish).status_code == 400
+    body = {"username": "mallory", "password": "Str0ngPass!x"}
+    answer = server.http.post("/api/v1/auth/register", json=body, headers={"host": host})
+    assert answer.status_code == 400
+
+
+def test_a_host_that_is_no_name_is_not_repeated(server: Server):
+    for host in ("<script>", "a b", "user@localhost", "x" * 300, "localhost/x"):
+        assert addressed(server, host).json() == {"error": "the Host header names no host"}
+
+
+def test_a_request_without_a_host_comes_from_no_browser(server: Server):
+    assert b" 200 OK" in talk(server, b"GET /health HTTP/1.0\r\n\r\n")
+
+
+def test_configured_names_are_served_beside_those_of_the_machine(make_server: MakeServer):
+    server = make_server({"server": {"allowed_hosts": ["App.example.org", "[fe80::1]"]}})
+    for host in ("app.example.org", "APP.EXAMPLE.ORG:443", "[FE80::1]:1", "127.0.0.1"):
+        assert addressed(server, host).status_code == 200
+    assert addressed(server, "other.example.org").status_code == 400
+    assert addressed(make_server({"server": {"allowed_hosts": ["*"]}}), "any").status_code == 200
+
+
+def test_a_server_on_other_addresses_answers_to_every_name_unless_told_which(
+    make_server: MakeServer,
+):
+    open_to_all = make_server({"server": {"host": "0.0.0.0"}})
+    assert addressed(open_to_all, "whatever.example").status_code == 200
+    server = make_server({"server": {"host": "0.0.0.0", "allowed_hosts": ["app.example.org"]}})
+    assert addressed(server, "app.example.org").status_code == 200
+    assert addressed(server, "whatever.example").status_code == 400
 
 
 def preflight(server: Server, origin: str, client: httpx.Client | None = None) -> httpx.Response:
@@ -505,7 +564,7 @@ def test_a_connection_that_says_nothing_is_closed(server: Server, monkeypatch: p
 def test_an_oversized_head_is_refused(server: Server, pieces: int):
     size = 100_000 // pieces
     lines = [f"X-{n}: ".encode() + b"x" * size + b"\r\n" for n in range(pieces)]
-    answer = talk(server, b"GET /health HTTP/1.1\r\nHost: x\r\n", *lines, b"\r\n", wait=2)
+    answer = talk(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n", *lines, b"\r\n", wait=2)
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b'{"error": ' in answer
 
@@ -518,7 +577,10 @@ def test_an_endless_head_is_refused(server: Server):
 def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "BODY_SECONDS", 0.5)
     request = head(
-        f"POST {LOGIN} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 60"
+        f"POST {LOGIN} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        "Content-Length: 60",
     )
     started = time.monotonic()
     answer = talk(server, request, *[b" "] * 20, pause=0.1)
@@ -530,7 +592,7 @@ def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
 def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "BODY_SECONDS", 0.3)
     started = time.monotonic()
-    answer = talk(server, head(f"POST {LOGIN} HTTP/1.1", "Host: x", "Content-Length: 60"))
+    answer = talk(server, head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 60"))
     assert time.monotonic() - started < 3
     assert answer.startswith(b"HTTP/1.1 400 ")
 
@@ -541,7 +603,10 @@ def test_a_body_that_is_long_and_quick_enough_passes(
     monkeypatch.setattr(protocol, "BODY_SECONDS", 0.2)
     body = b'{"username": "nobody", "password": "x"' + b" " * 40_000 + b"}"
     request = head(
-        f"POST {LOGIN} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}"
+        f"POST {LOGIN} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
     )
     pieces = [body[at : at + 4000] for at in range(0, len(body), 4000)]
     assert talk(server, request, *pieces, pause=0.1).startswith(b"HTTP/1.1 401 ")
@@ -552,8 +617,8 @@ def test_a_body_that_is_long_and_quick_enough_passes(
     [b"nonsense\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
      b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
      b"GET /health HTTP/1.1\r\nBad Header: x\r\n\r\n",
-     b"GET /health HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
-     b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+     b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+     b"CONNECT x:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n",
      b"POST /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
      b"POST /health HTTP/1.1\r\nContent-Length: +5\r\n\r\nabcde",
      b"POST /health HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
@@ -571,8 +636,8 @@ def test_what_is_no_http_is_refused_in_json(server: Server, request_bytes: bytes
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server):
-    one = head("GET /health HTTP/1.1", "Host: x")
-    last = head("GET /nothing HTTP/1.1", "Host: x", "Connection: close")
+    one = head("GET /health HTTP/1.1", "Host: localhost")
+    last = head("GET /nothing HTTP/1.1", "Host: localhost", "Connection: close")
     answer = talk(server, one * 50 + last, wait=5)
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 50 + [b"404"]
 
@@ -582,15 +647,17 @@ def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(server: Ser
     """Java's client asks for h2c with every request."""
     body = b'{"username": "nobody", "password": "Upgrade: x"}'
     wish = ["Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMAAABk"]
-    request = head(f"POST {LOGIN} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *wish)
-    again = head("GET /health HTTP/1.1", "Host: x", "Connection: close")
+    request = head(
+        f"POST {LOGIN} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *wish
+    )
+    again = head("GET /health HTTP/1.1", "Host: localhost", "Connection: close")
     answer = talk(server, request + body + again, wait=5)
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"401", b"200"]
 
 
 def test_a_web_socket_is_not_opened(server: Server):
     wish = head(
-        "GET /health HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket",
+        "GET /health HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
     )  # fmt: skip
     assert talk(server, wish, wait=1).startswith(b"HTTP/1.1 200 ")
@@ -598,7 +665,10 @@ def test_a_web_socket_is_not_opened(server: Server):
 
 def test_clients_that_leave_in_the_middle_do_no_harm(server: Server):
     address = urlsplit(server.url)
-    for request in (b"GET /hea", head(f"POST {LOGIN} HTTP/1.1", "Host: x", "Content-Length: 60")):
+    for request in (
+        b"GET /hea",
+        head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 60"),
+    ):
         for _ in range(20):
             with socket.create_connection((address.hostname or "", address.port or 0)) as socket_:
                 socket_.sendall(request)

@@ -117,7 +117,7 @@ def test_large_bodies_have_a_bound_together_and_small_ones_pass(
     monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=300_000))
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as slow:
-        head = f"POST {NOTES} HTTP/1.1\r\nhost: x\r\ncontent-length: 400000\r\n"
+        head = f"POST {NOTES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n"
         slow.sendall(f"{head}authorization: {admin.headers['authorization']}\r\n\r\n".encode())
         slow.sendall(b'{"title": "' + b"x" * 300_000)
         deadline = time.monotonic() + 10
@@ -333,7 +333,7 @@ SMUGGLED = [
 def test_an_ambiguous_length_is_refused_and_the_connection_closed(server: Server, rest: bytes):
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 5) as connection:
-        connection.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n" + rest)
+        connection.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\n" + rest)
         answer = b""
         while piece := connection.recv(65_536):
             answer += piece

@@ -413,6 +413,18 @@ def test_doctor_warns_of_open_registration_on_an_open_address(
     assert "mind   registration" not in here("doctor").out
 
 
+def test_doctor_tells_which_names_are_served(
+    configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "good   hosts: localhost\n" in here("doctor").out
+    monkeypatch.setenv("CAUDEX_SERVER__TRUSTED_PROXIES", '["127.0.0.1/32"]')
+    assert "mind   hosts: only localhost is served" in here("doctor").out
+    monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["app.example.org"]')
+    assert "good   hosts: localhost, app.example.org" in here("doctor").out
+    monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["https://app.example.org"]')
+    assert "[server]: allowed_hosts[0]" in here("doctor").out
+
+
 # --- commands beside a running server -------------------------------------------------------
 
 
