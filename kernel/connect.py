@@ -44,6 +44,8 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": 60_000,
     }
     settings |= {"timezone": "UTC", "datestyle": "ISO"}
+    # So PostgreSQL sees that a server was killed: a long statement ends, and its locks with it.
+    settings["client_connection_check_interval"] = 2000
     own = conninfo_to_dict(config.url).get("options") or ""
     return {
         **NETWORK,

@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,38 @@ def test_an_account_without_the_right_to_create_is_told_what_it_lacks(
         finally:
             connection.execute(names.SQL("drop owned by {0}; drop role {0}").format(name))
     assert server["dbname"]
+
+
+def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -> None:
+    """PostgreSQL looks for its clients also while it works for them (client_connection_check)."""
+    holds_a_lock = (
+        "import anyio, sys\n"
+        "from psycopg import AsyncConnection\n"
+        "from kernel.config import DatabaseConfig\n"
+        "from kernel.connect import connect_options\n"
+        "async def main():\n"
+        "    options = connect_options(DatabaseConfig(url=sys.argv[1]), lock_timeout=600_000)\n"
+        "    async with await AsyncConnection.connect(sys.argv[1], **options) as c:\n"
+        "        print('connected', flush=True)\n"
+        "        await c.execute('select pg_advisory_lock(4711), pg_sleep(600)')\n"
+        "anyio.run(main)\n"
+    )
+    command = [sys.executable, "-c", holds_a_lock, database]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout
+        assert killed.stdout.readline() == b"connected\n"
+        held = "select count(*)::int from pg_locks where locktype = 'advisory' and objid = 4711"
+        assert soon(lambda: sql(database, held) == [(1,)], 10)
+        killed.kill()
+    assert soon(lambda: sql(database, held) == [(0,)], 15)
+
+
+def soon(holds: Callable[[], bool], seconds: float) -> bool:
+    """Whether something comes true within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def test_a_server_that_is_away_is_told_in_one_line(database: str, folder: Path) -> None:
