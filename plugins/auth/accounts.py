@@ -98,6 +98,10 @@ class Accounts:
             raise _unknown(user_id)
         return self._tokens.access(user.id, user.username, "", math.ceil(seconds))
 
+    def check(self, form: Registration) -> None:
+        """Raise BadRequest for a registration that breaks a rule, whoever else is there."""
+        self._rules.account(form)
+
     async def create(
         self, actor: Actor, form: Registration, *, by_itself: bool, only_first: bool = False
     ) -> User:

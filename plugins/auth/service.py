@@ -86,9 +86,24 @@ class AuthService:
         mode = self._config.registration
         if mode == "closed" or (mode == "first-user" and await self._store.any_user()):
             raise Forbidden("registration is closed")
+        self.accounts.check(form)
+        await self._count_registration(caller)
         return await self.accounts.create(
             caller, form, by_itself=True, only_first=mode == "first-user"
         )
+
+    async def _count_registration(self, caller: Actor) -> None:
+        """Refuse those who register account after account: each costs a hash and a row."""
+        keys = [f"register:{_network(caller.address)}"] if caller.address else []
+        if not self._config.throttle or not keys:
+            return
+        seconds = await self._store.blocked_for(None, keys)
+        if not seconds:
+            seconds = await self._statements.run(
+                caller, lambda tx: self._store.count_address(tx, keys[0])
+            )
+        if seconds:
+            raise _throttled(seconds, "registrations")
 
     async def _admin(self, caller: Actor, header: bytes | None) -> Actor | None:
         """Return the core admin who registers somebody else; a stale token is nobody's where
@@ -177,7 +192,7 @@ class AuthService:
                 blocked = await self._store.blocked_for(tx, keys)
                 await self._store.fail_account(tx, keys[0])
                 for key in keys[1:]:
-                    await self._store.fail_address(tx, key)
+                    await self._store.count_address(tx, key)
             # What was typed is not kept: it may be a password in the wrong field.
             said = {"address": caller.address, "username": account and account.username}
             await tx.record(
@@ -337,8 +352,8 @@ def _network(address: str) -> str:
     return str(parsed)
 
 
-def _throttled(seconds: int) -> Throttled:
-    return Throttled(f"too many failed logins; try again in {seconds} s", seconds)
+def _throttled(seconds: int, what: str = "failed logins") -> Throttled:
+    return Throttled(f"too many {what}; try again in {seconds} s", seconds)
 
 
 def _cut(client: Client) -> Client:

@@ -17,7 +17,7 @@ GRACE: Final = 30
 FREE_FAILURES: Final = 5
 MAX_DELAY: Final = 60
 FORGIVEN_AFTER: Final = 3600
-ADDRESS_FAILURES: Final = 30
+ADDRESS_ATTEMPTS: Final = 30
 ADDRESS_WINDOW: Final = 300
 SWEEP: Final = 10_000
 """Rows that one sweep removes at most."""
@@ -292,9 +292,10 @@ class AuthStore:
             FORGIVEN_AFTER,
         )
 
-    async def fail_address(self, tx: Transaction, key: str) -> None:
-        """Count a failed login from an address; a full window blocks until it is over."""
-        await tx.execute(
+    async def count_address(self, tx: Transaction, key: str) -> int:
+        """Count an attempt from an address; a full window blocks until it is over. Returns the
+        seconds until then for one attempt too many, else 0."""
+        over = await tx.execute(
             "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
             " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
             " on conflict (key) do update set"
@@ -305,11 +306,14 @@ class AuthStore:
             " failed_at = clock_timestamp(),"
             " blocked_until = case when t.failures + 1 >= $2::int"
             " and t.since > clock_timestamp() - make_interval(secs => $3::int)"
-            " then t.since + make_interval(secs => $3::int) end",
+            " then t.since + make_interval(secs => $3::int) end"
+            " returning case when t.failures > $2::int"
+            " then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end",
             key,
-            ADDRESS_FAILURES,
+            ADDRESS_ATTEMPTS,
             ADDRESS_WINDOW,
         )
+        return int(over or 0)
 
     async def forgive(self, tx: Transaction, key: str) -> None:
         """Forget the failures of an account after a login."""

@@ -85,6 +85,38 @@ def test_spraying_from_one_address_is_stopped_for_five_minutes(server):
     assert attempt(server, user.username, PASSWORD).status_code == 200
 
 
+def register(server, username, password=PASSWORD, **headers):
+    body = {"username": username, "password": password}
+    return server.http.post("/api/v1/auth/register", json=body, headers=headers)
+
+
+def test_registering_account_after_account_is_stopped_for_five_minutes(server):
+    before = server.sql("select failures from caudex_auth.throttle where key like 'register:%'")
+    assert before == [(1,)], "the admin of the fixture"
+    assert register(server, "weak", "weak").status_code == 400  # costs nothing, so is not counted
+    for number in range(29):
+        assert register(server, f"n{number % 27}").status_code == (201 if number < 27 else 400)
+    answer = register(server, "one-more", **{"x-forwarded-for": "192.0.2.1"})
+    assert answer.status_code == 429
+    assert 280 < int(answer.headers["retry-after"]) <= 300
+    assert "too many registrations" in answer.json()["error"]
+    assert register(server, "weak", "weak").status_code == 400
+    assert attempt(server, "n1", PASSWORD).status_code == 200  # logins go on
+    admin = server.admin.post(
+        "/api/v1/auth/register", json={"username": "by-admin", "password": PASSWORD}
+    )
+    assert admin.status_code == 201
+    pass_time(server, 301)
+    assert register(server, "later").status_code == 201
+
+
+def test_parallel_registrations_are_counted_one_by_one(server):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: register(server, f"p{n}").status_code, range(50)))
+    assert answers.count(201) == 29
+    assert answers.count(429) == 21
+
+
 def test_a_forwarded_address_is_not_believed(server):
     for number in range(30):
         server.http.post(
@@ -121,6 +153,7 @@ def test_guessing_the_current_password_is_slowed_down_too(server):
 def test_it_can_be_switched_off(make_server):
     server = make_server({"plugins": {"auth": {"throttle": False}}})
     assert fail(server, "anybody", 40) == [401] * 40
+    assert all(register(server, f"n{number}").status_code == 201 for number in range(32))
     assert server.sql("select count(*) from caudex_auth.throttle") == [(0,)]
 
 
