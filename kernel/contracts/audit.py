@@ -19,6 +19,10 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     operation: Annotated[str | None, Meta(description="INSERT, UPDATE, LOGIN and so on")] = None
     actor_id: Annotated[str | None, Meta(description="what this user did")] = None
     before: Annotated[int | None, Meta(description="id of the last row seen")] = None
+    current: Annotated[
+        bool,
+        Meta(description="true: nothing of a former app of this name; app admins see no other"),
+    ] = False
     limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
 
 

@@ -16,12 +16,13 @@ from kernel.public import (
     Services,
     limit_of,
     nearest,
+    one_of,
     reply,
     whole_number,
 )
 
 from .models import AuditRow
-from .service import check_reader
+from .service import reads_in_part
 
 PARAMETERS = AuditFilter.__struct_fields__
 
@@ -48,11 +49,11 @@ class AuditRoutes:
         """
         query = request.query()
         access = self._services.get(ACCESS)
-        await check_reader(access, request.actor, query.get("app_id"))
-        return reply(await self._services.get(AUDIT).search(_filter(query)))
+        in_part = await reads_in_part(access, request.actor, query.get("app_id"))
+        return reply(await self._services.get(AUDIT).search(_filter(query, current=in_part)))
 
 
-def _filter(query: Mapping[str, str]) -> AuditFilter:
+def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:
     for name in query:
         if name not in PARAMETERS:
             raise BadRequest(f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}")
@@ -63,6 +64,8 @@ def _filter(query: Mapping[str, str]) -> AuditFilter:
         record_id=query.get("record_id"),
         operation=query.get("operation"),
         actor_id=query.get("actor_id"),
+        current=one_of("current", query.get("current", "false"), ("true", "false")) == "true"
+        or current,
         before=None if before is None else whole_number("before", before),
         limit=limit_of(query.get("limit"), default=100),
     )

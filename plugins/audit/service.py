@@ -51,19 +51,26 @@ class AuditService:
         raise BadRequest(f"no operation {operation!r} is on record; {meant}")
 
 
-async def check_reader(access: Access, actor: Actor, app_id: str | None) -> None:
-    """Let core admins read everything, and app admins what is their app's. Raises Forbidden."""
+async def reads_in_part(access: Access, actor: Actor, app_id: str | None) -> bool:
+    """Whether somebody reads only what is of the installed app: its admins. Core admins read
+    everything, others nothing. Raises Forbidden."""
     if await access.is_core_admin(actor.user_id):
-        return
+        return False
     if app_id is None:
         raise Forbidden("only a core admin may read the whole audit log; an app admin gives app_id")
     if not await access.is_app_admin(actor.user_id, app_id):
         raise Forbidden("only an admin of the app may read its audit log")
+    return True
 
 
 async def record_event(tx: Transaction, event: Event) -> None:
     """Write a system event in the transaction in which it happens."""
     await store.record(tx, event)
+
+
+async def begin(tx: Transaction, app: App) -> None:
+    """Keep what a former app of the same name did from the admins of a new one."""
+    await store.begin_life(tx, app.id)
 
 
 async def watch(tx: Transaction, app: App) -> None:
@@ -76,6 +83,8 @@ def _check_values(wanted: AuditFilter) -> None:
     for name, text in (("app_id", wanted.app_id), ("entity", wanted.entity)):
         if text is not None and not NAME.fullmatch(text):
             raise BadRequest(f"{name} must be a name of lower-case letters, digits and underscores")
+    if wanted.current and wanted.app_id is None:
+        raise BadRequest("current needs app_id: it is about one app")
     if wanted.record_id == "":
         raise BadRequest("record_id must not be empty")
     if wanted.actor_id is not None:

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 import msgspec
 from psycopg import sql
 
-from kernel.public import AuditFilter, Event, Reader, Transaction
+from kernel.public import AuditFilter, Event, Param, Reader, Transaction
 
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
@@ -46,6 +46,8 @@ BY_ROW: Final = PAGE.replace("{rows}", """
     and ($6::text is null or record_id = $6::text)
     and ($7::uuid is null or actor_id = $7::uuid)
     and ($8::bigint is null or -id > -$8::bigint)
+    and (not $9::boolean or -id < -coalesce((
+        select begins from caudex_audit.lives where app_id = $3::text), 0))
     order by -id limit $2::int""")  # fmt: skip
 
 # The newest rows of each kind that is asked for, then the newest of these: no kind is so rare that
@@ -55,12 +57,19 @@ BY_KIND: Final = PAGE.replace("{rows}", """
         select * from caudex_audit.log as l
         where l.table_schema = k.table_schema and l.table_name = k.table_name
         and l.operation = k.operation and ($6::bigint is null or -l.id > -$6::bigint)
+        and (not $7::boolean or -l.id < -coalesce((
+            select begins from caudex_audit.lives where app_id = k.table_schema), 0))
         order by -l.id limit $2::int
     ) as newest
     where ($3::text is null or k.table_schema = $3::text)
     and ($4::text is null or k.table_name = $4::text)
     and ($5::text is null or k.operation = $5::text)
     order by -newest.id limit $2::int""")  # fmt: skip
+
+BEGIN_LIFE: Final = """
+insert into caudex_audit.lives (app_id, begins)
+values ($1::text, nextval('caudex_audit.log_id'))
+on conflict (app_id) do update set begins = excluded.begins"""
 
 KNOWS_OPERATION: Final = """
 select 'true' from caudex_audit.kinds where operation = $1::text limit 1"""
@@ -138,18 +147,20 @@ async def search(reader: Reader, wanted: AuditFilter) -> bytes:
     """Return a JSON array of rows, newest first."""
     query, params = statement(wanted)
     size = (MAX_PAGE_BYTES, wanted.limit)
-    return await reader.fetch(query, *size, *params, wanted.before, custom_plan=True) or b"[]"
+    return await reader.fetch(query, *size, *params, custom_plan=True) or b"[]"
 
 
-def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[str | None, ...]]:
-    """Choose the statement whose index fits, with its parameters from `$3` on, without the last."""
+def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[Param, ...]]:
+    """Choose the statement whose index fits, with its parameters from `$3` on."""
     kind, row = (
         (wanted.app_id, wanted.entity, wanted.operation),
         (wanted.record_id, wanted.actor_id),
     )
     if any(row):
-        return BY_ROW, (*kind, *row)
-    return (BY_KIND, kind) if any(kind) else (LATEST, ())
+        return BY_ROW, (*kind, *row, wanted.before, wanted.current)
+    if any(kind):
+        return BY_KIND, (*kind, wanted.before, wanted.current)
+    return LATEST, (wanted.before,)
 
 
 async def knows_operation(reader: Reader, operation: str) -> bool:
@@ -171,6 +182,11 @@ async def watch(tx: Transaction, schema: str, tables: Sequence[str]) -> list[str
         await tx.script(sql.Composed(parts).as_bytes(None))
         await tx.execute(REGISTER, schema, lacking, ROW_OPERATIONS)
     return lacking
+
+
+async def begin_life(tx: Transaction, app_id: str) -> None:
+    """Note that what the trail has of an app so far is a former one's."""
+    await tx.execute(BEGIN_LIFE, app_id)
 
 
 async def lock(tx: Transaction) -> None:

@@ -173,6 +173,34 @@ def test_rows_outlive_their_app(server: Server) -> None:
     assert row["operation"] == "INSERT"
 
 
+def test_who_takes_a_former_apps_name_does_not_read_what_it_did(make_server: MakeServer) -> None:
+    server = make_server({"plugins": {"apps": {"install": "any"}}})
+    former, owner = server.user(), server.user()
+    manifest = {
+        "appId": "taken", "name": "Taken",
+        "dataContract": [{"entityName": "notes", "fields": [{"name": "text", "type": "text"}]}],
+    }  # fmt: skip
+    notes = "/api/v1/apps/taken/collections/notes"
+    assert former.post("/api/v1/apps", json=manifest).status_code == 200
+    old = former.post(notes, json={"text": "private"}).json()
+    assert former.delete("/api/v1/apps/taken").status_code == 200
+    assert owner.post("/api/v1/apps", json=manifest).status_code == 200
+    new = owner.post(notes, json={"text": "mine"}).json()
+    assert owner.post("/api/v1/apps", json=manifest).status_code == 200  # a sync begins no life
+    for more in ({}, {"entity": "notes"}, {"operation": "INSERT"}, {"current": "false"}):
+        found = audit(owner, app_id="taken", **more)
+        assert [row["record_id"] for row in found] == [new["id"]], more
+    assert audit(owner, app_id="taken", record_id=old["id"]) == []
+    assert audit(owner, app_id="taken", actor_id=former.id) == []
+    assert len(audit(owner, app_id="taken", record_id=new["id"])) == 1
+    everything = [row["record_id"] for row in audit(server.admin, app_id="taken")]
+    assert everything == [new["id"], old["id"]]
+    current = audit(server.admin, app_id="taken", current="true")
+    assert [row["record_id"] for row in current] == [new["id"]]
+    for bad in ({"current": "true"}, {"app_id": "taken", "current": "maybe"}):
+        assert server.admin.get("/api/v1/audit", params=bad).status_code == 400
+
+
 def test_who_reads(server: Server, owner: Client) -> None:
     stranger = server.user()
     assert server.http.get("/api/v1/audit").status_code == 401

@@ -56,7 +56,7 @@ class FakeAudit:
         self.rows.append({**row, "operation": operation, **more})
 
     async def search(self, wanted: AuditFilter) -> bytes:
-        """See `Audit.search`."""
+        """See `Audit.search`; there are no former apps here, so `current` changes nothing."""
         asked = {
             "table_schema": wanted.app_id, "table_name": wanted.entity,
             "record_id": wanted.record_id, "operation": wanted.operation,

@@ -213,6 +213,8 @@ WANTED = [
     AuditFilter(record_id="7"),
     AuditFilter(actor_id="00000000-0000-4000-8000-000000000007"),
     AuditFilter(app_id="many", before=50_000),
+    AuditFilter(app_id="many", current=True),
+    AuditFilter(app_id="many", record_id="7", current=True),
 ]
 ABSENTEES = [
     AuditFilter(app_id="absent"),
@@ -222,6 +224,9 @@ ABSENTEES = [
     AuditFilter(record_id="absent"),
     AuditFilter(actor_id=ABSENT),
     AuditFilter(app_id="many", entity="rare", actor_id=ABSENT),
+    AuditFilter(app_id="many", entity="e1", current=True, before=10),
+    AuditFilter(app_id="later", current=True),
+    AuditFilter(app_id="later", record_id="7", current=True),
 ]
 
 
@@ -241,6 +246,12 @@ def many(trail: Server) -> Server:
         " ('00000000-0000-4000-8000-00000000000' || i % 10)::uuid"
         " from generate_series(1, 100000) as i"
     )
+    trail.sql(
+        "insert into caudex_audit.kinds values ('later', 'e1', 'INSERT');"
+        "insert into caudex_audit.log (table_schema, table_name, record_id, operation, new_record)"
+        " select 'later', 'e1', i::text, 'INSERT', '{}' from generate_series(1, 30000) as i;"
+        "insert into caudex_audit.lives values ('later', nextval('caudex_audit.log_id'))"
+    )
     trail.sql("analyze caudex_audit.log")
     return trail
 
@@ -252,7 +263,7 @@ def test_a_search_reads_few_pages_after_twenty_others(many: Server, wanted: Audi
         many.run(service.search, WANTED[turn % len(WANTED)])
     query, params = store.statement(wanted)
     explain: Any = "explain (analyze, buffers, timing off, format json) " + query
-    values = (MAX_PAGE_BYTES, wanted.limit, *params, wanted.before)
+    values = (MAX_PAGE_BYTES, wanted.limit, *params)
 
     async def plan() -> bytes | None:
         return await many.kernel.database.fetch(explain, *values, custom_plan=True)
