@@ -1,4 +1,4 @@
-"""One child process: lines in, lines out, and its whole process group when it ends."""
+"""One child process: lines in, lines out, and all that it started when it ends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anyio
+import structlog
 
 from kernel.public import LogLevel, Unavailable
 
 from .lifeline import lifeline
 from .lines import LineSplitter
 from .protocol import MAX_FRAME, MAX_LINE, ids_in
+from .strays import MARK, kill_strays, new_mark
 
 SHARE: Final = 0.25
 """Of the event loop's time that reading from one worker may take."""
@@ -31,6 +33,8 @@ MAX_UNREAD: Final = 6 * MAX_FRAME
 
 DRAIN_SECONDS: Final = 1.0
 """What was written before the end is read for so long after it."""
+
+log = structlog.get_logger("caudex.workers")
 
 
 class Listener(Protocol):
@@ -56,8 +60,10 @@ class Listener(Protocol):
 class Child(asyncio.SubprocessProtocol):
     """A program in a process group of its own. Made by `spawn`."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, uid: int | None = None) -> None:
         self._listener = listener
+        self._uid = uid
+        self._mark = new_mark()
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._outgoing: list[bytes] = []
@@ -67,7 +73,7 @@ class Child(asyncio.SubprocessProtocol):
         """Why its output is not read just now."""
         self._spent, self._since = 0.0, time.monotonic()
         self._open = {1, 2}
-        self._exited = False
+        self._exited = self._swept = False
         self._lifeline: int | None = None
         self.gone = asyncio.Event()
         self.status: int | None = None
@@ -79,11 +85,17 @@ class Child(asyncio.SubprocessProtocol):
 
     @classmethod
     async def spawn(
-        cls, listener: Listener, argv: Sequence[str], environment: Mapping[str, str], folder: Path
+        cls,
+        listener: Listener,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        uid: int | None = None,
     ) -> Child:
-        """Start a program. Raises OSError, ValueError."""
+        """Start a program; `uid` is its account, if no other app has it. Raises OSError,
+        ValueError."""
         loop = asyncio.get_running_loop()
-        child = cls(listener)
+        child = cls(listener, uid)
         child._lifeline = wire = lifeline()
         told = {} if wire is None else {"CAUDEX_LIFELINE": str(wire)}  # for the launcher alone
         try:
@@ -94,7 +106,7 @@ class Child(asyncio.SubprocessProtocol):
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=str(folder),
-                env={**environment, **told},
+                env={**environment, **told, MARK: child._mark},
                 start_new_session=True,
                 pass_fds=[] if wire is None else [wire],
             )
@@ -228,8 +240,7 @@ class Child(asyncio.SubprocessProtocol):
             self._writable.set()
         if fd == 1 and not self._exited:
             self._loop.call_later(DRAIN_SECONDS, self._kill_silent)
-        if self._exited and not self._open:
-            self._end()
+        self._end_if_done()
 
     def process_exited(self) -> None:
         """Of asyncio: it is dead; what it started dies with it."""
@@ -240,9 +251,19 @@ class Child(asyncio.SubprocessProtocol):
         for reason in list(self._held):
             self.release(reason)
         if self._open:
-            self._loop.call_later(DRAIN_SECONDS, self._end)
-        else:
-            self._end()
+            self._loop.call_later(DRAIN_SECONDS, self._give_up_reading)
+        sweep = self._loop.run_in_executor(None, kill_strays, self._mark, self._uid)
+        sweep.add_done_callback(self._on_swept)
+
+    def _give_up_reading(self) -> None:
+        self._open.clear()
+        self._end_if_done()
+
+    def _on_swept(self, sweep: asyncio.Future[None]) -> None:
+        if not sweep.cancelled() and (error := sweep.exception()):
+            log.error("children of a child could not be ended", exc_info=error)
+        self._swept = True
+        self._end_if_done()
 
     def _cut(self) -> None:
         if self._lifeline is not None:
@@ -253,8 +274,8 @@ class Child(asyncio.SubprocessProtocol):
         if not self._exited:
             self.signal(signal.SIGKILL)
 
-    def _end(self) -> None:
-        if self.gone.is_set():
+    def _end_if_done(self) -> None:
+        if self.gone.is_set() or self._open or not (self._exited and self._swept):
             return
         self.gone.set()
         self._transport.close()

@@ -132,7 +132,9 @@ class Replica:
         then."""
         recipe = self.recipe
         try:
-            self._child = await Child.spawn(self, recipe.argv, recipe.environment, recipe.folder)
+            self._child = await Child.spawn(
+                self, recipe.argv, recipe.environment, recipe.folder, recipe.uid
+            )
         except (OSError, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error)
             raise StartFailed(f"the worker cannot be started: {said}", ()) from None

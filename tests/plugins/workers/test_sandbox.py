@@ -34,7 +34,8 @@ def facts(workers: Server, app: str) -> dict:
 def test_its_environment_holds_nothing_of_the_servers(facts: dict, app: str, workers: Server):
     found = facts["environment"]
     assert set(found) == {
-        "PATH", "HOME", "TMPDIR", "LANG", "CAUDEX_APP_ID", "CAUDEX_RUNTIME_URL", "PYTHONPATH",
+        "PATH", "HOME", "TMPDIR", "LANG", "CAUDEX_APP_ID", "CAUDEX_RUNTIME_URL", "CAUDEX_REPLICA",
+        "PYTHONPATH",
         "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
     }  # fmt: skip
     assert found["CAUDEX_APP_ID"] == app
@@ -109,7 +110,7 @@ def test_switched_off_it_says_so(make_server: MakeServer):
     facts = result(server.admin, app, "facts")
     assert facts["uid"] == os.geteuid()
     assert "PATH" in facts["environment"]
-    assert len(facts["environment"]) == 10
+    assert len(facts["environment"]) == 11
 
 
 @as_root

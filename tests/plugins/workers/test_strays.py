@@ -1,0 +1,146 @@
+"""Whatever a worker started ends with it, also what left its process group."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from kernel.testing import Server
+from plugins.workers.strays import MARK, kill_strays, new_mark
+from tests.plugins.workers.support import deploy, deployed, eventually, reaches, result
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
+pytestmark = linux
+
+WORKER = """
+import os, sys
+from caudex_worker import Worker
+
+worker = Worker()
+SLEEP = [sys.executable, "-c", "import time; time.sleep(120)"]
+
+@worker.rpc
+def daemon(params, ctx):
+    "Fork twice with a new session, as daemon(7) says; returns the process that is left."
+    reading, writing = os.pipe()
+    if (first := os.fork()) == 0:
+        os.setsid()
+        if (second := os.fork()) == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in range(3):
+                os.dup2(null, fd)
+            os.execve(SLEEP[0], SLEEP, {} if params.get("hides") else dict(os.environ))
+        os.write(writing, str(second).encode())
+        os._exit(0)
+    os.waitpid(first, 0)
+    return int(os.read(reading, 20))
+
+@worker.rpc
+def die(params, ctx):
+    os._exit(3)
+
+@worker.rpc
+def pid(params, ctx):
+    return os.getpid()
+
+worker.run()
+"""
+
+
+def lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def daemon(server: Server, app: str, **params: bool) -> int:
+    pid = result(server.admin, app, "daemon", params)
+    assert lives(pid)
+    assert os.getsid(pid) not in (os.getsid(0), result(server.admin, app, "pid"))
+    return pid
+
+
+def stop(server: Server, app: str) -> None:
+    answer = server.admin.post(f"/api/v1/apps/{app}/worker/stop")
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_daemon_ends_when_its_worker_is_stopped_and_no_other_does(workers: Server):
+    app, other = deployed(workers, WORKER), deployed(workers, WORKER)
+    daemons = [daemon(workers, app) for _ in range(3)]
+    theirs = daemon(workers, other)
+    stop(workers, app)
+    assert not [pid for pid in daemons if lives(pid)], "stop answers when nothing is left"
+    assert lives(theirs)
+    stop(workers, other)
+    assert not lives(theirs)
+
+
+def test_a_daemon_ends_with_a_worker_that_crashes(workers: Server):
+    app = deployed(workers, WORKER)
+    pid = daemon(workers, app)
+    assert workers.admin.post(f"/api/v1/apps/{app}/rpc", json={"method": "die"}).status_code == 503
+    eventually(lambda: not lives(pid))
+    reaches(workers.admin, app, "running")
+
+
+def test_a_daemon_of_the_new_version_outlives_the_old_one(workers: Server):
+    app = deployed(workers, WORKER)
+    old = daemon(workers, app)
+    assert deploy(workers.admin, app, {"worker.py": WORKER}).status_code == 200
+    new = daemon(workers, app)
+    eventually(lambda: not lives(old))
+    time.sleep(0.3)
+    assert lives(new)
+    stop(workers, app)
+    assert not lives(new)
+
+
+@as_root
+def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers: Server):
+    app, other = deployed(workers, WORKER), deployed(workers, WORKER)
+    pid, theirs = daemon(workers, app, hides=True), daemon(workers, other, hides=True)
+    if os.getppid() != 1 and _parent(pid) != 1:
+        os.kill(pid, signal.SIGKILL)
+        pytest.skip("orphans come to somebody else than init here")
+    stop(workers, app)
+    assert not lives(pid)
+    assert lives(theirs)
+    stop(workers, other)
+    assert not lives(theirs)
+
+
+def _parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
+    """Neither who has another mark, nor who has none and lives under root's account or ours."""
+    ended: list[int] = []
+    monkeypatch.setattr("plugins.workers.strays.os.kill", lambda pid, _: ended.append(pid))
+    monkeypatch.setattr("plugins.workers.strays.ROUNDS", 1)
+    pids = [
+        os.spawnve(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"], environment)
+        for environment in ({MARK: "this"}, {MARK: new_mark()}, {}, {"X": f"{MARK}=this"})
+    ]
+    try:
+        eventually(lambda: "sleep" in _names(pids[0]))
+        for uid in (None, 0, os.geteuid()):
+            kill_strays("this", uid)
+        assert ended == [pids[0]] * 3
+    finally:
+        monkeypatch.undo()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _names(pid: int) -> str:
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read()
