@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -208,3 +210,33 @@ def test_the_unit_for_systemd_is_good(tmp_path):
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
     )
     assert "caudex.service" not in done.stderr, done.stderr
+
+
+def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch):
+    text = page("howto/schedule-jobs.md")
+    assert write_files(text, tmp_path) == ["caudex.toml", "worker.py"]
+    assert "cron" in [each.name for each in loaded(tmp_path, "caudex.toml").instances]
+    server = make_server({"plugins": {"cron": {"poll": 1}}})
+    monkeypatch.setenv("TOKEN", server.admin.tokens["accessToken"])
+    outputs = [output for output, _ in run_shell(text, server.url, tmp_path)]
+    assert "app 'reports' installed" in outputs[1]
+    assert "app 'reports' deployed and started" in outputs[1]
+    run = last_reply(outputs[2])
+    assert run["state"] == "fired"
+    [cron] = last_reply(outputs[3])
+    assert (cron["name"], cron["last_run"]) == ("weekly", run)
+    assert last_reply(outputs[4]) == [run]
+    [job] = last_reply(outputs[5])
+    assert job["id"] == run["job_id"]
+    assert job["payload"]["cron"] == {"name": "weekly", "due": run["due"]}
+    deadline = time.monotonic() + 20
+    while job["status"] not in ("completed", "failed") and time.monotonic() < deadline:
+        time.sleep(0.1)
+        job = server.admin.get(f"/api/v1/apps/reports/jobs/{job['id']}").json()
+    assert job["result"] == "sent to everybody for weekly"
+    assert last_reply(outputs[6])["enabled"] is False
+    said = re.search(r"`(crons\[.*?)`", text)[1]
+    wrong = json.loads((tmp_path / "manifest.json").read_text())
+    wrong["crons"][0]["schedule"] = "30 25 * * MON"
+    answer = server.admin.post("/api/v1/apps", json=wrong)
+    assert (answer.status_code, answer.json()) == (400, {"error": said})

@@ -17,6 +17,7 @@ SYSTEM_OPERATIONS = (
     "APP_INSTALLED", "APP_UPDATED", "APP_PRUNED", "APP_REMOVED",
     "SECRET_SET", "SECRET_DELETED", "KEYS_ROTATED",
     "DEPLOYED", "WORKER_STARTED", "WORKER_STOPPED",
+    "CRON_TRIGGERED", "CRON_ENABLED", "CRON_DISABLED",
 )  # fmt: skip
 """What the system reports of itself, so that one can ask for it before it ever happened; the
 operations of other plugins are known once they did."""

@@ -31,9 +31,15 @@ def fake(server: Server) -> Any:
 
 def install(server: Server, *, running: tuple[Server, ...] | None = None) -> str:
     """Install an app and start its worker on the given servers."""
+    return install_with(server, {}, running=(server,) if running is None else running)
+
+
+def install_with(server: Server, manifest: dict[str, Any], running: tuple[Server, ...]) -> str:
+    """Install an app whose manifest says more."""
     app_id = f"jobs{uuid.uuid4().hex[:8]}"
-    server.admin.post("/api/v1/apps", json={"appId": app_id, "name": "x"}).raise_for_status()
-    for one in (server,) if running is None else running:
+    answer = server.admin.post("/api/v1/apps", json={"appId": app_id, "name": "x", **manifest})
+    assert answer.status_code == 200, answer.text
+    for one in running:
         become(one, app_id, "running")
     return app_id
 

@@ -1,0 +1,69 @@
+"""Crons over HTTP: look, trigger, switch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.public import (
+    APP_ADMIN,
+    APP_USER,
+    BadRequest,
+    Request,
+    Response,
+    Route,
+    Services,
+    limit_of,
+    reply,
+    whole_number,
+)
+
+from .models import Run, RunQuery, Shown, Switch
+from .service import SERVICE, CronService
+
+OF_APP: Final = "/api/v1/apps/{app_id}/crons"
+ONE: Final = f"{OF_APP}/{{cron}}"
+DEFAULT_LIMIT: Final = 100
+
+
+class CronRoutes:
+    """The handlers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """Every route with what it needs."""
+        return [
+            Route("GET", OF_APP, self.list, APP_USER, returns=list[Shown]),
+            Route("PATCH", ONE, self.switch, APP_ADMIN, Switch, returns=Shown),
+            Route("POST", f"{ONE}/trigger", self.trigger, APP_ADMIN, returns=Run, status=201),
+            Route("GET", f"{ONE}/runs", self.runs, APP_USER, returns=list[Run], query=RunQuery),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """List the crons of an app, in the manifest's order."""
+        return reply(await self._crons.list(request.path("app_id")))
+
+    async def switch(self, request: Request, body: Switch) -> Response:
+        """Switch a cron on or off, until the manifest changes its mind."""
+        app_id, name = request.path("app_id"), request.path("cron")
+        return reply(await self._crons.switch(request.actor, app_id, name, body.enabled))
+
+    async def trigger(self, request: Request) -> Response:
+        """Run a cron now, as if it were due; its overlap policy holds."""
+        app_id, name = request.path("app_id"), request.path("cron")
+        return reply(await self._crons.trigger(request.actor, app_id, name), 201)
+
+    async def runs(self, request: Request) -> Response:
+        """Show the run log of a cron, newest first."""
+        query = request.query()
+        if unknown := query.keys() - set(RunQuery.__struct_fields__):
+            raise BadRequest(f"unknown parameter {min(unknown)!r}")
+        limit = limit_of(query.get("limit"), DEFAULT_LIMIT)
+        before = whole_number("before", query["before"]) if "before" in query else None
+        app_id, name = request.path("app_id"), request.path("cron")
+        return reply(await self._crons.runs(app_id, name, limit, before))
+
+    @property
+    def _crons(self) -> CronService:
+        return self._services.get(SERVICE)

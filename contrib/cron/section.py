@@ -1,0 +1,119 @@
+"""The section `crons` of manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from .models import Declared
+from .schedule import BadSchedule, Schedule
+
+KEY: Final = "crons"
+MAX_CRONS: Final = 100
+MAX_PAYLOAD: Final = 64_000
+"""Bytes of JSON."""
+
+OVERLAP: Final = {
+    "title": "Overlap",
+    "description": (
+        "What happens when the job of the run before has not ended. skip: this run is left out. "
+        "queue: it waits. allow: both run."
+    ),
+    "enum": ["skip", "queue", "allow"],
+    "default": "skip",
+}
+SCHEMA: Final[dict[str, Any]] = {
+    "title": "Crons",
+    "description": "Jobs that are enqueued on a schedule.",
+    "type": "array",
+    "maxItems": MAX_CRONS,
+    "items": {
+        "title": "Cron",
+        "type": "object",
+        "required": ["name", "schedule"],
+        "additionalProperties": False,
+        "properties": {
+            "name": {
+                "title": "Name",
+                "description": "Names it in URLs and in the run log.",
+                "type": "string",
+                "pattern": "^[A-Za-z0-9_-]+$",
+                "maxLength": 64,
+            },
+            "schedule": {
+                "title": "Schedule",
+                "description": "Minute, hour, day of month, month, day of week: 30 2 * * MON-FRI",
+                "type": "string",
+                "maxLength": 100,
+            },
+            "timezone": {
+                "title": "Time zone",
+                "description": "A name of the IANA database: Europe/Paris",
+                "type": "string",
+                "pattern": "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
+                "maxLength": 64,
+                "default": "UTC",
+            },
+            "method": {
+                "title": "Job",
+                "description": "Which job of the worker: `type` and `method` of the payload.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 200,
+            },
+            "payload": {
+                "title": "Payload",
+                "description": "What the job is given, beside `cron` with the name and the time.",
+                "type": "object",
+                "default": {},
+            },
+            "overlap": OVERLAP,
+            "overlapPolicy": {**OVERLAP, "description": "Another name of overlap."},
+            "enabled": {
+                "title": "Enabled",
+                "description": "Whether it is on; it can be switched while the app is installed.",
+                "type": "boolean",
+                "default": True,
+            },
+        },
+    },
+}
+
+
+def problems(value: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What the schema cannot say: (place, sentence) pairs."""
+    names: set[str] = set()
+    for number, cron in enumerate(value):
+        place, name = f"[{number}]", cron["name"]
+        if name in names:
+            yield f"{place}.name", f"the cron {name!r} is declared twice"
+        names.add(name)
+        if "overlap" in cron and "overlapPolicy" in cron:
+            yield f"{place}.overlapPolicy", "is given twice, the other time as overlap"
+        if len(msgspec.json.encode(cron.get("payload"))) > MAX_PAYLOAD:
+            yield f"{place}.payload", f"must be at most {MAX_PAYLOAD // 1000} kB of JSON"
+        try:
+            Schedule(cron["schedule"], cron.get("timezone", "UTC"))
+        except BadSchedule as error:
+            yield f"{place}.{error.key}", error.sentence
+
+
+def read(value: list[dict[str, Any]] | None) -> list[Declared]:
+    """The crons of a section that has no problems."""
+    return [_declared(cron) for cron in value or ()]
+
+
+def _declared(cron: dict[str, Any]) -> Declared:
+    payload: dict[str, Any] = dict(cron.get("payload", {}))
+    if method := cron.get("method"):
+        payload = {"type": method, **payload, "method": method}
+    return Declared(
+        name=cron["name"],
+        schedule=" ".join(cron["schedule"].split()),
+        timezone=cron.get("timezone", "UTC"),
+        overlap=cron.get("overlap", cron.get("overlapPolicy", "skip")),
+        payload=payload,
+        enabled=cron.get("enabled", True),
+    )

@@ -1,0 +1,295 @@
+"""The rules: what a manifest declares, what a due time does, what people may do by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from kernel.public import (
+    APPS,
+    JOBS,
+    STATEMENTS,
+    Actor,
+    Event,
+    KernelError,
+    NewJob,
+    NotFound,
+    ServiceKey,
+    Services,
+    Transaction,
+    Unavailable,
+    server_actor,
+)
+
+from . import section, store
+from .config import CronConfig
+from .models import Cron, Declared, NewRun, Waiting
+from .schedule import BadSchedule, Passed, Schedule
+from .store import CronStore, Waiter
+
+TOPIC: Final = "cron"
+BUSY: Final = "the job of the run before has not ended"
+LATER: Final = 3600.0
+"""Seconds after which a cron is looked at again whose schedule this server does not understand."""
+
+MAX_DETAIL: Final = 1000
+
+log = structlog.get_logger("caudex.cron")
+
+
+class CronService:
+    """Keeps crons as manifests declare them, and fires each due time once.
+
+    What a due time does is one transaction: the row is locked, moved on to its next time, the job
+    enqueued and the run logged, all of it or nothing. So neither a second server nor a server that
+    dies in between fires it twice, or loses it.
+    """
+
+    def __init__(self, config: CronConfig, services: Services) -> None:
+        self._config = config
+        self._statements = services.get(STATEMENTS)
+        self._apps = services.get(APPS)
+        self._jobs = services.get(JOBS)
+        self._store = CronStore(self._statements)
+
+    # Manifests
+
+    async def declare(
+        self, tx: Transaction, app_id: str, stamp: int, crons: Sequence[Declared]
+    ) -> None:
+        """Take up what a manifest declares, unless that of a later stamp was taken up already."""
+        if not await store.take(tx, app_id, stamp):
+            return
+        now = _moment(await store.now(tx))
+        due = [Schedule(cron.schedule, cron.timezone).after(now) for cron in crons]
+        await store.save(tx, app_id, crons, due)
+        await tx.publish(TOPIC)
+
+    async def forget(self, tx: Transaction, app_id: str) -> None:
+        """Delete the crons of an app, with their log."""
+        await store.forget(tx, app_id)
+
+    async def take_up(self) -> None:
+        """Bring in what was installed, updated and removed while the plugin was off."""
+        known = await store.stamps(self._statements)
+        # First the apps: a section that comes in between has the later stamp, and counts.
+        wanted = {app.id: (app.version_stamp, None) for app in await self._apps.all()}
+        latest = max((stamp for stamp, _ in wanted.values()), default=0)
+        for found in await self._apps.sections(section.KEY):
+            wanted[found.app_id] = (found.version_stamp, found.value)
+        for app_id, (stamp, value) in wanted.items():
+            if known.get(app_id, 0 if value else stamp) < stamp:
+                await self._take_up(app_id, stamp, section.read(value))
+        for app_id in known.keys() - wanted.keys():
+            await self._let_go(app_id, latest)
+
+    async def _take_up(self, app_id: str, stamp: int, crons: Sequence[Declared]) -> None:
+        async def work(tx: Transaction) -> None:
+            await self.declare(tx, app_id, stamp, crons)
+
+        await self._statements.run(server_actor("cron"), work)
+
+    async def _let_go(self, app_id: str, latest: int) -> None:
+        async def work(tx: Transaction) -> None:
+            await store.forget(tx, app_id, latest)
+
+        await self._statements.run(server_actor("cron"), work)
+
+    # Due times
+
+    async def seconds_to_next(self) -> float | None:
+        """Seconds until a cron is due; None where none ever is."""
+        return await store.seconds_to_next(self._statements)
+
+    async def fire_next(self) -> bool:
+        """Fire the cron that is due the longest; False where none is that is free."""
+        return await self._statements.run(server_actor("cron"), self._fire_next)
+
+    async def _fire_next(self, tx: Transaction) -> bool:
+        cron = await store.claim_due(tx)
+        if cron is None:
+            return False
+        try:
+            passed = self._passed(cron)
+        except BadSchedule as error:
+            await store.advance(tx, cron.id, cron.now + LATER)
+            await self._log(tx, cron, cron.due, state="failed", detail=str(error))
+            return True
+        await store.advance(tx, cron.id, passed.next.timestamp())
+        if passed.latest is None:
+            detail = f"nobody was there for {self._config.catch_up} s"
+            await self._log(tx, cron, cron.due, state="missed", detail=detail)
+            return True
+        due = passed.latest.timestamp()
+        if await store.is_logged(tx, cron.id, due):  # a clock was put back
+            return True
+        try:
+            await self._start(tx, cron, due, missed=passed.missed)
+        except Unavailable:
+            raise
+        except NotFound:  # the app is gone, and its section was never ours to remove
+            await store.forget(tx, cron.app_id)
+        except KernelError as error:
+            await self._log(tx, cron, due, state="failed", detail=error.message[:MAX_DETAIL])
+        return True
+
+    def _passed(self, cron: Cron) -> Passed:
+        now = _moment(cron.now)
+        oldest = now - timedelta(seconds=self._config.catch_up)
+        return Schedule(cron.schedule, cron.timezone).passed(_moment(cron.due), now, oldest)
+
+    async def _start(
+        self, tx: Transaction, cron: Cron, due: float, *, missed: int = 0, by: str | None = None
+    ) -> bytes:
+        """Enqueue the job of a due time as the overlap policy says; returns the line of the log."""
+        more: dict[str, Any] = {"missed": missed, "triggered_by": by}
+        if cron.waiting >= self._config.max_waiting:
+            detail = f"{cron.waiting} runs wait already"
+            return await self._log(tx, cron, due, state="skipped", detail=detail, **more)
+        job_id = None if cron.waiting else await self._enqueue(tx, cron, due)
+        if job_id is not None:
+            return await self._log(tx, cron, due, state="fired", job_id=job_id, **more)
+        state = "waiting" if cron.overlap == "queue" else "skipped"
+        return await self._log(tx, cron, due, state=state, detail=BUSY, **more)
+
+    async def _enqueue(self, tx: Transaction, cron: Cron, due: float) -> str | None:
+        """Enqueue a job; None where the one before has not ended and has to.
+
+        The key is what makes sure of that: while a job has it, JOBS returns that one. It holds the
+        cron's id, which nobody is told, so nobody else's job has it.
+        """
+        told = {"name": cron.name, "due": _moment(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        payload = msgspec.json.encode({**cron.payload, "cron": told})
+        key = None if cron.overlap == "allow" else f"cron:{cron.id}"
+        job = NewJob(payload=msgspec.Raw(payload), key=key)
+        async with tx.savepoint():
+            job_id = await self._jobs.enqueue(server_actor("cron"), cron.app_id, job, tx)
+        if job_id == cron.last_job:
+            return None
+        await store.remember(tx, cron.id, job_id)
+        return job_id
+
+    async def _log(self, tx: Transaction, cron: Cron, due: float, **more: Any) -> bytes:
+        run = NewRun(cron_id=cron.id, due=due, **more)
+        if run.state in ("failed", "missed"):
+            told = {"app": cron.app_id, "cron": cron.name, "detail": run.detail}
+            log.warning("a due time did not fire", state=run.state, **told)
+        return await store.write(tx, run, self._config.keep_runs)
+
+    # Runs that wait for the one before
+
+    async def release(self) -> bool:
+        """Start runs that waited and need not any longer; tells whether any wait still."""
+        waiters = await store.waiters(self._statements)
+        for waiter in waiters:
+            if not await self._is_busy(waiter):
+                await self._release(waiter.id)
+        return bool(waiters)
+
+    async def _is_busy(self, waiter: Waiter) -> bool:
+        """Ask without a lock; the key has the last word."""
+        if waiter.last_job is None:
+            return False
+        try:
+            job = await self._jobs.get(waiter.app_id, waiter.last_job)
+        except NotFound:
+            return False
+        return msgspec.json.decode(job, type=_Job).status in ("pending", "running")
+
+    async def _release(self, cron_id: str) -> None:
+        async def work(tx: Transaction) -> None:
+            cron = await store.claim(tx, cron_id)
+            run = None if cron is None else await store.first_waiting(tx, cron_id)
+            if cron is not None and run is not None:
+                await self._start_waiting(tx, cron, run)
+
+        await self._statements.run(server_actor("cron"), work)
+
+    async def _start_waiting(self, tx: Transaction, cron: Cron, run: Waiting) -> None:
+        try:
+            job_id = await self._enqueue(tx, cron, run.due)
+        except Unavailable:
+            raise
+        except NotFound:
+            await store.forget(tx, cron.app_id)
+        except KernelError as error:
+            await store.settle(tx, run.id, "failed", None, error.message[:MAX_DETAIL])
+        else:
+            if job_id is not None:
+                await store.settle(tx, run.id, "fired", job_id, None)
+
+    # By hand
+
+    async def list(self, app_id: str) -> bytes:
+        """The crons of an app as JSON, in the manifest's order."""
+        await self._apps.app(app_id)
+        return await self._store.shown(app_id)
+
+    async def runs(self, app_id: str, name: str, limit: int, before: int | None) -> bytes:
+        """A page of a cron's run log as JSON, newest first. Raises NotFound."""
+        cron_id = await self._store.id_of(app_id, name)
+        if cron_id is None:
+            raise _missing(name)
+        return await self._store.runs(cron_id, limit, 2**63 - 1 if before is None else before)
+
+    async def trigger(self, actor: Actor, app_id: str, name: str) -> bytes:
+        """Run a cron now, as if it were due, and return the line of the log. Raises NotFound."""
+
+        async def work(tx: Transaction) -> bytes:
+            cron = await self._locked(tx, app_id, name)
+            await tx.record(_event(actor, "CRON_TRIGGERED", app_id, name))
+            return await self._start(tx, cron, cron.now, by=actor.user_id)
+
+        return await self._statements.run(actor, work)
+
+    async def switch(self, actor: Actor, app_id: str, name: str, enabled: bool) -> bytes:
+        """Switch a cron on or off and return it as JSON; what it missed is not made up for."""
+
+        async def work(tx: Transaction) -> None:
+            cron = await self._locked(tx, app_id, name)
+            due = Schedule(cron.schedule, cron.timezone).after(_moment(cron.now))
+            if await store.switch(tx, cron.id, enabled, due.timestamp()):
+                operation = "CRON_ENABLED" if enabled else "CRON_DISABLED"
+                await tx.record(_event(actor, operation, app_id, name))
+                await tx.publish(TOPIC)
+
+        await self._statements.run(actor, work)
+        [shown] = msgspec.json.decode(await self._store.shown(app_id, name), type=list[msgspec.Raw])
+        return bytes(shown)
+
+    async def _locked(self, tx: Transaction, app_id: str, name: str) -> Cron:
+        cron = await store.lock(tx, app_id, name)
+        if cron is None:
+            raise _missing(name)
+        return cron
+
+
+class _Job(msgspec.Struct):
+    status: str
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"cron '{name[:80]}' not found")
+
+
+def _event(actor: Actor, operation: str, app_id: str, name: str) -> Event:
+    told = msgspec.json.encode({"app": app_id, "cron": name})
+    return Event(
+        app_id="core",
+        entity="crons",
+        operation=operation,
+        actor=actor,
+        record_id=f"{app_id}/{name}",
+        new=told,
+    )
+
+
+SERVICE = ServiceKey[CronService]("cron")
