@@ -74,7 +74,9 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     services.put(POOL, kernel.database)
     services.put(REGISTRY, kernel)
     services.put(HOOKS, kernel.bus)
-    await services.start(stack, [KERNEL, *(plugin.name for plugin in kernel.instances)])
+    for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
+        with kernel.starting(name):
+            await services.start(stack, [name])
 
 
 @asynccontextmanager
@@ -82,15 +84,20 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
     """Enter the plugins' lifespans in dependency order and leave them in reverse."""
     with unwrapped():
         async with AsyncExitStack() as stack:
-            for plugin, lifespan in kernel.bus.collect(
-                hookspecs.lifespan, services=kernel.services
-            ):
-                with starting(f"plugin {plugin}"):
-                    await stack.enter_async_context(lifespan)
+            for impl in list(kernel.bus.implementations(hookspecs.lifespan)):
+                with kernel.starting(impl.plugin), starting(f"plugin {impl.plugin}"):
+                    if lifespan := impl.invoke({"services": kernel.services}):
+                        await stack.enter_async_context(lifespan)
+            took = {name: round(s, 3) for name, s in kernel.boot_seconds.items() if s >= 0.0005}
+            log.info("the plugins have started", seconds=dict(sorted(took.items(), key=_cost)))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(_watch, kernel)
             stack.callback(tasks.cancel_scope.cancel)
             yield
+
+
+def _cost(item: tuple[str, float]) -> float:
+    return -item[1]
 
 
 async def _watch(kernel: Kernel) -> None:

@@ -20,8 +20,9 @@ from kernel.app import running
 from kernel.config import Config, LogConfig, load_config
 from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import DATABASE_SERVER
+from kernel.contributions import KERNEL_COMMANDS
 from kernel.errors import EX_CONFIG, BootError, KernelError
-from kernel.loader import KERNEL_COMMANDS, Kernel, load
+from kernel.loader import Kernel, load
 from kernel.plugin import Command
 from kernel.serve import database_for, serve
 from kernel.services import Services

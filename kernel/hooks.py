@@ -163,6 +163,12 @@ class HookBus:
         """Who implements a hook, in the order of calls."""
         return self._implementations[spec if isinstance(spec, str) else spec.__name__]
 
+    def drop(self, plugin: str) -> None:
+        """Call a plugin no more: it failed to start."""
+        for implementations in self._implementations.values():
+            implementations[:] = [impl for impl in implementations if impl.plugin != plugin]
+        self._heard.clear()
+
     def add(self, implementation: Implementation) -> Callable[[], None]:
         """Let somebody listen who is no plugin, until what is returned is called."""
         implementations = self._implementations[implementation.hook]

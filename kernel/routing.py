@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from kernel import hookspecs
 from kernel.contracts.access import ACCESS, Grant
 from kernel.contracts.identity import Actor
-from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated
+from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated, Unavailable
 from kernel.hooks import HookBus
 from kernel.services import Services
 from kernel.timing import timed
@@ -55,7 +55,7 @@ class RouteTable(BaseRoute):
         self._bus = bus
         self._bodies = Bodies()
         self._root = _Node()
-        self._declared: list[tuple[str, Route]] = []
+        self._targets: list[_Target] = []
 
     def add(self, plugin: str, route: Route) -> str | None:
         """Add a route, or return the name of the plugin that already has it."""
@@ -70,13 +70,23 @@ class RouteTable(BaseRoute):
         if taken := node.routes.get(route.method):
             return taken.plugin
         handler = timed(route.handler, f"{plugin}.handler") if self._timed else route.handler
-        node.routes[route.method] = _Target(plugin, route, tuple(names), handler)
-        self._declared.append((plugin, route))
+        node.routes[route.method] = target = _Target(plugin, route, tuple(names), handler)
+        self._targets.append(target)
         return None
+
+    def close(self, plugin: str) -> None:
+        """Answer for a plugin that failed to start: 503, to those who may enter its routes."""
+
+        async def away(_: Request) -> Response:
+            raise Unavailable(f"plugin {plugin} is not there: it failed to start", retry_after=60)
+
+        for target in self._targets:
+            if target.plugin == plugin:
+                target.handler, target.decoder = away, None
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
-        return self._declared
+        return [(target.plugin, target.route) for target in self._targets]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Starlette's question: every HTTP request is ours."""

@@ -91,15 +91,27 @@ class Services:
         return [name for name, offers in self._offers.items() if plugin in offers]
 
     async def start(self, stack: AsyncExitStack, plugins: Iterable[str]) -> None:
-        """Build the chosen services plugin by plugin; what is a context manager is entered."""
+        """Build the chosen services plugin by plugin; what is a context manager is entered.
+
+        What a plugin has built is closed again where it fails at the next.
+        """
         for plugin in plugins:
-            for name in self.offered_by(plugin):
-                if self.provider(name) != plugin or name in self._built:
-                    continue
-                with starting(f"plugin {plugin}, service {name!r}"):
-                    built = await _build(self._offers[name][plugin], self, stack)
-                    self._built[name] = self._dress(name, built)
+            async with AsyncExitStack() as own:
+                own.callback(self.forget, plugin)
+                for name in self.offered_by(plugin):
+                    if self.provider(name) != plugin or name in self._built:
+                        continue
+                    with starting(f"plugin {plugin}, service {name!r}"):
+                        built = await _build(self._offers[name][plugin], self, own)
+                        self._built[name] = self._dress(name, built)
+                await stack.enter_async_context(own.pop_all())
         stack.callback(self._built.clear)
+
+    def forget(self, plugin: str) -> None:
+        """Give out a plugin's services no more."""
+        for name in self.offered_by(plugin):
+            if self.provider(name) == plugin:
+                self._built.pop(name, None)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:
         """Build one service before the start, if it is offered; it must need no other."""

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from docs.pages.code import table
 from kernel import cli, hookspecs
-from kernel.loader import KERNEL_COMMANDS, Kernel
+from kernel.contributions import KERNEL_COMMANDS
+from kernel.loader import Kernel
 
 HEAD = """# Command line
 

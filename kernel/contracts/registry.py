@@ -24,6 +24,11 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     provides: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    """Keys that its table of the configuration may have."""
+    configured: tuple[str, ...] = ()
+    """Those that it has; never the values."""
     note: str = ""
 
 
@@ -33,6 +38,11 @@ class Registry(Protocol):
     @property
     def plugins(self) -> Sequence[PluginInfo]:
         """Every plugin found, on or off, those that are on in dependency order."""
+        ...
+
+    @property
+    def boot_seconds(self) -> Mapping[str, float]:
+        """What each plugin took to be imported, made and started."""
         ...
 
     @property

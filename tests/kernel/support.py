@@ -14,8 +14,8 @@ BUILT_IN = [
     if (folder / "__init__.py").exists()
 ]
 HEAD = """
-from caudex import *
-from caudex import Plugin, hookimpl, concerns, offer, ServiceKey, Route, Permission, Command
+from caudex import *; from caudex import APP_ADMIN
+from caudex import Plugin, hookimpl, concerns, offer, ServiceKey, Route, Permission, Command, entity
 from caudex import ManifestSection, PUBLIC, ANY_USER, CORE_ADMIN, core_permission, Section, ACCESS
 """
 

@@ -3,9 +3,11 @@
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from kernel.app import lifespans, running
 from kernel.contracts.services import ServiceKey
@@ -66,8 +68,9 @@ def kernel_of(load_plugins: LoadPlugins, database: str) -> Load:
     """Load parts on a database of their own."""
     LOG.clear()
 
-    def load(**files: str) -> Kernel:
-        return load_plugins({"database.url": database, "database.wait": 0.2}, **files)
+    def load(config: dict[str, Any] | None = None, /, **files: str) -> Kernel:
+        own = {"database.url": database, "database.wait": 0.2}
+        return load_plugins({**own, **(config or {})}, **files)
 
     return load
 
@@ -147,6 +150,87 @@ async def test_what_fails_to_start_is_one_plain_boot_error_and_the_rest_is_close
     assert "enter gamma" not in LOG
     await anyio.sleep(0.1)
     assert connections(database) == 0
+
+
+MISSABLE = {"plugins.alpha": {"on_failure": "degrade"}}
+
+
+@pytest.mark.parametrize("kind", ["factory", "lifespan"])
+async def test_a_plugin_that_may_be_missed_is_left_out_when_it_fails_to_start(
+    kernel_of: Load, kind: str
+) -> None:
+    broken = part("alpha", requires="beta", **{kind: 'raise LookupError("gone")'})
+    kernel = kernel_of(MISSABLE, alpha=broken, beta=part("beta"), gamma=part("gamma"))
+    async with running(kernel) as services, lifespans(kernel):
+        assert services.find(ServiceKey[str]("alpha")) is None
+        assert services.get(ServiceKey[str]("beta")) == "beta"
+        assert "enter gamma" in LOG
+        assert not [i for i in kernel.bus.everything() if i.plugin == "alpha"]
+        [info] = [info for info in kernel.plugins if info.state == "degraded"]
+        assert info.name == "alpha"
+        assert "/alpha.py:" in info.note
+        assert "it failed to start: LookupError: gone" in info.note
+    assert LOG.count("make beta") == LOG.count("drop beta") == 1
+    assert LOG.count("enter gamma") == LOG.count("leave gamma") == 1
+
+
+async def test_what_it_had_built_before_it_failed_is_closed(kernel_of: Load) -> None:
+    two = part("alpha").replace("provides = (KEY,)", 'provides = (KEY, ServiceKey("other"))')
+    two = two.replace(
+        "return [offer(KEY, self.make)]",
+        'return [offer(KEY, self.make), offer(ServiceKey("other"), lambda s: 1 / 0)]',
+    )
+    kernel = kernel_of(MISSABLE, alpha=two, beta=part("beta"))
+    async with running(kernel) as services:
+        assert LOG == ["make alpha", "drop alpha", "make beta"]
+        assert services.find(ServiceKey[str]("alpha")) is None
+
+
+@pytest.mark.parametrize("kind", ["factory", "lifespan"])
+async def test_a_plugin_that_others_need_is_not_left_out(kernel_of: Load, kind: str) -> None:
+    broken = part("alpha", **{kind: 'raise LookupError("gone")'})
+    kernel = kernel_of(MISSABLE, alpha=broken, gamma=part("gamma", requires="alpha"))
+    with pytest.raises(BootError) as caught:
+        await visit(kernel)
+    [failure, reason] = str(caught.value).splitlines()
+    assert "it failed to start: LookupError: gone" in failure
+    assert reason == (
+        "plugin alpha: cannot be left out: gamma needs 'alpha'; "
+        "mend it, or switch off who needs it too"
+    )
+
+
+async def test_a_plugin_that_guards_is_not_left_out_when_it_fails_to_start(
+    kernel_of: Load,
+) -> None:
+    guard = part("alpha", factory="1 / 0") + (
+        "\n    @hookimpl\n    async def record_writing(self, change): ...\n"
+    )
+    with pytest.raises(BootError, match="cannot be left out: it guards by record_writing"):
+        await visit(kernel_of(MISSABLE, alpha=guard))
+
+
+async def test_what_it_understood_of_manifests_is_understood_no_more(kernel_of: Load) -> None:
+    section = (
+        "\n    @hookimpl\n    def register_manifest_section(self):"
+        "\n        return ManifestSection(key='tea', schema={})\n"
+    )
+    kernel = kernel_of(MISSABLE, alpha=part("alpha", factory="1 / 0") + section)
+    assert [plugin for plugin, _ in kernel.manifest_sections] == ["alpha"]
+    async with running(kernel):
+        assert kernel.manifest_sections == []
+
+
+async def test_the_boot_says_how_long_each_plugin_took(kernel_of: Load) -> None:
+    slow = part("alpha", factory="await anyio.sleep(0.05)", lifespan="await anyio.sleep(0.05)")
+    kernel = kernel_of(alpha=f"import time; time.sleep(0.05)\n{slow}", beta=part("beta"))
+    with capture_logs() as logs:
+        await visit(kernel)
+    [line] = [line for line in logs if line["event"] == "the plugins have started"]
+    assert line["log_level"] == "info"
+    assert next(iter(line["seconds"])) == "alpha"
+    assert 0.15 <= line["seconds"]["alpha"] < 5
+    assert kernel.boot_seconds["beta"] < kernel.boot_seconds["alpha"]
 
 
 async def test_an_error_of_the_body_is_raised_as_itself(kernel_of: Load) -> None:

@@ -18,7 +18,8 @@ import structlog
 
 from kernel import cli
 from kernel.config import load_config
-from kernel.loader import KERNEL_COMMANDS, load
+from kernel.contributions import KERNEL_COMMANDS
+from kernel.loader import load
 from tests.kernel.processes import (
     COMMAND,
     PROBE,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kernel import cli, loader
+from kernel import cli, contributions, sources
 from kernel.config import load_config
 from kernel.errors import BootError
 from kernel.loader import load
@@ -145,6 +145,39 @@ def test_whatever_is_wrong_with_it_it_may_be_missed(load_plugins: LoadPlugins, b
     assert [info.name for info in kernel.plugins if info.state == "degraded"] == ["broken"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "@hookimpl\ndef register_routes(self, services): return 1 / 0",
+        "@hookimpl\ndef register_commands(self): return [Command(name='serve', help='', run=None)]",
+        route(path="/good"),
+    ],
+)
+def test_also_for_what_it_contributes_it_may_be_missed(
+    load_plugins: LoadPlugins, body: str
+) -> None:
+    table = {"plugins.z_broken": {"on_failure": "degrade"}}
+    kernel = load_plugins(table, z_broken=plugin("z_broken", body), good=GOOD)
+    assert [instance.name for instance in kernel.instances] == ["good"]
+    [info] = [info for info in kernel.plugins if info.state == "degraded"]
+    assert info.note.startswith("plugin z_broken")
+    assert [by for by, _ in kernel.routes] == ["good"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["kernel_api = 99", "Config = int", "def __init__(self, *a): 1 / 0", "name = 'other'"]
+)
+def test_a_plugin_that_guards_is_not_left_out(refusal: Refusal, fault: str) -> None:
+    """Else everybody would see what it hides."""
+    scope = "@hookimpl\nasync def record_scope(self, actor): ..."
+    table = {"plugins.guard": {"on_failure": "degrade"}}
+    [_, reason] = refusal(table, guard=plugin("guard", f"{scope}\n{fault}"))
+    assert reason == (
+        "plugin guard: cannot be left out: it guards by record_scope; "
+        "mend it, or switch it off if you can do without what it guards"
+    )
+
+
 def test_a_plugin_that_others_need_cannot_be_missed(refusal: Refusal) -> None:
     needy = plugin("needy", "requires = (ServiceKey('tea'),)")
     [said] = refusal({"plugins.broken": {"on_failure": "degrade"}}, broken="1 / 0", needy=needy)
@@ -205,9 +238,9 @@ def test_an_installed_plugin_is_off_until_the_configuration_names_it(
     from importlib.metadata import EntryPoint
 
     entry = EntryPoint(
-        "stand_in", "tests.plugins.audit.stand_in:StandInPlugin", loader.ENTRY_POINTS
+        "stand_in", "tests.plugins.audit.stand_in:StandInPlugin", sources.ENTRY_POINTS
     )
-    monkeypatch.setattr(loader, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(sources, "entry_points", lambda group: [entry])
     assert load_plugins().instances == []
     assert load_plugins({"plugins.stand_in": {}}).instances[0].name == "stand_in"
 
@@ -238,6 +271,93 @@ def test_what_is_off_is_not_imported(load_plugins: LoadPlugins) -> None:
 def test_a_plugin_that_failed_leaves_no_half_module(refusal: Refusal) -> None:
     refusal(half="x = 1\n1 / 0")
     assert "caudex_file_half" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("requires = ('tea',)", "its requires are no service keys; write a tuple of service keys"),
+        ("uses = ServiceKey('tea')", "its uses are no service keys; write a tuple"),
+        ("provides = [ServiceKey('tea')]", "its provides are no service keys"),
+        ("Config = dict", "its Config is no msgspec.Struct; derive it from caudex.Section"),
+    ],
+)
+def test_what_a_class_says_of_itself_is_looked_at(refusal: Refusal, body: str, words: str) -> None:
+    [said] = refusal(odd=plugin("odd", body))
+    assert said.startswith(f"plugin odd: {words}")
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "words"),
+    [
+        ("register_permissions", "['tea.drink']", "returned a str; return a list of Permission"),
+        ("register_commands", "[None, 1]", "returned a int; return a list of Command"),
+        ("register_manifest_section", "{'tea': {}}", "returned a dict; return a ManifestSection"),
+    ],
+)
+def test_what_a_hook_returns_at_load_is_looked_at(
+    refusal: Refusal, hook: str, value: str, words: str
+) -> None:
+    [said] = refusal(odd=plugin("odd", giving(hook, value)))
+    assert said.startswith("plugin odd, ")
+    assert "/odd.py:" in said
+    assert said.endswith(f"{hook} {words}")
+
+
+def test_one_item_where_a_list_is_wanted(refusal: Refusal) -> None:
+    [said] = refusal(odd=plugin("odd", giving("register_permissions", "Permission('tea')")))
+    assert said.startswith("plugin odd")
+    assert "register_permissions failed: TypeError: 'Permission' object is not iterable" in said
+
+
+def test_what_is_offered_must_be_an_offer(refusal: Refusal) -> None:
+    body = f"provides = (ServiceKey('tea'),)\n{giving('provide_services', '[object()]')}"
+    [said] = refusal(odd=plugin("odd", body))
+    assert said.startswith("plugin odd, ")
+    assert said.endswith("returned what is no offer; return a list of offer(KEY, factory)")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (route("GTE"), "the route GTE /x has an unknown method; did you mean 'GET'?"),
+        (route(path="x"), "the route GET x is no path; write it as /api/v1/things/{id}"),
+        (route(path="/x/"), "is no path"),
+        (route(path="/x/{}"), "is no path"),
+        (route(path="/x/a{id}"), "is no path"),
+        (route(needs="'admin'"), "needs 'admin', which is no need; say PUBLIC, ANY_USER"),
+        (route(needs="APP_ADMIN"), "its path names no app; put {app_id} into the path"),
+        (
+            route(path="/x/{app_id}", needs="entity('read')"),
+            "its path names no entity; put {entity} into the path",
+        ),
+    ],
+)
+def test_a_route_that_could_never_be_served(refusal: Refusal, body: str, words: str) -> None:
+    [said] = refusal(odd=plugin("odd", body))
+    assert said.startswith("plugin odd: the route ")
+    assert words in said
+
+
+def test_a_body_that_cannot_be_decoded(refusal: Refusal) -> None:
+    body = route("POST").replace("needs=", "body=object(), needs=")
+    [said] = refusal(odd=plugin("odd", body))
+    assert "plugin odd: the route POST /x cannot be declared: TypeError" in said
+
+
+def test_the_place_of_a_fault_is_in_the_plugin_and_not_in_what_it_uses(refusal: Refusal) -> None:
+    [said] = refusal(odd=plugin("odd", "value = __import__('json').loads('{')"))
+    assert said.startswith("plugin odd, ")
+    assert "/odd.py:" in said
+    assert "JSONDecodeError" in said
+
+
+def test_a_file_that_changed_within_a_second_is_not_the_one_before(
+    load_plugins: LoadPlugins,
+) -> None:
+    for version in ("1.0", "2.0"):  # of the same length, too
+        kernel = load_plugins(odd=plugin("odd", f"version = {version!r}"))
+        assert kernel.instances[0].version == version
 
 
 CONFIG = plugin("mine", "Config = C", "class C(Section, frozen=True, kw_only=True): tries: int = 3")
@@ -331,7 +451,7 @@ def test_a_key_of_every_manifest_is_no_section(refusal: Refusal, key: str) -> No
 def test_the_kernels_commands_are_the_ones_it_has() -> None:
     parser = cli._parser(None)
     [commands] = [action for action in parser._actions if action.dest == "run" or action.choices]
-    assert sorted(commands.choices or ()) == sorted(loader.KERNEL_COMMANDS)
+    assert sorted(commands.choices or ()) == sorted(contributions.KERNEL_COMMANDS)
 
 
 def test_a_service_that_nobody_provides(refusal: Refusal) -> None:
