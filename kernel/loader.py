@@ -20,6 +20,7 @@ from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.contributions import collect
 from kernel.errors import BootError, BootErrors, nearest
 from kernel.hooks import HookBus, place
+from kernel.log import masked
 from kernel.migrations import Migration, find_migrations
 from kernel.plugin import Command, Context, ManifestSection, Middleware, Offer, Plugin
 from kernel.routing import RouteTable
@@ -125,7 +126,7 @@ class Kernel:
         self.manifest_sections[:] = [s for s in self.manifest_sections if s[0] != plugin]
         at = next(at for at, info in enumerate(self.plugins) if info.name == plugin)
         self.plugins[at] = msgspec.structs.replace(
-            self.plugins[at], state="degraded", note=str(error)
+            self.plugins[at], state="degraded", note=masked(str(error))
         )
 
     def migrations(self) -> list[Migration]:
@@ -247,11 +248,9 @@ def _miss(
         errors += [error, BootError(f"plugin {source.name}", missed, remedy)]
         return
     log.error("a plugin is left out", plugin=source.name, error=str(error))
-    kernel.plugins.append(
-        PluginInfo(
-            name=source.name, version="", state="degraded", origin=source.origin, note=str(error)
-        )
-    )
+    note, origin = masked(str(error)), source.origin
+    info = PluginInfo(name=source.name, version="", state="degraded", origin=origin, note=note)
+    kernel.plugins.append(info)
 
 
 def _guards(cls: type[Plugin] | None) -> str:

@@ -36,15 +36,16 @@ LINE = 20_000
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
     """Drop values under telling names, mask tokens and passwords within texts."""
     for key, value in event.items():
-        event[key] = _masked(value) if key == "event" else _told(key, value)
+        event[key] = masked(value) if key == "event" else _told(key, value)
     return event
 
 
 def _told(key: str, value: Any) -> Any:
-    return "[hidden]" if HIDDEN.search(key) else _masked(value)
+    return "[hidden]" if HIDDEN.search(key) else masked(value)
 
 
-def _masked(value: Any) -> Any:
+def masked(value: Any) -> Any:
+    """Hide what looks like a token or a password in a value, however deep."""
     match value:
         case None | int() | float():
             return value
@@ -53,7 +54,7 @@ def _masked(value: Any) -> Any:
         case {**members}:
             return {str(key): _told(str(key), member) for key, member in members.items()}
         case [*items]:
-            return [_masked(item) for item in items]
+            return [masked(item) for item in items]
         case _:
             return MASKED.sub("[hidden]", str(value)[:LINE])
 

@@ -19,7 +19,7 @@ from kernel.errors import (
     Unavailable,
     nearest,
 )
-from kernel.hooks import HOOKS, HookBus
+from kernel.hooks import HOOKS, HookBus, Implementation
 from kernel.hookspecs import hookspec
 from kernel.keys import check_key, load_key
 from kernel.plugin import (
@@ -58,7 +58,7 @@ from kernel.web import (
 __all__ = [
     "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "BootErrors", "Command",
     "ConstraintBreach",
-    "Context", "Forbidden", "Health", "HookBus", "KernelError", "ManifestSection",
+    "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "ManifestSection",
     "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices",
     "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",

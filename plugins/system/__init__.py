@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import HOOKS, REGISTRY, STATEMENTS, Plugin, Route, Services, hookimpl
+from kernel.public import ACCESS, HOOKS, REGISTRY, STATEMENTS, Plugin, Route, Services, hookimpl
 
 from .routes import SystemRoutes
-from .service import SystemService
 
 
 class SystemPlugin(Plugin):
@@ -15,8 +14,9 @@ class SystemPlugin(Plugin):
 
     name = "system"
     requires = (STATEMENTS, REGISTRY, HOOKS)
+    uses = (ACCESS,)
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare health and status."""
-        return SystemRoutes(SystemService(services)).routes()
+        """Declare health and status, and where roles are known, the plugins."""
+        return SystemRoutes(services).routes()

@@ -10,9 +10,10 @@ State = Literal["Online", "Offline", "Starting", "Stopping", "Error"]
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """A sign of life."""
+    """A sign of life; plugins that are left out are named, where there are any."""
 
     status: Literal["ok", "ready"]
+    degraded: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -35,3 +36,61 @@ class Status(msgspec.Struct, frozen=True):
     runtime: Runtime
     postgres: Part
     forge: Part
+
+
+class DeclaredRoute(msgspec.Struct, frozen=True):
+    """A route, and what its callers must hold."""
+
+    method: str
+    path: str
+    needs: str
+
+
+class HookFailure(msgspec.Struct, frozen=True):
+    """The class of an error and where it was raised; the log has its message, at that time."""
+
+    error: str
+    time: str
+
+
+class HookUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plugin's part in a hook cost: all calls of this process, times of the last 256.
+
+    `refusals` are answers such as 401 or 403, `errors` faults.
+    """
+
+    hook: str
+    calls: int
+    refusals: int
+    errors: int
+    p50_ms: float | None
+    p99_ms: float | None
+    last_error: HookFailure | None
+
+
+class PluginState(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin that was found; `note` says why it is left out.
+
+    `settings` are the keys that its table may have, `configured` those that it has.
+    """
+
+    name: str
+    version: str
+    state: str
+    origin: str
+    note: str
+    boot_seconds: float
+    provides: tuple[str, ...]
+    requires: tuple[str, ...]
+    uses: tuple[str, ...]
+    settings: tuple[str, ...]
+    configured: tuple[str, ...]
+    routes: list[DeclaredRoute]
+    hooks: list[HookUse]
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """Every plugin, as the process of this id sees it; each counts for itself."""
+
+    process: int
+    plugins: list[PluginState]

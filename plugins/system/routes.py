@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from kernel.public import ANY_USER, PUBLIC, Request, Response, Route, Unavailable, reply
+from kernel.public import (
+    ACCESS,
+    ANY_USER,
+    CORE_ADMIN,
+    PUBLIC,
+    Request,
+    Response,
+    Route,
+    Services,
+    Unavailable,
+    reply,
+)
 
-from .models import Sign, Status
+from .inventory import inventory
+from .models import Inventory, Sign, Status
 from .service import SystemService
 
 
 class SystemRoutes:
     """The handlers. `/health` asks nobody: it answers as long as the process lives."""
 
-    def __init__(self, service: SystemService) -> None:
-        self._service = service
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._service = SystemService(services)
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
-        return [
+        routes = [
             Route("GET", "/health", self.health, PUBLIC, returns=Sign),
             Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign),
             Route("GET", "/api/v1/status", self.status, ANY_USER, returns=Status),
         ]
+        if self._services.provider(ACCESS.name):  # else nobody knows who is an admin
+            path = "/api/v1/plugins"
+            routes.append(Route("GET", path, self.plugins, CORE_ADMIN, returns=Inventory))
+        return routes
 
     async def health(self, request: Request) -> Response:
         """Tell that the process lives."""
@@ -30,8 +47,13 @@ class SystemRoutes:
         """Tell whether the server can do its work; 503 names what is away."""
         if missing := await self._service.missing():
             raise Unavailable(f"not ready: {', '.join(missing)}")
-        return reply({"status": "ready"})
+        degraded = self._service.degraded()
+        return reply({"status": "ready", **({"degraded": degraded} if degraded else {})})
 
     async def status(self, request: Request) -> Response:
         """Show the states of the server, its database and its subsystems."""
         return reply(await self._service.status())
+
+    async def plugins(self, request: Request) -> Response:
+        """Show every plugin with what it gives, needs and costs."""
+        return reply(inventory(self._services))

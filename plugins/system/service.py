@@ -9,6 +9,8 @@ import anyio
 
 from kernel.public import HOOKS, REGISTRY, STATEMENTS, Health, HookBus, KernelError, Services
 
+from .inventory import left_out
+
 LIMIT: Final = 2.0
 """Seconds that a subsystem may take to answer."""
 
@@ -28,6 +30,10 @@ class SystemService:
         names = {health.name for health in subsystems if not health.ready}
         return sorted(names if database == "Online" else names | {"postgres"})
 
+    def degraded(self) -> list[str]:
+        """Names of plugins that are left out, sorted."""
+        return left_out(self._services.get(REGISTRY).plugins)
+
     async def status(self) -> dict[str, Any]:
         """The states of the contract, then those of the subsystems by name."""
         database, subsystems = await self._ask()
@@ -39,6 +45,8 @@ class SystemService:
         }
         for health in sorted(subsystems, key=lambda health: health.name):
             status.setdefault(health.name, {"state": health.state, **health.detail})
+        for name in self.degraded():
+            status.setdefault(name, {"state": "Error", "degraded": True})
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:

@@ -103,3 +103,8 @@ def test_many_who_ask_at_once_ask_the_database_but_a_few_times(make_server: Make
     assert answers == [200] * 20
     assert slow.asked <= 4
     server.services.put(STATEMENTS, real)
+
+
+def test_without_roles_nobody_may_see_the_plugins(make_server: MakeServer):
+    server = make_server({"plugins": alone()})
+    assert server.http.get("/api/v1/plugins").status_code == 404

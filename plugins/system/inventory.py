@@ -1,0 +1,84 @@
+"""What each plugin is, gives, needs and costs, as this process knows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from math import ceil
+
+from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services
+
+from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
+
+
+def inventory(services: Services) -> Inventory:
+    """Look at every plugin that was found, those that are on in the order of their start."""
+    registry = services.get(REGISTRY)
+    implementations = list(services.get(HOOKS).everything())
+    plugins = [
+        _state(
+            info,
+            registry.boot_seconds.get(info.name, 0.0),
+            [
+                DeclaredRoute(route.method, route.path, str(route.needs))
+                for plugin, route in registry.routes
+                if plugin == info.name
+            ],
+            [_use(each) for each in implementations if each.plugin == info.name],
+        )
+        for info in registry.plugins
+    ]
+    return Inventory(process=os.getpid(), plugins=plugins)
+
+
+def _state(
+    info: PluginInfo, seconds: float, routes: list[DeclaredRoute], hooks: list[HookUse]
+) -> PluginState:
+    return PluginState(
+        name=info.name,
+        version=info.version,
+        state=info.state,
+        origin=info.origin,
+        note=info.note,
+        boot_seconds=round(seconds, 4),
+        provides=info.provides,
+        requires=info.requires,
+        uses=info.uses,
+        settings=info.settings,
+        configured=info.configured,
+        routes=routes,
+        hooks=hooks,
+    )
+
+
+def _use(implementation: Implementation) -> HookUse:
+    durations = sorted(implementation.durations)
+    return HookUse(
+        hook=implementation.hook,
+        calls=implementation.calls,
+        refusals=implementation.refusals,
+        errors=implementation.errors,
+        p50_ms=_quantile(durations, 0.50),
+        p99_ms=_quantile(durations, 0.99),
+        last_error=_failure(implementation),
+    )
+
+
+def _failure(implementation: Implementation) -> HookFailure | None:
+    if not implementation.last_error:
+        return None
+    when = datetime.fromtimestamp(implementation.failed_at, UTC)
+    return HookFailure(implementation.last_error, when.isoformat(timespec="milliseconds"))
+
+
+def _quantile(durations: Sequence[float], share: float) -> float | None:
+    """The smallest duration that so many are not above (nearest rank), in milliseconds."""
+    if not durations:
+        return None
+    return round(durations[max(0, ceil(share * len(durations)) - 1)] * 1000, 3)
+
+
+def left_out(plugins: Iterable[PluginInfo]) -> list[str]:
+    """Names of plugins that could not be loaded or started, and may be missed."""
+    return sorted(info.name for info in plugins if info.state == "degraded")
