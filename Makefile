@@ -4,7 +4,7 @@ python  := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
 
-.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench faults soak lock clean
+.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench profile bench-lock faults soak lock clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -45,8 +45,16 @@ docs: .venv/.dev ## Generate the reference pages of docs/, and a site of all pag
 	$(python) -m docs.generate
 	$(python) -m sphinx --conf-dir docs --builder html --nitpicky --fail-on-warning --quiet . build/site
 
-bench: .venv/.dev ## Measure speed
+bench: .bench/.ready ## Measure speed beside others, in ratios (ARGS="--quick --only jobs,rpc")
 	$(python) -m tests.benchmarks $(ARGS)
+
+profile: .bench/.ready ## Draw a flame graph of the server under reads
+	$(python) -m tests.benchmarks.profile $(ARGS)
+
+bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares with
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command 'make bench-lock' $(ARGS) \
+	  tests/benchmarks/peers/requirements.in -o tests/benchmarks/peers/requirements.txt
 
 faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
 	$(python) -m pytest tests/faults $(ARGS)
@@ -60,7 +68,7 @@ lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions
 	$(compile) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove .venv and what the tools left behind
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock kernel/caudex.py
@@ -68,3 +76,8 @@ clean: ## Remove .venv and what the tools left behind
 
 .venv/.dev: .ci/setup.sh pyproject.toml requirements.lock requirements-dev.lock kernel/caudex.py
 	@sh .ci/setup.sh dev
+
+.bench/.ready: tests/benchmarks/peers/requirements.txt .venv/.dev
+	.venv/bin/uv venv --quiet --allow-existing --python .venv/bin/python .bench
+	.venv/bin/uv pip install --quiet --python .bench/bin/python --require-hashes -r $<
+	@touch $@

@@ -1,147 +1,206 @@
-"""Measure, show a table of ratios, keep every figure as JSON where asked. Never fails on a time."""
+"""Measure, show ratios, write them as JSON and as a chart. Never fails on a time."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
 
-from . import growth
-from .against import peer
-from .cases import Figures, bare, contests, fill
-from .report import Table, bound, ratio, say, times
-from .stage import Stage, crm_manifest, stage
+from . import calls, growth, login, queues, requests, surroundings
+from .chart import svg
+from .figures import Case, Ratio
+from .load import WRK
+from .machine import machine
+from .peers.by_hand import by_hand
+from .peers.pocketbase import pocketbase
+from .peers.program import BENCH, program
+from .report import Table, bound, of_ratios, say
+from .stage import PIPELINE, Stage, stage
 
-STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT = 64, 120, 2.0
+STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
+GROUPS = {
+    "get": "GET by id", "list": "lists of 20 and 100", "filter": "a filtered list",
+    "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
+    "jobs": "jobs", "rpc": "calls to a worker", "growth": "tables that grow, the audit trail",
+    "processes": "two server processes", "plugins": "idle plugins and a listener",
+    "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
+}  # fmt: skip
+GROUP_OF = {
+    "GET by id": "get", "list of 20": "list", "list of 100": "list",
+    "filtered list of 20": "filter", "create": "create", "update": "update",
+    "bulk of 1000": "bulk",
+}  # fmt: skip
+PROVIDERS = {"pool": ("",), "pipeline": (PIPELINE,), "both": ("", PIPELINE)}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long everything takes."""
 
     rounds: int
-    seconds: int
+    seconds: float
     sizes: tuple[int, ...]
+    minutes: float
 
 
-FULL = Plan(rounds=3, seconds=2, sizes=growth.SIZES)
-QUICK = Plan(rounds=1, seconds=1, sizes=growth.SIZES[:2])
+FULL = Plan(rounds=3, seconds=3, sizes=growth.SIZES, minutes=10)
+QUICK = Plan(rounds=1, seconds=1, sizes=growth.SIZES[:2], minutes=0.3)
+
+
+class Results:
+    """What was found, in the order of the groups."""
+
+    def __init__(self) -> None:
+        self.ratios: list[Ratio] = []
+        self.measured: dict[str, Any] = {}
+        self.bounds: dict[str, Any] = {}
+
+    def add(self, cases: Sequence[Case], plan: Plan) -> None:
+        """Measure cases, all contenders in turns, and keep their ratios."""
+        for number in range(plan.rounds):
+            for case in cases:
+                say(f"{case.name}, round {number + 1} of {plan.rounds}")
+                case.round(plan.seconds)
+        for case in cases:
+            self.ratios += case.ratios()
+            self.measured[case.name] = case.measured
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     options = _parser().parse_args(arguments)
-    plan, began = QUICK if options.quick else FULL, time.perf_counter()
-    say("Starting a server with a PostgreSQL of its own")
-    with stage(options.folder) as server:
-        results = _measure(server, plan, options.peer_python)
-    results["seconds"] = round(time.perf_counter() - began, 1)
-    if options.json:
-        Path(options.json).write_bytes(msgspec.json.format(msgspec.json.encode(results)))
-        say(f"Every figure is in {options.json}")
+    program("python")
+    if WRK is None:
+        say("No wrk here: the benchmark's own client sends the requests (apt install wrk)")
+    plan, began, results = QUICK if options.quick else FULL, time.perf_counter(), Results()
+    with ExitStack() as opened:
+        stages = [
+            opened.enter_context(stage(options.folder, name=_name(config), config=config))
+            for config in PROVIDERS[options.statements]
+        ]
+        told = machine(stages[0].ask("show server_version").split()[0])
+        busy = os.getloadavg()[0] > 0.75 * told.cores
+        _run(opened, stages, results, plan, set(options.only), options.folder)
+    table = of_ratios(results.ratios)
+    table.note(f"Every figure is ours divided by theirs. {told}.")
+    if busy:
+        table.note("Mind: the machine had other work, which costs one process more than many.")
+    table.show()
+    found = {
+        "machine": told, "plan": plan, "busy": busy,
+        "seconds": round(time.perf_counter() - began, 1),
+        "ratios": results.ratios, "bounds": results.bounds, "measured": results.measured,
+    }  # fmt: skip
+    _write(Path(options.json), Path(options.chart), found, results.ratios, str(told))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
+        epilog="groups:\n" + "\n".join(f"  {name:10} {text}" for name, text in GROUPS.items()),
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one short round, smaller tables")
-    parser.add_argument("--json", metavar="FILE", help="write every figure there")
-    parser.add_argument("--folder", help="where the database may lie (the temporary folder)")
     parser.add_argument(
-        "--peer-python", metavar="PYTHON", help="an interpreter that has the peer's packages"
+        "--only", type=groups, default=list(GROUPS), metavar="GROUPS", help="get,jobs,rpc ..."
     )
+    parser.add_argument(
+        "--statements", choices=PROVIDERS, default="both", help="who provides STATEMENTS (both)"
+    )
+    parser.add_argument(
+        "--json", default=str(BENCH / "results.json"), metavar="FILE", help=".bench/results.json"
+    )
+    parser.add_argument(
+        "--chart", default=str(BENCH / "results.svg"), metavar="FILE", help=".bench/results.svg"
+    )
+    parser.add_argument("--folder", help="where the databases may lie (the temporary folder)")
     return parser
 
 
-def _measure(server: Stage, plan: Plan, peer_python: str | None) -> dict[str, Any]:
-    server.sign_in()
-    server.call("POST", "/api/v1/apps", crm_manifest())
+def groups(text: str) -> list[str]:
+    """The groups of a list with commas. Raises ArgumentTypeError that names them all."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise argparse.ArgumentTypeError(
+            f"no such group: {', '.join(unknown)} (there are {', '.join(GROUPS)})"
+        )
+    return names
+
+
+def _name(config: str) -> str:
+    return "caudex (pipeline)" if config == PIPELINE else "caudex (pool)"
+
+
+def _run(
+    opened: ExitStack,
+    stages: Sequence[Stage],
+    results: Results,
+    plan: Plan,
+    only: set[str],
+    folder: str | None,
+) -> None:
+    """Measure every group that is wanted."""
+    one = stages[-1]
+    """Where one server is enough: the last, which is the pipeline's where there is one."""
+    config = PIPELINE if one.name == _name(PIPELINE) else ""
+    for each in stages:
+        requests.fill(each)
+        queues.install(each)
     time.sleep(1)
-    idle = server.memory()
-    fill(server)
-    figures = _everyday(server, plan, peer_python)
-    say(f"Filling tables of {', '.join(f'{rows:,}' for rows in plan.sizes)} rows")
-    growth.prepare(server, plan.sizes)
-    pages = growth.pages(server, plan.sizes, plan.rounds)
-    trail = growth.audit(server, plan.rounds)
-    _show_growth(plan, pages, trail)
-    loaded = server.memory()
-    server.stop()
-    boot = server.start()
-    streamed = growth.stream(server, plan.sizes[-1])  # a fresh process has no memory to spare
-    _show_bounds(idle, streamed, boot)
-    return {
-        "machine": {
-            "cpus": os.cpu_count(), "system": platform.platform(terse=True),
-            "python": platform.python_version(),
-        },
-        "requests": {name: _raw(each, figures["bare"]) for name, each in figures.items()},
-        "pages": pages,
-        "audit": dict(zip(("common", "absent"), trail, strict=True)),
-        "stream": streamed,
-        "memory_mb": {"idle": idle, "after_load": loaded},
-        "boot_seconds": boot,
-    }  # fmt: skip
+    idle = one.memory()
+    _everyday(stages, results, plan, only)
+    parts: Mapping[str, Callable[[], Sequence[Case]]] = {
+        "jobs": lambda: queues.cases(stages),
+        "rpc": lambda: [calls.case(stages)],
+        "sse": lambda: surroundings.streams(one),
+        "processes": lambda: surroundings.processes(opened, one, config, folder),
+        "plugins": lambda: surroundings.plugins(opened, one, config, folder),
+    }
+    for name, cases in parts.items():
+        if name in only:
+            results.add(cases(), plan)
+    if only & {"growth", "memory"}:
+        say(f"Filling tables of {', '.join(f'{rows:,}' for rows in plan.sizes)} rows")
+        one.sign_in()
+        growth.prepare(one, plan.sizes)
+    if "growth" in only:
+        results.ratios += growth.pages(one, plan.sizes, plan.rounds)
+        results.ratios += growth.audit(one, plan.rounds)
+    if "memory" in only:
+        _bounds(one, idle, results, plan)
 
 
-def _everyday(server: Stage, plan: Plan, peer_python: str | None) -> dict[str, Figures]:
-    busy = os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1)
-    with peer(server, peer_python) as url:
-        if url is None:
-            say("No hand-written peer: fastapi, sqlalchemy, asyncpg are not here (--peer-python)")
-        cases = [bare(server), *contests(server, url)]
-        for number in range(plan.rounds):
-            say(f"Measuring, round {number + 1} of {plan.rounds}")
-            for case in cases:
-                case.round(plan.seconds)
-    figures = {case.name: case.figures for case in cases}
-    _show_requests(figures, busy=busy)
-    return figures
+def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[str]) -> None:
+    wanted = only & {*GROUP_OF.values(), "login"}
+    if not wanted:
+        return
+    first = stages[0]
+    with by_hand(first) as hand, pocketbase(first, requests.IDS) as base:
+        say("Comparing what everybody answers")
+        found = requests.cases(stages, hand, base, lambda name: GROUP_OF[name] in wanted)
+        if "login" in wanted:
+            found.append(login.case(stages, hand, base))
+        results.add(found, plan)
 
 
-def _show_requests(figures: Mapping[str, Figures], *, busy: bool) -> None:
-    table = Table("Requests, everything on", "of pgbench", "of the peer", "CPU", "p99 / p50")
-    for name, each in figures.items():
-        if each.pgbench:
-            cpu = _cpu(each, figures["bare"])
-            table.row(
-                name, ratio(each.of_pgbench), times(each.of_peer), times(cpu), times(each.spread)
-            )
-    table.note("pgbench: the very statements that the server sends, on as many connections.")
-    table.note("CPU: of the server process for a request, against a bare reply (GET /health).")
-    if busy:
-        table.note("Mind: the machine has other work, which costs one process more than pgbench.")
-    table.show()
-
-
-def _cpu(figures: Figures, base: Figures) -> float | None:
-    least = median(base.cpu)
-    return median(figures.cpu) / least if least else None
-
-
-def _show_growth(plan: Plan, pages: Any, trail: Any) -> None:
-    smallest, *larger = plan.sizes
-    table = Table(f"Time against {smallest:,} rows", *[f"{rows:,} rows" for rows in larger])
-    for name, by_size in pages.items():
-        base = by_size[smallest].p50
-        table.row(name, *[times(by_size[rows].p50 / base) for rows in larger])
-    table.show()
-    common, absent = trail
-    table = Table("Audit search of 100 rows", "time")
-    table.row("an absent table against a common one", times(absent.p50 / common.p50))
-    table.show()
-
-
-def _show_bounds(idle: float, streamed: growth.Stream, boot: float) -> None:
+def _bounds(one: Stage, idle: float, results: Results, plan: Plan) -> None:
+    say(f"Watching the memory for {plan.minutes:g} minutes of load")
+    memory = surroundings.memory(one, idle, plan.minutes)
+    one.stop()
+    boot = one.start()
+    one.sign_in()
+    streamed = growth.stream(one, plan.sizes[-1])  # a fresh process has no memory to spare
+    results.bounds = {"memory_mb": memory, "stream": streamed, "boot_seconds": boot}
     table = Table("Bounds", "measured", "bound")
-    table.row("memory when idle", *bound(idle, IDLE_LIMIT, "MB"))
+    table.row("memory when idle, a worker included", *bound(idle, IDLE_LIMIT, "MB"))
+    grown = memory.late - memory.early
+    table.row(f"what {plan.minutes:g} minutes of load add", *bound(grown, GROWTH_LIMIT, "MB"))
     table.row(
         f"memory that a complete list of {streamed.rows:,} adds",
         *bound(streamed.growth, STREAM_LIMIT, "MB"),
@@ -150,11 +209,12 @@ def _show_bounds(idle: float, streamed: growth.Stream, boot: float) -> None:
     table.show()
 
 
-def _raw(figures: Figures, base: Figures) -> dict[str, Any]:
-    found: dict[str, Any] = {"rate": figures.rate, "cpu": _cpu(figures, base), "rounds": figures}
-    if figures.pgbench:
-        found |= {"of_pgbench": figures.of_pgbench, "of_peer": figures.of_peer}
-    return found
+def _write(
+    file: Path, chart: Path, found: Mapping[str, Any], ratios: Sequence[Ratio], told: str
+) -> None:
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    chart.write_text(svg(ratios, f"Throughput of Caudex. {told}"), "utf-8")
+    say(f"Every figure is in {file}, the chart in {chart}")
 
 
 if __name__ == "__main__":

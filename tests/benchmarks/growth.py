@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 import anyio.to_thread
 import msgspec
 
-from .load import Sample, drain, measure, request
+from .figures import Measured, Ratio, ratio
+from .load import drain, measure, request, run
 from .stage import Stage
 
 SIZES = (10_000, 100_000, 1_000_000)
 REQUESTS = 60
 """Replies of which a page's time is the median."""
+
+WARM_UP = 20
+"""Common searches on each connection."""
 
 FIELDS = (
     {"name": "title", "type": "text", "required": True},
@@ -65,38 +68,33 @@ def prepare(stage: Stage, sizes: Sequence[int]) -> None:
     stage.sql("checkpoint")
 
 
-def pages(stage: Stage, sizes: Sequence[int], rounds: int) -> Mapping[str, Mapping[int, Sample]]:
+def pages(stage: Stage, sizes: Sequence[int], rounds: int) -> list[Ratio]:
     """Time a page of 20 at each size, the sizes taking turns."""
     paths = {
-        "first page": dict.fromkeys(sizes, "?limit=20"),
-        "page in the middle (after=)": {
-            rows: f"?limit=20&after={_middle(stage, rows)}" for rows in sizes
-        },
+        "first page of 20": dict.fromkeys(sizes, "?limit=20"),
+        "page in the middle": {rows: f"?limit=20&after={_middle(stage, rows)}" for rows in sizes},
     }
-    return {
-        name: {rows: _merged(samples) for rows, samples in _in_turns(stage, each, rounds).items()}
-        for name, each in paths.items()
-    }
-
-
-def _in_turns(stage: Stage, paths: Mapping[int, str], rounds: int) -> dict[int, list[Sample]]:
-    found: dict[int, list[Sample]] = {rows: [] for rows in paths}
-    for _ in range(rounds):
-        for rows, path in paths.items():
-            raw = request("GET", stage.url, _collection(rows) + path, stage.token)
-            found[rows].append(
-                asyncio.run(measure(stage.url, [raw], connections=1, seconds=5, count=REQUESTS))
-            )
+    found: list[Ratio] = []
+    for name, each in paths.items():
+        smallest, *larger = (
+            (f"{rows:,} rows", samples) for rows, samples in _in_turns(stage, each, rounds).items()
+        )
+        found += [ratio(name, *one, *smallest) for one in larger]
     return found
 
 
-def _merged(samples: Sequence[Sample]) -> Sample:
-    return Sample(
-        count=sum(each.count for each in samples),
-        per_second=median(each.per_second for each in samples),
-        p50=median(each.p50 for each in samples),
-        p99=median(each.p99 for each in samples),
-    )
+def _in_turns(stage: Stage, paths: Mapping[int, str], rounds: int) -> dict[int, list[Measured]]:
+    found: dict[int, list[Measured]] = {rows: [] for rows in paths}
+    for _ in range(rounds):
+        for rows, path in paths.items():
+            raw = request("GET", stage.url, _collection(rows) + path, stage.token)
+            found[rows].append(_timed(stage, raw))
+    return found
+
+
+def _timed(stage: Stage, raw: bytes, count: int = REQUESTS) -> Measured:
+    sample = run(measure(stage.url, [raw], connections=1, seconds=20, count=count))
+    return Measured(rate=sample.per_second, p50=sample.p50, p99=sample.p99)
 
 
 def _middle(stage: Stage, rows: int) -> str:
@@ -113,7 +111,7 @@ def stream(stage: Stage, rows: int) -> Stream:
     raw = request("GET", stage.url, _collection(rows), stage.token)
     before = stage.memory()
     began = time.perf_counter()
-    peak, (size, lines) = asyncio.run(_watched(stage, raw))
+    peak, (size, lines) = run(_watched(stage, raw))
     took = time.perf_counter() - began
     if not rows - 2 <= lines <= rows * 2:
         raise RuntimeError(f"{lines} lines came for {rows} records")
@@ -128,17 +126,18 @@ async def _watched(stage: Stage, raw: bytes) -> tuple[float, tuple[int, int]]:
     return peak, reading.result()
 
 
-def audit(stage: Stage, rounds: int) -> tuple[Sample, Sample]:
-    """Time an audit search that finds much and one that finds nothing, after a warm-up."""
+def audit(stage: Stage, rounds: int) -> list[Ratio]:
+    """Time a search that finds nothing against one that finds much, after enough of the latter to
+    mislead a plan that is made once."""
     stage.sql("analyze caudex_audit.log")  # autovacuum does so, within a minute
     path = "/api/v1/audit?app_id=crm&entity={}&limit=100"
     common, absent = (
-        [request("GET", stage.url, path.format(name), stage.token)] for name in ("deals", "nothing")
+        request("GET", stage.url, path.format(name), stage.token) for name in ("deals", "nothing")
     )
-    found: tuple[list[Sample], list[Sample]] = ([], [])
+    run(measure(stage.url, [common], connections=10, seconds=60, count=10 * WARM_UP))
+    found: dict[bytes, list[Measured]] = {absent: [], common: []}
     for _ in range(rounds):
-        for raw, samples in zip((common, absent), found, strict=True):
-            samples.append(
-                asyncio.run(measure(stage.url, raw, connections=1, seconds=5, count=REQUESTS))
-            )
-    return _merged(found[0]), _merged(found[1])
+        for raw, samples in found.items():
+            samples.append(_timed(stage, raw))
+    absent_ones, common_ones = found.values()
+    return [ratio("audit search of 100", "absent", absent_ones, "common", common_ones)]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+
+from .figures import Ratio
+
+COLUMNS = ("throughput", "server CPU", "PostgreSQL CPU", "p50", "p99", "memory")
+FIELDS = ("rate", "server_cpu", "database_cpu", "p50", "p99", "memory")
 
 
 def say(text: str) -> None:
@@ -10,14 +16,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def ratio(value: float) -> str:
-    """A share, as a percentage."""
-    return f"{value * 100:.0f} %"
-
-
 def times(value: float | None) -> str:
     """A multiple; a dash where nothing was measured."""
-    return "-" if value is None else f"{value:.1f} x" if value >= 0.1 else "< 0.1 x"
+    if value is None:
+        return "-"
+    return f"{value:.0f} x" if value >= 20 else f"{value:.2f} x"
 
 
 def bound(value: float, limit: float, unit: str) -> tuple[str, str]:
@@ -49,3 +52,12 @@ class Table:
             if not number:
                 print("  ".join("-" * width for width in widths))
         print("\n".join([*self._notes, ""]), flush=True)
+
+
+def of_ratios(ratios: Sequence[Ratio]) -> Table:
+    """One line for each ratio: ours divided by theirs."""
+    table = Table("case", "who", "against", *COLUMNS)
+    for ratio in ratios:
+        figures = [times(getattr(ratio, field)) for field in FIELDS]
+        table.row(ratio.case, ratio.ours, ratio.against, *figures)
+    return table

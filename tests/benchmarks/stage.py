@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,19 @@ import psycopg
 
 from plugins.postgres import attach
 
+from . import processes
+
 ROOT = Path(__file__).parents[2]
 BANNER = re.compile(r"on (http://\S+)")
 CONFIG = """\
 [plugins.postgres]
 port = 0
+[plugins.auth]
+throttle = false
+"""
+PIPELINE = """\
+[services]
+statements = "pipeline"
 """
 START_SECONDS = 90.0
 PASSWORD = "Str0ngPass!x"
@@ -33,8 +41,10 @@ PASSWORD = "Str0ngPass!x"
 class Stage:
     """A server, its database and an admin's token."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str, options: Sequence[str]) -> None:
         self.folder = folder
+        self.name = name
+        self._options = options
         self.data_dir = folder / "data"
         self.url = ""
         self.token = ""
@@ -67,6 +77,7 @@ class Stage:
                 [
                     sys.executable, "-m", "kernel", "serve", "--port", "0",
                     "--config", str(self.folder / "caudex.toml"), "--data-dir", str(self.data_dir),
+                    *self._options,
                 ],
                 cwd=ROOT, env=_environment(), stdout=out, stderr=out,
             )  # fmt: skip
@@ -105,23 +116,42 @@ class Stage:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
 
+    def upload(self, path: str, content: bytes) -> None:
+        """Send a file, as a form does."""
+        answer = httpx.post(
+            self.url + path, files={"archive": ("code.tar.gz", content)}, timeout=120,
+            headers={"authorization": f"Bearer {self.token}"},
+        )  # fmt: skip
+        if not answer.is_success:
+            raise RuntimeError(f"POST {path}: {answer.status_code} {answer.text}")
+
     def sql(self, *statements: str) -> None:
         """Run statements as the superuser, past the server."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
 
+    def ask(self, query: str) -> str:
+        """The only value of the only row, as text."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            row = connection.execute(query).fetchone()
+        assert row is not None
+        return str(row[0])
+
     def memory(self) -> float:
-        """Resident memory of the server process in MB."""
-        return memory_of(self.pid)
+        """Resident memory of the server and its workers in MB."""
+        return processes.memory(self.pid, self._postmaster())
 
     def cpu(self) -> float:
-        """Seconds of processor time that the server process has used, to 10 ms; 0 off Linux."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of processor time that the server and its workers have used."""
+        return processes.cpu(self.pid, self._postmaster())
+
+    def database_cpu(self) -> float:
+        """Seconds of processor time that PostgreSQL has used."""
+        return processes.cpu(self._postmaster())
+
+    def _postmaster(self) -> int:
+        return int(next(self.data_dir.rglob("postmaster.pid")).read_text().split()[0])
 
     def _is_ready(self) -> bool:
         try:
@@ -131,30 +161,27 @@ class Stage:
 
 
 @contextmanager
-def stage(parent: str | None = None) -> Generator[Stage]:
-    """A started server in a folder of its own, which goes away with it."""
+def stage(
+    parent: str | None = None,
+    *,
+    name: str = "caudex",
+    config: str = "",
+    options: Sequence[str] = (),
+) -> Generator[Stage]:
+    """A started server in a folder of its own, which goes away with it.
+
+    `config` is added to the configuration, `options` to the command line of `serve`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="caudex-bench-", dir=parent))
     folder.chmod(0o711)  # as root the database runs under another account
-    (folder / "caudex.toml").write_text(CONFIG, "utf-8")
-    made = Stage(folder)
+    (folder / "caudex.toml").write_text(CONFIG + config, "utf-8")
+    made = Stage(folder, name, options)
     try:
         made.start()
         yield made
     finally:
         made.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def memory_of(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except OSError:
-        said = subprocess.run(
-            ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True
-        )
-        return int(said.stdout) / 1024
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def crm_manifest() -> Mapping[str, object]:

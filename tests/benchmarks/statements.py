@@ -17,10 +17,11 @@ from plugins.postgres import pg_bin
 from .stage import Stage
 
 PREFIX = "%a> "
-EXECUTE = re.compile(r"^caudex> LOG:  execute (\S+): ", re.MULTILINE)
+EXECUTE = re.compile(r"^caudex[^>]*> LOG:  execute (\S+): ", re.MULTILINE)
 NEXT_LINE = re.compile(r"^(?!\t)", re.MULTILINE)
-PARAMETERS = re.compile(r"^caudex> DETAIL:  [Pp]arameters: ", re.MULTILINE)
+PARAMETERS = re.compile(r"^caudex[^>]*> DETAIL:  [Pp]arameters: ", re.MULTILINE)
 PARAMETER = re.compile(r"\$(\d+) = (NULL|'(?:[^']|'')*')")
+COUNT = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 TPS = re.compile(r"^tps = ([0-9.]+) \(without", re.MULTILINE)
 
 
@@ -77,7 +78,7 @@ def statements_in(log: str, table: str) -> Iterator[Statement]:
             continue
         params: dict[int, str | None] = {}
         if end and PARAMETERS.match(log, end.start()):
-            line = log[end.start() :].split("\ncaudex> ", 1)[0]
+            line = log[end.start() :].split("\ncaudex", 1)[0]
             for number, value in PARAMETER.findall(line):
                 params[int(number)] = None if value == "NULL" else value[1:-1].replace("''", "'")
         yield Statement(
@@ -100,12 +101,22 @@ class Pgbench:
         self.mode = "prepared" if all(each.prepared for each in statements) else "extended"
         self.arguments: list[str] = []
         self._folder = folder
+        self._statements = statements
         replace = replace or {}
         for variant in range(max(map(len, replace.values()), default=1)):
             self._script(name, variant, statements, {k: v[variant] for k, v in replace.items()})
 
-    def run(self, stage: Stage, seconds: int, clients: int) -> float:
-        """Return transactions a second."""
+    def body(self, stage: Stage) -> bytes:
+        """What the statements answer to whoever asks the database itself."""
+        with psycopg.connect(stage.dsn, autocommit=True) as connection:
+            raw = psycopg.RawCursor(connection)
+            for statement in self._statements:
+                raw.execute(statement.text.encode(), statement.params)
+            return msgspec.json.encode([row[0] for row in raw.fetchall()])
+
+    def run(self, stage: Stage, seconds: int, clients: int) -> tuple[float, float, int]:
+        """Return transactions a second, the seconds that one takes on the average, and how many
+        there were."""
         command = [
             str(pg_bin("pgbench", stage.data_dir)), "-n", "-M", self.mode,
             "-c", str(clients), "-j", "2", "-T", str(seconds), *self.arguments, stage.dsn,
@@ -116,7 +127,8 @@ class Pgbench:
         tps = TPS.search(done.stdout)
         if done.returncode or tps is None:
             raise RuntimeError(f"pgbench failed: {done.stderr.strip()[-500:]}")
-        return float(tps[1])
+        count = int(COUNT.findall(done.stdout)[-1])
+        return float(tps[1]), clients / float(tps[1]), count
 
     def _script(
         self, name: str, variant: int, statements: Sequence[Statement], other: Mapping[str, str]

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks.load import BadReply, drain, measure, request
-from tests.benchmarks.report import Table
+from tests.benchmarks import processes
+from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
+from tests.benchmarks.chart import svg
+from tests.benchmarks.figures import Case, Measured, ratio
+from tests.benchmarks.load import (
+    BadReply,
+    drain,
+    first_body,
+    load,
+    measure,
+    request,
+    unchunked,
+    wrk_sample,
+)
+from tests.benchmarks.machine import machine
+from tests.benchmarks.peers.program import ROOT
+from tests.benchmarks.queues import archive
+from tests.benchmarks.report import Table, of_ratios
+from tests.benchmarks.requests import BULK, MANY, WANTS, records, same
 from tests.benchmarks.stage import crm_manifest
 from tests.benchmarks.statements import Pgbench, Statement, statements_in
 
@@ -19,10 +45,29 @@ caudex news> LOG:  statement: select topic from revisions
 caudex> LOG:  execute <unnamed>: select count(*) from "crm"."deals"
 caudex> LOG:  execute <unnamed>: select 1
 """
+RECORD = {"title": "A", "value": 1.5, "stage": "Lead", "close_date": "2025-01-02", "notes": "n"}
+WITH_WRK = [None] if shutil.which("wrk") is None else [None, shutil.which("wrk")]
 
 
 def run(server, requests, **more):
     return asyncio.run(measure(server.url, requests, connections=3, seconds=10, **more))
+
+
+class Told:
+    """A contender that answers, or measures, what it is told to."""
+
+    def __init__(self, name, body=b"", rates=()):
+        self.name, self._body, self._rates = name, body, list(rates)
+
+    def body(self):
+        return self._body
+
+    def measure(self, seconds):
+        rate = self._rates.pop(0)
+        return Measured(rate=rate, server_cpu=1 / rate, p50=None)
+
+
+# Load
 
 
 def test_every_request_is_counted_and_timed(server):
@@ -32,9 +77,28 @@ def test_every_request_is_counted_and_timed(server):
     assert sample.per_second > 0
 
 
-def test_a_refusal_is_no_measurement(server):
+@pytest.mark.parametrize("wrk", WITH_WRK)
+def test_load_sends_every_variant_and_counts_what_was_answered(server, wrk):
+    raw = [request("GET", server.url, f"/health?{n}") for n in range(3)]
+    sample = load(server.url, raw, connections=4, seconds=1, wrk=wrk)
+    assert sample.count > 50
+    assert 0 < sample.p50 <= sample.p99 < 5
+    assert sample.per_second == pytest.approx(sample.count, rel=0.7)
+
+
+@pytest.mark.parametrize("wrk", WITH_WRK)
+def test_a_refusal_is_no_measurement(server, wrk):
+    raw = [request("GET", server.url, "/api/v1/users")]
     with pytest.raises(BadReply, match="bearer token"):
-        run(server, [request("GET", server.url, "/api/v1/users")], count=5)
+        load(server.url, raw, connections=2, seconds=1, wrk=wrk)
+
+
+def test_refusals_that_only_wrk_meets_are_no_measurement():
+    assert wrk_sample("caudex 100 2000000 1500 9000 0\n").per_second == 50
+    with pytest.raises(BadReply, match="3 of 100"):
+        wrk_sample("caudex 100 2000000 1500 9000 3\n")
+    with pytest.raises(BadReply, match="no such option"):
+        wrk_sample("no such option")
 
 
 def test_a_complete_list_is_read_to_its_end(server):
@@ -43,9 +107,18 @@ def test_a_complete_list_is_read_to_its_end(server):
     rows = [{"name": f"Company {n}"} for n in range(1000)]
     server.admin.post(f"{path}/bulk", json=rows).raise_for_status()
     token = server.admin.tokens["accessToken"]
-    size, lines = asyncio.run(drain(server.url, request("GET", server.url, path, token)))
+    raw = request("GET", server.url, path, token)
+    size, lines = asyncio.run(drain(server.url, raw))
     assert size > len(server.admin.get(path).content)
     assert 999 <= lines <= 2000
+    assert first_body(server.url, raw) == server.admin.get(path).content
+
+
+def test_chunks_are_joined():
+    assert unchunked(b"4\r\nab\r\n\r\n3;x=1\r\ncde\r\n0\r\n\r\n") == b"ab\r\ncde"
+
+
+# Statements
 
 
 def test_statements_are_read_from_the_log_with_their_parameters():
@@ -59,6 +132,11 @@ def test_statements_are_read_from_the_log_with_their_parameters():
     assert second == Statement('select count(*) from "crm"."deals"', (), prepared=False)
 
 
+def test_statements_of_the_pipeline_are_read_too():
+    log = LOG.replace("caudex> LOG:  execute <unnamed>", "caudex pipeline> LOG:  execute s1")
+    assert [each.prepared for each in statements_in(log, '"deals"')] == [True, True]
+
+
 def test_a_pgbench_script_binds_what_the_server_binds(tmp_path):
     statement = Statement("select $1::uuid, $2::text, $3::int", ("a", "b", None), prepared=True)
     pgbench = Pgbench(tmp_path, "case", [statement], {"a": ["a", "c"]})
@@ -70,6 +148,66 @@ def test_a_pgbench_script_binds_what_the_server_binds(tmp_path):
     assert "v1s0p1=c" in pgbench.arguments
 
 
+# Comparing
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"id": 1, **RECORD, "close_date": "2025-01-02 00:00:00.000Z"},
+        [RECORD],
+        {"items": [RECORD], "page": 1},
+        [{"status": 200, "body": RECORD}],
+        [json.dumps(RECORD)],
+        [[RECORD]],
+    ],
+    ids=["a record", "a list", "a page", "a batch", "a column of text", "a column of JSON"],
+)
+def test_records_are_found_in_whatever_they_are_wrapped(found):
+    assert records(json.dumps(found).encode()) == [RECORD]
+
+
+def test_nothing_is_timed_that_answers_otherwise():
+    one, other = b'[{"title": "A"}]', b'[{"title": "B"}]'
+    same("x", 1, [Told("ours", one), Told("theirs", one)])
+    with pytest.raises(ValueError, match=r"theirs answers otherwise than ours.*'A'.*'B'"):
+        same("x", 1, [Told("ours", one), Told("theirs", other)])
+    with pytest.raises(ValueError, match="theirs answers otherwise"):
+        same("x", 1, [Told("ours", one), Told("theirs", b"[]")])
+    with pytest.raises(ValueError, match="answers 1 records, 20 are wanted"):
+        same("x", 20, [Told("ours", one)])
+
+
+def test_contenders_take_turns_and_medians_are_divided():
+    ours, theirs = Told("ours", rates=[10, 30, 20]), Told("theirs", rates=[5, 100, 4])
+    case = Case("case", [ours], [theirs])
+    for _ in range(3):
+        case.round(1)
+    [found] = case.ratios()
+    assert (found.case, found.ours, found.against) == ("case", "ours", "theirs")
+    assert found.rate == 4
+    assert found.server_cpu == pytest.approx((1 / 20) / (1 / 5))
+    assert found.p50 is None
+    assert found.memory is None
+
+
+def test_what_was_not_measured_is_no_ratio():
+    one = [Measured(rate=1, memory=50)]
+    assert ratio("x", "a", one, "b", [Measured(rate=2, memory=0)]).memory is None
+
+
+# What is told
+
+
+def test_groups_are_chosen_by_name_and_wrong_names_are_told():
+    assert groups("jobs, rpc") == ["jobs", "rpc"]
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no such group: job .*jobs"):
+        groups("job")
+    assert {want.name for want in WANTS} == set(GROUP_OF)
+    assert set(GROUP_OF.values()) <= set(GROUPS)
+    assert len(MANY) == BULK
+
+
 def test_a_table_is_aligned(capsys):
     table = Table("what", "figure")
     table.row("a longer name", "7 x")
@@ -77,3 +215,62 @@ def test_a_table_is_aligned(capsys):
     assert capsys.readouterr().out == (
         "what           figure\n-------------  ------\na longer name     7 x\n\n"
     )
+
+
+def test_ratios_are_shown_and_a_dash_where_there_is_none(capsys):
+    found = ratio("list", "caudex", [Measured(rate=50)], "a < b", [Measured(rate=2)])
+    of_ratios([found]).show()
+    assert capsys.readouterr().out.splitlines()[2].split()[-6:] == ["x", *"-----"]
+    chart = ElementTree.fromstring(svg([found, ratio("x", "c", [], "d", [])], "On <this>"))
+    texts = [element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"list", "25", "1 x", "against a < b", "On <this>"} <= set(texts)
+    assert "x" not in texts
+
+
+def test_a_chart_draws_the_faster_to_the_right_of_one_and_the_slower_to_the_left():
+    both = [
+        ratio("fast", "c", [Measured(rate=10)], "d", [Measured(rate=1)]),
+        ratio("slow", "c", [Measured(rate=1)], "d", [Measured(rate=10)]),
+    ]
+    chart = ElementTree.fromstring(svg(both, "x"))
+    bars = [one for one in chart.iter("{http://www.w3.org/2000/svg}rect") if len(one)]
+    fast, slow = ((float(bar.get("x", 0)), float(bar.get("width", 0))) for bar in bars)
+    assert fast[0] == pytest.approx(slow[0] + slow[1], abs=0.2)
+    assert fast[1] == pytest.approx(slow[1], abs=0.2)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the figures come from /proc")
+def test_processor_time_and_memory_are_those_of_the_whole_tree():
+    burn = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as child:
+        deadline = time.monotonic() + 60
+        while processes.cpu(child.pid) < 0.5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert 0.5 <= processes.cpu(child.pid) < 3
+        assert processes.cpu(os.getpid()) >= processes.cpu(os.getpid(), child.pid) + 0.5
+        assert 2 < processes.memory(child.pid) < 200
+        child.communicate(b"\n")
+    assert processes.cpu(child.pid) == 0
+
+
+def test_a_machine_is_told_without_its_name():
+    told = str(machine("18.1"))
+    assert f"{os.cpu_count()} cores" in told
+    assert "PostgreSQL 18.1" in told
+    assert os.uname().nodename not in told
+
+
+def test_the_worker_is_packed_as_it_is_deployed():
+    assert b"from caudex_worker import Worker" in gzip.decompress(archive())
+
+
+def test_what_is_compared_with_is_pinned_by_hash_and_names_no_address():
+    lock = (ROOT / "tests/benchmarks/peers/requirements.txt").read_text()
+    wanted = (ROOT / "tests/benchmarks/peers/requirements.in").read_text()
+    for line in wanted.splitlines():
+        if line and not line.startswith("#"):
+            name = line.partition(">")[0].partition("[")[0]
+            assert f"\n{name}==" in lock
+    assert "--hash=sha256:" in lock
+    assert "://" not in lock

@@ -1,7 +1,7 @@
 """The same collection written by hand, the way a tutorial does it: FastAPI, SQLAlchemy, asyncpg.
 
-No accounts, no roles, no audit trail. Run by `against.py` where the packages are installed;
-`PEER_DATABASE` holds the connection as JSON.
+No roles, no audit trail, no check of tokens. Runs in `.bench/`; `PEER_DATABASE` holds the
+connection as JSON.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import json
 import os
 import uuid
 from collections.abc import AsyncGenerator
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
+import jwt
 from fastapi import Depends, FastAPI, HTTPException
+from fastapi.concurrency import run_in_threadpool
+from pwdlib import PasswordHash
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -27,7 +30,9 @@ engine = create_async_engine(
     max_overflow=0,
 )
 sessions = async_sessionmaker(engine, expire_on_commit=False)
+passwords = PasswordHash.recommended()
 app = FastAPI()
+SECRET = uuid.uuid4().hex
 
 
 class Base(DeclarativeBase):
@@ -50,6 +55,32 @@ class Deal(Base):
     notes: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Account(Base):
+    """Who may log in."""
+
+    __tablename__ = "accounts"
+    __table_args__ = ({"schema": "peer"},)
+
+    username: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+
+
+class LoginIn(BaseModel):
+    """Name and password."""
+
+    username: str
+    password: str
+
+
+class DealPatch(BaseModel):
+    """What is to change."""
+
+    title: str | None = None
+    value: float | None = None
+    stage: str | None = None
+    notes: str | None = None
 
 
 class DealIn(BaseModel):
@@ -108,6 +139,38 @@ async def create_deal(body: DealIn, db: Session) -> DealOut:
     db.add(deal)
     await db.commit()
     return DealOut.model_validate(deal)
+
+
+@app.patch("/deals/{deal_id}")
+async def update_deal(deal_id: uuid.UUID, body: DealPatch, db: Session) -> DealOut:
+    """A row that changes."""
+    deal = await db.get(Deal, deal_id)
+    if deal is None:
+        raise HTTPException(404)
+    for name, value in body.model_dump(exclude_unset=True).items():
+        setattr(deal, name, value)
+    deal.updated_at = datetime.now(UTC)
+    await db.commit()
+    return DealOut.model_validate(deal)
+
+
+@app.post("/register", status_code=201)
+def register(body: LoginIn) -> str:
+    """The hash of a password; whoever starts the program stores it."""
+    return passwords.hash(body.password)
+
+
+@app.post("/login")
+async def log_in(body: LoginIn, db: Session) -> dict[str, str]:
+    """A token, the way FastAPI's tutorial makes it."""
+    account = await db.get(Account, body.username)
+    fits = account is not None and await run_in_threadpool(
+        passwords.verify, body.password, account.password_hash
+    )
+    if not fits:
+        raise HTTPException(401)
+    claims = {"sub": body.username, "exp": datetime.now(UTC) + timedelta(minutes=15)}
+    return {"access_token": jwt.encode(claims, SECRET, "HS256"), "token_type": "bearer"}
 
 
 @app.post("/deals/bulk", status_code=201)

@@ -1,0 +1,142 @@
+"""Calls to a worker, beside the two things that cannot be saved: a pipe and an HTTP request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from .figures import Case, Measured
+from .load import first_body, load, request, run
+from .processes import cpu
+from .queues import APP
+from .stage import ROOT, Stage
+
+PARAMS = {"deal": "Deal 17", "stage": "Proposal", "value": 1200.5, "tags": ["fair", "2025"]}
+CALLER = {"userId": "u", "username": "bench", "email": None, "authToken": "t" * 200}
+ECHO = """
+import os
+rest = b""
+while data := os.read(0, 65536):
+    *lines, rest = (rest + data).split(b"\\n")
+    for line in lines:
+        os.write(1, line + b"\\n")
+"""
+PATH = f"/api/v1/apps/{APP}/rpc"
+
+
+class OverHttp:
+    """One caller, one call after the other."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.name = stage.name
+        self._stage = stage
+
+    def _request(self) -> bytes:
+        self._stage.sign_in()
+        body = msgspec.json.encode({"method": "echo", "params": PARAMS})
+        return request("POST", self._stage.url, PATH, self._stage.token, body)
+
+    def check(self) -> None:
+        """Raises ValueError where it does not answer what it was given."""
+        answer = msgspec.json.decode(first_body(self._stage.url, self._request()))
+        if answer not in (PARAMS, {"result": PARAMS}):
+            raise ValueError(f"rpc answers {answer}")
+
+    def measure(self, seconds: float) -> Measured:
+        """Call."""
+        stage, raw = self._stage, self._request()
+        used = stage.cpu()
+        sample = load(stage.url, [raw], connections=1, seconds=seconds)
+        return Measured(
+            rate=sample.per_second, p50=sample.p50, p99=sample.p99,
+            server_cpu=(stage.cpu() - used) / sample.count, memory=stage.memory(),
+        )  # fmt: skip
+
+
+class Floor:
+    """A round trip over a pipe by asyncio's subprocess protocol, and one of bare HTTP."""
+
+    def __init__(self, name: str, stage: Stage, code: str, greeting: Sequence[object]) -> None:
+        self.name = name
+        self._stage, self._code, self._greeting = stage, code, greeting
+
+    def measure(self, seconds: float) -> Measured:
+        """Add the two."""
+        pipe, used = run(_pipe(self._code, self._greeting, seconds / 2))
+        stage = self._stage
+        before = stage.cpu()
+        raw = request("GET", stage.url, "/health")
+        sample = load(stage.url, [raw], connections=1, seconds=seconds / 2)
+        middle = median(pipe) + sample.p50
+        slow = sorted(pipe)[int(len(pipe) * 0.99)] + sample.p99
+        http_cpu = (stage.cpu() - before) / sample.count
+        return Measured(
+            rate=1 / middle, p50=middle, p99=slow, server_cpu=used / len(pipe) + http_cpu
+        )
+
+
+class _Pipe(asyncio.SubprocessProtocol):
+    def __init__(self) -> None:
+        self._parts = b""
+        self.line = asyncio.get_running_loop().create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._parts += data
+        if b"\n" in self._parts and not self.line.done():
+            line, _, self._parts = self._parts.partition(b"\n")
+            self.line.set_result(line)
+
+
+async def _pipe(code: str, greeting: Sequence[object], seconds: float) -> tuple[list[float], float]:
+    """Round trips to a child, and the processor time of both sides."""
+    loop = asyncio.get_running_loop()
+    sdk = {**os.environ, "PYTHONPATH": str(ROOT / "plugins/workers/sdk")}
+    transport, protocol = await loop.subprocess_exec(
+        _Pipe, sys.executable, "-c", code, env=sdk, stderr=subprocess.DEVNULL
+    )
+    wire = transport.get_pipe_transport(0)
+    frame = {"type": "rpc", "id": "r1", "method": "echo", "params": PARAMS, "caller": CALLER}
+    line = msgspec.json.encode(frame) + b"\n"
+    for message in greeting:
+        await _trip(protocol, wire, msgspec.json.encode(message) + b"\n")
+    await _trip(protocol, wire, line)
+    used = time.process_time() + cpu(transport.get_pid())
+    taken: list[float] = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        sent = time.perf_counter()
+        await _trip(protocol, wire, line)
+        taken.append(time.perf_counter() - sent)
+    used = time.process_time() + cpu(transport.get_pid()) - used
+    transport.kill()
+    transport.close()
+    return taken, used
+
+
+async def _trip(protocol: _Pipe, wire, line: bytes) -> bytes:
+    wire.write(line)
+    found = await asyncio.wait_for(protocol.line, 30)
+    protocol.line = asyncio.get_running_loop().create_future()
+    return found
+
+
+def case(stages: Sequence[Stage]) -> Case:
+    """Through everything against the least."""
+    ours = [OverHttp(stage) for stage in stages]
+    for each in ours:
+        each.check()
+    code = Path(__file__).with_name("worker.py").read_text()
+    hello = {"type": "discover", "app_id": APP, "runtime_url": "", "credentials": {}}
+    others = [
+        Floor("bare pipe + bare HTTP", stages[0], ECHO, []),
+        Floor("pipe to the worker + bare HTTP", stages[0], code, [hello]),
+    ]
+    return Case("rpc", ours, others)

@@ -1,0 +1,1 @@
+"""What Caudex is compared with: programs that run in `.bench/`, which `make bench` sets up."""

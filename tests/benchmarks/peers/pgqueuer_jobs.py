@@ -1,0 +1,74 @@
+"""Jobs in PgQueuer, run in `.bench/`: prints what `queues.py` reads.
+
+python pgqueuer_jobs.py DATABASE JOBS BATCH [waiting|together]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+import asyncpg
+import uvloop
+from pgqueuer import AsyncpgPoolDriver, PgQueuer, Queries
+from pgqueuer.models import Job
+from pgqueuer.types import QueueExecutionMode
+
+PRODUCERS = 32
+first: list[float] = []
+
+
+async def main(database: dict[str, object], count: int, batch: int, how: str) -> None:
+    """Enqueue jobs one by one, as requests do, and work them off, afterwards or meanwhile."""
+    async with asyncpg.create_pool(**database, min_size=10, max_size=10) as pool:
+        driver = AsyncpgPoolDriver(pool)
+        queries = Queries(driver)
+        await queries.uninstall()
+        await queries.install()
+        app = PgQueuer(driver)
+        done = 0
+        ended = asyncio.Event()
+
+        @app.entrypoint("nothing")
+        async def nothing(job: Job) -> None:
+            nonlocal done
+            if not first:
+                first.append(time.perf_counter())
+            json.loads(job.payload or b"null")
+            done += 1
+            if done == count:
+                ended.set()
+
+        began = time.perf_counter()
+        if how == "waiting":
+            await produce(queries, count)
+            began = time.perf_counter()
+            await app.qm.run(batch_size=batch, mode=QueueExecutionMode.drain)
+            began = first[0]
+        else:
+            working = asyncio.create_task(app.qm.run(batch_size=batch))  # noqa: TID251
+            await produce(queries, count)
+            await ended.wait()
+            while await pool.fetchval("select count(*) from pgqueuer"):  # its outcomes are stored
+                await asyncio.sleep(0.002)
+        print(json.dumps({"seconds": time.perf_counter() - began, "jobs": done}), flush=True)
+        if how != "waiting":
+            app.qm.shutdown.set()
+            await working
+
+
+async def produce(queries: Queries, count: int) -> None:
+    """Enqueue so many jobs, some at the same moment."""
+    numbers = iter(range(count))
+
+    async def one() -> None:
+        for number in numbers:
+            await queries.enqueue("nothing", json.dumps({"type": "nothing", "n": number}).encode())
+
+    await asyncio.gather(*(one() for _ in range(PRODUCERS)))
+
+
+if __name__ == "__main__":
+    uvloop.run(main(json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

@@ -1,0 +1,156 @@
+"""Jobs, from a request to a stored outcome, dispatch to a worker included."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from .figures import Case, Contender, Measured
+from .load import measure, request, run
+from .peers.by_hand import database
+from .peers.program import ROOT, program
+from .stage import Stage
+
+APP = "bench"
+JOBS = f"/api/v1/apps/{APP}/jobs"
+CONCURRENCY = 10
+"""Of a worker, as the server's configuration has it."""
+
+PRODUCERS = 32
+PER_SECOND = 2000
+"""Jobs that a round takes for each of its seconds."""
+
+LEFT = "select count(*) from caudex_jobs.jobs where status in ('pending', 'running')"
+TAKEN = """
+select extract(epoch from max(ended_at) - min(ended_at))::text from caudex_jobs.jobs
+where status = 'completed'
+"""
+DEADLINE = 120.0
+
+
+def install(stage: Stage) -> None:
+    """Install an app with a worker and wait until it runs."""
+    manifest = {"appId": APP, "name": "Bench", "dataContract": []}
+    stage.call("POST", "/api/v1/apps", manifest)
+    stage.upload(f"/api/v1/apps/{APP}/deploy", archive())
+    wait_for_worker(stage)
+
+
+def archive() -> bytes:
+    """The worker's code as it is deployed."""
+    code = Path(__file__).with_name("worker.py").read_bytes()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("worker.py")
+        entry.size = len(code)
+        tar.addfile(entry, io.BytesIO(code))
+    return packed.getvalue()
+
+
+def wait_for_worker(stage: Stage) -> None:
+    """Wait until calls are answered."""
+    deadline = time.monotonic() + DEADLINE
+    while stage.call("GET", f"/api/v1/apps/{APP}/worker/status")["status"] != "running":
+        if time.monotonic() > deadline:
+            raise RuntimeError("the worker does not run")
+        time.sleep(0.05)
+
+
+class Ours:
+    """Enqueued by requests, run in a worker process."""
+
+    def __init__(self, stage: Stage, *, waiting: bool) -> None:
+        self.name = stage.name
+        self._stage, self._waiting = stage, waiting
+
+    def measure(self, seconds: float) -> Measured:
+        """Enqueue jobs and wait for all of them to be completed."""
+        stage, count = self._stage, int(seconds * PER_SECOND)
+        stage.sign_in()
+        stage.sql("truncate caudex_jobs.jobs")
+        if self._waiting:
+            stage.call("POST", f"/api/v1/apps/{APP}/worker/stop", {})
+        else:
+            wait_for_worker(stage)
+            self._enqueue(min(200, count))  # what a first job costs, others did not measure
+            self._wait()
+            stage.sql("truncate caudex_jobs.jobs")
+        began, used, database = time.perf_counter(), stage.cpu(), stage.database_cpu()
+        self._enqueue(count)
+        if self._waiting:
+            used, database = stage.cpu(), stage.database_cpu()
+            stage.call("POST", f"/api/v1/apps/{APP}/worker/start", {})
+        self._wait()
+        took = time.perf_counter() - began
+        if self._waiting:  # as for the others: from the first job to the last
+            took = float(stage.ask(TAKEN))
+        done = int(stage.ask("select count(*) from caudex_jobs.jobs where status = 'completed'"))
+        if done != count:
+            raise RuntimeError(f"{done} of {count} jobs were completed")
+        return Measured(
+            rate=count / took,
+            server_cpu=(stage.cpu() - used) / count,
+            database_cpu=(stage.database_cpu() - database) / count,
+            memory=stage.memory(),
+        )
+
+    def _enqueue(self, count: int) -> None:
+        stage = self._stage
+        body = msgspec.json.encode({"payload": {"type": "nothing", "n": 1}})
+        raw = request("POST", stage.url, JOBS, stage.token, body)
+        run(measure(stage.url, [raw], connections=PRODUCERS, seconds=DEADLINE, count=count))
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while int(self._stage.ask(LEFT)):
+            if time.monotonic() > deadline:
+                raise RuntimeError("jobs do not come to an end")
+            time.sleep(0.02)
+
+
+class Theirs:
+    """A library that enqueues and runs jobs in one process, with functions for handlers."""
+
+    def __init__(self, stage: Stage, library: str, batch: int, *, waiting: bool) -> None:
+        self.name = library if library == "procrastinate" else f"{library}, batch {batch}"
+        self._stage, self._library, self._batch = stage, library, batch
+        self._how = "waiting" if waiting else "together"
+
+    def measure(self, seconds: float) -> Measured:
+        """Run the program."""
+        slow = 4 if self._library == "procrastinate" else 1
+        count = int(seconds * PER_SECOND / slow)
+        before = self._stage.database_cpu()
+        done = subprocess.run(
+            [
+                program("python"), "-m", f"tests.benchmarks.peers.{self._library}_jobs",
+                json.dumps(database(self._stage)), str(count), str(self._batch), self._how,
+            ],
+            cwd=ROOT, check=False, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{self.name} failed: {done.stderr[-1000:]}")
+        told = json.loads(done.stdout.splitlines()[-1])
+        return Measured(
+            rate=told["jobs"] / told["seconds"],
+            database_cpu=(self._stage.database_cpu() - before) / count,
+        )
+
+
+def cases(stages: list[Stage]) -> list[Case]:
+    """Jobs that wait already, and jobs that come while others run."""
+    found: list[Case] = []
+    for name, waiting in (("jobs: enqueue to done", False), ("jobs: work off a queue", True)):
+        others: list[Contender] = [
+            Theirs(stages[0], "pgqueuer", 10, waiting=waiting),
+            Theirs(stages[0], "pgqueuer", 100, waiting=waiting),
+            Theirs(stages[0], "procrastinate", CONCURRENCY, waiting=waiting),
+        ]
+        found.append(Case(name, [Ours(each, waiting=waiting) for each in stages], others))
+    return found

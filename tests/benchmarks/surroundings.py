@@ -1,0 +1,211 @@
+"""What else goes on: more processes, more plugins, listeners, time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import uvloop
+
+from .figures import Case, Measured
+from .load import load, request
+from .queues import APP
+from .requests import COLLECTION, IDS, NEW, Http, Want, fill, raw
+from .stage import Stage, stage
+
+LISTENERS = 100
+LINES = 20
+"""Lines a second that the app logs meanwhile."""
+
+PLUGINS = 10
+NOTHING = '''
+"""Does nothing."""
+
+from caudex import App, InstallPlan, Plugin, Transaction, hookimpl
+
+
+class Nothing{number}(Plugin):
+    """Has hooks that read requests do not meet."""
+
+    name = "nothing{number}"
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        pass
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        pass
+'''
+LISTENER = '''
+"""Hears of every event within its transaction."""
+
+from caudex import Event, Plugin, Transaction, hookimpl
+
+
+class Hearer(Plugin):
+    """Looks at it and does nothing."""
+
+    name = "hearer"
+
+    @hookimpl
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        pass
+'''
+READ = Want(name="GET by id", path="/{id}")
+CREATE = Want(name="create", method="POST", body=NEW)
+PAGE = Want(name="list of 20", path="?limit=20")
+
+
+def contestant(stage: Stage, want: Want, name: str) -> Http:
+    """One of our servers with a request."""
+    ids = [each["id"] for each in stage.call("GET", f"{COLLECTION}?limit={IDS}&order=asc")]
+
+    def requests() -> list[bytes]:
+        stage.sign_in()
+        return raw(stage.url, COLLECTION + want.path, want, ids, stage.token)
+
+    return Http(name, stage, stage.url, requests, database=stage.database_cpu)
+
+
+def processes(opened: ExitStack, one: Stage, config: str, folder: str | None) -> list[Case]:
+    """Two server processes against one."""
+    options = ("--workers", "2")
+    two = opened.enter_context(stage(folder, name="2", config=config, options=options))
+    fill(two)
+    return [
+        Case(
+            f"2 processes: {want.name}",
+            [contestant(two, want, "2 processes")],
+            [contestant(one, want, "1 process")],
+        )
+        for want in (READ, CREATE)
+    ]
+
+
+def plugins(opened: ExitStack, none: Stage, config: str, folder: str | None) -> list[Case]:
+    """Plugins that do nothing, and one that hears of every write, against none."""
+    found: list[Case] = []
+    idle = [NOTHING.format(number=number) for number in range(PLUGINS)]
+    for title, codes, want in (
+        (f"{PLUGINS} idle plugins: {READ.name}", idle, READ),
+        (f"event_recorded: {CREATE.name}", [LISTENER], CREATE),
+    ):
+        options = [word for code in codes for word in ("--plugin", str(_file(none, code)))]
+        other = opened.enter_context(stage(folder, name=title, config=config, options=options))
+        fill(other)
+        ours = contestant(other, want, title.partition(":")[0])
+        found.append(Case(title, [ours], [contestant(none, want, "none")]))
+    return found
+
+
+def _file(stage: Stage, code: str) -> Path:
+    name = code.partition('name = "')[2].partition('"')[0]
+    file = stage.folder / f"{name}.py"
+    file.write_text(code, "utf-8")
+    file.chmod(0o644)
+    return file
+
+
+class Listened:
+    """Requests while others follow a log that grows."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.name = f"{LISTENERS} listeners"
+        self._stage, self._requests = stage, contestant(stage, READ, self.name)
+
+    def measure(self, seconds: float) -> Measured:
+        """Follow, and send requests."""
+        with listening(self._stage) as heard:
+            measured = self._requests.measure(seconds)
+            lines = heard()
+        if lines < LISTENERS:
+            raise RuntimeError(f"{LISTENERS} listeners heard {lines} lines")
+        return measured
+
+
+def streams(stage: Stage) -> list[Case]:
+    """Listeners against none."""
+    return [
+        Case(f"{LISTENERS} SSE clients: GET by id", [Listened(stage)],
+             [contestant(stage, READ, "none")])
+    ]  # fmt: skip
+
+
+@contextmanager
+def listening(stage: Stage) -> Generator[Callable[[], int]]:
+    """Follow the app's log on many connections; yields how many lines they have heard."""
+    stage.sign_in()
+    done, heard, url, token = threading.Event(), [0], stage.url, stage.token
+    follow = threading.Thread(target=_follow, args=(url, token, heard, done), daemon=True)
+    speak = threading.Thread(target=_speak, args=(stage, done), daemon=True)
+    follow.start()
+    speak.start()
+    time.sleep(0.5)  # until all are connected
+    try:
+        yield lambda: heard[0]
+    finally:
+        done.set()
+        follow.join(30)
+        speak.join(30)
+
+
+def _follow(url: str, token: str, heard: list[int], done: threading.Event) -> None:
+    async def one(raw: bytes, host: str, port: int) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(raw)
+        try:
+            while data := await reader.read(1 << 16):
+                heard[0] += data.count(b"data:")
+        finally:
+            writer.close()
+
+    async def all_of_them() -> None:
+        host, _, port = url.partition("//")[2].partition(":")
+        raw = request("GET", url, f"/api/v1/apps/{APP}/logs?tail=0", token)
+        async with asyncio.TaskGroup() as tasks:
+            readers = [tasks.create_task(one(raw, host, int(port))) for _ in range(LISTENERS)]
+            while not done.is_set():
+                await asyncio.sleep(0.05)
+            for reader in readers:
+                reader.cancel()
+
+    with suppress(asyncio.CancelledError):
+        uvloop.run(all_of_them())
+
+
+def _speak(stage: Stage, done: threading.Event) -> None:
+    body = {"method": "say", "params": {"text": "An offer was sent to a customer."}}
+    while not done.wait(1 / LINES):
+        stage.call("POST", f"/api/v1/apps/{APP}/rpc", body)
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Resident MB of a server under mixed load."""
+
+    idle: float
+    minutes: float
+    early: float
+    """After a tenth of the time."""
+    late: float
+    """Over the last tenth."""
+    peak: float
+
+
+def memory(stage: Stage, idle: float, minutes: float) -> Memory:
+    """Read, list and write for minutes and watch the memory."""
+    wants = [contestant(stage, want, want.name) for want in (READ, PAGE, CREATE)]
+    samples: list[float] = []
+    began = time.monotonic()
+    while time.monotonic() - began < minutes * 60 or len(samples) < 10:
+        for each in wants:
+            load(stage.url, each.requests(), connections=32, seconds=2)
+        samples.append(stage.memory())
+    tenth = max(1, len(samples) // 10)
+    return Memory(idle, minutes, samples[tenth], median(samples[-tenth:]), max(samples))
