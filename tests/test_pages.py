@@ -9,18 +9,25 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
 
 from docs.pages import cli
+from docs.pages.code import plugin_classes
 from kernel.config import load_config
 from kernel.errors import BootError
 from kernel.loader import load
+from kernel.plugin import KERNEL_API
+from tests.kernel.processes import Served, caudex
 from tests.pages import (
     ROOT,
+    SPAN,
     alike,
     anchors,
+    blocks,
     code,
     every_page,
     last_reply,
@@ -56,9 +63,16 @@ def options(parser):
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
-    empty = tmp_path_factory.mktemp("config") / "caudex.toml"
-    empty.touch()
-    return cli.commands(load(load_config(str(empty), environ={})))
+    """Of the kernel and of every plugin, those of contrib each switched on alone."""
+    config = tmp_path_factory.mktemp("config") / "caudex.toml"
+    config.touch()
+    found = dict(cli.commands(load(load_config(str(config), environ={}))))
+    for plugin in plugin_classes():
+        if plugin.__module__.startswith("contrib.") and hasattr(plugin, "register_commands"):
+            services = "".join(f'{key.name} = "{plugin.name}"\n' for key in plugin.provides)
+            config.write_text(f"[services]\n{services}[plugins.{plugin.name}]\n", "utf-8")
+            found |= cli.commands(load(load_config(str(config), environ={})))
+    return found
 
 
 @named(PAGES)
@@ -122,40 +136,111 @@ def test_the_quickstart_can_be_followed(make_server, tmp_path):
     assert '"due":"2031-01-02"' in outputs[-1][0]
 
 
-def test_the_one_file_plugin_of_the_guide_works(make_server, tmp_path):
-    write_files(section(page("howto/write-a-plugin.md"), "One file"), tmp_path)
-    server = make_server({"server": {"plugin_files": [str(tmp_path / "notices.py")]}})
-    body = {"text": "Cake at four"}
-    assert server.admin.post("/api/v1/notices", json=body).status_code == 201
-    assert server.user().post("/api/v1/notices", json=body).status_code == 403
-    refused = server.admin.post("/api/v1/notices", json={})
-    assert (refused.status_code, refused.json()["error"]) == (400, "text is required")
-    assert server.user().get("/api/v1/notices").json() == ["Cake at four"]
+def guide():
+    return page("howto/write-a-plugin.md")
 
 
-def test_the_package_of_the_guide_passes_its_own_tests(postgres, tmp_path):
-    text = page("howto/write-a-plugin.md").split("\n## A package, with a table\n")[1]
-    names = write_files(text, tmp_path)
-    assert len(names) == 9
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tmp_path),
-        "CAUDEX_TEST_DATABASE_URL": postgres.url,
-    }
+def test_the_plugin_of_the_guide_grows_while_its_server_runs(database, tmp_path):
+    first = next(each.text for each in blocks(guide()) if each.text.startswith("# hello.py"))
+    (tmp_path / "hello.py").write_text(first, "utf-8")
+    words = ("--reload", "--plugin", "hello.py", "--data-dir", str(tmp_path / "data"))
+    with Served(*words, cwd=tmp_path, env={"DATABASE_URL": database}) as server:
+        answer = server.get("/api/v1/hello")
+        assert answer.json() == {"hello": "world"}
+        assert "hello" in answer.headers["server-timing"]
+        write_files(guide(), tmp_path)
+        deadline = time.monotonic() + 40
+        while (status := status_of(server)) != 401 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert status == 401, server.err
+
+
+def status_of(server):
+    """What the route answers; nothing while the server starts anew."""
+    try:
+        return server.get("/api/v1/hello").status_code
+    except httpx.TransportError:
+        return None
+
+
+def test_the_plugin_of_the_guide_passes_its_tests(postgres, tmp_path):
+    names = write_files(guide(), tmp_path)
+    assert set(names) == {
+        "hello.py", "hello_migrations/0001_guests.sql", "caudex.toml", "test_hello.py", "on.toml",
+    }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_notices.py"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_hello.py"],
+        cwd=tmp_path, env={**os.environ, "CAUDEX_TEST_DATABASE_URL": postgres.url},
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "4 passed" in done.stdout
 
 
-def test_the_configuration_of_the_guide_names_the_package(tmp_path, monkeypatch):
-    write_files(page("howto/write-a-plugin.md"), tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "notices", raising=False)
-    kernel = load(load_config(str(tmp_path / "caudex.toml"), environ={}))
-    assert "notices" in [plugin.name for plugin in kernel.instances]
+def test_the_configuration_of_the_guide_is_good(tmp_path):
+    write_files(guide(), tmp_path)
+    overrides = {"server.plugin_files": [str(tmp_path / "hello.py")]}
+    kernel = load(load_config(str(tmp_path / "caudex.toml"), environ={}, overrides=overrides))
+    [plugin] = [each for each in kernel.instances if each.name == "hello"]
+    assert plugin.config.word == "Ahoy"
+
+
+def test_the_package_of_the_guide_has_what_the_guide_says(tmp_path):
+    text = section(guide(), "Keep it as a file, or make a package")
+    [shell] = [block.text for block in blocks(text) if block.language == "sh"]
+    made, entered, installed, tested, _ = shell.splitlines()
+    assert caudex(*made.split()[1:], cwd=tmp_path).status == 0
+    package = tmp_path / entered.removeprefix("cd ")
+    files = {path.name for path in package.rglob("*")}
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    assert len(rows) == 10
+    for name in (Path(name).name for row in rows for name in SPAN.findall(row)):
+        assert name in files, name
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))
+    [(name, target)] = project["project"]["entry-points"]["caudex.plugins"].items()
+    assert f'{name} = "{target}"' in text
+    assert "testing" in project["project"]["optional-dependencies"]
+    assert (installed, tested) == ("pip install -e '.[testing]'", "pytest")
+
+
+MISTAKES = re.findall(
+    r"^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| (.+) \|$",
+    section(page("howto/write-a-plugin.md"), "When it breaks"),
+    re.MULTILINE,
+)
+
+
+def test_the_guide_shows_every_kind_of_mistake():
+    assert len(MISTAKES) >= 12
+
+
+@pytest.mark.parametrize(("name", "was", "became", "said"), MISTAKES, ids=lambda cell: cell[:30])
+def test_a_mistake_is_told_as_the_guide_says(tmp_path, name, was, became, said):
+    write_files(guide(), tmp_path)
+    path = tmp_path / name
+    text = path.read_text("utf-8")
+    assert was in text
+    path.write_text(text.replace(was, became, 1), "utf-8")
+    overrides = {"server.plugin_files": [str(tmp_path / "hello.py")]}
+    with pytest.raises(BootError) as caught:
+        load(load_config(str(tmp_path / "caudex.toml"), environ={}, overrides=overrides))
+    assert str(caught.value).replace(f"{tmp_path}/", "") == said
+
+
+def test_a_handler_that_fails_answers_as_the_guide_says(make_server, tmp_path):
+    write_files(guide(), tmp_path)
+    plugin = tmp_path / "hello.py"
+    line = "return reply(await statements.fetch(NEWEST, self.config.word))"
+    text = plugin.read_text("utf-8")
+    assert line in text
+    plugin.write_text(text.replace(line, 'raise ValueError("a mistake")'), "utf-8")
+    answer = make_server(plugins=[plugin]).admin.get("/api/v1/hello")
+    assert (answer.status_code, "x-request-id" in answer.headers) == (500, True)
+    assert f"`{answer.json()['error']}`" in section(guide(), "When it breaks")
+
+
+def test_the_number_of_the_kernel_api_in_the_guide_is_right():
+    assert f"now {KERNEL_API}." in section(guide(), "What is stable")
 
 
 @pytest.fixture

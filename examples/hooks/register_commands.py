@@ -1,4 +1,4 @@
-"""Adds `caudex accounts`: a subcommand that asks the database."""
+"""Adds the subcommand `accounts`, which asks the database."""
 
 import argparse
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kernel.errors import BootError
-from kernel.testing import Client, MakeServer, Postgres, Server, running_server
+from caudex import BootError, hookspecs
+from kernel.testing import MakeServer, Postgres, Server, running_server
 
 PACKAGE = Path(__file__).parents[1]
 HERE = {"module": "caudex_hello:HelloPlugin"}
@@ -39,25 +39,15 @@ def hello(importable: None, postgres: Postgres) -> Generator[Server]:
         yield running
 
 
-def greeter(server: Server, *permissions: str) -> Client:
-    """A user whose role on `core` holds the permissions."""
-    user = server.user()
-    role = {"name": f"role of {user.username}", "permissions": list(permissions)}
-    assert server.admin.post("/api/v1/apps/core/roles", json=role).status_code == 200
-    assignment = {"userId": user.id, "role": role["name"]}
-    assert server.admin.post("/api/v1/apps/core/roles/assign", json=assignment).status_code == 200
-    return user
-
-
 def test_somebody_with_the_permission_greets(hello: Server) -> None:
-    user = greeter(hello, "hello.greet", "hello.read")
+    user = hello.user(permissions={"core": ["hello.greet", "hello.read"]})
     answer = user.post("/api/v1/hello", json={"name": "World"})
     assert (answer.status_code, answer.json()["text"]) == (201, "Hello, World!")
     assert user.get("/api/v1/hello?limit=1").json() == [answer.json()]
 
 
 def test_one_permission_is_not_the_other(hello: Server) -> None:
-    user = greeter(hello, "hello.read")
+    user = hello.user(permissions={"core": ["hello.read"]})
     assert user.get("/api/v1/hello").status_code == 200
     assert user.post("/api/v1/hello", json={"name": "World"}).status_code == 403
 
@@ -73,9 +63,11 @@ def test_a_body_that_breaks_the_rules_is_refused(hello: Server, body: object) ->
 
 
 def test_a_new_contact_is_greeted(hello: Server) -> None:
-    assert hello.admin.post("/api/v1/apps", json=CRM).status_code == 200
+    hello.install(CRM)
+    recorder = hello.record_hooks(hookspecs.event_committed)
     contacts = "/api/v1/apps/crm/collections/contacts"
     assert hello.admin.post(contacts, json={"first_name": "Alice"}).status_code == 201
+    recorder.wait(plugin="hello")
     assert hello.admin.get("/api/v1/hello?limit=1").json()[0]["text"] == "Hello, Alice!"
 
 
@@ -83,7 +75,7 @@ def test_the_word_is_configured(make_server: MakeServer) -> None:
     server = make_server({"plugins": {"hello": {**HERE, "word": "Ahoy", "greet_contacts": False}}})
     answer = server.admin.post("/api/v1/hello", json={"name": "World"})
     assert answer.json()["text"] == "Ahoy, World!"
-    assert server.admin.post("/api/v1/apps", json=CRM).status_code == 200
+    server.install(CRM)
     server.admin.post("/api/v1/apps/crm/collections/contacts", json={"first_name": "Alice"})
     assert len(server.admin.get("/api/v1/hello").json()) == 1
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from kernel import contracts
+from kernel.loader import KERNEL_SERVICES
 from kernel.public import (
     APP_ADMIN,
     CORE_ADMIN,
@@ -41,7 +42,7 @@ from kernel.testing.fakes import every_fake
 
 ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
-OF_THE_KERNEL = {"statements", "news", "database_server", "registry"}
+OF_THE_KERNEL = {*KERNEL_SERVICES, "database_server"}
 """Real in every test: PostgreSQL is never faked."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
