@@ -14,9 +14,10 @@ chooses that engine. `overrides` is merged into the server's configuration.
 import pytest
 
 # Before the import: only then does a failed promise show the values that broke it.
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("kit", "vault")))
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("kit", "identity", "vault")))
 
+from kernel.conformance.identity import IdentityConformance, SessionsConformance  # noqa: E402
 from kernel.conformance.kit import Conformance  # noqa: E402
 from kernel.conformance.vault import VaultConformance  # noqa: E402
 
-__all__ = ["Conformance", "VaultConformance"]
+__all__ = ["Conformance", "IdentityConformance", "SessionsConformance", "VaultConformance"]

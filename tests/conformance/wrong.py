@@ -1,6 +1,7 @@
 """Engines that break promises, each in a way that somebody might."""
 
 from kernel.public import (
+    IDENTITY,
     STATEMENTS,
     VAULT,
     BadRequest,
@@ -9,6 +10,7 @@ from kernel.public import (
     hookimpl,
     offer,
 )
+from plugins.auth.service import AUTH
 
 
 class WrongVault:
@@ -48,3 +50,36 @@ class WrongVaultPlugin(Plugin):
     @hookimpl
     def provide_services(self):
         return [offer(VAULT, lambda services: WrongVault(services.get(STATEMENTS)))]
+
+
+class WrongIdentity:
+    """The accounts of `auth`, with tokens that outlive them and names told apart by case."""
+
+    def __init__(self, auth):
+        self._auth = auth
+
+    def __getattr__(self, name):
+        return getattr(self._auth.accounts, name)
+
+    async def find(self, username):
+        found = [user for user in await self.users() if user.username == username]
+        return found[0] if found else None
+
+    async def users(self):
+        return (await self._auth.accounts.users())[::-1]
+
+    async def add(self, actor, person):
+        return await self._auth.accounts.add(actor, person)
+
+    async def token(self, user_id, seconds):
+        return self._auth._tokens.access(user_id, "somebody", "", 3600)
+
+
+class WrongIdentityPlugin(Plugin):
+    name = "wrong"
+    provides = (IDENTITY,)
+    requires = (AUTH,)
+
+    @hookimpl
+    def provide_services(self):
+        return [offer(IDENTITY, lambda services: WrongIdentity(services.get(AUTH)))]

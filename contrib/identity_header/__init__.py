@@ -1,0 +1,88 @@
+"""Accounts of those whom a proxy in front of the server signs in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    IDENTITY,
+    NEWS,
+    STATEMENTS,
+    Actor,
+    Offer,
+    Plugin,
+    Remark,
+    Request,
+    Route,
+    Services,
+    check_key,
+    hookimpl,
+    load_key,
+    offer,
+)
+
+from .config import IdentityHeaderConfig
+from .groups import GroupRoles
+from .headers import Headers
+from .routes import IdentityHeaderRoutes
+from .service import TOPIC, HeaderIdentity
+from .tokens import Tokens
+from .trust import Trust
+
+BY_ADDRESS = (
+    "who can connect from a trusted address can be anybody: set [plugins.identity_header] secret "
+    "as well, unless nothing but the proxy runs there"
+)
+
+
+class IdentityHeaderPlugin(Plugin):
+    """See the README beside this file."""
+
+    name = "identity_header"
+    provides = (IDENTITY,)
+    requires = (STATEMENTS, NEWS, HOOKS)
+    Config = IdentityHeaderConfig
+    config: IdentityHeaderConfig
+    _headers: Headers | None = None
+    """None where another plugin was chosen to provide IDENTITY: then no header is read."""
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer IDENTITY."""
+        return [offer(IDENTITY, self._open)]
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[HeaderIdentity]:
+        trust, statements = Trust(self.config), services.get(STATEMENTS)
+        key = load_key("identity_header", self.config.signing_key, self.context.data_dir)
+        await check_key(statements, "identity_header", key)
+        identity = HeaderIdentity(
+            statements,
+            services.get(HOOKS),
+            Tokens(key),
+            GroupRoles(self.config.groups, lambda: services.find(ACCESS)),
+            create=self.config.create,
+        )
+        services.get(NEWS).subscribe(TOPIC, identity.hear)
+        self._headers = Headers(self.config, trust, identity)
+        yield identity
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes."""
+        return IdentityHeaderRoutes(services).routes()
+
+    @hookimpl
+    async def authenticate(self, request: Request) -> Actor | None:
+        """Tell of whom the proxy speaks, or who sends a token."""
+        return None if self._headers is None else await self._headers.authenticate(request)
+
+    @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Tell `caudex doctor` when addresses alone are believed."""
+        if self.config.secret:
+            return []
+        return [Remark(name="sign-in by header", text=BY_ADDRESS, good=False)]

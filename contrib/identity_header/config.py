@@ -1,0 +1,30 @@
+"""`[plugins.identity_header]`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from kernel.public import Section
+
+Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+RoleOfApp = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*:.{1,64}$")]
+
+
+class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
+    """Which headers say who somebody is, and from whom they are believed.
+
+    At least one of `trusted` and `secret` is needed; where both are given, both must hold.
+    """
+
+    trusted: tuple[str, ...] = ()
+    secret: str = ""
+    secret_header: Header = "X-Proxy-Secret"
+    user_header: Header = "X-Forwarded-User"
+    email_header: Header = "X-Forwarded-Email"
+    name_header: Header = "X-Forwarded-Name"
+    groups_header: Header = "X-Forwarded-Groups"
+    groups: dict[str, tuple[RoleOfApp, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    create: bool = True
+    signing_key: str = ""

@@ -1,0 +1,94 @@
+"""From the headers of a request to a claim, if its sender is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from kernel.public import Actor, BadRequest, Request, Unauthenticated
+
+from .config import IdentityHeaderConfig
+from .groups import MAX_GROUPS
+from .models import Claim
+from .names import clean_display_name, clean_email, clean_username
+from .service import HeaderIdentity
+from .trust import Trust
+
+log = structlog.get_logger("caudex.identity_header")
+
+
+class _Names(NamedTuple):
+    user: bytes
+    email: bytes
+    name: bytes
+    groups: bytes
+
+
+class Headers:
+    """Answers `authenticate`."""
+
+    def __init__(
+        self, config: IdentityHeaderConfig, trust: Trust, identity: HeaderIdentity
+    ) -> None:
+        told = (config.user_header, config.email_header, config.name_header, config.groups_header)
+        self._names = _Names(*(name.lower().encode() for name in told))
+        self._trust = trust
+        self._identity = identity
+
+    async def authenticate(self, request: Request) -> Actor | None:
+        """Tell who makes a request: of whom the proxy speaks, else whose token it carries.
+
+        Raises Unauthenticated for a header that does not come from the proxy, whatever else the
+        request carries.
+        """
+        caller = Actor(user_id=None, request_id=request.request_id, address=request.address)
+        users = self._values(request, self._names.user)
+        if any(value.strip() for value in users):
+            self._believe(request)
+            return await self._identity.signed_in(self._claim(request, users), caller)
+        tokens = self._values(request, b"authorization")
+        if len(tokens) > 1:
+            raise Unauthenticated
+        return await self._identity.bearer(tokens[0], caller) if tokens else None
+
+    def _believe(self, request: Request) -> None:
+        if why := self._trust.refusal(request.scope):
+            client = request.scope.get("client")
+            peer = client[0] if client else "a local socket"
+            log.warning("a sign-in header is not believed", peer=peer, why=why)
+            raise Unauthenticated("the sign-in header does not come from a trusted proxy")
+
+    def _claim(self, request: Request, users: Sequence[bytes]) -> Claim:
+        """Read what the proxy says; what cannot be read is said by nobody."""
+        names = self._names
+        try:
+            return Claim(
+                username=clean_username(_one(users) or ""),
+                email=clean_email(_one(self._values(request, names.email))),
+                display_name=clean_display_name(_one(self._values(request, names.name))),
+                groups=_groups(self._values(request, names.groups)),
+            )
+        except (BadRequest, UnicodeDecodeError) as error:
+            log.warning("a sign-in header cannot be read", why=str(error))
+            raise Unauthenticated("the sign-in header of the proxy cannot be read") from None
+
+    def _values(self, request: Request, wanted: bytes) -> list[bytes]:
+        return [value for name, value in request.scope["headers"] if name == wanted]
+
+
+def _one(values: Sequence[bytes]) -> str | None:
+    """The one value. Raises BadRequest for several: a proxy must replace what a client sent."""
+    if len(values) > 1:
+        raise BadRequest("it is there twice")
+    return values[0].decode() if values else None
+
+
+def _groups(values: Sequence[bytes]) -> tuple[str, ...]:
+    """Names between commas, in one header or several."""
+    named = [name.strip() for value in values for name in value.decode().split(",")]
+    found = sorted({name for name in named if name})
+    if len(found) > MAX_GROUPS:
+        raise BadRequest(f"there are more than {MAX_GROUPS} groups")
+    return tuple(found)

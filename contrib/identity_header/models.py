@@ -1,0 +1,64 @@
+"""What travels: what a proxy says, bodies of requests and replies."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from kernel.public import User
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What a trusted proxy says of who makes a request."""
+
+    username: str
+    email: str | None = None
+    display_name: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class NewUser(Struct, frozen=True, kw_only=True):
+    """Body of an account made by an admin; members that are not named here are dropped."""
+
+    username: str
+    email: str | None = None
+    display_name: str | None = None
+
+
+class UserChanges(Struct, frozen=True, kw_only=True):
+    """Body of a change of an account: the rest is the proxy's to say."""
+
+    disabled: bool
+
+
+class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How one signs in: always somehow; `setup_required` while there is no account."""
+
+    auth_required: bool
+    setup_required: bool = False
+
+
+class UserView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account on the wire: both spellings, and `disabled` only where it is true."""
+
+    id: str
+    username: str
+    email: str | None
+    display_name: str | None
+    created_at: str
+    display_name_camel: str | None = field(name="displayName")
+    created_at_camel: str = field(name="createdAt")
+    disabled: bool = False
+
+
+def view(user: User) -> UserView:
+    """Show an account."""
+    return UserView(
+        id=user.id,
+        username=user.username,
+        email=user.email,
+        display_name=user.display_name,
+        created_at=user.created_at,
+        display_name_camel=user.display_name,
+        created_at_camel=user.created_at,
+        disabled=user.disabled,
+    )

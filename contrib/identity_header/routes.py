@@ -1,0 +1,87 @@
+"""Accounts over HTTP; there is nothing to log in to or out of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from kernel.public import (
+    ANY_USER,
+    CORE_ADMIN,
+    PUBLIC,
+    Message,
+    NotFound,
+    Person,
+    Request,
+    Response,
+    Route,
+    ServiceKey,
+    Services,
+    reply,
+)
+
+from .models import Mode, NewUser, UserChanges, UserView, view
+from .service import HeaderIdentity
+
+MAX_BODY: Final = 64_000
+HEADER_IDENTITY: Final = ServiceKey[HeaderIdentity]("identity")
+"""IDENTITY, by an engine that can do more."""
+
+
+class IdentityHeaderRoutes:
+    """Decode, ask the service, encode."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> Sequence[Route]:
+        """Declare them."""
+        auth, users = "/api/v1/auth", "/api/v1/users"
+        return [
+            Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=Mode),
+            Route("GET", f"{auth}/me", self.me, ANY_USER, returns=UserView),
+            Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
+            Route(
+                "POST", users, self.add, CORE_ADMIN, NewUser, MAX_BODY, returns=UserView, status=201
+            ),
+            Route(
+                "PATCH", f"{users}/{{id}}", self.update, CORE_ADMIN, UserChanges, MAX_BODY,
+                returns=UserView,
+            ),
+            Route("DELETE", f"{users}/{{id}}", self.delete, CORE_ADMIN, returns=Message),
+        ]  # fmt: skip
+
+    @property
+    def _identity(self) -> HeaderIdentity:
+        return self._services.get(HEADER_IDENTITY)
+
+    async def mode(self, request: Request) -> Response:
+        """GET /auth/mode"""
+        setup = await self._identity.setup_required()
+        return reply(Mode(auth_required=True, setup_required=setup))
+
+    async def me(self, request: Request) -> Response:
+        """GET /auth/me"""
+        user = await self._identity.user(request.actor.user_id or "")
+        if user is None:
+            raise NotFound("the account is gone")
+        return reply(view(user))
+
+    async def users(self, request: Request) -> Response:
+        """GET /users"""
+        return reply([view(user) for user in await self._identity.users()])
+
+    async def add(self, request: Request, body: NewUser) -> Response:
+        """POST /users"""
+        person = Person(username=body.username, email=body.email, display_name=body.display_name)
+        return reply(view(await self._identity.add(request.actor, person)), 201)
+
+    async def update(self, request: Request, body: UserChanges) -> Response:
+        """PATCH /users/{id}"""
+        place, actor = request.path("id"), request.actor
+        return reply(view(await self._identity.set_disabled(actor, place, body.disabled)))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /users/{id}"""
+        user = await self._identity.delete(request.actor, request.path("id"))
+        return reply({"message": f"user '{user.username}' deleted"})

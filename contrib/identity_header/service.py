@@ -1,0 +1,287 @@
+"""Accounts of those whom a proxy signs in: made on first sight, closed by admins."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    ConstraintBreach,
+    Event,
+    Forbidden,
+    HookBus,
+    NotFound,
+    Person,
+    Reader,
+    Statements,
+    Transaction,
+    Unauthenticated,
+    User,
+    hookspecs,
+)
+
+from . import store
+from .groups import GroupRoles
+from .models import Claim, view
+from .names import clean_display_name, clean_email, clean_username, fold
+from .tokens import Tokens
+
+TOPIC: Final = "identity_header"
+ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+BEARER: Final = re.compile(r"Bearer ([A-Za-z0-9_.-]+)")
+MAX_KNOWN: Final = 20_000
+"""Claims and tokens that are remembered, under 1 kB each."""
+FRESH: Final = 60.0
+"""Seconds after which groups are looked at again."""
+
+log = structlog.get_logger("caudex.identity_header")
+
+
+class _Known(NamedTuple):
+    user_id: str
+    username: str
+    until: float
+    """By `time.time`."""
+
+
+class HeaderIdentity:
+    """Provides IDENTITY."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        hooks: HookBus,
+        tokens: Tokens,
+        roles: GroupRoles,
+        *,
+        create: bool,
+    ) -> None:
+        self._statements = statements
+        self._hooks = hooks
+        self._tokens = tokens
+        self._roles = roles
+        self._create = create
+        self._known: dict[Claim | str, _Known] = {}
+        self._news = 0
+
+    # IDENTITY
+
+    async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
+        """See `Identity.user`."""
+        if not ID.fullmatch(user_id):
+            return None
+        return await store.user(reader or self._statements, user_id)
+
+    async def find(self, username: str) -> User | None:
+        """See `Identity.find`."""
+        return await store.named(self._statements, fold(username))
+
+    async def find_email(self, email: str) -> User | None:
+        """See `Identity.find_email`."""
+        return await store.of_email(self._statements, fold(email))
+
+    async def users(self) -> list[User]:
+        """See `Identity.users`."""
+        return await store.users(self._statements)
+
+    async def add(self, actor: Actor, person: Person) -> User:
+        """See `Identity.add`."""
+        claim = Claim(
+            username=clean_username(person.username),
+            email=clean_email(person.email),
+            display_name=clean_display_name(person.display_name),
+        )
+
+        async def insert(tx: Transaction) -> User:
+            await store.alone(tx)
+            if not await store.any_user(tx):
+                raise Forbidden("the first account is made by its owner's first sign-in")
+            if await store.named(tx, fold(claim.username)) is not None:
+                raise BadRequest(f"username '{claim.username}' is already taken")
+            if claim.email and await store.of_email(tx, fold(claim.email)) is not None:
+                raise BadRequest(f"email '{claim.email}' is already taken")
+            return await self._insert(tx, claim, actor, first=False)
+
+        return await self._statements.run(actor, insert)
+
+    async def token(self, user_id: str, seconds: float) -> str:
+        """See `Identity.token`; of a disabled user nothing is acted for either."""
+        user = await self.user(user_id)
+        if user is None or user.disabled:
+            raise _unknown(user_id)
+        return self._tokens.issue(user.id, math.ceil(seconds))
+
+    def relation(self) -> tuple[str, str]:
+        """See `Identity.relation`."""
+        return "caudex_identity_header", "users"
+
+    # Who makes a request
+
+    async def signed_in(self, claim: Claim, caller: Actor) -> Actor:
+        """Return the user of whom a trusted proxy speaks. Raises Unauthenticated."""
+        known = self._remembered(claim)
+        if known is None:
+            heard = self._news
+            user = await self._admit(claim, caller)
+            await self._roles.settle(user.id, claim.groups)
+            known = self._remember(claim, user, time.time() + FRESH, heard)
+        return replace(caller, user_id=known.user_id, username=known.username)
+
+    async def bearer(self, header: bytes, caller: Actor) -> Actor:
+        """Return the user of a token that this server gave out. Raises Unauthenticated."""
+        match = BEARER.fullmatch(header.decode("latin-1"))
+        if match is None:
+            raise Unauthenticated
+        known = self._remembered(match[1])
+        if known is None:
+            claims, heard = self._tokens.read(match[1]), self._news
+            user = await self.user(claims.sub)
+            if user is None or user.disabled:
+                raise Unauthenticated("the account has ended")
+            known = self._remember(match[1], user, claims.exp, heard)
+        return replace(caller, user_id=known.user_id, username=known.username)
+
+    async def hear(self, news: str | None) -> None:
+        """Forget the user who changed; None means that any may have."""
+        self._news += 1
+        gone = [key for key, known in self._known.items() if news in (None, known.user_id)]
+        for key in gone:
+            del self._known[key]
+
+    async def setup_required(self) -> bool:
+        """Whether nobody has signed in yet."""
+        return not await store.any_user(self._statements)
+
+    def _remembered(self, key: Claim | str) -> _Known | None:
+        known = self._known.get(key)
+        return known if known is not None and time.time() < known.until else None
+
+    def _remember(self, key: Claim | str, user: User, until: float, heard: int) -> _Known:
+        known = _Known(user.id, user.username, until)
+        self._known.pop(key, None)
+        if heard == self._news:  # else the answer may be older than the news
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[key] = known
+        return known
+
+    async def _admit(self, claim: Claim, caller: Actor) -> User:
+        user = await store.named(self._statements, fold(claim.username))
+        if user is None:
+            user = await self._statements.run(caller, lambda tx: self._first_sight(tx, claim))
+        if user.disabled:
+            raise Unauthenticated("the account is disabled")
+        if (claim.email, claim.display_name) != (user.email, user.display_name):
+            await self._statements.run(caller, lambda tx: self._describe(tx, user, claim))
+        return user
+
+    # Changes
+
+    async def set_disabled(self, actor: Actor, user_id: str, disabled: bool) -> User:
+        """Close an account or open it again. Raises NotFound; hooks may refuse."""
+
+        async def write(tx: Transaction) -> User:
+            old = await self._locked(tx, user_id)
+            if disabled and not old.disabled:
+                await self._hooks.emit(hookspecs.account_closing, tx=tx, user=old, delete=False)
+            new = replace(old, disabled=disabled)
+            if new != old:
+                await store.disable(tx, old.id, disabled)
+                operation = "USER_DISABLED" if disabled else "USER_ENABLED"
+                await _record(tx, operation, actor, old, new)
+            return new
+
+        return await self._statements.run(actor, write)
+
+    async def delete(self, actor: Actor, user_id: str) -> User:
+        """Remove an account. Raises NotFound; BadRequest while records refer to it."""
+
+        async def remove(tx: Transaction) -> User:
+            user = await self._locked(tx, user_id)
+            await self._hooks.emit(hookspecs.account_closing, tx=tx, user=user, delete=True)
+            await store.delete(tx, user.id)
+            await _record(tx, "USER_DELETED", actor, user, None)
+            return user
+
+        try:
+            return await self._statements.run(actor, remove)
+        except ConstraintBreach:
+            raise BadRequest(
+                "records still refer to this user: change them, or disable the user instead"
+            ) from None
+
+    async def _locked(self, tx: Transaction, user_id: str) -> User:
+        user = await store.lock_user(tx, user_id) if ID.fullmatch(user_id) else None
+        if user is None:
+            raise _unknown(user_id)
+        return user
+
+    async def _first_sight(self, tx: Transaction, claim: Claim) -> User:
+        """Make the account of somebody new; of requests at the same moment one does."""
+        await store.alone(tx)
+        if (found := await store.named(tx, fold(claim.username))) is not None:
+            return found
+        first = not await store.any_user(tx)
+        if not self._create and not first:
+            raise Unauthenticated("there is no account of this name: an admin has to add it")
+        return await self._insert(tx, await self._own(tx, claim, ""), tx.actor, first=first)
+
+    async def _insert(self, tx: Transaction, claim: Claim, actor: Actor, *, first: bool) -> User:
+        email_key = fold(claim.email) if claim.email else None
+        user = await store.insert(
+            tx, claim.username, fold(claim.username), claim.email, email_key, claim.display_name
+        )
+        who = actor if actor.user_id else replace(actor, user_id=user.id, username=user.username)
+        await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
+        await _record(tx, "REGISTER", who, None, user)
+        return user
+
+    async def _describe(self, tx: Transaction, user: User, claim: Claim) -> None:
+        """Keep what the proxy says of somebody today."""
+        old = await self._locked(tx, user.id)
+        said = await self._own(tx, claim, old.id)
+        new = replace(old, email=said.email, display_name=said.display_name)
+        if new != old:
+            email_key = fold(said.email) if said.email else None
+            await store.describe(tx, old.id, said.email, email_key, said.display_name)
+            await _record(tx, "USER_UPDATED", replace(tx.actor, user_id=old.id), old, new)
+
+    async def _own(self, tx: Transaction, claim: Claim, user_id: str) -> Claim:
+        """The claim without an email that is another account's already."""
+        holder = await store.of_email(tx, fold(claim.email)) if claim.email else None
+        if holder is None or holder.id == user_id:
+            return claim
+        log.warning("an email is another account's", username=claim.username)
+        return replace(claim, email=None)
+
+
+async def _record(
+    tx: Transaction, operation: str, actor: Actor, old: User | None, new: User | None
+) -> None:
+    """Tell every process that an account changed, and the trail who changed it."""
+    shown = new or old
+    assert shown is not None
+    await tx.publish(TOPIC, shown.id)
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="users",
+            operation=operation,
+            actor=actor,
+            record_id=shown.id,
+            old=None if old is None else msgspec.json.encode(view(old)),
+            new=None if new is None else msgspec.json.encode(view(new)),
+        )
+    )
+
+
+def _unknown(user_id: str) -> NotFound:
+    return NotFound(f"user '{user_id[:64]}' not found")

@@ -1,0 +1,61 @@
+"""Tokens for calls that the server makes on a user's behalf: JWTs (RFC 7519) with HS256."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from kernel.public import Unauthenticated
+
+MAX_TOKEN = 4096
+LEEWAY = 10
+"""Seconds that the clock of another server may be ahead."""
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says; types and literals are checked when it is read."""
+
+    sub: str
+    iat: int
+    exp: int
+    iss: Literal["caudex"] = "caudex"
+    typ: Literal["access"]
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    alg: Literal["HS256"]
+    typ: Literal["JWT"]
+
+
+class Tokens:
+    """Signs and reads tokens with one key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = OctKey.import_key(key)
+
+    def issue(self, user_id: str, seconds: int) -> str:
+        """Make a token for a user."""
+        now = int(time.time())
+        claims = Claims(sub=user_id, iat=now, exp=now + seconds, typ="access")
+        header = {"alg": "HS256", "typ": "JWT"}
+        return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, ["HS256"])
+
+    def read(self, token: str) -> Claims:
+        """Check a token. Raises Unauthenticated."""
+        try:
+            if len(token) > MAX_TOKEN:
+                raise ValueError("too long")
+            found = jws.deserialize_compact(token, self._key, ["HS256"])
+            msgspec.convert(found.headers(), _Header)
+            claims = msgspec.json.decode(found.payload, type=Claims)
+        except (ValueError, JoseError):
+            raise Unauthenticated("the access token is not valid") from None
+        now = time.time()
+        if not claims.iat - LEEWAY <= now < claims.exp:
+            raise Unauthenticated("the access token has expired")
+        return claims

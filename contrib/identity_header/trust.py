@@ -1,0 +1,88 @@
+"""Whether a request comes from a proxy that may say who makes it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+from kernel.public import BootError
+
+from .config import IdentityHeaderConfig
+
+Network = IPv4Network | IPv6Network
+TRUSTED: Final = "[plugins.identity_header] trusted"
+SECRET: Final = "[plugins.identity_header] secret"
+SHORTEST: Final = 16
+MAKE_ONE: Final = "make one with: openssl rand -base64 32"
+
+
+class Trust:
+    """The peer of the connection, and the secret that it sends; never a header that names it.
+
+    Raises BootError for a configuration under which others than the proxy could be believed.
+    """
+
+    def __init__(self, config: IdentityHeaderConfig) -> None:
+        self._networks = [_network(text) for text in config.trusted]
+        self._secret = config.secret.encode()
+        self._header = config.secret_header.lower().encode()
+        if not self._networks and not self._secret:
+            problem = "nobody is trusted, so nobody could sign in"
+            raise BootError(TRUSTED, problem, "name the proxy's addresses, or set a secret")
+        if self._secret and len(self._secret) < SHORTEST:
+            raise BootError(SECRET, f"it has fewer than {SHORTEST} bytes", MAKE_ONE)
+        for network in self._networks if not self._secret else ():
+            _refuse_open(network)
+
+    def refusal(self, scope: Mapping[str, Any]) -> str | None:
+        """Say why a request is not believed; None for one that is."""
+        client, server = scope.get("client"), scope.get("server")
+        peer: str = client[0] if client else ""
+        if self._networks and not _within(peer, self._networks):
+            return "its peer is no trusted proxy"
+        if self._secret:
+            return None if self._knows_secret(scope["headers"]) else "the secret is not the proxy's"
+        # Worker code runs on this machine: an address alone does not tell it from a proxy here.
+        if server and _same(peer, server[0]):
+            return "its peer is this machine itself, which needs a secret"
+        return None
+
+    def _knows_secret(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        given = [value for name, value in headers if name == self._header]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._secret)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise BootError(TRUSTED, str(error), 'write it as "10.0.0.7" or "10.0.0.0/24"') from None
+
+
+def _refuse_open(network: Network) -> None:
+    if network.prefixlen == 0:
+        raise BootError(TRUSTED, f"{network} is everybody", "name the proxy, or set a secret")
+    if network.is_loopback:
+        problem = f"{network} is this machine, where the code of apps runs as well"
+        raise BootError(TRUSTED, problem, "set a secret that only the proxy knows")
+
+
+def _within(peer: str, networks: Sequence[Network]) -> bool:
+    address = _address(peer)
+    return address is not None and any(address in network for network in networks)
+
+
+def _same(peer: str, own: str) -> bool:
+    address = _address(peer)
+    return address is not None and address == _address(own)
+
+
+def _address(text: str) -> Any:
+    """An IP address, the same for `10.0.0.1` and `::ffff:10.0.0.1`; None for a socket's path."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

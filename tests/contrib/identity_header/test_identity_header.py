@@ -1,0 +1,327 @@
+"""Who is believed, whose account it is, and which roles follow from groups."""
+
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from contrib.identity_header.config import IdentityHeaderConfig
+from contrib.identity_header.service import HeaderIdentity
+from contrib.identity_header.trust import Trust
+from kernel import hookspecs
+from kernel.config import load_config
+from kernel.loader import load
+from kernel.public import IDENTITY, BootError
+from kernel.testing import FakeIdentity, running_server
+from tests.contrib.identity_header.support import (
+    OVERRIDES,
+    SECRET,
+    behind_proxy,
+    client_of,
+    headers_of,
+)
+
+ME = "/api/v1/auth/me"
+
+
+@pytest.fixture(scope="module")
+def server(postgres):
+    groups = {"platform": ["core:admin"], "sales": ["shop:admin", "nowhere:admin"]}
+    with running_server(postgres, behind_proxy(secret=SECRET, groups=groups)) as running:
+        client_of(running, "root")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def root(server):
+    return client_of(server, "root")
+
+
+def refused(answer):
+    assert answer.status_code == 401, answer.text
+    assert list(answer.json()) == ["error"]
+    assert SECRET not in answer.text
+    return answer.json()["error"]
+
+
+def ask(server, headers):
+    return server.http.get(ME, headers=headers)
+
+
+def scope(peer, *secrets, own="10.0.0.1"):
+    return {
+        "client": None if peer is None else (peer, 5000),
+        "server": None if own is None else (own, 9100),
+        "headers": [(b"x-proxy-secret", secret.encode()) for secret in secrets],
+    }
+
+
+def trust(**config):
+    return Trust(IdentityHeaderConfig(**config))
+
+
+# Who is believed
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("wrong",), (SECRET + "x",), (SECRET, SECRET)])
+def test_a_header_without_the_secret_is_refused_and_told_to_the_log(server, secrets):
+    headers = [("x-forwarded-user", "root"), *(("x-proxy-secret", each) for each in secrets)]
+    with capture_logs() as logs:
+        assert "trusted proxy" in refused(ask(server, headers))
+    [told] = [line for line in logs if line["event"] == "a sign-in header is not believed"]
+    assert (told["peer"], told["why"]) == ("127.0.0.1", "the secret is not the proxy's")
+    assert SECRET not in str(logs)
+
+
+def test_a_token_does_not_make_a_spoofed_header_good(server, root):
+    token = server.run(server.services.get(IDENTITY).token, root.id, 60)
+    headers = {"authorization": f"Bearer {token}"}
+    assert ask(server, headers).json()["id"] == root.id
+    refused(ask(server, {**headers, "x-forwarded-user": "root"}))
+
+
+@pytest.mark.parametrize(
+    "spoof",
+    [
+        {"x-forwarded-for": "10.9.9.9"},
+        {"forwarded": "for=10.9.9.9"},
+        {"x-real-ip": "10.9.9.9"},
+        {"x-proxy-secret": SECRET},
+        {"x-proxy-secret": SECRET, "x-forwarded-for": "10.9.9.9"},
+    ],
+)
+def test_a_peer_that_is_not_the_proxy_is_refused_whatever_it_says(make_server, spoof):
+    config = behind_proxy(trusted=["10.9.9.0/24"], secret=SECRET)
+    config["server"] = {"trusted_proxies": ["127.0.0.0/8"]}
+    server = make_server(config)
+    refused(ask(server, {"x-forwarded-user": "root", **spoof}))
+    assert server.run(server.services.get(IDENTITY).users) == []
+
+
+def test_the_proxy_at_its_address_with_its_secret_is_believed(make_server):
+    server = make_server(behind_proxy(trusted=["127.0.0.1"], secret=SECRET))
+    assert ask(server, headers_of("root")).json()["username"] == "root"
+    refused(ask(server, {"x-forwarded-user": "root"}))
+
+
+def test_an_address_alone_is_believed_but_not_from_this_machine():
+    proxy = trust(trusted=["10.0.0.0/24", "2001:db8::7"])
+    assert proxy.refusal(scope("10.0.0.7")) is None
+    assert proxy.refusal(scope("::ffff:10.0.0.7")) is None
+    assert proxy.refusal(scope("2001:db8::7", own="2001:db8::1")) is None
+    for peer in ("10.0.1.7", "127.0.0.1", "::1", "2001:db8::8", "", "nonsense", None):
+        assert proxy.refusal(scope(peer)) == "its peer is no trusted proxy"
+    assert "this machine itself" in proxy.refusal(scope("10.0.0.1"))
+    assert "this machine itself" in proxy.refusal(scope("::ffff:10.0.0.1"))
+
+
+def test_a_local_socket_has_no_address_and_needs_the_secret_alone():
+    assert trust(secret=SECRET).refusal(scope(None, SECRET, own=None)) is None
+    assert trust(secret=SECRET).refusal(scope(None, own=None)) is not None
+    assert trust(secret=SECRET, trusted=["10.0.0.7"]).refusal(scope(None, SECRET)) is not None
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({}, "nobody is trusted"),
+        ({"secret": "short"}, "fewer than 16 bytes"),
+        ({"trusted": ["127.0.0.1"]}, "where the code of apps runs"),
+        ({"trusted": ["::1/128"]}, "where the code of apps runs"),
+        ({"trusted": ["0.0.0.0/0"]}, "is everybody"),
+        ({"trusted": ["10.0.0.1/24"]}, "has host bits set"),
+        ({"trusted": ["proxy.example"]}, "does not appear to be"),
+    ],
+)
+def test_a_configuration_that_believes_others_stops_the_start(make_server, config, problem):
+    with pytest.raises(BootError, match=problem):
+        make_server(behind_proxy(**config))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"user_header": "X User"}, {"user_header": ""}, {"groups": {"a": ["admin"]}},
+        {"groups": {"a": "core:admin"}}, {"unknown": 1},
+    ],
+)  # fmt: skip
+def test_a_configuration_that_is_none_stops_the_start(config):
+    table = {"secret": SECRET, **config}
+    with pytest.raises(BootError, match="identity_header"):
+        load(load_config(environ={}, overrides={"plugins.identity_header": table}))
+
+
+def test_two_of_one_header_are_none(server):
+    doubled = [*headers_of("root").items(), ("X-Forwarded-User", "other")]
+    refused(ask(server, doubled))
+    refused(ask(server, [*headers_of("root").items(), ("x-forwarded-email", "a@b.example"),
+                         ("x-forwarded-email", "c@d.example")]))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe", b"a\tb", "\u202eroot".encode(), b"x" * 65, "\u200b".encode()]
+)
+def test_what_is_no_name_is_nobody(server, name):
+    sent = [(b"x-forwarded-user", name), (b"x-proxy-secret", SECRET.encode())]
+    refused(ask(server, sent))
+
+
+def test_an_empty_header_says_nothing(server):
+    assert "bearer token" in refused(ask(server, headers_of("")))
+
+
+def test_names_in_other_scripts_are_names(server):
+    sent = {**headers_of("x"), "x-forwarded-user": "Åsa Öberg".encode()}
+    assert ask(server, sent).json()["username"] == "Åsa Öberg"
+
+
+def test_the_headers_are_called_as_the_operator_says(make_server):
+    server = make_server(behind_proxy(secret=SECRET, user_header="Remote-User"))
+    refused(ask(server, headers_of("root")))
+    assert ask(server, {**headers_of(""), "remote-user": "root"}).status_code == 200
+
+
+def test_an_engine_that_is_not_chosen_reads_no_header(make_server):
+    config = behind_proxy(secret=SECRET)
+    server = make_server({"plugins": config["plugins"]}, services={IDENTITY: FakeIdentity()})
+    refused(ask(server, headers_of("root")))
+
+
+# Accounts
+
+
+def test_an_account_is_the_same_for_every_spelling_of_its_name(server):
+    first = client_of(server, "Carla")
+    assert client_of(server, "CARLA").id == first.id
+    assert client_of(server, "carla").username == "Carla"
+
+
+def test_what_the_proxy_says_is_kept_up_to_date(server):
+    client_of(server, "dora", email="dora@example.com", name="Dora")
+    assert (
+        client_of(server, "dora", email="d@example.com").get(ME).json()["email"] == "d@example.com"
+    )
+    assert client_of(server, "dora").get(ME).json()["email"] is None
+
+
+def test_an_email_of_somebody_else_is_left_out(server):
+    client_of(server, "erna", email="erna@example.com")
+    other = client_of(server, "fred", email="ERNA@example.com")
+    assert other.get(ME).json()["email"] is None
+    assert (
+        server.run(server.services.get(IDENTITY).find_email, "erna@example.com").username == "erna"
+    )
+
+
+def test_a_person_costs_no_statement_from_one_request_to_the_next(server, monkeypatch):
+    client = client_of(server, "gerd")
+    time.sleep(1)  # the news of the account itself
+    assert client.get(ME).status_code == 200
+
+    async def admit(*_):
+        raise AssertionError("looked up again")
+
+    monkeypatch.setattr(HeaderIdentity, "_admit", admit)
+    assert client.get("/api/v1/users").status_code == 200
+
+
+def test_without_create_only_those_get_in_who_were_added(make_server):
+    server = make_server(behind_proxy(secret=SECRET, create=False))
+    root = client_of(server, "root")
+    assert "an admin has to add it" in refused(ask(server, headers_of("hugo")))
+    answer = root.post("/api/v1/users", json={"username": "Hugo", "email": "h@example.com"})
+    assert answer.status_code == 201
+    assert client_of(server, "hugo", email="h@example.com").id == answer.json()["id"]
+    assert root.post("/api/v1/users", json={"username": "HUGO"}).status_code == 400
+    assert root.post("/api/v1/users", json={"username": "a\nb"}).status_code == 400
+    assert root.post("/api/v1/users", json={}).status_code == 400
+    stranger = client_of(server, "hugo", email="h@example.com")
+    assert stranger.post("/api/v1/users", json={"username": "x"}).status_code == 403
+
+
+def test_before_the_first_account_there_is_nothing_but_setup(make_server):
+    server = make_server(OVERRIDES)
+    assert server.http.get("/api/v1/auth/mode").json() == {
+        "authRequired": True, "setupRequired": True,
+    }  # fmt: skip
+    client_of(server, "root")
+    assert server.http.get("/api/v1/auth/mode").json() == {"authRequired": True}
+    for path in ("register", "login", "refresh", "logout"):
+        assert server.http.post(f"/api/v1/auth/{path}", json={}).status_code == 404
+
+
+# Groups
+
+
+def roles_of(client, app_id):
+    answer = client.get(f"/api/v1/apps/{app_id}/permissions")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["roles"]
+
+
+def eventually(probe):
+    deadline = time.monotonic() + 10
+    while not probe():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_roles_follow_groups(server, root):
+    root.post("/api/v1/apps", json={"appId": "shop", "name": "Shop"}).raise_for_status()
+    ida = client_of(server, "ida")
+    assert roles_of(ida, "shop") == []
+    inside = client_of(server, "ida", groups="people, sales")
+    eventually(lambda: roles_of(inside, "shop") == ["admin"])
+    assert roles_of(inside, "core") == []
+    outside = client_of(server, "ida", groups="people")
+    eventually(lambda: roles_of(outside, "shop") == [])
+
+
+def test_a_group_makes_admins_of_everything_and_takes_it_again(server):
+    jana = client_of(server, "jana", groups="platform")
+    eventually(lambda: roles_of(jana, "core") == ["admin"])
+    jana = client_of(server, "jana", groups="sales")
+    eventually(lambda: roles_of(jana, "core") == [])
+
+
+def test_a_role_that_groups_stand_for_is_not_held_without_them(server, root):
+    kurt = client_of(server, "kurt")
+    body = {"userId": kurt.id, "role": "admin"}
+    root.post("/api/v1/apps/core/roles/assign", json=body).raise_for_status()
+    kurt = client_of(server, "kurt", name="Kurt")
+    eventually(lambda: roles_of(kurt, "core") == [])
+
+
+def test_the_last_admin_stays_without_the_group(make_server):
+    groups = {"platform": ["core:admin"]}
+    server = make_server(behind_proxy(secret=SECRET, groups=groups))
+    root = client_of(server, "root")
+    assert roles_of(root, "core") == ["admin"]
+
+
+# The plugin
+
+
+def test_it_is_off_until_it_is_named_and_does_not_go_with_passwords(make_server):
+    kernel = load(load_config(environ={}))
+    assert {info.name: info.state for info in kernel.plugins}["identity_header"] == "off"
+    with pytest.raises(BootError) as error:
+        make_server({"plugins": {"identity_header": {"secret": SECRET}},
+                     "services": {"identity": "identity_header"}})  # fmt: skip
+    assert "GET /api/v1/auth/me is already plugin" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"), [({"secret": SECRET}, 0), ({"trusted": ["10.0.0.7"]}, 1)]
+)
+def test_doctor_warns_of_addresses_alone(config, said):
+
+    tree = {f"plugins.{name}": table for name, table in behind_proxy(**config)["plugins"].items()}
+    kernel = load(load_config(environ={}, overrides=tree))
+    told = [
+        remark
+        for plugin, remarks in kernel.bus.collect(hookspecs.diagnose)
+        if plugin == "identity_header"
+        for remark in remarks
+    ]
+    assert len(told) == said
