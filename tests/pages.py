@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,8 +78,10 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
-def run_shell(text: str, url: str, folder: Path) -> list[tuple[str, object]]:
-    """Paste the `sh` blocks into one shell, as a reader would.
+def run_shell(
+    text: str, url: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> list[tuple[str, object]]:
+    """Paste the `sh` blocks into one shell, as a reader would; `environment` is set besides.
 
     Returns for each what it printed, and the reply that the page shows below it or None.
     """
@@ -86,7 +89,14 @@ def run_shell(text: str, url: str, folder: Path) -> list[tuple[str, object]]:
     scripts = [block.text for block in found if block.language == "sh"]
     pasted = f"\nprintf '{MARK}'\n".join(scripts).replace("http://127.0.0.1:9100", url)
     done = subprocess.run(
-        ["bash"], input=pasted, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        ["bash"],
+        input=pasted,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert not done.stderr, done.stderr
     outputs = done.stdout.split(MARK)

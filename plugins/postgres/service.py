@@ -13,7 +13,7 @@ from kernel.public import BootError, Context
 from .config import PostgresConfig
 from .errors import EmbeddedPostgresError
 from .server import EmbeddedServer, Started
-from .state import attach, pg_bin, running_state
+from .state import attach_in_time, pg_bin, running_state
 
 log = structlog.get_logger("caudex.postgres")
 
@@ -55,7 +55,7 @@ class EmbeddedDatabase:
     def attach(self) -> str | None:
         """Find the server that another process runs; an error without the right to look."""
         with _boot_errors():
-            return attach(self._context.data_dir)
+            return attach_in_time(self._context.data_dir)
 
     def ensure_running(self) -> None:
         """Start it again when it died, without waiting for it; for each second, main thread."""

@@ -1,6 +1,7 @@
 """The state file: how other commands find the embedded server that runs in a data folder."""
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,13 @@ from .dsn import make_dsn
 from .errors import EmbeddedPostgresError
 from .files import write_private
 from .layout import Layout
+from .lock import is_held
 from .processes import is_alive, postgres_processes
+
+PATIENCE = 10.0
+"""Seconds that a command waits for the PostgreSQL of a server that starts, or starts it again."""
+
+LOOK_EVERY = 0.1
 
 
 class ServerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +84,23 @@ def attach(
         socket_dir=None if tcp else Path(state.socket_dir),
         dbname=dbname,
     )
+
+
+def attach_in_time(data_dir: str | os.PathLike[str], patience: float = PATIENCE) -> str | None:
+    """The same, waiting where the owner of the data folder lives and its PostgreSQL is down: it
+    starts it, or starts it again after a crash.
+
+    Raises EmbeddedPostgresError when it stays down.
+    """
+    layout, deadline = Layout.of(data_dir), time.monotonic() + patience
+    while (dsn := attach(data_dir)) is None and is_held(layout.lock):
+        if time.monotonic() >= deadline:
+            raise EmbeddedPostgresError(
+                f"a server runs in {layout.data_dir}, but its PostgreSQL is down: "
+                f"try again in a moment; {layout.log} says why"
+            )
+        time.sleep(LOOK_EVERY)
+    return dsn
 
 
 def pg_bin(name: str, data_dir: str | os.PathLike[str] | None = None, *, bin_dir: str = "") -> Path:

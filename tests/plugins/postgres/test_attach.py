@@ -11,7 +11,8 @@ import pytest
 
 from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, attach, pg_bin, running_state
 from plugins.postgres.layout import Layout
-from plugins.postgres.state import read_state, write_state
+from plugins.postgres.lock import DataLock, is_held
+from plugins.postgres.state import attach_in_time, read_state, write_state
 from tests.plugins.postgres.support import ROOT, Owner, ask, eventually, kill
 
 ATTACH = "import sys; from plugins.postgres import attach; print(attach(sys.argv[1]))"
@@ -57,6 +58,33 @@ def test_a_killed_postmaster_is_gone_even_as_a_zombie(data: Path) -> None:
         kill(news["postmaster"])
         eventually(lambda: attach(data) is None)
         assert Path(f"/proc/{news['postmaster']}").exists()
+
+
+def test_a_command_waits_for_a_server_that_starts_again(data: Path) -> None:
+    with Owner(data) as owner:
+        news = owner.news()
+        before = attach(data)
+        os.kill(owner.process.pid, signal.SIGSTOP)
+        kill(news["postmaster"])
+        eventually(lambda: attach(data) is None)
+        with pytest.raises(EmbeddedPostgresError, match="its PostgreSQL is down: try again"):
+            attach_in_time(data, patience=0.3)
+        os.kill(owner.process.pid, signal.SIGCONT)
+        assert attach_in_time(data) == before
+        owner.kill()
+        assert attach_in_time(data) is None
+
+
+def test_looking_at_the_lock_keeps_no_server_from_it(folder: Path) -> None:
+    lock = folder / "postgres.lock"
+    assert not is_held(lock)
+    held = DataLock(lock)
+    assert is_held(lock)
+    with pytest.raises(EmbeddedPostgresError, match=f"process {os.getpid()}"):
+        DataLock(lock)
+    held.release()
+    assert not is_held(lock)
+    DataLock(lock).release()
 
 
 def test_a_living_stranger_with_the_same_pid_is_not_believed(shared: EmbeddedServer) -> None:
