@@ -22,7 +22,8 @@ from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.errors import EX_CONFIG, BootError, KernelError
-from kernel.loader import Kernel, load
+from kernel.loader import Kernel, load, safe
+from kernel.plan import plan
 from kernel.plugin import Command
 from kernel.serve import database_for, serve
 from kernel.services import Services
@@ -34,6 +35,10 @@ SERVER_OPTIONS: dict[str, tuple[type, str]] = {
     "port": (int, "port to listen on (9100)"),
     "workers": (int, "number of server processes (1)"),
 }
+
+
+SAFE_NOTICE = """SAFE MODE: only what a broken plugin is repaired with; nobody can register.
+Other plugins, [services] that they provide and plugins_dir are left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,8 +75,9 @@ def _kernel_for(words: Sequence[str]) -> Kernel | None:
         raise
 
 
-def _common() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+def _common(default: Any = None) -> argparse.ArgumentParser:
+    """Options of every command; one below another must not undo what the upper one was given."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=default)
     parser.add_argument("--config", metavar="FILE", help="configuration file (./caudex.toml)")
     parser.add_argument("--data-dir", metavar="DIR", help="where keys and the database lie")
     return parser
@@ -90,7 +96,7 @@ def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
     _serve_options(add("serve", "run the server", _serve))
     init = add("init", "write a commented caudex.toml", commands.init)
     init.add_argument("file", nargs="?", default="caudex.toml", help="where to write it")
-    add("plugins", "list the plugins, on and off", _loaded(commands.plugins))
+    _plugins_actions(add("plugins", "list the plugins, on and off", _loaded(commands.plugins)))
     add("routes", "list the routes and what they need", _loaded(commands.routes))
     add("migrate", "bring the database up to date", _migrate)
     add("doctor", "look for what is wrong and say what to do", _doctor)
@@ -114,9 +120,23 @@ def _add(
     return parser
 
 
+def _plugins_actions(parser: argparse.ArgumentParser) -> None:
+    text = "tell what switching plugins on or off would change; change nothing"
+    planning = parser.add_subparsers(metavar="ACTION").add_parser(
+        "plan", help=text, description=f"{text.capitalize()}.", allow_abbrev=False,
+        parents=[_common(argparse.SUPPRESS)],
+    )  # fmt: skip
+    for word in ("disable", "enable"):
+        text = f"{word} a plugin; may be given again"
+        planning.add_argument(f"--{word}", action="append", default=[], metavar="NAME", help=text)
+    planning.set_defaults(run=_plan)
+
+
 def _serve_options(parser: argparse.ArgumentParser) -> None:
     for name, (kind, text) in SERVER_OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=text)
+    text = "only what a broken plugin is repaired with: system, auth, roles, database"
+    parser.add_argument("--safe", action="store_true", help=text)
     parser.add_argument("--reload", action="store_true", help="start again when a file changes")
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE", help="load a one-file plugin"
@@ -132,11 +152,16 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    config = _config(options)
+    config = safe(_config(options)) if options.safe else _config(options)
     server = config.server
     if server.server_timing is None and (options.reload or options.plugin) and config.loopback:
         server = msgspec.structs.replace(server, server_timing=True)
-    return serve(msgspec.structs.replace(config, server=server), reload=options.reload)
+    config = msgspec.structs.replace(config, server=server)
+    return serve(config, reload=options.reload, notice=SAFE_NOTICE if options.safe else "")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    return plan(_config(options), options.disable, options.enable)
 
 
 def _loaded(show: Callable[[Kernel], int]) -> Run:

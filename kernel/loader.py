@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from kernel.migrations import Migration, find_migrations
 from kernel.plugin import Command, Context, ManifestSection, Middleware, Offer, Plugin
 from kernel.routing import RouteTable
 from kernel.services import KERNEL, Services
-from kernel.sources import Source, blamed, check_class, find_sources, plugin_class
+from kernel.sources import Source, blamed, check_class, find_sources, folders, plugin_class
 from kernel.timing import timed_service
 from kernel.web import Route
 
@@ -145,6 +146,16 @@ def load(config: Config) -> Kernel:
     return _load(config, {})
 
 
+def safe(config: Config) -> Config:
+    """Keep what a broken plugin is repaired with, as the built-in plugins name it themselves."""
+    kept: Mapping[str, Mapping[str, Any]] = importlib.import_module("plugins").SAFE
+    tables = {name: {**_own(config.plugins.get(name, {})), **laid} for name, laid in kept.items()}
+    tables |= {name: {"enabled": False} for name in folders("plugins") if name not in kept}
+    server = msgspec.structs.replace(config.server, plugins_dir="", plugin_files=[])
+    chosen = {key: by for key, by in config.services.items() if by in kept}
+    return msgspec.structs.replace(config, server=server, plugins=tables, services=chosen)
+
+
 def _load(config: Config, failed: dict[str, BootError]) -> Kernel:
     """Load everything but those that have failed in what they contribute, and may."""
     kernel, errors = Kernel(config), list[BootError]()
@@ -221,10 +232,14 @@ def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
     if (choice := table.get("on_failure", "stop")) not in ON_FAILURE:
         remedy = nearest(str(choice), ON_FAILURE)
         raise BootError(f"{where} on_failure", f"{choice!r} is unknown", remedy)
-    own = {key: value for key, value in table.items() if key not in OWN_KEYS}
-    config = convert(own, cls.Config, where, OWN_KEYS)
+    config = convert(_own(table), cls.Config, where, OWN_KEYS)
     with blamed(f"plugin {cls.name}", "cannot be made"):
         return cls(config, kernel.context)
+
+
+def _own(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a table that are the plugin's."""
+    return {key: value for key, value in table.items() if key not in OWN_KEYS}
 
 
 def _may_fail(config: Config, plugin: str) -> bool:
@@ -286,7 +301,7 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         requires=tuple(key.name for key in plugin.requires),
         uses=tuple(key.name for key in plugin.uses),
         settings=type(plugin).Config.__struct_encode_fields__,
-        configured=tuple(sorted(key for key in table if key not in OWN_KEYS)),
+        configured=tuple(sorted(_own(table))),
     )
 
 

@@ -38,6 +38,8 @@ DEADLINE = 25.0
 FORCED = 1.5
 """Seconds that the end may take after a second signal."""
 
+FIRST_USER = "The first user to register is the admin."
+
 log = structlog.get_logger("caudex.serve")
 
 
@@ -76,24 +78,32 @@ def use_database(kernel: Kernel, url: str, port: int | None) -> None:
     kernel.config = msgspec.structs.replace(kernel.config, database=database)
 
 
-def serve(config: Config, *, reload: bool = False) -> int:
-    """Serve until a signal ends it; returns the exit status. Raises BootError."""
+def serve(config: Config, *, reload: bool = False, notice: str = "") -> int:
+    """Serve until a signal ends it, and show the notice at the start.
+
+    Returns the exit status; raises BootError.
+    """
     writer = logging.configure(config.log)
     signal.signal(signal.SIGTERM, _leave)
     try:
         with bound_socket(config) as listener:
             kernel = load(at_port(config, listener))
             with database_for(kernel, share=False) as server:
-                return _serve(kernel, server, listener, reload=reload)
+                announce = partial(_banner, kernel, server, listener, notice)
+                look = server.ensure_running if server else _nothing
+                return _serve(kernel, look, listener, announce, reload=reload)
     finally:
         writer.close()
 
 
 def _serve(
-    kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, *, reload: bool
+    kernel: Kernel,
+    look: Callable[[], None],
+    listener: socket.socket,
+    announce: Callable[[], None],
+    *,
+    reload: bool,
 ) -> int:
-    announce = partial(_banner, kernel, server, listener)
-    look = server.ensure_running if server else _nothing
     if reload or kernel.config.server.workers > 1:
         target = partial(child, kernel.config, listener)
         count = 1 if reload else kernel.config.server.workers
@@ -284,13 +294,15 @@ def _files(kernel: Kernel) -> Iterator[Path]:
         yield from Path(folder).glob("*.py")
 
 
-def _banner(kernel: Kernel, server: DatabaseServer | None, listener: socket.socket) -> None:
+def _banner(
+    kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, notice: str
+) -> None:
     address: tuple[Any, ...] = listener.getsockname()
     host, port = address[:2]
     shown = f"[{host}]" if ":" in host else host
     lines = [
         f"Caudex {version('caudex')} on http://{shown}:{port}",
-        "  The first user to register is the admin.",
+        *[f"  {line}" for line in (notice or FIRST_USER).splitlines()],
         f"  Data:  {kernel.config.data_dir}",
     ]
     if server is not None:

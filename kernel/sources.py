@@ -59,7 +59,7 @@ def _every_source(config: Config, errors: list[BootError]) -> Iterator[Source]:
 
 def _built_in() -> Iterator[Source]:
     for package, origin in (("plugins", "built-in"), ("contrib", "contrib")):
-        for name in _folders(package):
+        for name in folders(package):
             yield Source(name, origin, _importer(package, name), package == "plugins")
 
 
@@ -78,7 +78,8 @@ def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
         yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
 
 
-def _folders(package: str) -> list[str]:
+def folders(package: str) -> list[str]:
+    """Names of the plugins in a package; nothing is imported but the package."""
     module = importlib.import_module(package)
     return sorted(info.name for info in pkgutil.iter_modules(module.__path__) if info.ispkg)
 

@@ -1,0 +1,191 @@
+"""`caudex plugins plan`: what would go, come and change, before anything does."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from kernel import cli, plan
+from kernel.testing import Postgres
+from tests.kernel.processes import Ended, write_config
+from tests.kernel.support import HEAD, plugin
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Generator[Run]:
+    """Plan in a folder of its own; a database that nobody could reach is configured."""
+    monkeypatch.chdir(tmp_path)
+    tree: dict[str, Any] = {
+        "server": {"data_dir": str(tmp_path / "data")},
+        "database": {"url": "host=/nowhere"},
+    }
+    write_config(tmp_path, tree)
+
+    def run(*words: str) -> Ended:
+        capsys.readouterr()
+        status = cli.main(["plugins", "plan", *words])
+        told = capsys.readouterr()
+        return Ended(status, told.out, told.err)
+
+    yield run
+    assert not (tmp_path / "data").exists()
+    structlog.reset_defaults()
+
+
+def add(folder: Path, text: str) -> None:
+    """Add to the configuration."""
+    path = folder / "caudex.toml"
+    path.write_text(f"{path.read_text()}\n{text}\n")
+
+
+def lines(ended: Ended, word: str) -> list[str]:
+    """What is said to go, come, stay, ..."""
+    found = [line for line in ended.out.splitlines() if line.startswith(f"  {word} ")]
+    return [line.removeprefix(f"  {word} ").strip() for line in found]
+
+
+def test_it_says_what_goes_with_a_plugin_and_what_stays(planned: Run) -> None:
+    ended = planned("--disable", "vault")
+    assert (ended.status, ended.err) == (0, "")
+    gone = lines(ended, "goes")
+    assert gone[0] == "plugin vault"
+    for line in (
+        "route GET /api/v1/platform/secrets: core admin (plugin vault)",
+        "command 'rotate-keys' (plugin vault)",
+        "hook worker_environment (plugin vault)",
+        "service 'vault' (plugin vault)",
+    ):
+        assert line in gone
+    assert "table caudex_vault.secrets (plugin vault)" in lines(ended, "stays")
+    assert not lines(ended, "comes")
+    assert ended.out.splitlines()[-1].startswith("It would start, with ")
+
+
+def test_permissions_and_middlewares_go_too(planned: Run, tmp_path: Path) -> None:
+    body = (
+        "@hookimpl\ndef register_permissions(self): return [Permission('tea.drink')]\n"
+        "@hookimpl\ndef register_middleware(self, services): return [lambda app: app]"
+    )
+    (tmp_path / "tea.py").write_text(HEAD + plugin("tea", body))
+    add(tmp_path, "[plugins.tea]\nmodule = 'tea'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        gone = lines(planned("--disable", "tea"), "goes")
+    assert gone == [
+        "plugin tea",
+        "permission 'tea.drink' (plugin tea)",
+        "a middleware (plugin tea)",
+    ]
+
+
+def test_it_says_what_comes_and_which_tables_are_made(planned: Run) -> None:
+    ended = planned("--enable", "cron")
+    assert ended.status == 0
+    come = lines(ended, "comes")
+    assert come[0] == "plugin cron"
+    assert "manifest section 'crons' (plugin cron)" in come
+    assert "table caudex_cron.crons (plugin cron)" in lines(ended, "is made")
+    assert not lines(ended, "goes")
+
+
+def test_it_says_who_would_provide_a_service_instead(planned: Run) -> None:
+    ended = planned("--disable", "vault", "--enable", "vault_file")
+    assert lines(ended, "changes") == ["service 'vault': vault_file provides it in place of vault"]
+
+
+def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
+    mate = plugin("mate", "uses = (ServiceKey('audit'),)")
+    (tmp_path / "mate.py").write_text(HEAD + mate)
+    add(tmp_path, "[plugins.mate]\nmodule = 'mate'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        ended = planned("--disable", "audit")
+    assert "plugin mate uses the service 'audit' and would do without" in lines(ended, "mind")
+
+
+def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> None:
+    ended = planned("--disable", "apps")
+    assert ended.status == 78
+    assert "plugin apps" in lines(ended, "goes")
+    assert ended.out.splitlines()[-1] == "It would not start:"
+    [data] = [line for line in ended.told if "plugin data: " in line]
+    assert "needs the service 'apps', which nobody provides" in data
+    assert data.endswith("or switch data off")
+    assert len(ended.told) > 3
+    more = [word for name in ("data", "jobs", "logs", "workers", "vault") for word in
+            ("--disable", name)]  # fmt: skip
+    assert planned("--disable", "apps", *more).status == 0
+
+
+def test_a_choice_that_becomes_needed_is_told(planned: Run) -> None:
+    ended = planned("--enable", "vault_file")
+    assert ended.status == 78
+    assert "set vault = 'vault' or vault = 'vault_file'" in ended.err
+
+
+def test_a_misspelt_name_is_told_with_the_nearest(planned: Run) -> None:
+    ended = planned("--disable", "vualt")
+    assert "there is no such plugin; did you mean 'vault'?" in ended.refusal
+
+
+def test_a_plugin_is_not_switched_both_ways(planned: Run) -> None:
+    said = planned("--disable", "vault", "--enable", "vault").refusal
+    assert said == "plugins plan: vault cannot be switched on and off; name it once"
+
+
+def test_what_is_off_already_changes_nothing(planned: Run) -> None:
+    ended = planned("--disable", "cron")
+    assert (ended.status, ended.out.splitlines()[0]) == (0, "Nothing changes.")
+
+
+def test_it_says_whether_a_change_repairs_what_does_not_start(planned: Run, tmp_path: Path) -> None:
+    add(tmp_path, "[plugins.broken]\nmodule = 'no_such_module'")
+    ended = planned("--disable", "broken")
+    assert ended.status == 0
+    assert ended.out.startswith("As it is, it does not start: plugin broken, ")
+    assert "It would start, with " in ended.out
+
+
+def test_options_may_stand_before_and_after_the_word(planned: Run, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text("[plugins.audit]\nenabled = false\n")
+    for words in (["--config", str(other), "plan"], ["plan", "--config", str(other)]):
+        assert cli.main(["plugins", *words, "--enable", "audit"]) == 0
+    assert planned("--config", str(other), "--disable", "audit").out.startswith("Nothing changes")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"create table caudex_x.a (id int);", [("create", "caudex_x.a")]),
+        (b"CREATE UNLOGGED TABLE IF NOT EXISTS a (b int)", [("create", "a")]),
+        (b"-- create table no (a int)\ndrop table if exists a;", [("drop", "a")]),
+        (b"create index on a (b)", []),
+    ],
+)
+def test_tables_are_read_from_migrations(text: bytes, expected: list[tuple[str, str]]) -> None:
+    assert list(plan._statements(text)) == expected
+
+
+def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) -> None:
+    import psycopg
+
+    from kernel.config import load_config
+    from kernel.loader import load
+
+    kernel = load(load_config(environ={}))
+    told = {line.split()[1] for line in plan._tables(kernel, set())}
+    url = postgres.migrated(kernel)
+    with psycopg.connect(url) as connection:
+        made = connection.execute(
+            "select format('%s.%s', schemaname, tablename) from pg_tables"
+            " where schemaname like 'caudex\\_%' and schemaname <> 'caudex_kernel'"
+        ).fetchall()
+    postgres.drop(url)
+    assert told == {name for (name,) in made}

@@ -1,0 +1,68 @@
+"""`caudex serve --safe`: a server that starts whatever the plugins of a deployment are like."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from kernel.config import load_config
+from kernel.loader import load, safe
+from tests.kernel.processes import Served, caudex, write_config
+
+PASSWORD = "Str0ngPass!x"
+
+
+def broken(folder: Path, database: str) -> None:
+    """A deployment in which nearly everything is wrong."""
+    (folder / "dropped").mkdir()
+    (folder / "dropped" / "bad.py").write_text("1 / 0")
+    tree: dict[str, dict[str, Any]] = {
+        "server": {"data_dir": str(folder / "data"), "plugins_dir": str(folder / "dropped")},
+        "database": {"url": database, "wait": 5.0, "pool_size": 4},
+        "services": {"identity": "gone", "statements": "bad"},
+        "plugins.gone": {"module": "no_such_module"},
+        "plugins.data": {"unknown": 1},
+        "plugins.rbac": {"enabled": False},
+        "plugins.auth": {"module": "no_such_auth", "throttle": False, "registration": "open"},
+    }
+    write_config(folder, tree)
+
+
+def test_it_keeps_what_repairs_and_the_configuration_of_that(tmp_path: Path, database: str) -> None:
+    broken(tmp_path, database)
+    config = load_config(str(tmp_path / "caudex.toml"), environ={})
+    kernel = load(safe(config))
+    assert {p.name for p in kernel.instances} == {"auth", "postgres", "rbac", "system"}
+    [auth] = [plugin for plugin in kernel.instances if plugin.name == "auth"]
+    assert auth.config.throttle is False
+    assert auth.config.registration == "closed"
+    assert kernel.config.database.url == database
+    assert kernel.config.data_dir == tmp_path / "data"
+
+
+def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
+    tmp_path: Path, database: str
+) -> None:
+    tree: dict[str, dict[str, Any]] = {
+        "server": {"data_dir": str(tmp_path / "data")},
+        "database": {"url": database, "pool_size": 4},
+    }
+    write_config(tmp_path, tree)
+    with Served(cwd=tmp_path) as before:
+        body = {"username": "admin", "password": PASSWORD}
+        assert httpx.post(f"{before.url}/api/v1/auth/register", json=body).status_code == 201
+        assert "SAFE MODE" not in before.err
+    broken(tmp_path, database)
+    assert caudex("serve", "--port", "0", cwd=tmp_path).status == 78
+    with Served("--safe", cwd=tmp_path) as server:
+        assert "SAFE MODE" in server.err
+        assert "first user" not in server.err
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            other = {**body, "username": "mallory"}
+            assert client.post("/api/v1/auth/register", json=other).status_code == 403
+            token = client.post("/api/v1/auth/login", json=body).json()["accessToken"]
+            answer = client.get("/api/v1/plugins", headers={"authorization": f"Bearer {token}"})
+            assert answer.status_code == 200
+            on = {each["name"] for each in answer.json()["plugins"] if each["state"] == "on"}
+            assert on == {"auth", "postgres", "rbac", "system"}
+            assert client.get("/api/v1/apps").status_code == 404
