@@ -193,7 +193,10 @@ def _switched_on(
 ) -> Iterator[Source]:
     for name in sorted(kernel.config.plugins.keys() - sources.keys()):
         where = f"[plugins.{name}]"
-        errors.append(BootError(where, "there is no such plugin", nearest(name, sources)))
+        near = nearest(name, sources)
+        missing = "install its package, or say where it is: module = …"
+        remedy = near if near.startswith("did you mean") else f"{missing}; {near}"
+        errors.append(BootError(where, "there is no such plugin", remedy))
     for name, source in sources.items():
         table = kernel.config.plugins.get(name)
         enabled = source.default_on if table is None else _flag(table.get("enabled", True))

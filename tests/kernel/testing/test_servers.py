@@ -127,6 +127,8 @@ def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None
 def test_a_name_that_is_none_is_told(make_server: MakeServer) -> None:
     with pytest.raises(BootError, match=r"\[plugins.autj\]: there is no such plugin.*auth"):
         make_server(only=["autj"])
+    with pytest.raises(BootError, match="install its package, or say where it is: module"):
+        make_server({"plugins": {"zzz_unheard_of": {}}})
 
 
 def test_a_fake_answers_for_a_service(make_server: MakeServer) -> None:
