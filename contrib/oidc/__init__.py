@@ -1,0 +1,76 @@
+"""Sign-in with an outside provider by OpenID Connect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    ACCESS,
+    IDENTITY,
+    SESSIONS,
+    STATEMENTS,
+    BootError,
+    Offer,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    User,
+    hookimpl,
+    offer,
+)
+
+from .config import OidcConfig
+from .routes import OidcRoutes
+from .service import OIDC, OidcService
+from .store import OidcStore
+
+try:
+    from .provider import Provider, check, client_of
+    from .roles import ClaimedRoles
+except ModuleNotFoundError as missing:
+    problem = f"the package {missing.name} is missing"
+    raise BootError("plugin oidc", problem, "pip install 'caudex[oidc]'") from None
+
+
+class OidcPlugin(Plugin):
+    """See the README beside this file."""
+
+    name = "oidc"
+    provides = (OIDC,)
+    requires = (STATEMENTS, IDENTITY, SESSIONS)
+    uses = (ACCESS,)
+    Config = OidcConfig
+    config: OidcConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer the sign-in."""
+        check(self.config)
+        return [offer(OIDC, self._open)]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the routes."""
+        self._services = services
+        return OidcRoutes(services, secure=self.config.public_url.startswith("https:")).routes()
+
+    @hookimpl
+    async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:
+        """Forget whom the provider means by an account that is deleted."""
+        if delete:
+            await self._services.get(OIDC).forget(tx, user.id)
+
+    @asynccontextmanager
+    async def _open(self, services: Services) -> AsyncGenerator[OidcService]:
+        store = OidcStore(services.get(STATEMENTS))
+        async with client_of(self.config) as client:
+            yield OidcService(
+                self.config,
+                Provider(self.config, client),
+                store,
+                services.get(IDENTITY),
+                services.get(SESSIONS),
+                ClaimedRoles(self.config.roles, store, lambda: services.find(ACCESS)),
+            )

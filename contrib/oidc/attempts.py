@@ -1,0 +1,56 @@
+"""A sign-in under way lies sealed in the browser that began it: nothing is kept for who never
+comes back, and a callback in another browser (login CSRF) fits no attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from typing import Final
+
+import msgspec
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from kernel.public import BadRequest
+
+from .models import Attempt
+
+SECONDS: Final = 600
+MAX_COOKIE: Final = 4000
+
+
+class Attempts:
+    """Begins attempts and opens those that come back, on any server with the client's secret."""
+
+    def __init__(self, client_secret: str) -> None:
+        key = hashlib.blake2b(
+            client_secret.encode(), digest_size=32, person=b"caudex-oidc"
+        ).digest()
+        self._box = SecretBox(key)
+
+    def begin(self, return_to: str) -> tuple[Attempt, str]:
+        """Return an attempt, and the text that the browser keeps."""
+        attempt = Attempt(
+            state=secrets.token_urlsafe(32),
+            nonce=secrets.token_urlsafe(32),
+            verifier=secrets.token_urlsafe(48),
+            return_to=return_to,
+            expires=time.time() + SECONDS,
+        )
+        return attempt, self._box.encrypt(msgspec.json.encode(attempt)).hex()
+
+    def open(self, sealed: str, state: str) -> Attempt:
+        """Return the attempt that a callback belongs to. Raises BadRequest."""
+        try:
+            if len(sealed) > MAX_COOKIE:
+                raise ValueError
+            attempt = msgspec.json.decode(self._box.decrypt(bytes.fromhex(sealed)), type=Attempt)
+        except (ValueError, TypeError, CryptoError, msgspec.DecodeError):
+            raise BadRequest("this sign-in was not begun in this browser: begin again") from None
+        if not hmac.compare_digest(attempt.state.encode(), state.encode()):
+            raise BadRequest("this sign-in was not begun in this browser: begin again")
+        if attempt.expires < time.time():
+            raise BadRequest("this sign-in took too long: begin again")
+        return attempt

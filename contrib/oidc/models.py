@@ -1,0 +1,111 @@
+"""What a sign-in is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """Where a provider does what (OpenID Connect Discovery 1.0, section 3)."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str = ""
+    id_token_signing_alg_values_supported: tuple[str, ...] = ("RS256",)
+    authorization_response_iss_parameter_supported: bool = False
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """A sign-in under way; it lies sealed in the browser that began it."""
+
+    state: str
+    nonce: str
+    verifier: str
+    return_to: str
+    expires: float
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """Somebody whom the provider vouches for; `email` only where it says that it is verified."""
+
+    issuer: str
+    subject: str
+    username: str
+    email: str | None
+    display_name: str | None
+    values: frozenset[str]
+
+
+class Handover(Struct, frozen=True, kw_only=True):
+    """Body of an exchange."""
+
+    code: str
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """Query of the beginning of a sign-in."""
+
+    return_to: str = ""
+
+
+class Callback(Struct, frozen=True, kw_only=True):
+    """Query of the way back, as the provider writes it."""
+
+    state: str = ""
+    code: str = ""
+    iss: str = ""
+    error: str = ""
+
+
+class Granted(Struct, frozen=True):
+    """A role that a claim gave."""
+
+    app_id: str
+    role: str
+
+
+class SignedIn(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Reply to a finished sign-in, the one of a login; `expires_in` in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    user: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Tokens(Struct, frozen=True, kw_only=True):
+    """What the token endpoint answered, as far as it is of use."""
+
+    id_token: str
+    access_token: str = ""
+
+
+Claims = dict[str, Any]
+
+
+def subject_of(claims: Claims, username_claim: str, roles_claim: str) -> Subject:
+    """Read the claims of an ID token, with those of the userinfo endpoint."""
+    email = claims.get("email") if claims.get("email_verified") is True else None
+    email = email if isinstance(email, str) and "@" in email else None
+    names = (claims.get(username_claim), email, claims["sub"])
+    named = claims.get("name")
+    return Subject(
+        issuer=claims["iss"],
+        subject=claims["sub"],
+        username=next(name for name in names if isinstance(name, str) and name),
+        email=email,
+        display_name=named if isinstance(named, str) else None,
+        values=_texts(claims.get(roles_claim)),
+    )
+
+
+def _texts(value: object) -> frozenset[str]:
+    try:
+        return frozenset(msgspec.convert(value, list[str] | str)) if value else frozenset()
+    except msgspec.ValidationError:
+        return frozenset()

@@ -1,0 +1,70 @@
+"""Roles that a claim brings and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+
+import structlog
+
+from kernel.public import Access, BadRequest, NotFound, server_actor
+
+from .models import Granted
+from .store import OidcStore
+
+log = structlog.get_logger("caudex.oidc")
+
+
+class ClaimedRoles:
+    """Gives the roles that the values of a claim stand for. What an admin gave stays the admin's:
+    only what a claim gave is taken when the value is gone."""
+
+    def __init__(
+        self,
+        rules: Mapping[str, Sequence[str]],
+        store: OidcStore,
+        find_access: Callable[[], Access | None],
+    ) -> None:
+        self._rules = rules
+        self._store = store
+        self._find_access = find_access
+
+    async def give(self, user_id: str, values: Set[str]) -> None:
+        """Bring a user's roles up to date; one that cannot be given or taken is logged."""
+        access = self._find_access()
+        if access is None or not self._rules:
+            return
+        wanted = {_role(text) for value in values for text in self._rules.get(value, ())}
+        given = set(await self._store.granted(user_id))
+        for role in sorted(wanted - given, key=str):
+            if not await _holds(access, user_id, role) and await _done(
+                access.assign(server_actor(), role.app_id, user_id, role.role), role
+            ):
+                await self._store.remember(user_id, role)
+        for role in sorted(given - wanted, key=str):
+            if await _done(access.revoke(server_actor(), role.app_id, user_id, role.role), role):
+                await self._store.forget(user_id, role)
+
+
+def _role(text: str) -> Granted:
+    app_id, _, role = text.partition(":")
+    return Granted(app_id, role)
+
+
+async def _holds(access: Access, user_id: str, role: Granted) -> bool:
+    try:
+        return role.role in (await access.effective(user_id, role.app_id)).roles
+    except NotFound:
+        return False
+
+
+async def _done(change: Awaitable[None], role: Granted) -> bool:
+    """Make a change; what is not there any more is as good as taken."""
+    try:
+        await change
+    except NotFound as error:
+        log.warning("a role of a claim is not there", app=role.app_id, role=role.role)
+        return "does not hold" in error.message
+    except BadRequest as error:
+        log.warning("a role of a claim cannot be changed", role=role.role, error=error.message)
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""The way there, the way back, and the exchange of a code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote, urldefrag
+
+import msgspec
+from starlette.responses import RedirectResponse
+
+from kernel.public import (
+    PUBLIC,
+    BadRequest,
+    Forbidden,
+    Request,
+    Response,
+    Route,
+    Services,
+    Unauthenticated,
+    reply,
+)
+
+from .attempts import SECONDS
+from .models import Attempt, Callback, Entry, Handover, SignedIn
+from .service import OIDC, OidcService
+
+COOKIE: Final = "caudex_oidc"
+PATH: Final = "/api/v1/auth/oidc"
+MAX_BODY: Final = 4000
+
+
+class OidcRoutes:
+    """Decode, ask the service, encode."""
+
+    def __init__(self, services: Services, *, secure: bool) -> None:
+        self._services = services
+        self._secure = secure
+
+    def routes(self) -> Sequence[Route]:
+        """Declare them."""
+        return [
+            Route(
+                "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry, errors=(503,),
+            ),
+            Route(
+                "GET", f"{PATH}/callback", self.callback, PUBLIC, returns=SignedIn, query=Callback,
+                errors=(401, 403, 503),
+            ),
+            Route(
+                "POST", f"{PATH}/exchange", self.exchange, PUBLIC, Handover, MAX_BODY, SignedIn,
+                errors=(401,),
+            ),
+        ]  # fmt: skip
+
+    @property
+    def _oidc(self) -> OidcService:
+        return self._services.get(OIDC)
+
+    async def login(self, request: Request) -> Response:
+        """Send the browser to the provider; `return_to` is the page that it comes back to."""
+        entry = msgspec.convert(request.query(), Entry)
+        address, sealed = await self._oidc.begin(entry.return_to)
+        answer = RedirectResponse(address, 302)
+        answer.set_cookie(
+            COOKIE, sealed, SECONDS, path=PATH, secure=self._secure, httponly=True, samesite="lax"
+        )
+        return answer
+
+    async def callback(self, request: Request) -> Response:
+        """Finish a sign-in. The page that it began on gets `#code=` to exchange, or `#error=`;
+        where none was named the reply is the one of a login."""
+        back = msgspec.convert(request.query(), Callback)
+        attempt = self._oidc.attempt(_cookie(request), back.state)
+        try:
+            answer = await self._finished(request, attempt, back)
+        except (Forbidden, Unauthenticated) as error:
+            if not attempt.return_to:
+                raise
+            answer = _returned(attempt, "error", error.message)
+        answer.delete_cookie(COOKIE, PATH, secure=self._secure, httponly=True, samesite="lax")
+        return answer
+
+    async def exchange(self, request: Request, body: Handover) -> Response:
+        """Exchange the code of a callback for tokens, once, within a minute."""
+        agent = request.headers.get("user-agent", "")
+        return reply(await self._oidc.take_over(body.code, request.actor, agent))
+
+    async def _finished(self, request: Request, attempt: Attempt, back: Callback) -> Response:
+        if back.error:
+            raise Unauthenticated(f"the provider refused the sign-in: {back.error[:100]}")
+        if not back.code:
+            raise BadRequest("code is required")
+        user_id = await self._oidc.finish(attempt, back.code, back.iss, request.actor)
+        if attempt.return_to:
+            return _returned(attempt, "code", await self._oidc.hand_over(user_id))
+        agent = request.headers.get("user-agent", "")
+        return reply(await self._oidc.session(user_id, request.actor, agent))
+
+
+def _returned(attempt: Attempt, name: str, value: str) -> Response:
+    """Go back to the page, with what it must know behind `#`: no server and no log sees that."""
+    return RedirectResponse(
+        f"{urldefrag(attempt.return_to).url}#{name}={quote(value, safe='')}", 302
+    )
+
+
+def _cookie(request: Request) -> str:
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(request.headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    found = cookies.get(COOKIE)
+    return found.value if found else ""

@@ -1,0 +1,168 @@
+"""Whose account a sign-in opens, and which roles it brings."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import structlog
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Forbidden,
+    Identity,
+    Person,
+    ServiceKey,
+    Sessions,
+    Transaction,
+    Unauthenticated,
+    User,
+)
+
+from .attempts import Attempts
+from .config import OidcConfig
+from .models import Attempt, Subject, subject_of
+from .provider import Provider
+from .roles import ClaimedRoles
+from .store import OidcStore
+
+NAMES: Final = 20
+"""How many names are tried for somebody whose name others have."""
+MAX_CODE: Final = 200
+
+log = structlog.get_logger("caudex.oidc")
+
+
+class OidcService:
+    """The rules of a sign-in with the provider."""
+
+    def __init__(
+        self,
+        config: OidcConfig,
+        provider: Provider,
+        store: OidcStore,
+        identity: Identity,
+        sessions: Sessions,
+        roles: ClaimedRoles,
+    ) -> None:
+        self._config = config
+        self._provider = provider
+        self._store = store
+        self._identity = identity
+        self._sessions = sessions
+        self._roles = roles
+        self._attempts = Attempts(config.client_secret)
+        self._making = anyio.Lock()
+
+    async def begin(self, return_to: str) -> tuple[str, str]:
+        """Return the provider's address, and what the browser keeps. Raises BadRequest."""
+        if return_to and origin(return_to) not in self._config.frontends:
+            raise BadRequest("return_to is none of the frontends that a sign-in may return to")
+        attempt, sealed = self._attempts.begin(return_to)
+        return await self._provider.address(attempt), sealed
+
+    def attempt(self, sealed: str, state: str) -> Attempt:
+        """Return the attempt that a callback belongs to. Raises BadRequest."""
+        return self._attempts.open(sealed, state)
+
+    async def finish(self, attempt: Attempt, code: str, issuer: str, caller: Actor) -> str:
+        """Return the account of who signed in. Raises Unauthenticated, Forbidden, Unavailable."""
+        claims = await self._provider.claims(attempt, code, issuer)
+        subject = subject_of(claims, self._config.username_claim, self._config.roles_claim)
+        user = await self._account(subject, caller)
+        if user.disabled:
+            raise Forbidden("this account is disabled")
+        await self._roles.give(user.id, subject.values)
+        return user.id
+
+    async def session(self, user_id: str, caller: Actor, user_agent: str) -> bytes:
+        """Begin a session and return the body of the reply."""
+        return await self._sessions.begin(user_id, caller, user_agent)
+
+    async def hand_over(self, user_id: str) -> str:
+        """Return a code that a page exchanges for a session, once, within a minute."""
+        code = secrets.token_urlsafe(32)
+        await self._store.hand_over(_digest(code), user_id)
+        return code
+
+    async def take_over(self, code: str, caller: Actor, user_agent: str) -> bytes:
+        """Exchange a code for a session. Raises Unauthenticated."""
+        known = len(code) <= MAX_CODE
+        user_id = await self._store.take_over(_digest(code)) if known else None
+        if user_id is None:
+            raise Unauthenticated("this code is used up, too old or none of ours")
+        return await self.session(user_id, caller, user_agent)
+
+    async def forget(self, tx: Transaction, user_id: str) -> None:
+        """Forget an account that is deleted, in the transaction that does so."""
+        await self._store.unlink(tx, user_id)
+
+    # Accounts
+
+    async def _account(self, subject: Subject, caller: Actor) -> User:
+        """Return the account that is linked; else link one, or make one and link it."""
+        async with self._making:  # two windows of one newcomer make one account
+            linked = await self._store.linked(subject.issuer, subject.subject)
+            if linked is not None and (user := await self._identity.user(linked)) is not None:
+                return user
+            self._refuse_domain(subject)
+            user = await self._matched(subject) or await self._made(subject, caller)
+            owner = await self._store.link(subject.issuer, subject.subject, user.id)
+            log.info("an account is linked", user=user.username, subject=subject.subject)
+        # Another server process may have been faster.
+        return user if owner == user.id else await self._identity.user(owner) or user
+
+    def _refuse_domain(self, subject: Subject) -> None:
+        domain = (subject.email or "").rpartition("@")[2].lower()
+        if self._config.domains and domain not in self._config.domains:
+            raise Forbidden("no verified email of a domain that may sign in here")
+
+    async def _matched(self, subject: Subject) -> User | None:
+        if subject.email is None or not self._config.match_email:
+            return None
+        return await self._identity.find_email(subject.email)
+
+    async def _made(self, subject: Subject, caller: Actor) -> User:
+        if not self._config.create:
+            raise Forbidden("there is no account for you here: ask an admin for one")
+        if subject.email is not None and await self._identity.find_email(subject.email):
+            raise Forbidden("an account with your email exists, and is not linked to this sign-in")
+        person = Person(
+            username=await self._free_name(subject.username),
+            email=subject.email,
+            display_name=subject.display_name,
+        )
+        try:
+            return await self._identity.add(caller, person)
+        except BadRequest as error:
+            raise Forbidden(f"no account can be made for you: {error.message}") from None
+
+    async def _free_name(self, wanted: str) -> str:
+        for name in (wanted, *(f"{wanted}-{number}" for number in range(2, NAMES))):
+            if await self._identity.find(name) is None:
+                return name
+        raise Forbidden("no account can be made for you: every name like yours is taken")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL; empty for what is none."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+OIDC = ServiceKey[OidcService]("oidc")

@@ -1,0 +1,106 @@
+"""Every statement of the plugin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from kernel.public import Statements, Transaction
+
+from .models import Granted
+
+HANDOVER_SECONDS: Final = 60
+SWEEP: Final = 1000
+"""Codes nobody came for that one new code removes at most."""
+
+_granted = msgspec.json.Decoder(Granted).decode
+
+
+class OidcStore:
+    """Links, roles that came from claims, codes that wait to be exchanged."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def linked(self, issuer: str, subject: str) -> str | None:
+        """Return the account of a subject."""
+        row = await self._statements.fetch(
+            "select user_id from caudex_oidc.links where issuer = $1::text and subject = $2::text",
+            issuer,
+            subject,
+        )
+        return None if row is None else row.decode()
+
+    async def link(self, issuer: str, subject: str, user_id: str) -> str:
+        """Say whose account a subject's is, once; return whose it is."""
+        row = await self._statements.execute(
+            "insert into caudex_oidc.links as l (issuer, subject, user_id)"
+            " values ($1::text, $2::text, $3::uuid)"
+            " on conflict (issuer, subject) do update set user_id = l.user_id returning user_id",
+            issuer,
+            subject,
+            user_id,
+        )
+        return (row or b"").decode()
+
+    async def unlink(self, tx: Transaction, user_id: str) -> None:
+        """Forget an account that is deleted."""
+        for table in (
+            b"delete from caudex_oidc.links where user_id = $1::uuid",
+            b"delete from caudex_oidc.granted where user_id = $1::uuid",
+            b"delete from caudex_oidc.handovers where user_id = $1::uuid",
+        ):
+            await tx.execute(table, user_id)
+
+    async def granted(self, user_id: str) -> list[Granted]:
+        """Return the roles that claims gave."""
+        rows = await self._statements.fetch_all(
+            "select row_to_json(r) from (select app_id, role from caudex_oidc.granted"
+            " where user_id = $1::uuid) r",
+            user_id,
+        )
+        return [_granted(row) for row in rows]
+
+    async def remember(self, user_id: str, role: Granted) -> None:
+        """Note that a claim gave a role."""
+        await self._statements.execute(
+            "insert into caudex_oidc.granted (user_id, app_id, role)"
+            " values ($1::uuid, $2::text, $3::text) on conflict do nothing",
+            user_id,
+            role.app_id,
+            role.role,
+        )
+
+    async def forget(self, user_id: str, role: Granted) -> None:
+        """Note that a claim took a role again."""
+        await self._statements.execute(
+            "delete from caudex_oidc.granted"
+            " where user_id = $1::uuid and app_id = $2::text and role = $3::text",
+            user_id,
+            role.app_id,
+            role.role,
+        )
+
+    async def hand_over(self, code_hash: str, user_id: str) -> None:
+        """Keep a code for a minute, and sweep those that nobody came for."""
+        await self._statements.execute(
+            "with over as (delete from caudex_oidc.handovers where code_hash in"
+            " (select code_hash from caudex_oidc.handovers where expires_at < now()"
+            " limit $4::int for update skip locked))"
+            " insert into caudex_oidc.handovers (code_hash, user_id, expires_at)"
+            " values ($1::text, $2::uuid, now() + make_interval(secs => $3::int))",
+            code_hash,
+            user_id,
+            HANDOVER_SECONDS,
+            SWEEP,
+        )
+
+    async def take_over(self, code_hash: str) -> str | None:
+        """Use a code up and return whose session it is for."""
+        row = await self._statements.execute(
+            "delete from caudex_oidc.handovers"
+            " where code_hash = $1::text and expires_at > now() returning user_id",
+            code_hash,
+        )
+        return None if row is None else row.decode()
