@@ -3,12 +3,12 @@
 import os
 import subprocess
 from collections.abc import Callable, Generator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.faults.support import Site, no_traceback, notes
+from tests.faults.support import DurablePostgres, Site, ask, no_traceback, notes
 from tests.plugins.workers.support import PYTHON, deploy, result, targz
 
 
@@ -18,15 +18,22 @@ def small(make_site: Callable[..., Site]) -> Generator[Site]:
     site = make_site()
     data = site.folder / "data"
     data.mkdir(mode=0o711)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "caudex-test", str(data)]
+    with small_disk(data):
+        yield site
+
+
+@contextmanager
+def small_disk(folder: Path) -> Generator[None]:
+    """A file system of 8 MB in place of a folder."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=711", "caudex-test", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a file system cannot be mounted here")
     try:
-        yield site
+        yield
     finally:
-        subprocess.run(["umount", "-l", str(data)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def free(folder: Path) -> int:
@@ -82,4 +89,43 @@ def test_a_deploy_that_does_not_fit_is_refused_and_the_old_code_goes_on(small: S
         (data / "filler").unlink()
         assert deploy(user, app, {"worker.py": PYTHON}).status_code == 200  # type: ignore[arg-type]
         assert result(user, app, "pid") != pid
+    no_traceback(server)
+
+
+def test_a_full_disk_of_the_database_refuses_writes_and_nothing_else(
+    site: Site, durable: DurablePostgres
+) -> None:
+    """The tables of one app lie on a disk of their own: the log of PostgreSQL has room."""
+    disk = site.folder / "disk"
+    disk.mkdir()
+    with small_disk(disk), site.serve() as server:
+        user = site.user(server)
+        full, other = user.install(), user.install()
+        owner = Path(ask(durable.admin, "show data_directory")[0][0]).stat()
+        os.chown(disk, owner.st_uid, owner.st_gid)
+        ask(durable.admin, f"create tablespace small location '{disk}'")
+        site.sql(f"alter table {full}.notes set tablespace small")
+        kept = {user.post(notes(full), json={"name": "first"}).json()["id"]}
+        fill(disk / "filler")
+        answer = None
+        for number in range(2000):
+            answer = user.post(notes(full), json={"name": os.urandom(3000).hex() + str(number)})
+            if answer.status_code != 201:
+                break
+            kept.add(answer.json()["id"])
+        assert answer is not None
+        assert (answer.status_code, list(answer.json())) == (503, ["error"]), answer.text
+        assert answer.headers["retry-after"]
+        assert str(disk) not in answer.text
+        assert {record["id"] for record in user.get(notes(full)).json()} == kept
+        assert user.post(notes(other), json={"name": "elsewhere"}).status_code == 201
+        assert user.get("/health/ready").status_code == 200
+        (disk / "filler").unlink()
+        made = user.post(notes(full), json={"name": "room again"})
+        assert made.status_code == 201, made.text
+        trail = {"app_id": full, "operation": "INSERT", "limit": 1000}
+        rows = {row["record_id"] for row in user.get("/api/v1/audit", params=trail).json()}
+        assert rows == kept | {made.json()["id"]}, "no row without its audit row, and the reverse"
+        user.delete(f"/api/v1/apps/{full}").raise_for_status()
+        ask(durable.admin, "drop tablespace small")
     no_traceback(server)
