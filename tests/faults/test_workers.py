@@ -12,6 +12,7 @@ import httpx
 
 from tests.faults.at_work import (
     WORKER,
+    Jobs,
     call,
     deploy,
     kill,
@@ -22,7 +23,7 @@ from tests.faults.at_work import (
     working,
     zombies,
 )
-from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback
+from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback, pause
 from tests.kernel.processes import alive, descendants, wait_for
 
 QUICK = {"plugins__workers": {"backoff": 0.02}}
@@ -166,3 +167,35 @@ def test_a_secret_that_does_not_open_is_missing_and_costs_no_other(site: Site) -
         assert os.path.exists(f"/proc/{server.process.pid}")
         assert server.end()[0] == 0
     no_traceback(server)
+
+
+def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(site: Site) -> None:
+    """The rows are the truth: whoever lost the word of a change looks for it."""
+    cut = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where application_name = 'caudex news' and datname = current_database()"
+    )
+    with site.serve() as one, site.serve() as two:
+        user = site.user(one)
+        app, there = working(user), site.user(two)
+        runs(there, app)
+        jobs = Jobs(site, app)
+        with in_background(lambda _: (pause(0, 0.1), site.sql(cut))):
+            for number in range(4 * ROUNDS):
+                secret = {"key": "NEWEST", "value": f"value {number}"}
+                user.post(f"/api/v1/apps/{app}/secrets", json=secret).raise_for_status()
+                for client in (user, there):
+                    wait_for(
+                        lambda c=client, n=number: _newest(c, app) == f"value {n}", 20, two.err
+                    )
+            jobs.put(user, 10)
+            jobs.all_end(30)
+            user.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
+            wait_for(lambda: state(there, app) == "stopped", 20, lambda: state(there, app))
+        assert set(jobs.rows().values()) == {("completed", 1)}
+    no_traceback(one, two)
+
+
+def _newest(user: User, app_id: str) -> str | None:
+    answer = user.post(f"/api/v1/apps/{app_id}/rpc", json={"method": "environment"})
+    return answer.json().get("NEWEST") if answer.status_code == 200 else None
