@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from random import getrandbits
 from typing import Any
 
 import structlog
@@ -190,7 +190,7 @@ def _cut(message: str) -> str:
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id", b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode() if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 def _address(scope: Scope, trusted: Networks) -> str:
