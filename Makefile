@@ -61,7 +61,7 @@ faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing
 
 soak: .venv/.dev ## Run the faults ten times in a row, then the property tests for long
 	for round in 1 2 3 4 5 6 7 8 9 10; do $(python) -m pytest tests/faults --quiet || exit 1; done
-	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
+	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/pipeline tests/plugins/rbac
 
 lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	$(compile) -o requirements.lock

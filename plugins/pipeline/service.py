@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
@@ -26,7 +26,7 @@ WRITE_DEPTH: Final = 1
 """Statements on their way on one connection. A write has one to itself: it may wait for a lock, and
 what is on its way behind it cannot be taken back."""
 GENERIC: Final = b"set plan_cache_mode = auto"
-CUSTOM: Final = b"set plan_cache_mode = force_custom_plan"
+PLANS: Final = {"filters": b"set plan_cache_mode = force_custom_plan"}
 GRACE: Final = 15.0
 """Seconds beyond the timeout of a statement in which its answer has to come."""
 DRAIN: Final = 5.0
@@ -44,20 +44,21 @@ class PipelinedStatements:
         self._reads = lane(depth=READ_DEPTH)
         self._filters = lane(depth=FILTER_DEPTH)
         self._writes = lane(depth=WRITE_DEPTH)
+        self.lanes: Mapping[str, Lane] = {
+            "reads": self._reads,
+            "filters": self._filters,
+            "writes": self._writes,
+        }
+        """By the names that the configuration has for them."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[PipelinedStatements]:
         """Keep the connections open."""
-        config = self._config
         async with anyio.create_task_group() as tasks:
             async with anyio.create_task_group() as first:
-                for name, lane, count, setting in (
-                    ("reads", self._reads, config.reads, GENERIC),
-                    ("filters", self._filters, config.filters, CUSTOM),
-                    ("writes", self._writes, config.writes, GENERIC),
-                ):
-                    keeper = Keeper(name, lane, self._pool, setting)
-                    for _ in range(count):
+                for name, lane in self.lanes.items():
+                    keeper = Keeper(name, lane, self._pool, PLANS.get(name, GENERIC))
+                    for _ in range(getattr(self._config, name)):
                         first.start_soon(tasks.start, keeper.keep)
             try:
                 yield self
@@ -129,7 +130,7 @@ class PipelinedStatements:
 
     async def _drain(self) -> None:
         """Let what is under way end; nobody new is let in by now."""
-        lanes = (self._reads, self._filters, self._writes)
+        lanes = self.lanes.values()
         with anyio.move_on_after(DRAIN, shield=True):
             if under_way := [answer for lane in lanes for answer in lane.under_way]:
                 await asyncio.wait(under_way)

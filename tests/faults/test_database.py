@@ -96,7 +96,8 @@ def test_a_pool_that_has_nothing_left_refuses_in_time_and_health_needs_none(
     make_site: Callable[..., Site],
 ) -> None:
     site = make_site(database={"pool_size": 4, "lock_timeout": 12.0, "statement_timeout": 14.0})
-    with site.serve() as server, ThreadPoolExecutor(204) as pool:
+    of_the_pool = {"CAUDEX_SERVICES__STATEMENTS": "kernel"}
+    with site.serve(env=of_the_pool) as server, ThreadPoolExecutor(204) as pool:
         user = site.user(server)
         app = user.install()
         path = notes(app)

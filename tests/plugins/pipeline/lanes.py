@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kernel.db import Database
 from kernel.errors import unwrapped
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import opened, sql
+
+T = TypeVar("T")
 
 
 class Opened(NamedTuple):
@@ -40,6 +42,11 @@ def table(dsn: str, columns: str = "id int primary key, n int not null default 0
     return name
 
 
+def started(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A call that is under way; the test awaits it."""
+    return asyncio.get_running_loop().create_task(call)
+
+
 async def until(true: Callable[[], Awaitable[bool] | bool], seconds: float = 20) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(seconds):
@@ -48,3 +55,8 @@ async def until(true: Callable[[], Awaitable[bool] | bool], seconds: float = 20)
             if found if isinstance(found, bool) else await found:
                 return
             await asyncio.sleep(0.01)
+
+
+def pids(lane: PipelinedStatements, name: str) -> list[int]:
+    """The server processes behind the connections of a lane."""
+    return [pipe._pg.backend_pid for pipe in lane.lanes[name].pipes]

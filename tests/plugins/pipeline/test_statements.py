@@ -177,7 +177,7 @@ def test_it_is_on_and_not_in_force_until_it_is_chosen(
         assert connections(server) <= 6
     server = make_server({"services": {"statements": "pipeline"}})
     assert isinstance(server.services.get(STATEMENTS), PipelinedStatements)
-    assert connections(server) >= 12
+    assert connections(server) >= 11
 
 
 def test_it_does_not_start_where_nothing_can_be_prepared(make_server: MakeServer) -> None:

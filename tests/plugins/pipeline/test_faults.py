@@ -1,0 +1,393 @@
+"""What goes wrong on a shared connection stays with the one whom it concerns."""
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from kernel.dialect import ConnectionLost
+from kernel.errors import KernelError, Unavailable
+from kernel.testing import Postgres
+from plugins.pipeline import lanes
+from plugins.pipeline.config import PipelineConfig
+from plugins.pipeline.lanes import MAX_PARAMETERS
+from tests.kernel.databases import ACTOR, kill, sql
+from tests.plugins.pipeline.lanes import fast_lane, pids, started, table, until
+
+ONE = PipelineConfig(reads=1, filters=1, writes=1, prepared=10)
+PID = "select pg_backend_pid()"
+SLOWLY = "with s as materialized (select pg_sleep({})) insert into {} select $1::int from s"
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> Generator[str]:
+    """A database that the tests of this module share."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+async def caught(call: Any) -> Any:
+    """What a call returns, or the error that it raises."""
+    try:
+        return await call
+    except KernelError as error:
+        return error
+
+
+# --- connections that break -----------------------------------------------------------------
+
+
+async def test_reads_on_a_connection_that_breaks_are_sent_again(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        [pid] = pids(lane, "reads")
+        slow = [started(lane.fetch("select pg_sleep(0.3), $1::int", 1))]
+        quick = [started(lane.fetch("select $1::int", n)) for n in range(50)]
+        await asyncio.sleep(0)
+        sql(dsn, "select pg_terminate_backend(%s)", pid)
+        assert await asyncio.gather(*quick) == [b"%d" % n for n in range(50)]
+        assert await asyncio.gather(*slow) == [b""]
+
+
+async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated(dsn: str) -> None:
+    name = table(dsn)
+    insert = SLOWLY.format(0.3, name)
+    async with fast_lane(dsn, PipelineConfig(writes=3)) as (lane, _):
+        before = set(pids(lane, "writes"))
+        writes = [started(caught(lane.execute(insert.encode(), n))) for n in range(3)]
+        await asyncio.sleep(0.1)
+        assert kill(dsn) > 0
+        began = time.monotonic()
+        answers = await asyncio.gather(*writes)
+        assert time.monotonic() - began < 1
+        assert [type(answer) for answer in answers] == [ConnectionLost] * 3
+        assert sql(dsn, f"select * from {name}") == []
+        await until(lambda: len(lane.lanes["writes"].pipes) == 3)
+        assert not before & set(pids(lane, "writes"))
+        await lane.execute(insert.encode(), 4)
+
+
+async def test_statements_go_through_the_pool_while_no_connection_stands(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fast_lane(dsn, ONE) as (lane, pool):
+        real, attempts = pool.connect, list[float]()
+
+        async def refused() -> Any:
+            attempts.append(time.monotonic())
+            raise psycopg.OperationalError("too many connections")
+
+        monkeypatch.setattr(pool, "connect", refused)
+        kill(dsn)
+        await until(lambda: not any(each.pipes for each in lane.lanes.values()))
+        assert await lane.fetch("select $1::int", 1) == b"1"
+        assert await lane.fetch("select $1::int", 2, custom_plan=True) == b"2"
+        assert await lane.execute("select $1::int", 3) == b"3"
+        await asyncio.sleep(1)
+        assert len(attempts) < 3 * 6, "it does not slow down"
+        monkeypatch.setattr(pool, "connect", real)
+        await until(lambda: all(each.pipes for each in lane.lanes.values()))
+        assert pids(lane, "reads")
+
+
+async def test_a_server_that_is_away_is_told_at_once(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fast_lane(dsn, ONE) as (lane, pool):
+        monkeypatch.setattr(pool._news, "online", False)
+        for call in (lane.fetch, lane.fetch_all, lane.execute, lane.execute_all):
+            began = time.monotonic()
+            with pytest.raises(Unavailable) as told:
+                await call("select 1")
+            assert time.monotonic() - began < 0.2
+            assert told.value.headers["retry-after"]
+
+
+async def test_a_connection_that_never_answers_is_given_up(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.execute("select 1")
+        for each in lane.lanes.values():
+            monkeypatch.setattr(each, "_patience", 5)
+        with pytest.raises(ConnectionLost):
+            await lane.execute("select pg_sleep(5)")
+        await until(lambda: len(lane.lanes["writes"].pipes) == 1)
+        assert await lane.execute("select 1") == b"1"
+
+
+# --- callers that give up -------------------------------------------------------------------
+
+
+async def test_the_answer_of_who_gave_up_reaches_nobody(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for call in (lane.fetch, lane.execute):
+            tasks = [started(call("select $1::int", n)) for n in range(200)]
+            await asyncio.sleep(0)
+            for task in tasks[::3]:
+                task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            for n, answer in enumerate(answers):
+                assert answer == b"%d" % n or (
+                    n % 3 == 0 and type(answer) is asyncio.CancelledError
+                )
+
+
+async def test_who_gives_up_cancels_nothing_on_the_connection(dsn: str) -> None:
+    name = table(dsn)
+    insert = SLOWLY.format(0.2, name)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        given_up = started(lane.execute(insert.encode(), 1))
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        before = pids(lane, "writes")
+        await until(lambda: not lane.lanes["writes"].pipes[0].pending)
+        assert sql(dsn, f"select id from {name}") == [(1,)]
+        assert pids(lane, "writes") == before
+        assert await lane.execute("select 1") == b"1"
+
+
+# --- slow ones ------------------------------------------------------------------------------
+
+
+async def test_nobody_waits_behind_a_slow_read(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.fetch("select $1::int", 0)
+        for custom in (False, True):
+            slow = started(lane.fetch("select pg_sleep(2)", custom_plan=custom))
+            await asyncio.sleep(0)
+            began = time.monotonic()
+            quick = [lane.fetch("select $1::int", n, custom_plan=custom) for n in range(60)]
+            assert await asyncio.gather(*quick) == [b"%d" % n for n in range(60)]
+            assert time.monotonic() - began < 1.5
+            assert not slow.done()
+            assert await slow == b""
+            assert await lane.fetch(PID, custom_plan=custom) in await named(lane, custom)
+
+
+async def named(lane: Any, custom: bool) -> list[bytes]:
+    """Who serves a lane, after a slow one it is in use again."""
+    return [b"%d" % pid for pid in pids(lane, "filters" if custom else "reads")]
+
+
+async def test_nobody_waits_behind_a_write_that_waits_for_a_lock(dsn: str) -> None:
+    name, free = table(dsn), table(dsn)
+    insert = "insert into {} (id) values ($1::int)"
+    async with fast_lane(dsn, PipelineConfig(writes=2), lock_timeout=1.5) as (lane, _):
+        with psycopg.connect(dsn) as holder:
+            holder.execute(f"lock table {name} in access exclusive mode")
+            locked = [
+                started(caught(lane.execute(insert.format(name).encode(), n))) for n in range(4)
+            ]
+            await asyncio.sleep(0.01)
+            began = time.monotonic()
+            for n in range(20):
+                await lane.execute(insert.format(free).encode(), n)
+            assert time.monotonic() - began < 1
+            assert [type(each) for each in await asyncio.gather(*locked)] == [Unavailable] * 4
+        await lane.execute(insert.format(name).encode(), 1)
+
+
+async def test_a_write_that_a_lock_holder_waits_for_is_not_behind_one_that_waits_for_it(
+    dsn: str,
+) -> None:
+    name, free = table(dsn), table(dsn)
+    sql(dsn, f"insert into {name} values (1)")
+    async with fast_lane(dsn, ONE) as (lane, _):
+        update = f"update {name} set n = n + 1 where id = 1".encode()
+
+        async def hold(tx: Any) -> None:
+            await tx.execute(update)
+            waits = started(lane.execute(update))
+            await asyncio.sleep(0.1)
+            await lane.execute(f"insert into {free} values (1)".encode())
+            waiting.append(waits)
+
+        waiting: list[asyncio.Task[Any]] = []
+        began = time.monotonic()
+        await lane.run(ACTOR, hold)
+        await waiting[0]
+        assert time.monotonic() - began < 1
+    assert sql(dsn, f"select n from {name}") == [(2,)]
+
+
+async def test_a_timeout_ends_a_statement_and_not_its_neighbours(dsn: str) -> None:
+    async with fast_lane(dsn, ONE, statement_timeout=0.3) as (lane, _):
+        calls = [caught(lane.fetch("select pg_sleep($1::float8)", n % 2 * 5)) for n in range(6)]
+        answers = await asyncio.gather(*calls)
+        assert [type(each) for each in answers] == [bytes, Unavailable] * 3
+        # A third of a second of work each, together on one connection, is nobody's timeout.
+        calls = [caught(lane.fetch("select pg_sleep(0.1)")) for _ in range(6)]
+        assert await asyncio.gather(*calls) == [b""] * 6
+
+
+# --- plans and preparations -----------------------------------------------------------------
+
+
+async def test_statements_are_prepared_once_and_bounded(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        count = "select count(*) from pg_prepared_statements"
+        for _ in range(3):
+            queries = [f"select {n}".encode() for n in range(40)]
+            answers = await asyncio.gather(*(lane.fetch(query) for query in queries))
+            assert answers == [b"%d" % n for n in range(40)]
+            assert await lane.fetch(count) == b"10"
+        used = "select generic_plans + custom_plans from pg_prepared_statements"
+        used += " where statement = 'select $1::text'"
+        for n in range(5):
+            await lane.fetch("select $1::text", n)
+        assert await lane.fetch(used) == b"5"
+
+
+async def test_what_fails_while_it_is_prepared_leaves_nothing_behind(dsn: str) -> None:
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        calls = [lane.fetch("selec 1") for _ in range(30)]  # type: ignore[list-item]
+        calls += [lane.fetch("select 1 / $1::int", 0) for _ in range(30)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(each).__name__ for each in answers[:30]} == {"SyntaxError"}
+        assert {type(each).__name__ for each in answers[30:]} == {"BadRequest"}
+        query = "select count(*) from pg_prepared_statements where statement like 'selec%1 / $1%'"
+        query += " and statement not like '%pg_prepared%'"
+        assert await lane.fetch(query) == b"1"  # the one that could be prepared
+        for n in range(30):  # each is prepared in the unit that fails
+            insert = f"insert into {name} select 1 from generate_series(0, 1) -- {n}"
+            with pytest.raises(KernelError):
+                await lane.execute(insert.encode())
+        count = await lane.execute("select count(*) from pg_prepared_statements")
+        assert count == b"10"
+
+
+async def test_statements_survive_a_table_that_changes_under_them(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1)")
+    row = f"select row_to_json(r) from (select * from {name}) r".encode()
+    whole = f"select * from (select t from {name} t) r".encode()
+    write = f"update {name} t set n = t.n + 1 returning t".encode()
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for kind in ("int", "text", "int8"):
+            for query in (row, whole):
+                answers = await asyncio.gather(*(lane.fetch(query) for _ in range(20)))
+                assert len(set(answers)) == 1
+            assert await lane.execute(write)
+            sql(dsn, f"alter table {name} add column c_{kind} {kind} default 7")
+            sql(dsn, f"alter table {name} alter column id type {kind} using id::{kind}")
+        assert msgspec.json.decode(await lane.fetch(row) or b"") == {
+            "id": 1, "n": 3, "c_int": 7, "c_text": "7", "c_int8": 7,
+        }  # fmt: skip
+
+
+async def test_a_result_of_another_type_is_prepared_anew_and_written_once(dsn: str) -> None:
+    name = table(dsn, "id int")
+    column = f"select id from {name}".encode()
+    insert = f"insert into {name} (id) values (1) returning id".encode()
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.execute(insert)
+        for number, kind in enumerate(("text", "int8", "text")):
+            answers = await asyncio.gather(*(lane.fetch(column) for _ in range(20)))
+            assert answers == [b"1"] * 20
+            sql(dsn, f"alter table {name} alter column id type {kind} using id::{kind}")
+            answers = await asyncio.gather(*(lane.fetch(column) for _ in range(20)))
+            assert answers == [b"1"] * 20
+            assert await lane.execute(insert) == b"1"
+            assert sql(dsn, f"select count(*) from {name}") == [(number + 2,)]
+        assert await lane.fetch(column) == b"1"
+        query = f"select count(*) from pg_prepared_statements where statement = '{column.decode()}'"
+        assert await lane.fetch(query.encode()) == b"1"
+
+
+async def test_filters_are_planned_for_their_values(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        plans = "select custom_plans from pg_prepared_statements where statement = 'select $1::int'"
+        for n in range(20):
+            await lane.fetch("select $1::int", n, custom_plan=True)
+        assert await lane.fetch(plans, custom_plan=True) == b"20"
+
+
+# --- what does not belong here --------------------------------------------------------------
+
+
+async def test_a_transaction_that_is_begun_by_a_statement_takes_nobody_along(dsn: str) -> None:
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.execute("begin")
+        await until(lambda: bool(lane.lanes["writes"].pipes))
+        await lane.execute(f"insert into {name} values (1)".encode())
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+
+
+async def test_a_copy_is_refused(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for copy in ("copy (select 1) to stdout", "copy pg_temp.nothing from stdin"):
+            with pytest.raises((KernelError, psycopg.Error)):
+                await lane.execute(copy.encode())
+        await until(lambda: bool(lane.lanes["writes"].pipes))
+        assert await lane.execute("select 1") == b"1"
+
+
+async def test_too_many_parameters_are_refused_as_by_the_pool(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, pool):
+        [pid] = pids(lane, "reads")
+        query = b"select " + b",".join(b"$%d::int" % n for n in range(1, MAX_PARAMETERS + 2))
+        values = [1] * (MAX_PARAMETERS + 1)
+        told = await caught(lane.fetch(query, *values))
+        assert type(told) is type(await caught(pool.fetch(query, *values)))
+        assert pids(lane, "reads") == [pid]
+
+
+# --- bounds ---------------------------------------------------------------------------------
+
+
+async def test_what_waits_is_bounded_and_the_rest_is_refused(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "MAX_WAITING", 5)
+    async with fast_lane(dsn, ONE, pool_size=1, pool_timeout=0.3) as (lane, pool):
+        await lane.execute("select 1")
+        monkeypatch.setattr(pool._pool, "max_waiting", 2)
+        calls = [caught(lane.execute("select pg_sleep(0.5)")) for _ in range(20)]
+        answers = await asyncio.gather(*calls)
+        refused = [each for each in answers if isinstance(each, Unavailable)]
+        assert len(refused) >= 10
+        assert {str(each) for each in refused} == {"the database has no free connection"}
+        assert all(each.headers["retry-after"] for each in refused)
+        assert answers.count(b"") == 20 - len(refused) >= 2
+
+
+async def test_a_large_statement_and_a_large_answer_hold_up_nobody(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        [pid] = pids(lane, "writes")
+        text = "ü" * 10_000_000
+        large = [lane.execute("select $1::text", text) for _ in range(3)]
+        small = [lane.fetch("select $1::int", n) for n in range(100)]
+        answers = await asyncio.gather(*large, *small)
+        assert answers[:3] == [text.encode()] * 3
+        assert answers[3:] == [b"%d" % n for n in range(100)]
+        assert pids(lane, "writes") == [pid]
+
+
+async def test_the_end_waits_for_what_is_under_way(dsn: str) -> None:
+    name = table(dsn)
+    insert = SLOWLY.format(0.3, name)
+    async with fast_lane(dsn, PipelineConfig(writes=2)) as (lane, _):
+        writes = [started(lane.execute(insert.encode(), n)) for n in range(4)]
+        reads = [started(lane.fetch("select pg_sleep(0.3)")) for _ in range(2)]
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*writes, *reads)
+    assert sql(dsn, f"select count(*) from {name}") == [(4,)]
+    left = "select count(*) from pg_stat_activity where application_name = 'caudex'"
+    await until(lambda: sql(dsn, f"{left} and datname = current_database()") == [(0,)])
+
+
+async def test_the_end_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugins.pipeline.service.DRAIN", 0.2)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        write = started(caught(lane.execute("select pg_sleep(4)")))
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    assert type(await write) is ConnectionLost
