@@ -325,3 +325,40 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     wrong["crons"][0]["schedule"] = "30 25 * * MON"
     answer = server.admin.post("/api/v1/apps", json=wrong)
     assert (answer.status_code, answer.json()) == (400, {"error": said})
+
+
+def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_path):
+    text = page("howto/move-from-rootcx.md")
+    old, new = make_server(), make_server()
+    manifest = json.loads((ROOT / "examples/crm/manifest.json").read_text("utf-8"))
+    manifest["dataContract"][0]["fields"] += [
+        {"name": "parent_id", "type": "entity_link",
+         "references": {"entity": "companies", "field": "id"}},
+        {"name": "manager_id", "type": "entity_link",
+         "references": {"entity": "core:users", "field": "id"}},
+    ]  # fmt: skip
+    old.admin.post("/api/v1/apps", json=manifest).raise_for_status()
+    ida = old.user("ida")
+    path = "/api/v1/apps/crm/collections"
+    first = {"name": "Whole", "manager_id": ida.id}
+    whole = old.admin.post(f"{path}/companies", json=first).json()
+    part = {"name": "Part", "parent_id": whole["id"]}
+    part = old.admin.post(f"{path}/companies", json=part).json()
+    who = {"first_name": "Ada", "last_name": "L", "company_id": part["id"]}
+    contact = old.admin.post(f"{path}/contacts", json=who).json()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copytree(ROOT / "examples/crm/worker", tmp_path / "worker")
+    write_files(text, tmp_path)
+    tokens = [server.admin.tokens["accessToken"] for server in (old, new)]
+    environment = {"OLD": old.url, "NEW": new.url} | dict(
+        zip(("OLD_TOKEN", "NEW_TOKEN"), tokens, strict=True)
+    )
+    outputs = [output for output, _ in run_shell(text, new.url, tmp_path, environment)]
+    assert "companies: 2 records" in outputs[1]
+    assert "deployed and started" in outputs[2]
+    companies = {each["name"]: each for each in new.admin.get(f"{path}/companies").json()}
+    assert companies["Part"]["parent_id"] == whole["id"] == companies["Whole"]["id"]
+    people = {each["username"]: each["id"] for each in new.admin.get("/api/v1/users").json()}
+    assert companies["Whole"]["manager_id"] == people["ida"] != ida.id
+    [moved] = new.admin.get(f"{path}/contacts").json()
+    assert (moved["id"], moved["company_id"]) == (contact["id"], part["id"])
