@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.pages import cli, config, errors, hooks, permissions, services, testing
+from docs.pages import cli, config, errors, hooks, permissions, rest, services, testing
 from kernel.config import load_config
 from kernel.loader import Kernel, load
 
@@ -23,6 +23,7 @@ PAGES: Mapping[str, Callable[[Kernel], str]] = {
     "errors": errors.page,
     "hooks": hooks.page,
     "permissions": permissions.page,
+    "rest": rest.page,
     "services": services.page,
     "testing": testing.page,
 }

@@ -243,6 +243,23 @@ def test_the_number_of_the_kernel_api_in_the_guide_is_right():
     assert f"now {KERNEL_API}." in section(guide(), "What is stable")
 
 
+def test_the_api_can_be_browsed_as_the_guide_says(make_server, tmp_path):
+    text = page("howto/browse-the-api.md")
+    assert write_files(text, tmp_path) == ["caudex.toml", "things.py"]
+    assert loaded(tmp_path, "caudex.toml").config.plugins == {"openapi": {}}
+    more = {"plugin_files": [str(tmp_path / "things.py")]}
+    server = make_server({"server": more, "plugins": {"openapi": {}}})
+    outputs = run_shell(text, server.url, tmp_path)
+    shown = [(last_reply(output), expected) for output, expected in outputs if expected is not None]
+    assert len(shown) == 3
+    for reply, expected in shown:
+        assert reply == expected
+    assert server.http.get("/api/v1/docs").status_code == 200
+    told = json.loads((tmp_path / "server.json").read_text("utf-8"))["paths"]["/api/v1/things"]
+    assert told["get"]["summary"] == "List things by name."
+    assert [each["name"] for each in told["get"]["parameters"]] == ["limit"]
+
+
 @pytest.fixture
 def switches(tmp_path, monkeypatch):
     write_files(page("howto/switch-plugins.md"), tmp_path)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, Final
+
+import msgspec
 
 from kernel.public import SHAPE, App, Entity, Grant, Needs, Route
 
 from .fields import filters, operators, shapes, sort_field
 from .models import Schema
 from .operations import (
+    JSON,
     operation,
     operation_id,
     put,
@@ -39,9 +43,29 @@ def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
     """The document of every route of every plugin."""
     tree = skeleton("Caudex", server_version(), _SERVER)
     tree["tags"] = tags_of(pairs)
+    examples = recorded()
     for plugin, route in pairs:
-        put(tree, route.path, route.method, unmarked(operation(plugin, route, schemas)))
+        told = unmarked(operation(plugin, route, schemas))
+        _show(told, route, examples.get(f"{route.method} {route.path}"))
+        put(tree, route.path, route.method, told)
     return _with_components(tree, {name: unmarked(s) for name, s in schemas.components.items()})
+
+
+def recorded() -> Mapping[str, Schema]:
+    """What a server was sent and answered, by route: the examples of the built-in plugins."""
+    return msgspec.json.decode((files(__package__ or "") / "examples.json").read_bytes())
+
+
+def _show(told: Schema, route: Route, example: Schema | None) -> None:
+    """Put an example beside the schemas of the JSON that it is of."""
+    if example is None or example["status"] != route.status:
+        return
+    body = told.get("requestBody", {}).get("content", {}).get(JSON)
+    reply = told["responses"][str(route.status)]["content"].get(JSON)
+    if body is not None:
+        body["example"] = example["body"]
+    if reply is not None and not isinstance(example["reply"], str):
+        reply["example"] = example["reply"]
 
 
 def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema:

@@ -48,7 +48,7 @@ class RbacRoutes:
             Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
             Route("POST", roles, self.create, APP_ADMIN, NewRole, MAX_BODY, Message),
             Route("PATCH", role, self.update, APP_ADMIN, RoleChanges, MAX_BODY, Message),
-            Route("DELETE", role, self.delete, APP_ADMIN, returns=Message),
+            Route("DELETE", role, self.delete, APP_ADMIN, returns=Message, errors=(400,)),
             Route(
                 "GET", f"{roles}/assignments", self.list_assignments, APP_ADMIN,
                 returns=list[Assignment],
@@ -62,7 +62,7 @@ class RbacRoutes:
             ),
             Route(
                 "GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER,
-                returns=Effective, errors=(403,),
+                returns=Effective, errors=(400, 403),
             ),
         ]  # fmt: skip
 

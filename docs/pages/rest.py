@@ -1,0 +1,123 @@
+"""The page of the REST API: every route of the built-in plugins, with a request and its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from contrib.openapi.operations import operation, tag
+from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
+from docs import story
+from docs.pages.code import table
+from kernel.loader import Kernel
+from kernel.web import MAX_BODY, Route
+
+HEAD = """# REST
+
+Every route of the built-in plugins. JSON in UTF-8; a body has at most 50 MB, where nothing smaller
+is said. Whatever is not public wants `Authorization: Bearer <access token>`. Every error is
+`{"error": "<one human sentence>"}`, every reply has an `X-Request-Id`. A `limit` above its maximum
+is taken as the maximum; timestamps of records end in `Z`, those of users in `+00:00`.
+
+The examples are what a server was sent and what it answered (ids, times and tokens are put in); a
+test asks again and compares. Plugins of contrib/ that are switched on add routes of their own. The
+same as OpenAPI 3.1, and for each app with its own fields:
+[browse the API](../howto/browse-the-api.md).
+"""
+
+
+def page(kernel: Kernel) -> str:
+    """The routes by plugin, then by path."""
+    pairs = sorted(kernel.routes, key=lambda pair: (pair[0], pair[1].path, pair[1].method))
+    schemas, examples = Schemas([route for _, route in pairs]), story.read()
+    parts, last = [HEAD], ""
+    for plugin, route in pairs:
+        if plugin != last:
+            parts.append(f"## {plugin}\n\n{tag(plugin, route)['description']}")
+            last = plugin
+        told = unmarked(operation(plugin, route, schemas))
+        parts += _route(route, told, schemas, examples.get(f"{route.method} {route.path}"))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _route(
+    route: Route, told: dict[str, Any], schemas: Schemas, example: dict[str, Any] | None
+) -> list[str]:
+    parts = [f"### {route.method} {route.path}", told["summary"], told["description"]]
+    parts[2] = parts[2].replace("Needs: ", "Needs: `").removesuffix(".") + "`."
+    if asked := [each for each in told.get("parameters", ()) if each["in"] == "query"]:
+        rows = [
+            (f"`{p['name']}`", *_words(p["schema"], schemas), p.get("description", ""))
+            for p in asked
+        ]
+        parts.append(table(("parameter", "type", "default", "meaning"), rows))
+    if route.body is not None and (rows := _members(schemas.of(route.body), schemas)):
+        parts.append(table(("member of the body", "type", "default"), rows))
+    refused = [status for status in told["responses"] if status >= "400"]
+    most = f" A body has at most {route.max_body:,} bytes." * (route.max_body < MAX_BODY)
+    parts.append(f"Errors: {', '.join(refused)}." + (most if "413" in refused else ""))
+    return parts if example is None else [*parts, *_example(route, example)]
+
+
+def _example(route: Route, example: dict[str, Any]) -> list[str]:
+    """The request as it goes over the wire, without its headers, and the reply below it."""
+    body, sent = example["body"], f"{route.method} {example['path']}"
+    if isinstance(body, str):
+        sent += f"\n{body}"
+    elif body is not None:
+        sent += "\n\n" + _json(body)
+    reply = example["reply"]
+    shown = f"```text\n{reply}\n```" if isinstance(reply, str) else f"```json\n{_json(reply)}\n```"
+    part = " (a part)" if f"{route.method} {route.path}" in story.CUT else ""
+    return [f"```text\n{sent}\n```", f"{example['status']}{part}:", shown]
+
+
+def _members(schema: dict[str, Any], schemas: Schemas) -> list[tuple[str, str, str]]:
+    """The members of a body that is a Struct."""
+    struct = schemas.components.get(str(schema.get("$ref", "")).removeprefix(PREFIX), {})
+    rows: list[tuple[str, str, str]] = []
+    for name, value in struct.get("properties", {}).items():
+        kind, default = _words(value, schemas)
+        needs = name in struct.get("required", ())
+        rows.append((f"`{name}`", kind, "needed" if needs else default))
+    return rows
+
+
+def _words(schema: dict[str, Any], schemas: Schemas) -> tuple[str, str]:
+    """A type in words, and its default."""
+    default = schema.get("default")
+    told = "" if default in (None, {}, []) else f"`{json.dumps(default)}`"
+    return _kind(schema, schemas), told
+
+
+def _kind(schema: dict[str, Any], schemas: Schemas) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(PREFIX)
+        return _kind(needed(schemas.components, schema)[name], schemas)
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
+    if "anyOf" in schema:
+        return " or ".join(_kind(each, schemas) for each in schema["anyOf"])
+    words = {"string": "text", "integer": "whole number", "array": "list", "null": "null"}
+    kind = schema.get("type", "any JSON")
+    kinds: Sequence[str] = kind if isinstance(kind, list) else [kind]
+    of = f" of {_kind(schema['items'], schemas)}" if schema.get("items") else ""
+    return " or ".join(words.get(each, each) for each in kinds) + of
+
+
+def _json(value: Any) -> str:
+    """JSON as people write it: what fits stays on one line."""
+    return _written(value, "")
+
+
+def _written(value: Any, indent: str) -> str:
+    short = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + len(short) <= 88 or not value:
+        return short
+    inner = indent + "  "
+    if isinstance(value, list):
+        items = [inner + _written(item, inner) for item in value]
+        return "[\n" + ",\n".join(items) + f"\n{indent}]"
+    members = [f"{inner}{json.dumps(name)}: {_written(v, inner)}" for name, v in value.items()]
+    return "{\n" + ",\n".join(members) + f"\n{indent}}}"

@@ -1,0 +1,318 @@
+"""A day of an app over HTTP: the requests that the REST reference shows, and how they are recorded.
+
+`python -m docs.story URL` plays it on a fresh server and writes down what was sent and answered;
+a test plays it again and compares. What differs each time (ids, times, tokens) stands there as one
+fixed value of its kind.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+RECORDED = Path(__file__).parents[1] / "contrib/openapi/examples.json"
+API = "/api/v1"
+APP = f"{API}/apps/{{app_id}}"
+ENTITY = f"{APP}/collections/{{entity}}"
+PASSWORD = "Str0ngPass!x"
+MANIFEST = {
+    "appId": "crm",
+    "name": "My CRM",
+    "version": "1.0.0",
+    "dataContract": [
+        {
+            "entityName": "contacts",
+            "fields": [
+                {"name": "first_name", "type": "text", "required": True},
+                {"name": "last_name", "type": "text"},
+                {"name": "email", "type": "text"},
+                {"name": "tags", "type": "[text]"},
+            ],
+        }
+    ],
+}
+WORKER = """
+from caudex_worker import Worker
+
+worker = Worker()
+
+
+@worker.rpc
+def sendWelcomeEmail(params, ctx):
+    worker.log.info("welcomed " + params["contactId"])
+    return {"sent": True}
+
+
+@worker.job("send_report")
+def send_report(payload, ctx):
+    return {"sent": True}
+
+
+worker.run()
+"""
+CUT = {
+    f"GET {API}/status": ("runtime", "postgres", "forge"),
+    f"GET {APP}/worker/status": ("app_id", "status", "replicas", "version"),
+    f"GET {API}/manifest.schema.json": ("$schema", "title", "type", "required"),
+}
+"""Replies of which a part is shown: the rest depends on the machine, or is long."""
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SETTLED = (
+    (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]{8,}(Z|\+00:00)"), r"2031-01-15T10:30:00\1"),
+    (re.compile(r"\beyJ[\w-]+(?:\.[\w-]+)*"), "eyJ..."),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "4b3403665fea6a1f0c5e7f0f2b8f9f01"),
+    (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:9100"),
+    (re.compile(r"python-httpx/[\d.]+"), "curl/8.5.0"),
+)
+
+
+class Story:
+    """Sends requests and keeps the first of each route as its example."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=60)
+        self.examples: dict[str, dict[str, Any]] = {}
+        self._ids: dict[str, str] = {}
+
+    def ask(
+        self,
+        route: str,
+        body: Any = None,
+        *,
+        query: str = "",
+        token: str = "",
+        status: int = 200,
+        **path: str,
+    ) -> Any:
+        """Send a request to a route, and return what it replies."""
+        method, _, template = route.partition(" ")
+        place = template.format(**path) + query
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        sent = {} if body is None else {"json": body}
+        answer = self.http.request(method, place, headers=headers, **sent)
+        assert answer.status_code == status, f"{route}: {answer.status_code} {answer.text}"
+        self.keep(route, place, body, status, answer.json())
+        return answer.json()
+
+    def keep(self, route: str, place: str, body: Any, status: int, reply: Any) -> None:
+        """Keep an exchange as an example, if it is the first of its route."""
+        shown = {name: reply[name] for name in CUT[route]} if route in CUT else reply
+        example = {"path": place, "body": body, "status": status, "reply": shown}
+        self.examples.setdefault(route, self._settled(example))
+
+    def _settled(self, value: Any) -> Any:
+        """Put a fixed value in the place of each that differs from run to run."""
+        if isinstance(value, dict):
+            return {name: self._member(name, item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._settled(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        for pattern, word in SETTLED:
+            value = pattern.sub(word, value)
+        return UUID.sub(lambda found: self._id(found[0]), value)
+
+    def _member(self, name: str, value: Any) -> Any:
+        if name == "port":  # null where PostgreSQL is not embedded
+            return 5480
+        return 1001 if name == "id" and isinstance(value, int) else self._settled(value)
+
+    def _id(self, found: str) -> str:
+        number = len(self._ids) + 1
+        return self._ids.setdefault(found, f"3fa85f64-5717-4562-b3fc-2c963f66{number:04x}")
+
+
+def play(url: str) -> dict[str, dict[str, Any]]:
+    """Play the whole day on a fresh server and return an example for each route."""
+    story = Story(url)
+    with story.http:
+        token, ids = _accounts(story)
+        _apps(story, token)
+        _records(story, token)
+        _roles(story, token, ids["bob"])
+        _secrets(story, token)
+        _work(story, token)
+        _system(story, token)
+        _end(story, token, ids["bob"])
+    return story.examples
+
+
+def _accounts(story: Story) -> tuple[str, dict[str, str]]:
+    auth = f"{API}/auth"
+    story.ask(f"GET {auth}/mode")
+    alice = {"username": "alice", "password": PASSWORD, "email": "alice@example.com"}
+    story.ask(f"POST {auth}/register", alice | {"display_name": "Alice Martin"}, status=201)
+    bob = story.ask(f"POST {auth}/register", {"username": "bob", "password": PASSWORD}, status=201)
+    login = {"username": "alice", "password": PASSWORD}
+    token = story.ask(f"POST {auth}/login", login)["accessToken"]
+    story.ask(f"GET {auth}/me", token=token)
+    story.ask(f"GET {API}/users", token=token)
+    other = story.ask(f"POST {auth}/login", login)
+    refreshed = story.ask(f"POST {auth}/refresh", {"refreshToken": other["refreshToken"]})
+    story.ask(f"POST {auth}/logout", {"refreshToken": refreshed["refreshToken"]})
+    story.ask(f"POST {auth}/login", login)
+    sessions = story.ask(f"GET {auth}/sessions", token=token)
+    [spare] = [each["id"] for each in sessions if not each["current"]]
+    story.ask(f"DELETE {auth}/sessions/{{id}}", token=token, id=spare)
+    change = {"current": PASSWORD, "new": "Str0ngerPass!x"}
+    story.ask(f"POST {auth}/password", change, token=token)
+    return token, {"bob": bob["user"]["id"]}
+
+
+def _apps(story: Story, token: str) -> None:
+    story.ask(f"GET {API}/manifest.schema.json", token=token)
+    story.ask(f"POST {API}/apps/schema/verify", MANIFEST, token=token)
+    story.ask(f"POST {API}/apps", MANIFEST, token=token)
+    story.ask(f"GET {API}/apps", token=token)
+
+
+def _records(story: Story, token: str) -> None:
+    more: dict[str, str] = {"token": token, "app_id": "crm", "entity": "contacts"}
+    alice = {"first_name": "Alice", "last_name": "Martin", "email": "alice@acme.com"}
+    made = story.ask(f"POST {ENTITY}", alice | {"tags": ["vip"]}, status=201, **more)
+    bulk = [{"first_name": "Bo", "tags": []}, {"first_name": "Cleo", "email": "cleo@acme.com"}]
+    story.ask(f"POST {ENTITY}/bulk", bulk, status=201, **more)
+    story.ask(f"GET {ENTITY}", query="?limit=1&sort=first_name&order=asc", **more)
+    where = {"$or": [{"email": {"$like": "cleo@%"}}, {"tags": {"$contains": ["vip"]}}]}
+    story.ask(f"POST {ENTITY}/query", {"where": where, "orderBy": "first_name", "limit": 1}, **more)
+    one = f"{ENTITY}/{{id}}"
+    story.ask(f"GET {one}", id=made["id"], **more)
+    story.ask(f"PATCH {one}", {"email": "alice@example.com"}, id=made["id"], **more)
+    asked = "?app_id=crm&entity=contacts&operation=UPDATE&limit=1"
+    rows = story.ask(f"GET {API}/audit", query=asked, token=token)
+    assert [row["operation"] for row in rows] == ["UPDATE"]
+    story.ask(f"DELETE {one}", id=made["id"], **more)
+
+
+def _roles(story: Story, token: str, bob: str) -> None:
+    roles, more = f"{APP}/roles", {"token": token, "app_id": "crm"}
+    sales = {"name": "sales", "permissions": ["contacts.read", "contacts.update.own"]}
+    story.ask(f"POST {roles}", sales, **more)
+    story.ask(f"PATCH {roles}/{{role}}", {"description": "Who sells"}, role="sales", **more)
+    story.ask(f"GET {roles}", **more)
+    story.ask(f"POST {roles}/assign", {"userId": bob, "role": "sales"}, **more)
+    story.ask(f"GET {roles}/assignments", **more)
+    story.ask(f"GET {APP}/permissions", **more)
+    story.ask(f"GET {APP}/permissions/available", **more)
+    story.ask(f"GET {APP}/permissions/{{user_id}}", user_id=bob, **more)
+    story.ask(f"POST {roles}/revoke", {"userId": bob, "role": "sales"}, **more)
+    story.ask(f"DELETE {roles}/{{role}}", role="sales", **more)
+
+
+def _secrets(story: Story, token: str) -> None:
+    of_app, of_platform = f"{APP}/secrets", f"{API}/platform/secrets"
+    for path, key, more in (
+        (of_app, "OPENAI_API_KEY", {"app_id": "crm"}),
+        (of_platform, "SMTP_PASSWORD", {}),
+    ):
+        story.ask(f"POST {path}", {"key": key, "value": "sk-0123456789"}, token=token, **more)
+        story.ask(f"GET {path}", token=token, **more)
+        story.ask(f"DELETE {path}/{{key}}", token=token, key=key, **more)
+
+
+def _work(story: Story, token: str) -> None:
+    more = {"token": token, "app_id": "crm"}
+    _deploy(story, token)
+    story.ask(f"POST {APP}/worker/stop", **more)
+    story.ask(f"POST {APP}/worker/start", **more)
+    story.ask(f"GET {APP}/worker/status", **more)
+    call = {"method": "sendWelcomeEmail", "params": {"contactId": "f47ac10b"}}
+    story.ask(f"POST {APP}/rpc", call, **more)
+    _log(story, token)
+    jobs = f"{APP}/jobs"
+    payload = {"type": "send_report", "userId": "f47ac10b"}
+    job_id = story.ask(f"POST {jobs}", {"payload": payload}, status=201, **more)["job_id"]
+    _until(lambda: _state(story, token, job_id) == "completed")
+    story.ask(f"GET {jobs}/{{job_id}}", job_id=job_id, **more)
+    story.ask(f"GET {jobs}", query="?status=completed&limit=1", **more)
+    later = {"payload": payload, "run_at": "2100-01-01T00:00:00Z"}
+    late = story.ask(f"POST {jobs}", later, status=201, **more)["job_id"]
+    story.ask(f"POST {jobs}/{{job_id}}/cancel", job_id=late, **more)
+
+
+def _deploy(story: Story, token: str) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("worker.py")
+        entry.size = len(WORKER.encode())
+        archive.addfile(entry, io.BytesIO(WORKER.encode()))
+    files = {"archive": ("crm.tar.gz", packed.getvalue(), "application/gzip")}
+    headers, place = {"authorization": f"Bearer {token}"}, APP.format(app_id="crm") + "/deploy"
+    answer = story.http.post(place, files=files, headers=headers)
+    assert answer.status_code == 200, answer.text
+    story.keep(f"POST {APP}/deploy", place, "(the file crm.tar.gz)", 200, answer.json())
+
+
+def _log(story: Story, token: str) -> None:
+    """Read the log until the line of the call is there; lines are written a moment later."""
+    place = APP.format(app_id="crm") + "/logs?tail=1000"
+    headers = {"authorization": f"Bearer {token}"}
+    with story.http.stream("GET", place, headers=headers) as answer:
+        lines = answer.iter_lines()
+        before = ""
+        while "welcomed" not in (line := next(lines)):
+            before = line
+    story.keep(f"GET {APP}/logs", place, None, 200, f"{before}\n{line}")
+
+
+def _state(story: Story, token: str, job_id: str) -> str:
+    headers = {"authorization": f"Bearer {token}"}
+    place = f"{APP}/jobs/{job_id}".format(app_id="crm")
+    return story.http.get(place, headers=headers).json()["status"]
+
+
+def _until(done: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _system(story: Story, token: str) -> None:
+    story.ask("GET /health")
+    story.ask("GET /health/ready")
+    story.ask(f"GET {API}/status", token=token)
+
+
+def _end(story: Story, token: str, bob: str) -> None:
+    less: Mapping[str, Any] = MANIFEST | {"dataContract": []}
+    story.ask(f"POST {API}/apps", less, token=token)
+    prune = {"entity": "contacts", "dryRun": True}
+    story.ask(f"POST {APP}/schema/prune", prune, token=token, app_id="crm")
+    story.ask(f"DELETE {APP}", token=token, app_id="crm")
+    story.ask(f"PATCH {API}/users/{{id}}", {"display_name": "Bob"}, token=token, id=bob)
+    story.ask(f"DELETE {API}/users/{{id}}", token=token, id=bob)
+
+
+def write(examples: Mapping[str, Any]) -> None:
+    """Write the examples down by route."""
+    text = json.dumps(dict(sorted(examples.items())), indent=2, ensure_ascii=False)
+    RECORDED.write_text(text + "\n", "utf-8")
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """The examples that are written down."""
+    return json.loads(RECORDED.read_text("utf-8"))
+
+
+def main() -> int:
+    """Play the story on the server of a command line's address, a fresh one, and write it down."""
+    if len(sys.argv) != 2:
+        print("usage: python -m docs.story http://127.0.0.1:9100   (a server nobody has used)")
+        return 2
+    write(play(sys.argv[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

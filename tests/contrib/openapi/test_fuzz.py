@@ -1,0 +1,201 @@
+"""The running server against its own documents, with what nobody would think of.
+
+Schemathesis makes requests that fit a document and requests that do not. Whatever comes, the server
+answers what the document says: no 5xx, no status that is not there, no reply of another type or
+shape. `--hypothesis-profile=soak` looks for longer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from kernel.testing import Client, Server, running_server
+
+from .support import SERVER
+
+MANIFEST = Path(__file__).parents[3] / "examples/crm/manifest.json"
+CRM = json.loads(MANIFEST.read_text("utf-8")) | {"appId": "sales"}
+"""Not by the name that the examples of the document use, which are sent as well."""
+API = "/api/v1"
+APP = f"{API}/apps/sales"
+EXCLUDED = {
+    f"GET {API}/apps/{{app_id}}/logs": "a stream of events has no end; tests/plugins/logs read it",
+    f"GET {APP}/logs": "the same stream",
+    f"DELETE {APP}": "it would remove the app that is asked; another app is removed above",
+}
+AWAY = {
+    f"POST {API}/apps/{{app_id}}/rpc": "no worker runs, which is a 503",
+    f"POST {APP}/rpc": "no worker runs, which is a 503",
+}
+"""Operations that may answer 503 here, and why; no other may answer any 5xx."""
+CHECKS = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = settings().max_examples // 12
+"""Requests to one operation: 8, always the same, and 166 others where one looks for longer."""
+Known = Mapping[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def server(postgres):
+    """A server with the documents and the CRM."""
+    with running_server(postgres, {"plugins": {"openapi": {}}}) as running:
+        assert running.admin.post(f"{API}/apps", json=CRM).status_code == 200
+        yield running
+
+
+@pytest.fixture(scope="module")
+def known(server: Server) -> Known:
+    """What is really there, so that requests come beyond the first look-up; nothing that the
+    tests stand on: an admin who is deleted could ask for no more."""
+    admin, spare = server.admin, server.user("spare")
+    session = server.login("admin").get(f"{API}/auth/sessions").json()
+    ids = [each["id"] for each in session if each["current"]] + [spare.id]
+    for number in range(8):
+        body = {"first_name": f"A{number}", "last_name": "B"}
+        ids.append(admin.post(f"{APP}/collections/contacts", json=body).json()["id"])
+    jobs = [
+        admin.post(f"{APP}/jobs", json={"payload": number}).json()["job_id"] for number in range(4)
+    ]
+    role = {"name": "spare", "permissions": ["contacts.read"]}
+    assert admin.post(f"{APP}/roles", json=role).status_code == 200
+    assert admin.post(f"{API}/apps", json={"appId": "junk", "name": "Junk"}).status_code == 200
+    return {
+        "app_id": ["sales", "core", "junk"],
+        "entity": ["contacts", "companies", "deals", "activities", "contact_emails"],
+        "id": ids,
+        "job_id": jobs,
+        "role": ["spare", "admin"],
+        "user_id": [spare.id],
+        "userId": [spare.id],
+        "key": ["TOKEN"],
+        "file": ["page.js", "swagger-ui.css"],
+        "after": ids,
+        "company_id": ids,
+        "contact_id": ids,
+    }
+
+
+def reader_of(server: Server) -> Client:
+    """A user who may read contacts, and create and change deals of their own."""
+    user, role = server.user(), "weak"
+    held = ["contacts.read", "deals.create", "deals.read.own", "deals.update.own"]
+    body = {"name": role, "permissions": held}
+    assert server.admin.post(f"{APP}/roles", json=body).status_code == 200
+    body = {"userId": user.id, "role": role}
+    assert server.admin.post(f"{APP}/roles/assign", json=body).status_code == 200
+    return user
+
+
+def fuzz(server: Server, client: Client, path: str, known: Known) -> int:
+    """Ask every operation of a document; return how many there were."""
+    document = client.get(path).json()
+    problems: list[str] = []
+    asked = 0
+    with requests.Session() as session:
+        session.headers["authorization"] = client.headers["authorization"]
+        for result in schemathesis.openapi.from_dict(document).get_all_operations():
+            operation = result.ok()
+            if operation.label in EXCLUDED:
+                continue
+            asked += 1
+            try:
+                _asking(operation, server.url, session, _spared(operation.label, known))()
+            except (AssertionError, BaseExceptionGroup) as found:
+                problems.append(f"{operation.label}: {_said(found)}")
+    assert not problems, "\n\n".join(problems)
+    return asked
+
+
+def _spared(label: str, known: Known) -> Known:
+    """An app that is removed is one that nobody needs."""
+    gone = {f"DELETE {API}/apps/{{app_id}}": {"app_id": ["junk"]}}
+    return {**known, **gone.get(label, {})}
+
+
+def _asking(
+    operation: Any, url: str, session: requests.Session, known: Known
+) -> Callable[[], None]:
+    @given(case=cases(operation, known))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=EXAMPLES < 100,
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Any) -> None:
+        answer = case.call(base_url=url, session=session, timeout=60)
+        away = answer.status_code == 503 and operation.label in AWAY
+        assert answer.status_code < 500 or away, f"{answer.status_code} {answer.text}"
+        case.validate_response(answer, checks=CHECKS)
+
+    return ask
+
+
+@st.composite
+def cases(draw: st.DrawFn, operation: Any, known: Known) -> Any:
+    """A request that fits or one that does not, mostly about what is there."""
+    mode = draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
+    case = draw(operation.as_strategy(mode))
+    for values in (case.path_parameters, case.query, case.body):
+        if isinstance(values, dict):
+            for name in values.keys() & known.keys():
+                if draw(st.integers(0, 3)):
+                    values[name] = draw(st.sampled_from(known[name]))
+    return case
+
+
+def _said(found: BaseException) -> str:
+    parts = found.exceptions if isinstance(found, BaseExceptionGroup) else [found]
+    return "; ".join(f"{type(each).__name__}: {each}" for each in parts)[:3000]
+
+
+def test_an_admin_meets_nothing_that_the_server_does_not_tell(server, known):
+    assert fuzz(server, server.admin, SERVER, known) >= 55
+    assert server.admin.get(f"{API}/auth/me").status_code == 200
+
+
+def test_a_user_without_a_role_meets_nothing_that_the_server_does_not_tell(server, known):
+    user = server.user()
+    assert fuzz(server, user, SERVER, known) >= 55
+    assert user.get(f"{API}/auth/me").status_code == 200
+
+
+def test_an_admin_meets_nothing_that_the_app_does_not_tell(server, known):
+    assert fuzz(server, server.admin, f"{APP}/openapi.json", known) >= 55
+
+
+def test_a_weak_user_meets_nothing_that_the_app_does_not_tell(server, known):
+    assert fuzz(server, reader_of(server), f"{APP}/openapi.json", known) >= 10
+
+
+def test_only_what_is_named_is_left_out(server):
+    """A name that is no operation any more would hide that nothing is left out for it."""
+    paths = {
+        f"{method.upper()} {path}"
+        for document in (SERVER, f"{APP}/openapi.json")
+        for path, item in server.admin.get(document).json()["paths"].items()
+        for method in item
+    }
+    assert EXCLUDED.keys() <= paths
+    assert AWAY.keys() <= paths
