@@ -59,10 +59,17 @@ def send_report(payload, ctx):
 
 worker.run()
 """
-CUT = {
-    f"GET {API}/status": ("runtime", "postgres", "forge"),
-    f"GET {APP}/worker/status": ("app_id", "status", "replicas", "version"),
-    f"GET {API}/manifest.schema.json": ("$schema", "title", "type", "required"),
+CUT: Mapping[str, Callable[[Any], Any]] = {
+    f"GET {API}/status": lambda reply: _some(reply, "runtime", "postgres", "forge"),
+    f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
+    f"GET {API}/manifest.schema.json": lambda reply: _some(reply, "$schema", "type", "required"),
+    f"GET {API}/plugins": lambda reply: {
+        "plugins": [
+            _some(each, "name", "version", "state", "provides", "requires", "routes")
+            for each in reply["plugins"]
+            if each["name"] == "logs"
+        ]
+    },
 }
 """Replies of which a part is shown: the rest depends on the machine, or is long."""
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -106,7 +113,7 @@ class Story:
 
     def keep(self, route: str, place: str, body: Any, status: int, reply: Any) -> None:
         """Keep an exchange as an example, if it is the first of its route."""
-        shown = {name: reply[name] for name in CUT[route]} if route in CUT else reply
+        shown = CUT[route](reply) if route in CUT else reply
         example = {"path": place, "body": body, "status": status, "reply": shown}
         self.examples.setdefault(route, self._settled(example))
 
@@ -130,6 +137,10 @@ class Story:
     def _id(self, found: str) -> str:
         number = len(self._ids) + 1
         return self._ids.setdefault(found, f"3fa85f64-5717-4562-b3fc-2c963f66{number:04x}")
+
+
+def _some(reply: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: reply[name] for name in names}
 
 
 def play(url: str) -> dict[str, dict[str, Any]]:
@@ -282,6 +293,7 @@ def _system(story: Story, token: str) -> None:
     story.ask("GET /health")
     story.ask("GET /health/ready")
     story.ask(f"GET {API}/status", token=token)
+    story.ask(f"GET {API}/plugins", token=token)
 
 
 def _end(story: Story, token: str, bob: str) -> None:
