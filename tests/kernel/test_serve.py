@@ -334,6 +334,31 @@ def test_reload_serves_what_changed(folder: Path) -> None:
         assert "Traceback" not in server.err
 
 
+def test_reload_notices_files_of_the_folder_that_come_change_and_go(folder: Path) -> None:
+    dropped = folder / "dropped"
+    dropped.mkdir()
+    config = folder / "caudex.toml"
+    text = config.read_text().replace("[server]", f'[server]\nplugins_dir = "{dropped}"', 1)
+    config.write_text(text)
+    plugin = dropped / "extra.py"
+    with Served("--reload", cwd=folder) as server:
+        assert server.get("/extra").status_code == 404
+        plugin.write_text(PROBE.replace("probe", "extra").replace("ProbePlugin", "ExtraPlugin"))
+        wait_for(lambda: _version(server, "/extra") == 1, 30, lambda: server.err)
+        _rewrite(plugin, '"version": 1', '"version": 2')
+        wait_for(lambda: _version(server, "/extra") == 2, 30, lambda: server.err)
+        plugin.unlink()
+        wait_for(lambda: _status(server, "/extra") == 404, 30, lambda: server.err)
+        assert _status(server, "/probe") == 200
+
+
+def _status(server: Served, path: str) -> int | None:
+    try:
+        return server.get(path).status_code
+    except httpx.TransportError:
+        return None
+
+
 def _rewrite(plugin: Path, old: str, new: str) -> None:
     text = plugin.read_text()
     assert old in text
