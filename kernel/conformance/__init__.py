@@ -14,10 +14,23 @@ chooses that engine. `overrides` is merged into the server's configuration.
 import pytest
 
 # Before the import: only then does a failed promise show the values that broke it.
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("kit", "identity", "vault")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("kit", "access", "identity", "jobs", "records", "vault"))
+)
 
+from kernel.conformance.access import AccessConformance  # noqa: E402
 from kernel.conformance.identity import IdentityConformance, SessionsConformance  # noqa: E402
+from kernel.conformance.jobs import JobsConformance  # noqa: E402
 from kernel.conformance.kit import Conformance  # noqa: E402
+from kernel.conformance.records import RecordsConformance  # noqa: E402
 from kernel.conformance.vault import VaultConformance  # noqa: E402
 
-__all__ = ["Conformance", "IdentityConformance", "SessionsConformance", "VaultConformance"]
+__all__ = [
+    "AccessConformance",
+    "Conformance",
+    "IdentityConformance",
+    "JobsConformance",
+    "RecordsConformance",
+    "SessionsConformance",
+    "VaultConformance",
+]

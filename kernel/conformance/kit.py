@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kernel.contracts.services import ServiceKey
-from kernel.testing import Postgres, Server, running_server
+from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
 
@@ -38,20 +38,25 @@ class Conformance:
         }
         return merged(merged(chosen, cls.needs), cls.overrides)
 
+    @classmethod
+    def options(cls) -> MoreOptions:
+        """What the kit's servers are told beside their configuration."""
+        return {}
+
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls, postgres: Postgres) -> Generator[Server]:
         """A server with the engine, shared by the kit's tests."""
-        with running_server(postgres, cls.configuration()) as running:
+        with running_server(postgres, cls.configuration(), **cls.options()) as running:
             yield running
 
     @pytest.fixture(scope="class")
     @classmethod
     def second(cls, postgres: Postgres, server: Server) -> Generator[Server]:
         """Another server process, as it were: same database, same data directory."""
-        folder = server.kernel.config.data_dir
-        configuration = cls.configuration()
-        with running_server(postgres, configuration, dsn=server.dsn, data_dir=folder) as running:
+        shared: MoreOptions = {"dsn": server.dsn, "data_dir": server.kernel.config.data_dir}
+        options: MoreOptions = {**cls.options(), **shared}
+        with running_server(postgres, cls.configuration(), **options) as running:
             yield running
 
     def test_the_chosen_engine_answers(self, server: Server) -> None:

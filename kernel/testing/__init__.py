@@ -29,7 +29,7 @@ from kernel.testing.fakes import (
     FakeWorkers,
 )
 from kernel.testing.fixtures import database, make_server, postgres, server, server_options
-from kernel.testing.options import Overrides, PluginLike, ServerOptions
+from kernel.testing.options import MoreOptions, Overrides, PluginLike, ServerOptions
 from kernel.testing.recorders import EventRecorder, HookCall, HookRecorder
 from kernel.testing.servers import (
     PASSWORD,
@@ -57,6 +57,7 @@ __all__ = [
     "HookCall",
     "HookRecorder",
     "MakeServer",
+    "MoreOptions",
     "Overrides",
     "PluginLike",
     "Postgres",

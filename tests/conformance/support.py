@@ -10,14 +10,14 @@ ROOT = Path(__file__).parents[2]
 FAILED = re.compile(r"^(?:FAILED|ERROR) \S+::(test_\w+)", re.MULTILINE)
 
 
-def broken_promises(postgres, folder, kit, engine, *, only=""):
+def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only=""):
     """Names of the tests of `kit` that fail for `engine`, a class of `wrong.py`."""
     test = folder / "test_wrong.py"
-    overrides = {"plugins": {"wrong": {"module": f"tests.conformance.wrong:{engine}"}}}
+    overrides = {"plugins": {provider: {"module": f"tests.conformance.wrong:{engine}"}}}
     test.write_text(
         f"from kernel.conformance import {kit}\n\n\n"
         f"class TestWrong({kit}):\n"
-        f'    provider = "wrong"\n'
+        f'    provider = "{provider}"\n'
         f"    overrides = {overrides}\n"
     )
     done = subprocess.run(

@@ -1,16 +1,29 @@
 """Engines that break promises, each in a way that somebody might."""
 
+import uuid
+from pathlib import Path
+
+import msgspec
+
+import plugins.rbac
 from kernel.public import (
+    APPS,
+    HOOKS,
     IDENTITY,
+    JOBS,
+    RECORDS,
     STATEMENTS,
     VAULT,
     BadRequest,
+    Grant,
     NotFound,
     Plugin,
     hookimpl,
     offer,
 )
 from plugins.auth.service import AUTH
+from plugins.data.service import RecordsService
+from plugins.rbac import RbacPlugin
 
 
 class WrongVault:
@@ -83,3 +96,81 @@ class WrongIdentityPlugin(Plugin):
     @hookimpl
     def provide_services(self):
         return [offer(IDENTITY, lambda services: WrongIdentity(services.get(AUTH)))]
+
+
+class WrongAccessPlugin(RbacPlugin):
+    """The built-in roles, but beginnings of names are enough, and nothing is ever revoked."""
+
+    name = "rbac"
+    migrations = Path(plugins.rbac.__file__).parent / "migrations"
+
+    def _build(self, services):
+        service = super()._build(services)
+        grant = service.grant
+
+        async def generous(user_id, app_id, entity, action):
+            return await grant(user_id, app_id, entity.partition("_")[0], action)
+
+        async def forgetful(actor, app_id, user_id, role):
+            pass
+
+        service.grant, service.revoke = generous, forgetful
+        return service
+
+
+class WrongJobs:
+    """One list for everybody, in memory; whatever is asked for is accepted."""
+
+    def __init__(self):
+        self._jobs = {}
+
+    async def enqueue(self, actor, app_id, job):
+        job_id = str(uuid.uuid4())
+        self._jobs[job_id] = {
+            "id": job_id, "app_id": app_id, "status": "pending", "result": None, "error": None,
+            "attempts": 0, "payload": msgspec.json.decode(job.payload), "progress": None,
+        }  # fmt: skip
+        return job_id
+
+    async def get(self, app_id, job_id):
+        if job_id not in self._jobs:
+            raise NotFound(f"job '{job_id}' not found")
+        return msgspec.json.encode(self._jobs[job_id])
+
+    async def list(self, app_id, *, status, limit, before):
+        return msgspec.json.encode(list(self._jobs.values())[:limit])
+
+    async def cancel(self, actor, app_id, job_id):
+        await self.get(app_id, job_id)
+        self._jobs[job_id]["status"] = "cancelled"
+
+
+class WrongJobsPlugin(Plugin):
+    name = "wrong"
+    provides = (JOBS,)
+
+    @hookimpl
+    def provide_services(self):
+        return [offer(JOBS, lambda services: WrongJobs())]
+
+
+class WrongRecords(RecordsService):
+    """The built-in records, but what is somebody's own is forgotten, and many are one by one."""
+
+    async def get(self, actor, grant, app_id, entity, record_id):
+        return await super().get(actor, Grant(), app_id, entity, record_id)
+
+    async def create_many(self, actor, grant, app_id, entity, rows):
+        made = [await self.create(actor, grant, app_id, entity, row) for row in rows]
+        return b"[" + b",".join(made) + b"]"
+
+
+class WrongRecordsPlugin(Plugin):
+    name = "wrong"
+    provides = (RECORDS,)
+    requires = (STATEMENTS, APPS)
+
+    @hookimpl
+    def provide_services(self):
+        needed = (STATEMENTS, APPS, HOOKS)
+        return [offer(RECORDS, lambda services: WrongRecords(*map(services.get, needed)))]
