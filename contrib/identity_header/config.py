@@ -9,21 +9,23 @@ from msgspec import Meta, field
 from kernel.public import Section
 
 Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+HeaderOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,64}$")]
 RoleOfApp = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*:.{1,64}$")]
 
 
 class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     """Which headers say who somebody is, and from whom they are believed.
 
-    At least one of `trusted` and `secret` is needed; where both are given, both must hold.
+    At least one of `trusted` and `secret` is needed; where both are given, both must hold. What a
+    header that is not named says is not read: it may be the client's.
     """
 
     trusted: tuple[str, ...] = ()
     secret: str = ""
     secret_header: Header = "X-Proxy-Secret"
     user_header: Header = "X-Forwarded-User"
-    email_header: Header = "X-Forwarded-Email"
-    name_header: Header = "X-Forwarded-Name"
+    email_header: HeaderOrNone = ""
+    name_header: HeaderOrNone = ""
     groups_header: Header = "X-Forwarded-Groups"
     groups: dict[str, tuple[RoleOfApp, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     create: bool = True

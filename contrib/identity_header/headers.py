@@ -32,7 +32,8 @@ class Headers:
     def __init__(
         self, config: IdentityHeaderConfig, trust: Trust, identity: HeaderIdentity
     ) -> None:
-        told = (config.user_header, config.email_header, config.name_header, config.groups_header)
+        groups = config.groups_header if config.groups else ""
+        told = (config.user_header, config.email_header, config.name_header, groups)
         self._names = _Names(*(name.lower().encode() for name in told))
         self._trust = trust
         self._identity = identity

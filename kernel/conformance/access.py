@@ -7,7 +7,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kernel.conformance.kit import Conformance, at_once, eventually, refused, remove, told, unique
+from kernel.conformance.kit import (
+    SOON,
+    Conformance,
+    at_once,
+    eventually,
+    refused,
+    remove,
+    told,
+    unique,
+)
 from kernel.contracts.access import (
     ACCESS,
     ANY_USER,
@@ -28,8 +37,6 @@ from kernel.testing import Client, Server
 
 T = TypeVar("T")
 ACTOR = server_actor("conformance")
-SOON = 2.0
-"""Seconds; a change is in force everywhere within one."""
 GHOST = "00000000-0000-4000-8000-000000000000"
 ACTIONS = ("create", "read", "update", "delete")
 MANIFEST: dict[str, Any] = {

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from kernel.conformance.kit import (
+    SOON,
     Conformance,
     at_once,
     eventually,
@@ -232,7 +233,7 @@ class IdentityConformance(Conformance):
         told(admin.patch(f"{USERS}/{somebody.id}", json={"disabled": True}))
         assert server.http.get(ME, headers=headers).status_code == 401
         assert somebody.get(ME).status_code == 401
-        eventually(lambda: second.http.get(ME, headers=headers).status_code == 401, 2)
+        eventually(lambda: second.http.get(ME, headers=headers).status_code == 401, SOON)
         with pytest.raises(AssertionError):
             self.sign_in(server, somebody.username)
         found = server.run(server.services.get(IDENTITY).user, somebody.id)
@@ -374,7 +375,7 @@ class SessionsConformance(IdentityConformance):
         refused(as_bearer(server, access), 401)
         refused(renew(server, refresh), 401)
         refused(renew(second, refresh), 401)
-        eventually(lambda: as_bearer(second, access).status_code == 401, 2)
+        eventually(lambda: as_bearer(second, access).status_code == 401, SOON)
         assert told(other.get(ME))["id"] == somebody.id
 
     @pytest.mark.parametrize("body", [{}, {"refreshToken": 5}, {"refreshToken": None}, []])

@@ -427,7 +427,7 @@ def cancel(server: Server, app_id: str, job_id: str) -> None:
     ask(server, lambda jobs: jobs.cancel(ACTOR, app_id, job_id))
 
 
-def ended(server: Server, app_id: str, job_id: str, seconds: float = 15) -> dict[str, Any]:
+def ended(server: Server, app_id: str, job_id: str, seconds: float = 30) -> dict[str, Any]:
     """Wait until a job has ended, and return it."""
 
     def probe() -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ from kernel.contracts.services import ServiceKey
 from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
+SOON = 5.0
+"""Seconds. What is promised within one second is waited for longer: machines of tests are busy."""
 
 
 class Conformance:
@@ -112,7 +114,7 @@ def at_once(fn: Callable[[str], T], items: Sequence[str]) -> list[T]:
         return list(pool.map(fn, items))
 
 
-def eventually(probe: Callable[[], T], seconds: float = 10) -> T:
+def eventually(probe: Callable[[], T], seconds: float = 15) -> T:
     """Wait until a probe is true and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := probe()):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from kernel.conformance.kit import Conformance, eventually, refused, told, unique
+from kernel.conformance.kit import SOON, Conformance, eventually, refused, told, unique
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.events import Change, Event
@@ -584,7 +584,7 @@ class RecordsConformance(Conformance):
             for one in (server, second):
                 shown = Collection(one, app_id, "notes")
                 wanted = fields[-1]["name"]
-                eventually(lambda shown=shown, name=wanted: _takes(shown, name), 2)
+                eventually(lambda shown=shown, name=wanted: _takes(shown, name), SOON)
             fields = [*fields, {"name": "more", "type": "text"}]
         assert told(server.admin.get(path))
 

@@ -3,6 +3,7 @@
 from kernel.testing import Client
 
 SECRET = "the proxy's own secret"
+TOLD = {"email_header": "X-Forwarded-Email", "name_header": "X-Forwarded-Name"}
 CHOSEN = {"identity": "identity_header"}
 
 
@@ -10,7 +11,7 @@ def behind_proxy(**config):
     """A configuration; `config` is the plugin's."""
     return {
         "services": CHOSEN,
-        "plugins": {"auth": {"enabled": False}, "identity_header": config},
+        "plugins": {"auth": {"enabled": False}, "identity_header": {**TOLD, **config}},
     }
 
 

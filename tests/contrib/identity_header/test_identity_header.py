@@ -181,6 +181,14 @@ def test_the_headers_are_called_as_the_operator_says(make_server):
     assert ask(server, {**headers_of(""), "remote-user": "root"}).status_code == 200
 
 
+def test_what_is_not_configured_is_not_read(make_server):
+    server = make_server(behind_proxy(secret=SECRET, email_header="", name_header=""))
+    client_of(server, "root")
+    told = {"email": "root@example.com", "name": "Root", "groups": "platform"}
+    user = client_of(server, "other", **told).get(ME).json()
+    assert (user["email"], user["display_name"]) == (None, None)
+
+
 def test_an_engine_that_is_not_chosen_reads_no_header(make_server):
     config = behind_proxy(secret=SECRET)
     server = make_server({"plugins": config["plugins"]}, services={IDENTITY: FakeIdentity()})

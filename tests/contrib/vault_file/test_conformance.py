@@ -5,6 +5,10 @@ import pytest
 from kernel.conformance import VaultConformance
 from kernel.testing import running_server
 from tests.acceptance.test_secrets import *  # noqa: F403 - its cases, on the server below
+from tests.acceptance.test_workers import (  # noqa: F401 - so are these
+    test_secrets_are_masked_in_errors_and_logs,
+    test_secrets_reach_the_worker_and_a_change_reaches_it_while_it_runs,
+)
 
 CHOSEN = {"services": {"vault": "vault_file"}, "plugins": {"vault_file": {"enabled": True}}}
 
