@@ -20,5 +20,5 @@ class DiagnosePlugin(Plugin):
         )
         free = shutil.disk_usage(folder).free
         if free < ENOUGH:
-            return [Remark(name="disk", text="almost full: make room", good=False)]
+            return [Remark(name="disk", text="almost full: free some space", good=False)]
         return [Remark(name="disk", text=f"{free // 1_000_000} MB are free")]
