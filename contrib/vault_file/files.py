@@ -43,7 +43,7 @@ class Folder:
     def identity(self) -> str | None:
         """Which folder this is; None before its first use, or where it is not there at all."""
         with suppress(FileNotFoundError):
-            return (self.root / "id").read_text("ascii").strip()
+            return (self.root / "id").read_bytes().decode("ascii", "replace").strip()
         return None
 
     def found(self, identity: str) -> None:

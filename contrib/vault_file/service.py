@@ -205,8 +205,11 @@ class VaultFileService:
         return found
 
     def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
-        content = self._folder.read(app_id, name)
-        return None if content is None else open_sealed(keys.known, content, app_id, name)
+        if (content := self._folder.read(app_id, name)) is None:
+            return None
+        if sealed_by(content) not in keys.known:  # a rotation has begun since they were read
+            keys = self._keyring.read()
+        return open_sealed(keys.known, content, app_id, name)
 
     # Rotation
 

@@ -238,6 +238,18 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
     assert [row["operation"] for row in rows] == ["KEYS_ROTATED"]
 
 
+def test_who_has_read_the_keys_before_a_rotation_still_opens(make_server, monkeypatch):
+    server = make_server(CHOSEN)
+    app = install(server, "between")
+    put(server, app, "KEY", "x")
+    keyring = server.services.get(VAULT)._keyring
+    read, before = keyring.read, [keyring.read()]
+    vault(server, lambda engine: engine.rotate())
+    monkeypatch.setattr(keyring, "read", lambda **more: before.pop() if before else read(**more))
+    assert reveal(server, app) == {"KEY": "x"}
+    assert before == []
+
+
 def test_a_rotation_that_was_broken_off_goes_on(make_server, tmp_path, monkeypatch):
     server = make_server(CHOSEN, data_dir=tmp_path)
     app = install(server, "broken")
