@@ -239,6 +239,27 @@ def test_a_handler_that_fails_answers_as_the_guide_says(make_server, tmp_path):
     assert f"`{answer.json()['error']}`" in section(guide(), "When it breaks")
 
 
+def test_a_hook_that_fails_is_shown_with_its_place(make_server, tmp_path):
+    write_files(guide(), tmp_path)
+    plugin = tmp_path / "hello.py"
+    line = "contact = msgspec.json.decode("
+    text = plugin.read_text("utf-8")
+    assert line in text
+    plugin.write_text(text.replace(line, f"1 / 0\n            {line}"), "utf-8")
+    server = make_server(plugins=[plugin])
+    field = {"name": "first_name", "type": "text"}
+    contract = [{"entityName": "contacts", "fields": [field]}]
+    server.install({"appId": "crm", "name": "CRM", "dataContract": contract})
+    contacts = "/api/v1/apps/crm/collections/contacts"
+    assert server.admin.post(contacts, json={"first_name": "Ada"}).status_code == 500
+    assert server.admin.get(contacts).json() == []
+    shown = server.admin.get("/api/v1/plugins").json()["plugins"]
+    [hello] = [each for each in shown if each["name"] == "hello"]
+    [hook] = [each for each in hello["hooks"] if each["hook"] == "event_recorded"]
+    assert (hook["calls"], hook["errors"]) == (1, 1)
+    assert hook["last_error"]["error"].startswith(f"ZeroDivisionError at {plugin}:")
+
+
 def test_the_number_of_the_kernel_api_in_the_guide_is_right():
     assert f"now {KERNEL_API}." in section(guide(), "What is stable")
 

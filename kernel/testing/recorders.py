@@ -39,6 +39,7 @@ class _Heard(Generic[T]):
         self._items: list[T] = []
         self._more = threading.Condition()
         self._undo: list[Callable[[], None]] = []
+        self._stopped = False
 
     def clear(self) -> None:
         """Forget what came so far."""
@@ -47,6 +48,7 @@ class _Heard(Generic[T]):
 
     def stop(self) -> None:
         """Record no more; what was recorded stays."""
+        self._stopped = True
         while self._undo:
             self._undo.pop()()
 
@@ -73,7 +75,7 @@ class _Heard(Generic[T]):
 
     def _hear(self, item: T) -> None:
         with self._more:
-            if len(self._items) < KEPT:
+            if len(self._items) < KEPT and not self._stopped:
                 self._items.append(item)
             self._more.notify_all()
 
@@ -139,8 +141,13 @@ class HookRecorder(_Heard[HookCall]):
             note(given, result=result)
             return result
 
-        implementation.function = call if async_ else invoke
-        self._undo.append(lambda: setattr(implementation, "function", function))
+        def undo() -> None:
+            """Another recorder may have come later: then this one only falls silent."""
+            if implementation.function is recording:
+                implementation.function = function
+
+        recording = implementation.function = call if async_ else invoke
+        self._undo.append(undo)
 
 
 class EventRecorder(_Heard[Event]):

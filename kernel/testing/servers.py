@@ -182,7 +182,7 @@ def running_server(
 
 @contextmanager
 def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
-    """The same with everything in one place."""
+    """Run a server in a thread, as the options say."""
     dsn, data_dir = options.get("dsn", ""), options.get("data_dir")
     folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
     url = dsn

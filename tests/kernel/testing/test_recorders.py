@@ -96,6 +96,16 @@ def test_a_recorder_that_was_stopped_hears_no_more(crm: Server) -> None:
     assert recorder.calls == ()
 
 
+def test_recorders_stop_in_any_order(crm: Server) -> None:
+    first, second = (crm.record_hooks(hookspecs.record_writing) for _ in range(2))
+    first.stop()
+    assert crm.admin.post(CONTACTS, json={"title": "Kim"}).status_code == 201
+    assert (first.calls, len(second.calls)) == ((), 1)
+    second.stop()
+    assert crm.admin.post(CONTACTS, json={"title": "Lea"}).status_code == 201
+    assert (first.calls, len(second.calls)) == ((), 1)
+
+
 def test_waiting_has_an_end_that_tells_what_came(crm: Server) -> None:
     recorder = crm.record_events("crm.deals")
     started = time.monotonic()
