@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from operator import itemgetter
 from typing import Final, TypeVar
@@ -131,6 +131,10 @@ class Database:
             open=False,
             name="caudex",
         )
+
+    def statistics(self) -> Mapping[str, int]:
+        """See `Pool.statistics`."""
+        return self._pool.get_stats()
 
     @property
     def online(self) -> bool:

@@ -140,6 +140,7 @@ class RouteTable(BaseRoute):
     async def _serve(self, target: _Target, request: Request) -> Response:
         route = target.route
         request.scope["caudex.plugin"] = target.plugin
+        request.scope["caudex.route"] = route
         await self._guard(route, request)
         declared = request.headers.get("content-length")
         if declared and declared.isdecimal() and int(declared) > route.max_body:

@@ -400,3 +400,21 @@ def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_pat
     assert companies["Whole"]["manager_id"] == people["ida"] != ida.id
     [moved] = new.admin.get(f"{path}/contacts").json()
     assert (moved["id"], moved["company_id"]) == (contact["id"], part["id"])
+
+
+def test_the_server_is_watched_as_the_guide_says(make_server, tmp_path):
+    text = page("howto/watch-with-prometheus.md")
+    assert write_files(text, tmp_path) == ["caudex.toml", "prometheus.yml", "teapot.py"]
+    plugins = load_config(str(tmp_path / "caudex.toml"), environ={}).plugins
+    token = plugins["metrics"]["token"]
+    assert token in (tmp_path / "prometheus.yml").read_text()
+    server = make_server(
+        {"plugins": plugins, "server": {"plugin_files": [str(tmp_path / "teapot.py")]}}
+    )
+    server.http.get("/health")
+    [(output, _)] = run_shell(text, server.url, tmp_path)
+    shown = set(re.findall(r"^([a-z_]+)[{ ]", output, re.MULTILINE))
+    assert "caudex_teapot_cups" in shown
+    asked = set(re.findall(r"\b((?:caudex|process)_[a-z_]+)\b", section(text, "Ask")))
+    assert len(asked) >= 9
+    assert asked <= shown

@@ -51,6 +51,7 @@ from kernel.contracts.identity import (
 )
 from kernel.contracts.jobs import JOBS, Jobs, NewJob
 from kernel.contracts.logs import LOGS, LogLevel, LogLine, Logs
+from kernel.contracts.measures import Measure
 from kernel.contracts.records import (
     MAX_PAGE,
     RECORDS,
@@ -166,6 +167,7 @@ __all__ = [
     "LogLevel",
     "LogLine",
     "Logs",
+    "Measure",
     "Needs",
     "NewJob",
     "NewRecord",

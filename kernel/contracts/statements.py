@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -134,6 +134,10 @@ class Pool(Statements, Protocol):
     @property
     def statement_timeout(self) -> float:
         """Seconds that PostgreSQL lets a statement run; 0 for any time."""
+        ...
+
+    def statistics(self) -> Mapping[str, int]:
+        """How busy it is, by the names of `psycopg_pool.ConnectionPool.get_stats`."""
         ...
 
     async def connect(self) -> AsyncConnection[Any]:

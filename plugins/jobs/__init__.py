@@ -14,6 +14,7 @@ from kernel.public import (
     WORKERS,
     App,
     InstallPlan,
+    Measure,
     Offer,
     Plugin,
     Route,
@@ -67,6 +68,11 @@ class JobsPlugin(Plugin):
             return
         async with self._service.working(services.find(WORKERS)):
             yield
+
+    @hookimpl(optionalhook=True)
+    async def measure(self) -> Sequence[Measure]:
+        """Count jobs, for whoever watches."""
+        return [] if self._service is None else await self._service.measured()
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -26,7 +27,7 @@ from kernel.public import (
 from .callers import Callers
 from .claimer import Claimer
 from .config import JobsConfig
-from .models import Claimed, Outcome, Step
+from .models import Claimed, Outcome, Status, Step
 from .outbox import Outbox
 from .runs import Ending, Run
 from .slots import Slots
@@ -77,6 +78,8 @@ class Runner:
         self._outbox = Outbox(store, self._stored)
         self._held: dict[str, Run] = {}
         """Runs whose outcome is not in the table yet, by job."""
+        self.outcomes = Counter[Status]()
+        """How many runs ended so since the start."""
         self._replacing: set[str] = set()
         self._doubt = anyio.Event()
         self._next_renewal = 0.0
@@ -202,6 +205,7 @@ class Runner:
     def _stored(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes are in the table: the leases are no longer ours."""
         for one in outcomes:
+            self.outcomes[one.status] += 1
             run = self._held.get(one.id)
             if run is not None and run.token == one.token and (run.ended or not run.settled):
                 del self._held[one.id]

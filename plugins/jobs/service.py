@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from kernel.public import (
     STATEMENTS,
     Actor,
     BadRequest,
+    Measure,
     NewJob,
     NotFound,
     Services,
@@ -32,7 +34,7 @@ from .intake import Intake
 from .models import STATUSES, NewRow, Place, Status
 from .rules import accepted, moment
 from .runner import Runner
-from .store import JobsStore
+from .store import MAX_COUNT, JobsStore
 from .upkeep import Upkeep
 
 
@@ -121,6 +123,28 @@ class JobsService:
         """Delete the jobs of an app, and let workers know."""
         await store.forget_app(tx, app_id)
         await tx.publish(TOPIC, GONE + app_id)
+
+    # Numbers
+
+    async def measured(self) -> list[Measure]:
+        """Jobs that have not ended by state, and what became of those that ran here."""
+        words = f"Jobs that have not ended; {MAX_COUNT} means at least so many."
+        found = [
+            Measure(name="caudex_jobs", help=words, value=n, labels={"state": state}, shared=True)
+            for state, n in (await self._store.count()).items()
+        ]
+        outcomes = Counter[Status]() if self._runner is None else self._runner.outcomes
+        return found + [
+            Measure(
+                name="caudex_jobs_runs",
+                help="Runs of jobs that ended, by what the job is then.",
+                value=outcomes[status],
+                labels={"status": status},
+                kind="counter",
+            )
+            for status in STATUSES
+            if status != "running"
+        ]
 
     # Life
 

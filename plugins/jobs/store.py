@@ -28,6 +28,9 @@ FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran alone
 MAX_LIST: Final = 50_000_000
 """Bytes of payloads and results in one page."""
 
+MAX_COUNT: Final = 100_000
+"""Jobs of one state that are counted."""
+
 PORTION: Final = 1000
 """Rows that one statement of the upkeep touches at most."""
 
@@ -102,6 +105,16 @@ _UNCLAIM: Final = "select caudex_jobs.unclaim($1::uuid[])"
 _EXPIRE: Final = "select caudex_jobs.expire($1::integer, $2::integer, $3::text)"
 _RIPEN: Final = "select caudex_jobs.ripen($1::integer)"
 
+# Each is counted in the index that holds nothing else, and no further than it is worth knowing.
+_COUNT: Final = """
+select json_build_object(
+    'pending', (select count(*) from (
+        select from caudex_jobs.jobs where status = 'pending' and due limit $1::integer) as p),
+    'scheduled', (select count(*) from (
+        select from caudex_jobs.jobs where status = 'pending' and not due limit $1::integer) as s),
+    'running', (select count(*) from (
+        select from caudex_jobs.jobs where status = 'running' limit $1::integer) as r))"""
+
 _PRUNE: Final = """
 with alone as materialized (
     select pg_try_advisory_xact_lock(hashtextextended('caudex_jobs prune', 0)) as ok
@@ -129,6 +142,7 @@ _encode = msgspec.json.Encoder().encode
 _claimed = msgspec.json.Decoder(Claimed).decode
 _renewed = msgspec.json.Decoder(Renewed).decode
 _ripened = msgspec.json.Decoder(Ripened).decode
+_counts = msgspec.json.Decoder(dict[str, int]).decode
 _place = msgspec.json.Decoder(Place).decode
 
 
@@ -165,6 +179,10 @@ class JobsStore:
         """Where a job stands in the order of lists."""
         raw = await self._statements.fetch(_PLACE, app_id, job_id, custom_plan=True)
         return None if raw is None else _place(raw)
+
+    async def count(self) -> dict[str, int]:
+        """How many jobs have not ended, by state; `scheduled` are those whose time has not come."""
+        return _counts(await self._statements.fetch(_COUNT, MAX_COUNT, custom_plan=True) or b"{}")
 
     async def claim(self, asked: Iterable[Asked], token: str, lease: float) -> list[Claimed]:
         """Claim jobs under a token, the most urgent first."""

@@ -18,6 +18,7 @@ from kernel.public import (
     App,
     Health,
     InstallPlan,
+    Measure,
     Offer,
     Plugin,
     Route,
@@ -119,6 +120,11 @@ class WorkersPlugin(Plugin):
         """Stop and forget the worker of an app that goes."""
         if self._service is not None:
             await self._service.removed(tx, app.id)
+
+    @hookimpl(optionalhook=True)
+    async def measure(self) -> Sequence[Measure]:
+        """Count the workers of this process, for whoever watches."""
+        return [] if self._service is None else self._service.measured()
 
     @hookimpl
     async def health(self) -> Health:

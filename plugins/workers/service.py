@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import anyio
 import msgspec
@@ -22,6 +23,7 @@ from kernel.public import (
     Caller,
     Event,
     KernelError,
+    Measure,
     NotFound,
     ServiceKey,
     Services,
@@ -296,6 +298,19 @@ class WorkersService:
             "running": len(self.running()),
             "sandbox": self._sandbox.in_force(self._sandbox.uid(0)),
         }
+
+    def measured(self) -> list[Measure]:
+        """The replicas of this process by state."""
+        counts = Counter(each.state for each in self.reconciler.supervisors.values())
+        return [
+            Measure(
+                name="caudex_workers",
+                help="Workers of apps in this process.",
+                value=counts[state],
+                labels={"state": state},
+            )
+            for state in get_args(WorkerState)
+        ]
 
     def running(self) -> Sequence[str]:
         """Apps whose worker runs in this very server process."""

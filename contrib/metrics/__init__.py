@@ -1,0 +1,80 @@
+"""Metrics of the server for Prometheus: requests, pool, hooks, jobs, workers, processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.types import ASGIApp
+
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    POOL,
+    Middleware,
+    Offer,
+    Plugin,
+    Remark,
+    Route,
+    Services,
+    hookimpl,
+    offer,
+)
+
+from . import hookspecs
+from .config import MetricsConfig
+from .library import CollectorRegistry
+from .requests import Meter, Requests
+from .routes import MetricsRoutes
+from .service import SERVICE, MetricsService
+
+
+class MetricsPlugin(Plugin):
+    """Counts every request, asks the rest when somebody wants to know."""
+
+    name = "metrics"
+    provides = (SERVICE,)
+    requires = (HOOKS, POOL)
+    uses = (ACCESS,)
+    hookspecs = hookspecs
+    Config = MetricsConfig
+    config: MetricsConfig
+    _registry: CollectorRegistry
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Offer]:
+        """Offer what stands behind the route."""
+        return [offer(SERVICE, self._open)]
+
+    def _open(self, services: Services) -> MetricsService:
+        folder = self.context.data_dir / "metrics"
+        return MetricsService(self.config, self._registry, services, folder)
+
+    @hookimpl
+    def register_middleware(self, services: Services) -> Sequence[Middleware]:
+        """Count requests."""
+        self._registry = CollectorRegistry()
+        requests = Requests(self._registry)
+
+        def meter(app: ASGIApp) -> ASGIApp:
+            return Meter(app, requests)
+
+        return [meter]
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Serve `/metrics`."""
+        return MetricsRoutes(services).routes()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Tell the other processes of this machine what this one measures."""
+        async with services.get(SERVICE).telling():
+            yield
+
+    @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Say who may read."""
+        who = "the scraper's token and core admins" if self.config.token else "core admins only"
+        return [Remark(name="metrics", text=f"/metrics is for {who}")]

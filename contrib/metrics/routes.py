@@ -1,0 +1,54 @@
+"""`GET /metrics`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    PUBLIC,
+    Forbidden,
+    Request,
+    Response,
+    Route,
+    Services,
+    Unauthenticated,
+    hookspecs,
+)
+
+from .service import SERVICE
+
+OPEN_METRICS: Final = "application/openmetrics-text"
+BEARER: Final = "bearer "
+
+
+class MetricsRoutes:
+    """The handler. The kernel's guard knows users only, so this route guards itself: the scraper's
+    token, or a core admin."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """The one route."""
+        return [Route("GET", "/metrics", self.metrics, PUBLIC, returns=str, errors=(401, 403))]
+
+    async def metrics(self, request: Request) -> Response:
+        """Show what is measured, for Prometheus; with the scraper's token, or for core admins."""
+        await self._check(request)
+        accepted = request.headers.get("accept", "")
+        page = await self._services.get(SERVICE).page(open_metrics=OPEN_METRICS in accepted)
+        return Response(page.body, headers={"content-type": page.content_type})
+
+    async def _check(self, request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        is_bearer = given[: len(BEARER)].lower() == BEARER
+        if is_bearer and self._services.get(SERVICE).opens(given[len(BEARER) :]):
+            return
+        bus, access = self._services.get(HOOKS), self._services.find(ACCESS)
+        actor = await bus.first(hookspecs.authenticate, request=request)
+        if actor is None or access is None:
+            raise Unauthenticated
+        if not await access.is_core_admin(actor.user_id):
+            raise Forbidden("metrics are for the scraper and for core admins")

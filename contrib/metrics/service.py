@@ -1,0 +1,242 @@
+"""The rules: what is measured, of which processes, and how it is written down."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import anyio
+import msgspec
+import structlog
+
+from kernel.public import HOOKS, POOL, HookBus, Measure, ServiceKey, Services
+
+from . import hookspecs
+from .config import MetricsConfig
+from .library import (
+    OPEN,
+    PLAIN,
+    Collector,
+    CollectorRegistry,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    open_text,
+    plain_text,
+)
+from .models import Family, Kind, Sample, Snapshot
+from .processes import Processes
+
+LIMIT: Final = 2.0
+"""Seconds that one plugin may take to measure itself."""
+MAX_MEASURES: Final = 1000
+"""Numbers that one plugin may give."""
+MISSES: Final = 3
+"""Times that a process may fail to tell the others before it counts as gone."""
+PROCESS: Final = "process"
+
+_NAME: Final = re.compile(r"caudex_[a-z0-9_]{1,100}")
+_LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,50}")
+
+log = structlog.get_logger("caudex.metrics")
+
+
+class Page(NamedTuple):
+    """What a scraper gets."""
+
+    body: bytes
+    content_type: str
+
+
+class MetricsService:
+    """Measures this process, and answers for its siblings too.
+
+    Every number has the label `process`, but for those of the whole deployment.
+    """
+
+    def __init__(
+        self, config: MetricsConfig, registry: CollectorRegistry, services: Services, folder: Path
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._bus = services.get(HOOKS)
+        self._pool = services.get(POOL)
+        self._processes = Processes(folder, MISSES * config.every + LIMIT)
+        self._lock = anyio.Lock()
+        self._measures: list[Measure] = []
+        self._measured = float("-inf")
+
+    def opens(self, token: str) -> bool:
+        """Whether a bearer token is the scraper's."""
+        wanted = self._config.token
+        return bool(wanted) and hmac.compare_digest(token.encode(), wanted.encode())
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncGenerator[None]:
+        """Tell the siblings while the server runs."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tell_always)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            self._processes.leave()
+
+    async def page(self, *, open_metrics: bool) -> Page:
+        """Everything, in Prometheus' text or as OpenMetrics."""
+        own, shared = await self._snapshot()
+        snapshots = [own, *await self._processes.others()]
+        collector = cast("Collector", _Merged(snapshots, shared))
+        if open_metrics:
+            return Page(open_text(collector), OPEN)
+        return Page(plain_text(collector), PLAIN)
+
+    async def _tell_always(self) -> None:
+        while True:
+            try:
+                own, _ = await self._snapshot()
+                await self._processes.write(own)
+            except OSError as error:
+                log.warning("the other processes cannot be told", error=str(error))
+            await anyio.sleep(self._config.every)
+
+    async def _snapshot(self) -> tuple[Snapshot, list[Family]]:
+        measures = await self._fresh_measures()
+        own = [
+            *_of_library(self._registry),
+            *_of_hooks(self._bus),
+            *_of_pool(self._pool.statistics()),
+            *_of_measures(each for each in measures if not each.shared),
+        ]
+        about = {"version": version("caudex")}
+        own.append(Family("caudex", "The server.", "info", [Sample("caudex_info", about, 1)]))
+        shared = list(_of_measures(each for each in measures if each.shared))
+        return Snapshot(process=self._processes.name, at=time.time(), families=own), shared
+
+    async def _fresh_measures(self) -> list[Measure]:
+        """What the plugins measure of themselves, asked once for all who come meanwhile."""
+        async with self._lock:
+            if anyio.current_time() - self._measured >= self._config.every:
+                self._measures = await self._ask()
+                self._measured = anyio.current_time()
+            return self._measures
+
+    async def _ask(self) -> list[Measure]:
+        found: list[Measure] = []
+        for implementation in self._bus.implementations(hookspecs.measure):
+            try:
+                with anyio.fail_after(LIMIT):
+                    given: Iterable[Measure] = await implementation.call({})
+                found += [_checked(measure) for measure in islice(given, MAX_MEASURES)]
+            except Exception as error:  # whatever one does wrong, the others are measured
+                said = f"{type(error).__name__}: {error}"
+                log.warning("a plugin is not measured", plugin=implementation.plugin, error=said)
+        return found
+
+
+class _Merged:
+    """A collector of families: those of one name are one, with a label for each process."""
+
+    def __init__(self, snapshots: Iterable[Snapshot], shared: Iterable[Family]) -> None:
+        self._metrics: dict[tuple[str, str], Metric] = {}
+        for snapshot in snapshots:
+            for family in snapshot.families:
+                self._add(family, {PROCESS: snapshot.process})
+        for family in shared:
+            self._add(family, {})
+
+    def _add(self, family: Family, labels: Mapping[str, str]) -> None:
+        key = family.name, family.kind
+        metric = self._metrics.get(key)
+        if metric is None:
+            metric = self._metrics[key] = Metric(family.name, family.help, family.kind)
+        for sample in family.samples:
+            metric.add_sample(sample.name, {**sample.labels, **labels}, sample.value)
+
+    def collect(self) -> Iterable[Metric]:
+        """For the library."""
+        return self._metrics.values()
+
+
+def _checked(measure: Measure) -> Measure:
+    """A measure whose types and names are right. Raises ValueError, msgspec.ValidationError."""
+    found = msgspec.convert(msgspec.structs.asdict(measure), Measure)
+    if not _NAME.fullmatch(found.name):
+        raise ValueError(f"{found.name!r} is not caudex_<plugin>_<what>")
+    for label in found.labels:
+        if label == PROCESS or not _LABEL.fullmatch(label):
+            raise ValueError(f"{found.name}: {label!r} is no name for a label")
+    return found
+
+
+def _of_library(registry: CollectorRegistry) -> Iterable[Family]:
+    for metric in registry.collect():
+        samples = [
+            Sample(sample.name, sample.labels, sample.value)
+            for sample in metric.samples
+            if not sample.name.endswith("_created")
+        ]
+        yield Family(metric.name, metric.documentation, cast("Kind", metric.type), samples)
+
+
+def _of_measures(measures: Iterable[Measure]) -> Iterable[Family]:
+    found: dict[tuple[str, str], Family] = {}
+    for measure in measures:
+        key = measure.name, measure.kind
+        family = found.setdefault(key, Family(measure.name, measure.help, measure.kind, []))
+        name = f"{measure.name}_total" if measure.kind == "counter" else measure.name
+        family.samples.append(Sample(name, measure.labels, measure.value))
+    return found.values()
+
+
+def _of_hooks(bus: HookBus) -> Iterable[Family]:
+    """Calls of hooks, those that failed, and those that were refusals, such as a 403."""
+    calls, errors = _counter("calls", "Calls of hooks."), _counter("errors", "Calls that failed.")
+    refusals = _counter("refusals", "Calls that ended in a refusal, such as 401 or 403.")
+    seconds = _counter("seconds", "Seconds that calls took.")
+    for each in bus.everything():
+        labels = {"plugin": each.plugin, "hook": each.hook}
+        for family, value in (
+            (calls, each.calls), (errors, each.errors), (refusals, each.refusals),
+            (seconds, each.seconds),
+        ):  # fmt: skip
+            family.samples.append(Sample(f"{family.name}_total", labels, value))
+    return calls, errors, refusals, seconds
+
+
+def _counter(what: str, words: str) -> Family:
+    return Family(f"caudex_hook_{what}", words, "counter", [])
+
+
+def _of_pool(statistics: Mapping[str, int]) -> Iterable[Family]:
+    get, size = statistics.get, statistics.get("pool_size", 0)
+    idle = statistics.get("pool_available", 0)
+    name = "caudex_pool_connections"
+    states = [
+        Sample(name, {"state": "idle"}, idle),
+        Sample(name, {"state": "used"}, max(0, size - idle)),
+    ]
+    yield Family(name, "Connections of the pool.", "gauge", states)
+    waiting = get("requests_waiting", 0)
+    name = "caudex_pool_waiting"
+    yield Family(name, "Who waits for a connection.", "gauge", [Sample(name, {}, waiting)])
+    for name, words, value in (
+        ("caudex_pool_requests", "Connections that were asked for.", get("requests_num", 0)),
+        ("caudex_pool_waits", "Those that had to wait.", get("requests_queued", 0)),
+        ("caudex_pool_wait_seconds", "Seconds waited.", get("requests_wait_ms", 0) / 1000),
+        ("caudex_pool_timeouts", "Those that waited in vain.", get("requests_errors", 0)),
+        ("caudex_pool_lost", "Connections that were lost.", get("connections_lost", 0)),
+    ):
+        yield Family(name, words, "counter", [Sample(f"{name}_total", {}, value)])
+
+
+SERVICE = ServiceKey[MetricsService]("metrics")
