@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from docs.pages.code import ROOT, doc, modules, signature
+from docs.pages.code import ROOT, doc, modules, plugin_classes, signature
 from kernel import hookspecs
 from kernel.loader import Kernel
 
@@ -38,10 +38,18 @@ def specs(module: ModuleType) -> list[Any]:
 
 
 def _hook(kernel: Kernel, spec: Any) -> str:
-    users = ", ".join(f"`{i.plugin}`" for i in kernel.bus.implementations(spec.__name__))
+    users = ", ".join(f"`{name}`" for name in _users(kernel, spec.__name__))
     implemented = f"\n\nImplemented by {users}." if users else ""
     code = f"```python\n{signature(spec)}\n```"
     return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{implemented}{_example(spec.__name__)}"
+
+
+def _users(kernel: Kernel, hook: str) -> list[str]:
+    """Who implements a hook; one whose owner is off by default is not on the bus."""
+    try:
+        return [i.plugin for i in kernel.bus.implementations(hook)]
+    except KeyError:
+        return sorted(cls.name for cls in plugin_classes() if hook in vars(cls))
 
 
 def _example(name: str) -> str:
