@@ -1,0 +1,44 @@
+"""`caudex serve --workers 2`: a scrape reaches any process, and is told of all."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families as read
+
+from tests.kernel.processes import Served, write_config
+
+TOKEN = "a-token-for-the-scraper"
+REQUESTS = 40
+
+
+def counted(served: Served) -> dict[str, float]:
+    """Requests for /health by process."""
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    answer = httpx.get(f"{served.url}/metrics", headers=headers, timeout=40)
+    assert answer.status_code == 200, answer.text
+    return {
+        sample.labels["process"]: sample.value
+        for family in read(answer.text)
+        for sample in family.samples
+        if sample.name == "caudex_http_requests_total" and sample.labels["route"] == "/health"
+    }
+
+
+def test_every_process_of_a_server_is_told_of_whichever_answers(database, tmp_path):
+    tree = {
+        "server": {"data_dir": str(tmp_path / "data")},
+        "database": {"url": database},
+        "plugins.metrics": {"token": TOKEN, "every": 0.2},
+    }
+    write_config(tmp_path, tree)
+    with Served("--workers", "2", cwd=tmp_path) as served:
+        sent, deadline = 0, time.monotonic() + 30
+        while sent < REQUESTS or len(counted(served)) < 2:
+            assert time.monotonic() < deadline, counted(served)
+            assert served.get("/health").status_code == 200
+            sent += 1
+        time.sleep(1)
+        assert {sum(counted(served).values()) for _ in range(10)} == {sent}
+    assert list((tmp_path / "data" / "metrics").iterdir()) == []
