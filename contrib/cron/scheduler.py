@@ -54,6 +54,9 @@ class Scheduler:
             except KernelError as error:
                 log.warning("crons cannot be looked at", error=error.message)
                 wait = RETRY
+            except Exception as error:  # a fault of ours, or of whoever provides JOBS
+                log.error("crons cannot be looked at", exc_info=error)
+                wait = RETRY
             with anyio.move_on_after(wait):
                 await self._news.wait()
 

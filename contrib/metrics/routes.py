@@ -21,6 +21,14 @@ from .service import SERVICE
 
 OPEN_METRICS: Final = "application/openmetrics-text"
 BEARER: Final = "bearer "
+TEXT: Final = {
+    "responses": {
+        "200": {
+            "description": "Prometheus' text format, or OpenMetrics where that is accepted",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    }
+}
 
 
 class MetricsRoutes:
@@ -32,7 +40,7 @@ class MetricsRoutes:
 
     def routes(self) -> list[Route]:
         """The one route."""
-        return [Route("GET", "/metrics", self.metrics, PUBLIC, returns=str, errors=(401, 403))]
+        return [Route("GET", "/metrics", self.metrics, PUBLIC, errors=(401, 403), openapi=TEXT)]
 
     async def metrics(self, request: Request) -> Response:
         """Show what is measured, for Prometheus; with the scraper's token, or for core admins."""

@@ -105,8 +105,9 @@ class MetricsService:
             try:
                 own, _ = await self._snapshot()
                 await self._processes.write(own)
-            except OSError as error:
-                log.warning("the other processes cannot be told", error=str(error))
+            except Exception as error:  # no number is worth the server
+                said = f"{type(error).__name__}: {error}"
+                log.warning("the other processes cannot be told", error=said)
             await anyio.sleep(self._config.every)
 
     async def _snapshot(self) -> tuple[Snapshot, list[Family]]:

@@ -444,3 +444,25 @@ def test_without_jobs_the_start_says_what_is_missing():
 def test_it_is_off_unless_the_configuration_names_it():
     kernel = load(load_config(None, environ={}))
     assert "cron" not in [plugin.name for plugin in kernel.instances]
+
+
+def test_an_engine_of_jobs_that_breaks_does_not_end_the_server(server):
+    app = app_with(server, {"name": "c"})
+    service = server.services.get(JOBS)
+    broken = []
+
+    async def breaking(actor, app_id, job, tx=None):
+        if app_id == app and not broken:
+            broken.append(1)
+            raise ValueError("a fault")
+        return await type(service).enqueue(service, actor, app_id, job, tx)
+
+    service.enqueue = breaking
+    try:
+        make_due(server, app)
+        [run] = fired(server, app, "c")
+    finally:
+        del service.enqueue
+    assert broken
+    assert run["state"] == "fired"
+    assert server.http.get("/health").status_code == 200
