@@ -17,9 +17,14 @@ from .models import Outcome, Step
 from .runs import ODD_RESULT
 from .store import JobsStore
 
-BATCH: Final = 200
+BATCH: Final = 500
 BATCH_SIZE: Final = 8_000_000
 """Characters of results in one statement."""
+
+MANY: Final = 10
+GATHER: Final = 0.01
+"""Seconds that outcomes are gathered where the last statement had many: they come thick then, and
+each statement waits for the disk."""
 
 RETRY: Final = 0.5
 REPORT_EVERY: Final = 0.5
@@ -53,10 +58,16 @@ class Outbox:
 
     async def run(self) -> None:
         """Store outcomes, as long as the server lives."""
+        many = False
         while True:
             await self._filled.wait()
-            await checkpoint()  # what this turn of the event loop still brings
-            await self._store_some(self._take())
+            if many:
+                await anyio.sleep(GATHER)
+            else:
+                await checkpoint()  # what this turn of the event loop still brings
+            taken = self._take()
+            many = len(taken) >= MANY
+            await self._store_some(taken)
 
     async def run_reports(self) -> None:
         """Store how far jobs are, as long as the server lives."""

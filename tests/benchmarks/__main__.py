@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program("python")
     if WRK is None:
         say("No wrk here: the benchmark's own client sends the requests (apt install wrk)")
-    plan, began, results = QUICK if options.quick else FULL, time.perf_counter(), Results()
+    plan, began, results = _plan(options), time.perf_counter(), Results()
     with ExitStack() as opened:
         stages = [
             opened.enter_context(stage(options.folder, name=_name(config), config=config))
@@ -107,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="groups:\n" + "\n".join(f"  {name:10} {text}" for name, text in GROUPS.items()),
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one short round, smaller tables")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each takes its turn")
+    parser.add_argument("--minutes", type=float, metavar="N", help="of load, for the memory")
     parser.add_argument(
         "--only", type=groups, default=list(GROUPS), metavar="GROUPS", help="get,jobs,rpc ..."
     )
@@ -121,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--folder", help="where the databases may lie (the temporary folder)")
     return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    plan = QUICK if options.quick else FULL
+    rounds = plan.rounds if options.rounds is None else max(1, options.rounds)
+    minutes = plan.minutes if options.minutes is None else options.minutes
+    return msgspec.structs.replace(plan, rounds=rounds, minutes=minutes)
 
 
 def groups(text: str) -> list[str]:

@@ -23,11 +23,29 @@ CONCURRENCY = 10
 """Of a worker, as the server's configuration has it."""
 
 PRODUCERS = 32
-PER_SECOND = 2000
-"""Jobs that a round takes for each of its seconds."""
+PER_SECOND, WAITING_PER_SECOND = 2000, 6000
+"""Jobs of a round for each of its seconds: enqueued meanwhile, and such as wait already."""
 
-LEFT = "select count(*) from caudex_jobs.jobs where status in ('pending', 'running')"
+SLOWER = 5
+"""The share of them that procrastinate has, which would take minutes for all."""
+
+COPY = """
+insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, run_at,
+    payload)
+select gen_random_uuid(), j.app_id, j.due, j.priority, j.max_attempts, j.timeout_s, j.user_id,
+    j.run_at, j.payload
+from caudex_jobs.jobs as j, generate_series(2, {}) as n
+"""
+PORTION = 100
+
+LEFT = f"""
+select exists (select from caudex_jobs.jobs where status = 'running') or exists (
+    select from caudex_jobs.jobs where app_id = '{APP}' and status = 'pending' and due)
+"""
+"""Read from small indexes: to count all jobs all the time would be a load of its own."""
+
 TAKEN = """
+-- As the others: from the first job to the last.
 select extract(epoch from max(ended_at) - min(ended_at))::text from caudex_jobs.jobs
 where status = 'completed'
 """
@@ -71,25 +89,34 @@ class Ours:
 
     def measure(self, seconds: float) -> Measured:
         """Enqueue jobs and wait for all of them to be completed."""
+        self._stage.sign_in()
+        return self._work_off(seconds) if self._waiting else self._together(seconds)
+
+    def _together(self, seconds: float) -> Measured:
         stage, count = self._stage, int(seconds * PER_SECOND)
-        stage.sign_in()
+        wait_for_worker(stage)
         stage.sql("truncate caudex_jobs.jobs")
-        if self._waiting:
-            stage.call("POST", f"/api/v1/apps/{APP}/worker/stop", {})
-        else:
-            wait_for_worker(stage)
-            self._enqueue(min(200, count))  # what a first job costs, others did not measure
-            self._wait()
-            stage.sql("truncate caudex_jobs.jobs")
-        began, used, database = time.perf_counter(), stage.cpu(), stage.database_cpu()
-        self._enqueue(count)
-        if self._waiting:
-            used, database = stage.cpu(), stage.database_cpu()
-            stage.call("POST", f"/api/v1/apps/{APP}/worker/start", {})
+        self._enqueue(PORTION)  # what a first job costs, is not measured for others either
         self._wait()
-        took = time.perf_counter() - began
-        if self._waiting:  # as for the others: from the first job to the last
-            took = float(stage.ask(TAKEN))
+        stage.sql("truncate caudex_jobs.jobs")
+        began, used = time.perf_counter(), (stage.cpu(), stage.database_cpu())
+        self._enqueue(count)
+        self._wait()
+        return self._measured(count, time.perf_counter() - began, *used)
+
+    def _work_off(self, seconds: float) -> Measured:
+        stage, count = self._stage, int(seconds * WAITING_PER_SECOND / PORTION) * PORTION
+        stage.call("POST", f"/api/v1/apps/{APP}/worker/stop", {})
+        stage.sql("truncate caudex_jobs.jobs")
+        self._enqueue(PORTION)
+        stage.sql(COPY.format(count // PORTION), "vacuum analyze caudex_jobs.jobs")
+        used = stage.cpu(), stage.database_cpu()
+        stage.call("POST", f"/api/v1/apps/{APP}/worker/start", {})
+        self._wait()
+        return self._measured(count, float(stage.ask(TAKEN)), *used)
+
+    def _measured(self, count: int, took: float, used: float, database: float) -> Measured:
+        stage = self._stage
         done = int(stage.ask("select count(*) from caudex_jobs.jobs where status = 'completed'"))
         if done != count:
             raise RuntimeError(f"{done} of {count} jobs were completed")
@@ -108,10 +135,10 @@ class Ours:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + DEADLINE
-        while int(self._stage.ask(LEFT)):
+        while self._stage.ask(LEFT) == "True":
             if time.monotonic() > deadline:
                 raise RuntimeError("jobs do not come to an end")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 class Theirs:
@@ -121,11 +148,13 @@ class Theirs:
         self.name = library if library == "procrastinate" else f"{library}, batch {batch}"
         self._stage, self._library, self._batch = stage, library, batch
         self._how = "waiting" if waiting else "together"
+        self._per_second = WAITING_PER_SECOND if waiting else PER_SECOND
+        if library == "procrastinate":
+            self._per_second //= SLOWER
 
     def measure(self, seconds: float) -> Measured:
         """Run the program."""
-        slow = 4 if self._library == "procrastinate" else 1
-        count = int(seconds * PER_SECOND / slow)
+        count = int(seconds * self._per_second)
         before = self._stage.database_cpu()
         done = subprocess.run(
             [
@@ -139,6 +168,7 @@ class Theirs:
         told = json.loads(done.stdout.splitlines()[-1])
         return Measured(
             rate=told["jobs"] / told["seconds"],
+            server_cpu=told["cpu"] / told["jobs"],
             database_cpu=(self._stage.database_cpu() - before) / count,
         )
 

@@ -17,6 +17,7 @@ from pgqueuer.models import Job
 from pgqueuer.types import QueueExecutionMode
 
 PRODUCERS = 32
+PORTION = 1000
 first: list[float] = []
 
 
@@ -41,10 +42,10 @@ async def main(database: dict[str, object], count: int, batch: int, how: str) ->
             if done == count:
                 ended.set()
 
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         if how == "waiting":
-            await produce(queries, count)
-            began = time.perf_counter()
+            await fill(queries, count)
+            used = time.process_time()
             await app.qm.run(batch_size=batch, mode=QueueExecutionMode.drain)
             began = first[0]
         else:
@@ -53,10 +54,24 @@ async def main(database: dict[str, object], count: int, batch: int, how: str) ->
             await ended.wait()
             while await pool.fetchval("select count(*) from pgqueuer"):  # its outcomes are stored
                 await asyncio.sleep(0.002)
-        print(json.dumps({"seconds": time.perf_counter() - began, "jobs": done}), flush=True)
+        took, used = time.perf_counter() - began, time.process_time() - used
+        print(json.dumps({"seconds": took, "cpu": used, "jobs": done}), flush=True)
         if how != "waiting":
             app.qm.shutdown.set()
             await working
+
+
+def payload(number: int) -> bytes:
+    """What a job carries."""
+    return json.dumps({"type": "nothing", "n": number}).encode()
+
+
+async def fill(queries: Queries, count: int) -> None:
+    """Enqueue many jobs, portion by portion."""
+    for start in range(0, count, PORTION):
+        some = range(start, min(count, start + PORTION))
+        payloads = [payload(number) for number in some]
+        await queries.enqueue(["nothing"] * len(some), payloads, [0] * len(some))
 
 
 async def produce(queries: Queries, count: int) -> None:
@@ -65,7 +80,7 @@ async def produce(queries: Queries, count: int) -> None:
 
     async def one() -> None:
         for number in numbers:
-            await queries.enqueue("nothing", json.dumps({"type": "nothing", "n": number}).encode())
+            await queries.enqueue("nothing", payload(number))
 
     await asyncio.gather(*(one() for _ in range(PRODUCERS)))
 

@@ -48,16 +48,18 @@ async def main(database: dict[str, object], count: int, concurrency: int, how: s
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
         work = {"concurrency": concurrency, "install_signal_handlers": False}
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         if how == "waiting":
-            await produce()
+            await nothing.batch_defer_async(*({"n": number} for number in range(count)))
+            used = time.process_time()
             await app.run_worker_async(wait=False, **work)
             began = first
         else:
             working = asyncio.create_task(app.run_worker_async(**work))  # noqa: TID251
             await produce()
             await ended.wait()
-        print(json.dumps({"seconds": time.perf_counter() - began, "jobs": done}), flush=True)
+        took, used = time.perf_counter() - began, time.process_time() - used
+        print(json.dumps({"seconds": took, "cpu": used, "jobs": done}), flush=True)
         if how != "waiting":
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
