@@ -10,6 +10,7 @@ from random import getrandbits
 from typing import Any
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
@@ -158,8 +159,18 @@ async def _preflight(send: _Sender) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+class _Starlettes(KernelError):
+    """What Starlette's own parts refuse with, a broken form for one."""
+
+    def __init__(self, error: HTTPException) -> None:
+        super().__init__(error.detail, headers=error.headers)
+        self.status = error.status_code  # type: ignore[misc]
+
+
 async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
     """Answer with the envelope, or cut a reply that has begun."""
+    if isinstance(error, HTTPException):
+        error = _Starlettes(error)
     spoken = isinstance(error, HandlerFailed)  # the app's own words, not a fault of ours
     known = error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
     path: str = scope["path"][:MAX_LOGGED]

@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -319,6 +320,46 @@ def test_too_many_requests_at_once_are_503_in_the_envelope(make_server: MakeServ
         assert is_envelope(answer)
     time.sleep(0.2)
     assert server.http.get("/health").status_code == 200
+
+
+FORM = """
+from caudex import PUBLIC, Plugin, Route, hookimpl, reply
+
+
+class FormPlugin(Plugin):
+    name = "form"
+
+    @hookimpl
+    def register_routes(self, services):
+        return [Route("POST", "/form", self.take, needs=PUBLIC)]
+
+    async def take(self, request):
+        return reply(dict(await request.form()))
+"""
+
+
+def with_form(make_server: MakeServer, folder: Path) -> Server:
+    """A server that gives back what is posted to `/form`."""
+    (folder / "form.py").write_text(FORM)
+    return make_server({"server": {"plugin_files": [str(folder / "form.py")]}})
+
+
+def test_a_reply_comes_whole_whatever_its_size(make_server: MakeServer, tmp_path: Path):
+    """Its head and body leave in one piece, or in several where they are large."""
+    server = with_form(make_server, tmp_path)
+    for length in (0, 1, 3_900, *range(4_085, 4_100), 5_000, 900_000):
+        answer = server.http.post("/form", data={"a": "x" * length, "b": "c"})
+        assert answer.json() == {"a": "x" * length, "b": "c"}
+
+
+def test_what_starlette_itself_refuses_comes_in_the_envelope(
+    make_server: MakeServer, tmp_path: Path
+):
+    server = with_form(make_server, tmp_path)
+    broken = {"content-type": "multipart/form-data; boundary=x"}
+    answer = server.http.post("/form", content=b"--y\r\n\r\nno part", headers=broken)
+    assert answer.status_code == 400
+    assert is_envelope(answer)
 
 
 # Request ids and headers

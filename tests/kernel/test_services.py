@@ -9,7 +9,7 @@ import pytest
 
 from kernel.contracts import ServiceKey
 from kernel.errors import BootError
-from kernel.services import Services
+from kernel.services import KERNEL, Services
 
 TEA = ServiceKey[str]("tea")
 POT = ServiceKey[str]("pot")
@@ -71,6 +71,15 @@ def test_two_offers_want_a_choice() -> None:
     services.provide(TEA, lambda _: "tea", by="robot")
     with pytest.raises(BootError, match=r"set tea = 'butler' or tea = 'robot'"):
         services.check()
+
+
+def test_what_the_kernel_offers_is_in_force_until_another_is_chosen() -> None:
+    for chosen, given in (({}, "plain"), ({"tea": "kernel"}, "plain"), ({"tea": "robot"}, "fast")):
+        services = Services(chosen)
+        services.provide(TEA, lambda _: "plain", by=KERNEL)
+        services.provide(TEA, lambda _: "fast", by="robot")
+        services.check()
+        assert start(services, KERNEL, "robot", ask=lambda s: s.get(TEA)) == given
 
 
 def test_one_plugin_offers_a_key_once() -> None:
