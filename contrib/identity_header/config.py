@@ -17,7 +17,8 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     """Which headers say who somebody is, and from whom they are believed.
 
     At least one of `trusted` and `secret` is needed; where both are given, both must hold. What a
-    header that is not named says is not read: it may be the client's.
+    header that is not named says is not read: it may be the client's. Pages of other origins than
+    this server's may write when they are among `origins`.
     """
 
     trusted: tuple[str, ...] = ()
@@ -28,5 +29,6 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     name_header: HeaderOrNone = ""
     groups_header: Header = "X-Forwarded-Groups"
     groups: dict[str, tuple[RoleOfApp, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    origins: tuple[str, ...] = ()
     create: bool = True
     signing_key: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import structlog
 
-from kernel.public import Actor, BadRequest, Request, Unauthenticated
+from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated
 
 from .config import IdentityHeaderConfig
 from .groups import MAX_GROUPS
@@ -15,6 +16,8 @@ from .models import Claim
 from .names import clean_display_name, clean_email, clean_username
 from .service import HeaderIdentity
 from .trust import Trust
+
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 log = structlog.get_logger("caudex.identity_header")
 
@@ -35,6 +38,7 @@ class Headers:
         groups = config.groups_header if config.groups else ""
         told = (config.user_header, config.email_header, config.name_header, groups)
         self._names = _Names(*(name.lower().encode() for name in told))
+        self._origins = frozenset(config.origins)
         self._trust = trust
         self._identity = identity
 
@@ -48,6 +52,7 @@ class Headers:
         users = self._values(request, self._names.user)
         if any(value.strip() for value in users):
             self._believe(request)
+            self._refuse_strange_page(request)
             return await self._identity.signed_in(self._claim(request, users), caller)
         tokens = self._values(request, b"authorization")
         if len(tokens) > 1:
@@ -60,6 +65,21 @@ class Headers:
             peer = client[0] if client else "a local socket"
             log.warning("a sign-in header is not believed", peer=peer, why=why)
             raise Unauthenticated("the sign-in header does not come from a trusted proxy")
+
+    def _refuse_strange_page(self, request: Request) -> None:
+        """Refuse a write that a page of somebody else lets a browser make: the proxy knows the user
+        by a cookie, which the browser sends along whoever asks it to. Raises Forbidden.
+
+        Browsers say where a request comes from by headers that no page can set; other clients send
+        none of them.
+        """
+        site, page = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if request.method in SAFE or site in ("same-origin", "none") or not (site or page):
+            return
+        if page in self._origins or (page and urlsplit(page).netloc == request.headers.get("host")):
+            return
+        log.warning("a page of another origin is refused", origin=page, site=site)
+        raise Forbidden(f"pages of {page or 'other origins'} may not write here")
 
     def _claim(self, request: Request, users: Sequence[bytes]) -> Claim:
         """Read what the proxy says; what cannot be read is said by nobody."""

@@ -30,13 +30,14 @@ class Attempts:
         ).digest()
         self._box = SecretBox(key)
 
-    def begin(self, return_to: str) -> tuple[Attempt, str]:
+    def begin(self, return_to: str, challenge: str = "") -> tuple[Attempt, str]:
         """Return an attempt, and the text that the browser keeps."""
         attempt = Attempt(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
             return_to=return_to,
+            challenge=challenge,
             expires=time.time() + SECONDS,
         )
         return attempt, self._box.encrypt(msgspec.json.encode(attempt)).hex()

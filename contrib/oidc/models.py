@@ -27,6 +27,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     nonce: str
     verifier: str
     return_to: str
+    challenge: str
     expires: float
 
 
@@ -42,15 +43,17 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 class Handover(Struct, frozen=True, kw_only=True):
-    """Body of an exchange."""
+    """Body of an exchange; `verifier` is what the page made the challenge of."""
 
     code: str
+    verifier: str
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """Query of the beginning of a sign-in."""
+    """Query of the beginning of a sign-in; a page sends both."""
 
     return_to: str = ""
+    challenge: str = ""
 
 
 class Callback(Struct, frozen=True, kw_only=True):

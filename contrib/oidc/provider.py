@@ -82,6 +82,9 @@ class Provider:
             told = await self._told(metadata, tokens.access_token)
             if told.get("sub") != claims["sub"]:  # section 5.3.2
                 raise Unauthenticated("the provider tells of somebody else")
+            # What is said of one email says nothing of another.
+            if told.get("email") != claims.get("email", told.get("email")):
+                told.pop("email_verified", None)
             return told | claims
         return claims
 

@@ -59,9 +59,10 @@ class OidcRoutes:
         return self._services.get(OIDC)
 
     async def login(self, request: Request) -> Response:
-        """Send the browser to the provider; `return_to` is the page that it comes back to."""
+        """Send the browser to the provider; `return_to` is the page that it comes back to,
+        `challenge` the SHA-256, in base64url, of a verifier that the page keeps."""
         entry = msgspec.convert(request.query(), Entry)
-        address, sealed = await self._oidc.begin(entry.return_to)
+        address, sealed = await self._oidc.begin(entry.return_to, entry.challenge)
         answer = RedirectResponse(address, 302)
         answer.set_cookie(
             COOKIE, sealed, SECONDS, path=PATH, secure=self._secure, httponly=True, samesite="lax"
@@ -83,9 +84,10 @@ class OidcRoutes:
         return answer
 
     async def exchange(self, request: Request, body: Handover) -> Response:
-        """Exchange the code of a callback for tokens, once, within a minute."""
+        """Exchange the code of a callback for tokens, once, within a minute; only the page that
+        began the sign-in has the verifier."""
         agent = request.headers.get("user-agent", "")
-        return reply(await self._oidc.take_over(body.code, request.actor, agent))
+        return reply(await self._oidc.take_over(body, request.actor, agent))
 
     async def _finished(self, request: Request, attempt: Attempt, back: Callback) -> Response:
         if back.error:
@@ -94,7 +96,8 @@ class OidcRoutes:
             raise BadRequest("code is required")
         user_id = await self._oidc.finish(attempt, back.code, back.iss, request.actor)
         if attempt.return_to:
-            return _returned(attempt, "code", await self._oidc.hand_over(user_id))
+            code = await self._oidc.hand_over(user_id, attempt.challenge)
+            return _returned(attempt, "code", code)
         agent = request.headers.get("user-agent", "")
         return reply(await self._oidc.session(user_id, request.actor, agent))
 

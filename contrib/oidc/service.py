@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
+from base64 import urlsafe_b64encode
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,14 +27,14 @@ from kernel.public import (
 
 from .attempts import Attempts
 from .config import OidcConfig
-from .models import Attempt, Subject, subject_of
+from .models import Attempt, Handover, Subject, subject_of
 from .provider import Provider
 from .roles import ClaimedRoles
 from .store import OidcStore
 
 NAMES: Final = 20
 """How many names are tried for somebody whose name others have."""
-MAX_CODE: Final = 200
+CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 log = structlog.get_logger("caudex.oidc")
 
@@ -58,11 +60,13 @@ class OidcService:
         self._attempts = Attempts(config.client_secret)
         self._making = anyio.Lock()
 
-    async def begin(self, return_to: str) -> tuple[str, str]:
+    async def begin(self, return_to: str, challenge: str) -> tuple[str, str]:
         """Return the provider's address, and what the browser keeps. Raises BadRequest."""
+        if return_to and not CHALLENGE.fullmatch(challenge):
+            raise BadRequest("challenge must be the SHA-256 of a verifier, in base64url")
         if return_to and origin(return_to) not in self._config.frontends:
             raise BadRequest("return_to is none of the frontends that a sign-in may return to")
-        attempt, sealed = self._attempts.begin(return_to)
+        attempt, sealed = self._attempts.begin(return_to, challenge)
         return await self._provider.address(attempt), sealed
 
     def attempt(self, sealed: str, state: str) -> Attempt:
@@ -83,18 +87,22 @@ class OidcService:
         """Begin a session and return the body of the reply."""
         return await self._sessions.begin(user_id, caller, user_agent)
 
-    async def hand_over(self, user_id: str) -> str:
-        """Return a code that a page exchanges for a session, once, within a minute."""
+    async def hand_over(self, user_id: str, challenge: str) -> str:
+        """Return a code that a page exchanges for a session, once, within a minute.
+
+        Only with the verifier of the challenge: who is sent a code of somebody else's sign-in has
+        another one, and is not signed in as them.
+        """
         code = secrets.token_urlsafe(32)
-        await self._store.hand_over(_digest(code), user_id)
+        await self._store.hand_over(_digest(code), user_id, challenge)
         return code
 
-    async def take_over(self, code: str, caller: Actor, user_agent: str) -> bytes:
+    async def take_over(self, form: Handover, caller: Actor, user_agent: str) -> bytes:
         """Exchange a code for a session. Raises Unauthenticated."""
-        known = len(code) <= MAX_CODE
-        user_id = await self._store.take_over(_digest(code)) if known else None
+        challenge = urlsafe_b64encode(hashlib.sha256(form.verifier.encode()).digest())
+        user_id = await self._store.take_over(_digest(form.code), challenge.rstrip(b"=").decode())
         if user_id is None:
-            raise Unauthenticated("this code is used up, too old or none of ours")
+            raise Unauthenticated("this code is used up, too old or none of this page's")
         return await self.session(user_id, caller, user_agent)
 
     async def forget(self, tx: Transaction, user_id: str) -> None:

@@ -82,25 +82,28 @@ class OidcStore:
             role.role,
         )
 
-    async def hand_over(self, code_hash: str, user_id: str) -> None:
+    async def hand_over(self, code_hash: str, user_id: str, challenge: str) -> None:
         """Keep a code for a minute, and sweep those that nobody came for."""
         await self._statements.execute(
             "with over as (delete from caudex_oidc.handovers where code_hash in"
             " (select code_hash from caudex_oidc.handovers where expires_at < now()"
             " limit $4::int for update skip locked))"
-            " insert into caudex_oidc.handovers (code_hash, user_id, expires_at)"
-            " values ($1::text, $2::uuid, now() + make_interval(secs => $3::int))",
+            " insert into caudex_oidc.handovers (code_hash, user_id, challenge, expires_at)"
+            " values ($1::text, $2::uuid, $5::text, now() + make_interval(secs => $3::int))",
             code_hash,
             user_id,
             HANDOVER_SECONDS,
             SWEEP,
+            challenge,
         )
 
-    async def take_over(self, code_hash: str) -> str | None:
+    async def take_over(self, code_hash: str, challenge: str) -> str | None:
         """Use a code up and return whose session it is for."""
         row = await self._statements.execute(
             "delete from caudex_oidc.handovers"
-            " where code_hash = $1::text and expires_at > now() returning user_id",
+            " where code_hash = $1::text and challenge = $2::text and expires_at > now()"
+            " returning user_id",
             code_hash,
+            challenge,
         )
         return None if row is None else row.decode()

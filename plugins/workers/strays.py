@@ -64,6 +64,8 @@ def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
         if uid is None or any(variable.startswith(_ANY) for variable in variables):
             return False
         state, parent = _status(pid)
+        if os.getpid() == INIT:
+            return False  # here children of our own look as if they were nobody's
         return state != b"Z" and parent == INIT and os.stat(f"/proc/{pid}").st_uid == uid
     except OSError:
         return False  # it has ended, or is none of ours

@@ -17,9 +17,11 @@ create table caudex_oidc.granted (
     primary key (user_id, app_id, role)
 );
 
--- Codes that a page exchanges for a session, once; of a code only its hash is kept.
+-- Codes that a page exchanges for a session, once; of a code only its hash is kept. The challenge is
+-- the hash of what only the page knows that began the sign-in.
 create table caudex_oidc.handovers (
     code_hash text primary key,
+    challenge text not null,
     user_id uuid not null,
     expires_at timestamptz not null
 );

@@ -333,3 +333,32 @@ def test_doctor_warns_of_addresses_alone(config, said):
         for remark in remarks
     ]
     assert len(told) == said
+
+
+EVIL = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": EVIL, "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": EVIL}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "https://sub.example.org", "sec-fetch-site": "same-site"}, 403),
+        ({"origin": EVIL, "sec-fetch-site": "same-origin"}, 400),
+        ({"origin": "https://page.example"}, 400),
+        ({"origin": "http://OWN"}, 400),
+        ({}, 400),
+    ],
+)
+def test_a_page_of_somebody_else_writes_nothing_with_the_users_cookie(make_server, headers, status):
+    server = make_server(behind_proxy(secret=SECRET, origins=["https://page.example"]))
+    root = client_of(server, "root")
+    own = server.url.removeprefix("http://")
+    headers = {name: value.replace("OWN", own) for name, value in headers.items()}
+    # A body that a form can post, to a route that takes any: bad content is met after the guard.
+    root.post("/api/v1/apps", json={"appId": "demo", "name": "Demo"})
+    answer = root.post("/api/v1/apps/demo/deploy", content=b"x", headers=headers)
+    assert answer.status_code == status, answer.text
+    assert root.get("/api/v1/auth/me", headers=headers).status_code == 200

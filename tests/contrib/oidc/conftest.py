@@ -12,6 +12,8 @@ from pytest_iam import iam_configuration, iam_server, iam_server_port  # noqa: F
 from kernel.testing import running_server
 
 PAGE = "https://app.example.org/start?x=1"
+VERIFIER = "what-only-the-page-knows-that-began-it"
+CHALLENGE = "p5IdiNuugjMeWQTHSJU0PY7D-oos0j5Bi0vr2dGKnus"
 SCOPES = ["openid", "profile", "email", "groups"]
 
 
@@ -73,7 +75,9 @@ class Browser(httpx.Client):
 
     def begin(self, return_to=PAGE):
         """Ask for a sign-in and return the provider's address."""
-        answer = self.get("/api/v1/auth/oidc/login", params={"return_to": return_to})
+        answer = self.get(
+            "/api/v1/auth/oidc/login", params={"return_to": return_to, "challenge": CHALLENGE}
+        )
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
@@ -94,13 +98,18 @@ class Browser(httpx.Client):
         """Go the whole way and return the reply to the callback."""
         return self.get(self.at_provider(self.begin(return_to), user))
 
+    def exchange(self, code, verifier=VERIFIER):
+        """Exchange a code as the page would."""
+        body = {"code": code, "verifier": verifier}
+        return self.post("/api/v1/auth/oidc/exchange", json=body)
+
     def tokens(self, user):
         """Go the whole way and return what the exchange answers."""
         answer = self.sign_in(user)
         assert answer.status_code == 302, answer.text
         place, _, code = answer.headers["location"].partition("#code=")
         assert place == PAGE, answer.headers["location"]
-        answer = self.post("/api/v1/auth/oidc/exchange", json={"code": code})
+        answer = self.exchange(code)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -21,7 +21,7 @@ OTHER = RSAKey.generate_key(2048, {"kid": "two"})
 CONFIG = OidcConfig(
     issuer=ISSUER, client_id="me", client_secret="s" * 40, public_url="https://me.example.org"
 )
-ATTEMPT = Attempt(state="s", nonce="n", verifier="v" * 43, return_to="", expires=0)
+ATTEMPT = Attempt(state="s", nonce="n", verifier="v" * 43, return_to="", challenge="", expires=0)
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +143,13 @@ async def test_userinfo_of_somebody_else_is_refused():
     outside.userinfo = {"sub": "eve", "email": "ada@example.org", "email_verified": True}
     with pytest.raises(Unauthenticated):
         await outside.sign_in()
+
+
+async def test_one_email_is_not_verified_by_what_is_said_of_another():
+    outside = Outside(email="ada@example.org")
+    outside.userinfo = {"sub": "ada", "email": "mine@example.org", "email_verified": True}
+    claims = await outside.sign_in()
+    assert (claims["email"], "email_verified" in claims) == ("ada@example.org", False)
 
 
 async def test_a_provider_that_calls_itself_otherwise_is_none():

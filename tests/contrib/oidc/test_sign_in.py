@@ -6,7 +6,7 @@ import pytest
 from kernel.loader import load
 from kernel.public import BootError
 from kernel.testing import make_config
-from tests.contrib.oidc.conftest import PAGE, error_of, join, query
+from tests.contrib.oidc.conftest import CHALLENGE, PAGE, error_of, join, query
 
 CRM = {
     "appId": "crm", "name": "CRM", "version": "1.0.0",
@@ -60,16 +60,31 @@ def test_without_a_page_the_callback_answers_as_a_login(browser, person):
 
 def test_a_code_is_good_once(browser, person):
     code = browser.sign_in(person("dora")).headers["location"].partition("#code=")[2]
-    assert browser.post("/api/v1/auth/oidc/exchange", json={"code": code}).status_code == 200
+    assert browser.exchange(code).status_code == 200
     for wrong in (code, "x", "", "x" * 3000):
-        answer = browser.post("/api/v1/auth/oidc/exchange", json={"code": wrong})
+        answer = browser.exchange(wrong)
         assert answer.status_code == 401, answer.text
+
+
+def test_a_code_is_good_for_the_page_that_began_the_sign_in(browser, person):
+    code = browser.sign_in(person("mallory")).headers["location"].partition("#code=")[2]
+    for verifier in ("", "of-another-page", CHALLENGE, "\u00e9"):
+        assert browser.exchange(code, verifier).status_code == 401
+    assert browser.exchange(code).status_code == 200
+
+
+@pytest.mark.parametrize("challenge", ["", "short", CHALLENGE + "=", CHALLENGE[:-1] + "+"])
+def test_a_page_must_bring_a_challenge(browser, challenge):
+    asked = {"return_to": PAGE, "challenge": challenge}
+    answer = browser.get("/api/v1/auth/oidc/login", params=asked)
+    assert answer.status_code == 400
+    assert "challenge" in answer.json()["error"]
 
 
 def test_a_code_is_good_for_a_minute(server, browser, person):
     code = browser.sign_in(person("dido")).headers["location"].partition("#code=")[2]
     server.sql("update caudex_oidc.handovers set expires_at = now() - interval '1 second'")
-    assert browser.post("/api/v1/auth/oidc/exchange", json={"code": code}).status_code == 401
+    assert browser.exchange(code).status_code == 401
     browser.sign_in(person("dana"))  # the next one sweeps
     assert server.sql("select count(*) from caudex_oidc.handovers where expires_at < now()") == [
         (0,)
@@ -110,7 +125,9 @@ def test_a_cookie_that_is_none_of_ours_is_refused(browser, cookie):
     ],
 )  # fmt: skip
 def test_a_sign_in_returns_to_frontends_only(browser, page):
-    answer = browser.get("/api/v1/auth/oidc/login", params={"return_to": page})
+    answer = browser.get(
+        "/api/v1/auth/oidc/login", params={"return_to": page, "challenge": CHALLENGE}
+    )
     assert answer.status_code == 400, answer.headers.get("location")
 
 
