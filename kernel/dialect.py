@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg.adapt import Dumper
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -73,6 +74,8 @@ _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
 """What a compiled statement meets when a column, its type or the table is another by now."""
 
+log = structlog.get_logger("caudex.db")
+
 _FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 
@@ -91,6 +94,8 @@ def translate(error: psycopg.Error) -> KernelError | None:
         return _breach(error, state)
     if state[:2] in _REFUSED:
         return BadRequest(said or "a value cannot be stored")
+    if state in _GONE:  # or it is a mistake in the statement, which nobody can tell apart
+        log.warning("a statement does not fit the schema", sqlstate=state, error=said)
     if state in _GONE or _stale(error):
         return SchemaChanged("the schema changed while the request was running")
     if state in _REPEATABLE:

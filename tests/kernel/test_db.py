@@ -12,6 +12,7 @@ import anyio
 import msgspec
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
@@ -711,3 +712,11 @@ async def told_actor(tx: Transaction) -> Actor:
 async def together(*calls: Callable[[], Awaitable[Any]]) -> Sequence[Any]:
     """Run calls at once; the first error is raised as itself."""
     return await asyncio.gather(*[call() for call in calls])
+
+
+async def test_a_statement_that_names_what_is_not_there_is_told_to_the_log(dsn: str) -> None:
+    async with opened(dsn) as db:
+        with capture_logs() as logged, pytest.raises(SchemaChanged):
+            await db.fetch("select jso_build_object()::text")
+    [line] = [each for each in logged if each["event"] == "a statement does not fit the schema"]
+    assert (line["sqlstate"], "jso_build_object" in line["error"]) == ("42883", True)
