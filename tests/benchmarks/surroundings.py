@@ -92,6 +92,8 @@ def processes(opened: ExitStack, one: Stage, config: str, folder: str | None) ->
 def plugins(opened: ExitStack, none: Stage, config: str, folder: str | None) -> list[Case]:
     """Plugins that do nothing, and one that hears of every write, against none."""
     found: list[Case] = []
+    # With --plugin the server would also time each hook for its replies.
+    config = f"{config}\n[server]\nserver_timing = false\n"
     idle = [NOTHING.format(number=number) for number in range(PLUGINS)]
     for title, codes, want in (
         (f"{PLUGINS} idle plugins: {READ.name}", idle, READ),
