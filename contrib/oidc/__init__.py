@@ -22,13 +22,13 @@ from kernel.public import (
 )
 
 from .config import OidcConfig
-from .routes import OidcRoutes
-from .service import OIDC, OidcService
+from .roles import ClaimedRoles
 from .store import OidcStore
 
 try:
     from .provider import Provider, check, client_of
-    from .roles import ClaimedRoles
+    from .routes import OidcRoutes
+    from .service import OIDC, OidcService
 except ModuleNotFoundError as missing:
     problem = f"the package {missing.name} is missing"
     raise BootError("plugin oidc", problem, "pip install 'caudex[oidc]'") from None
