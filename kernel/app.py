@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -45,13 +45,14 @@ class Application(Starlette):
         for layer in reversed(middleware):
             self._serve = layer.cls(self._serve, *layer.args, **layer.kwargs)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(  # type: ignore[override]  # no coroutine around another one
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         """Serve a request; Starlette answers what is none."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
-            return
+            return super().__call__(scope, receive, send)
         scope["app"] = self
-        await self._serve(scope, receive, send)
+        return self._serve(scope, receive, send)
 
 
 def build_app(kernel: Kernel) -> Starlette:

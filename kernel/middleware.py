@@ -18,6 +18,7 @@ from structlog.contextvars import bind_contextvars
 from kernel.config import Config
 from kernel.contracts.workers import HandlerFailed
 from kernel.errors import BadRequest, KernelError, Unavailable
+from kernel.protocol import Cycle
 from kernel.web import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -31,9 +32,11 @@ PREFLIGHT = [
     (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-Id, Last-Event-ID"),
     (b"access-control-max-age", b"600"),
 ]
-CACHING = b"cache-control"
+CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
+MAX_MET = 100
+"""Host headers that are remembered as allowed."""
 MAX_MESSAGE = 50_000
 """Characters of an error that a caller reads; many rules name the value that breaks them."""
 MAX_LOGGED = 1000
@@ -58,6 +61,7 @@ class Edge:
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts(config)
+        self._met = set[bytes]()
         self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +69,7 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        scope["caudex.headers"] = headers = dict[bytes, bytes](scope["headers"])
         scope["caudex.request_id"] = request_id = _request_id(headers)
         scope["caudex.address"] = _address(scope, self._trusted)
         bind_contextvars(request_id=request_id)
@@ -74,8 +78,10 @@ class Edge:
         try:
             if self._active > self._limit:
                 raise Unavailable("too many requests at once")
-            if self._hosts is not None:
-                _check_host(headers.get(b"host", b""), self._hosts)
+            if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._met:
+                _check_host(host, self._hosts)
+                if len(self._met) < MAX_MET:
+                    self._met.add(host)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await _preflight(sender)
                 return
@@ -106,20 +112,36 @@ class Edge:
 
 
 class _Sender:
-    """Adds the headers that every reply has, and knows whether it has begun."""
+    """Adds the headers that every reply has, and knows whether it has begun.
+
+    The head of a reply whose length is known waits for the body, so that both leave in one piece
+    where the protocol can do that (`kernel.protocol.Cycle.reply`).
+    """
+
+    __slots__ = ("_cycle", "_held", "_send", "headers", "started")
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        cycle = getattr(send, "__self__", None)
+        self._cycle = cycle if isinstance(cycle, Cycle) else None
         self._send = send
+        self._held: Message | None = None
         self.headers = headers
         self.started = False
-        self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
-            self.status = message["status"]
             own = message.get("headers", ())
             message["headers"] = [*own, *self._more(own)]
+            if self._cycle is not None and any(name == LENGTH for name, _ in own):
+                self._held = message
+                return
+        elif self._held is not None and self._cycle is not None:
+            (head, self._held), self.started = (self._held, None), True
+            body, goes_on = message.get("body", b""), message.get("more_body", False)
+            if not goes_on and self._cycle.reply(head["status"], head["headers"], body):
+                return
+            await self._send(head)
+        self.started = True
         await self._send(message)
 
     def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:

@@ -1,16 +1,29 @@
-"""uvicorn's HTTP protocol with what it lacks: deadlines and caps for what a client sends."""
+"""uvicorn's HTTP protocol with what it lacks: deadlines and caps for what a client sends, and
+replies that leave in one piece."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 64 * 1024
-HELD_BYTES = 4096
+JOINED_BYTES = 16 * 1024
+"""A body up to here is copied behind its head: cheaper than two pieces."""
 BODY_SECONDS = 30.0
 BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
@@ -18,53 +31,67 @@ MAX_UNREAD = 64_000_000
 """Bytes of a body that are thrown away after the reply, so that its sender gets to read it."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_LENGTH = b"content-length"
+_PLAIN = frozenset(
+    b"access-control-allow-headers access-control-allow-methods access-control-allow-origin"
+    b" access-control-expose-headers access-control-max-age allow cache-control content-length"
+    b" content-type date etag link location retry-after server-timing vary x-content-type-options"
+    b" x-request-id".split()
+)
+"""Names of headers that say nothing about where a reply ends or what becomes of its connection."""
+_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
 
 
-class OneWrite:
-    """A transport that holds a small piece back until the next one, or the loop's next turn.
+class Cycle(RequestResponseCycle):
+    """uvicorn's cycle of a request and its reply, which can also send a reply whole."""
 
-    So the head and the body of a reply leave in one system call.
-    """
+    def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole reply by one system call.
 
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held = b""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write a piece, or hold it back."""
-        if self._held:
-            held, self._held = self._held, b""
-            self._transport.writelines((held, data))
-        elif len(data) <= HELD_BYTES:
-            self._held = data
-            self._loop.call_soon(self._release)
+        False, and nothing sent, where it is none of the common kind: `send` takes it then.
+        """
+        if self.response_started or self.disconnected or self.flow.write_paused:
+            return False
+        length, head = b"", [STATUS_LINE[status]]
+        for name, value in chain(self.default_headers, headers):
+            if name not in _PLAIN:
+                return False
+            if name == _LENGTH:
+                length = value
+            head.append(b"%b: %b\r\n" % (name, value))
+        if length != b"%d" % len(body):
+            return False
+        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        raw = b"".join(head)
+        # A line feed within a value would begin a header of somebody else's choice.
+        ends = len(head) + (not self.keep_alive)
+        if len(raw.translate(None, _CONTROLS)) != len(raw) - 2 * ends:
+            return False
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if len(body) <= JOINED_BYTES:
+            self.transport.write(raw + body)
         else:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Close the connection once all is written."""
-        self._release()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether it is closed or about to be."""
-        return self._transport.is_closing()
-
-    def _release(self) -> None:
-        held, self._held = self._held, b""
-        if held:
-            self._transport.write(held)
+            self.transport.writelines((raw, body))
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+        return True
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection that is slow or endless with the head of its request (slowloris), slow
-    with a body, or goes on sending one that was refused."""
+    with a body, or goes on sending one that was refused.
+
+    A request that arrives in one piece and is answered in one piece sets no timer.
+    """
 
     _timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
     _head_bytes = 0
     _in_head = False
     _in_body = False
@@ -74,47 +101,85 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that says nothing is closed too."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
-        self._begin_head()
+        super().connection_made(transport)
+        self._in_head = True
+        self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_clock()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives of a head that began earlier, and of a body."""
+        """Count what arrives of a head that is not whole yet, and of a body."""
         if not self._in_body and (b"pgrade:" in data or b"PGRADE:" in data):
             data = _without_upgrade(data)
-        in_head = self._in_head
-        super().data_received(data)
-        if self._in_head and in_head:
+        if not self._in_body:
             self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head:
             if self._head_bytes > HEAD_BYTES:
                 self._refuse_head(431, "the head of the request is too large")
+            elif self._timer is None:
+                self._time_head()
         elif self._in_body:
             self._count_body(len(data))
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if not self._in_head:
-            self._begin_head()
+        self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head is there; one that came in a single piece can still be too large."""
+        """The head is there: answer it, or let it wait for those before it."""
         self._stop_clock()
-        size = sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
-        if size > HEAD_BYTES:
+        arrived, self._head_bytes = self._head_bytes, 0
+        if arrived > HEAD_BYTES and self._head_size() > HEAD_BYTES:
             self._refuse_head(431, "the head of the request is too large")
             return
         self._in_body, self._body_bytes, self._unread = True, 0, 0
-        super().on_headers_complete()
+        parser, app = cast("Any", self.parser), cast("ASGI3Application", self.app)
+        before: Cycle | None = self.cycle  # type: ignore[assignment]
+        version = parser.get_http_version()
+        self._complete_scope(version, parser.get_method())
+        self.cycle = cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
 
     def on_message_complete(self) -> None:
         """The body is there."""
         self._stop_clock()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; one timer sees to all the pauses between them."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
@@ -122,13 +187,34 @@ class GuardedProtocol(HttpToolsProtocol):
         self._answer(400, "this is not a valid HTTP request")
         self.transport.close()
 
-    def _begin_head(self) -> None:
-        self._stop_clock()
-        self._in_head = True
-        self._head_bytes = 0
+    def _complete_scope(self, version: str, method: bytes) -> None:
+        scope, url = self.scope, httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = method.decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+
+    def _head_size(self) -> int:
+        """What the head takes of a piece that can also hold other requests."""
+        return sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
+
+    def _time_head(self) -> None:
         self._timer = self.loop.call_later(
             HEAD_SECONDS, self._refuse_head, 408, "the head of the request came too slowly"
         )
+
+    def _check_idle(self) -> None:
+        """Close a connection that asked nothing for long; one that is at work has other clocks."""
+        self._idle_timer = None
+        if self._in_head or not self._idle() or self.transport.is_closing():
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._check_idle)
+        else:
+            self.transport.close()
 
     def _stop_clock(self) -> None:
         self._in_head = self._in_body = False

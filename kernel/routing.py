@@ -121,8 +121,22 @@ class RouteTable(BaseRoute):
         )
 
     def _walk(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
-        """Follow the segments; the few places with both a literal and a parameter are tried in
-        that order."""
+        """Follow the segments, most of which lead to one place only."""
+        node, values = self._root, list[str]()
+        for segment in segments:
+            following = node.literal.get(segment)
+            if following is None:
+                following = node.parameter if segment else None
+                if following is None:
+                    return None
+                values.append(segment)
+            elif node.parameter is not None:
+                return self._search(segments)
+            node = following
+        return (node, values) if node.routes else None
+
+    def _search(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
+        """The same where a segment is a literal and could be a parameter: tried in that order."""
         stack: list[tuple[_Node, int, list[str]]] = [(self._root, 0, [])]
         while stack:
             node, at, values = stack.pop()
@@ -142,12 +156,13 @@ class RouteTable(BaseRoute):
         request.scope["caudex.plugin"] = target.plugin
         request.scope["caudex.route"] = route
         await self._guard(route, request)
-        declared = request.headers.get("content-length")
-        if declared and declared.isdecimal() and int(declared) > route.max_body:
+        headers: Mapping[bytes, bytes] = request.scope["caudex.headers"]
+        declared = headers.get(b"content-length")
+        if declared and declared.isdigit() and int(declared) > route.max_body:
             raise TooLarge(route.max_body)
         if target.decoder is None:
             return await target.handler(request)
-        check_content(request.headers)
+        check_content(headers)
         async with self._bodies.read(request, route.max_body) as raw:
             return await target.handler(request, decode(raw, target.decoder))
 

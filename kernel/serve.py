@@ -249,6 +249,7 @@ class _Http(uvicorn.Server):
 def _uvicorn(kernel: Kernel, drain: int) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(kernel),
+        interface="asgi3",
         http=GuardedProtocol,
         ws="none",
         lifespan="off",

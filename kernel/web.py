@@ -23,6 +23,9 @@ MAX_QUERY_FIELDS = 600
 MAX_VALUES = 1_000_000
 """Brackets and commas of a JSON body outside of its texts: what it costs in memory."""
 
+JSON = b"application/json"
+JSON_KIND = re.compile(r"application/(json|[\w.-]+\+json)")
+
 Handler = Callable[..., Awaitable[Response]]
 _MARKS = bytes.maketrans(b"{}", b"[]")
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{},"')
@@ -122,8 +125,8 @@ class JSONReply(Response):
         self.background = None
         self.body = value if isinstance(value, bytes) else _encode(value)
         self.raw_headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(self.body)).encode()),
+            (b"content-type", JSON),
+            (b"content-length", b"%d" % len(self.body)),
         ]
         for name, text in (headers or {}).items():
             self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
@@ -205,21 +208,22 @@ async def limited(request: starlette.requests.Request, limit: int) -> AsyncItera
         yield chunk
 
 
-def check_content(headers: Mapping[str, str]) -> None:
+def check_content(headers: Mapping[bytes, bytes]) -> None:
     """Refuse what is not plain JSON in UTF-8. Raises BadRequest.
 
     A page can make a browser post to any server without asking it first, but never as JSON: only
     what comes from no page may leave the content type out.
     """
-    default = "" if "origin" in headers else "application/json"
-    kind, _, parameters = headers.get("content-type", default).lower().partition(";")
-    kind = kind.strip()
-    if kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
-        raise BadRequest("the content type must be application/json")
-    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
-    if charset and charset[1] not in ("utf-8", "utf8"):
-        raise BadRequest("JSON must be in UTF-8")
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    default = b"" if b"origin" in headers else JSON
+    given = headers.get(b"content-type", default)
+    if given != JSON:
+        kind, _, parameters = given.decode("latin-1").lower().partition(";")
+        if not JSON_KIND.fullmatch(kind.strip()):
+            raise BadRequest("the content type must be application/json")
+        charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+        if charset and charset[1] not in ("utf-8", "utf8"):
+            raise BadRequest("JSON must be in UTF-8")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise BadRequest("a content encoding is not accepted")
 
 

@@ -35,7 +35,7 @@ from .commands import users_command
 from .config import AuthConfig
 from .gate import Gate
 from .passwords import PasswordHasher
-from .routes import AuthRoutes
+from .routes import AuthRoutes, authorization
 from .rules import PasswordRules, read_common
 from .service import AUTH, AuthService
 from .store import AuthStore
@@ -91,8 +91,10 @@ class AuthPlugin(Plugin):
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
-        """Tell who sends a bearer token."""
-        return await self._routes.authenticate(request)
+        """Tell who sends a bearer token; None only without any Authorization header."""
+        if (header := authorization(request)) is None:
+            return None
+        return await self._routes.gate.actor(header, request.request_id, request.address)
 
     @hookimpl
     @asynccontextmanager

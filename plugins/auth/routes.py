@@ -9,7 +9,6 @@ from kernel.public import (
     ANY_USER,
     CORE_ADMIN,
     PUBLIC,
-    Actor,
     Message,
     Request,
     Response,
@@ -19,6 +18,7 @@ from kernel.public import (
     reply,
 )
 
+from .gate import Gate
 from .models import (
     Client,
     Credentials,
@@ -88,12 +88,10 @@ class AuthRoutes:
     def _auth(self) -> AuthService:
         return self._services.get(AUTH)
 
-    async def authenticate(self, request: Request) -> Actor | None:
-        """Answer the hook: None only where there is no Authorization header at all."""
-        header = authorization(request)
-        if header is None:
-            return None
-        return await self._auth.gate.actor(header, request.request_id, request.address)
+    @property
+    def gate(self) -> Gate:
+        """Who answers the hook `authenticate`."""
+        return self._auth.gate
 
     async def mode(self, request: Request) -> Response:
         """Tell whether tokens are needed (always), and whether nobody has registered yet."""

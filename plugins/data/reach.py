@@ -22,6 +22,16 @@ class Reach(msgspec.Struct, frozen=True):
     own_only: bool
     trees: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether hooks say more about it than the grant does."""
+        return bool(self.trees)
+
+    @property
+    def owner(self) -> tuple[str | None, ...]:
+        """The first parameter of a statement that was made for `own_only`."""
+        return (self.user_id,) if self.own_only else ()
+
     def rows(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
         rows = Conditions(self.table.columns, params)
@@ -33,20 +43,22 @@ class Reach(msgspec.Struct, frozen=True):
 
     def record(self, record_id: str, *params: Param) -> Conditions:
         """The same for one record. Raises BadRequest where the id cannot be one."""
+        self.check_id(record_id)
+        rows = self.rows(*params)
+        self.table.is_record(rows, record_id)
+        return rows
+
+    def check_id(self, record_id: str) -> None:
+        """Raises BadRequest where an id cannot be one."""
         entity = self.table.entity
         if entity.id_type == "uuid" and not UUID.fullmatch(record_id):
             raise BadRequest(f"{entity.name}.id: a UUID is wanted, not {shown(record_id)}")
         if "\0" in record_id:
             raise BadRequest("text must not contain the character U+0000")
-        rows = self.rows(*params)
-        self.table.is_record(rows, record_id)
-        return rows
 
 
 async def reach_of(bus: HookBus, actor: Actor, grant: Grant, table: Table, action: Action) -> Reach:
-    """Ask who narrows what; nobody is asked where nobody does."""
-    if not bus.implementations(hookspecs.record_scope):
-        return Reach(table, actor.user_id, grant.own_only)
+    """Ask everybody who narrows what."""
     trees = await bus.gather(
         hookspecs.record_scope, actor=actor, entity=table.entity, action=action
     )

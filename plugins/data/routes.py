@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
+import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -30,6 +31,7 @@ from kernel.public import (
     whole_number,
 )
 
+from .lru import Bounded
 from .models import Bulk, Found, ListQuery, QueryBody
 from .rendering import count_in, last_id
 from .service import answer
@@ -41,11 +43,26 @@ PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 Order = Literal["asc", "desc"]
 
 
+MAX_LISTINGS: Final = 500
+MAX_KEPT_QUERY: Final = 200
+"""How many parameters of lists are remembered, and up to how many bytes."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What a list asks for; `whole` without a limit, `query` is that of the next page but its
+    `after`."""
+
+    page: Page
+    whole: bool
+    query: str
+
+
 class RecordRoutes:
     """The routes of the plugin."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._listings = Bounded[Listing](MAX_LISTINGS)
 
     def routes(self) -> Sequence[Route]:
         """Every route with what it needs; a query reads, a bulk creates."""
@@ -76,13 +93,20 @@ class RecordRoutes:
 
         A full page carries a `Link` to the next one.
         """
-        given = request.query()
-        page = _page(given)
-        place, caller = _place(request), (request.actor, request.grant)
-        if "limit" not in given:
+        listing = self._listing(request)
+        page, place, caller = listing.page, _place(request), (request.actor, request.grant)
+        if listing.whole:
             return StreamedArray(lambda: self._records.stream(*caller, *place, page))
         array = await self._records.page(*caller, *place, page)
-        return reply(array, headers=_next(request, given, page, array))
+        return reply(array, headers=_next(request, listing, array))
+
+    def _listing(self, request: Request) -> Listing:
+        """Read the parameters of a list; short ones are remembered, since pages are asked alike."""
+        raw: bytes = request.scope["query_string"]
+        if (known := self._listings.get(raw)) is not None:
+            return known
+        listing = _read(request.query())
+        return self._listings.put(raw, listing) if len(raw) <= MAX_KEPT_QUERY else listing
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""
@@ -147,10 +171,10 @@ def _place(request: Request) -> tuple[str, str]:
     return request.path("app_id"), request.path("entity")
 
 
-def _page(given: dict[str, str]) -> Page:
+def _read(given: dict[str, str]) -> Listing:
     """Read the parameters of a list; what is none of them is a field that has a value."""
     offset = given.get("offset")
-    return Page(
+    page = Page(
         where={name: text for name, text in given.items() if name not in PARAMETERS} or None,
         order_by=given.get("sort", "created_at"),
         order=cast("Order", one_of("order", given.get("order", "desc"), ("asc", "desc"))),
@@ -158,14 +182,13 @@ def _page(given: dict[str, str]) -> Page:
         offset=0 if offset is None else whole_number("offset", offset),
         after=given.get("after"),
     )
+    kept = {name: text for name, text in given.items() if name not in ("offset", "after")}
+    return Listing(page, "limit" not in given, urlencode(kept, quote_via=quote))
 
 
-def _next(
-    request: Request, given: dict[str, str], page: Page, array: bytes
-) -> dict[str, str] | None:
+def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:
     """Point at the next page, where this one is full."""
-    if count_in(array) < page.limit or (last := last_id(array)) is None:
+    if count_in(array) < listing.page.limit or (last := last_id(array)) is None:
         return None
-    query = {name: text for name, text in given.items() if name != "offset"} | {"after": last}
     path = quote(request.scope["path"])
-    return {"link": f'<{path}?{urlencode(query, quote_via=quote)}>; rel="next"'}
+    return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}

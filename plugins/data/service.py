@@ -30,6 +30,7 @@ from kernel.public import (
 )
 
 from .breaches import in_words
+from .columns import Column
 from .filters import Conditions
 from .hooked import SETTINGS_HOLD, HookedWrites
 from .lru import Bounded
@@ -94,11 +95,13 @@ class RecordsService:
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
         table, sort = reach.table, reach.table.columns.find(page.order_by)
+        limit = min(page.limit, MAX_PAGE)
+        if not (page.where or page.after is not None or reach.narrowed):
+            return table.rendering.array(await self._listed(reach, page, sort, limit))
         # Where the last record seen stands is looked up by the same statement, if it can be.
         in_one = page.after is not None and not sort.nullable
         place = reach.record(page.after or "") if in_one else None
         rows = await self._part(reach, page, place)
-        limit = min(page.limit, MAX_PAGE)
         texts = table.texts(rows, sort, page.order, limit, page.offset)
         # A plan for any values could walk the whole table where these match little.
         custom = len(rows.parts) > in_one
@@ -224,19 +227,40 @@ class RecordsService:
     async def _reach(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action
     ) -> Reach:
-        return await reach_of(self._bus, actor, grant, await self._table(app_id, entity), action)
+        table = await self._table(app_id, entity)
+        if not self._bus.implementations(hookspecs.record_scope):
+            return Reach(table, actor.user_id, grant.own_only)
+        return await reach_of(self._bus, actor, grant, table, action)
 
     async def _get(self, reach: Reach, record_id: str) -> bytes:
-        rows = reach.record(record_id)
-        raw = await self._statements.fetch(reach.table.one(rows), *rows.params)
+        if reach.narrowed:
+            rows = reach.record(record_id)
+            raw = await self._statements.fetch(reach.table.one(rows), *rows.params)
+        else:
+            reach.check_id(record_id)
+            query = reach.table.by_id(own_only=reach.own_only)
+            raw = await self._statements.fetch(query, *reach.owner, record_id)
         if raw is None:
             raise missing(record_id)
         return reach.table.rendering.record(raw)
 
+    async def _listed(self, reach: Reach, page: Page, sort: Column, limit: int) -> bytes:
+        """Return a page without conditions of its own, by a statement that is kept."""
+        _check_offset(page.offset)
+        own, skip = reach.own_only, page.offset > 0
+        query = reach.table.listed(sort, page.order, limit, own_only=own, skip=skip)
+        # A plan for any owner could walk the whole table for one who has few records.
+        fetch = partial(self._statements.fetch, custom_plan=own)
+        raw = await fetch(query, *reach.owner, *([page.offset] if skip else ()))
+        if raw == TOO_LARGE:
+            rows = reach.rows()
+            texts = reach.table.texts(rows, sort, page.order, limit, page.offset)
+            raw = await fetch(reach.table.careful_page(texts, sort, None), *rows.params)
+        return _fitting(raw, page)
+
     async def _part(self, reach: Reach, page: Page, place: Conditions | None = None) -> Conditions:
         """Collect what the rows of a page satisfy, after the conditions of its `place`."""
-        if not 0 <= page.offset <= MAX_OFFSET:
-            raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
+        _check_offset(page.offset)
         sort = reach.table.columns.find(page.order_by)
         looked_up = page.after is not None and place is None
         last = await self._last_seen(reach, page) if looked_up else None
@@ -366,6 +390,11 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
         except ConstraintBreach as breach:
             raise _Culprit(index, breach) from None
     raise _Innocent
+
+
+def _check_offset(offset: int) -> None:
+    if not 0 <= offset <= MAX_OFFSET:
+        raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
 
 
 def _fitting(raw: bytes | None, page: Page) -> bytes:

@@ -18,7 +18,7 @@ from .lru import Bounded
 from .models import LastSeen
 from .rendering import Rendering
 
-MAX_SHAPES: Final = 128
+MAX_SHAPES: Final = 256
 MAX_PAGE_BYTES: Final = 16_000_000
 """What the records of a page may weigh together."""
 
@@ -91,6 +91,18 @@ class Table:
             b" for update" if lock else b"",
         )
 
+    def by_id(self, *, own_only: bool) -> bytes:
+        """Return one record that nobody but the grant narrows: the owner where `own_only`, id."""
+        return self._shapes.made(("one", own_only), lambda: self._by_id(own_only))
+
+    def listed(
+        self, sort: Column, order: Order, limit: int, *, own_only: bool, skip: bool
+    ) -> bytes:
+        """Return a page that is the same for everybody who asks so: the owner where `own_only`, the
+        offset where `skip`."""
+        shape = ("listed", sort.name, order, limit, own_only, skip)
+        return self._shapes.made(shape, lambda: self._listed(sort, order, limit, own_only, skip))
+
     def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
         """Return a part of the records, one by one: the source of a page."""
         return b"select row_to_json(r)::text as json from (%b%b limit %d%b) r offset 0" % (
@@ -161,6 +173,22 @@ class Table:
             SETTINGS + b", gone as (delete from %b as t using settings%b returning %b::text as id)"
             b" select id from gone" % (self._name, rows.clause(), self.columns.id.sql)
         )
+
+    def _by_id(self, own_only: bool) -> bytes:
+        rows = self._owned(own_only)
+        self.is_record(rows, "")
+        return self.one(rows)
+
+    def _listed(self, sort: Column, order: Order, limit: int, own_only: bool, skip: bool) -> bytes:
+        texts = self.texts(self._owned(own_only), sort, order, limit, int(skip))
+        return self.page(texts, sort, limit, None)
+
+    def _owned(self, own_only: bool) -> Conditions:
+        """Conditions whose values do not matter: the statement is what is wanted."""
+        rows = self.conditions()
+        if own_only:
+            self.is_owned(rows, None)
+        return rows
 
     def _array(
         self, source: bytes, fits: bytes, part: bytes, sort: Column, place: Conditions | None

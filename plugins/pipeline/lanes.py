@@ -60,8 +60,8 @@ class Lane:
         units = [*self._waiting, *(unit for pipe in self.pipes for unit in pipe.pending)]
         return [unit.answer for unit in units if not unit.answer.done()]
 
-    async def answer(self, query: Query, params: Sequence[Param]) -> PGresult | Fate:
-        """Send a statement and return what PostgreSQL answers, be it an error.
+    def send(self, query: Query, params: Sequence[Param]) -> asyncio.Future[PGresult | Fate]:
+        """Send a statement; await what PostgreSQL answers, be it an error.
 
         Who is cancelled meanwhile is forgotten: the statement runs on, its answer is dropped.
         """
@@ -69,17 +69,17 @@ class Lane:
         unit = Unit(query, values, self._loop.create_future())
         pipe = None if self._waiting else self._free()
         if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
-            return Fate.CROWDED
-        if pipe is not None:
+            unit.settle(Fate.CROWDED)
+        elif pipe is not None:
             pipe.send(unit)
         elif len(self._waiting) < MAX_WAITING and self._moves:
             unit.since = self._ticks
             self._waiting.append(unit)
         else:
-            return Fate.CROWDED
+            unit.settle(Fate.CROWDED)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK, self._tick)
-        return await unit.answer
+        return unit.answer
 
     def close(self) -> None:
         """Stop looking; the connections are closed by whoever made them."""

@@ -68,8 +68,10 @@ class PipelinedStatements:
 
     async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
         """See `Reader.fetch`."""
-        result = await self._read(query, params, custom_plan)
-        if result is None:
+        self._check_online()
+        lane = self._filters if custom_plan else self._reads
+        result = _checked(await lane.send(query, params))
+        if result is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.fetch(query, *params, custom_plan=custom_plan)
         return dialect.first(result)
 
@@ -77,7 +79,9 @@ class PipelinedStatements:
         self, query: Query, *params: Param, custom_plan: bool = False
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        result = await self._read(query, params, custom_plan)
+        self._check_online()
+        lane = self._filters if custom_plan else self._reads
+        result = _checked(await lane.send(query, params))
         if result is None:
             return await self._pool.fetch_all(query, *params, custom_plan=custom_plan)
         return dialect.every(result)
@@ -108,18 +112,10 @@ class PipelinedStatements:
         """See `Statements.settings`."""
         return self._pool.settings(actor)
 
-    async def _read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool
-    ) -> PGresult | None:
-        """Return the answer, or None when the pool has to be asked: also for one that was lost."""
-        self._check_online()
-        lane = self._filters if custom_plan else self._reads
-        return _checked(await lane.answer(query, params))
-
     async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """Return the answer, or None when the pool has to be asked, as nothing was sent yet."""
         self._check_online()
-        answer = await self._writes.answer(query, params)
+        answer = await self._writes.send(query, params)
         if answer is Fate.LOST:  # sent and not answered: never sent again
             raise dialect.ConnectionLost("the database is not available")
         return _checked(answer)
