@@ -241,8 +241,9 @@ class Database:
             "caudex.actor_id": actor.user_id or "",
             "caudex.request_id": actor.request_id,
         }
-        for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
-            found.update(more)
+        if self._bus.implementations(hookspecs.session_settings):
+            for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
+                found.update(more)
         return msgspec.json.encode(found)
 
     @asynccontextmanager

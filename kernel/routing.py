@@ -163,8 +163,10 @@ class RouteTable(BaseRoute):
         if target.decoder is None:
             return await target.handler(request)
         check_content(headers)
-        async with self._bodies.read(request, route.max_body) as raw:
-            return await target.handler(request, decode(raw, target.decoder))
+        decoder, handler = target.decoder, target.handler
+        return await self._bodies.handled(
+            request, route.max_body, lambda raw: handler(request, decode(raw, decoder))
+        )
 
     async def _guard(self, route: Route, request: Request) -> None:
         scope, needs = request.scope, route.needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -37,6 +38,9 @@ DEADLINE = 25.0
 """Seconds until what has not ended by itself is cancelled."""
 FORCED = 1.5
 """Seconds that the end may take after a second signal."""
+
+YOUNG = 20_000
+"""Objects beyond those freed that are made between two looks of the collector."""
 
 FIRST_USER = "The first user to register is the admin."
 
@@ -187,9 +191,13 @@ class Serving:
             return runner.run(self._run_scoped(started))
 
     async def _run_scoped(self, started: Callable[[], object]) -> int:
+        def ready() -> None:
+            _spare_the_collector()
+            started()
+
         try:
             with anyio.CancelScope() as self._scope:
-                await self.run(started)
+                await self.run(ready)
         except BootError:
             raise
         except Exception as error:
@@ -260,6 +268,17 @@ def _uvicorn(kernel: Kernel, drain: int) -> uvicorn.Config:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=drain,
     )
+
+
+def _spare_the_collector() -> None:
+    """Let the collector of cycles look at less: not at what stays, and not at each few requests.
+
+    It took a tenth of the processor time of a quick request. What requests leave behind is freed by
+    its reference count, all but a little.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG)
 
 
 @contextmanager

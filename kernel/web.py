@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 import starlette.requests
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message as ASGIMessage
+from starlette.types import Receive
 
 from kernel.contracts.access import Grant, Needs
 from kernel.contracts.identity import Actor
@@ -174,16 +176,25 @@ class Bodies:
         self._free = free
         self._held = 0
 
-    @asynccontextmanager
-    async def read(self, request: starlette.requests.Request, limit: int) -> AsyncGenerator[bytes]:
-        """Read a body whole and count it until the block ends.
+    async def handled(
+        self,
+        request: starlette.requests.Request,
+        limit: int,
+        handle: Callable[[bytes], Awaitable[Response]],
+    ) -> Response:
+        """Read a body whole, and count it until it is handled.
 
         The first bytes of each are free, so that slow large ones keep no small one out. Raises
         TooLarge, Unavailable.
         """
+        first = await request.receive()
+        if first["type"] == "http.request" and not first.get("more_body", False):
+            whole: bytes = first.get("body", b"")
+            if len(whole) <= min(limit, self._free):  # nearly all come this way
+                return await handle(whole)
         pieces, size, counted = list[bytes](), 0, 0
         try:
-            async for piece in limited(request, limit):
+            async for piece in _limited(_pieces(first, request.receive), limit):
                 pieces.append(piece)
                 size += len(piece)
                 more = max(0, size - self._free) - counted
@@ -191,17 +202,31 @@ class Bodies:
                     raise Unavailable("too many large bodies at once")
                 counted += more
                 self._held += more
-            body = b"".join(pieces)
+            whole = b"".join(pieces)
             pieces.clear()
-            yield body
+            return await handle(whole)
         finally:
             self._held -= counted
 
 
-async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+async def _pieces(message: ASGIMessage, receive: Receive) -> AsyncIterator[bytes]:
+    """The pieces of a body whose first message is there. Raises ClientDisconnect."""
+    while message["type"] == "http.request":
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+        message = await receive()
+    raise ClientDisconnect
+
+
+def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
     """Pass the pieces of a body on while they stay within the limit. Raises TooLarge."""
+    return _limited(request.stream(), limit)
+
+
+async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
     size = 0
-    async for chunk in request.stream():
+    async for chunk in pieces:
         size += len(chunk)
         if size > limit:
             raise TooLarge(limit)

@@ -14,7 +14,6 @@ from kernel.public import (
     MAX_PAGE,
     Action,
     Actor,
-    App,
     Apps,
     BadRequest,
     ConstraintBreach,
@@ -138,13 +137,15 @@ class RecordsService:
         """See `Records.create`."""
         table = await self._table(app_id, entity)
         row = row_of(table.entity, table.columns, values, creating=True)
-        async with self._explained(table):
+        try:
             if self._hooked.concern(table):
                 made = await self._statements.run(
                     actor, lambda tx: self._hooked.create(tx, table, [row])
                 )
                 return made[0]
             record = table.rendering.record(await self._insert(actor, table, row))
+        except ConstraintBreach as breach:
+            raise await self._in_words(breach, table) from None
         await self._tell(actor, table, "INSERT", [record])
         return record
 
@@ -181,7 +182,7 @@ class RecordsService:
         reach = await self._reach(actor, grant, app_id, entity, "update")
         table = reach.table
         row = row_of(table.entity, table.columns, values, creating=False)
-        async with self._explained(table):
+        try:
             if self._hooked.concern(table):
                 return await self._statements.run(
                     actor, lambda tx: self._hooked.update(tx, reach, record_id, row)
@@ -190,6 +191,8 @@ class RecordsService:
                 return await self._get(reach, record_id)
             rows = reach.record(record_id, self._statements.settings(actor), _encode(row))
             raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
+        except ConstraintBreach as breach:
+            raise await self._in_words(breach, table) from None
         if raw is None:
             raise missing(record_id)
         record = table.rendering.record(raw)
@@ -202,13 +205,15 @@ class RecordsService:
     ) -> None:
         """See `Records.delete`."""
         reach = await self._reach(actor, grant, app_id, entity, "delete")
-        async with self._explained(reach.table, deleted=record_id):
+        try:
             if self._hooked.concern(reach.table):
                 return await self._statements.run(
                     actor, lambda tx: self._hooked.delete(tx, reach, record_id)
                 )
             rows = reach.record(record_id, self._statements.settings(actor))
             gone = await self._statements.execute(reach.table.delete(rows), *rows.params)
+        except ConstraintBreach as breach:
+            raise await self._in_words(breach, reach.table, record_id) from None
         if gone is None:
             raise missing(record_id)
         await self._tell(actor, reach.table, "DELETE", [None], gone.decode())
@@ -344,15 +349,11 @@ class RecordsService:
             )
             await self._bus.notify(hookspecs.event_committed, event=event)
 
-    @asynccontextmanager
-    async def _explained(self, table: Table, deleted: str | None = None) -> AsyncGenerator[None]:
-        try:
-            yield
-        except ConstraintBreach as breach:
-            raise in_words(breach, await self._app(table), table.entity, deleted) from None
-
-    async def _app(self, table: Table) -> App:
-        return await self._apps.app(table.entity.app_id)
+    async def _in_words(
+        self, breach: ConstraintBreach, table: Table, deleted: str | None = None
+    ) -> BadRequest:
+        app = await self._apps.app(table.entity.app_id)
+        return in_words(breach, app, table.entity, deleted)
 
     async def _blamed(
         self, actor: Actor, table: Table, rows: Sequence[Row], breach: ConstraintBreach
@@ -365,8 +366,7 @@ class RecordsService:
             at, breach = f"[{found.index}] ", found.breach
         except _Innocent:
             pass
-        words = in_words(breach, await self._app(table), table.entity, None)
-        return BadRequest(at + words.message)
+        return BadRequest(at + (await self._in_words(breach, table)).message)
 
 
 class _Culprit(Exception):
