@@ -32,10 +32,9 @@ TRIES: Final = 4
 MAX_STREAMS: Final = 4
 MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
-FIRST_BATCH: Final = 10
 BATCH: Final = 500
-BATCH_BYTES: Final = 4_000_000
-"""Rows of a stream that are in memory at once, and what they may weigh together."""
+PIECE: Final = 8000
+"""Pieces of rows that one fetch of a stream brings, and the bytes of each: 4 MB at most."""
 
 log = structlog.get_logger("caudex.db")
 
@@ -201,14 +200,10 @@ class Database:
             tx = Transaction(connection, actor, self._bus)
             await tx.execute(_SET, self.settings(actor))
             result = await fn(tx)
-            news = [
-                (
-                    topic,
-                    payload,
-                    int(await tx.execute(PUBLISH, topic, payload, self._news.source) or 0),
-                )
-                for topic, payload in sorted(tx.publications, key=itemgetter(0))  # no deadlocks
-            ]
+            news = list[tuple[str, str | None, int]]()
+            for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
+                revision = await tx.execute(PUBLISH, topic, payload, self._news.source)
+                news.append((topic, payload, int(revision or 0)))
         # It is in: a caller that gives up now takes nothing of this back.
         with anyio.CancelScope(shield=True):
             for topic, payload, revision in news:
@@ -229,7 +224,9 @@ class Database:
         text = query.encode() if isinstance(query, str) else query
         try:
             async with self._connection() as connection, connection.transaction():
-                await run_on(connection, b"declare stream no scroll cursor for " + text, params)
+                # A row is guessed to have a thousand pieces: that alone would be worth compiling.
+                await run_on(connection, b"set local jit = off")
+                await run_on(connection, _IN_PIECES % text, params)
                 async with aclosing(_batches(connection)) as batches:
                     yield batches
         finally:
@@ -281,13 +278,20 @@ class Database:
 _SET: Final = b"select count(set_config(s.key, s.value, true)) from jsonb_each_text($1::jsonb) as s"
 
 
+# What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.
+_IN_PIECES: Final = b"""declare stream binary no scroll cursor for
+select substring(bytes from generate_series(1, octet_length(bytes), %d) for %d)
+from (select convert_to(coalesce(r::text, 'null'), 'UTF8') || '\\x00' as bytes from (%%b
+    ) as q (r) offset 0) as s""" % (PIECE, PIECE)  # fmt: skip
+
+
 async def _batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
-    """Fetch as many rows at once as are small enough together: a few, then by their size."""
-    count = FIRST_BATCH
-    while batch := every(await run_on(connection, b"fetch %d from stream" % count)):
-        yield batch
-        size = 1 + sum(map(len, batch)) // len(batch)
-        count = max(1, min(BATCH, BATCH_BYTES // size))
+    begun = b""
+    # Not prepared: only the simple protocol heeds that the cursor is binary.
+    while pieces := every(await run_on(connection, b"fetch %d from stream" % BATCH, (), True)):
+        *batch, begun = (begun + b"".join(pieces)).split(b"\0")
+        if batch:
+            yield batch
 
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from structlog.testing import capture_logs
 from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
 from kernel.contracts.statements import SETTINGS, Param, Query, Transaction
-from kernel.db import BATCH, BATCH_BYTES, FIRST_BATCH, TRIES, Database
+from kernel.db import BATCH, PIECE, TRIES, Database
 from kernel.dialect import ConnectionLost, to_text, translate
 from kernel.errors import (
     BadRequest,
@@ -501,27 +502,59 @@ async def test_a_transaction_carries_the_settings_and_leaves_none_behind(dsn: st
 async def test_a_stream_comes_in_bounded_batches(dsn: str) -> None:
     async with opened(dsn) as db:
         query = "select g from generate_series(1, $1::int) as g"
-        async with db.stream(query, FIRST_BATCH + BATCH + 1) as batches:
+        async with db.stream(query, BATCH + 1) as batches:
             sizes = [(len(batch), batch[0]) async for batch in batches]
-        assert sizes == [(FIRST_BATCH, b"1"), (BATCH, b"11"), (1, b"511")]
+        assert sizes == [(BATCH, b"1"), (1, b"501")]
         async with db.stream(query, 0) as batches:
             assert [batch async for batch in batches] == []
 
 
-async def test_large_rows_come_a_few_at_a_time(dsn: str) -> None:
+async def test_large_rows_after_small_ones_take_no_more_memory(dsn: str) -> None:
+    """How many rows are small says nothing about the next."""
+    query = """
+        select case when g > 2000 then repeat(chr(96 + g % 26), 1000000) else g::text end
+        from generate_series(1, 2200) as g"""
+    async with opened(dsn) as db, db.stream(query) as batches:
+        tracemalloc.start()
+        try:
+            held = [(len(batch), sum(map(len, batch))) async for batch in batches]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert sum(size for _, size in held) > 200_000_000
+    assert sum(count for count, _ in held) == 2200
+    bound = BATCH * PIECE + 1_000_000
+    assert max(size for _, size in held) <= bound
+    assert peak < 4 * bound  # the pieces, what they are joined to, its parts, the batch before
+
+
+async def test_rows_of_every_length_come_whole_and_in_order(dsn: str) -> None:
+    """Around the length of a piece, with characters of several bytes across its end."""
+    query = """
+        select case when g % 7 = 0 then null when g % 7 = 1 then '' else
+            repeat('x', g % 3) || repeat('\u65e5', 2664 * (g % 4) + g / 100) end
+        from generate_series(1, 1200) as g"""
     async with opened(dsn) as db:
-        query = "select repeat('x', 1000000) from generate_series(1, 40)"
+        expected = [b"null" if row is None else row.encode() for (row,) in sql(dsn, query)]
+        assert {len(row) % PIECE for row in expected} >= {PIECE - 2, PIECE - 1, 0, 1}
         async with db.stream(query) as batches:
-            sizes = [sum(map(len, batch)) async for batch in batches]
-    assert sum(sizes) == 40_000_000
-    assert max(sizes[1:]) <= BATCH_BYTES
+            assert [row async for batch in batches for row in batch] == expected
+
+
+async def test_what_a_stream_is_made_of_costs_no_compiling(dsn: str) -> None:
+    """Its rows are guessed to be so many that PostgreSQL would compile the plan of every one."""
+    async with opened(dsn) as db:
+        async with db.stream("select current_setting('jit') -- and a comment") as batches:
+            assert [batch async for batch in batches] == [[b"off"]]
+        [(before,)] = sql(dsn, "show jit")
+        assert await db.fetch("show jit") == before.encode()
 
 
 async def test_a_stream_can_be_left_in_the_middle_many_times(dsn: str) -> None:
     async with opened(dsn, pool_size=2) as db:
         for _ in range(12):  # prepared meanwhile, and far more than may be open at once
             async with db.stream("select g from generate_series(1, 5000) as g") as batches:
-                assert len(await anext(batches)) == FIRST_BATCH
+                assert len(await anext(batches)) == BATCH
         assert await db.fetch("select 1") == b"1"
 
 
