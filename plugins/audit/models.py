@@ -22,8 +22,8 @@ SYSTEM_OPERATIONS = (
 """What the system reports of itself, so that one can ask for it before it ever happened; the
 operations of other plugins are known once they did."""
 
-MAX_PAGE_BYTES = 32_000_000
-"""A page of the trail ends early when its rows are this large: a row holds two whole records."""
+MAX_PAGE_BYTES = 16_000_000
+"""A page of the trail ends before its rows are larger; a row holds two whole records."""
 
 
 class Months(msgspec.Struct, frozen=True, kw_only=True):

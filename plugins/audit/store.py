@@ -15,7 +15,7 @@ from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
 LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('caudex_audit', 0))"
 
-# The JSON of the rows `l` that a search finds, made once; a page ends early where they are large.
+# The JSON of the rows `l` that a search finds, made once; a page ends before they are too large.
 PAGE: Final = """
 with page as materialized (
     select id, row_to_json(l)::text as json from (
@@ -28,10 +28,9 @@ with page as materialized (
 )
 select coalesce('[' || string_agg(json, ',' order by id desc) || ']', '[]')
 from (
-    select id, json, sum(octet_length(json)) over (order by id desc) - octet_length(json) as before
-    from page
+    select id, json, sum(octet_length(json)) over (order by id desc) as upto from page
 ) as sized
-where before < $1::bigint"""
+where upto <= $1::bigint or upto = octet_length(json)"""
 
 LATEST: Final = PAGE.replace("{rows}", """
     select * from caudex_audit.log

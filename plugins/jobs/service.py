@@ -92,7 +92,7 @@ class JobsService:
         last = None if before is None else await self._place(app_id, before)
         page = await self._store.page(app_id, wanted, limit, last)
         if page is None:
-            size = store.MAX_LIST // 1_000_000
+            size = store.MAX_PAGE_BYTES // 1_000_000
             raise BadRequest(f"these jobs have over {size} MB together: ask for fewer by limit")
         return page
 

@@ -25,8 +25,8 @@ MAX_LAPSES: Final = 20
 
 FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran alone in its worker"
 
-MAX_LIST: Final = 50_000_000
-"""Bytes of payloads and results in one page."""
+MAX_PAGE_BYTES: Final = 16_000_000
+"""What the jobs of one page weigh together: a client that reads slowly holds it in memory."""
 
 MAX_COUNT: Final = 100_000
 """Jobs of one state that are counted."""
@@ -61,7 +61,9 @@ _PAGE: Final = """
 with page as materialized (
     select r.* from unnest($2::text[]) as s (status) cross join lateral (
         select j.id, j.created_at,
-            octet_length(j.payload::text) + coalesce(octet_length(j.result::text), 0) as size
+            octet_length(j.payload::text) + coalesce(octet_length(j.result::text), 0)
+                + coalesce(octet_length(j.progress::text), 0)
+                + coalesce(octet_length(j.error), 0) as size
         from caudex_jobs.jobs as j
         where j.app_id = $1::text and j.status = s.status
             and (j.created_at, j.id) < ($3::timestamptz, $4::uuid)
@@ -70,13 +72,15 @@ with page as materialized (
     order by r.created_at desc, r.id desc limit $5::integer
 ),
 sized as (
-    select id, created_at, sum(size) over (order by created_at desc, id desc) as upto from page
+    select id, created_at, count(*) over () = 1 as alone,
+        sum(size) over (order by created_at desc, id desc) as upto
+    from page
 )
 select case when count(*) = count(l.job) then
     coalesce(json_agg(l.job order by s.created_at desc, s.id desc), '[]') end
 from sized as s left join lateral (
     select caudex_jobs.shown(j) as job from caudex_jobs.jobs as j
-    where j.id = s.id and s.upto <= $6::bigint offset 0
+    where j.id = s.id and (s.alone or s.upto <= $6::bigint) offset 0
 ) as l on true"""
 
 _PLACE: Final = """
@@ -168,12 +172,12 @@ class JobsStore:
     async def page(
         self, app_id: str, status: Status | None, limit: int, last: Place | None
     ) -> bytes | None:
-        """An array of jobs behind `last`, newest first; None where they are too large together."""
+        """An array of jobs behind `last`, newest first; None where they are too large together,
+        which one alone never is."""
         statuses = STATUSES if status is None else (status,)
         after = last or _NEWEST
-        return await self._statements.fetch(
-            _PAGE, app_id, statuses, after.created_at, after.id, limit, MAX_LIST, custom_plan=True
-        )
+        bounds = (after.created_at, after.id, limit, MAX_PAGE_BYTES)
+        return await self._statements.fetch(_PAGE, app_id, statuses, *bounds, custom_plan=True)
 
     async def place(self, app_id: str, job_id: str) -> Place | None:
         """Where a job stands in the order of lists."""

@@ -185,6 +185,40 @@ def test_claims_skip_what_another_holds_and_never_exceed_what_is_free(server, co
         third.rollback()
 
 
+LARGE = """
+update caudex_jobs.jobs set payload = to_json(repeat('p', 1000000)),
+    result = to_json(repeat('r', %(bytes)s)), progress = to_json(repeat('s', 1000000)),
+    error = repeat('e', 50000), status = 'completed', due = false, ended_at = now()
+where app_id = %(app)s"""
+
+
+def test_a_page_that_weighs_too_much_asks_for_a_smaller_one(server, connection):
+    """Whatever of a job it is that is large."""
+    app = install(server)
+    path = f"/api/v1/apps/{app}/jobs"
+    fill(connection, app, 6)
+    connection.execute(LARGE, {"app": app, "bytes": 1_000_000})
+    connection.commit()
+    for query in ("", "?limit=6", "?status=completed&limit=1000"):
+        answer = server.admin.get(path + query)
+        said = {"error": "these jobs have over 16 MB together: ask for fewer by limit"}
+        assert (answer.status_code, answer.json()) == (400, said)
+    first = server.admin.get(f"{path}?limit=5").json()
+    rest = server.admin.get(f"{path}?limit=5&before={first[-1]['id']}").json()
+    assert [job["payload"][-1] + job["result"][-1] for job in first + rest] == ["pr"] * 6
+    assert len({job["id"] for job in first + rest}) == 6
+
+
+def test_one_job_is_a_page_whatever_it_weighs(server, connection):
+    app = install(server)
+    fill(connection, app, 1)
+    connection.execute(LARGE, {"app": app, "bytes": 20_000_000})
+    connection.commit()
+    for limit in (1, 1000):
+        [job] = server.admin.get(f"/api/v1/apps/{app}/jobs?limit={limit}").json()
+        assert len(job["result"]) == 20_000_000
+
+
 @pytest.mark.parametrize("query", ["", "?status=running", "?status=completed", "?limit=1000"])
 def test_a_list_is_as_cheap_among_many(server, query):
     app = install(server)
