@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
+import structlog
 from anyio import to_thread
 
 from kernel.public import (
@@ -39,6 +40,9 @@ from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
 from .sandbox import Sandbox
 from .service import SERVICE, WorkersService
 from .store import TOPIC
+from .strays import kill_leftovers, named
+
+log = structlog.get_logger("caudex.workers")
 
 
 class WorkersPlugin(Plugin):
@@ -70,15 +74,18 @@ class WorkersPlugin(Plugin):
         await to_thread.run_sync(self._prepare)
         found = services.get(HOOKS).collect(hookspecs.register_runtimes)
         runtimes = Runtimes([runtime for _, some in found for runtime in some])
-        builder = Builder(self.config, folders, runtimes, sandbox)
-        self._service = WorkersService(
-            services, self.config, folders, sandbox, builder, self._runtime_url()
-        )
-        services.get(NEWS).subscribe(TOPIC, self._service.reconciler.heard)
-        yield self._service
+        with named(folders.servers, folders.upload()) as server:
+            builder = Builder(self.config, folders, runtimes, sandbox, server)
+            self._service = WorkersService(
+                services, self.config, folders, sandbox, builder, self._runtime_url()
+            )
+            services.get(NEWS).subscribe(TOPIC, self._service.reconciler.heard)
+            yield self._service
 
     def _prepare(self) -> None:
         self._folders.prepare()
+        if killed := kill_leftovers(self._folders.servers):
+            log.warning("processes of a server that was killed were ended", count=killed)
         self._sandbox.prepare()
 
     def _runtime_url(self) -> str:

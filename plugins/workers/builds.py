@@ -19,6 +19,7 @@ from .models import Release
 from .process import Child, text_of
 from .runtimes import Runtimes
 from .sandbox import Place, Sandbox
+from .strays import MARK
 
 TAIL: Final = 20
 TAIL_WIDTH: Final = 400
@@ -31,8 +32,14 @@ class Builder:
     """Unpacks releases and installs what they need, as the account of their app."""
 
     def __init__(
-        self, config: WorkersConfig, folders: Folders, runtimes: Runtimes, sandbox: Sandbox
+        self,
+        config: WorkersConfig,
+        folders: Folders,
+        runtimes: Runtimes,
+        sandbox: Sandbox,
+        server: str,
     ) -> None:
+        self._server = server
         self._config = config
         self._folders = folders
         self._runtimes = runtimes
@@ -88,6 +95,7 @@ class Builder:
             "TMPDIR": str(self._folders.tmp(release)),
             "LANG": "C.UTF-8",
             "CAUDEX_APP_ID": release.app_id,
+            MARK: self._server,
         }
 
     def runtime_of(self, folder: Path) -> tuple[Runtime, Path]:

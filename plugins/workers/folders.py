@@ -42,6 +42,7 @@ class Folders:
         texts = [(SDK / name).read_bytes() for name in SDK_FILES]
         self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
         """What workers import: a copy, since the original may lie where they cannot reach it."""
+        self.servers = self.base / ".servers"
 
     def prepare(self) -> None:
         """Make what every worker needs, and sweep what is left of servers that died."""
@@ -50,6 +51,7 @@ class Folders:
             _let_through(self._data_dir)
         _folder(self.base, 0o711)
         _folder(self.base / ".uploads", 0o700)
+        _folder(self.servers, 0o700)
         _folder(self.sdk, 0o755)
         for name, copy in SDK_FILES.items():
             _put(self.sdk / copy, (SDK / name).read_bytes())

@@ -60,10 +60,10 @@ class Listener(Protocol):
 class Child(asyncio.SubprocessProtocol):
     """A program in a process group of its own. Made by `spawn`."""
 
-    def __init__(self, listener: Listener, uid: int | None = None) -> None:
+    def __init__(self, listener: Listener, mark: str, uid: int | None = None) -> None:
         self._listener = listener
         self._uid = uid
-        self._mark = new_mark()
+        self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._outgoing: list[bytes] = []
@@ -92,10 +92,10 @@ class Child(asyncio.SubprocessProtocol):
         folder: Path,
         uid: int | None = None,
     ) -> Child:
-        """Start a program; `uid` is its account, if no other app has it. Raises OSError,
-        ValueError."""
+        """Start a program; `uid` is its account, if no other app has it, and what the environment
+        has as `MARK` the name of its server. Raises OSError, ValueError."""
         loop = asyncio.get_running_loop()
-        child = cls(listener, uid)
+        child = cls(listener, new_mark(environment.get(MARK, "")), uid)
         child._lifeline = wire = lifeline()
         told = {} if wire is None else {"CAUDEX_LIFELINE": str(wire)}  # for the launcher alone
         try:

@@ -3,15 +3,24 @@
 Who starts a daemon properly (a new session, two forks) is no child of the worker any more and in no
 group of its. But a process keeps the environment that it was given, and the system shows it in
 `/proc` (proc(5)). What has none of our marks, under an account that is the app's alone, hides.
+
+A server that is killed ends nobody. Marks begin with its name, which a file in the data folder has;
+while it lives it holds a lock on that (flock(2)), and the system lets go of it however the server
+ends. Whoever starts next ends what is marked with names that nobody holds: never what is another
+live server's, or of another data folder, whose names are not there.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
 MARK: Final = "CAUDEX_REPLICA"
@@ -23,11 +32,48 @@ ROUNDS: Final = 20
 
 PAUSE: Final = 0.01
 INIT: Final = 1
+MAX_NAMES: Final = 200
+"""Of servers that are looked at in one start; what is above is left to the next."""
 
 
-def new_mark() -> str:
-    """A mark for one child."""
-    return secrets.token_hex(8)
+def new_mark(server: str = "") -> str:
+    """A mark for one child of a server."""
+    return f"{server}.{secrets.token_hex(8)}"
+
+
+@contextmanager
+def named(folder: Path, draft: Path) -> Generator[str]:
+    """Have a name in the folder for as long as this lasts; `draft` is a path for a new file."""
+    name = secrets.token_hex(8)
+    with ExitStack() as held:
+        with suppress(OSError):  # a name that cannot be locked would pass for that of the dead
+            file = held.enter_context(draft.open("xb"))
+            held.callback(draft.unlink, missing_ok=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name = _origin(file.fileno()) + name
+            draft.rename(folder / name)
+            held.callback((folder / name).unlink, missing_ok=True)
+        yield name
+
+
+def kill_leftovers(folder: Path) -> int:
+    """Kill what servers left that were killed, and count it. Blocking, as `kill_strays` is."""
+    begin, own = list[bytes](), os.environ.get(MARK, "")
+    with ExitStack() as held:
+        for path in islice(folder.iterdir(), MAX_NAMES):
+            with suppress(OSError):  # it is held, or another one has just removed it
+                file = held.enter_context(path.open("rb"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.callback(path.unlink, missing_ok=True)
+                # Not one of a folder that was copied, whose server may live, nor of who started us.
+                if path.name.startswith(_origin(file.fileno())) and path.name not in own:
+                    begin.append(f"{MARK}={path.name}.".encode())
+        return _kill_all(lambda pid: _is_left(pid, tuple(begin))) if begin else 0
+
+
+def _origin(fd: int) -> str:
+    found = os.fstat(fd)
+    return f"{found.st_dev:x}-{found.st_ino:x}-"
 
 
 def kill_strays(mark: str, uid: int | None) -> None:
@@ -38,14 +84,21 @@ def kill_strays(mark: str, uid: int | None) -> None:
     """
     uid = None if uid in (0, os.geteuid()) else uid
     wanted = _ANY + mark.encode()
+    _kill_all(lambda pid: _is_stray(pid, wanted, uid))
+
+
+def _kill_all(is_meant: Callable[[int], bool]) -> int:
+    killed = set[int]()
     for _ in range(ROUNDS):
-        found = [pid for pid in _pids() if _is_stray(pid, wanted, uid)]
+        found = [pid for pid in _pids() if is_meant(pid)]
         if not found:
-            return
+            break
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        killed.update(found)
         time.sleep(PAUSE)
+    return len(killed)
 
 
 def _pids() -> list[int]:
@@ -57,8 +110,7 @@ def _pids() -> list[int]:
 
 def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = file.read().split(b"\0")
+        variables = _environment(pid)
         if wanted in variables:
             return _status(pid)[0] != b"Z"
         if uid is None or any(variable.startswith(_ANY) for variable in variables):
@@ -69,6 +121,19 @@ def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
         return state != b"Z" and parent == INIT and os.stat(f"/proc/{pid}").st_uid == uid
     except OSError:
         return False  # it has ended, or is none of ours
+
+
+def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:
+    try:
+        marked = any(variable.startswith(begin) for variable in _environment(pid))
+        return marked and _status(pid)[0] != b"Z"
+    except OSError:
+        return False
+
+
+def _environment(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read().split(b"\0")
 
 
 def _status(pid: int) -> tuple[bytes, int]:

@@ -2,11 +2,14 @@
 
 import itertools
 import os
+import shutil
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import httpx
 
@@ -24,7 +27,7 @@ from tests.faults.at_work import (
     zombies,
 )
 from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback, pause
-from tests.kernel.processes import alive, descendants, wait_for
+from tests.kernel.processes import Served, alive, descendants, wait_for
 
 QUICK = {"plugins__workers": {"backoff": 0.02}}
 
@@ -47,6 +50,60 @@ def test_a_worker_that_does_not_listen_ends_with_its_children(site: Site) -> Non
         pids = {call(user, app, "pid"), call(user, app, "cling")}
         below = kill(server)
         wait_for(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below | pids)}")
+
+
+DAEMONS = f"""
+import subprocess, sys
+daemon = subprocess.Popen(
+    [sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
+{WORKER.replace("return os.getpid()", "return [os.getpid(), daemon.pid]")}"""
+
+
+def test_a_start_ends_daemons_of_the_server_that_was_killed_and_no_others(
+    make_site: Callable[..., Site],
+) -> None:
+    """The others live: on the same database and data folder, or on the same database alone."""
+    site = make_site()
+    elsewhere = make_site(site.dsn)
+    with ExitStack() as stack:
+        killed, beside = (stack.enter_context(site.serve()) for _ in range(2))
+        shutil.copytree(site.folder / "data" / "config", elsewhere.folder / "data" / "config")
+        apart = stack.enter_context(elsewhere.serve())
+        user = site.user(killed)
+        app = working(user, DAEMONS)
+        pids = {server: _pids_at(user, app, server) for server in (killed, beside, apart)}
+        others = pids[beside] | pids[apart]
+        assert len(pids[killed] | others) == 6
+
+        kill(killed)
+        wait_for(lambda: len(alive(pids[killed])) < 2, 5, "the worker itself lives")
+        [left] = alive(pids[killed])
+        stack.callback(end, left)
+        stack.enter_context(elsewhere.serve())
+        assert alive({left}), "it is a matter of those with the same data folder"
+        after = stack.enter_context(site.serve())
+        assert not alive({left})
+        assert alive(others) == others
+        assert {server: _pids_at(user, app, server) for server in (beside, apart)} == {
+            beside: pids[beside],
+            apart: pids[apart],
+        }
+        assert "processes of a server that was killed were ended" in after.err
+
+
+def _pids_at(user: User, app_id: str, server: Served) -> set[int]:
+    """The processes of a server's replica: the worker and its daemon."""
+    user.goto(server.url)
+    body = {"method": "pid"}
+    wait_for(
+        lambda: user.post(f"/api/v1/apps/{app_id}/rpc", json=body).status_code == 200, 20, app_id
+    )
+    return set(call(user, app_id, "pid"))
+
+
+def end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_no_child_of_a_worker_outlives_a_server_that_ends(site: Site) -> None:

@@ -1,14 +1,20 @@
 """Whatever a worker started ends with it, also what left its process group."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from kernel.testing import Server
-from plugins.workers.strays import MARK, kill_strays, new_mark
+from plugins.workers.strays import MARK, kill_leftovers, kill_strays, named, new_mark
 from tests.plugins.workers.support import deploy, deployed, eventually, reaches, result
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
@@ -139,6 +145,83 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def test_only_what_is_marked_with_a_name_that_nobody_holds_is_left_over(folder: Path):
+    with named(folder, folder / "draft") as ours, ExitStack() as stack:
+        gone = _name_of_the_dead(folder)
+        left, *others = [
+            stack.enter_context(_Sleeping({MARK: mark}))
+            for mark in (new_mark(gone), new_mark(ours), new_mark("0-0-b"), new_mark(gone + "a"))
+        ]
+        assert kill_leftovers(folder) == 1
+        assert left.wait(5) == -signal.SIGKILL
+        assert [each.poll() for each in others] == [None] * 3
+        assert [path.name for path in folder.iterdir()] == [ours]
+        assert kill_leftovers(folder) == 0
+    assert not list(folder.iterdir())
+
+
+def test_the_copy_of_a_folder_says_nothing_about_who_lives(folder: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    with named(folder, folder / "draft") as ours, _Sleeping({MARK: new_mark(ours)}) as process:
+        shutil.copytree(folder, copy)
+        assert kill_leftovers(copy) == 0
+        assert process.poll() is None
+        assert not list(copy.iterdir())
+
+
+def test_who_was_started_by_what_is_left_over_does_not_end_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    mark = new_mark(_name_of_the_dead(folder))
+    monkeypatch.setenv(MARK, mark)
+    with _Sleeping({MARK: mark}) as process:
+        assert kill_leftovers(folder) == 0
+        assert process.poll() is None
+
+
+def test_a_name_that_cannot_be_locked_is_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another server would take it for that of one that is gone."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    name = _name_of_the_dead(folder)
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with named(folder, folder / "draft"):
+        assert kill_leftovers(folder) == 0
+        assert {path.name for path in folder.iterdir()} == {name, "draft"}
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where servers have their names."""
+    made = tmp_path / "servers"
+    made.mkdir()
+    return made
+
+
+def _name_of_the_dead(folder: Path) -> str:
+    """A name as a server leaves it that is killed."""
+    kept = folder.with_name("kept")
+    with named(folder, folder / "draft") as name:
+        (folder / name).rename(kept)
+    kept.rename(folder / name)
+    return name
+
+
+class _Sleeping(subprocess.Popen[bytes]):
+    """A process that has been given its environment, and ends with the block."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        super().__init__(["/bin/sleep", "60"], env=environment)
+        eventually(lambda: "sleep" in _names(self.pid))
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.wait()
 
 
 def _names(pid: int) -> str:
