@@ -35,12 +35,16 @@ def to_text(param: Param) -> bytes | None:
     if param is None:
         return None
     try:
-        text = param if isinstance(param, bytes) else _plain(param).encode()
+        text = param.encode() if isinstance(param, str) else _bytes(param)
     except UnicodeEncodeError:
         raise BadRequest("text must not contain half a surrogate pair") from None
     if b"\0" in text:
         raise BadRequest("text must not contain the character U+0000")
     return text
+
+
+def _bytes(param: Param) -> bytes:
+    return param if isinstance(param, bytes) else _plain(param).encode()
 
 
 def _plain(param: Param) -> str:

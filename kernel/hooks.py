@@ -41,7 +41,10 @@ def _picker(names: tuple[str, ...]) -> Callable[[dict[str, Any]], Iterable[Any]]
     """Take the arguments that an implementation wants from all that are given."""
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda given: [given[name] for name in names]
+    if not names:
+        return lambda given: ()
+    (name,) = names
+    return lambda given: (given[name],)
 
 
 class Implementation:
@@ -210,7 +213,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> R | None:
         """Return the first answer that is not None."""
-        for impl in self.implementations(spec):
+        for impl in self._implementations[spec.__name__]:
             began = perf_counter()  # `impl.call` inline: every request comes this way
             try:
                 result: R | None = await impl.function(*impl.pick(kwargs))

@@ -222,8 +222,10 @@ def _cut(message: str) -> str:
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id", b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+    given = headers.get(b"x-request-id")
+    if given is not None and REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return f"{getrandbits(128):032x}"
 
 
 def _address(scope: Scope, trusted: Networks) -> str:

@@ -130,8 +130,9 @@ class JSONReply(Response):
             (b"content-type", JSON),
             (b"content-length", b"%d" % len(self.body)),
         ]
-        for name, text in (headers or {}).items():
-            self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
+        if headers:
+            for name, text in headers.items():
+                self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
 
 
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

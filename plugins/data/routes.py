@@ -190,5 +190,6 @@ def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | 
     """Point at the next page, where this one is full."""
     if count_in(array) < listing.page.limit or (last := last_id(array)) is None:
         return None
-    path = quote(request.scope["path"])
+    app_id, name = _place(request)  # they exist, so there is nothing in them to be quoted
+    path = COLLECTION.format(app_id=app_id, entity=name)
     return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}

@@ -56,6 +56,8 @@ class RbacService:
         views = await self._roster.views()
         user_id = actor.user_id
         match needs.kind:
+            case "entity":  # the most frequent first: they are tried one after the other
+                return _on_entity(views, user_id, path["app_id"], path["entity"], needs.key)
             case "public" | "user":
                 return FULL
             case "core_admin":
@@ -63,8 +65,6 @@ class RbacService:
             case "core_permission":
                 held = views[CORE].rights(user_id).holds(needs.key)
                 return _require(held, f"the permission '{needs.key}' on core is needed")
-            case "entity":
-                return _on_entity(views, user_id, path["app_id"], path["entity"], needs.key)
             case "app_user":
                 view = _known(views, path["app_id"])
                 may = view.held(user_id) or views[CORE].is_admin(user_id)
