@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from operator import itemgetter
 from typing import Final, TypeVar
 
 import anyio
 import msgspec
+import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg.pq import Escaping, TransactionStatus
 from psycopg.pq.abc import PGresult
+from psycopg.sql import Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from kernel import hookspecs
@@ -22,7 +25,16 @@ from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
 from kernel.contracts.statements import Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
-from kernel.dialect import AsText, ConnectionLost, every, first, repeatable, run_on, translated
+from kernel.dialect import (
+    AsText,
+    ConnectionLost,
+    every,
+    first,
+    repeatable,
+    run_on,
+    to_text,
+    translated,
+)
 from kernel.errors import Unavailable
 from kernel.hooks import HookBus
 from kernel.news import PUBLISH, NewsDesk
@@ -35,6 +47,8 @@ MAX_PAYLOAD: Final = 7000
 BATCH: Final = 500
 PIECE: Final = 8000
 """Pieces of rows that one fetch of a stream brings, and the bytes of each: 4 MB at most."""
+
+_OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 log = structlog.get_logger("caudex.db")
 
@@ -196,9 +210,8 @@ class Database:
         raise AssertionError("unreachable")
 
     async def _run_once(self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]) -> T:
-        async with self._connection() as connection, connection.transaction():
+        async with self._connection() as connection, self._transaction(connection, actor):
             tx = Transaction(connection, actor, self._bus)
-            await tx.execute(_SET, self.settings(actor))
             result = await fn(tx)
             news = list[tuple[str, str | None, int]]()
             for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
@@ -211,6 +224,28 @@ class Database:
             for callback in tx.callbacks:
                 await _guarded(callback)
         return result
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection, actor: Actor) -> AsyncGenerator[None]:
+        """A transaction with the actor's settings, begun in one round trip: psycopg's own takes two
+        and plans a query for them."""
+        literal = Escaping(connection.pgconn).escape_literal
+        begin = [b"begin"]
+        for name, value in self._settings(actor).items():
+            quoted = Identifier(name).as_bytes(connection)
+            begin.append(b"set local %b = %b" % (quoted, literal(to_text(value) or b"")))
+        try:
+            await run_on(connection, b"; ".join(begin))
+            yield
+            done = await run_on(connection, b"commit")
+            if done is None or done.command_status != b"COMMIT":
+                raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+        except BaseException:
+            # What cannot even be rolled back is closed by the pool.
+            with anyio.CancelScope(shield=True), suppress(psycopg.Error):
+                if connection.pgconn.transaction_status in _OPEN:
+                    await connection.execute(b"rollback")
+            raise
 
     @asynccontextmanager
     async def stream(
@@ -234,6 +269,9 @@ class Database:
 
     def settings(self, actor: Actor) -> bytes:
         """See `Statements.settings`."""
+        return msgspec.json.encode(self._settings(actor))
+
+    def _settings(self, actor: Actor) -> Mapping[str, str]:
         found = {
             "caudex.actor_id": actor.user_id or "",
             "caudex.request_id": actor.request_id,
@@ -241,7 +279,7 @@ class Database:
         if self._bus.implementations(hookspecs.session_settings):
             for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
                 found.update(more)
-        return msgspec.json.encode(found)
+        return found
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
@@ -273,9 +311,6 @@ class Database:
             pass
         async with self._connection() as connection:
             return await run_on(connection, query, params, custom_plan)
-
-
-_SET: Final = b"select count(set_config(s.key, s.value, true)) from jsonb_each_text($1::jsonb) as s"
 
 
 # What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.

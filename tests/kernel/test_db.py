@@ -4,7 +4,7 @@ import asyncio
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -286,6 +286,25 @@ async def test_an_error_rolls_everything_back(dsn: str) -> None:
     assert called == []
 
 
+async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_well(
+    dsn: str,
+) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "never"))
+        with suppress(ConstraintBreach):
+            await tx.execute(text(f"insert into {name} values (1)"))
+
+    async with opened(dsn, pool_size=1) as db:
+        with pytest.raises(RuntimeError, match="a statement failed"):
+            await db.run(ACTOR, write)
+        assert await db.fetch("select 1") == b"1"
+    assert sql(dsn, f"select id from {name}") == []
+    assert called == []
+
+
 async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(dsn: str) -> None:
     name, called = table(dsn), list[str]()
 
@@ -463,12 +482,15 @@ create trigger note after insert on {0} for each row execute function {0}_note()
 """
 
 
+HOSTILE = "it's '; drop table \\' $1 \u00e4"
+
+
 class Tenants:
     """A plugin with a setting of its own for the transaction of each write."""
 
     @hookimpl
     def session_settings(self, actor: Actor) -> Mapping[str, str]:
-        return {"tenant.id": f'of "{actor.request_id}"'}
+        return {"tenant.id": f'of "{actor.request_id}"', "tenant.motto": HOSTILE}
 
 
 async def test_settings_folded_into_a_statement_are_seen_by_a_trigger(dsn: str) -> None:
@@ -493,6 +515,8 @@ async def test_a_transaction_carries_the_settings_and_leaves_none_behind(dsn: st
         await db.run(nobody, lambda tx: tx.execute(text(f"insert into {name} values (1)")))
         assert await db.fetch("select current_setting('caudex.request_id', true)") in (None, b"")
         assert await db.run(nobody, lambda tx: told_actor(tx)) is nobody
+        motto = "select current_setting('tenant.motto')"
+        assert await db.run(nobody, lambda tx: tx.fetch(motto)) == HOSTILE.encode()
     assert sql(dsn, f"select * from {name}_log") == [("", "req-2", 'of "req-2"')]
 
 
