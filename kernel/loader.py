@@ -343,14 +343,15 @@ def _check_needs(kernel: Kernel, errors: list[BootError]) -> None:
     except BootErrors as found:
         errors += found.errors
         return
-    away = [f"{info.name} ({info.state})" for info in kernel.plugins if info.state != "on"]
+    # What is off by itself, as all of contrib, was not taken away.
+    away = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
+    known = f" (not on: {', '.join(away)})" if away else ""
     for plugin in kernel.instances:
         for key in plugin.requires:
             if key.name in KERNEL_SERVICES or kernel.services.provider(key.name):
                 continue
             problem = f"needs the service {key.name!r}, which nobody provides"
-            remedy = f"switch on a plugin that does (not there: {', '.join(away) or 'none'})"
-            remedy += f", or switch {plugin.name} off"
+            remedy = f"switch on a plugin that does{known}, or switch {plugin.name} off"
             errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
 
 

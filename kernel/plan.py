@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kernel.config import Config
-from kernel.errors import BootError
+from kernel.errors import EX_CONFIG, BootError
 from kernel.loader import Kernel, load
 
 COMMENT = re.compile(r"--[^\n]*")
@@ -21,19 +21,18 @@ TOLD = ("provide_", "register_")
 
 
 def plan(config: Config, off: Sequence[str], on: Sequence[str]) -> int:
-    """Print what goes, comes and changes, and raise BootErrors where it would not start."""
+    """Print what goes, comes and changes, or why it would not start; return the exit status."""
     if both := sorted(set(off) & set(on)):
         problem = f"{', '.join(both)} cannot be switched on and off"
         raise BootError("plugins plan", problem, "name it once")
-    before = _loaded(config)
     changed = msgspec.structs.replace(config, plugins=_switched(config.plugins, off, on))
-    try:
-        after = load(changed)
-    except BootError:
+    before, after = _loaded(config), _loaded(changed)
+    if isinstance(after, BootError):
         if isinstance(before, Kernel):
             _print("goes", [line for name in off for line in _parts(before, name)])
-        print("It would not start:", flush=True)
-        raise
+        print("It would not start:")
+        _print("because", str(after).splitlines())
+        return EX_CONFIG
     if isinstance(before, Kernel):
         _compare(before, after)
     else:
