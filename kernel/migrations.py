@@ -21,6 +21,8 @@ NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 LOCK = 0x63617564  # "caud": no other meaning than being ours
 PATIENCE = 600_000
 """Milliseconds to wait for another process that migrates, or for a table that is in use."""
+REWRITE = """restore it and write what is new into a new file, or take another database \
+([database] url, or --data-dir for an embedded one)"""
 LEDGER = b"""
 create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (
@@ -69,7 +71,7 @@ async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> li
     """Return what `migrate` would apply, without changing anything. Raises BootError."""
     with _boot_errors():
         async with connected(config.url, connect_options(config)) as c:
-            return _outstanding(migrations, await _ledger(c) or {})
+            return _outstanding(c, migrations, await _ledger(c) or {})
 
 
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
@@ -81,9 +83,9 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
     applied: list[str] = []
     options = connect_options(config, lock_timeout=PATIENCE)
     with _boot_errors():
-        async with connected(config.url, options) as connection:
-            while (done := await _ledger(connection)) is None or _outstanding(migrations, done):
-                if name := await _apply_next(connection, migrations):
+        async with connected(config.url, options) as c:
+            while (done := await _ledger(c)) is None or _outstanding(c, migrations, done):
+                if name := await _apply_next(c, migrations):
                     applied.append(name)
     return applied
 
@@ -93,7 +95,7 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
     async with connection.transaction():
         await connection.execute(f"select pg_advisory_xact_lock({LOCK})".encode())
         await connection.execute(LEDGER)
-        todo = _outstanding(migrations, await _ledger(connection) or {})
+        todo = _outstanding(connection, migrations, await _ledger(connection) or {})
         if not todo:
             return None
         await _apply(connection, todo[0])
@@ -141,7 +143,7 @@ async def _ledger(connection: Connection) -> dict[tuple[str, str], str] | None:
 
 
 def _outstanding(
-    migrations: Iterable[Migration], done: dict[tuple[str, str], str]
+    connection: Connection, migrations: Iterable[Migration], done: dict[tuple[str, str], str]
 ) -> list[Migration]:
     todo: list[Migration] = []
     for migration in migrations:
@@ -149,9 +151,8 @@ def _outstanding(
         if checksum is None:
             todo.append(migration)
         elif checksum != migration.checksum:
-            raise BootError(
-                f"plugin {migration.plugin}, {migration.name}",
-                "the file has changed since it was applied",
-                "restore it and write what is new into a new file",
-            )
+            info = connection.info  # an embedded server's host is a folder
+            problem = f"has changed since it was applied to database {info.dbname!r} at {info.host}"
+            where = f"plugin {migration.plugin}, {migration.name}"
+            raise BootError(where, f"{problem}:{info.port}", REWRITE)
     return todo
