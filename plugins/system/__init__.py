@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import ACCESS, HOOKS, REGISTRY, STATEMENTS, Plugin, Route, Services, hookimpl
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    REGISTRY,
+    STATEMENTS,
+    Plugin,
+    Remark,
+    Route,
+    Services,
+    hookimpl,
+)
 
+from . import interpreter
 from .routes import SystemRoutes
 
 
@@ -20,3 +31,8 @@ class SystemPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare health and status, and where roles are known, the plugins."""
         return SystemRoutes(services).routes()
+
+    @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Tell `caudex doctor` whether the Python that runs is a quick one."""
+        return [interpreter.remark()]
