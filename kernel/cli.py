@@ -18,7 +18,6 @@ from kernel import commands
 from kernel import log as logging
 from kernel.app import running
 from kernel.config import Config, LogConfig, load_config
-from kernel.contracts.registry import REGISTRY
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.errors import EX_CONFIG, BootError, KernelError
@@ -100,7 +99,7 @@ def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
     add("routes", "list the routes and what they need", _loaded(commands.routes))
     add("migrate", "bring the database up to date", _migrate)
     add("doctor", "look for what is wrong and say what to do", _doctor)
-    config = add("config", "check the configuration", _check)
+    config = add("config", "check the configuration", _loaded(commands.check))
     config.add_argument("action", choices=["check"], help="read everything, start nothing")
     if kernel is not None:
         for command in kernel.commands:
@@ -168,10 +167,6 @@ def _loaded(show: Callable[[Kernel], int]) -> Run:
     return lambda options: show(load(_config(options)))
 
 
-def _check(options: argparse.Namespace) -> int:
-    return commands.check(load(_config(options)))
-
-
 def _migrate(options: argparse.Namespace) -> int:
     kernel = load(_config(options))
     with database_for(kernel):
@@ -187,7 +182,6 @@ def _plugin_command(kernel: Kernel, command: Command, options: argparse.Namespac
     async def open_services() -> AsyncGenerator[Services]:
         with database_for(kernel):
             if not command.needs_services:
-                kernel.services.put(REGISTRY, kernel)
                 kernel.services.build_early(DATABASE_SERVER)
                 yield kernel.services
                 return

@@ -16,7 +16,7 @@ import structlog
 from kernel import hookspecs
 from kernel.config import Config, convert
 from kernel.contracts.access import Permission
-from kernel.contracts.registry import PluginInfo
+from kernel.contracts.registry import REGISTRY, PluginInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.contributions import collect
 from kernel.errors import BootError, BootErrors, nearest
@@ -60,6 +60,7 @@ class Kernel:
         dress = {"dress": timed_service} if self.timed else {}
         self.services = Services(config.services, **dress)
         self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
+        self.services.put(REGISTRY, self)
         self.instances: list[Plugin] = []
         self.plugins: list[PluginInfo] = []
         self.table = RouteTable(self.services, self.bus, timed=self.timed)

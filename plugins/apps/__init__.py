@@ -42,7 +42,8 @@ class AppsPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Serve apps."""
+        """Serve apps; a section of manifests that is broken is found before anything starts."""
+        Sections(services.get(REGISTRY).manifest_sections)
         return AppsRoutes(services).routes()
 
     _sections: Sections | None = None

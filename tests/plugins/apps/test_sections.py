@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from jsonschema_rs import Draft202012Validator
 
+from kernel import cli
 from kernel.contracts.apps import MANIFEST_KEYS
+from kernel.errors import EX_CONFIG
 from kernel.public import APPS, BadRequest, BootError, BootErrors, ManifestSection
 from plugins.apps import manifest as reader
 from plugins.apps.fieldtypes import ALIASES
@@ -322,6 +324,16 @@ def test_switched_off_the_section_is_ignored_and_switched_on_again_it_is_there(
     again = on.login(admin.username).post("/api/v1/apps", json=bad)
     assert again.status_code == 400
     assert re.match(r"teas\[0\]\.(name|minutes): ", again.json()["error"])
+
+
+def test_a_broken_schema_is_found_before_anything_starts(tmp_path, monkeypatch, capsys):
+    (tmp_path / "teas.py").write_text(PLUGIN.replace("'array'", "'arry'"))
+    (tmp_path / "caudex.toml").write_text("[server]\nplugin_files = ['teas.py']\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["config", "check"]) == EX_CONFIG
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("caudex: plugin teas, manifest section 'teas', schema.type: ")
+    assert said.endswith("mend the ManifestSection that register_manifest_section returns")
 
 
 def test_a_server_with_a_broken_schema_does_not_start(make_server, tmp_path):
