@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -43,10 +43,10 @@ Other plugins, [services] that they provide and plugins_dir are left out."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every mistake is answered by one line that says what to do."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    writer = logging.configure(LogConfig(level="warning"))
     try:
-        options = _parser(_kernel_for(words)).parse_args(words)
-        return int(options.run(options))
+        with closing(logging.configure(LogConfig(level="warning"))):
+            options = _parser(_kernel_for(words)).parse_args(words)
+            return int(options.run(options))
     except (BootError, KernelError) as error:
         for line in str(error).splitlines():
             print(f"caudex: {line}", file=sys.stderr)
@@ -57,8 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read has gone; the interpreter would try to write what is left once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    finally:
-        writer.close()
 
 
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
@@ -137,9 +135,8 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     text = "only what a broken plugin is repaired with: system, auth, roles, database"
     parser.add_argument("--safe", action="store_true", help=text)
     parser.add_argument("--reload", action="store_true", help="start again when a file changes")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="load a one-file plugin"
-    )
+    text = "load a one-file plugin"
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help=text)
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -151,12 +148,18 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    read = partial(_served, options)
+    notice = SAFE_NOTICE if options.safe else ""
+    return serve(read(), again=read if options.reload else None, notice=notice)
+
+
+def _served(options: argparse.Namespace) -> Config:
+    """The configuration as a server takes it; with --reload each start reads it anew."""
     config = safe(_config(options)) if options.safe else _config(options)
     server = config.server
     if server.server_timing is None and (options.reload or options.plugin) and config.loopback:
         server = msgspec.structs.replace(server, server_timing=True)
-    config = msgspec.structs.replace(config, server=server)
-    return serve(config, reload=options.reload, notice=SAFE_NOTICE if options.safe else "")
+    return msgspec.structs.replace(config, server=server)
 
 
 def _plan(options: argparse.Namespace) -> int:

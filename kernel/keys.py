@@ -34,10 +34,8 @@ def load_key(name: str, configured: str, data_dir: Path) -> bytes:
             raise BootError(f"key {name}", f"{file} cannot be read: {said}", remedy) from None
     key = _decode(configured)
     if len(key) < SIZE:
-        raise BootError(
-            f"key {name}", f"it has {len(key)} bytes, {SIZE} are needed",
-            "make one with: openssl rand -base64 32",
-        )  # fmt: skip
+        problem = f"it has {len(key)} bytes, {SIZE} are needed"
+        raise BootError(f"key {name}", problem, "make one with: openssl rand -base64 32")
     return key if len(key) == SIZE else hashlib.sha256(key).digest()
 
 
@@ -54,11 +52,9 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
         fingerprint,
     )
     if kept is not None and kept.decode() != fingerprint:
-        raise BootError(
-            f"key {name}",
-            "it is not the key that this database was set up with",
-            f"restore <data-dir>/config/{name}.key or the configured key",
-        )
+        problem = "it is not the key that this database was set up with"
+        remedy = f"restore <data-dir>/config/{name}.key or the configured key"
+        raise BootError(f"key {name}", problem, remedy)
 
 
 def _create(file: Path) -> None:
@@ -75,11 +71,8 @@ def _create(file: Path) -> None:
                 os.link(aside.name, file)
         _sync_folder(file.parent)
     except OSError as error:
-        raise BootError(
-            "data directory",
-            f"{file} cannot be written: {error.strerror}",
-            "choose another with --data-dir",
-        ) from None
+        problem = f"{file} cannot be written: {error.strerror}"
+        raise BootError("data directory", problem, "choose another with --data-dir") from None
 
 
 def _sync_folder(folder: Path) -> None:

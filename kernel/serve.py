@@ -9,8 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -25,12 +25,12 @@ import uvloop
 
 from kernel import log as logging
 from kernel.app import build_app, lifespans, running
-from kernel.config import Config
+from kernel.config import SEARCH, Config
 from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
 from kernel.errors import EX_CONFIG, BootError
 from kernel.loader import Kernel, load
 from kernel.protocol import GuardedProtocol
-from kernel.supervisor import Supervisor
+from kernel.supervisor import Files, Supervisor, times
 
 DRAIN = 20
 """Seconds that requests have to finish after the first signal."""
@@ -41,6 +41,10 @@ FORCED = 1.5
 
 YOUNG = 20_000
 """Objects beyond those freed that are made between two looks of the collector."""
+
+WATCHED = (".py", ".sql", ".json")
+"""Endings of a plugin's files that `--reload` looks at."""
+Again = Callable[[], Config]
 
 FIRST_USER = "The first user to register is the admin."
 
@@ -82,22 +86,19 @@ def use_database(kernel: Kernel, url: str, port: int | None) -> None:
     kernel.config = msgspec.structs.replace(kernel.config, database=database)
 
 
-def serve(config: Config, *, reload: bool = False, notice: str = "") -> int:
+def serve(config: Config, *, again: Again | None = None, notice: str = "") -> int:
     """Serve until a signal ends it, and show the notice at the start.
 
-    Returns the exit status; raises BootError.
+    With `again`, which reads the configuration, it starts anew when a file changes. Returns the
+    exit status; raises BootError.
     """
-    writer = logging.configure(config.log)
     signal.signal(signal.SIGTERM, _leave)
-    try:
-        with bound_socket(config) as listener:
-            kernel = load(at_port(config, listener))
-            with database_for(kernel, share=False) as server:
-                announce = partial(_banner, kernel, server, listener, notice)
-                look = server.ensure_running if server else _nothing
-                return _serve(kernel, look, listener, announce, reload=reload)
-    finally:
-        writer.close()
+    with closing(logging.configure(config.log)), bound_socket(config) as listener:
+        kernel = load(at_port(config, listener))
+        with database_for(kernel, share=False) as server:
+            announce = partial(_banner, kernel, server, listener, notice)
+            look = server.ensure_running if server else _nothing
+            return _serve(kernel, look, listener, announce, again)
 
 
 def _serve(
@@ -105,13 +106,12 @@ def _serve(
     look: Callable[[], None],
     listener: socket.socket,
     announce: Callable[[], None],
-    *,
-    reload: bool,
+    again: Again | None,
 ) -> int:
-    if reload or kernel.config.server.workers > 1:
-        target = partial(child, kernel.config, listener)
-        count = 1 if reload else kernel.config.server.workers
-        files = partial(_files, kernel) if reload else None
+    if again or kernel.config.server.workers > 1:
+        target = partial(child, kernel.config, again, listener)
+        count = 1 if again else kernel.config.server.workers
+        files = _files(kernel) if again else None
         return Supervisor(target, count, look).run(announce, files)
     kernel.watched.append(look)
     return Serving(kernel, listener).run_until_told(announce)
@@ -126,19 +126,30 @@ def _nothing() -> None:
     pass
 
 
-def child(config: Config, listener: socket.socket, parent: Connection) -> None:
+def child(config: Config, again: Again | None, listener: socket.socket, parent: Connection) -> None:
     """Be one server process of several; the parent owns the embedded database."""
     signal.signal(signal.SIGTERM, _leave)
-    writer = logging.configure(config.log)
     try:
         with listener:
-            serving = Serving(load(config), listener)
-            status = serving.run_until_told(lambda: parent.send(True), parent)
+            config = _renewed(config, again()) if again else config
+            with closing(logging.configure(config.log)):
+                kernel = load(config)
+                ready = partial(parent.send, (files := _files(kernel), times(files)))
+                status = Serving(kernel, listener).run_until_told(ready, parent)
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
         status = EX_CONFIG
-    writer.close()
     sys.exit(status)
+
+
+def _renewed(config: Config, read: Config) -> Config:
+    """What was read anew, but for what the parent holds: address, data folder, own database."""
+    held = {name: getattr(config.server, name) for name in ("host", "port", "data_dir")}
+    server, database = msgspec.structs.replace(read.server, **held), read.database
+    if not database.url:
+        url, port = config.database.url, config.database.embedded_port
+        database = msgspec.structs.replace(database, url=url, embedded_port=port)
+    return msgspec.structs.replace(read, server=server, database=database)
 
 
 class Serving:
@@ -305,13 +316,19 @@ def at_port(config: Config, listener: socket.socket) -> Config:
     return msgspec.structs.replace(config, server=server)
 
 
-def _files(kernel: Kernel) -> Iterator[Path]:
-    """The Python files of every plugin that is on or could be dropped in."""
+def _files(kernel: Kernel) -> Files:
+    """What a start reads: the configuration, and every plugin that is on or could be dropped in."""
+    config = Path(kernel.config.source or SEARCH[0])
+    found = [(config.parent, config.name)]
+    if folder := kernel.config.server.plugins_dir:
+        found.append((Path(folder), "*.py"))
     for plugin in kernel.instances:
         file = Path(str(sys.modules[type(plugin).__module__].__file__))
-        yield from file.parent.rglob("*.py") if file.stem == "__init__" else [file]
-    if folder := kernel.config.server.plugins_dir:
-        yield from Path(folder).glob("*.py")
+        inside = [f"**/*{end}" for end in WATCHED] if file.stem == "__init__" else [file.name]
+        found += [(file.parent, pattern) for pattern in inside]
+        if plugin.migrations:
+            found.append((plugin.migrations, "*.sql"))
+    return found
 
 
 def _banner(

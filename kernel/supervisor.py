@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,8 +22,12 @@ FORCED = 2.0
 """Seconds that the processes have to end, asked once and asked twice."""
 
 log = structlog.get_logger("caudex.supervisor")
+Files = list[tuple[Path, str]]
+"""(folder, pattern) pairs."""
+Seen = tuple[Files, dict[Path, float]]
+"""What a process is made of, and when each file of that was changed."""
 Target = Callable[[Connection], None]
-"""What a process runs; it says that it is ready by sending anything, and ends with the pipe."""
+"""What a process runs; once it is ready it sends what it is made of. It ends with the pipe."""
 
 
 class _Child:
@@ -40,11 +44,11 @@ class _Child:
         signal.signal(signal.SIGINT, before)
         theirs.close()
 
-    def says_ready(self) -> bool:
+    def says(self) -> Seen | None:
         try:
-            return self.pipe.poll() and bool(self.pipe.recv())
+            return self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, OSError):  # it ended instead
-            return False
+            return None
 
     def close(self) -> None:
         self.process.join()
@@ -65,20 +69,23 @@ class Supervisor:
         self._announced = False
         self._not_before = 0.0
 
-    def run(self, announce: Callable[[], None], files: Callable[[], Iterable[Path]] | None) -> int:
+    def run(self, announce: Callable[[], None], files: Files | None) -> int:
         """Run until a signal comes and return the exit status; start anew when `files` change."""
-        status, seen = 0, _times(files)
+        status, seen = 0, times(files)
         with self._listening():
             while not self._asked and not status:
                 self._watch()
-                if (times := _times(files)) != seen:
+                if (now := times(files)) != seen:
                     log.info("a file has changed")
-                    seen, self._not_before = times, 0.0
+                    seen, self._not_before = now, 0.0
                     self._end()
                 status = self._look_after(patient=files is not None)
-                if not self._announced and any(child.says_ready() for child in self._children):
-                    self._announced = True
-                    announce()
+                for made_of, changed in filter(None, [child.says() for child in self._children]):
+                    if files is not None:  # what changed since it was seen, changes again
+                        files, seen = made_of, {p: seen.get(p, at) for p, at in changed.items()}
+                    if not self._announced:
+                        self._announced = True
+                        announce()
                 time.sleep(TICK)
             return self._end() or status
 
@@ -144,12 +151,10 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def _times(files: Callable[[], Iterable[Path]] | None) -> dict[Path, float]:
+def times(files: Files | None) -> dict[Path, float]:
     """When each file was changed; one that vanished meanwhile is left out."""
     found: dict[Path, float] = {}
-    for path in files() if files else ():
-        try:
+    for path in (path for folder, pattern in files or () for path in folder.glob(pattern)):
+        with suppress(OSError):
             found[path] = path.stat().st_mtime
-        except OSError:
-            continue
     return found

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kernel.databases import sql
 from tests.kernel.processes import (
     PROBE,
     Served,
@@ -350,6 +351,61 @@ def test_reload_notices_files_of_the_folder_that_come_change_and_go(folder: Path
         plugin.unlink()
         wait_for(lambda: _status(server, "/extra") == 404, 30, lambda: server.err)
         assert _status(server, "/probe") == 200
+
+
+def test_reload_reads_the_configuration_again_and_outlives_a_broken_one(folder: Path) -> None:
+    config = folder / "caudex.toml"
+    with Served("--reload", cwd=folder) as server:
+        assert _status(server, "/probe") == 200
+        good = config.read_text()
+        config.write_text(good + "\n[plugins.probe]\nenabled = false\n")
+        wait_for(lambda: _status(server, "/probe") == 404, 30, lambda: server.err)
+
+        config.write_text("[server\n")
+        wait_for(lambda: "caudex: caudex.toml: cannot be read: " in server.err, 20)
+        assert server.process.poll() is None
+        config.write_text(good.replace("[server]", "[server]\nport = 1", 1))
+        wait_for(lambda: _status(server, "/probe") == 200, 30, lambda: server.err)
+        assert server.end()[0] == 0
+        assert "Traceback" not in server.err
+
+
+def test_reload_applies_a_migration_that_comes(folder: Path, database: str) -> None:
+    """Beside a file and within a package; a JSON of a package counts as well."""
+    package = folder / "packed"
+    (package / "migrations").mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "from caudex import Plugin\n\n\nclass PackedPlugin(Plugin):\n    name = 'packed'\n"
+    )
+    steps = folder / "steps"
+    steps.mkdir()
+    single = "from pathlib import Path\n" + PROBE.replace(
+        "stopping = False", "stopping = False\n    migrations = Path(__file__).with_name('steps')"
+    )
+    config = folder / "caudex.toml"
+    config.write_text(f"{config.read_text()}\n[plugins.packed]\nmodule = 'packed'\n")
+    with Served("--reload", cwd=folder, env={"PYTHONPATH": str(folder)}) as server:
+        _after_restart(server, lambda: (folder / "probe.py").write_text(single))
+        for name, place in (("probe", steps), ("packed", package / "migrations")):
+            text = f"create table caudex_{name}.a (id int)"
+            _after_restart(server, lambda at=place, text=text: (at / "0001_a.sql").write_text(text))
+            made = f"select to_regclass('caudex_{name}.a') is not null"
+            assert sql(database, made) == [(True,)]
+        _after_restart(server, lambda: (package / "words.json").write_text("{}"))
+
+
+def _after_restart(server: Served, change: Callable[[], object]) -> None:
+    """Change something and wait until another process serves."""
+    before = _pid(server)
+    change()
+    wait_for(lambda: _pid(server) not in (None, before), 30, lambda: server.err)
+
+
+def _pid(server: Served) -> int | None:
+    try:
+        return server.get("/probe").json().get("pid")
+    except httpx.TransportError:
+        return None
 
 
 def _status(server: Served, path: str) -> int | None:
