@@ -93,7 +93,7 @@ def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
     _serve_options(add("serve", "run the server", _serve))
     init = add("init", "write a commented caudex.toml", commands.init)
     init.add_argument("file", nargs="?", default="caudex.toml", help="where to write it")
-    _plugins_actions(add("plugins", "list the plugins, on and off", _loaded(commands.plugins)))
+    _plugins_options(add("plugins", "list the plugins, on and off", _plugins))
     add("routes", "list the routes and what they need", _loaded(commands.routes))
     add("migrate", "bring the database up to date", _migrate)
     add("doctor", "look for what is wrong and say what to do", _doctor)
@@ -117,7 +117,12 @@ def _add(
     return parser
 
 
-def _plugins_actions(parser: argparse.ArgumentParser) -> None:
+def _plugins_options(parser: argparse.ArgumentParser) -> None:
+    text = "ask this server, and tell what its hooks cost"
+    parser.add_argument("--url", default="", metavar="URL", help=text)
+    text = "of a core admin; better by CAUDEX_TOKEN, as others can read command lines"
+    token = os.environ.get("CAUDEX_TOKEN", "")
+    parser.add_argument("--token", default=token, metavar="TOKEN", help=text)
     text = "tell what switching plugins on or off would change; change nothing"
     planning = parser.add_subparsers(metavar="ACTION").add_parser(
         "plan", help=text, description=f"{text.capitalize()}.", allow_abbrev=False,
@@ -160,6 +165,10 @@ def _served(options: argparse.Namespace) -> Config:
     if server.server_timing is None and (options.reload or options.plugin) and config.loopback:
         server = msgspec.structs.replace(server, server_timing=True)
     return msgspec.structs.replace(config, server=server)
+
+
+def _plugins(options: argparse.Namespace) -> int:
+    return commands.plugins(load(_config(options)), options.url, options.token)
 
 
 def _plan(options: argparse.Namespace) -> int:

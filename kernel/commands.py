@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
-from http.client import HTTPConnection, HTTPException
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
 from kernel import hookspecs
 from kernel.config import Config
 from kernel.connect import wait_for_database
-from kernel.errors import BootError
+from kernel.errors import BootError, KernelError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
 from kernel.migrations import pending
@@ -24,6 +27,13 @@ from kernel.serve import bound_socket, database_server, use_database
 
 TEMPLATE = Path(__file__).with_name("template.toml")
 PACKAGES = ("kernel", "plugins", "contrib", "caudex")
+TOKEN = "set CAUDEX_TOKEN to the access token of a core admin"
+PLUGIN = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
+HOOK = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
+LOCAL = {"Host": "localhost"}
+"""The one name that a server answers to on its own machine, whatever it listens on."""
+LARGEST = 10_000_000
+"""Bytes of a reply: what listens there may be anything."""
 
 
 def init(options: argparse.Namespace) -> int:
@@ -39,19 +49,41 @@ def init(options: argparse.Namespace) -> int:
     return 0
 
 
-def plugins(kernel: Kernel) -> int:
-    """Print every plugin that was found."""
-    rows = [
-        (p.name, p.version, p.state, " ".join(p.provides), " ".join(p.requires), p.origin, p.note)
-        for p in kernel.plugins
+def plugins(kernel: Kernel, url: str, token: str) -> int:
+    """Print every plugin that was found; a running server that may be asked tells of its own."""
+    asked, routes = bool(url or token), Counter(plugin for plugin, _ in kernel.routes)
+    found: list[dict[str, Any]] = [
+        {**msgspec.to_builtins(p), "routes": routes[p.name]} for p in kernel.plugins
     ]
-    _table(("name", "version", "state", "provides", "requires", "from", "note"), rows)
+    told = _asked(kernel.config, url, token) if asked else found
+    _table(PLUGIN, [[plugin[key] for key in PLUGIN] for plugin in told])
+    if asked:
+        hooks = [{"plugin": p["name"], **hook} for p in told for hook in p["hooks"]]
+        print()
+        _table(HOOK, [[hook[key] for key in HOOK] for hook in hooks if hook["calls"]])
+    else:
+        print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
     return 0
+
+
+def _asked(config: Config, url: str, token: str) -> list[dict[str, Any]]:
+    """What a server tells of its plugins. Raises KernelError with the remedy."""
+    address, local = (url, {}) if url else (_address(config), LOCAL)
+    try:
+        bearer = {"Authorization": f"Bearer {token.strip()}"}
+        status, body = _get(address, "/api/v1/plugins", bearer | local)
+        problem = f"it answers {status}"
+        if status == 200:
+            told = msgspec.json.decode(body)["plugins"]
+            return [{**plugin, "routes": len(plugin["routes"])} for plugin in told]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
+        problem = f"it does not tell: {error}"
+    raise KernelError(f"{address}: {problem}; name a running server by --url, and {TOKEN}")
 
 
 def routes(kernel: Kernel) -> int:
     """Print every route and what it needs."""
-    rows = [(r.method, r.path, plugin, str(r.needs)) for plugin, r in kernel.routes]
+    rows = [(r.method, r.path, plugin, r.needs) for plugin, r in kernel.routes]
     _table(("method", "path", "plugin", "needs"), sorted(rows, key=lambda row: (row[1], row[0])))
     return 0
 
@@ -119,13 +151,13 @@ class _Findings:
 
 
 def _check_port(config: Config) -> str:
-    host, port = config.server.host, config.server.port
+    place = f"{config.server.host}:{config.server.port}"
     try:
         with bound_socket(config):
-            return f"{host}:{port} is free"
+            return f"{place} is free"
     except BootError:
-        if _answers(host, port):
-            return f"a Caudex server answers on {host}:{port}"
+        if _answers(config):
+            return f"a Caudex server answers on {place}"
         raise
 
 
@@ -139,16 +171,28 @@ def _check_hosts(config: Config, findings: _Findings) -> None:
         findings.good("hosts", ", ".join(["localhost", *names]))
 
 
-def _answers(host: str, port: int) -> bool:
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = HTTPConnection(local, port, timeout=2)
-    try:
-        connection.request("GET", "/health", headers={"Host": "localhost"})
-        return b'"ok"' in connection.getresponse().read(100)
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+def _answers(config: Config) -> bool:
+    with suppress(OSError, HTTPException):
+        return b'"ok"' in _get(_address(config), "/health", LOCAL)[1]
+    return False
+
+
+def _address(config: Config) -> str:
+    """Where the configured server is reached from its own machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.server.host, config.server.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.server.port}"
+
+
+def _get(url: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Status and body. Raises OSError, HTTPException, ValueError; no redirect is followed."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write http://host:port or https://host")
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    with closing(kind(parts.hostname, parts.port, timeout=5)) as connection:
+        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(LARGEST)
 
 
 def _check_data_dir(config: Config) -> str:
@@ -198,8 +242,16 @@ def _check_packages() -> str:
     return "kernel, plugins and contrib are ours alone"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
-    for row in [head, *rows]:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        print(line.rstrip())
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    lines = [head, *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [*cast("dict[str, str]", value).values()]
+    if isinstance(value, list | tuple):
+        return " ".join(cast("Sequence[str]", value))
+    return "" if value is None else str(value)

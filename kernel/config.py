@@ -16,7 +16,7 @@ from kernel.errors import BootError, BootErrors, nearest
 
 S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "CAUDEX_"
-SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR")
+SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
 FOR_TESTS = "CAUDEX_TEST_"
 """Variables of a test run are no configuration."""
 SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))

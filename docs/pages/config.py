@@ -12,18 +12,19 @@ from kernel.loader import Kernel
 from kernel.plugin import NoConfig, Plugin
 
 FILES = ", ".join(f"`{path}`" for path in SEARCH)
-VARIABLES = " and ".join(f"`{name}`" for name in SPECIAL)
+FILE, DATA_DIR, TOKEN = (f"`{name}`" for name in SPECIAL)
 HEAD = f"""# Configuration
 
 One TOML file, then the environment over it, then the command line. The file is the first there is
-of `--config`, `CAUDEX_CONFIG`, {FILES}. `caudex init` writes
+of `--config`, {FILE}, {FILES}. `caudex init` writes
 one with comments, `caudex config check` reads it without starting anything. An unknown key or
 variable stops the start and names the nearest known one.
 
 A key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
 `{PREFIX}PLUGINS__<NAME>__<KEY>`; lists and tables are written as JSON. With `_FILE` at its end it
-names a file that holds the value. Beside them there are {VARIABLES}
-(for `[server] data_dir`), and `DATABASE_URL`, which fills an empty `[database] url`.
+names a file that holds the value. Beside them there are {FILE}, {DATA_DIR}
+(for `[server] data_dir`), {TOKEN} (with which `caudex plugins` asks a server), and
+`DATABASE_URL`, which fills an empty `[database] url`.
 """
 LOADER = (
     ("`enabled`", "`true`", "`false` switches the plugin off"),

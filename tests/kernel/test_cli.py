@@ -218,7 +218,10 @@ def test_the_configuration_is_searched_in_the_documented_order(
 def test_plugins_and_routes_need_no_database(here: Here, tmp_path: Path) -> None:
     (tmp_path / "caudex.toml").write_text("[database]\nurl = 'host=/nowhere'\n")
     head, *rows = here("plugins").out.splitlines()
-    assert head.split() == ["name", "version", "state", "provides", "requires", "from", "note"]
+    assert head.split() == [
+        "name", "version", "state", "provides", "requires", "routes", "origin", "note"
+    ]  # fmt: skip
+    assert "CAUDEX_TOKEN" in rows[-1]
     [auth] = [row for row in rows if row.startswith("auth ")]
     assert auth.split()[2] == "on"
     assert {"identity", "built-in"} <= set(auth.split())
@@ -441,6 +444,54 @@ def test_commands_attach_to_the_database_of_a_running_server(
     assert users.err == ""
     assert caudex("migrate", cwd=folder).out == "the database is up to date\n"
     assert server.get("/health/ready").status_code == 200
+
+
+def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
+    embedded: tuple[Path, Served],
+) -> None:
+    folder, server = embedded
+    body = {"username": "alice", "password": "Str0ngPass!x"}
+    httpx.post(f"{server.url}/api/v1/auth/register", json=body)
+    login = httpx.post(f"{server.url}/api/v1/auth/login", json=body).json()
+    port = {"CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
+    for words, env in (
+        ([], {"CAUDEX_TOKEN": login["accessToken"], **port}),
+        (["--url", f"{server.url}/", "--token", login["accessToken"]], {}),
+    ):
+        ended = caudex("plugins", *words, cwd=folder, env=env)
+        assert (ended.status, ended.err) == (0, "")
+        plugins, hooks = ended.out.split("\n\n")
+        [auth] = [line.split() for line in plugins.splitlines() if line.startswith("auth ")]
+        assert auth[2] == "on"
+        head, *rows = hooks.splitlines()
+        assert head.split() == [
+            "plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error"
+        ]  # fmt: skip
+        [asked] = [row.split() for row in rows if row.startswith("auth ") and "authent" in row]
+        calls, refusals, errors, p50, p99 = map(float, asked[2:])
+        assert (calls >= 1, refusals, errors) == (True, 0, 0)
+        assert 0 < p50 <= p99
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "it answers 401"),
+        (["--url", "http://127.0.0.1:1"], "it does not tell: "),
+        (["--url", "127.0.0.1:1"], "write http://host:port"),
+    ],
+)
+def test_a_server_that_does_not_tell_is_one_line_without_the_token(
+    embedded: tuple[Path, Served], words: list[str], says: str
+) -> None:
+    folder, server = embedded
+    env = {"CAUDEX_TOKEN": "hush", "CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
+    ended = caudex("plugins", *words, cwd=folder, env=env)
+    assert (ended.status, ended.out) == (1, "")
+    [said] = ended.told
+    assert says in said
+    assert said.endswith("set CAUDEX_TOKEN to the access token of a core admin")
+    assert "hush" not in said
 
 
 def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, Served]) -> None:
