@@ -17,3 +17,12 @@ def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
         "test_an_account_can_be_made_for_somebody_else_to_sign_in_to",
         "test_there_is_no_token_for_nobody",
     }
+
+
+def test_sessions_that_never_end_and_passwords_in_clear_do_not_pass(postgres, tmp_path):
+    own = [name for name in vars(SessionsConformance) if name.startswith("test_")]
+    broken = broken_promises(
+        postgres, tmp_path, "SessionsConformance", "WrongSessionsPlugin",
+        provider="auth", only=" or ".join(own),
+    )  # fmt: skip
+    assert broken == set(own)

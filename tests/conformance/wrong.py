@@ -1,26 +1,36 @@
 """Engines that break promises, each in a way that somebody might."""
 
 import uuid
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
+import plugins.auth
 import plugins.rbac
 from kernel.public import (
     APPS,
     HOOKS,
     IDENTITY,
     JOBS,
+    PUBLIC,
     RECORDS,
     STATEMENTS,
     VAULT,
+    Actor,
     BadRequest,
     Grant,
     NotFound,
     Plugin,
+    Route,
+    Unauthenticated,
     hookimpl,
     offer,
+    reply,
 )
+from plugins.auth import AuthPlugin
+from plugins.auth.models import Registration, view
 from plugins.auth.service import AUTH
 from plugins.data.service import RecordsService
 from plugins.rbac import RbacPlugin
@@ -96,6 +106,82 @@ class WrongIdentityPlugin(Plugin):
     @hookimpl
     def provide_services(self):
         return [offer(IDENTITY, lambda services: WrongIdentity(services.get(AUTH)))]
+
+
+class WrongSessions:
+    """The sessions of `auth`, with a table of passwords in clear, and names that anybody gets."""
+
+    def __init__(self, auth, statements):
+        self._auth = auth
+        self._statements = statements
+        auth.accounts._rules.check = lambda password, *names: None
+
+    def __getattr__(self, name):
+        return getattr(self._auth, name)
+
+    async def register(self, form, caller, header):
+        await self._statements.execute(
+            "create table if not exists caudex_kernel.wrong (value text)"
+        )
+        await self._statements.execute(
+            "insert into caudex_kernel.wrong (value) values ($1::text)", form.password
+        )
+        known = await self.accounts.find(form.username)
+        return known or await self._auth.register(form, caller, header)
+
+    async def login(self, form, caller, client):
+        if await self.accounts.find(form.username) is None:
+            raise Unauthenticated("nobody has this name")
+        return await self._auth.login(form, caller, client)
+
+    async def refresh(self, token, caller):
+        return replace(await self._auth.refresh(token, caller), expires_in=0)
+
+    def claims(self, token):
+        try:
+            return self._tokens.read_access(token)
+        except Unauthenticated:
+            return self._tokens.read_refresh(token)
+
+
+class WrongSessionsPlugin(AuthPlugin):
+    """Signs in whoever registers, believes any token to its end, and has no logout."""
+
+    name = "auth"
+    migrations = Path(plugins.auth.__file__).parent / "migrations"
+
+    @asynccontextmanager
+    async def _open(self, services):
+        async with super()._open(services) as auth:
+            yield WrongSessions(auth, services.get(STATEMENTS))
+
+    @hookimpl
+    def register_routes(self, services):
+        self._services = services
+        path = "/api/v1/auth"
+        wrong = {
+            f"{path}/register": Route(
+                "POST", f"{path}/register", self._register, PUBLIC, Registration
+            ),
+            f"{path}/logout": Route("POST", f"{path}/logout", self._logout, PUBLIC),
+        }
+        return [wrong.get(route.path, route) for route in super().register_routes(services)]
+
+    async def _register(self, request, body):
+        auth = self._services.get(AUTH)
+        user = await auth.register(body, request.actor, None)
+        token = await auth.accounts.token(user.id, 900)
+        return reply({"user": view(user), "accessToken": token}, 201)
+
+    async def _logout(self, request):
+        return reply({"message": "logged out"})
+
+    @hookimpl
+    async def authenticate(self, request):
+        if (header := request.headers.get("authorization")) is None:
+            return None
+        claims = self._services.get(AUTH).claims(header.removeprefix("Bearer "))
+        return Actor(user_id=claims.sub, username="somebody", session_id=claims.sid)
 
 
 class WrongAccessPlugin(RbacPlugin):
