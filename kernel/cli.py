@@ -77,6 +77,8 @@ def _common(default: Any = None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=default)
     parser.add_argument("--config", metavar="FILE", help="configuration file (./caudex.toml)")
     parser.add_argument("--data-dir", metavar="DIR", help="where keys and the database lie")
+    text = "load a one-file plugin; may be given again"
+    parser.add_argument("--plugin", action="append", metavar="FILE", help=text)
     return parser
 
 
@@ -140,15 +142,12 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     text = "only what a broken plugin is repaired with: system, auth, roles, database"
     parser.add_argument("--safe", action="store_true", help=text)
     parser.add_argument("--reload", action="store_true", help="start again when a file changes")
-    text = "load a one-file plugin"
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help=text)
 
 
 def _config(options: argparse.Namespace) -> Config:
     given = vars(options)
     overrides: dict[str, Any] = {f"server.{name}": given.get(name) for name in SERVER_OPTIONS}
-    overrides |= {"server.data_dir": options.data_dir}
-    overrides |= {"server.plugin_files": given.get("plugin") or None}
+    overrides |= {"server.data_dir": options.data_dir, "server.plugin_files": options.plugin}
     return load_config(options.config, overrides=overrides)
 
 
@@ -168,7 +167,7 @@ def _served(options: argparse.Namespace) -> Config:
 
 
 def _plugins(options: argparse.Namespace) -> int:
-    return commands.plugins(load(_config(options)), options.url, options.token)
+    return commands.plugins(_config(options), options.url, options.token)
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -49,13 +49,10 @@ def init(options: argparse.Namespace) -> int:
     return 0
 
 
-def plugins(kernel: Kernel, url: str, token: str) -> int:
+def plugins(config: Config, url: str, token: str) -> int:
     """Print every plugin that was found; a running server that may be asked tells of its own."""
-    asked, routes = bool(url or token), Counter(plugin for plugin, _ in kernel.routes)
-    found: list[dict[str, Any]] = [
-        {**msgspec.to_builtins(p), "routes": routes[p.name]} for p in kernel.plugins
-    ]
-    told = _asked(kernel.config, url, token) if asked else found
+    asked = bool(url or token)
+    told = _asked(config, url, token) if asked else _found(load(config))
     _table(PLUGIN, [[plugin[key] for key in PLUGIN] for plugin in told])
     if asked:
         hooks = [{"plugin": p["name"], **hook} for p in told for hook in p["hooks"]]
@@ -64,6 +61,11 @@ def plugins(kernel: Kernel, url: str, token: str) -> int:
     else:
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
     return 0
+
+
+def _found(kernel: Kernel) -> list[dict[str, Any]]:
+    routes = Counter(plugin for plugin, _ in kernel.routes)
+    return [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in kernel.plugins]
 
 
 def _asked(config: Config, url: str, token: str) -> list[dict[str, Any]]:

@@ -231,6 +231,17 @@ def test_plugins_and_routes_need_no_database(here: Here, tmp_path: Path) -> None
     assert len(rows) == len(load(load_config(environ={})).routes)
 
 
+@pytest.mark.parametrize("words", [["plugins"], ["config", "check"], ["plugins", "plan"]])
+def test_every_command_knows_a_file_that_it_is_told(
+    here: Here, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "probe.py").write_text(PROBE)
+    (tmp_path / "caudex.toml").write_text("[plugins.probe]\n[database]\nurl = 'host=/nowhere'\n")
+    assert "there is no such plugin" in "".join(here(*words).err + here(*words).out)
+    ended = here(*words, "--plugin", "probe.py")
+    assert (ended.status, ended.err) == (0, "")
+
+
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} routes | true"],
