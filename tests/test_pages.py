@@ -177,6 +177,16 @@ def test_the_plugin_of_the_guide_passes_its_tests(postgres, tmp_path):
     assert "4 passed" in done.stdout
 
 
+def test_the_plugin_of_the_guide_can_be_tried_by_hand(make_server, tmp_path):
+    text = section(guide(), "Everything a plugin can have")
+    write_files(text, tmp_path)
+    config = tomllib.loads((tmp_path / "caudex.toml").read_text("utf-8"))
+    server = make_server(config, plugins=[tmp_path / "hello.py"])
+    [(output, shown)] = run_shell(text, server.url, tmp_path)
+    assert last_reply(output) == shown
+    assert '"error"' not in output
+
+
 def test_the_configuration_of_the_guide_is_good(tmp_path):
     write_files(guide(), tmp_path)
     overrides = {"server.plugin_files": [str(tmp_path / "hello.py")]}
