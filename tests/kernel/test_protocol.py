@@ -1,0 +1,167 @@
+"""How replies leave, in one piece or in several, and when connections are closed."""
+
+import re
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from kernel import protocol
+from kernel.testing import MakeServer, Server
+
+ODD = """
+from caudex import PUBLIC, Plugin, Response, Route, hookimpl
+
+
+class OddPlugin(Plugin):
+    name = "odd"
+
+    @hookimpl
+    def register_routes(self, services):
+        return [
+            Route("GET", "/odd/{kind}", self.answer, needs=PUBLIC),
+            Route("POST", "/odd", self.size, body=dict, needs=PUBLIC),
+        ]
+
+    async def answer(self, request):
+        more = {
+            "plain": {},
+            "forged": {"etag": "a\\r\\nset-cookie: evil=1"},
+            "bare-feed": {"etag": "a\\nset-cookie: evil=1"},
+            "control": {"etag": "a\\x00b"},
+            "name": {"x y": "1"},
+            "short": {"content-length": "3"},
+            "long": {"content-length": "300"},
+            "closing": {"connection": "close"},
+            "own": {"x-own": "1"},
+        }[request.path("kind")]
+        return Response(b'"odd"', headers=more, media_type="application/json")
+
+    async def size(self, request, body):
+        return Response(b"%d" % len(body["text"]), media_type="application/json")
+"""
+ASK = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("odd") / "odd.py"
+    path.write_text(ODD)
+    return path
+
+
+@pytest.fixture
+def odd(make_server: MakeServer, folder: Path) -> Server:
+    return make_server({"server": {"plugin_files": [str(folder)]}})
+
+
+@contextmanager
+def connected(server: Server) -> Generator[socket.socket]:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.settimeout(10)
+        yield connection
+
+
+def received(connection: socket.socket, until: bytes = b"") -> bytes:
+    """What arrives until it ends so, or the server closes."""
+    told = b""
+    while not (until and told.endswith(until)) and (piece := connection.recv(65536)):
+        told += piece
+    return told
+
+
+@pytest.mark.parametrize("kind", ["forged", "bare-feed", "control", "name"])
+def test_no_value_of_a_header_can_begin_another_one(odd: Server, kind: str) -> None:
+    with connected(odd) as connection:
+        connection.sendall(ASK.format(f"/odd/{kind}").encode())
+        told = received(connection, b"}")
+    assert b"set-cookie" not in told.lower()
+    assert b'"odd"' not in told
+    assert re.match(rb"HTTP/1.1 500 |$", told)
+
+
+@pytest.mark.parametrize("kind", ["short", "long"])
+def test_a_reply_of_another_length_than_it_says_does_not_look_whole(odd: Server, kind: str) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        odd.http.get(f"/odd/{kind}")
+
+
+def test_a_reply_is_the_same_in_one_piece_and_in_several(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(method: str, path: str) -> tuple[int, bytes, list[str]]:
+        answer = odd.http.request(method, path)
+        return answer.status_code, answer.content, sorted(answer.headers)
+
+    asked = [("GET", "/odd/plain"), ("HEAD", "/odd/plain"), ("GET", "/health"), ("GET", "/none")]
+    whole = [told(*each) for each in asked]
+    assert whole[0][:2] == (200, b'"odd"')
+    assert whole[1][:2] == (200, b"")
+    monkeypatch.setattr(protocol.Cycle, "reply", lambda *_: False)
+    assert [told(*each) for each in asked] == whole
+
+
+def test_what_is_of_the_common_kind_leaves_in_one_piece(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    send = RequestResponseCycle.send
+
+    async def counted(self: RequestResponseCycle, message: dict) -> None:
+        sent.append(message["type"])
+        await send(self, message)
+
+    monkeypatch.setattr(RequestResponseCycle, "send", counted)
+    assert odd.http.get("/odd/plain").status_code == 200
+    assert odd.http.get("/none").status_code == 404
+    assert sent == []
+    assert odd.http.get("/odd/own").headers["x-own"] == "1"
+    assert sent == ["http.response.start", "http.response.body"]
+
+
+def test_a_reply_that_closes_its_connection_does(odd: Server) -> None:
+    with connected(odd) as connection:
+        connection.sendall(ASK.format("/odd/closing").encode())
+        assert received(connection).endswith(b'"odd"')
+
+
+def test_an_idle_connection_is_closed_and_one_that_is_used_is_not(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ASK.format("/odd/plain").encode()
+    with connected(odd) as used, connected(odd) as idle:
+        for connection in (used, idle):
+            connection.sendall(ask)
+            received(connection, b'"odd"')
+        began = time.monotonic()
+        while time.monotonic() - began < 6.5:
+            time.sleep(0.5)
+            used.sendall(ask)
+            assert received(used, b'"odd"').startswith(b"HTTP/1.1 200 ")
+        assert received(idle) == b""
+        used.sendall(b"GET /odd/pl")  # a pause is none when the next head has begun
+        time.sleep(5.5)
+        used.sendall(ask[len(b"GET /odd/pl") :])
+        assert received(used, b'"odd"').startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_a_body_weighs_is_not_held_against_the_next_head(odd: Server) -> None:
+    body = b'{"text": "%b"}' % (b"x" * 300_000)
+    head = b"POST /odd HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    ask = ASK.format("/odd/plain").encode()
+    with connected(odd) as connection:
+        for _ in range(3):
+            connection.sendall(head)
+            time.sleep(0.05)
+            connection.sendall(body + ask[:20])
+            time.sleep(0.05)
+            connection.sendall(ask[20:])
+            told = received(connection, b'"odd"')
+            assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"200"]
