@@ -18,6 +18,7 @@ from .chart import svg
 from .figures import Case, Ratio
 from .load import WRK
 from .machine import machine
+from .peers.bare import bare
 from .peers.by_hand import by_hand
 from .peers.pocketbase import pocketbase
 from .peers.program import BENCH, program
@@ -190,9 +191,13 @@ def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[s
     if not wanted:
         return
     first = stages[0]
-    with by_hand(first) as hand, pocketbase(first, requests.IDS) as base:
+    with (
+        by_hand(first) as hand,
+        pocketbase(first, requests.IDS) as base,
+        bare(first) as alone,
+    ):
         say("Comparing what everybody answers")
-        found = requests.cases(stages, hand, base, lambda name: GROUP_OF[name] in wanted)
+        found = requests.cases(stages, hand, base, alone, lambda name: GROUP_OF[name] in wanted)
         if "login" in wanted:
             found.append(login.case(stages, hand, base))
         results.add(found, plan)

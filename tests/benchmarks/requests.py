@@ -9,6 +9,7 @@ import msgspec
 
 from .figures import Case, Contender, Measured
 from .load import WRK, first_body, load, request
+from .peers.bare import Bare
 from .peers.pocketbase import PocketBase, batch
 from .peers.program import Peer
 from .stage import Stage, crm_manifest
@@ -165,7 +166,11 @@ class Contestant(Contender, Protocol):
 
 
 def cases(
-    stages: Sequence[Stage], by_hand: Peer, pocketbase: PocketBase, wanted: Callable[[str], bool]
+    stages: Sequence[Stage],
+    by_hand: Peer,
+    pocketbase: PocketBase,
+    alone: Bare,
+    wanted: Callable[[str], bool],
 ) -> list[Case]:
     """Every case that is wanted, its contenders having answered alike."""
     found: list[Case] = []
@@ -177,6 +182,7 @@ def cases(
             _statements(stages[0], want, ours[0]),
             _by_hand(stages[0], by_hand, want),
             _pocketbase(pocketbase, want),
+            *([_alone(alone, want, ours[0].body())] if want.method == "GET" else ()),
         ]
         same(want.name, want.rows, [*ours, *others])
         found.append(Case(want.name, ours, others))
@@ -219,6 +225,12 @@ def _pocketbase(base: PocketBase, want: Want) -> Http:
         "PocketBase", base.peer, base.peer.url, lambda: found,
         database=None, connections=_connections(want),
     )  # fmt: skip
+
+
+def _alone(alone: Bare, want: Want, body: bytes) -> Http:
+    path = alone.answers(want.name.replace(" ", "-"), body)
+    found = [request("GET", alone.peer.url, path)]
+    return Http("uvicorn alone", alone.peer, alone.peer.url, lambda: found, database=None)
 
 
 def _statements(stage: Stage, want: Want, ours: Http) -> Statements:
