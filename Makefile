@@ -1,6 +1,7 @@
 # The commands a person needs. `make` alone prints them; ARGS="..." is handed on.
 
 python  := .venv/bin/python
+ROUNDS  ?= 10
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
 
@@ -59,9 +60,12 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
 	$(python) -m pytest tests/faults $(ARGS)
 
-soak: .venv/.dev ## Run the faults ten times in a row, then the property tests for long
-	for round in 1 2 3 4 5 6 7 8 9 10; do $(python) -m pytest tests/faults --quiet || exit 1; done
-	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/pipeline tests/plugins/rbac
+soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times
+	for round in $$(seq $(ROUNDS)); do \
+	  $(python) -m pytest --quiet && CAUDEX_TEST_STATEMENTS=kernel $(python) -m pytest --quiet && \
+	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
+	done
+	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
 
 lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	$(compile) -o requirements.lock
