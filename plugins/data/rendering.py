@@ -57,7 +57,8 @@ def records_in(array: bytes) -> list[bytes]:
 
 def count_in(array: bytes) -> int:
     """Count the records of a finished array."""
-    return array.count(b"\n") + 1 if len(array) > 2 else 0
+    # What stands around the line feed is found a few times faster than a single byte is.
+    return array.count(b"},\n{") + 1 if len(array) > 2 else 0
 
 
 def last_id(array: bytes) -> str | None:
