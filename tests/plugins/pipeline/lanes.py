@@ -59,4 +59,6 @@ async def until(true: Callable[[], Awaitable[bool] | bool], seconds: float = 20)
 
 def pids(lane: PipelinedStatements, name: str) -> list[int]:
     """The server processes behind the connections of a lane."""
-    return [pipe._pg.backend_pid for pipe in lane.lanes[name].pipes]
+    pipes = lane.lanes[name].pipes
+    # One that has just been cut stays in its lane until its keeper wakes up.
+    return [pipe._pg.backend_pid for pipe in pipes if not pipe.closed.is_set()]
