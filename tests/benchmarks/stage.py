@@ -140,17 +140,19 @@ class Stage:
 
     def memory(self) -> float:
         """Resident memory of the server and its workers in MB."""
-        return processes.memory(self.pid, self._postmaster())
+        return processes.memory(self.pid, self.postmaster)
 
     def cpu(self) -> float:
         """Seconds of processor time that the server and its workers have used."""
-        return processes.cpu(self.pid, self._postmaster())
+        return processes.cpu(self.pid, self.postmaster)
 
     def database_cpu(self) -> float:
         """Seconds of processor time that PostgreSQL has used."""
-        return processes.cpu(self._postmaster())
+        return processes.cpu(self.postmaster)
 
-    def _postmaster(self) -> int:
+    @property
+    def postmaster(self) -> int:
+        """The main process of PostgreSQL."""
         return int(next(self.data_dir.rglob("postmaster.pid")).read_text().split()[0])
 
     def _is_ready(self) -> bool:

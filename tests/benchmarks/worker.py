@@ -1,10 +1,22 @@
 """The worker of the app that jobs and calls are measured with; deployed as its `worker.py`."""
 
 import sys
+import time
 
 from caudex_worker import Worker
 
 worker = Worker()
+begun_at = {}
+
+
+@worker.on_start
+async def begin():
+    begun_at.update(at=time.time(), cpu=time.process_time())
+
+
+@worker.rpc
+async def begun(params, ctx):
+    return begun_at
 
 
 @worker.rpc

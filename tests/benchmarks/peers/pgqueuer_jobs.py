@@ -1,6 +1,6 @@
 """Jobs in PgQueuer, run in `.bench/`: prints what `queues.py` reads.
 
-python pgqueuer_jobs.py DATABASE JOBS BATCH [waiting|together]
+python pgqueuer_jobs.py DATABASE JOBS BATCH [waiting|together] POSTMASTER
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from pgqueuer import AsyncpgPoolDriver, PgQueuer, Queries
 from pgqueuer.models import Job
 from pgqueuer.types import QueueExecutionMode
 
+from tests.benchmarks.processes import cpu
+
 PRODUCERS = 32
 PORTION = 1000
-first: list[float] = []
 
 
-async def main(database: dict[str, object], count: int, batch: int, how: str) -> None:
+async def main(
+    database: dict[str, object], count: int, batch: int, how: str, postmaster: int
+) -> None:
     """Enqueue jobs one by one, as requests do, and work them off, afterwards or meanwhile."""
     async with asyncpg.create_pool(**database, min_size=10, max_size=10) as pool:
         driver = AsyncpgPoolDriver(pool)
@@ -35,30 +38,31 @@ async def main(database: dict[str, object], count: int, batch: int, how: str) ->
         @app.entrypoint("nothing")
         async def nothing(job: Job) -> None:
             nonlocal done
-            if not first:
-                first.append(time.perf_counter())
             json.loads(job.payload or b"null")
             done += 1
             if done == count:
                 ended.set()
 
-        began, used = time.perf_counter(), time.process_time()
+        mode = QueueExecutionMode.continuous
         if how == "waiting":
+            mode = QueueExecutionMode.drain
             await fill(queries, count)
-            used = time.process_time()
-            await app.qm.run(batch_size=batch, mode=QueueExecutionMode.drain)
-            began = first[0]
-        else:
-            working = asyncio.create_task(app.qm.run(batch_size=batch))  # noqa: TID251
+        began, used, database_used = time.perf_counter(), time.process_time(), cpu(postmaster)
+        working = asyncio.create_task(app.qm.run(batch_size=batch, mode=mode))  # noqa: TID251
+        if how == "together":
             await produce(queries, count)
-            await ended.wait()
-            while await pool.fetchval("select count(*) from pgqueuer"):  # its outcomes are stored
-                await asyncio.sleep(0.002)
-        took, used = time.perf_counter() - began, time.process_time() - used
-        print(json.dumps({"seconds": took, "cpu": used, "jobs": done}), flush=True)
-        if how != "waiting":
-            app.qm.shutdown.set()
-            await working
+        await ended.wait()
+        while await pool.fetchval("select count(*) from pgqueuer"):  # its outcomes are stored
+            await asyncio.sleep(0.002)
+        told = {
+            "seconds": time.perf_counter() - began,
+            "cpu": time.process_time() - used,
+            "database_cpu": cpu(postmaster) - database_used,
+            "jobs": done,
+        }
+        print(json.dumps(told), flush=True)
+        app.qm.shutdown.set()
+        await working
 
 
 def payload(number: int) -> bytes:
@@ -86,4 +90,5 @@ async def produce(queries: Queries, count: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    database, jobs, size, mode, pid = sys.argv[1:]
+    uvloop.run(main(json.loads(database), int(jobs), int(size), mode, int(pid)))

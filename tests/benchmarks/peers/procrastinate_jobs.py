@@ -1,6 +1,6 @@
 """Jobs in Procrastinate, run in `.bench/`: prints what `queues.py` reads.
 
-python procrastinate_jobs.py DATABASE JOBS CONCURRENCY [waiting|together]
+python procrastinate_jobs.py DATABASE JOBS CONCURRENCY [waiting|together] POSTMASTER
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import time
 import procrastinate
 import psycopg
 
+from tests.benchmarks.processes import cpu
+
 PRODUCERS = 32
 
 
-async def main(database: dict[str, object], count: int, concurrency: int, how: str) -> None:
+async def main(
+    database: dict[str, object], count: int, concurrency: int, how: str, postmaster: int
+) -> None:
     """Enqueue jobs one by one, as requests do, and work them off, afterwards or meanwhile."""
     dsn = {**database, "dbname": database["database"], "options": "-c search_path=procrastinate"}
     del dsn["database"]
@@ -25,12 +29,11 @@ async def main(database: dict[str, object], count: int, concurrency: int, how: s
         await connection.execute("create schema procrastinate")
     connector = procrastinate.PsycopgConnector(kwargs=dsn, min_size=10, max_size=10 + concurrency)
     app = procrastinate.App(connector=connector)
-    done, first, ended = 0, 0.0, asyncio.Event()
+    done, ended = 0, asyncio.Event()
 
     @app.task(name="nothing")
     async def nothing(n: int) -> dict[str, int]:
-        nonlocal done, first
-        first = first or time.perf_counter()
+        nonlocal done
         done += 1
         if done == count:
             ended.set()
@@ -48,22 +51,27 @@ async def main(database: dict[str, object], count: int, concurrency: int, how: s
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
         work = {"concurrency": concurrency, "install_signal_handlers": False}
-        began, used = time.perf_counter(), time.process_time()
         if how == "waiting":
             await nothing.batch_defer_async(*({"n": number} for number in range(count)))
-            used = time.process_time()
+        began, used, database_used = time.perf_counter(), time.process_time(), cpu(postmaster)
+        if how == "waiting":
             await app.run_worker_async(wait=False, **work)
-            began = first
         else:
             working = asyncio.create_task(app.run_worker_async(**work))  # noqa: TID251
             await produce()
             await ended.wait()
-        took, used = time.perf_counter() - began, time.process_time() - used
-        print(json.dumps({"seconds": took, "cpu": used, "jobs": done}), flush=True)
+        told = {
+            "seconds": time.perf_counter() - began,
+            "cpu": time.process_time() - used,
+            "database_cpu": cpu(postmaster) - database_used,
+            "jobs": done,
+        }
+        print(json.dumps(told), flush=True)
         if how != "waiting":
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    database, jobs, size, mode, pid = sys.argv[1:]
+    asyncio.run(main(json.loads(database), int(jobs), int(size), mode, int(pid)))
