@@ -39,14 +39,16 @@ class Run:
         """No worker is at it any more."""
         self.settled = False
         """Its row has its end already, or is not ours any more: nothing is to be stored."""
-        self.scope = anyio.CancelScope()
+        self.scope: anyio.CancelScope | None = None
+        """What ends our waiting for it; the next run in its place may have the same."""
 
     def end(self, ending: Ending) -> None:
         """Note that the worker is told to end it."""
         self.ending, self.told_at = ending, time.monotonic()
 
-    def begin(self) -> None:
+    def begin(self, scope: anyio.CancelScope) -> None:
         """It is handed to the worker now."""
+        self.scope = scope
         self.began_at = time.monotonic()
         self.deadline = self.began_at + self.job.timeout_s
 

@@ -96,8 +96,9 @@ class Slots:
             app.ready.append(run)
             return False
         if app.runs:
-            for other in (run, *app.runs):
-                other.alone = False
+            run.alone = False
+            if len(app.runs) == 1:  # where there are more, all know already
+                next(iter(app.runs)).alone = False
         app.runs.add(run)
         return True
 
@@ -147,7 +148,10 @@ class Slots:
         return int(min(each * self._concurrency, ROOM / app.size))
 
     def _app(self, app_id: str) -> _App:
-        return self._apps.setdefault(app_id, _App())
+        app = self._apps.get(app_id)
+        if app is None:
+            app = self._apps[app_id] = _App()
+        return app
 
     def _follow(self, running: Sequence[str]) -> None:
         for app_id in running:

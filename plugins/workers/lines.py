@@ -32,11 +32,14 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
-        first, *rest = data.split(b"\n")
-        self._add(first)
-        for piece in rest:
-            self._end()
-            self._add(piece)
+        *lines, rest = data.split(b"\n")
+        for piece in lines:
+            if self._size or self._head is not None or len(piece) > MAX_LINE:
+                self._add(piece)
+                self._end()
+            else:
+                self._line(piece.removesuffix(b"\r"))
+        self._add(rest)
 
     def close(self) -> None:
         """There is no more: the last line may lack its end."""

@@ -212,7 +212,7 @@ class Replica:
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """Run a job, however long it takes. Raises HandlerFailed, WorkerLost, Unavailable."""
-        call = Call(caller, _request_id(), progress)
+        call = Call(caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
             await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))

@@ -261,7 +261,7 @@ class Worker:
         if line is None:
             self._leave(0)
         try:
-            message: Any = json.loads(line or b"")
+            message: Any = json.loads((line or b"").decode())
         except ValueError:
             return
         if isinstance(message, dict):
@@ -433,7 +433,7 @@ class _Wire:
             threading.Thread(target=self._read_file, daemon=True).start()
 
     def _read(self) -> None:
-        data = os.read(self._in, 1 << 18)
+        data = os.read(self._in, 1 << 16)  # what a pipe holds: room for more is made for nothing
         first, *rest = data.split(b"\n")
         self._parts.append(first)
         for piece in rest:
@@ -458,10 +458,7 @@ class _Wire:
     def send(self, message: dict[str, Any], *, soon: bool = False) -> None:
         """Send a message in one piece: at once, or `soon`, with the others of this turn of the
         event loop."""
-        text = json.dumps(
-            message, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
-        )
-        line = text.encode("utf-8", "replace") + b"\n"
+        line = _encode(message).encode("utf-8", "replace") + b"\n"
         if len(line) > MAX_FRAME:
             raise ValueError(f"the {message['type']} is over {MAX_FRAME // 2**20} MB")
         with self._lock:
@@ -553,6 +550,12 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+# Made once: `json.dumps` makes another for each message that is not written its default way.
+_encode = json.JSONEncoder(
+    default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+).encode
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from kernel.public import JOBS, HandlerFailed, NewJob, WorkerLost, WorkerStopped, server_actor
 from kernel.testing import running_server
+from plugins.jobs import runner
 from plugins.jobs.rules import MAX_BACKOFF, backoff
 from tests.plugins.jobs.support import (
     all_ended,
@@ -285,6 +286,31 @@ def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_nobody_el
     assert fake(server).restarts == 1
     eventually(lambda: fake(server).started.count(other) == 2)
     assert row_of(server, other, "suspect", "losses", "failures") == (False, 0, 0)
+
+
+def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
+    server, app, monkeypatch
+):
+    async def handler(job):
+        if job.payload == "hang":
+            await forever(job)
+
+    async def restart(app_id):
+        pass
+
+    monkeypatch.setattr(fake(server), "restart", restart)
+    monkeypatch.setattr(runner, "REPLACING", 0.2)
+    handle(server, handler)
+    # So many that places are handed on from job to job, before the ones that hang and after them.
+    jobs = [enqueue(server, app, "quick") for _ in range(60)]
+    hanging = [enqueue(server, app, "hang", timeout_s=0.3) for _ in range(10)]
+    jobs += [enqueue(server, app, "quick") for _ in range(60)]
+    for job_id in hanging:
+        job = ended(server, app, job_id)
+        assert (job["status"], job["error"]) == ("failed", "timed out after 0.3 s")
+    all_ended(server, app)
+    rows = "select status, attempts, count(*) from caudex_jobs.jobs where app_id = %s group by 1, 2"
+    assert sorted(server.sql(rows, app)) == [("completed", 1, len(jobs)), ("failed", 1, 10)]
 
 
 def test_a_running_job_that_is_cancelled_is_told_and_ends_as_cancelled(server, app):
