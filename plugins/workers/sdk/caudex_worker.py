@@ -326,26 +326,40 @@ class Worker:
         self, kind: str, call_id: str, handler: Handler, data: object, message: dict[str, Any]
     ) -> None:
         context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
+        takes, is_async = self._known.get(id(handler)) or self._know(handler)
+        arguments = (data, context)[:takes]
         try:
-            result = await self._run(handler, data, context)
-            self._wire.send({"type": kind, "id": call_id, "result": result}, soon=True)
+            if is_async:
+                self._tell(kind, call_id, await handler(*arguments))
+            else:
+                context.blocking = True
+                await self.loop.run_in_executor(
+                    self._threads, lambda: self._tell(kind, call_id, handler(*arguments))
+                )
         except (Exception, asyncio.CancelledError) as error:
             self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
             said = str(error) or type(error).__name__
             self.say({"type": kind, "id": call_id, "error": said})
         finally:
-            del self._contexts[call_id]
+            if self._contexts.get(call_id) is context:  # a job that was told may be back already
+                del self._contexts[call_id]
 
-    async def _run(self, handler: Handler, *arguments: Any) -> Any:
-        """Run a handler with as many of the arguments as it takes, the last being the context."""
-        takes, is_async = self._known.get(id(handler)) or self._know(handler)
+    def _tell(self, kind: str, call_id: str, result: object) -> None:
+        """Send an outcome, that of a job before any other handler goes on: the next one may end
+        the process, and what is held is lost then. Called where the handler ran."""
+        message = {"type": kind, "id": call_id, "result": result}
+        self._wire.send(message, soon=kind == "rpc_response")
+
+    async def _run(self, handler: Handler, *arguments: Any) -> None:
+        """Run what begins or ends the worker, with as many of the arguments as it takes."""
+        takes, is_async = self._know(handler)
         arguments = arguments[:takes]
         if is_async:
-            return await handler(*arguments)
+            await handler(*arguments)
+            return
         for argument in arguments:
-            if isinstance(argument, Context):
-                argument.blocking = True
-        return await self.loop.run_in_executor(self._threads, lambda: handler(*arguments))
+            argument.blocking = True
+        await self.loop.run_in_executor(self._threads, lambda: handler(*arguments))
 
     def _know(self, handler: Handler) -> tuple[int, bool]:
         """Look at a handler once: it is as it is, and looking takes longer than most calls."""

@@ -253,7 +253,13 @@
       process.on("unhandledRejection", (error) => failed(error));
     }
     process.stdin.setEncoding("utf8");
-    process.stdin.on("data", lines(take));
+    // Each in a turn of its own: a handler that has ended is answered before the next one begins, which
+    // may end the process.
+    let turns = Promise.resolve();
+    const takeInTurn = (line) => {
+      turns = turns.then(() => take(line)).catch(failed);
+    };
+    process.stdin.on("data", lines(takeInTurn));
     process.stdin.on("end", () => process.exit(0));
   }
 

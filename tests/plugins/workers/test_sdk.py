@@ -45,8 +45,12 @@ class Talk:
         self.stderr += self.process.stderr or ()
 
     def say(self, **message) -> None:
+        self.say_at_once(message)
+
+    def say_at_once(self, *messages: dict) -> None:
+        """Send messages in one piece."""
         assert self.process.stdin
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.write(b"".join(json.dumps(one).encode() + b"\n" for one in messages))
         self.process.stdin.flush()
 
     def hear(self, kind: str | None = None) -> dict:
@@ -68,11 +72,15 @@ class Talk:
         self.process.stdin.close()
         return self.process.wait(10)
 
+    def join(self) -> None:
+        """Wait until all that it wrote before its end is read."""
+        for reader in self._readers:
+            reader.join(60)
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        for reader in self._readers:
-            reader.join(60)  # a pipe must not be closed under who reads it
+        self.join()  # a pipe must not be closed under who reads it
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe
             pipe.close()
@@ -148,6 +156,56 @@ async def alone(params, ctx): return [piece.decode() for piece in pieces]
     pieces = talk.hear("rpc_response")["result"]
     assert "".join(pieces).count("rpc_response") == 2
     assert len(pieces) < 5  # discover, and fewer than the two outcomes and two lines of the log
+
+
+NEIGHBOURS = {f"j{n}": n for n in range(9)}
+DEATHS = ["os._exit(7)", "os.kill(os.getpid(), signal.SIGKILL)", "ctypes.string_at(0)"]
+
+
+def outcomes_beside_a_killer(talk: Talk) -> dict[str, object]:
+    """Send jobs together with one that ends the process; returns the results of the others."""
+    assert talk.hear("discover")
+    payloads = {**{name: {"n": n} for name, n in NEIGHBOURS.items()}, "killer": {"die": True}}
+    talk.say_at_once(
+        *(
+            {"type": "job", "id": name, "payload": payload, "caller": None}
+            for name, payload in payloads.items()
+        )
+    )
+    talk.process.wait(10)
+    heard = [talk.hear("job_result") for _ in NEIGHBOURS]
+    return {message["id"]: message["result"] for message in heard}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_handler_that_ends_the_process_loses_no_outcome_of_its_neighbours(python, death: str):
+    talk = python(
+        f"""
+import ctypes, os, signal
+@worker.job
+async def work(payload, ctx):
+    if "die" in payload: {death}
+    return payload["n"]
+"""
+    )
+    assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+
+
+def test_outcomes_of_threads_do_not_wait_for_an_event_loop_that_is_held_up(python):
+    talk = python(
+        """
+import os, time
+@worker.job
+def work(payload, ctx):
+    if "die" in payload:
+        worker.loop.call_soon_threadsafe(time.sleep, 5)
+        time.sleep(0.5)
+        os._exit(7)
+    time.sleep(0.1)
+    return payload["n"]
+"""
+    )
+    assert outcomes_beside_a_killer(talk) == NEIGHBOURS
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096, 400_000])
@@ -329,6 +387,8 @@ def speak(params, ctx):
     assert talk.hear() == {"type": "log", "level": "warn", "message": 'careful {"x": 1}'}
     assert talk.hear() == {"type": "event", "name": "done", "data": [1]}
     assert talk.hear() == {"type": "rpc_response", "id": "r1", "result": ""}
+    assert talk.end() == 0
+    talk.join()
     assert b"forged" in b"".join(talk.stderr)
 
 
@@ -547,6 +607,22 @@ def test_a_start_handler_of_javascript_that_fails_ends_the_worker(javascript):
     talk = javascript('serve({}, { onStart: async () => { throw new Error("not today"); } });')
     assert "not today" in talk.hear("log")["message"]
     assert talk.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("handler", ["async (payload) =>", "(payload) =>"])
+@pytest.mark.parametrize("death", ["process.exit(7)", "process.kill(process.pid, 'SIGKILL')"])
+def test_a_handler_of_javascript_that_ends_the_process_loses_no_outcome_of_its_neighbours(
+    javascript, death: str, handler: str
+):
+    talk = javascript(
+        f"""
+serve({{}}, {{ onJob: {handler} {{
+  if (payload.die) {death};
+  return payload.n;
+}} }});
+"""
+    )
+    assert outcomes_beside_a_killer(talk) == NEIGHBOURS
 
 
 def test_long_messages_arrive_whole(javascript):
