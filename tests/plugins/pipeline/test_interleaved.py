@@ -42,6 +42,8 @@ INSERT = "with s as (insert into log values ($1::text)) insert into {} values ({
 CONFIG = PipelineConfig(reads=2, filters=2, writes=3, prepared=10)
 TYPES = ("int", "text", "int8")
 TIMEOUT = 1.5
+PATIENCE = 30
+"""Seconds to wait for the pool: a disk that stalls is no reason for a wrong answer, nor for none."""
 
 Answer = Any
 Check = Callable[[Answer], bool]
@@ -202,7 +204,10 @@ class Play:
 async def playing(dsn: str) -> AsyncGenerator[Play]:
     """Open everything."""
     async with (
-        fast_lane(dsn, CONFIG, pool_size=4, statement_timeout=TIMEOUT) as (lane, pool),
+        fast_lane(dsn, CONFIG, pool_size=4, statement_timeout=TIMEOUT, pool_timeout=PATIENCE) as (
+            lane,
+            pool,
+        ),
         await pool.connect() as harm,
     ):
         await harm.execute("set application_name = 'harm'")
