@@ -43,7 +43,7 @@ CONFIG = PipelineConfig(reads=2, filters=2, writes=3, prepared=10)
 TYPES = ("int", "text", "int8")
 TIMEOUT = 1.5
 PATIENCE = 30
-"""Seconds to wait for the pool: a disk that stalls is no reason for a wrong answer, nor for none."""
+"""Seconds to wait for the pool: a disk that stalls for long is another test's matter."""
 
 Answer = Any
 Check = Callable[[Answer], bool]
