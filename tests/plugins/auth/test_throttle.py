@@ -1,5 +1,6 @@
 """Guessing is slowed down, by account and by address, in the time of the database."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -129,9 +130,12 @@ def test_a_forwarded_address_is_not_believed(server):
 
 def test_parallel_guesses_get_no_more_answers_than_serial_ones(server):
     user = server.user()
+    began = time.monotonic()
     with ThreadPoolExecutor(24) as pool:
         statuses = list(pool.map(lambda _: attempt(server, user.username).status_code, range(24)))
-    assert statuses.count(401) <= 7
+    took = time.monotonic() - began
+    waited = sum(took >= seconds for seconds in (1, 1 + 2, 1 + 2 + 4, 1 + 2 + 4 + 8))
+    assert statuses.count(401) <= 7 + waited  # who has waited may guess again
     assert set(statuses) == {401, 429}
 
 
