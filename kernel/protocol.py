@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 64 * 1024
+"""Of a head; and of what chunks have around their bytes and behind the last one."""
 JOINED_BYTES = 16 * 1024
 """A body up to here is copied behind its head: cheaper than two pieces."""
 BODY_SECONDS = 30.0
@@ -98,6 +99,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _body_bytes = 0
     _body_began = 0.0
     _unread = 0
+    _around = 0
+    _fed = False
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that says nothing is closed too."""
@@ -140,10 +143,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse_head(431, "the head of the request is too large")
             return
         self._in_body, self._body_bytes, self._unread = True, 0, 0
+        self._fed, self._around = True, 0
         parser, app = cast("Any", self.parser), cast("ASGI3Application", self.app)
         before: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())
+        self.headers = []  # no part of the head is what follows the body (RFC 9110, 6.5.1)
         self.cycle = cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
@@ -162,6 +167,11 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is there."""
+        self._fed = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is there."""
@@ -225,7 +235,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def _count_body(self, size: int) -> None:
         """Time a body that does not come in one piece, and read only so much of a refused one."""
         self._body_bytes += size
-        if self._timer is None:
+        self._around, self._fed = (0 if self._fed else self._around + size), False
+        if self._around > HEAD_BYTES:
+            self._cut_body("what stands around the request body is too large")
+        elif self._timer is None:
             self._body_began = self.loop.time()
             self._timer = self.loop.call_later(BODY_SECONDS, self._check_body)
         if self._idle():
@@ -241,10 +254,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._count_body(0)
         elif self._body_bytes >= took * BODY_FLOOR:
             self._timer = self.loop.call_later(1.0, self._check_body)
-        elif not self.transport.is_closing():
-            if not self.cycle.response_started:
-                self._answer(400, "the request body comes too slowly")
-            self.transport.close()
+        else:
+            self._cut_body("the request body comes too slowly")
+
+    def _cut_body(self, message: str) -> None:
+        self._stop_clock()
+        if self.transport.is_closing():
+            return
+        if not self.cycle.response_started:
+            self._answer(400, message)
+        self.transport.close()
 
     def _refuse_head(self, status: int, message: str) -> None:
         self._stop_clock()
