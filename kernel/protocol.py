@@ -216,7 +216,7 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
     def _check_idle(self) -> None:
-        """Close a connection that asked nothing for long; one that is at work has other clocks."""
+        """Close a connection that sent nothing for long; one that is at work has other clocks."""
         self._idle_timer = None
         if self._in_head or not self._idle() or self.transport.is_closing():
             return
@@ -242,6 +242,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._body_began = self.loop.time()
             self._timer = self.loop.call_later(BODY_SECONDS, self._check_body)
         if self._idle():
+            self._idle_since = self.loop.time()
             self._unread += size
             if self._unread > MAX_UNREAD:
                 self.transport.close()

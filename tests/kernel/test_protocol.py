@@ -208,3 +208,15 @@ def test_a_body_in_many_small_chunks_passes(odd: Server) -> None:
         for at in range(0, len(body), 50_000):
             connection.sendall(body[at : at + 50_000])
         assert received(connection, b"20000").startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_still_sends_a_body_that_was_refused_is_not_idle(odd: Server) -> None:
+    with connected(odd) as connection:
+        head = "POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 700000\r\n\r\n"
+        connection.sendall(head.encode())
+        assert received(connection, b"}").startswith(b"HTTP/1.1 404 ")
+        for _ in range(7):
+            time.sleep(1)
+            connection.sendall(b"x" * 100_000)
+        connection.sendall(ASK.format("/odd/plain").encode())
+        assert received(connection, b'"odd"').startswith(b"HTTP/1.1 200 ")
