@@ -188,6 +188,8 @@ class Bodies:
         The first bytes of each are free, so that slow large ones keep no small one out. Raises
         TooLarge, Unavailable.
         """
+        # Who reads it again is refused by Starlette then, and does not wait for more for ever.
+        request._stream_consumed = True  # pyright: ignore[reportPrivateUsage]
         first = await request.receive()
         if first["type"] == "http.request" and not first.get("more_body", False):
             whole: bytes = first.get("body", b"")

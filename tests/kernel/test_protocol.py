@@ -28,6 +28,7 @@ class OddPlugin(Plugin):
             Route("GET", "/odd/{kind}", self.answer, needs=PUBLIC),
             Route("POST", "/odd", self.size, body=dict, needs=PUBLIC),
             Route("POST", "/heard", self.heard, body=dict, needs=PUBLIC),
+            Route("POST", "/twice", self.twice, body=dict, needs=PUBLIC),
         ]
 
     async def answer(self, request):
@@ -43,6 +44,9 @@ class OddPlugin(Plugin):
             "own": {"x-own": "1"},
         }[request.path("kind")]
         return Response(b'"odd"', headers=more, media_type="application/json")
+
+    async def twice(self, request, body):
+        return Response(await request.body())
 
     async def heard(self, request, body):
         names = [name.decode() for name, _ in request.scope["headers"]]
@@ -220,3 +224,8 @@ def test_who_still_sends_a_body_that_was_refused_is_not_idle(odd: Server) -> Non
             connection.sendall(b"x" * 100_000)
         connection.sendall(ASK.format("/odd/plain").encode())
         assert received(connection, b'"odd"').startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_is_read_twice_is_a_fault_and_no_wait(odd: Server) -> None:
+    assert odd.http.post("/twice", json={}, timeout=5).status_code == 500
+    assert odd.http.post("/twice", json={"text": "x" * 100_000}, timeout=5).status_code == 500
