@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head:
             if self._head_bytes > HEAD_BYTES:
-                self._refuse_head(431, "the head of the request is too large")
+                self._refuse(431, "the head of the request is too large")
             elif self._timer is None:
                 self._time_head()
         elif self._in_body:
@@ -140,10 +140,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_clock()
         arrived, self._head_bytes = self._head_bytes, 0
         if arrived > HEAD_BYTES and self._head_size() > HEAD_BYTES:
-            self._refuse_head(431, "the head of the request is too large")
-            return
-        self._in_body, self._body_bytes, self._unread = True, 0, 0
-        self._fed, self._around = True, 0
+            self._refuse(431, "the head of the request is too large")
+            raise httptools.HttpParserError("its body is not that of the request before it")
         parser, app = cast("Any", self.parser), cast("ASGI3Application", self.app)
         before: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
@@ -162,6 +160,8 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        self._in_body, self._body_bytes, self._unread = True, 0, 0
+        self._fed, self._around = True, 0
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)
         else:
@@ -193,9 +193,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._stop_clock()
-        self._answer(400, "this is not a valid HTTP request")
-        self.transport.close()
+        self._refuse(400, "this is not a valid HTTP request")
 
     def _complete_scope(self, version: str, method: bytes) -> None:
         scope, url = self.scope, httptools.parse_url(self.url)
@@ -212,7 +210,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _time_head(self) -> None:
         self._timer = self.loop.call_later(
-            HEAD_SECONDS, self._refuse_head, 408, "the head of the request came too slowly"
+            HEAD_SECONDS, self._refuse, 408, "the head of the request came too slowly"
         )
 
     def _check_idle(self) -> None:
@@ -237,7 +235,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes += size
         self._around, self._fed = (0 if self._fed else self._around + size), False
         if self._around > HEAD_BYTES:
-            self._cut_body("what stands around the request body is too large")
+            self._refuse(400, "what stands around the request body is too large")
         elif self._timer is None:
             self._body_began = self.loop.time()
             self._timer = self.loop.call_later(BODY_SECONDS, self._check_body)
@@ -256,21 +254,18 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._body_bytes >= took * BODY_FLOOR:
             self._timer = self.loop.call_later(1.0, self._check_body)
         else:
-            self._cut_body("the request body comes too slowly")
+            self._refuse(400, "the request body comes too slowly")
 
-    def _cut_body(self, message: str) -> None:
+    def _refuse(self, status: int, message: str) -> None:
+        """Close the connection, and say why where the next reply is the one to what arrives."""
+        if self._in_body:
+            is_next = not (self.cycle.response_started or self.pipeline)
+        else:
+            is_next = self._idle()
         self._stop_clock()
         if self.transport.is_closing():
             return
-        if not self.cycle.response_started:
-            self._answer(400, message)
-        self.transport.close()
-
-    def _refuse_head(self, status: int, message: str) -> None:
-        self._stop_clock()
-        if self.transport.is_closing():
-            return
-        if self._idle():
+        if is_next:
             self._answer(status, message)
         self.transport.close()
 

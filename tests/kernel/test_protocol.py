@@ -16,7 +16,9 @@ from kernel import protocol
 from kernel.testing import MakeServer, Server
 
 ODD = """
-from caudex import PUBLIC, Plugin, Response, Route, hookimpl
+import asyncio
+
+from caudex import PUBLIC, Plugin, Response, Route, hookimpl, stream_reply
 
 
 class OddPlugin(Plugin):
@@ -27,6 +29,7 @@ class OddPlugin(Plugin):
         return [
             Route("GET", "/odd/{kind}", self.answer, needs=PUBLIC),
             Route("POST", "/odd", self.size, body=dict, needs=PUBLIC),
+            Route("GET", "/slow", self.slow, needs=PUBLIC),
             Route("POST", "/heard", self.heard, body=dict, needs=PUBLIC),
             Route("POST", "/twice", self.twice, body=dict, needs=PUBLIC),
         ]
@@ -44,6 +47,13 @@ class OddPlugin(Plugin):
             "own": {"x-own": "1"},
         }[request.path("kind")]
         return Response(b'"odd"', headers=more, media_type="application/json")
+
+    async def slow(self, request):
+        async def pieces():
+            for _ in range(10):
+                yield b"piece"
+                await asyncio.sleep(0.1)
+        return stream_reply(pieces())
 
     async def twice(self, request, body):
         return Response(await request.body())
@@ -229,3 +239,14 @@ def test_who_still_sends_a_body_that_was_refused_is_not_idle(odd: Server) -> Non
 def test_a_body_that_is_read_twice_is_a_fault_and_no_wait(odd: Server) -> None:
     assert odd.http.post("/twice", json={}, timeout=5).status_code == 500
     assert odd.http.post("/twice", json={"text": "x" * 100_000}, timeout=5).status_code == 500
+
+
+@pytest.mark.parametrize("late", [b"\0\r\n\r\n", CHUNKED.format("/odd").encode() + b"zz\r\n"])
+def test_no_refusal_stands_within_another_reply(odd: Server, late: bytes) -> None:
+    with connected(odd) as connection:
+        connection.sendall(ASK.format("/slow").encode())
+        told = received(connection, b"piece\r\n")
+        connection.sendall(late)
+        told += received(connection)
+    assert told.count(b"HTTP/1.1 ") == 1
+    assert not told.endswith(b"0\r\n\r\n")
