@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -25,6 +27,8 @@ HEAD_BYTES = 64 * 1024
 """Of a head; and of what chunks have around their bytes and behind the last one."""
 JOINED_BYTES = 16 * 1024
 """A body up to here is copied behind its head: cheaper than two pieces."""
+MAX_WAITING = 2000
+"""Requests that wait for the reply to one before them: more come by one read in a flood only."""
 BODY_SECONDS = 30.0
 BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
@@ -83,6 +87,19 @@ class Cycle(RequestResponseCycle):
         return True
 
 
+class _Flow(FlowControl):
+    """uvicorn's, which reads nothing more while requests wait for the one before them."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, but for those who wait: their bodies are there, all but the last one's."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection that is slow or endless with the head of its request (slowloris), slow
     with a body, or goes on sending one that was refused.
@@ -105,6 +122,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that says nothing is closed too."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._in_head = True
         self._time_head()
 
@@ -164,9 +182,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fed, self._around = True, 0
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)
-        else:
+        elif len(self.pipeline) < MAX_WAITING:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
+        else:
+            self.transport.close()
+            raise httptools.HttpParserError("too many requests wait")
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body is there."""
@@ -183,10 +204,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
+        self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
@@ -209,9 +230,13 @@ class GuardedProtocol(HttpToolsProtocol):
         return sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
 
     def _time_head(self) -> None:
-        self._timer = self.loop.call_later(
-            HEAD_SECONDS, self._refuse, 408, "the head of the request came too slowly"
-        )
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._check_head)
+
+    def _check_head(self) -> None:
+        if self.flow.read_paused:  # the rest may be there, unread
+            self._time_head()
+        else:
+            self._refuse(408, "the head of the request came too slowly")
 
     def _check_idle(self) -> None:
         """Close a connection that sent nothing for long; one that is at work has other clocks."""

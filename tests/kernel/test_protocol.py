@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -250,3 +251,56 @@ def test_no_refusal_stands_within_another_reply(odd: Server, late: bytes) -> Non
         told += received(connection)
     assert told.count(b"HTTP/1.1 ") == 1
     assert not told.endswith(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many requests waited whenever another one came."""
+    counts: list[int] = []
+    on_headers_complete = protocol.GuardedProtocol.on_headers_complete
+
+    def counted(self: protocol.GuardedProtocol) -> None:
+        on_headers_complete(self)
+        counts.append(len(self.pipeline))
+
+    monkeypatch.setattr(protocol.GuardedProtocol, "on_headers_complete", counted)
+    return counts
+
+
+def test_requests_that_are_sent_ahead_are_read_as_they_are_answered(
+    odd: Server, waiting: list[int]
+) -> None:
+    body = b'{"text": "ab"}'
+    head = "POST /odd HTTP/1.1\r\nHost: localhost\r\nX-Large: {}\r\nContent-Length: {}\r\n\r\n"
+    ask = head.format("y" * 1000, len(body)).encode() + body
+    with connected(odd) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(ask * 2000,), daemon=True)
+        sender.start()
+        told = b""
+        while told.count(b"HTTP/1.1 200 ") < 2000 and (piece := connection.recv(65536)):
+            told += piece
+        sender.join(5)
+    assert told.count(b"HTTP/1.1 200 ") == len(waiting) == 2000
+    assert max(waiting) < 300
+
+
+def test_a_flood_of_small_requests_is_cut_off(odd: Server, waiting: list[int]) -> None:
+    with connected(odd) as connection, pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
+        for _ in range(50):
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10_000)
+    assert max(waiting) <= protocol.MAX_WAITING
+
+
+def test_a_head_that_waits_to_be_read_is_not_slow(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    ask, plain = (ASK.format(path).encode() for path in ("/slow", "/odd/plain"))
+    with connected(odd) as connection:
+        connection.sendall(ask + plain + plain[:10])
+        time.sleep(0.5)
+        connection.sendall(plain[10:])
+        told = b""
+        while told.count(b'"odd"') < 2 and (piece := connection.recv(65536)):
+            told += piece
+    assert told.count(b"HTTP/1.1 200 ") == 3
