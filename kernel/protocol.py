@@ -27,8 +27,11 @@ HEAD_BYTES = 64 * 1024
 """Of a head; and of what chunks have around their bytes and behind the last one."""
 JOINED_BYTES = 16 * 1024
 """A body up to here is copied behind its head: cheaper than two pieces."""
+FEW_WAITING = 100
+"""Requests that may wait for the reply to one before them while more is read: so it is noticed when
+their client leaves."""
 MAX_WAITING = 2000
-"""Requests that wait for the reply to one before them: more come by one read in a flood only."""
+"""More come by one read in a flood only."""
 BODY_SECONDS = 30.0
 BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
@@ -88,15 +91,15 @@ class Cycle(RequestResponseCycle):
 
 
 class _Flow(FlowControl):
-    """uvicorn's, which reads nothing more while requests wait for the one before them."""
+    """uvicorn's, which reads nothing more while many requests wait for the one before them."""
 
     def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
         super().__init__(transport)
         self._waiting = waiting
 
     def resume_reading(self) -> None:
-        """Read on, but for those who wait: their bodies are there, all but the last one's."""
-        if not self._waiting:
+        """Read on, but not while many wait: their bodies are there, all but the last one's."""
+        if len(self._waiting) < FEW_WAITING:
             super().resume_reading()
 
 
@@ -118,6 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _unread = 0
     _around = 0
     _fed = False
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that says nothing is closed too."""
@@ -132,6 +136,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True  # uvicorn tells the one that came last only
+            running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Count what arrives of a head that is not whole yet, and of a body."""
@@ -183,8 +191,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)
         elif len(self.pipeline) < MAX_WAITING:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
+            if len(self.pipeline) >= FEW_WAITING:
+                self.flow.pause_reading()
         else:
             self.transport.close()
             raise httptools.HttpParserError("too many requests wait")
@@ -204,10 +213,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            return
+        waiting = self.pipeline.pop() if self.pipeline else None
         self.flow.resume_reading()
+        if waiting is not None:
+            self._start_asgi_task(*waiting)
+            return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
@@ -224,6 +234,10 @@ class GuardedProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _head_size(self) -> int:
         """What the head takes of a piece that can also hold other requests."""
