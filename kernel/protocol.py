@@ -35,6 +35,9 @@ MAX_WAITING = 2000
 BODY_SECONDS = 30.0
 BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
+TAKEN_SECONDS = 60.0
+"""Who takes nothing of a reply for so long is cut off. Not shorter: where the system holds
+megabytes for a connection, a slow reader makes room by leaps."""
 MAX_UNREAD = 64_000_000
 """Bytes of a body that are thrown away after the reply, so that its sender gets to read it."""
 
@@ -105,7 +108,7 @@ class _Flow(FlowControl):
 
 class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection that is slow or endless with the head of its request (slowloris), slow
-    with a body, or goes on sending one that was refused.
+    with a body, goes on sending one that was refused, or takes nothing of a reply.
 
     A request that arrives in one piece and is answered in one piece sets no timer.
     """
@@ -113,6 +116,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _idle_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
+    _taken_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = False
     _in_body = False
@@ -133,8 +137,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         self._stop_clock()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._taken_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
         running = self._running
         if running is not None and not running.response_complete:
@@ -155,6 +160,17 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._time_head()
         elif self._in_body:
             self._count_body(len(data))
+
+    def pause_writing(self) -> None:
+        """More of a reply waits than is good: look whether any of it is taken."""
+        super().pause_writing()
+        self._time_taking()
+
+    def resume_writing(self) -> None:
+        """It was taken."""
+        if self._taken_timer is not None:
+            self._taken_timer.cancel()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -251,6 +267,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._time_head()
         else:
             self._refuse(408, "the head of the request came too slowly")
+
+    def _time_taking(self) -> None:
+        size = self.transport.get_write_buffer_size()
+        self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken, size)
+
+    def _check_taken(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._time_taking()
+        else:
+            self.transport.abort()
 
     def _check_idle(self) -> None:
         """Close a connection that sent nothing for long; one that is at work has other clocks."""

@@ -48,7 +48,10 @@ class OddPlugin(Plugin):
             "long": {"content-length": "300"},
             "closing": {"connection": "close"},
             "own": {"x-own": "1"},
+            "large": {},
         }[request.path("kind")]
+        if request.path("kind") == "large":
+            return Response(b"x" * 16_000_000)
         return Response(b'"odd"', headers=more, media_type="application/json")
 
     async def slow(self, request):
@@ -327,3 +330,30 @@ def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ah
     while not plugin.gone and time.monotonic() < ends:
         time.sleep(0.02)
     assert plugin.gone
+
+
+def test_who_takes_nothing_of_a_reply_is_cut_off(
+    make_server: MakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 0.5)
+    server = make_server({"server": {"plugin_files": [str(folder)], "max_requests": 1}})
+    with connected(server) as still:
+        still.sendall(ASK.format("/odd/large").encode() * 2)  # the second reply waits for the first
+        time.sleep(0.3)
+        assert server.http.get("/health").status_code == 503
+        time.sleep(1)
+        assert server.http.get("/health").status_code == 200
+        assert len(received(still)) < 16_000_000
+
+
+def test_who_takes_a_reply_slowly_gets_all_of_it(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 0.5)
+    with connected(odd) as slow:
+        slow.sendall(ASK.format("/odd/large").encode())
+        size = 0
+        while size < 16_000_000 and (piece := slow.recv(1_000_000)):
+            size += len(piece)
+            time.sleep(0.1)
+    assert size > 16_000_000
