@@ -15,7 +15,6 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.pq import Escaping, TransactionStatus
 from psycopg.pq.abc import PGresult
-from psycopg.sql import Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from kernel import hookspecs
@@ -227,15 +226,14 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, connection: Connection, actor: Actor) -> AsyncGenerator[None]:
-        """A transaction with the actor's settings, begun in one round trip: psycopg's own takes two
-        and plans a query for them."""
+        """A transaction with the actor's settings, begun in one round trip; psycopg's takes two."""
         literal = Escaping(connection.pgconn).escape_literal
-        begin = [b"begin"]
-        for name, value in self._settings(actor).items():
-            quoted = Identifier(name).as_bytes(connection)
-            begin.append(b"set local %b = %b" % (quoted, literal(to_text(value) or b"")))
+        settings = [
+            b"set_config(%b, %b, true)" % (literal(name.encode()), literal(to_text(value) or b""))
+            for name, value in self._settings(actor).items()
+        ]
         try:
-            await run_on(connection, b"; ".join(begin))
+            await run_on(connection, b"begin; select " + b", ".join(settings))
             yield
             done = await run_on(connection, b"commit")
             if done is None or done.command_status != b"COMMIT":

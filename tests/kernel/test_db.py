@@ -490,7 +490,8 @@ class Tenants:
 
     @hookimpl
     def session_settings(self, actor: Actor) -> Mapping[str, str]:
-        return {"tenant.id": f'of "{actor.request_id}"', "tenant.motto": HOSTILE}
+        lists = {"search_path": "pg_catalog, public"}
+        return {"tenant.id": f'of "{actor.request_id}"', "tenant.motto": HOSTILE, **lists}
 
 
 async def test_settings_folded_into_a_statement_are_seen_by_a_trigger(dsn: str) -> None:
@@ -517,6 +518,8 @@ async def test_a_transaction_carries_the_settings_and_leaves_none_behind(dsn: st
         assert await db.run(nobody, lambda tx: told_actor(tx)) is nobody
         motto = "select current_setting('tenant.motto')"
         assert await db.run(nobody, lambda tx: tx.fetch(motto)) == HOSTILE.encode()
+        schemas = "select array_length(current_schemas(false), 1)"
+        assert await db.run(nobody, lambda tx: tx.fetch(schemas)) == b"2"
     assert sql(dsn, f"select * from {name}_log") == [("", "req-2", 'of "req-2"')]
 
 
