@@ -58,7 +58,7 @@ class Kernel:
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own offer of STATEMENTS."""
         dress = {"dress": timed_service} if self.timed else {}
-        self.services = Services(config.services, **dress)
+        self.services = Services(config.services, preferred=_preferred(config), **dress)
         self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
         self.services.put(REGISTRY, self)
         self.instances: list[Plugin] = []
@@ -155,6 +155,13 @@ def safe(config: Config) -> Config:
     server = msgspec.structs.replace(config.server, plugins_dir="", plugin_files=[])
     chosen = {key: by for key, by in config.services.items() if by in kept}
     return msgspec.structs.replace(config, server=server, plugins=tables, services=chosen)
+
+
+def _preferred(config: Config) -> Mapping[str, str]:
+    """Whom the plugins of a default deployment prefer to the kernel; nobody behind a pooler, which
+    hands each transaction to another connection."""
+    pooled = config.database.direct_url or not config.database.prepare
+    return {} if pooled else importlib.import_module("plugins").PREFERRED
 
 
 def _load(config: Config, failed: dict[str, BootError]) -> Kernel:

@@ -22,9 +22,12 @@ class Services:
         self,
         chosen: Mapping[str, str] | None = None,
         dress: Callable[[str, Any], Any] = lambda key, service: service,
+        preferred: Mapping[str, str] | None = None,
     ) -> None:
-        """`chosen` are providers by key; `dress` may put something around what is built."""
+        """`chosen` are providers by key, `preferred` those that go before the kernel where nobody
+        is chosen; `dress` may put something around what is built."""
         self._chosen = dict(chosen or {})
+        self._preferred = dict(preferred or {})
         self._dress = dress
         self._offers: dict[str, dict[str, Factory]] = {}
         self._built: dict[str, Any] = {}
@@ -53,7 +56,8 @@ class Services:
     def provider(self, name: str) -> str | None:
         """Name the plugin whose offer is used for a key, or None when nobody offers it.
 
-        What the kernel offers needs no choice: a plugin takes its place only when it is chosen.
+        What the kernel offers needs no choice: a plugin takes its place when it is chosen, or
+        preferred.
 
         Raises BootError when the operator has to choose, or chose what is not there.
         """
@@ -64,7 +68,8 @@ class Services:
                 raise BootError(f"[services] {name}", f"{choice!r} does not provide it", remedy)
             return choice
         if KERNEL in offers:
-            return KERNEL
+            preferred = self._preferred.get(name)
+            return preferred if preferred in offers else KERNEL
         if len(offers) > 1:
             names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
             raise BootError(

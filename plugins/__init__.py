@@ -2,3 +2,6 @@
 
 SAFE = {"system": {}, "postgres": {}, "rbac": {}, "auth": {"registration": "closed"}}
 """Those of `caudex serve --safe`, with settings that it lays over the configured ones."""
+
+PREFERRED = {"statements": "pipeline"}
+"""Who takes the place of the kernel's own offer while on, unless the operator chooses."""

@@ -22,7 +22,7 @@ from .service import PipelinedStatements
 
 
 class PipelinePlugin(Plugin):
-    """Provides STATEMENTS where `[services] statements = "pipeline"` chooses it."""
+    """Provides STATEMENTS, unless `[services] statements = "kernel"` chooses the pool."""
 
     name = "pipeline"
     provides = (STATEMENTS,)
@@ -32,7 +32,7 @@ class PipelinePlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:
-        """Offer STATEMENTS; connections are opened only where the offer is chosen."""
+        """Offer STATEMENTS; connections are opened only where the offer is taken."""
         return [offer(STATEMENTS, self._open)]
 
     @asynccontextmanager

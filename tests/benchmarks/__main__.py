@@ -23,7 +23,7 @@ from .peers.by_hand import by_hand
 from .peers.pocketbase import pocketbase
 from .peers.program import BENCH, program
 from .report import Table, bound, of_ratios, say
-from .stage import PIPELINE, Stage, stage
+from .stage import PIPELINE, POOL, Stage, stage
 
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 GROUPS = {
@@ -38,7 +38,7 @@ GROUP_OF = {
     "filtered list of 20": "filter", "create": "create", "update": "update",
     "bulk of 1000": "bulk",
 }  # fmt: skip
-PROVIDERS = {"pool": ("",), "pipeline": (PIPELINE,), "both": ("", PIPELINE)}
+PROVIDERS = {"pool": (POOL,), "pipeline": (PIPELINE,), "both": (POOL, PIPELINE)}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def _run(
     """Measure every group that is wanted."""
     one = stages[-1]
     """Where one server is enough: the last, which is the pipeline's where there is one."""
-    config = PIPELINE if one.name == _name(PIPELINE) else ""
+    config = PIPELINE if one.name == _name(PIPELINE) else POOL
     for each in stages:
         requests.fill(each)
         queues.install(each)

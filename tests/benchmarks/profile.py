@@ -11,7 +11,7 @@ from . import requests, surroundings
 from .load import load
 from .peers.program import BENCH, program
 from .report import say
-from .stage import PIPELINE, Stage, stage
+from .stage import PIPELINE, POOL, Stage, stage
 
 WANTS = {"get": surroundings.READ, "list": surroundings.PAGE, "create": surroundings.CREATE}
 REMEDY = """\
@@ -24,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make profile", description=__doc__)
     parser.add_argument("--case", choices=WANTS, default="get", help="which request (get)")
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--statements", choices=("pool", "pipeline"), default="pool")
+    parser.add_argument("--statements", choices=("pool", "pipeline"), default="pipeline")
     parser.add_argument("--file", default=str(BENCH / "profile.svg"), metavar="FILE")
     options = parser.parse_args(arguments)
-    config = PIPELINE if options.statements == "pipeline" else ""
+    config = PIPELINE if options.statements == "pipeline" else POOL
     with stage(config=config) as server:
         requests.fill(server)
         failure = _record(server, options.case, options.seconds, options.file)

@@ -30,6 +30,10 @@ port = 0
 [plugins.auth]
 throttle = false
 """
+POOL = """\
+[services]
+statements = "kernel"
+"""
 PIPELINE = """\
 [services]
 statements = "pipeline"

@@ -166,18 +166,27 @@ def connections(server: Server) -> int:
     return server.sql(f"{query} and datname = current_database()")[0][0]
 
 
-def test_it_is_on_and_not_in_force_until_it_is_chosen(
+def test_it_is_in_force_unless_the_kernel_is_chosen_or_a_pooler_is_between(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CAUDEX_TEST_STATEMENTS", raising=False)
-    for tables in ({}, {"services": {"statements": "kernel"}}):
+    pooled: list[dict[str, Any]] = [
+        {"services": {"statements": "kernel"}},
+        {"database": {"prepare": False}},
+        {"plugins": {"pipeline": {"enabled": False}}},
+    ]
+    for tables in pooled:
         server = make_server(tables)
-        assert {info.name: info.state for info in server.kernel.plugins}["pipeline"] == "on"
         assert server.services.get(STATEMENTS) is server.services.get(POOL)
         assert connections(server) <= 6
-    server = make_server({"services": {"statements": "pipeline"}})
-    assert isinstance(server.services.get(STATEMENTS), PipelinedStatements)
-    assert connections(server) >= 11
+    one = make_server({}).kernel.config
+    tables = {"database": {"direct_url": one.database.url}}
+    behind_pooler = make_server(tables, dsn=one.database.url, data_dir=one.data_dir)
+    assert behind_pooler.services.get(STATEMENTS) is behind_pooler.services.get(POOL)
+    for tables in ({}, {"services": {"statements": "pipeline"}}):
+        server = make_server(tables)
+        assert isinstance(server.services.get(STATEMENTS), PipelinedStatements)
+        assert connections(server) >= 11
 
 
 def test_it_does_not_start_where_nothing_can_be_prepared(make_server: MakeServer) -> None:
