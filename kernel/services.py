@@ -12,7 +12,7 @@ from kernel.errors import BootError, BootErrors, nearest, starting
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
 KERNEL = "kernel"
-"""Who offers what the kernel itself provides: in force unless the operator chooses another."""
+"""Who offers what the kernel itself provides: in force unless another is chosen or preferred."""
 
 
 class Services:

@@ -23,6 +23,9 @@ same key, the operator chooses:
 [services]
 vault = "vault_file"
 ```
+
+What the kernel offers itself needs no choice. Of `statements` it is the fast lane, `pipeline`, that
+is in force by default; `statements = "kernel"` chooses the pool.
 """
 
 
