@@ -118,7 +118,10 @@ def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
         state, parent = _status(pid)
         if os.getpid() == INIT:
             return False  # here children of our own look as if they were nobody's
-        return state != b"Z" and parent == INIT and os.stat(f"/proc/{pid}").st_uid == uid
+        if state == b"Z" or parent != INIT or os.stat(f"/proc/{pid}").st_uid != uid:
+            return False
+        time.sleep(PAUSE)  # in the middle of execve(2) an environment looks empty
+        return not any(variable.startswith(_ANY) for variable in _environment(pid))
     except OSError:
         return False  # it has ended, or is none of ours
 

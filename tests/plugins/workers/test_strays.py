@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kernel.testing import Server
+from plugins.workers import strays
 from plugins.workers.strays import MARK, kill_leftovers, kill_strays, named, new_mark
 from tests.plugins.workers.support import deploy, deployed, eventually, reaches, result
 
@@ -119,6 +120,18 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
     assert lives(theirs)
     stop(workers, other)
     assert not lives(theirs)
+
+
+def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
+    """A daemon of the new version, looked for by the old one while it executes its program."""
+    looks = [[b""], [strays.MARK.encode() + b"=of-another"], [b""], [b""]]
+    monkeypatch.setattr(strays, "_environment", lambda pid: looks.pop(0))
+    monkeypatch.setattr(strays, "INIT", -1)  # whoever runs this may be process 1 of a container
+    monkeypatch.setattr(strays, "_status", lambda pid: (b"S", -1))
+    uid = os.stat(f"/proc/{os.getpid()}").st_uid
+    assert not strays._is_stray(os.getpid(), b"mine", uid)
+    assert strays._is_stray(os.getpid(), b"mine", uid)
+    assert looks == []
 
 
 def _parent(pid: int) -> int:
