@@ -22,13 +22,13 @@ from kernel.config import DatabaseConfig
 from kernel.connect import Connection, connect_options
 from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
-from kernel.contracts.statements import Param, Query
+from kernel.contracts.statements import Begin, Param, Query, Session
 from kernel.contracts.statements import Transaction as TransactionProtocol
 from kernel.dialect import (
     AsText,
     ConnectionLost,
+    FirstColumns,
     every,
-    first,
     repeatable,
     run_on,
     to_text,
@@ -52,41 +52,38 @@ _OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 log = structlog.get_logger("caudex.db")
 
 
-class _Session:
+class _Session(FirstColumns):
     """Statements over one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
-        """See `Reader.fetch`."""
-        return first(await run_on(self._connection, query, params, custom_plan))
-
-    async def fetch_all(
-        self, query: Query, *params: Param, custom_plan: bool = False
-    ) -> list[bytes]:
-        """See `Reader.fetch_all`."""
-        return every(await run_on(self._connection, query, params, custom_plan))
-
-    async def execute(self, query: Query, *params: Param) -> bytes | None:
-        """See `Writer.execute`."""
-        return first(await run_on(self._connection, query, params))
-
-    async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
-        """See `Writer.execute_all`."""
-        return every(await run_on(self._connection, query, params))
+    async def _read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool
+    ) -> PGresult | None:
+        return await run_on(self._connection, query, params, custom_plan)
 
     async def script(self, statements: bytes) -> None:
-        """See `Transaction.script`."""
+        """See `Session.script`."""
         await run_on(self._connection, statements)
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncGenerator[None]:
+        """See `Session.savepoint`."""
+        with translated():
+            async with self._connection.transaction():
+                yield
 
-class Transaction(_Session):
+
+class Transaction:
     """See `kernel.contracts.statements.Transaction`."""
 
-    def __init__(self, connection: Connection, actor: Actor, bus: HookBus) -> None:
-        super().__init__(connection)
+    def __init__(self, session: Session, actor: Actor, bus: HookBus) -> None:
         self.actor = actor
+        self.fetch, self.fetch_all = session.fetch, session.fetch_all
+        self.execute, self.execute_all = session.execute, session.execute_all
+        self.script = session.script
+        self._session = session
         self.callbacks: list[Callable[[], Awaitable[None]]] = []
         self.publications: list[tuple[str, str | None]] = []
         self._bus = bus
@@ -96,9 +93,8 @@ class Transaction(_Session):
         """See `Transaction.savepoint`."""
         told = len(self.callbacks), len(self.publications)
         try:
-            with translated():
-                async with self._connection.transaction():
-                    yield
+            async with self._session.savepoint():
+                yield
         except BaseException:
             del self.callbacks[told[0] :], self.publications[told[1] :]
             raise
@@ -121,7 +117,7 @@ class Transaction(_Session):
         self.callbacks.append(callback)
 
 
-class Database:
+class Database(FirstColumns):
     """The kernel's provider of STATEMENTS; see also `kernel.contracts.statements.Pool`."""
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, news: NewsDesk) -> None:
@@ -177,40 +173,27 @@ class Database:
             with anyio.CancelScope(shield=True):  # given up it would leave connections open
                 await self._pool.close(timeout=5.0)
 
-    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
-        """See `Reader.fetch`."""
-        return first(await self._read(query, params, custom_plan))
-
-    async def fetch_all(
-        self, query: Query, *params: Param, custom_plan: bool = False
-    ) -> list[bytes]:
-        """See `Reader.fetch_all`."""
-        return every(await self._read(query, params, custom_plan))
-
-    async def execute(self, query: Query, *params: Param) -> bytes | None:
-        """See `Writer.execute`."""
-        async with self._connection() as connection:
-            return first(await run_on(connection, query, params))
-
-    async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
-        """See `Writer.execute_all`."""
-        async with self._connection() as connection:
-            return every(await run_on(connection, query, params))
-
-    async def run(self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]) -> T:
-        """See `Statements.run`."""
+    async def run(
+        self,
+        actor: Actor,
+        fn: Callable[[TransactionProtocol], Awaitable[T]],
+        begin: Begin | None = None,
+    ) -> T:
+        """See `Pool.run`."""
         for attempt in range(1, TRIES + 1):
             try:
-                return await self._run_once(actor, fn)
+                return await self._run_once(actor, fn, begin or self.begin)
             except Unavailable as error:
                 if attempt == TRIES or not repeatable(error.__cause__):
                     raise
                 await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def _run_once(self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]]) -> T:
-        async with self._connection() as connection, self._transaction(connection, actor):
-            tx = Transaction(connection, actor, self._bus)
+    async def _run_once(
+        self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]], begin: Begin
+    ) -> T:
+        async with begin(self._settings(actor)) as session:
+            tx = Transaction(session, actor, self._bus)
             result = await fn(tx)
             news = list[tuple[str, str | None, int]]()
             for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
@@ -225,25 +208,29 @@ class Database:
         return result
 
     @asynccontextmanager
-    async def _transaction(self, connection: Connection, actor: Actor) -> AsyncGenerator[None]:
-        """A transaction with the actor's settings, begun in one round trip; psycopg's takes two."""
-        literal = Escaping(connection.pgconn).escape_literal
-        settings = [
-            b"set_config(%b, %b, true)" % (literal(name.encode()), literal(to_text(value) or b""))
-            for name, value in self._settings(actor).items()
-        ]
-        try:
-            await run_on(connection, b"begin; select " + b", ".join(settings))
-            yield
-            done = await run_on(connection, b"commit")
-            if done is None or done.command_status != b"COMMIT":
-                raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
-        except BaseException:
-            # What cannot even be rolled back is closed by the pool.
-            with anyio.CancelScope(shield=True), suppress(psycopg.Error):
-                if connection.pgconn.transaction_status in _OPEN:
-                    await connection.execute(b"rollback")
-            raise
+    async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
+        """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
+        async with self._connection() as connection:
+            literal = Escaping(connection.pgconn).escape_literal
+            values = [
+                b"set_config(%b, %b, true)"
+                % (literal(name.encode()), literal(to_text(value) or b""))
+                for name, value in settings.items()
+            ]
+            try:
+                await run_on(connection, b"begin; select " + b", ".join(values))
+                yield _Session(connection)
+                done = await run_on(connection, b"commit")
+                if done is None or done.command_status != b"COMMIT":
+                    raise RuntimeError(
+                        "a statement failed, and whoever ran it kept that to himself"
+                    )
+            except BaseException:
+                # What cannot even be rolled back is closed by the pool.
+                with anyio.CancelScope(shield=True), suppress(psycopg.Error):
+                    if connection.pgconn.transaction_status in _OPEN:
+                        await connection.execute(b"rollback")
+                raise
 
     @asynccontextmanager
     async def stream(
@@ -309,6 +296,10 @@ class Database:
             pass
         async with self._connection() as connection:
             return await run_on(connection, query, params, custom_plan)
+
+    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        async with self._connection() as connection:
+            return await run_on(connection, query, params)
 
 
 # What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.

@@ -170,3 +170,33 @@ def every(result: PGresult | None) -> list[bytes]:
         return []
     values = [result.get_value(row, 0) for row in range(result.ntuples)]
     return [b"null" if value is None else value for value in values]
+
+
+class FirstColumns:
+    """The calls of Reader and Writer over one that returns whole results."""
+
+    async def _read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool
+    ) -> PGresult | None:
+        raise NotImplementedError
+
+    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        return await self._read(query, params, False)
+
+    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+        """See `Reader.fetch`."""
+        return first(await self._read(query, params, custom_plan))
+
+    async def fetch_all(
+        self, query: Query, *params: Param, custom_plan: bool = False
+    ) -> list[bytes]:
+        """See `Reader.fetch_all`."""
+        return every(await self._read(query, params, custom_plan))
+
+    async def execute(self, query: Query, *params: Param) -> bytes | None:
+        """See `Writer.execute`."""
+        return first(await self._write(query, params))
+
+    async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
+        """See `Writer.execute_all`."""
+        return every(await self._write(query, params))

@@ -61,13 +61,8 @@ class Writer(Protocol):
         ...
 
 
-class Transaction(Reader, Writer, Protocol):
-    """A transaction under way; it commits when the function given to `run` returns."""
-
-    @property
-    def actor(self) -> Actor:
-        """On whose behalf it runs."""
-        ...
+class Session(Reader, Writer, Protocol):
+    """What is sent on one connection, within one transaction."""
 
     async def script(self, statements: bytes) -> None:
         """Run several statements without parameters (DDL, migrations)."""
@@ -75,6 +70,20 @@ class Transaction(Reader, Writer, Protocol):
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """A part that can fail alone."""
+        ...
+
+
+Begin = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Session]]
+"""Begins a transaction with these session settings; it is committed when the context is left, and
+rolled back when it is left with an error. Raises: RuntimeError when it failed unnoticed."""
+
+
+class Transaction(Session, Protocol):
+    """A transaction under way; it commits when the function given to `run` returns."""
+
+    @property
+    def actor(self) -> Actor:
+        """On whose behalf it runs."""
         ...
 
     async def record(self, event: Event) -> None:
@@ -134,6 +143,20 @@ class Pool(Statements, Protocol):
     @property
     def statement_timeout(self) -> float:
         """Seconds that PostgreSQL lets a statement run; 0 for any time."""
+        ...
+
+    async def run(
+        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], begin: Begin | None = None
+    ) -> T:
+        """See `Statements.run`; with `begin` the transaction is carried by other connections.
+
+        What a transaction does beside its statements is the kernel's: events, news, callbacks,
+        and to run `fn` anew.
+        """
+        ...
+
+    def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[Session]:
+        """Begin a transaction on a connection of the pool; see `Begin`."""
         ...
 
     def statistics(self) -> Mapping[str, int]:

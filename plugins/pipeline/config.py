@@ -17,4 +17,5 @@ class PipelineConfig(Section, frozen=True, kw_only=True):
     reads: Connections = 2
     filters: Connections = 3
     writes: Connections = 6
+    transactions: Connections = 4
     prepared: Annotated[int, Meta(ge=10, le=10_000)] = 256

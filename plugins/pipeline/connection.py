@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio
 import psycopg
@@ -44,22 +44,36 @@ class Fate(Enum):
     CROWDED = "it waits behind a slow one"
 
 
+class Step(NamedTuple):
+    """A statement that goes before another one, in the same unit."""
+
+    query: bytes
+    values: list[bytes | None]
+
+
 class Unit:
     """A statement on its way, and who waits for it."""
 
-    __slots__ = ("answer", "name", "query", "since", "steps", "values")
+    __slots__ = ("ahead", "answer", "name", "prepare", "query", "since", "steps", "values")
     query: Query
 
     def __init__(
-        self, query: Query, values: list[bytes | None], answer: asyncio.Future[PGresult | Fate]
+        self,
+        query: Query,
+        values: list[bytes | None],
+        answer: asyncio.Future[PGresult | Fate],
+        ahead: Sequence[Step] = (),
+        prepare: bool = True,
     ) -> None:
         self.query = query
         self.values = values
         self.answer = answer
+        self.ahead = ahead
+        self.prepare = prepare
         self.name = b""
         """The prepared statement that it is sent by, if any."""
         self.steps = 0
-        """Commands that go before it: deallocate, prepare."""
+        """Commands that go before it: deallocate, prepare, and what is `ahead`."""
         self.since = 0
         """Since which tick of its lane it waits to be sent."""
 
@@ -70,7 +84,10 @@ class Unit:
 
 
 class Pipe:
-    """A connection that is shared by whoever sends on it; it is never cancelled, only closed."""
+    """A connection that is shared by whoever sends on it, or held by one for a transaction.
+
+    While it is shared nothing on it is cancelled; it is only closed.
+    """
 
     def __init__(
         self, connection: AsyncConnection[Any], max_prepared: int, answered: Callable[[], None]
@@ -79,6 +96,8 @@ class Pipe:
         self.pending: deque[Unit] = deque()
         self.stuck = False
         """Whether the first unit takes so long that nobody should wait behind it."""
+        self.held: asyncio.Future[None] | None = None
+        """Done when whoever has the connection to himself gives it back."""
         self.closed = anyio.Event()
         self.reason: psycopg.Error | None = None
         self._connection = connection
@@ -92,10 +111,12 @@ class Pipe:
         self._names = 0
         self._flush_is_due = False
         self._is_full = False
+        self._runs_script = False
         self._outcome: PGresult | None = None
         self._steps = 0
         self._watched: Unit | None = None
         self._ticks = 0
+        self._held_ticks = 0
         self._pg.enter_pipeline_mode()
         self._loop.add_reader(self._socket, self._readable)
 
@@ -105,12 +126,66 @@ class Pipe:
         """Send a unit, together with what else is sent until the event loop's next turn."""
         self.pending.append(unit)
         try:
-            unit.name = self._prepared.get(unit.query) or self._prepare(unit)
-            self._prepared.move_to_end(unit.query)
-            self._pg.send_query_prepared(unit.name, unit.values)
+            if unit.ahead:
+                self._send_ahead(unit)
+            if unit.prepare:
+                unit.name = self._send_prepared(unit, unit.query, unit.values)
+            else:
+                self._pg.send_query_params(_bytes(unit.query), unit.values)
             self._end()
         except psycopg.Error as error:  # half a unit would shift every answer after it
             self.close(error)
+
+    def ask(
+        self,
+        query: Query,
+        values: list[bytes | None],
+        ahead: Sequence[Step] = (),
+        *,
+        prepare: bool = True,
+    ) -> asyncio.Future[PGresult | Fate]:
+        """Send a statement on a connection that one has to oneself."""
+        unit = Unit(query, values, self._loop.create_future(), ahead, prepare)
+        if self.closed.is_set():
+            unit.settle(Fate.LOST)
+        else:
+            self.send(unit)
+        return unit.answer
+
+    def script(self, statements: bytes) -> asyncio.Future[PGresult | Fate]:
+        """Send several statements at once, which no pipeline takes; nothing may be pending."""
+        unit = Unit(statements, [], self._loop.create_future(), prepare=False)
+        if self.closed.is_set():
+            unit.settle(Fate.LOST)
+            return unit.answer
+        self.pending.append(unit)
+        try:
+            self._pg.exit_pipeline_mode()
+            self._pg.send_query(statements)
+            self._runs_script = True
+            self._flush_soon()
+        except psycopg.Error as error:
+            self.close(error)
+        return unit.answer
+
+    async def cancel(self, seconds: float) -> None:
+        """Ask PostgreSQL to give up what runs on a connection that one has to oneself."""
+        try:
+            await self._connection.cancel_safe(timeout=seconds)
+        except psycopg.Error as error:
+            self.close(error)
+
+    def _send_ahead(self, unit: Unit) -> None:
+        self._deallocate(unit)
+        for step in unit.ahead:
+            self._send_prepared(unit, step.query, step.values)
+            unit.steps += 1
+
+    def _send_prepared(self, unit: Unit, query: Query, values: list[bytes | None]) -> bytes:
+        name = self._prepared.get(query) or self._prepare(unit, query)
+        self._prepared.move_to_end(query)
+        self._pg.send_query_prepared(name, values)
+        return name
 
     def _send_again(self, unit: Unit) -> None:
         """Send a unit that failed before it did anything, without a prepared statement."""
@@ -121,22 +196,30 @@ class Pipe:
 
     def _end(self) -> None:
         end_of_unit(self._pg)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
-    def _prepare(self, unit: Unit) -> bytes:
+    def _prepare(self, unit: Unit, query: Query) -> bytes:
         """Prepare a statement on the way, in place of the one that was not used for longest."""
         if len(self._prepared) >= self._max_prepared:
             self._obsolete.append(self._prepared.popitem(last=False)[1])
+        if self.held is None:  # in a transaction that has failed it would fail as well
+            self._deallocate(unit)
+        unit.steps += 1
+        self._names += 1
+        name = self._prepared[query] = b"lane_%d" % self._names
+        self._pg.send_prepare(name, _bytes(query))
+        return name
+
+    def _deallocate(self, unit: Unit) -> None:
         for name in self._obsolete:
             self._pg.send_query_params(b"deallocate " + name, [])
-        unit.steps = 1 + len(self._obsolete)
+        unit.steps += len(self._obsolete)
         self._obsolete.clear()
-        self._names += 1
-        name = self._prepared[unit.query] = b"lane_%d" % self._names
-        self._pg.send_prepare(name, _bytes(unit.query))
-        return name
 
     def _flush(self) -> None:
         """Write what was sent; what the socket does not take follows when it can."""
@@ -154,6 +237,23 @@ class Pipe:
             self._loop.remove_writer(self._socket)
         self._is_full = full
 
+    # Holding.
+
+    def hold(self) -> None:
+        """Let one have the connection to himself; nothing is pending."""
+        self.held = self._loop.create_future()
+        self._held_ticks = 0
+
+    def give_back(self) -> None:
+        """Share the connection again."""
+        if self.pending:  # of somebody who does not wait for it any more
+            self.close()
+        if self.held is not None:
+            self.held.set_result(None)
+            self.held = None
+        self.stuck = self.closed.is_set()
+        self._answered()
+
     # Receiving.
 
     def _readable(self) -> None:
@@ -163,7 +263,10 @@ class Pipe:
         pending = len(self.pending)
         try:
             self._pg.consume_input()
-            self._hand_out()
+            if self._runs_script:
+                self._hand_out_script()
+            else:
+                self._hand_out()
         except psycopg.Error as error:
             self.close(error)
         if len(self.pending) < pending:
@@ -184,9 +287,22 @@ class Pipe:
                 self._settle(pending.popleft())
             elif status in ANSWERS:
                 self._outcome = result
-                self._steps += status == DONE
+                self._steps += status != FAILED
             elif status != SKIPPED:
                 raise psycopg.NotSupportedError("COPY cannot be used in a pipeline")
+
+    def _hand_out_script(self) -> None:
+        """The last result counts: PostgreSQL ends a script with the first statement that fails."""
+        while not self._pg.is_busy():
+            result = self._pg.get_result()
+            if result is None:
+                self._runs_script = False
+                self._pg.enter_pipeline_mode()
+                self._settle(self.pending.popleft())
+                return
+            if result.status not in ANSWERS:
+                raise psycopg.NotSupportedError("COPY cannot be used in a script")
+            self._outcome = result
 
     def _settle(self, unit: Unit) -> None:
         """End a unit whose sync has arrived."""
@@ -199,19 +315,25 @@ class Pipe:
             self._send_again(unit)
             return
         unit.settle(outcome)
-        if outcome.status == DONE and outcome.command_status in LASTING:
+        if self.held is None and outcome.status == DONE and outcome.command_status in LASTING:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
     def _is_stale(self, unit: Unit, failure: PGresult, steps: int) -> bool:
-        """Forget a preparation that is no good, and tell whether the statement itself may be."""
+        """Forget preparations that are no good, and tell whether to send the statement again.
+
+        A transaction has failed with its statement: whoever holds the connection begins anew.
+        """
         state = failure.error_field(DiagnosticField.SQLSTATE)
         unprepared = steps < unit.steps
+        if unprepared:  # any of them may be what failed, and nothing was prepared after it
+            for step in unit.ahead:
+                self._prepared.pop(step.query, None)
         if unit.name and (unprepared or state in STALE):
             if self._prepared.get(unit.query) == unit.name:
                 del self._prepared[unit.query]
                 if state == STALE[0] and not unprepared:
                     self._obsolete.append(unit.name)
-            return state in STALE
+            return state in STALE and self.held is None
         return False
 
     # Watching.
@@ -222,6 +344,9 @@ class Pipe:
         After `patience` ticks with the same one the connection is given up, if that is not 0.
         """
         self._readable()  # what has arrived is no fault of the server's
+        if self.held is not None:
+            self._held_ticks += 1
+            self.stuck = self.stuck or self._held_ticks > 1  # nobody should wait for its end
         first = self.pending[0] if self.pending else None
         if first is None or first is not self._watched:
             self._watched, self._ticks = first, 0

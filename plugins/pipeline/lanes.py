@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from psycopg import AsyncConnection
+from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
 
 from kernel.public import Param, Query, dialect
 
-from .connection import Fate, Pipe, Unit
+from .connection import FAILED, Fate, Pipe, Unit
 
 TICK: Final = 0.02
 """Seconds between two looks at what is under way; a statement that is first at both is slow."""
@@ -20,6 +22,21 @@ MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and for how many seconds."""
 MAX_PARAMETERS: Final = 65_535
+
+
+class Turn:
+    """Somebody who waits for a connection to himself."""
+
+    __slots__ = ("answer", "since")
+
+    def __init__(self, answer: asyncio.Future[Pipe | Fate]) -> None:
+        self.answer = answer
+        self.since = 0
+
+    def settle(self, outcome: Pipe | Fate) -> None:
+        """Wake up who waits; whoever gave up is left alone."""
+        if not self.answer.done():
+            self.answer.set_result(outcome)
 
 
 class Lane:
@@ -38,7 +55,7 @@ class Lane:
         self._depth = depth
         self._prepared = prepared
         self._patience = round(patience / TICK)
-        self._waiting: deque[Unit] = deque()
+        self._waiting: deque[Unit | Turn] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
@@ -55,10 +72,11 @@ class Lane:
         pipe.close()
 
     @property
-    def under_way(self) -> list[asyncio.Future[PGresult | Fate]]:
-        """The answers that are still to come."""
+    def under_way(self) -> list[asyncio.Future[Any]]:
+        """What is still to come: answers, and connections that are given back."""
         units = [*self._waiting, *(unit for pipe in self.pipes for unit in pipe.pending)]
-        return [unit.answer for unit in units if not unit.answer.done()]
+        held = [pipe.held for pipe in self.pipes if pipe.held is not None]
+        return [*held, *(unit.answer for unit in units if not unit.answer.done())]
 
     def send(self, query: Query, params: Sequence[Param]) -> asyncio.Future[PGresult | Fate]:
         """Send a statement; await what PostgreSQL answers, be it an error.
@@ -67,25 +85,43 @@ class Lane:
         """
         values = [dialect.to_text(param) for param in params]
         unit = Unit(query, values, self._loop.create_future())
-        pipe = None if self._waiting else self._free()
         if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
             unit.settle(Fate.CROWDED)
-        elif pipe is not None:
-            pipe.send(unit)
-        elif len(self._waiting) < MAX_WAITING and self._moves:
-            unit.since = self._ticks
-            self._waiting.append(unit)
         else:
-            unit.settle(Fate.CROWDED)
-        if self._timer is None:
-            self._timer = self._loop.call_later(TICK, self._tick)
+            self._admit(unit)
         return unit.answer
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncGenerator[Pipe | None]:
+        """Have a connection to oneself; None when there is none to be had soon."""
+        turn = Turn(self._loop.create_future())
+        self._admit(turn)
+        try:
+            pipe = await turn.answer
+            yield pipe if isinstance(pipe, Pipe) else None
+        finally:  # also when it was handed over to somebody who has just given up
+            if turn.answer.done() and not turn.answer.cancelled():
+                pipe = turn.answer.result()
+                if isinstance(pipe, Pipe):
+                    pipe.give_back()
 
     def close(self) -> None:
         """Stop looking; the connections are closed by whoever made them."""
         if self._timer is not None:
             self._timer.cancel()
         self._leave()
+
+    def _admit(self, who: Unit | Turn) -> None:
+        pipe = None if self._waiting else self._free()
+        if pipe is not None:
+            _start(pipe, who)
+        elif len(self._waiting) < MAX_WAITING and self._moves:
+            who.since = self._ticks
+            self._waiting.append(who)
+        else:
+            who.settle(Fate.CROWDED)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick)
 
     @property
     def _moves(self) -> bool:
@@ -96,7 +132,7 @@ class Lane:
         free, least = None, self._depth
         for pipe in self.pipes:
             count = len(pipe.pending)
-            if count < least and not pipe.stuck:
+            if count < least and not pipe.stuck and pipe.held is None:
                 if not count:
                     return pipe
                 free, least = pipe, count
@@ -105,24 +141,42 @@ class Lane:
     def _refill(self) -> None:
         """Send what waits, as long as there is room."""
         while self._waiting and (pipe := self._free()) is not None:
-            unit = self._waiting.popleft()
-            if not unit.answer.done():
-                pipe.send(unit)
+            who = self._waiting.popleft()
+            if not who.answer.done():
+                _start(pipe, who)
 
     def _tick(self) -> None:
         """Look for what is slow, and let nobody wait behind it."""
         self._ticks += 1
         for pipe in list(self.pipes):
             pipe.tick(self._patience)
-            if pipe.stuck:
+            if pipe.stuck and pipe.held is None:
                 pipe.relieve()
         oldest = self._ticks - round(MAX_WAIT / TICK)
         if not self._moves or (self._waiting and self._waiting[0].since < oldest):
             self._leave()
-        busy = self._waiting or any(pipe.pending for pipe in self.pipes)
+        busy = self._waiting or any(pipe.pending or pipe.held for pipe in self.pipes)
         self._timer = self._loop.call_later(TICK, self._tick) if busy else None
 
     def _leave(self) -> None:
         """Send those who wait elsewhere."""
         while self._waiting:
             self._waiting.popleft().settle(Fate.CROWDED)
+
+
+def _start(pipe: Pipe, who: Unit | Turn) -> None:
+    if isinstance(who, Unit):
+        pipe.send(who)
+    else:
+        pipe.hold()
+        who.settle(pipe)
+
+
+def checked(answer: PGresult | Fate) -> PGresult | None:
+    """Raise PostgreSQL's error as the kernel's; None for a statement that has no answer."""
+    if isinstance(answer, Fate):
+        return None
+    if answer.status == FAILED:
+        with dialect.translated():
+            raise error_from_result(answer)
+    return answer

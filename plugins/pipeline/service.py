@@ -9,15 +9,15 @@ from functools import partial
 from typing import Final, TypeVar
 
 import anyio
-from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Actor, Param, Pool, Query, Transaction, Unavailable, dialect
+from kernel.public import Actor, Param, Pool, Query, Session, Transaction, Unavailable, dialect
 
 from .config import PipelineConfig
-from .connection import FAILED, Fate
+from .connection import Fate
 from .keeper import Keeper
-from .lanes import Lane
+from .lanes import Lane, checked
+from .transactions import transaction
 
 T = TypeVar("T")
 READ_DEPTH: Final = 64
@@ -44,10 +44,12 @@ class PipelinedStatements:
         self._reads = lane(depth=READ_DEPTH)
         self._filters = lane(depth=FILTER_DEPTH)
         self._writes = lane(depth=WRITE_DEPTH)
+        self._transactions = lane(depth=WRITE_DEPTH)
         self.lanes: Mapping[str, Lane] = {
             "reads": self._reads,
             "filters": self._filters,
             "writes": self._writes,
+            "transactions": self._transactions,
         }
         """By the names that the configuration has for them."""
 
@@ -70,7 +72,7 @@ class PipelinedStatements:
         """See `Reader.fetch`."""
         self._check_online()
         lane = self._filters if custom_plan else self._reads
-        result = _checked(await lane.send(query, params))
+        result = checked(await lane.send(query, params))
         if result is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.fetch(query, *params, custom_plan=custom_plan)
         return dialect.first(result)
@@ -81,7 +83,7 @@ class PipelinedStatements:
         """See `Reader.fetch_all`."""
         self._check_online()
         lane = self._filters if custom_plan else self._reads
-        result = _checked(await lane.send(query, params))
+        result = checked(await lane.send(query, params))
         if result is None:
             return await self._pool.fetch_all(query, *params, custom_plan=custom_plan)
         return dialect.every(result)
@@ -100,7 +102,7 @@ class PipelinedStatements:
 
     async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
-        return await self._pool.run(actor, fn)
+        return await self._pool.run(actor, fn, self._begin)
 
     def stream(
         self, query: Query, *params: Param
@@ -112,13 +114,21 @@ class PipelinedStatements:
         """See `Statements.settings`."""
         return self._pool.settings(actor)
 
+    @asynccontextmanager
+    async def _begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
+        self._check_online()
+        async with self._transactions.taken() as pipe:
+            begin = self._pool.begin if pipe is None else partial(transaction, pipe)
+            async with begin(settings) as session:
+                yield session
+
     async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """Return the answer, or None when the pool has to be asked, as nothing was sent yet."""
         self._check_online()
         answer = await self._writes.send(query, params)
         if answer is Fate.LOST:  # sent and not answered: never sent again
             raise dialect.ConnectionLost("the database is not available")
-        return _checked(answer)
+        return checked(answer)
 
     def _check_online(self) -> None:
         if not self._pool.online:
@@ -132,13 +142,3 @@ class PipelinedStatements:
                 await asyncio.wait(under_way)
         for lane in lanes:
             lane.close()
-
-
-def _checked(answer: PGresult | Fate) -> PGresult | None:
-    """Raise PostgreSQL's error as the kernel's."""
-    if isinstance(answer, Fate):
-        return None
-    if answer.status == FAILED:
-        with dialect.translated():
-            raise error_from_result(answer)
-    return answer

@@ -21,7 +21,7 @@ RESERVED = frozenset(
 )
 # mmap: the default (POSIX shared memory) does not even start in a container with a tiny /dev/shm.
 DEFAULTS = {
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "128MB",
     "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",

@@ -1,6 +1,8 @@
 """The kernel's database without a server around it."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,12 +11,15 @@ import psycopg
 from kernel import hookspecs
 from kernel.config import DatabaseConfig
 from kernel.contracts.identity import Actor
+from kernel.contracts.statements import Query
 from kernel.db import Database
 from kernel.errors import unwrapped
 from kernel.hooks import HookBus
 from kernel.migrations import migrate
 from kernel.news import NewsDesk
 
+RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
+"""Fails with the SQLSTATE that it is filled with."""
 ACTOR = Actor(user_id="0b9f2c4e-0000-4000-8000-000000000001", request_id="req-1")
 
 
@@ -57,3 +62,20 @@ def kill(dsn: str, application: str = "caudex") -> int:
         application,
     )
     return len(found)
+
+
+def table(dsn: str, columns: str = "id int primary key, n int not null default 0") -> str:
+    """Make a table of its own for a test."""
+    name = f"t{time.monotonic_ns()}"
+    sql(dsn, f"create table {name} ({columns})")
+    return name
+
+
+def text(query: str) -> Query:
+    """A statement about a table of the test."""
+    return query.encode()
+
+
+async def together(*calls: Callable[[], Awaitable[Any]]) -> Sequence[Any]:
+    """Run calls at once; the first error is raised as itself."""
+    return await asyncio.gather(*[call() for call in calls])

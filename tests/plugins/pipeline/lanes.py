@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +11,7 @@ from kernel.db import Database
 from kernel.errors import unwrapped
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
-from tests.kernel.databases import opened, sql
+from tests.kernel.databases import opened
 
 T = TypeVar("T")
 
@@ -33,13 +32,6 @@ async def fast_lane(
         with unwrapped():
             async with PipelinedStatements(pool, config or PipelineConfig()).opened() as lane:
                 yield Opened(lane, pool)
-
-
-def table(dsn: str, columns: str = "id int primary key, n int not null default 0") -> str:
-    """Make a table of its own for a test."""
-    name = f"t{time.monotonic_ns()}"
-    sql(dsn, f"create table {name} ({columns})")
-    return name
 
 
 def started(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -7,8 +7,9 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,12 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import AsyncConnection
 
+from kernel.contracts.statements import Transaction
 from kernel.dialect import ConnectionLost
 from kernel.errors import BadRequest, ConstraintBreach, KernelError, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
-from tests.kernel.databases import sql
+from tests.kernel.databases import ACTOR, sql
 from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
 
 WAVE = 150
@@ -39,7 +41,7 @@ create function complain(token text) returns text language plpgsql as
     $$ begin raise exception '%', token using errcode = '22023'; end $$;
 """
 INSERT = "with s as (insert into log values ($1::text)) insert into {} values ({})"
-CONFIG = PipelineConfig(reads=2, filters=2, writes=3, prepared=10)
+CONFIG = PipelineConfig(reads=2, filters=2, writes=3, transactions=2, prepared=10)
 TYPES = ("int", "text", "int8")
 TIMEOUT = 1.5
 PATIENCE = 30
@@ -112,8 +114,77 @@ def questions(token: str, dice: random.Random) -> Question:
             "execute", INSERT.format("child", 7),
             (token,), lambda a: type(a) is ConstraintBreach and "child" in a.constraint)),
     ]  # fmt: skip
+    options += [
+        (weight, lambda act=act, fits=fits, kept=kept: Question(
+            act.__name__, "", (token, nap), fits, token if kept else ""))
+        for weight, act, fits, kept in (
+            (8, two, same(sure), True),
+            (3, part, same(sure), True),
+            (3, script, same(sure), True),
+            (3, refused, fails(BadRequest, token), False),
+            (3, mistaken, fails(BadRequest, token), False),
+            (3, shaped, same(b"1"), True),
+            (2, orphan, lambda a: type(a) is ConstraintBreach and "child" in a.constraint, False),
+        )
+    ]  # fmt: skip
     [chosen] = dice.choices([make for _, make in options], [weight for weight, _ in options])
     return chosen()
+
+
+INSERT_TOKEN = b"insert into log values ($1::text) returning token"
+
+
+async def two(tx: Transaction, token: str, nap: float) -> bytes | None:
+    """Write, and see it from the same transaction after a while of something else."""
+    await tx.execute(INSERT_TOKEN, token)
+    await asyncio.sleep(nap)
+    query = b"select token from log where token = $1::text and xmin = pg_current_xact_id()::xid"
+    return await tx.fetch(query, token)
+
+
+async def part(tx: Transaction, token: str, nap: float) -> bytes | None:
+    """Let a part fail."""
+    with suppress(ConstraintBreach):
+        async with tx.savepoint():
+            await tx.execute(INSERT_TOKEN, token)
+            await tx.execute("insert into strict values (1)")
+    return await tx.execute(INSERT_TOKEN, token)
+
+
+async def script(tx: Transaction, token: str, nap: float) -> bytes | None:
+    """Send several statements at once."""
+    await tx.script(f"insert into log values ('{token}'); select pg_sleep({nap})".encode())
+    return await tx.fetch("select $1::text", token)
+
+
+async def refused(tx: Transaction, token: str, nap: float) -> None:
+    """Write, and take it back."""
+    await tx.execute(INSERT_TOKEN, token)
+    raise BadRequest(token)
+
+
+async def mistaken(tx: Transaction, token: str, nap: float) -> None:
+    """Write, and ask for what fails."""
+    await tx.execute(INSERT_TOKEN, token)
+    await tx.fetch("select complain($1::text)", token)
+
+
+async def shaped(tx: Transaction, token: str, nap: float) -> bytes | None:
+    """Write, and read what changes its type."""
+    await tx.execute(INSERT_TOKEN, token)
+    return await tx.fetch("select v from shape limit 1")
+
+
+async def orphan(tx: Transaction, token: str, nap: float) -> None:
+    """Write what the commit refuses."""
+    await tx.execute(INSERT_TOKEN, token)
+    await tx.execute("insert into child values (7)")
+
+
+ACTS: dict[str, Callable[..., Any]] = {
+    act.__name__: act for act in (two, part, script, refused, mistaken, shaped, orphan)
+}
+"""What is done in transactions, by name."""
 
 
 class Play:
@@ -148,11 +219,19 @@ class Play:
         self._judge([(q, a, g) for (q, _, g), a in zip(asked, answers, strict=True)])
 
     async def _ask(self, question: Question) -> Answer:
+        if act := ACTS.get(question.call):
+            return await self._act(partial(act, token=question.params[0], nap=question.params[1]))
         call, more = getattr(self.lane, question.call), {}
         if question.call.startswith("fetch"):
             more = {"custom_plan": question.custom}
         try:
             return await call(question.query.encode(), *question.params, **more)
+        except KernelError as error:
+            return error
+
+    async def _act(self, act: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+        try:
+            return await self.lane.run(ACTOR, act)
         except KernelError as error:
             return error
 
@@ -179,7 +258,7 @@ class Play:
 
     def _is_calm(self) -> bool:
         pipes = [pipe for lane in self.lane.lanes.values() for pipe in lane.pipes]
-        return len(pipes) == 7 and not any(pipe.pending for pipe in pipes)
+        return len(pipes) == 9 and not any(pipe.pending or pipe.held for pipe in pipes)
 
     def _judge(self, told: list[tuple[Question, Answer, bool]]) -> None:
         rows = Counter(token for (token,) in sql(self.dsn, "table log"))

@@ -13,8 +13,8 @@ from kernel.errors import BadRequest, BootError, ConstraintBreach, SchemaChanged
 from kernel.testing import MakeServer, Postgres, Server
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
-from tests.kernel.databases import ACTOR, sql
-from tests.plugins.pipeline.lanes import fast_lane, table
+from tests.kernel.databases import ACTOR, sql, table
+from tests.plugins.pipeline.lanes import fast_lane
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1)
 

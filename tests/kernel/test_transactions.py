@@ -1,0 +1,357 @@
+"""Transactions, whoever carries them: the kernel's pool or the fast lane."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import pytest
+
+from kernel.contracts.events import Event
+from kernel.contracts.identity import Actor
+from kernel.contracts.statements import SETTINGS, Statements, Transaction
+from kernel.db import TRIES
+from kernel.errors import BadRequest, ConstraintBreach, Unavailable
+from kernel.plugin import hookimpl
+from kernel.testing import Postgres
+from plugins.pipeline.config import PipelineConfig
+from plugins.pipeline.service import PipelinedStatements
+from tests.kernel.databases import ACTOR, RAISING, kill, sql, table, text, together
+from tests.kernel.databases import opened as opened_pool
+
+Opening = Callable[..., AbstractAsyncContextManager[Statements]]
+
+
+@asynccontextmanager
+async def opened_lane(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Statements]:
+    """A fast lane with few connections."""
+    async with opened_pool(dsn, *plugins, **settings) as pool:
+        config = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
+        async with PipelinedStatements(pool, config).opened() as lane:
+            yield lane
+
+
+@pytest.fixture(params=[opened_pool, opened_lane], ids=["pool", "lane"])
+def opened(request: pytest.FixtureRequest) -> Opening:
+    """Open either of them on a database."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> Generator[str]:
+    """A database that the tests of this module share."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
+
+
+async def test_a_transaction_commits_what_it_did(opened: Opening, dsn: str) -> None:
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> str:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        assert await tx.fetch(text(f"select count(*) from {name}")) == b"1"
+        assert sql(dsn, f"select * from {name}") == []
+        return "done"
+
+    async with opened(dsn) as db:
+        assert await db.run(ACTOR, write) == "done"
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+
+
+async def test_an_error_rolls_everything_back(opened: Opening, dsn: str) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "never"))
+        await tx.publish("topic", "never")
+        raise LookupError("mine")
+
+    async with opened(dsn) as db:
+        with pytest.raises(LookupError, match="mine"):
+            await db.run(ACTOR, write)
+        assert await db.fetch("select 1") == b"1"
+    assert sql(dsn, f"select id from {name}") == []
+    assert called == []
+
+
+async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_well(
+    opened: Opening, dsn: str
+) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "never"))
+        with suppress(ConstraintBreach):
+            await tx.execute(text(f"insert into {name} values (1)"))
+
+    async with opened(dsn, pool_size=1) as db:
+        with pytest.raises(RuntimeError, match="a statement failed"):
+            await db.run(ACTOR, write)
+        assert await db.fetch("select 1") == b"1"
+    assert sql(dsn, f"select id from {name}") == []
+    assert called == []
+
+
+async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(
+    opened: Opening, dsn: str
+) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def failing(tx: Transaction) -> None:
+        async with tx.savepoint():
+            await tx.execute(text(f"insert into {name} values (2)"))
+            tx.after_commit(remember(called, "inner"))
+            await tx.execute(text(f"insert into {name} values (1)"))
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        with pytest.raises(ConstraintBreach):
+            await failing(tx)
+        async with tx.savepoint():
+            await tx.execute(text(f"insert into {name} values (3)"))
+            tx.after_commit(remember(called, "outer"))
+
+    async with opened(dsn) as db:
+        await db.run(ACTOR, write)
+    assert sql(dsn, f"select id from {name} order by 1") == [(1,), (3,)]
+    assert called == ["outer"]
+
+
+async def test_a_script_holds_several_statements(opened: Opening, dsn: str) -> None:
+    name = table(dsn)
+    script = f"insert into {name} values (1); insert into {name} values (2); -- 100 % $1".encode()
+    async with opened(dsn) as db:
+        await db.run(ACTOR, lambda tx: tx.script(script))
+        with pytest.raises(ConstraintBreach):
+            await db.run(ACTOR, lambda tx: tx.script(script))
+    assert len(sql(dsn, f"select * from {name}")) == 2
+
+
+async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, dsn: str) -> None:
+    """Two transactions really read, wait for each other, and write the same row."""
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1, 0)")
+    tries = 0
+
+    async def increment(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        now = int(await tx.fetch(text(f"select n from {name}")) or 0)
+        await anyio.sleep(0.05)
+        await tx.execute(text(f"update {name} set n = $1::int"), now + 1)
+
+    async with opened(f"{dsn} options='-c default_transaction_isolation=serializable'") as db:
+        await together(lambda: db.run(ACTOR, increment), lambda: db.run(ACTOR, increment))
+    assert sql(dsn, f"select n from {name}") == [(2,)]
+    assert tries > 2
+
+
+async def test_a_deadlock_runs_the_function_anew(opened: Opening, dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"insert into {name} values (1, 0), (2, 0)")
+    tries = 0
+
+    def both(first: int, second: int) -> Callable[[Transaction], Awaitable[None]]:
+        async def update(tx: Transaction) -> None:
+            nonlocal tries
+            tries += 1
+            for row in (first, second):
+                await tx.execute(text(f"update {name} set n = n + 1 where id = $1::int"), row)
+                await anyio.sleep(0.1)
+
+        return update
+
+    async with opened(dsn, lock_timeout=10) as db:
+        await together(lambda: db.run(ACTOR, both(1, 2)), lambda: db.run(ACTOR, both(2, 1)))
+    assert sql(dsn, f"select n from {name}") == [(2,), (2,)]
+    assert tries == 3
+
+
+async def test_after_some_tries_a_transaction_gives_up_as_unavailable(
+    opened: Opening, dsn: str
+) -> None:
+    tries = 0
+
+    async def fail(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(RAISING % "40001"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable) as caught:
+            await db.run(ACTOR, fail)
+    assert tries == TRIES == 4
+    assert caught.value.headers["retry-after"]
+
+
+async def test_other_errors_are_not_tried_again(opened: Opening, dsn: str) -> None:
+    tries = 0
+
+    async def fail(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(RAISING % "55P03"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable):
+            await db.run(ACTOR, fail)
+    assert tries == 1
+
+
+async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(
+    opened: Opening, dsn: str
+) -> None:
+    name, seen = table(dsn), list[Any]()
+
+    async def look() -> None:
+        seen.append(sql(dsn, f"select id from {name}"))
+
+    async def fail() -> None:
+        raise RuntimeError("a callback's own affair")
+
+    async def write(tx: Transaction) -> int:
+        tx.after_commit(fail)
+        tx.after_commit(look)
+        await tx.execute(text(f"insert into {name} values (7)"))
+        assert seen == []
+        return 5
+
+    async with opened(dsn) as db:
+        assert await db.run(ACTOR, write) == 5
+    assert seen == [[(7,)]]
+
+
+async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(
+    opened: Opening, dsn: str
+) -> None:
+    name, called = table(dsn), list[str]()
+
+    async def slow() -> None:
+        await anyio.sleep(0.3)
+        called.append("slow")
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(slow)
+
+    async with opened(dsn) as db:
+        with anyio.move_on_after(0.15):
+            await db.run(ACTOR, write)
+    assert called == ["slow"]
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+
+
+async def test_events_are_told_in_the_transaction_and_after_the_commit(
+    opened: Opening, dsn: str
+) -> None:
+    told: list[str] = []
+
+    class Listener:
+        @hookimpl
+        async def event_recorded(self, tx: Transaction, event: Event) -> None:
+            told.append(f"recorded {event.operation} {await tx.fetch('select 1')!r}")
+            if event.operation == "REFUSED":
+                raise BadRequest("no")
+
+        @hookimpl
+        async def event_committed(self, event: Event) -> None:
+            told.append(f"committed {event.operation}")
+
+    def event(operation: str) -> Event:
+        return Event(app_id="core", entity="users", operation=operation, actor=ACTOR)
+
+    async with opened(dsn, Listener()) as db:
+        await db.run(ACTOR, lambda tx: tx.record(event("LOGIN")))
+        with pytest.raises(BadRequest):
+            await db.run(ACTOR, lambda tx: tx.record(event("REFUSED")))
+    assert told == ["recorded LOGIN b'1'", "committed LOGIN", "recorded REFUSED b'1'"]
+
+
+async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_anew(
+    opened: Opening, dsn: str
+) -> None:
+    name, tries = table(dsn), 0
+
+    async def write(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(f"insert into {name} values (1)"))
+        kill(dsn)
+        await tx.execute(text(f"insert into {name} values (2)"))
+
+    async with opened(dsn) as db:
+        with pytest.raises(Unavailable):
+            await db.run(ACTOR, write)
+        assert tries == 1
+        assert await db.fetch(text(f"select count(*) from {name}")) == b"0"
+
+
+# --- session settings -----------------------------------------------------------------------
+
+TRIGGER = """
+create table {0}_log (actor text, request text, extra text);
+create function {0}_note() returns trigger language plpgsql as $$ begin
+    insert into {0}_log values (current_setting('caudex.actor_id', true),
+        current_setting('caudex.request_id', true), current_setting('tenant.id', true));
+    return new; end $$;
+create trigger note after insert on {0} for each row execute function {0}_note();
+"""
+
+
+HOSTILE = "it's '; drop table \\' $1 \u00e4"
+
+
+class Tenants:
+    """A plugin with a setting of its own for the transaction of each write."""
+
+    @hookimpl
+    def session_settings(self, actor: Actor) -> Mapping[str, str]:
+        lists = {"search_path": "pg_catalog, public"}
+        return {"tenant.id": f'of "{actor.request_id}"', "tenant.motto": HOSTILE, **lists}
+
+
+async def test_settings_folded_into_a_statement_are_seen_by_a_trigger(
+    opened: Opening, dsn: str
+) -> None:
+    name = table(dsn)
+    sql(dsn, TRIGGER.format(name))
+    insert = SETTINGS + f" insert into {name} select $2::int from settings returning id".encode()
+    async with opened(dsn, Tenants(), pool_size=1) as db:
+        for number in range(6):  # prepared from the fourth on
+            assert await db.execute(insert, db.settings(ACTOR), number) == str(number).encode()
+        await db.execute(text(f"insert into {name} values (100)"))
+        assert await db.fetch("select current_setting('caudex.actor_id', true)") in (None, b"")
+    rows = sql(dsn, f"select * from {name}_log")
+    assert rows[:6] == [(ACTOR.user_id, "req-1", 'of "req-1"')] * 6
+    assert set(rows[6]) <= {None, ""}
+
+
+async def test_a_transaction_carries_the_settings_and_leaves_none_behind(
+    opened: Opening, dsn: str
+) -> None:
+    name = table(dsn)
+    sql(dsn, TRIGGER.format(name))
+    nobody = Actor(user_id=None, request_id="req-2")
+    async with opened(dsn, Tenants(), pool_size=1) as db:
+        await db.run(nobody, lambda tx: tx.execute(text(f"insert into {name} values (1)")))
+        assert await db.fetch("select current_setting('caudex.request_id', true)") in (None, b"")
+        assert await db.run(nobody, lambda tx: told_actor(tx)) is nobody
+        motto = "select current_setting('tenant.motto')"
+        assert await db.run(nobody, lambda tx: tx.fetch(motto)) == HOSTILE.encode()
+        schemas = "select array_length(current_schemas(false), 1)"
+        assert await db.run(nobody, lambda tx: tx.fetch(schemas)) == b"2"
+    assert sql(dsn, f"select * from {name}_log") == [("", "req-2", 'of "req-2"')]
+
+
+def remember(told: list[str], word: str) -> Callable[[], Awaitable[None]]:
+    async def note() -> None:
+        told.append(word)
+
+    return note
+
+
+async def told_actor(tx: Transaction) -> Actor:
+    return tx.actor
