@@ -33,8 +33,8 @@ from kernel.public import (
 
 from .lru import Bounded
 from .models import Bulk, Found, ListQuery, QueryBody
+from .reads import answer
 from .rendering import count_in, last_id
-from .service import answer
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 RECORD: Final = f"{COLLECTION}/{{id}}"

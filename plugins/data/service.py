@@ -1,18 +1,13 @@
-"""Records: one statement for a read or a write, a transaction where hooks take part."""
+"""Records that are written: one statement each, a transaction where hooks take part."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial, wraps
-from types import CoroutineType
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from kernel.public import (
-    MAX_PAGE,
-    Action,
     Actor,
     Apps,
     BadRequest,
@@ -20,117 +15,32 @@ from kernel.public import (
     Event,
     Grant,
     HookBus,
-    Page,
-    Records,
-    SchemaChanged,
     Statements,
     Transaction,
     hookspecs,
 )
 
 from .breaches import in_words
-from .columns import Column
-from .filters import Conditions
 from .hooked import SETTINGS_HOLD, HookedWrites
-from .lru import Bounded
-from .models import LastSeen
-from .reach import Reach, missing, reach_of
-from .rendering import count_in, id_of, records_in
-from .store import MAX_PAGE_BYTES, TOO_LARGE, Table
+from .reach import missing
+from .reads import RecordReads, on_new_schema
+from .rendering import id_of, records_in
+from .store import Table
 from .writing import Row, alike, row_of
 
-P = ParamSpec("P")
-T = TypeVar("T")
-MAX_TABLES: Final = 2000
-MAX_OFFSET: Final = 2**31
 MAX_BULK: Final = 1000
 
 _encode = msgspec.json.Encoder().encode
-_last_seen = msgspec.json.Decoder(LastSeen).decode
 
 
-def _on_new_schema(
-    method: Callable[Concatenate[RecordsService, P], CoroutineType[Any, Any, T]],
-) -> Callable[Concatenate[RecordsService, P], CoroutineType[Any, Any, T]]:
-    """Try once more when an install changed the table under a statement: it did nothing yet."""
-
-    @wraps(method)
-    async def attempt(self: RecordsService, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await method(self, *args, **kwargs)
-        except SchemaChanged:
-            await self.forget_schema()
-            return await method(self, *args, **kwargs)
-
-    return attempt
-
-
-class RecordsService:
-    """Provides RECORDS."""
+class RecordsService(RecordReads):
+    """Provides RECORDS: the reads, and every write."""
 
     def __init__(self, statements: Statements, apps: Apps, bus: HookBus) -> None:
-        self._statements = statements
-        self._apps = apps
-        self._bus = bus
+        super().__init__(statements, apps, bus)
         self._hooked = HookedWrites(bus)
-        self._tables: Bounded[Table] = Bounded(MAX_TABLES)
 
-    async def forget_schema(self) -> None:
-        """Read the catalog anew: a table is not what it was."""
-        await self._apps.refresh()
-
-    @_on_new_schema
-    async def get(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
-    ) -> bytes:
-        """See `Records.get`."""
-        reach = await self._reach(actor, grant, app_id, entity, "read")
-        return await self._get(reach, record_id)
-
-    @_on_new_schema
-    async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
-        """See `Records.page`."""
-        reach = await self._reach(actor, grant, app_id, entity, "read")
-        if page.limit < 1:
-            raise BadRequest("limit must be a whole number of at least 1")
-        table, sort = reach.table, reach.table.columns.find(page.order_by)
-        limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or reach.narrowed):
-            return table.rendering.array(await self._listed(reach, page, sort, limit))
-        # Where the last record seen stands is looked up by the same statement, if it can be.
-        in_one = page.after is not None and not sort.nullable
-        place = reach.record(page.after or "") if in_one else None
-        rows = await self._part(reach, page, place)
-        texts = table.texts(rows, sort, page.order, limit, page.offset)
-        # A plan for any values could walk the whole table where these match little.
-        custom = len(rows.parts) > in_one
-        fetch = partial(self._statements.fetch, custom_plan=custom)
-        raw = await fetch(table.page(texts, sort, limit, place), *rows.params)
-        if raw == TOO_LARGE:
-            raw = await fetch(table.careful_page(texts, sort, place), *rows.params)
-        return table.rendering.array(_fitting(raw, page))
-
-    @_on_new_schema
-    async def count(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
-    ) -> int:
-        """See `Records.count`."""
-        reach = await self._reach(actor, grant, app_id, entity, "read")
-        rows = reach.rows()
-        if where:
-            rows.matches(where)
-        query = reach.table.count(rows)
-        return int(await self._statements.fetch(query, *rows.params, custom_plan=True) or 0)
-
-    @asynccontextmanager
-    async def stream(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
-    ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """See `Records.stream`."""
-        async with AsyncExitStack() as stack:
-            yield await self._streamed(stack, actor, grant, app_id, entity, page)
-
-    @_on_new_schema
+    @on_new_schema
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
     ) -> bytes:
@@ -149,7 +59,7 @@ class RecordsService:
         await self._tell(actor, table, "INSERT", [record])
         return record
 
-    @_on_new_schema
+    @on_new_schema
     async def create_many(
         self,
         actor: Actor,
@@ -168,7 +78,7 @@ class RecordsService:
         except ConstraintBreach as breach:
             raise await self._blamed(actor, table, coerced, breach) from None
 
-    @_on_new_schema
+    @on_new_schema
     async def update(
         self,
         actor: Actor,
@@ -199,7 +109,7 @@ class RecordsService:
         await self._tell(actor, table, "UPDATE", [record])
         return record
 
-    @_on_new_schema
+    @on_new_schema
     async def delete(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
     ) -> None:
@@ -219,90 +129,6 @@ class RecordsService:
         await self._tell(actor, reach.table, "DELETE", [None], gone.decode())
 
     # What the methods above are made of.
-
-    async def _table(self, app_id: str, name: str) -> Table:
-        app = await self._apps.app(app_id)
-        entity = app.entities.get(name) or await self._apps.entity(app_id, name)
-        table = self._tables.get(entity.subject)
-        # The catalog makes its entities anew with every install, and never else.
-        if table is None or table.entity is not entity:
-            table = self._tables.put(entity.subject, Table(entity))
-        return table
-
-    async def _reach(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action
-    ) -> Reach:
-        table = await self._table(app_id, entity)
-        if not self._bus.implementations(hookspecs.record_scope):
-            return Reach(table, actor.user_id, grant.own_only)
-        return await reach_of(self._bus, actor, grant, table, action)
-
-    async def _get(self, reach: Reach, record_id: str) -> bytes:
-        if reach.narrowed:
-            rows = reach.record(record_id)
-            raw = await self._statements.fetch(reach.table.one(rows), *rows.params)
-        else:
-            reach.check_id(record_id)
-            query = reach.table.by_id(own_only=reach.own_only)
-            raw = await self._statements.fetch(query, *reach.owner, record_id)
-        if raw is None:
-            raise missing(record_id)
-        return reach.table.rendering.record(raw)
-
-    async def _listed(self, reach: Reach, page: Page, sort: Column, limit: int) -> bytes:
-        """Return a page without conditions of its own, by a statement that is kept."""
-        _check_offset(page.offset)
-        own, skip = reach.own_only, page.offset > 0
-        query = reach.table.listed(sort, page.order, limit, own_only=own, skip=skip)
-        # A plan for any owner could walk the whole table for one who has few records.
-        fetch = partial(self._statements.fetch, custom_plan=own)
-        raw = await fetch(query, *reach.owner, *([page.offset] if skip else ()))
-        if raw == TOO_LARGE:
-            rows = reach.rows()
-            texts = reach.table.texts(rows, sort, page.order, limit, page.offset)
-            raw = await fetch(reach.table.careful_page(texts, sort, None), *rows.params)
-        return _fitting(raw, page)
-
-    async def _part(self, reach: Reach, page: Page, place: Conditions | None = None) -> Conditions:
-        """Collect what the rows of a page satisfy, after the conditions of its `place`."""
-        _check_offset(page.offset)
-        sort = reach.table.columns.find(page.order_by)
-        looked_up = page.after is not None and place is None
-        last = await self._last_seen(reach, page) if looked_up else None
-        rows = reach.rows(*(place.params if place else ()))
-        if page.where:
-            rows.matches(page.where)
-        if place is not None:
-            reach.table.is_beyond(rows, sort, page.order)
-        elif last is not None:
-            reach.table.is_after(rows, sort, page.order, last)
-        return rows
-
-    async def _last_seen(self, reach: Reach, page: Page) -> LastSeen:
-        assert page.after is not None
-        rows = reach.record(page.after)
-        query = reach.table.place(rows, reach.table.columns.find(page.order_by))
-        raw = await self._statements.fetch(query, *rows.params)
-        if raw is None:
-            raise _unseen(page)
-        return _last_seen(raw)
-
-    @_on_new_schema
-    async def _streamed(
-        self,
-        stack: AsyncExitStack,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        page: Page,
-    ) -> AsyncIterator[bytes]:
-        reach = await self._reach(actor, grant, app_id, entity, "read")
-        rows = await self._part(reach, page)
-        sort = reach.table.columns.find(page.order_by)
-        query = reach.table.every(rows, sort, page.order, page.offset)
-        stream = self._statements.stream(query, *rows.params)
-        return _pieces(reach.table, await stack.enter_async_context(stream))
 
     async def _insert(self, actor: Actor, table: Table, row: Row) -> bytes:
         settings = self._statements.settings(actor)
@@ -392,58 +218,8 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
     raise _Innocent
 
 
-def _check_offset(offset: int) -> None:
-    if not 0 <= offset <= MAX_OFFSET:
-        raise BadRequest(f"offset must be a whole number from 0 to {MAX_OFFSET}")
-
-
-def _fitting(raw: bytes | None, page: Page) -> bytes:
-    """Return a page that there is and that is not too large. Raises BadRequest."""
-    if raw is None:
-        raise _unseen(page)
-    if raw == TOO_LARGE:
-        size = MAX_PAGE_BYTES // 1_000_000
-        raise BadRequest(f"these records have over {size} MB together: ask for fewer by limit")
-    return raw
-
-
-def _unseen(page: Page) -> BadRequest:
-    return BadRequest(f"after: record '{page.after}' not found")
-
-
 def _row_at(index: int, table: Table, values: Mapping[str, Any]) -> Row:
     try:
         return row_of(table.entity, table.columns, values, creating=True)
     except BadRequest as error:
         raise BadRequest(f"[{index}] {error.message}") from None
-
-
-async def _pieces(table: Table, batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
-    """Write batches of records as one JSON array."""
-    before = b"["
-    async for batch in batches:
-        yield before + table.rendering.batch(batch)
-        before = b",\n"
-    yield b"[]" if before == b"[" else b"]"
-
-
-async def answer(
-    records: Records,
-    actor: Actor,
-    grant: Grant,
-    app_id: str,
-    entity: str,
-    page: Page,
-    *,
-    total: bool,
-) -> bytes:
-    """Put a page and, where it is wanted, the exact number of all records into one object."""
-    data = await records.page(actor, grant, app_id, entity, page)
-    if not total:
-        return b'{"data": %b}' % data
-    count, seen = count_in(data), page.offset
-    if page.after is None and count < min(page.limit, MAX_PAGE) and (count or not seen):
-        every = seen + count  # the page shows the end of the list
-    else:
-        every = await records.count(actor, grant, app_id, entity, page.where)
-    return b'{"data": %b, "total": %d}' % (data, every)

@@ -9,6 +9,7 @@ from kernel.public import (
     POOL,
     STATEMENTS,
     BootError,
+    Measure,
     Offer,
     Plugin,
     Services,
@@ -30,6 +31,13 @@ class PipelinePlugin(Plugin):
     Config = PipelineConfig
     config: PipelineConfig
 
+    _service: PipelinedStatements | None = None
+
+    @hookimpl(optionalhook=True)
+    async def measure(self) -> Sequence[Measure]:
+        """Tell how busy the lanes are, where they are in force."""
+        return [] if self._service is None else self._service.measured()
+
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:
         """Offer STATEMENTS; connections are opened only where the offer is taken."""
@@ -45,4 +53,5 @@ class PipelinePlugin(Plugin):
                 'set statements = "kernel"',
             )
         async with PipelinedStatements(pool, self.config).opened() as statements:
+            self._service = statements
             yield statements

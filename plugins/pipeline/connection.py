@@ -356,10 +356,12 @@ class Pipe:
         if patience and self._ticks > patience:
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))
 
-    def relieve(self) -> None:
+    def relieve(self) -> int:
         """Send those who wait behind the first unit elsewhere; what is answered here is dropped."""
-        for unit in islice(self.pending, 1, None):
+        waiting = [unit for unit in islice(self.pending, 1, None) if not unit.answer.done()]
+        for unit in waiting:
             unit.settle(Fate.CROWDED)
+        return len(waiting)
 
     def close(self, reason: psycopg.Error | None = None) -> None:
         """End the connection; what is pending gets no answer any more."""

@@ -52,6 +52,9 @@ class Lane:
         `patience` is how many seconds an answer may take before its connection is given up.
         """
         self.pipes: list[Pipe] = []
+        self.asked = 0
+        self.left = 0
+        """How many statements or transactions came, and how many of them were left to others."""
         self._depth = depth
         self._prepared = prepared
         self._patience = round(patience / TICK)
@@ -112,6 +115,7 @@ class Lane:
         self._leave()
 
     def _admit(self, who: Unit | Turn) -> None:
+        self.asked += 1
         pipe = None if self._waiting else self._free()
         if pipe is not None:
             _start(pipe, who)
@@ -119,7 +123,7 @@ class Lane:
             who.since = self._ticks
             self._waiting.append(who)
         else:
-            who.settle(Fate.CROWDED)
+            self._crowd(who)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK, self._tick)
 
@@ -151,7 +155,7 @@ class Lane:
         for pipe in list(self.pipes):
             pipe.tick(self._patience)
             if pipe.stuck and pipe.held is None:
-                pipe.relieve()
+                self.left += pipe.relieve()
         oldest = self._ticks - round(MAX_WAIT / TICK)
         if not self._moves or (self._waiting and self._waiting[0].since < oldest):
             self._leave()
@@ -161,7 +165,11 @@ class Lane:
     def _leave(self) -> None:
         """Send those who wait elsewhere."""
         while self._waiting:
-            self._waiting.popleft().settle(Fate.CROWDED)
+            self._crowd(self._waiting.popleft())
+
+    def _crowd(self, who: Unit | Turn) -> None:
+        self.left += not who.answer.done()
+        who.settle(Fate.CROWDED)
 
 
 def _start(pipe: Pipe, who: Unit | Turn) -> None:

@@ -6,12 +6,22 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import anyio
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Actor, Param, Pool, Query, Session, Transaction, Unavailable, dialect
+from kernel.public import (
+    Actor,
+    Measure,
+    Param,
+    Pool,
+    Query,
+    Session,
+    Transaction,
+    Unavailable,
+    dialect,
+)
 
 from .config import PipelineConfig
 from .connection import Fate
@@ -29,6 +39,11 @@ GENERIC: Final = b"set plan_cache_mode = auto"
 PLANS: Final = {"filters": b"set plan_cache_mode = force_custom_plan"}
 GRACE: Final = 15.0
 """Seconds beyond the timeout of a statement in which its answer has to come."""
+NUMBERS: Final[Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[Lane], int]]]] = (
+    ("connections", "Connections that stand.", "gauge", lambda lane: len(lane.pipes)),
+    ("statements", "Statements that came, or transactions.", "counter", lambda lane: lane.asked),
+    ("left", "Those of them that were left to the pool.", "counter", lambda lane: lane.left),
+)
 DRAIN: Final = 5.0
 """Seconds that statements under way have at the end."""
 
@@ -67,6 +82,20 @@ class PipelinedStatements:
             finally:
                 await self._drain()
                 tasks.cancel_scope.cancel()
+
+    def measured(self) -> list[Measure]:
+        """How busy the lanes are, and what they left to the pool."""
+        return [
+            Measure(
+                name=f"caudex_pipeline_{what}",
+                help=words,
+                value=value(lane),
+                labels={"lane": name},
+                kind=kind,
+            )
+            for what, words, kind, value in NUMBERS
+            for name, lane in self.lanes.items()
+        ]
 
     async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
         """See `Reader.fetch`."""

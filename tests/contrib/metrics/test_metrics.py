@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -15,7 +16,15 @@ from kernel.errors import BootError
 from kernel.loader import load
 from kernel.public import JOBS, Measure
 from kernel.testing import running_server
-from tests.plugins.jobs.support import become, ended, enqueue, eventually, install, overrides
+from tests.plugins.jobs.support import (
+    become,
+    ended,
+    enqueue,
+    eventually,
+    install,
+    install_with,
+    overrides,
+)
 
 TOKEN = "a-token-for-the-scraper"
 
@@ -144,7 +153,26 @@ def test_the_pool_is_measured(server):
     assert set(states) == {"idle", "used"}
     assert 1 <= sum(states.values()) <= server.kernel.config.database.pool_size
     assert found["caudex_pool_waiting"] == [({}, 0)]
-    assert value(server, "caudex_pool_requests_total") > 0
+    asked = value(server, "caudex_pool_requests_total")
+    tickets = {"entityName": "tickets", "fields": [{"name": "title", "type": "text"}]}
+    app_id = install_with(server, {"dataContract": [tickets]}, running=())
+    every = f"/api/v1/apps/{app_id}/collections/tickets"
+    assert server.admin.get(every).json() == []  # a stream
+    assert value(server, "caudex_pool_requests_total") > asked
+
+
+def test_the_lanes_are_measured(server):
+    if os.environ.get("CAUDEX_TEST_STATEMENTS") == "kernel":
+        assert "caudex_pipeline_connections" not in numbers(server)
+        return
+    lanes = ("reads", "filters", "writes", "transactions")
+    for lane in lanes:
+        assert value(server, "caudex_pipeline_connections", lane=lane) >= 1
+    name = "caudex_pipeline_statements_total"
+    before = value(server, name, lane="transactions")
+    install(server)
+    eventually(lambda: value(server, name, lane="transactions") > before)
+    assert value(server, "caudex_pipeline_left_total", lane="filters") >= 0
 
 
 def test_jobs_are_counted_by_state_and_by_what_became_of_them(server):
