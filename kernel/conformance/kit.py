@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,6 +19,8 @@ from kernel.testing import MoreOptions, Postgres, Server, running_server
 T = TypeVar("T")
 SOON = 5.0
 """Seconds. What is promised within one second is waited for longer: machines of tests are busy."""
+PATIENCE = float(os.environ.get("CAUDEX_TEST_PATIENCE", "1"))
+"""All waits are so many times as long: more on a slow machine."""
 
 
 class Conformance:
@@ -116,6 +119,7 @@ def at_once(fn: Callable[[str], T], items: Sequence[str]) -> list[T]:
 
 def eventually(probe: Callable[[], T], seconds: float = 15) -> T:
     """Wait until a probe is true and return what it gave."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not (found := probe()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s; the last answer: {found!r}"

@@ -24,7 +24,8 @@ def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="")
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line",
          f"--rootdir={folder}", "-k", only, "test_wrong.py"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CAUDEX_TEST_DATABASE_URL": postgres.url},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CAUDEX_TEST_DATABASE_URL": postgres.url,
+             "CAUDEX_TEST_PATIENCE": "0.4"},  # what such an engine does not do, it never does
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
