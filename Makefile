@@ -62,7 +62,7 @@ faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing
 
 soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times
 	for round in $$(seq $(ROUNDS)); do \
-	  $(python) -m pytest --quiet && CAUDEX_TEST_STATEMENTS=kernel $(python) -m pytest --quiet && \
+	  sh .ci/both.sh && \
 	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
 	done
 	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
