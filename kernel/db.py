@@ -289,17 +289,18 @@ class Database(FirstColumns):
     async def _read(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:
-        try:
-            async with self._connection() as connection:
-                return await run_on(connection, query, params, custom_plan)
-        except ConnectionLost:
-            pass
-        async with self._connection() as connection:
-            return await run_on(connection, query, params, custom_plan)
+        with suppress(ConnectionLost):
+            return await self._once(query, params, custom_plan)
+        return await self._once(query, params, custom_plan)
 
     async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        return await self._once(query, params, False)
+
+    async def _once(
+        self, query: Query, params: Sequence[Param], custom_plan: bool
+    ) -> PGresult | None:
         async with self._connection() as connection:
-            return await run_on(connection, query, params)
+            return await run_on(connection, query, params, custom_plan)
 
 
 # What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.

@@ -35,6 +35,8 @@ PREFLIGHT = [
 CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
+SINGLE = (b"host", b"authorization", b"content-type")
+"""Headers that a request has once."""
 MAX_MET = 100
 """Host headers that are remembered as allowed."""
 MAX_MESSAGE = 50_000
@@ -78,6 +80,8 @@ class Edge:
         try:
             if self._active > self._limit:
                 raise Unavailable("too many requests at once")
+            if len(headers) < len(scope["headers"]):
+                _check_single(scope["headers"])
             if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._met:
                 _check_host(host, self._hosts)
                 if len(self._met) < MAX_MET:
@@ -157,6 +161,13 @@ def _hosts(config: Config) -> frozenset[bytes] | None:
     if "*" in allowed or not (allowed or config.loopback):
         return None
     return frozenset(name.lower().encode() for name in allowed)
+
+
+def _check_single(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Refuse two of what a proxy may read otherwise than we do (RFC 9112, 3.2)."""
+    names = [name for name, _ in headers if name in SINGLE]
+    if len(names) > len(set(names)):
+        raise BadRequest("the header host, authorization or content-type is given twice")
 
 
 def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:
