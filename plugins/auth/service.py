@@ -187,12 +187,7 @@ class AuthService:
         the free ones get no answer: parallel guesses gain nothing."""
 
         async def count(tx: Transaction) -> int:
-            blocked = 0
-            if self._config.throttle:
-                blocked = await self._store.blocked_for(tx, keys)
-                await self._store.fail_account(tx, keys[0])
-                for key in keys[1:]:
-                    await self._store.count_address(tx, key)
+            blocked = await self._counted(tx, keys)
             # What was typed is not kept: it may be a password in the wrong field.
             said = {"address": caller.address, "username": account and account.username}
             await tx.record(
@@ -210,6 +205,18 @@ class AuthService:
         if blocked := await self._statements.run(caller, count):
             raise _throttled(blocked)
         raise Unauthenticated("invalid credentials")
+
+    async def _counted(self, tx: Transaction, keys: list[str]) -> int:
+        """Count a failure of an account, and of an address; return for how many seconds others
+        that were counted first have blocked them."""
+        if not self._config.throttle:
+            return 0
+        blocked = await self._store.blocked_for(tx, keys)
+        if not await self._store.fail_account(tx, keys[0]):  # it waited for one of those
+            blocked = blocked or await self._store.blocked_for(tx, keys) or 1
+        for key in keys[1:]:
+            blocked = max(blocked, await self._store.count_address(tx, key))
+        return blocked
 
     async def _refuse_blocked(self, keys: list[str], tx: Transaction | None = None) -> None:
         wanted = self._config.throttle and keys
@@ -307,13 +314,10 @@ class AuthService:
         keys = [f"password:{account.id}"]
         await self._refuse_blocked(keys)
         if not await self._fits(account, form.current):
-            await self._count_wrong(actor, keys)
+            if blocked := await self._statements.run(actor, lambda tx: self._counted(tx, keys)):
+                raise _throttled(blocked)
             raise BadRequest("the current password is wrong")
         await self.accounts.set_password(actor, account, form.new, keep=actor.session_id)
-
-    async def _count_wrong(self, actor: Actor, keys: list[str]) -> None:
-        if self._config.throttle:
-            await self._statements.run(actor, lambda tx: self._store.fail_account(tx, keys[0]))
 
     async def sweep(self) -> None:
         """Remove what is over from the tables."""

@@ -273,9 +273,12 @@ class AuthStore:
         )
         return int(found or 0)
 
-    async def fail_account(self, tx: Transaction, key: str) -> None:
-        """Count a failed login of an account; past the free ones each doubles the delay."""
-        await tx.execute(
+    async def fail_account(self, tx: Transaction, key: str) -> bool:
+        """Count a failed login of an account; past the free ones each doubles the delay.
+
+        False, and nothing counted, where the account is blocked by now.
+        """
+        counted = await tx.execute(
             "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
             " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
             " on conflict (key) do update set"
@@ -285,12 +288,14 @@ class AuthStore:
             " blocked_until = case when t.failures >= $2::int and t.failed_at >= clock_timestamp()"
             " - make_interval(secs => $4::int) then clock_timestamp() + make_interval("
             "secs => least($3::int, 2 ^ least(t.failures - $2::int, 30))) end"
-            " where t.blocked_until is null or t.blocked_until <= clock_timestamp()",
+            " where t.blocked_until is null or t.blocked_until <= clock_timestamp()"
+            " returning true",
             key,
             FREE_FAILURES,
             MAX_DELAY,
             FORGIVEN_AFTER,
         )
+        return counted is not None
 
     async def count_address(self, tx: Transaction, key: str) -> int:
         """Count an attempt from an address; a full window blocks until it is over. Returns the

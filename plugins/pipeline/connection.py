@@ -8,7 +8,7 @@ first unit that is pending is the one that the next sync answers.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import islice
@@ -17,22 +17,23 @@ from typing import Any, Final, NamedTuple
 import anyio
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from kernel.public import Query
 
+from .prepared import STALE, Command, Preparations, Verb
 from .sync import end_of_unit
 
 # Plain numbers: an enum's member is looked up anew for each of three results of a statement.
+IDLE: Final = TransactionStatus.IDLE
+BEGUN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 DONE: Final = int(ExecStatus.COMMAND_OK)
 FAILED: Final = int(ExecStatus.FATAL_ERROR)
 SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
 ANSWERS: Final = (int(ExecStatus.TUPLES_OK), DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
 
-STALE: Final = (b"0A000", b"26000")
-"""The result of a prepared statement has changed its type; or its preparation failed before."""
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """What would make the statements of others part of a transaction that nobody ends."""
 
@@ -54,7 +55,7 @@ class Step(NamedTuple):
 class Unit:
     """A statement on its way, and who waits for it."""
 
-    __slots__ = ("ahead", "answer", "name", "prepare", "query", "since", "steps", "values")
+    __slots__ = ("ahead", "answer", "before", "name", "prepare", "query", "since", "values")
     query: Query
 
     def __init__(
@@ -72,8 +73,8 @@ class Unit:
         self.prepare = prepare
         self.name = b""
         """The prepared statement that it is sent by, if any."""
-        self.steps = 0
-        """Commands that go before it: deallocate, prepare, and what is `ahead`."""
+        self.before: list[Command] | None = None
+        """What goes before it: preparations, and what is `ahead`."""
         self.since = 0
         """Since which tick of its lane it waits to be sent."""
 
@@ -105,15 +106,12 @@ class Pipe:
         self._socket = self._pg.socket
         self._loop = asyncio.get_running_loop()
         self._answered = answered
-        self._prepared: OrderedDict[Query, bytes] = OrderedDict()
-        self._max_prepared = max_prepared
-        self._obsolete: list[bytes] = []
-        self._names = 0
+        self._prepared = Preparations(self._pg, max_prepared)
         self._flush_is_due = False
         self._is_full = False
         self._runs_script = False
         self._outcome: PGresult | None = None
-        self._steps = 0
+        self._successes = 0
         self._watched: Unit | None = None
         self._ticks = 0
         self._held_ticks = 0
@@ -126,10 +124,15 @@ class Pipe:
         """Send a unit, together with what else is sent until the event loop's next turn."""
         self.pending.append(unit)
         try:
-            if unit.ahead:
-                self._send_ahead(unit)
+            before: list[Command] = []
+            unit.before = before
+            for step in unit.ahead:
+                name = self._prepared.name(step.query, before)
+                self._pg.send_query_prepared(name, step.values)
+                before.append(Command(Verb.EXECUTE, step.query, name))
             if unit.prepare:
-                unit.name = self._send_prepared(unit, unit.query, unit.values)
+                unit.name = self._prepared.name(unit.query, before)
+                self._pg.send_query_prepared(unit.name, unit.values)
             else:
                 self._pg.send_query_params(_bytes(unit.query), unit.values)
             self._end()
@@ -143,21 +146,21 @@ class Pipe:
         ahead: Sequence[Step] = (),
         *,
         prepare: bool = True,
-    ) -> asyncio.Future[PGresult | Fate]:
+    ) -> Unit:
         """Send a statement on a connection that one has to oneself."""
         unit = Unit(query, values, self._loop.create_future(), ahead, prepare)
         if self.closed.is_set():
             unit.settle(Fate.LOST)
         else:
             self.send(unit)
-        return unit.answer
+        return unit
 
-    def script(self, statements: bytes) -> asyncio.Future[PGresult | Fate]:
+    def script(self, statements: bytes) -> Unit:
         """Send several statements at once, which no pipeline takes; nothing may be pending."""
         unit = Unit(statements, [], self._loop.create_future(), prepare=False)
         if self.closed.is_set():
             unit.settle(Fate.LOST)
-            return unit.answer
+            return unit
         self.pending.append(unit)
         try:
             self._pg.exit_pipeline_mode()
@@ -166,30 +169,32 @@ class Pipe:
             self._flush_soon()
         except psycopg.Error as error:
             self.close(error)
-        return unit.answer
+        return unit
 
-    async def cancel(self, seconds: float) -> None:
-        """Ask PostgreSQL to give up what runs on a connection that one has to oneself."""
+    async def give_up(self, unit: Unit, seconds: float) -> None:
+        """Have PostgreSQL give up the last statement, which nobody waits for, and see its end.
+
+        The connection is closed where that takes longer, or is given up itself: a wish to cancel
+        that is still on its way would meet somebody else's statement.
+        """
+        if not self.pending or self.pending[-1] is not unit:
+            return
+        unit.answer = self._loop.create_future()
         try:
-            await self._connection.cancel_safe(timeout=seconds)
+            with anyio.move_on_after(seconds, shield=True):
+                await self._connection.cancel_safe(timeout=seconds)
+                await unit.answer
+                return
         except psycopg.Error as error:
             self.close(error)
-
-    def _send_ahead(self, unit: Unit) -> None:
-        self._deallocate(unit)
-        for step in unit.ahead:
-            self._send_prepared(unit, step.query, step.values)
-            unit.steps += 1
-
-    def _send_prepared(self, unit: Unit, query: Query, values: list[bytes | None]) -> bytes:
-        name = self._prepared.get(query) or self._prepare(unit, query)
-        self._prepared.move_to_end(query)
-        self._pg.send_query_prepared(name, values)
-        return name
+        except BaseException:
+            self.close()
+            raise
+        self.close()
 
     def _send_again(self, unit: Unit) -> None:
         """Send a unit that failed before it did anything, without a prepared statement."""
-        unit.name, unit.steps = b"", 0
+        unit.name, unit.before = b"", None
         self.pending.append(unit)
         self._pg.send_query_params(_bytes(unit.query), unit.values)
         self._end()
@@ -202,24 +207,6 @@ class Pipe:
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
-
-    def _prepare(self, unit: Unit, query: Query) -> bytes:
-        """Prepare a statement on the way, in place of the one that was not used for longest."""
-        if len(self._prepared) >= self._max_prepared:
-            self._obsolete.append(self._prepared.popitem(last=False)[1])
-        if self.held is None:  # in a transaction that has failed it would fail as well
-            self._deallocate(unit)
-        unit.steps += 1
-        self._names += 1
-        name = self._prepared[query] = b"lane_%d" % self._names
-        self._pg.send_prepare(name, _bytes(query))
-        return name
-
-    def _deallocate(self, unit: Unit) -> None:
-        for name in self._obsolete:
-            self._pg.send_query_params(b"deallocate " + name, [])
-        unit.steps += len(self._obsolete)
-        self._obsolete.clear()
 
     def _flush(self) -> None:
         """Write what was sent; what the socket does not take follows when it can."""
@@ -239,14 +226,19 @@ class Pipe:
 
     # Holding.
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether one has begun, be it one that has failed; while nothing is pending."""
+        return self._pg.transaction_status in BEGUN
+
     def hold(self) -> None:
         """Let one have the connection to himself; nothing is pending."""
         self.held = self._loop.create_future()
         self._held_ticks = 0
 
     def give_back(self) -> None:
-        """Share the connection again."""
-        if self.pending:  # of somebody who does not wait for it any more
+        """Share the connection again, which has to be as it was."""
+        if self.pending or self._pg.transaction_status != IDLE:
             self.close()
         if self.held is not None:
             self.held.set_result(None)
@@ -287,7 +279,7 @@ class Pipe:
                 self._settle(pending.popleft())
             elif status in ANSWERS:
                 self._outcome = result
-                self._steps += status != FAILED
+                self._successes += status != FAILED
             elif status != SKIPPED:
                 raise psycopg.NotSupportedError("COPY cannot be used in a pipeline")
 
@@ -307,34 +299,30 @@ class Pipe:
     def _settle(self, unit: Unit) -> None:
         """End a unit whose sync has arrived."""
         outcome, self._outcome = self._outcome, None
-        steps, self._steps = self._steps, 0
+        successes, self._successes = self._successes, 0
         if outcome is None:
             unit.settle(Fate.LOST)
             raise psycopg.OperationalError("the connection is out of step")
-        if outcome.status == FAILED and self._is_stale(unit, outcome, steps):
+        if outcome.status == FAILED and self._is_stale(unit, outcome, successes):
             self._send_again(unit)
             return
         unit.settle(outcome)
         if self.held is None and outcome.status == DONE and outcome.command_status in LASTING:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
-    def _is_stale(self, unit: Unit, failure: PGresult, steps: int) -> bool:
+    def _is_stale(self, unit: Unit, failure: PGresult, successes: int) -> bool:
         """Forget preparations that are no good, and tell whether to send the statement again.
 
         A transaction has failed with its statement: whoever holds the connection begins anew.
         """
         state = failure.error_field(DiagnosticField.SQLSTATE)
-        unprepared = steps < unit.steps
-        if unprepared:  # any of them may be what failed, and nothing was prepared after it
-            for step in unit.ahead:
-                self._prepared.pop(step.query, None)
-        if unit.name and (unprepared or state in STALE):
-            if self._prepared.get(unit.query) == unit.name:
-                del self._prepared[unit.query]
-                if state == STALE[0] and not unprepared:
-                    self._obsolete.append(unit.name)
-            return state in STALE and self.held is None
-        return False
+        before = unit.before or ()
+        self._prepared.failed(before, successes, state)
+        if not unit.name or state not in STALE:
+            return False
+        if successes == len(before):
+            self._prepared.stale(unit.query, unit.name, state)
+        return self.held is None
 
     # Watching.
 
@@ -353,7 +341,8 @@ class Pipe:
             return
         self.stuck = True
         self._ticks += 1
-        if patience and self._ticks > patience:
+        # A transaction has timeouts of its own choice, and keepalives for a peer that is gone.
+        if patience and self.held is None and self._ticks > patience:
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))
 
     def relieve(self) -> int:

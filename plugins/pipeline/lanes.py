@@ -61,12 +61,14 @@ class Lane:
         self._waiting: deque[Unit | Turn] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
         self._ticks = 0
 
     def add(self, connection: AsyncConnection[Any]) -> Pipe:
         """Take a connection into the lane."""
         pipe = Pipe(connection, self._prepared, self._refill)
         self.pipes.append(pipe)
+        self._refill()
         return pipe
 
     def remove(self, pipe: Pipe) -> None:
@@ -109,7 +111,8 @@ class Lane:
                     pipe.give_back()
 
     def close(self) -> None:
-        """Stop looking; the connections are closed by whoever made them."""
+        """Let nobody wait any more; the connections are closed by whoever made them."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._leave()
@@ -119,7 +122,7 @@ class Lane:
         pipe = None if self._waiting else self._free()
         if pipe is not None:
             _start(pipe, who)
-        elif len(self._waiting) < MAX_WAITING and self._moves:
+        elif len(self._waiting) < MAX_WAITING and self._moves and not self._closed:
             who.since = self._ticks
             self._waiting.append(who)
         else:

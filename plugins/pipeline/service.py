@@ -167,7 +167,8 @@ class PipelinedStatements:
         """Let what is under way end; nobody new is let in by now."""
         lanes = self.lanes.values()
         with anyio.move_on_after(DRAIN, shield=True):
-            if under_way := [answer for lane in lanes for answer in lane.under_way]:
+            # Who waits for a connection is under way once more when he has it.
+            while under_way := [each for lane in lanes for each in lane.under_way]:
                 await asyncio.wait(under_way)
         for lane in lanes:
             lane.close()

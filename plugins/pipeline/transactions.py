@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+import psycopg
 from psycopg.pq.abc import PGresult
 
-from kernel.public import BadRequest, Param, Query, dialect
+from kernel.public import BadRequest, KernelError, Param, Query, dialect
 
-from .connection import Fate, Pipe, Step
+from .connection import Fate, Pipe, Step, Unit
 from .lanes import MAX_PARAMETERS, checked
 
 BEGIN: Final = Step(b"begin", [])
@@ -29,24 +31,34 @@ async def transaction(pipe: Pipe, settings: Mapping[str, str]) -> AsyncGenerator
     except BaseException:
         await session.rollback()
         raise
+    finally:
+        session.end()
 
 
 class PipedSession(dialect.FirstColumns):
     """See `kernel.contracts.statements.Session`.
 
     The transaction begins with its first statement, in one round trip: one sync ends them all, so
-    that nothing is carried out where the beginning fails.
+    that nothing is carried out where the beginning fails. Statements go one after the other.
     """
 
     def __init__(self, pipe: Pipe, settings: Mapping[str, str]) -> None:
         self._pipe = pipe
         self._ahead: Sequence[Step] = [BEGIN, _setting(settings)]
         self._savepoints = 0
+        self._turn = asyncio.Lock()
+        self._ended = False
+        self._given_up = False
+        """Whether a statement was given up, which can be in or not, and nothing undid it."""
 
     async def script(self, statements: bytes) -> None:
         """See `Session.script`."""
-        await self._begun()
-        _result(await self._pipe.script(statements))
+        if self._ahead:
+            await self._ask(b"select")
+        async with self._turn:
+            self._check_open()
+            answer = await self._answer(self._pipe.script(statements))
+        _result(answer)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
@@ -56,15 +68,17 @@ class PipedSession(dialect.FirstColumns):
         await self._ask(b"savepoint " + name)
         try:
             yield
+            await self._ask(b"release " + name)
         except BaseException:
             await self._undo(b"rollback to " + name)
             raise
-        await self._ask(b"release " + name)
 
     async def commit(self) -> None:
-        """Raises: RuntimeError when a statement failed and nobody was told."""
+        """Raises: RuntimeError when a statement failed or was given up and nobody was told."""
         if self._ahead:  # nothing was ever sent
             return
+        if self._given_up:
+            raise RuntimeError("a statement was given up, and whoever ran it went on")
         done = await self._ask(b"commit", prepare=True)
         if done.command_status != b"COMMIT":
             raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
@@ -74,10 +88,9 @@ class PipedSession(dialect.FirstColumns):
         if not self._ahead:
             await self._undo(b"rollback")
 
-    async def _begun(self) -> None:
-        """Let the transaction have begun, and what was sent in it have been answered."""
-        if self._ahead or self._pipe.pending:
-            await self._ask(b"select")
+    def end(self) -> None:
+        """Send nothing more: the connection is somebody else's."""
+        self._ended = True
 
     async def _read(self, query: Query, params: Sequence[Param], custom_plan: bool) -> PGresult:
         values = [dialect.to_text(param) for param in params]
@@ -88,18 +101,41 @@ class PipedSession(dialect.FirstColumns):
     async def _ask(
         self, query: Query, values: list[bytes | None] | None = None, prepare: bool = False
     ) -> PGresult:
-        ahead, self._ahead = self._ahead, ()
-        return _result(await self._pipe.ask(query, values or [], ahead, prepare=prepare))
+        async with self._turn:
+            self._check_open()
+            ahead, self._ahead = self._ahead, ()
+            unit = self._pipe.ask(query, values or [], ahead, prepare=prepare)
+            answer = await self._answer(unit)
+            if ahead and not self._pipe.in_transaction:  # what follows would be in none
+                self._pipe.close()
+        return _result(answer)
+
+    async def _answer(self, unit: Unit) -> PGresult | Fate:
+        try:
+            return await unit.answer
+        except BaseException:
+            self._given_up = True
+            await self._pipe.give_up(unit, PATIENCE)
+            raise
 
     async def _undo(self, query: bytes) -> None:
-        """Roll back, after a statement that is still running has been cancelled."""
-        with anyio.move_on_after(PATIENCE, shield=True):
-            if self._pipe.pending:
-                await self._pipe.cancel(PATIENCE)
-            answer = await self._pipe.ask(query, [], prepare=False)
-            if not isinstance(answer, Fate) and answer.command_status == b"ROLLBACK":
-                return
+        """Roll back, or close the connection: what could not be undone must not be committed."""
+        try:
+            with anyio.move_on_after(PATIENCE, shield=True):
+                undone = await self._ask(query)
+                if undone.command_status == b"ROLLBACK":
+                    self._given_up = False
+                    return
+        except (KernelError, psycopg.Error):
+            pass
+        except BaseException:
+            self._pipe.close()
+            raise
         self._pipe.close()
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise RuntimeError("the transaction has ended")
 
 
 def _setting(settings: Mapping[str, str]) -> Step:

@@ -139,6 +139,18 @@ def test_parallel_guesses_get_no_more_answers_than_serial_ones(server):
     assert set(statuses) == {401, 429}
 
 
+def test_parallel_guesses_of_the_current_password_gain_nothing_either(server):
+    user = server.user()
+    change = {"current": "Wr0ngPass!xyz", "new": "N3wPassword!"}
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        answers = pool.map(lambda _: user.post("/api/v1/auth/password", json=change), range(16))
+        statuses = [answer.status_code for answer in answers]
+    waited = sum(time.monotonic() - began >= seconds for seconds in (1, 1 + 2, 1 + 2 + 4))
+    assert statuses.count(400) <= 7 + waited
+    assert set(statuses) == {400, 429}
+
+
 def test_parallel_logins_that_fit_are_not_throttled(server):
     user = server.user()
     with ThreadPoolExecutor(16) as pool:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from kernel.contracts.statements import Transaction
-from kernel.errors import BadRequest, ConstraintBreach, Unavailable
+from kernel.errors import BadRequest, ConstraintBreach, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.connection import Pipe
@@ -203,9 +203,31 @@ async def test_nothing_is_written_where_the_beginning_fails(dsn: str) -> None:
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
             await lane.run(ACTOR, inserts(name, 2))
         assert rows(dsn, name) == [1]
+        await until(lambda: pids(lane, "transactions") not in ([], before))
         await lane.run(ACTOR, inserts(name, 3))
-        assert pids(lane, "transactions") == before
     assert rows(dsn, name) == [1, 3]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_nothing_follows_a_beginning_that_failed(dsn: str, at_once: bool) -> None:
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> None:
+        calls = [inserts(name, 2)(tx), inserts(name, 3)(tx)]
+        if at_once:
+            await asyncio.gather(*calls, return_exceptions=True)
+            return
+        for call in calls:
+            with suppress(psycopg.Error, Unavailable):
+                await call
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.run(ACTOR, inserts(name, 1))
+        with suppress(psycopg.Error):
+            await lane.run(ACTOR, lambda tx: tx.execute("deallocate all"))
+        with pytest.raises(Unavailable):
+            await lane.run(ACTOR, write)
+    assert rows(dsn, name) == [1]
 
 
 async def test_a_result_of_another_type_runs_the_function_anew(dsn: str) -> None:
@@ -273,6 +295,178 @@ async def test_too_many_parameters_are_refused(dsn: str) -> None:
         with pytest.raises(BadRequest, match=r"U\+0000"):
             await lane.run(ACTOR, lambda tx: tx.fetch("select $1::text", "a\0b"))
         assert pids(lane, "transactions") == before
+
+
+async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time meets us while PostgreSQL is still being asked to cancel."""
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        [pipe] = lane.lanes["transactions"].pipes
+        ask = pipe._connection.cancel_safe
+
+        async def slowly(**more: Any) -> None:
+            await asyncio.sleep(0.2)
+            await ask(**more)
+
+        monkeypatch.setattr(pipe._connection, "cancel_safe", slowly)
+
+        async def write(tx: Transaction) -> None:
+            await inserts(name, 1)(tx)
+            await tx.execute("select pg_sleep(0.05)")
+
+        task = started(lane.run(ACTOR, write))
+        await asyncio.sleep(0.03)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await lane.run(ACTOR, inserts(name, 2))
+    assert rows(dsn, name) == [2]
+
+
+async def test_what_was_given_up_is_not_committed(dsn: str) -> None:
+    name = table(dsn)
+    slow = f"insert into {name} select 1 from pg_sleep({{}})"
+
+    async def write(tx: Transaction) -> None:
+        with anyio.move_on_after(0.05):
+            await tx.execute(text(slow.format(0.3)))
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        with pytest.raises(RuntimeError, match="given up"):
+            await lane.run(ACTOR, write)
+        assert await lane.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
+    assert rows(dsn, name) == []
+
+
+async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+
+        async def write(tx: Transaction) -> bytes | None:
+            await tx.execute("select 1")
+            with anyio.move_on_after(0.05):
+                async with tx.savepoint():
+                    await tx.script(b"select 1; select pg_sleep(5)")
+            return await tx.fetch("select 2")
+
+        for _ in range(3):
+            assert await lane.run(ACTOR, write) == b"2"
+        assert pids(lane, "transactions") == before
+
+
+async def test_a_transaction_that_has_ended_sends_nothing_more(dsn: str) -> None:
+    name, late = table(dsn), list[asyncio.Task[Any]]()
+
+    async def write(tx: Transaction) -> None:
+        async def later() -> None:
+            await asyncio.sleep(0.05)
+            await inserts(name, 1)(tx)
+
+        late.append(started(later()))
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.run(ACTOR, write)
+        with pytest.raises(RuntimeError, match="has ended"):
+            await late[0]
+    assert rows(dsn, name) == []
+
+
+async def test_a_transaction_may_raise_its_own_timeout(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An install does: its statements take as long as the table is large."""
+    monkeypatch.setattr("plugins.pipeline.service.GRACE", 0.3)
+
+    async def install(tx: Transaction) -> None:
+        await tx.fetch("select set_config('statement_timeout', '600000', true)")
+        await tx.script(b"select pg_sleep(0.4);" * 3)
+
+    async with fast_lane(dsn, ONE, statement_timeout=0.5) as (lane, _):
+        await lane.run(ACTOR, install)
+
+
+async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
+    count = "select count(*) from pg_prepared_statements"
+
+    async def many(tx: Transaction) -> None:
+        calls = [tx.fetch(text(f"selec {n}")) for n in range(20)]
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+        for n in range(40):
+            with suppress(SchemaChanged):
+                await lane.run(ACTOR, lambda tx, n=n: tx.fetch(text(f"select {n} from nowhere")))
+        with suppress(RuntimeError):
+            await lane.run(ACTOR, many)
+        found = int(await lane.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
+        assert found <= 12
+        assert pids(lane, "transactions") == before
+
+
+async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
+    async with fast_lane(dsn, ONE) as (lane, pool):
+        transactions = lane.lanes["transactions"]
+        connection = await pool.connect()
+        await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        holder = started(lane.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(2)")))
+        await asyncio.sleep(0.001)
+        waiting = started(lane.run(ACTOR, lambda tx: tx.fetch("select 1")))
+        await asyncio.sleep(0.001)
+        pipe = transactions.add(connection)
+        began = time.monotonic()
+        await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        assert time.monotonic() - began < 1
+        await asyncio.gather(holder, waiting)
+        transactions.remove(pipe)
+
+
+async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> None:
+    name = table(dsn)
+
+    def write(n: int) -> Callable[[Transaction], Awaitable[None]]:
+        async def go(tx: Transaction) -> None:
+            await inserts(name, n)(tx)
+            await tx.fetch("select pg_sleep(0.02)")
+
+        return go
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        tasks = [started(lane.run(ACTOR, write(n))) for n in range(2)]
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*tasks)
+    assert rows(dsn, name) == [0, 1]
+
+
+async def test_who_comes_while_it_ends_is_told_so(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.pipeline.service.DRAIN", 0.2)
+    late = list[asyncio.Task[Any]]()
+
+    async def busy(tx: Transaction) -> None:
+        while True:
+            await tx.fetch("select 1")
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        transactions = lane.lanes["transactions"]
+        close = transactions.close
+
+        def closed() -> None:
+            close()
+            late.append(started(lane.run(ACTOR, lambda tx: tx.fetch("select 1"))))
+
+        monkeypatch.setattr(transactions, "close", closed)
+        holder = started(lane.run(ACTOR, busy))
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        ends = await asyncio.gather(holder, *late, return_exceptions=True)
+    assert len(ends) == 2
+    assert isinstance(ends[0], Unavailable)
 
 
 async def test_the_end_waits_for_a_transaction(dsn: str) -> None:

@@ -1,0 +1,96 @@
+"""The prepared statements of one connection: made on the way to their first use, and bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from psycopg import capabilities
+from psycopg.pq.abc import PGconn
+
+from kernel.public import Query
+
+STALE: Final = (b"0A000", b"26000")
+"""The result of a prepared statement has changed its type; or there is no such statement."""
+
+
+class Verb(Enum):
+    """What goes before a statement."""
+
+    CLOSE = auto()
+    PREPARE = auto()
+    EXECUTE = auto()
+
+
+class Command(NamedTuple):
+    """What goes before a statement, about the prepared statement of this name."""
+
+    verb: Verb
+    query: Query
+    name: bytes
+
+
+class Preparations:
+    """Which statements have been prepared under which names."""
+
+    def __init__(self, connection: PGconn, most: int) -> None:
+        self._pg = connection
+        self._most = most
+        self._names: OrderedDict[Query, bytes] = OrderedDict()
+        self._obsolete: list[bytes] = []
+        self._count = 0
+        self._close: Callable[[bytes], None] = (
+            connection.send_close_prepared
+            if capabilities.has_send_close_prepared()
+            else lambda name: connection.send_query_params(b"deallocate " + name, [])
+        )
+
+    def name(self, query: Query, before: list[Command]) -> bytes:
+        """Return the name of a statement; what has to be sent for it is sent, and noted."""
+        name = self._names.get(query)
+        if name is None:
+            name = self._prepare(query, before)
+        self._names.move_to_end(query)
+        return name
+
+    def failed(self, before: Sequence[Command], at: int, state: bytes | None) -> None:
+        """Forget what is not prepared after all: command number `at` failed, the next were skipped.
+
+        With `at` behind the last of them it was the statement itself.
+        """
+        for number, (verb, query, name) in enumerate(before):
+            if number < at:
+                continue
+            if verb is Verb.CLOSE:
+                if number > at:
+                    self._obsolete.append(name)
+            elif verb is Verb.PREPARE or (number == at and state in STALE):
+                self._forget(query, name)
+
+    def stale(self, query: Query, name: bytes, state: bytes | None) -> None:
+        """Forget a statement whose execution failed because of how it was prepared."""
+        self._forget(query, name)
+        if state == STALE[0]:
+            self._obsolete.append(name)
+
+    def _prepare(self, query: Query, before: list[Command]) -> bytes:
+        """In the place of the one that was not used for longest."""
+        if len(self._names) >= self._most:
+            self._obsolete.append(self._names.popitem(last=False)[1])
+        for name in self._obsolete:
+            self._close(name)
+            before.append(Command(Verb.CLOSE, b"", name))
+        self._obsolete.clear()
+        self._count += 1
+        name = self._names[query] = b"lane_%d" % self._count
+        self._pg.send_prepare(name, query.encode() if isinstance(query, str) else query)
+        before.append(Command(Verb.PREPARE, query, name))
+        return name
+
+    def _forget(self, query: Query, name: bytes) -> None:
+        if self._names.get(query) == name:
+            del self._names[query]
+        elif name in self._obsolete:
+            self._obsolete.remove(name)
