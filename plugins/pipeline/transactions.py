@@ -57,7 +57,12 @@ class PipedSession(dialect.FirstColumns):
             await self._ask(b"select")
         async with self._turn:
             self._check_open()
-            answer = await self._answer(self._pipe.script(statements))
+            unit = self._pipe.script(statements)
+            try:
+                answer = await unit.answer
+            except BaseException:
+                await self._give_up(unit)
+                raise
         _result(answer)
 
     @asynccontextmanager
@@ -101,22 +106,25 @@ class PipedSession(dialect.FirstColumns):
     async def _ask(
         self, query: Query, values: list[bytes | None] | None = None, prepare: bool = False
     ) -> PGresult:
-        async with self._turn:
+        await self._turn.acquire()
+        try:
             self._check_open()
             ahead, self._ahead = self._ahead, ()
             unit = self._pipe.ask(query, values or [], ahead, prepare=prepare)
-            answer = await self._answer(unit)
+            try:
+                answer = await unit.answer
+            except BaseException:
+                await self._give_up(unit)
+                raise
             if ahead and not self._pipe.in_transaction:  # what follows would be in none
                 self._pipe.close()
+        finally:
+            self._turn.release()
         return _result(answer)
 
-    async def _answer(self, unit: Unit) -> PGresult | Fate:
-        try:
-            return await unit.answer
-        except BaseException:
-            self._given_up = True
-            await self._pipe.give_up(unit, PATIENCE)
-            raise
+    async def _give_up(self, unit: Unit) -> None:
+        self._given_up = True
+        await self._pipe.give_up(unit, PATIENCE)
 
     async def _undo(self, query: bytes) -> None:
         """Roll back, or close the connection: what could not be undone must not be committed."""
