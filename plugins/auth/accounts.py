@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -184,13 +185,21 @@ class Accounts:
             ) from None
 
     async def set_password(
-        self, actor: Actor, account: Account, password: str, *, keep: str | None
+        self,
+        actor: Actor,
+        account: Account,
+        password: str,
+        *,
+        keep: str | None,
+        first: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> None:
-        """Give an account a new password and end its sessions but `keep`."""
+        """Give an account a new password and end its sessions but `keep`; `first` may refuse."""
         self._rules.check(password, account.username, account.email)
         new = await self._hasher.hash(password)
 
         async def write(tx: Transaction) -> None:
+            if first is not None:
+                await first(tx)
             if not await self._store.renew_hash(tx, account.id, account.password_hash, new):
                 raise BadRequest("the password was changed at the same moment")
             await self.end_sessions(tx, account.id, but=keep)

@@ -163,7 +163,7 @@ class AuthService:
         )
 
         async def insert(tx: Transaction) -> None:
-            await self._refuse_blocked(keys[:1], tx)
+            await self._refuse_blocked(keys, tx)
             if not await self._store.insert_session(
                 tx, session_id, account, digest(jti), _cut(client)
             ):
@@ -317,7 +317,14 @@ class AuthService:
             if blocked := await self._statements.run(actor, lambda tx: self._counted(tx, keys)):
                 raise _throttled(blocked)
             raise BadRequest("the current password is wrong")
-        await self.accounts.set_password(actor, account, form.new, keep=actor.session_id)
+        await self._refuse_blocked(keys)  # by guesses that ran at the same time
+        await self.accounts.set_password(
+            actor,
+            account,
+            form.new,
+            keep=actor.session_id,
+            first=lambda tx: self._refuse_blocked(keys, tx),
+        )
 
     async def sweep(self) -> None:
         """Remove what is over from the tables."""

@@ -171,19 +171,21 @@ class Pipe:
             self.close(error)
         return unit
 
-    async def give_up(self, unit: Unit, seconds: float) -> None:
-        """Have PostgreSQL give up the last statement, which nobody waits for, and see its end.
+    async def give_up(self, seconds: float) -> None:
+        """Have PostgreSQL give up the statement that runs, and see its end.
 
         The connection is closed where that takes longer, or is given up itself: a wish to cancel
         that is still on its way would meet somebody else's statement.
         """
-        if not self.pending or self.pending[-1] is not unit:
+        if not self.pending:
             return
-        unit.answer = self._loop.create_future()
+        unit = self.pending[-1]
+        if unit.answer.cancelled():  # else somebody waits for it still
+            unit.answer = self._loop.create_future()
         try:
             with anyio.move_on_after(seconds, shield=True):
                 await self._connection.cancel_safe(timeout=seconds)
-                await unit.answer
+                await asyncio.wait([unit.answer])
                 return
         except psycopg.Error as error:
             self.close(error)

@@ -13,7 +13,7 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import BadRequest, KernelError, Param, Query, dialect
 
-from .connection import Fate, Pipe, Step, Unit
+from .connection import Fate, Pipe, Step
 from .lanes import MAX_PARAMETERS, checked
 
 BEGIN: Final = Step(b"begin", [])
@@ -57,11 +57,10 @@ class PipedSession(dialect.FirstColumns):
             await self._ask(b"select")
         async with self._turn:
             self._check_open()
-            unit = self._pipe.script(statements)
             try:
-                answer = await unit.answer
+                answer = await self._pipe.script(statements).answer
             except BaseException:
-                await self._give_up(unit)
+                await self._give_up()
                 raise
         _result(answer)
 
@@ -69,13 +68,17 @@ class PipedSession(dialect.FirstColumns):
     async def savepoint(self) -> AsyncGenerator[None]:
         """See `Session.savepoint`."""
         self._savepoints += 1
-        name = b"part_%d" % self._savepoints
-        await self._ask(b"savepoint " + name)
+        name, given_up = b"part_%d" % self._savepoints, self._given_up
+        with anyio.CancelScope(shield=True):  # it takes no time, and is or is not
+            await self._ask(b"savepoint " + name)
         try:
             yield
-            await self._ask(b"release " + name)
+            with anyio.CancelScope(shield=True):
+                await self._ask(b"release " + name)
         except BaseException:
-            await self._undo(b"rollback to " + name)
+            if not self._ended:
+                await self._undo(b"rollback to " + name)
+                self._given_up = given_up
             raise
 
     async def commit(self) -> None:
@@ -84,14 +87,17 @@ class PipedSession(dialect.FirstColumns):
             return
         if self._given_up:
             raise RuntimeError("a statement was given up, and whoever ran it went on")
-        done = await self._ask(b"commit", prepare=True)
-        if done.command_status != b"COMMIT":
-            raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+        with anyio.CancelScope(shield=True):  # who is told that it is not in has to be right
+            done = await self._ask(b"commit", prepare=True)
+            if done.command_status != b"COMMIT":
+                raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
 
     async def rollback(self) -> None:
         """Take everything back, or close the connection, with which it goes as well."""
+        self.end()
         if not self._ahead:
-            await self._undo(b"rollback")
+            await self._pipe.give_up(PATIENCE)  # what a task runs that nobody waited for
+            await self._undo(b"rollback", last=True)
 
     def end(self) -> None:
         """Send nothing more: the connection is somebody else's."""
@@ -101,38 +107,44 @@ class PipedSession(dialect.FirstColumns):
         values = [dialect.to_text(param) for param in params]
         if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
             raise BadRequest(f"a statement takes {MAX_PARAMETERS} values at most")
-        return await self._ask(query, values, not custom_plan)
+        return await self._ask(query, values, prepare=not custom_plan)
 
     async def _ask(
-        self, query: Query, values: list[bytes | None] | None = None, prepare: bool = False
+        self,
+        query: Query,
+        values: list[bytes | None] | None = None,
+        *,
+        prepare: bool = False,
+        last: bool = False,
     ) -> PGresult:
         await self._turn.acquire()
         try:
-            self._check_open()
+            if not last:
+                self._check_open()
             ahead, self._ahead = self._ahead, ()
-            unit = self._pipe.ask(query, values or [], ahead, prepare=prepare)
             try:
+                unit = self._pipe.ask(query, values or [], ahead, prepare=prepare)
                 answer = await unit.answer
             except BaseException:
-                await self._give_up(unit)
+                await self._give_up()
                 raise
-            if ahead and not self._pipe.in_transaction:  # what follows would be in none
-                self._pipe.close()
+            finally:
+                if ahead and not self._pipe.in_transaction:  # what follows would be in none
+                    self._pipe.close()
         finally:
             self._turn.release()
         return _result(answer)
 
-    async def _give_up(self, unit: Unit) -> None:
+    async def _give_up(self) -> None:
         self._given_up = True
-        await self._pipe.give_up(unit, PATIENCE)
+        await self._pipe.give_up(PATIENCE)
 
-    async def _undo(self, query: bytes) -> None:
+    async def _undo(self, query: bytes, *, last: bool = False) -> None:
         """Roll back, or close the connection: what could not be undone must not be committed."""
         try:
             with anyio.move_on_after(PATIENCE, shield=True):
-                undone = await self._ask(query)
+                undone = await self._ask(query, last=last)
                 if undone.command_status == b"ROLLBACK":
-                    self._given_up = False
                     return
         except (KernelError, psycopg.Error):
             pass

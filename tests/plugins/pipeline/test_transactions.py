@@ -342,6 +342,119 @@ async def test_what_was_given_up_is_not_committed(dsn: str) -> None:
     assert rows(dsn, name) == []
 
 
+async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wish to cancel comes too late, and another part is rolled back."""
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        [pipe] = lane.lanes["transactions"].pipes
+        ask = pipe._connection.cancel_safe
+
+        async def slowly(**more: Any) -> None:
+            await asyncio.sleep(0.2)
+            await ask(**more)
+
+        monkeypatch.setattr(pipe._connection, "cancel_safe", slowly)
+
+        async def write(tx: Transaction) -> None:
+            with anyio.move_on_after(0.05):
+                await tx.execute(text(f"insert into {name} select 1 from pg_sleep(0.1)"))
+            with suppress(BadRequest):
+                async with tx.savepoint():
+                    await tx.fetch("select 1 / 0")
+
+        with pytest.raises(RuntimeError, match="given up"):
+            await lane.run(ACTOR, write)
+    assert rows(dsn, name) == []
+
+
+async def test_nothing_follows_a_beginning_that_failed_and_was_given_up(dsn: str) -> None:
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> None:
+        with anyio.CancelScope() as scope:
+            asyncio.get_running_loop().call_soon(scope.cancel)
+            await inserts(name, 2)(tx)
+        await inserts(name, 3)(tx)
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        await lane.run(ACTOR, inserts(name, 1))
+        with suppress(psycopg.Error):
+            await lane.run(ACTOR, lambda tx: tx.execute("deallocate all"))
+        with pytest.raises((RuntimeError, Unavailable)):
+            await lane.run(ACTOR, write)
+    assert rows(dsn, name) == [1]
+
+
+@pytest.mark.parametrize("when", ["savepoint", "release"])
+async def test_a_deadline_at_the_edge_of_a_part_harms_nothing(dsn: str, when: str) -> None:
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> None:
+        await inserts(name, 1)(tx)
+        with anyio.CancelScope() as scope:
+            if when == "savepoint":
+                asyncio.get_running_loop().call_soon(scope.cancel)
+            async with tx.savepoint():
+                await inserts(name, 2)(tx)
+                asyncio.get_running_loop().call_soon(scope.cancel)
+        await inserts(name, 3)(tx)
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+        await lane.run(ACTOR, write)
+        assert pids(lane, "transactions") == before
+    assert rows(dsn, name) == ([1, 3] if when == "savepoint" else [1, 2, 3])
+
+
+async def test_what_is_still_at_work_harms_nobody_after_the_end(dsn: str) -> None:
+    """`gather` leaves the others running when one of them fails."""
+    name = table(dsn)
+
+    async def part(tx: Transaction) -> None:
+        async with tx.savepoint():
+            await asyncio.sleep(0.1)
+            await tx.execute("select 1")
+
+    async def fails() -> None:
+        await asyncio.sleep(0.02)
+        raise LookupError
+
+    async def first(tx: Transaction) -> None:
+        await asyncio.gather(part(tx), fails())
+
+    async def second(tx: Transaction) -> None:
+        await inserts(name, 1)(tx)
+        await asyncio.sleep(0.2)
+        await inserts(name, 2)(tx)
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+        with pytest.raises(LookupError):
+            await lane.run(ACTOR, first)
+        await lane.run(ACTOR, second)
+        assert pids(lane, "transactions") == before
+    assert rows(dsn, name) == [1, 2]
+
+
+async def test_the_end_does_not_wait_for_what_nobody_wants_any_more(dsn: str) -> None:
+    async def fails() -> None:
+        await asyncio.sleep(0.02)
+        raise LookupError
+
+    async def write(tx: Transaction) -> None:
+        await asyncio.gather(tx.fetch("select pg_sleep(20)"), fails())
+
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+        began = time.monotonic()
+        with pytest.raises(LookupError):
+            await lane.run(ACTOR, write)
+        assert time.monotonic() - began < 3
+        assert pids(lane, "transactions") == before
+
+
 async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) -> None:
     async with fast_lane(dsn, ONE) as (lane, _):
         before = pids(lane, "transactions")
