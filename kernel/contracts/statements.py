@@ -106,7 +106,10 @@ class Statements(Reader, Writer, Protocol):
         """Run `fn` in a transaction that carries the actor's session settings.
 
         A serialization failure or a deadlock runs `fn` anew, three times at most: it must not
-        keep anything from an earlier try.
+        keep anything from an earlier try. A statement that fails, or is given up at a deadline,
+        ends the transaction unless it is part of a `savepoint` that ends with it.
+
+        Raises: RuntimeError when `fn` returns although that happened, and nothing is written.
         """
         ...
 
