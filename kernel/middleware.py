@@ -35,8 +35,8 @@ PREFLIGHT = [
 CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
-SINGLE = (b"host", b"authorization", b"content-type")
-"""Headers that a request has once."""
+SINGLE = (b"host", b"content-type")
+"""Headers that a request has once; a second `authorization` is the business of who reads them."""
 MAX_MET = 100
 """Host headers that are remembered as allowed."""
 MAX_MESSAGE = 50_000
@@ -167,7 +167,7 @@ def _check_single(headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Refuse two of what a proxy may read otherwise than we do (RFC 9112, 3.2)."""
     names = [name for name, _ in headers if name in SINGLE]
     if len(names) > len(set(names)):
-        raise BadRequest("the header host, authorization or content-type is given twice")
+        raise BadRequest("the header host or content-type is given twice")
 
 
 def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:

@@ -1,9 +1,13 @@
-"""Profiles of the property tests, and what servers of the tests inherit."""
+"""Profiles of the property tests, what servers of the tests inherit, and how dear a password is."""
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from plugins.auth import passwords
 
 # The same examples in every run of CI: a change is judged by what it changed.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -15,3 +19,26 @@ if os.environ.get("CI"):
 # here they are to be told to end by it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+DEAR = (passwords.PASSES, passwords.MEMORY, passwords.PARAMETERS)
+CHEAP = (1, 8192, "$argon2id$v=19$m=8,t=1,p=1$")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Let servers of this process hash with the least that Argon2id takes: a test has no secrets,
+    and guarding them took a sixth of the time of all."""
+    yield from _hashing(CHEAP)
+
+
+@pytest.fixture(scope="module")
+def dear_hashes() -> Iterator[None]:
+    """Hash as in production, for tests of just that."""
+    yield from _hashing(DEAR)
+
+
+def _hashing(parameters: tuple[int, int, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in zip(("PASSES", "MEMORY", "PARAMETERS"), parameters, strict=True):
+            patch.setattr(passwords, name, value)
+        yield

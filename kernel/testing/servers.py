@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import shutil
 import socket
+import ssl
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from select import select
 from typing import Any, Protocol, TypeVar, Unpack
 
 import httpx
@@ -31,6 +33,9 @@ from kernel.testing.recorders import EventRecorder, HookRecorder
 
 T = TypeVar("T")
 PASSWORD = "Str0ngPass!x"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts nobody, at no cost: else each client reads the certificates of every authority."""
+
 _count = itertools.count(1)
 
 
@@ -53,10 +58,11 @@ class Server:
         self.kernel = kernel
         self.dsn = dsn
         self.url = f"http://127.0.0.1:{kernel.config.server.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, timeout=60, verify=NO_TLS)
         self._thread = thread
         self._loop = thread.started_loop()
         self._clients: list[httpx.Client] = [self.http]
+        self._idle: list[psycopg.Connection[Any]] = []
         self._admin: Client | None = None
 
     @property
@@ -115,6 +121,7 @@ class Server:
         client = Client(
             base_url=self.url,
             timeout=60,
+            verify=NO_TLS,
             headers={"authorization": f"Bearer {tokens['accessToken']}"},
         )
         client.id, client.username = tokens["user"]["id"], username
@@ -139,10 +146,20 @@ class Server:
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(60)
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        """Run a statement of psycopg's dialect (`%s`) and return its rows, if it has any."""
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        """Run a statement of psycopg's dialect (`%s`) and return its rows, if it has any.
+
+        It has a session to itself; nothing of what it sets or holds is left to a later one.
+        """
+        connection = self._connection()
+        try:
             cursor = connection.execute(query, params or None)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+            rows = cursor.fetchall() if cursor.description else []
+            connection.execute("discard all")
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
 
     def stop(self) -> None:
         """Stop the server as a signal would, before the test ends."""
@@ -152,6 +169,17 @@ class Server:
         """Close every client."""
         for client in self._clients:
             client.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _connection(self) -> psycopg.Connection[Any]:
+        """Take one that is idle, or connect, which costs several milliseconds."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not select([connection], [], [], 0)[0]:
+                return connection
+            connection.close()  # PostgreSQL has ended it
+        return psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None)
 
     def _register(self, name: str) -> Client:
         body = {"username": name, "password": PASSWORD}

@@ -46,7 +46,12 @@ def _run_initdb(workshop: Path, binaries: Binaries, account: Account, *, durable
     locale = BUILTIN_LOCALE if binaries.major >= 17 else PLAIN_LOCALE
     command = [str(binaries.program("initdb")), f"--pgdata={cluster}", *locale]
     command += ["--encoding=UTF8", "--auth=scram-sha-256", f"--username={SUPERUSER}"]
-    command += [f"--pwfile={workshop / PASSWORD_FILE}", *([] if durable else ["--no-sync"])]
+    command.append(f"--pwfile={workshop / PASSWORD_FILE}")
+    if not durable:
+        command.append("--no-sync")
+        if binaries.major >= 16:
+            # Of a password that nobody could guess each connection of a test pays for 4096.
+            command += ["-c", "scram_iterations=1"]
     process = spawn(
         command, account, death_signal=signal.SIGKILL, cwd=workshop, output=subprocess.PIPE
     )

@@ -13,7 +13,7 @@ AUTH = "/api/v1/auth"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def admin(server):
+def admin(dear_hashes, server):
     """The first to register is the admin, before any test registers somebody."""
     return server.admin
 

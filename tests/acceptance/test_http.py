@@ -661,7 +661,7 @@ def test_a_body_that_is_long_and_quick_enough_passes(
      b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
      b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: example.org\r\n\r\n",
      b"GET /health HTTP/1.1\r\nHost: localhost\r\nhost: localhost\r\n\r\n",
-     b"GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+     b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n",
      b"CONNECT x:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n",
      b"POST /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
      b"POST /health HTTP/1.1\r\nContent-Length: +5\r\n\r\nabcde",
