@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import (
     getmembers,
-    getsourcefile,
-    getsourcelines,
     iscoroutinefunction,
     isfunction,
     signature,
+    unwrap,
 )
 from itertools import chain
 from operator import itemgetter
@@ -324,10 +323,10 @@ def _misfits(
 
 def place(function: Callable[..., Any]) -> str:
     """Say where a function stands: `file:line`."""
-    try:
-        return f"{getsourcefile(function)}:{getsourcelines(function)[1]}"
-    except (OSError, TypeError):
+    code = getattr(unwrap(function), "__code__", None)  # every start asks: no source is read
+    if code is None:
         return getattr(function, "__qualname__", repr(function))
+    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 HOOKS = ServiceKey[HookBus]("hooks")

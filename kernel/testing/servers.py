@@ -47,6 +47,10 @@ class Client(httpx.Client):
     password: str
     tokens: dict[str, Any]
 
+    def __init__(self, *, verify: ssl.SSLContext = NO_TLS, **options: Any) -> None:
+        """`options` are the others of `httpx.Client`."""
+        super().__init__(verify=verify, **options)
+
 
 class Server:
     """A running server, its database, and clients that are signed in.
@@ -58,7 +62,7 @@ class Server:
         self.kernel = kernel
         self.dsn = dsn
         self.url = f"http://127.0.0.1:{kernel.config.server.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60, verify=NO_TLS)
+        self.http: httpx.Client = Client(base_url=self.url, timeout=60)
         self._thread = thread
         self._loop = thread.started_loop()
         self._clients: list[httpx.Client] = [self.http]
@@ -121,7 +125,6 @@ class Server:
         client = Client(
             base_url=self.url,
             timeout=60,
-            verify=NO_TLS,
             headers={"authorization": f"Bearer {tokens['accessToken']}"},
         )
         client.id, client.username = tokens["user"]["id"], username

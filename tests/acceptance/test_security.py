@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import httpx
 import psycopg
 import pytest
 
@@ -47,7 +46,7 @@ def others_are_served(server: Server, within: float = 1.0) -> Iterator[None]:
     slowest, over = [0.0], threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with Client(base_url=server.url, timeout=60) as client:
             while not over.is_set():
                 begun = time.monotonic()
                 assert client.get("/health").status_code == 200

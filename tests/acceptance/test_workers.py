@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kernel.testing import Postgres, Server, running_server
+from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -299,7 +299,7 @@ def test_calls_go_on_while_a_new_version_is_deployed(server: Server):
     app, admin, seen, done = deployed(server), server.admin, [], threading.Event()
 
     def call() -> None:
-        with httpx.Client(base_url=server.url, headers=dict(admin.headers), timeout=30) as client:
+        with Client(base_url=server.url, headers=dict(admin.headers), timeout=30) as client:
             while not done.is_set():
                 seen.append(rpc(client, app, "echo", 1).status_code)
 

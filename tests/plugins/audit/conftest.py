@@ -9,7 +9,7 @@ import pytest
 
 import plugins
 from kernel.public import App, Entity, InstallPlan, Transaction, server_actor
-from kernel.testing import MakeServer, Postgres, Server, running_server
+from kernel.testing import Client, MakeServer, Postgres, Server, running_server
 from tests.plugins.audit.stand_in import CLERK, ROOT
 
 ALONE: Mapping[str, Any] = {
@@ -75,12 +75,12 @@ def trail(postgres: Postgres) -> Generator[Server]:
 @pytest.fixture(scope="module")
 def root(trail: Server) -> Generator[httpx.Client]:
     """A core admin."""
-    with httpx.Client(base_url=trail.url, headers={"x-user": ROOT}) as client:
+    with Client(base_url=trail.url, headers={"x-user": ROOT}) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def clerk(trail: Server) -> Generator[httpx.Client]:
     """An admin of crm."""
-    with httpx.Client(base_url=trail.url, headers={"x-user": CLERK}) as client:
+    with Client(base_url=trail.url, headers={"x-user": CLERK}) as client:
         yield client

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from kernel.public import APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
-from kernel.testing import Server
+from kernel.testing import Client, Server
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
@@ -91,7 +91,7 @@ def paused_streams(server: Server, number: int) -> Iterator[None]:
     opened: list[tuple[httpx.Client, httpx.Response, Iterator[bytes]]] = []
     try:
         for _ in range(number):
-            client = httpx.Client(headers=server.admin.headers)
+            client = Client(headers=server.admin.headers)
             answer = client.send(client.build_request("GET", server.url + SAMPLES), stream=True)
             pieces = answer.iter_raw(100)
             opened.append((client, answer, pieces))
