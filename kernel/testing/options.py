@@ -22,6 +22,9 @@ PluginLike = type[Plugin] | Path | str
 
 STAND_IN = "stand_in"
 
+FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
+"""Connections of the fast lane: tests start many servers, and each connection is a process."""
+
 NOTHING = Path(__file__).with_name("nothing.toml")
 
 
@@ -61,6 +64,8 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
         tree.setdefault("services", {}).setdefault("statements", provider)
     if plugins.get("auth", {}).get("enabled", True) is not False:
         plugins.setdefault("auth", {}).setdefault("throttle", False)
+    if plugins.get("pipeline", {}).get("enabled", True) is not False:
+        plugins["pipeline"] = {**FEW, **plugins.get("pipeline", {})}
     flat = {
         f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()
     }
