@@ -184,7 +184,7 @@ def test_it_is_in_force_unless_the_kernel_is_chosen_or_a_pooler_is_between(
     behind_pooler = make_server(tables, dsn=one.database.url, data_dir=one.data_dir)
     assert behind_pooler.services.get(STATEMENTS) is behind_pooler.services.get(POOL)
     for tables in ({}, {"services": {"statements": "pipeline"}}):
-        server = make_server(tables)
+        server = make_server({**tables, "plugins": {"pipeline": {"writes": 8}}})
         assert isinstance(server.services.get(STATEMENTS), PipelinedStatements)
         assert connections(server) >= 11
 
