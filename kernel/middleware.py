@@ -132,6 +132,13 @@ class _Sender:
         self.headers = headers
         self.started = False
 
+    def send_whole(self, status: int, own: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a reply whose length `own` tells; False, and nothing sent, if messages have to."""
+        cycle = self._cycle
+        sent = cycle is not None and cycle.reply(status, [*own, *self._more(own)], body)
+        self.started |= sent
+        return sent
+
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             own = message.get("headers", ())
@@ -150,8 +157,9 @@ class _Sender:
 
     def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
         """What is added to a reply's own headers; one that says how it is cached is believed."""
-        if any(name == CACHING for name, _ in own):
-            return [header for header in self.headers if header[0] != CACHING]
+        for name, _ in own:  # no generator: every reply comes this way
+            if name == CACHING:
+                return [header for header in self.headers if header[0] != CACHING]
         return self.headers
 
 

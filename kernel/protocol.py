@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
@@ -184,7 +184,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if arrived > HEAD_BYTES and self._head_size() > HEAD_BYTES:
             self._refuse(431, "the head of the request is too large")
             raise httptools.HttpParserError("its body is not that of the request before it")
-        parser, app = cast("Any", self.parser), cast("ASGI3Application", self.app)
+        parser: Any = self.parser
+        app: ASGI3Application = self.app  # type: ignore[assignment]
         before: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())

@@ -42,7 +42,7 @@ class Services:
     def get(self, key: ServiceKey[T]) -> T:
         """Return a service. Raises LookupError before it is built: ask in the handler."""
         try:
-            return cast("T", self._built[key.name])
+            return self._built[key.name]
         except KeyError:
             raise LookupError(
                 f"the service {key.name!r} is not there (yet): services are built at start-up, "
@@ -51,7 +51,7 @@ class Services:
 
     def find(self, key: ServiceKey[T]) -> T | None:
         """Return a service that the caller can do without, or None."""
-        return cast("T | None", self._built.get(key.name))
+        return self._built.get(key.name)
 
     def provider(self, name: str) -> str | None:
         """Name the plugin whose offer is used for a key, or None when nobody offers it.

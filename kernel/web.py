@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -13,7 +13,7 @@ import starlette.requests
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message as ASGIMessage
-from starlette.types import Receive
+from starlette.types import Receive, Scope, Send
 
 from kernel.contracts.access import Grant, Needs
 from kernel.contracts.identity import Actor
@@ -72,26 +72,26 @@ class Request(starlette.requests.Request):
     @property
     def actor(self) -> Actor:
         """Who makes it; on a public route somebody without an id."""
-        return cast("Actor", self.scope["caudex.actor"])
+        return self.scope["caudex.actor"]
 
     @property
     def grant(self) -> Grant:
         """What the access check of the route allows."""
-        return cast("Grant", self.scope["caudex.grant"])
+        return self.scope["caudex.grant"]
 
     @property
     def request_id(self) -> str:
         """The id that the reply, every log line and every audit row carry."""
-        return cast("str", self.scope["caudex.request_id"])
+        return self.scope["caudex.request_id"]
 
     @property
     def address(self) -> str:
         """The peer's address, beyond trusted proxies."""
-        return cast("str", self.scope["caudex.address"])
+        return self.scope["caudex.address"]
 
     def path(self, name: str) -> str:
         """A path parameter."""
-        return cast("str", self.scope["path_params"][name])
+        return self.scope["path_params"][name]
 
     def query(self) -> dict[str, str]:
         """The query parameters, each given once. Raises BadRequest."""
@@ -133,6 +133,12 @@ class JSONReply(Response):
         if headers:
             for name, text in headers.items():
                 self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, without messages where no middleware of a plugin's stands between."""
+        whole = getattr(send, "send_whole", None)  # of the edge, see `kernel.middleware`
+        if whole is None or not whole(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
 
 
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 from kernel.public import (
@@ -88,9 +89,9 @@ class AuthRoutes:
     def _auth(self) -> AuthService:
         return self._services.get(AUTH)
 
-    @property
+    @cached_property
     def gate(self) -> Gate:
-        """Who answers the hook `authenticate`."""
+        """Who answers the hook `authenticate`, for as long as the server runs."""
         return self._auth.gate
 
     async def mode(self, request: Request) -> Response:

@@ -26,8 +26,8 @@ def _unflushed() -> Callable[[pq.PGconn], None] | None:
         return None
     send.argtypes, send.restype = [ctypes.c_void_p], ctypes.c_int  # type: ignore[attr-defined]
 
-    def sync(connection: pq.PGconn) -> None:
-        if not send(cast("Any", connection).pgconn_ptr):
+    def sync(connection: Any) -> None:
+        if not send(connection.pgconn_ptr):
             raise OperationalError("a sync cannot be sent")
 
     return sync
