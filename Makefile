@@ -61,17 +61,6 @@ faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing
 	$(python) -m pytest tests/faults $(ARGS)
 
 soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times
-	@sh .ci/soak.sh $(ROUNDS)
-
-lock: .venv/.dev ## Write the lock file of what the benchmark compares with
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --custom-compile-command 'make bench-lock' $(ARGS) \
-	  tests/benchmarks/peers/requirements.in -o tests/benchmarks/peers/requirements.txt
-
-faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
-	$(python) -m pytest tests/faults $(ARGS)
-
-soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times
 	for round in $$(seq $(ROUNDS)); do \
 	  sh .ci/both.sh && \
 	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \

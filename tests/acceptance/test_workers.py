@@ -351,7 +351,7 @@ def test_an_app_of_the_same_name_starts_from_nothing(server: Server):
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
     manifest = {"appId": app, "name": app, "dataContract": []}
     assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
-    assert status(server.admin, app)["status"] == "stopped"
+    eventually(lambda: status(server.admin, app)["status"] == "stopped")
     assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
     home = server.kernel.context.data_dir / "workers" / app / "home"
     assert not list(home.iterdir())

@@ -17,6 +17,8 @@ import httpx
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from kernel.testing import Client
+from kernel.testing.servers import NO_TLS
 from plugins.postgres import EmbeddedServer, attach
 from tests.kernel.processes import Served, wait_for, write_config
 
@@ -90,7 +92,7 @@ class User(httpx.Client):
     """A client that is signed in; `goto` takes it to another server of the same deployment."""
 
     def __init__(self, url: str, name: str = "admin") -> None:
-        super().__init__(base_url=url, timeout=60)
+        super().__init__(base_url=url, timeout=60, verify=NO_TLS)
         body = {"username": name, "password": PASSWORD}
         made = self.post("/api/v1/auth/register", json=body)
         assert made.status_code == 201 or "already taken" in made.text, made.text
@@ -134,7 +136,7 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """Write until the load ends; a server that is away is tried again."""
-        with httpx.Client(timeout=60, headers=self._load.headers) as client:
+        with Client(timeout=60, headers=self._load.headers) as client:
             while not self._load.over.is_set():
                 try:
                     self._write(client)
@@ -218,7 +220,7 @@ class Load:
         self.over.wait(0.02)
 
     def _read(self) -> None:
-        with httpx.Client(timeout=60, headers=self.headers) as client:
+        with Client(timeout=60, headers=self.headers) as client:
             while not self.over.is_set():
                 try:
                     answer = client.get(self.path, params={"limit": 5})

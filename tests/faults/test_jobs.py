@@ -129,7 +129,7 @@ def test_jobs_go_on_when_postgresql_is_back(site: Site, durable: DurablePostgres
         jobs = Jobs(site, working(user))
         for number in (signal.SIGINT, signal.SIGQUIT):
             # What a handler meets while PostgreSQL is away is its own error, to be tried again.
-            jobs.put(user, 30, max_attempts=8, seconds=0.2)
+            jobs.put(user, 30, max_attempts=8, seconds=0.5)
             jobs.begin()
             durable.signal(number)
             wait_for(lambda: server.get("/health/ready").status_code == 503, 10, "not noticed")
@@ -166,7 +166,7 @@ def test_a_deploy_takes_no_job_with_it(make_site: Callable[..., Site]) -> None:
         user = site.user(server)
         jobs = Jobs(site, working(user))
         for _ in range(2 * ROUNDS):
-            jobs.put(user, 20, seconds=0.3)
+            jobs.put(user, 20, seconds=0.8)  # long enough to be seen by a slow test
             jobs.begin()
             assert deploy(user, jobs.app_id).status_code == 200
         jobs.all_end()

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kernel.testing import Client
 from tests.faults.at_work import WORKER, Jobs, deploy
 from tests.faults.support import PASSWORD, Site, User, no_traceback, notes
 
@@ -39,7 +40,7 @@ class Place:
         headers = {"authorization": f"Bearer {token}"}
         answers: list[tuple[float, httpx.Response]] = []
         for number in range(FRESH):
-            with httpx.Client(timeout=60, headers=headers) as client:
+            with Client(timeout=60, headers=headers) as client:
                 url = self.urls[number % len(self.urls)] + path
                 asked = time.monotonic()
                 answers.append((asked, client.request(method, url, json=body)))

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
-import httpx
-
+from kernel.testing import Client
 from tests.faults.at_work import (
     WORKER,
     Jobs,
@@ -159,7 +158,7 @@ def test_a_deploy_costs_callers_no_more_than_the_swap(site: Site) -> None:
         gaps, versions = [0.0], list[int]()
 
         def ask(over: threading.Event) -> None:
-            with httpx.Client(headers=headers, timeout=60) as client:
+            with Client(headers=headers, timeout=60) as client:
                 good = time.monotonic()
                 while not over.is_set():
                     answer = client.post(path, json={"method": "version"})

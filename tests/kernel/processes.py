@@ -15,6 +15,8 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from kernel.testing.servers import NO_TLS
+
 COMMAND = [sys.executable, "-W", "always::ResourceWarning", "-m", "kernel"]
 PROBE = '''
 """A plugin that a server is watched through."""
@@ -177,7 +179,7 @@ class Served:
 
     def get(self, path: str) -> httpx.Response:
         """Send a request on a connection of its own."""
-        return httpx.get(self.url + path, timeout=40)
+        return httpx.get(self.url + path, timeout=40, verify=NO_TLS)
 
     def end(self, number: int = signal.SIGTERM, *, group: bool = False) -> tuple[int, float]:
         """Send a signal and return the exit status and the seconds it took."""

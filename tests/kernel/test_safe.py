@@ -7,6 +7,7 @@ import httpx
 
 from kernel.config import load_config
 from kernel.loader import load, safe
+from kernel.testing import Client
 from tests.kernel.processes import Served, caudex, write_config
 
 PASSWORD = "Str0ngPass!x"
@@ -57,7 +58,7 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
     with Served("--safe", cwd=tmp_path) as server:
         assert "SAFE MODE" in server.err
         assert "first user" not in server.err
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with Client(base_url=server.url, timeout=60) as client:
             other = {**body, "username": "mallory"}
             assert client.post("/api/v1/auth/register", json=other).status_code == 403
             token = client.post("/api/v1/auth/login", json=body).json()["accessToken"]

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kernel.testing import Client
 from tests.kernel.databases import sql
 from tests.kernel.processes import (
     PROBE,
@@ -53,7 +54,7 @@ class Crowd:
         self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
 
     def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=35) as client:
+        with Client(base_url=self._url, timeout=35) as client:
             while not self._leave.is_set():
                 try:
                     answer = client.get("/probe")

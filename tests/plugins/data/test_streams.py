@@ -123,7 +123,7 @@ def test_a_failure_on_the_way_aborts_the_connection(crowd: Server):
     killer.start()
     try:
         with pytest.raises(httpx.RemoteProtocolError):
-            _read_whole(crowd, times=20)
+            _read_whole(crowd, times=200)
     finally:
         done.set()
         killer.join()
