@@ -118,9 +118,13 @@ class NewsDesk:
                 await self._lost(failures, error)
 
     async def _lost(self, failures: int, error: Exception) -> None:
-        """Only a connection that cannot be made again means that PostgreSQL is away."""
+        """Only a connection that cannot be made again means that PostgreSQL is away.
+
+        That is told by two tries in a row: the first one may have been cut as well.
+        """
         if failures == 1:
             log.warning("the database connection is lost", error=reason(error))
+        if failures < (2 if isinstance(error, psycopg.errors.ConnectionTimeout) else 3):
             return
         if self.online:
             log.error("the database is away", error=reason(error))

@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import pytest
 
+from kernel import news
 from kernel.config import DatabaseConfig
 from kernel.contracts.statements import Transaction
 from kernel.db import Database
@@ -227,6 +228,27 @@ async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_ha
         assert one.news.online
         sql(database, "insert into caudex_kernel.revisions values ('apps', 1)")
         await until(lambda: apps == [None, None], 2 * POLL)
+
+
+async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_as_away(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with process(database) as one:
+        heard, connected, cuts = one.listen(), news.connected, list[str]()
+
+        @asynccontextmanager
+        async def cut_once(*given: Any) -> AsyncGenerator[Any]:
+            async with connected(*given) as connection:
+                if not cuts:
+                    cuts.append(database)
+                    kill(database, "caudex news")
+                yield connection
+
+        monkeypatch.setattr(news, "connected", cut_once)
+        kill(database, "caudex news")
+        await until(lambda: bool(heard), 2)
+        assert cuts
+        assert one.news.online
 
 
 async def test_requests_go_on_while_the_listener_reconnects(database: str) -> None:
