@@ -120,7 +120,8 @@ class NewsDesk:
     async def _lost(self, failures: int, error: Exception) -> None:
         """Only a connection that cannot be made again means that PostgreSQL is away.
 
-        That is told by two tries in a row: the first one may have been cut as well.
+        That is told by two tries in a row, since the first one may have been cut as well, or by one
+        that nobody answered for seconds.
         """
         if failures == 1:
             log.warning("the database connection is lost", error=reason(error))

@@ -50,7 +50,7 @@ def _run_initdb(workshop: Path, binaries: Binaries, account: Account, *, durable
     if not durable:
         command.append("--no-sync")
         if binaries.major >= 16:
-            # Of a password that nobody could guess each connection of a test pays for 4096.
+            # The usual 4096 guard passwords that can be guessed, and each connection pays for them.
             command += ["-c", "scram_iterations=1"]
     process = spawn(
         command, account, death_signal=signal.SIGKILL, cwd=workshop, output=subprocess.PIPE
