@@ -170,7 +170,7 @@ def _run(
         "rpc": lambda: [calls.case(stages)],
         "sse": lambda: surroundings.streams(one),
         "processes": lambda: surroundings.processes(opened, one, config, folder),
-        "plugins": lambda: surroundings.plugins(opened, one, config, folder),
+        "plugins": lambda: surroundings.plugins(opened, config, folder),
     }
     for name, cases in parts.items():
         if name in only:

@@ -56,12 +56,14 @@ class Case:
     def __init__(self, name: str, ours: Sequence[Contender], others: Sequence[Contender]) -> None:
         self.name = name
         self._ours, self._others = ours, others
+        self._turns: list[Contender] = [*ours, *others]
         self.measured: dict[str, list[Measured]] = {}
 
     def round(self, seconds: float) -> None:
-        """Measure every contender once, one after the other."""
-        for contender in (*self._ours, *self._others):
+        """Measure every contender once, one after the other, and the next time from the last on."""
+        for contender in self._turns:
             self.measured.setdefault(contender.name, []).append(contender.measure(seconds))
+        self._turns.reverse()
 
     def ratios(self) -> list[Ratio]:
         """Each of ours against each of the others."""

@@ -191,6 +191,20 @@ def test_contenders_take_turns_and_medians_are_divided():
     assert found.memory is None
 
 
+def test_nobody_is_always_first():
+    turns = []
+
+    class Noted(Told):
+        def measure(self, seconds):
+            turns.append(self.name)
+            return super().measure(seconds)
+
+    case = Case("case", [Noted("ours", rates=[1, 1])], [Noted("theirs", rates=[1, 1])])
+    case.round(1)
+    case.round(1)
+    assert turns == ["ours", "theirs", "theirs", "ours"]
+
+
 def test_what_was_not_measured_is_no_ratio():
     one = [Measured(rate=1, memory=50)]
     assert ratio("x", "a", one, "b", [Measured(rate=2, memory=0)]).memory is None
