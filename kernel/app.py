@@ -66,7 +66,7 @@ def build_app(kernel: Kernel) -> Starlette:
         kernel.table,
         [
             *([Middleware(ServerTiming)] if kernel.timed else []),
-            Middleware(Edge, config=kernel.config),
+            Middleware(Edge, config=kernel.config, homes=kernel.homes),
             *layers,
         ],
     )

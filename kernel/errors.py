@@ -32,6 +32,8 @@ LONGEST_WORD = 100
 """Characters of a misspelt word that are compared with the known ones."""
 NOT_OWN = (str(Path(__file__).parent), "importlib", "contextlib.py", "functools.py")
 """Files that stand between the kernel and the code of a plugin."""
+MEND = "mend the plugin, or switch it off (enabled = false)"
+"""What to do about one that fails while the server runs."""
 REMEDY = 'mend it, switch it off (enabled = false), or do without (on_failure = "degrade")'
 
 
@@ -157,6 +159,26 @@ def place_of(error: BaseException) -> str:
     home = str(Path(steps[0][0]).parent) if steps else ""
     own = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
     return own[-1] if own else ""
+
+
+def culprit(
+    error: BaseException, homes: Mapping[str, str], plugin: str | None = None
+) -> dict[str, str]:
+    """Say whose code raised: the fields `plugin`, `where` and `remedy` of a log line, or none.
+
+    `homes` says which package is which plugin's. Of several the given plugin is named, or the one
+    that was called last.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    met: list[tuple[str, str]] = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        parts = str(frame.f_globals.get("__name__", "")).split(".")
+        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        owner = next((homes[name] for name in names if name in homes), "")
+        met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
+    own = [step for step in met if step[0] == plugin] or met
+    return {"plugin": own[-1][0], "where": own[-1][1], "remedy": MEND} if own else {}
 
 
 @contextmanager

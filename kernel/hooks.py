@@ -22,7 +22,7 @@ import pluggy
 import structlog
 
 from kernel.contracts.services import ServiceKey
-from kernel.errors import BootError, BootErrors, KernelError, nearest, place_of
+from kernel.errors import MEND, BootError, BootErrors, KernelError, nearest, place_of
 from kernel.hookspecs import NAMESPACE
 from kernel.timing import spent
 
@@ -264,9 +264,8 @@ class HookBus:
                     raise late
             except Exception as error:
                 at, said = impl.place_of(error), f"{type(error).__name__}: {error}"
-                log.error(
-                    "an observer failed", plugin=impl.plugin, hook=impl.hook, at=at, error=said
-                )
+                who = {"plugin": impl.plugin, "hook": impl.hook, "at": at, "remedy": MEND}
+                log.error("an observer failed", error=said, **who)
 
     def _told(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
         told = kwargs.get("event") or kwargs.get("change")

@@ -173,7 +173,7 @@ async def worker_environment(app_id: str) -> Mapping[str, str]:
 
 @hookspec
 def register_runtimes() -> Sequence[Runtime]:
-    """Add languages that workers can be written in, asked in order. Collect, at load."""
+    """Add languages that workers can be written in, asked in order. Collect, at the start."""
     raise NotImplementedError
 
 

@@ -82,6 +82,13 @@ class Kernel:
         return self.table.declared()
 
     @property
+    def homes(self) -> Mapping[str, str]:
+        """Which module, or package with all in it, is which plugin's."""
+        modules = {p.name: sys.modules[type(p).__module__] for p in self.instances}
+        packages = {m.__package__: name for name, m in modules.items() if m.__package__}
+        return packages | {module.__name__: name for name, module in modules.items()}
+
+    @property
     def database_url(self) -> str:
         """The libpq connection string of the database, for tools such as pg_dump."""
         return self.config.database.url

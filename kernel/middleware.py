@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import getrandbits
 from typing import Any
@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.config import Config
 from kernel.contracts.workers import HandlerFailed
-from kernel.errors import BadRequest, KernelError, Unavailable
+from kernel.errors import BadRequest, KernelError, Unavailable, culprit
 from kernel.protocol import Cycle
 from kernel.web import JSONReply
 
@@ -56,8 +56,10 @@ class StreamAborted(Exception):
 class Edge:
     """Outermost: nothing leaves without a request id, and no error but as the envelope."""
 
-    def __init__(self, app: ASGIApp, config: Config) -> None:
+    def __init__(self, app: ASGIApp, config: Config, homes: Mapping[str, str]) -> None:
+        """`homes` is for `kernel.errors.culprit`."""
         self.app = app
+        self._homes = homes
         self._limit = config.server.max_requests
         self._active = 0
         self._origins = config.server.cors_origins
@@ -95,11 +97,32 @@ class Edge:
         except asyncio.CancelledError:  # it outlasted the end of the server
             if sender.started:
                 raise
-            await _fail(Unavailable("the server is stopping"), scope, receive, sender)
+            await self._fail(Unavailable("the server is stopping"), scope, receive, sender)
         except Exception as error:
-            await _fail(error, scope, receive, sender)
+            await self._fail(error, scope, receive, sender)
         finally:
             self._active -= 1
+
+    async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
+        """Answer with the envelope, or cut a reply that has begun."""
+        if isinstance(error, HTTPException):
+            error = _Starlettes(error)
+        self._log(error, scope)
+        if send.started:
+            raise StreamAborted from error
+        await _envelope(error)(scope, receive, send)
+
+    def _log(self, error: Exception, scope: Scope) -> None:
+        path, peer = scope["path"][:MAX_LOGGED], scope["caudex.address"]
+        detail: dict[str, Any] = {"method": scope["method"], "path": path, "peer": peer}
+        if (known := _known(error)) is not None:
+            log.info("refused", status=known.status, reason=known.message[:MAX_LOGGED], **detail)
+            return
+        plugin: str | None = scope.get("caudex.plugin")
+        detail |= {"plugin": plugin} | culprit(error, self._homes, plugin)
+        if notes := getattr(error, "__notes__", None):
+            detail["where"] = "; ".join(notes)[:MAX_LOGGED]
+        log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
 
     def _reply_headers(self, headers: dict[bytes, bytes], request_id: str) -> list[Any]:
         more = [(b"x-request-id", request_id.encode()), *SAFE]
@@ -208,31 +231,17 @@ class _Starlettes(KernelError):
         self.status = error.status_code  # type: ignore[misc]
 
 
-async def _fail(error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
-    """Answer with the envelope, or cut a reply that has begun."""
-    if isinstance(error, HTTPException):
-        error = _Starlettes(error)
-    spoken = isinstance(error, HandlerFailed)  # the app's own words, not a fault of ours
-    known = error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
-    path: str = scope["path"][:MAX_LOGGED]
-    detail = {"method": scope["method"], "path": path, "peer": scope["caudex.address"]}
-    if known is None:
-        detail["plugin"] = scope.get("caudex.plugin")
-        if notes := getattr(error, "__notes__", None):
-            detail["where"] = "; ".join(notes)[:MAX_LOGGED]
-        log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
-    else:
-        log.info("refused", status=known.status, reason=known.message[:MAX_LOGGED], **detail)
-    if send.started:
-        raise StreamAborted from error
-    reply = (
-        JSONReply(
-            {"error": known.message if spoken else _cut(known.message)}, known.status, known.headers
-        )
-        if known is not None
-        else JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
-    )
-    await reply(scope, receive, send)
+def _known(error: Exception) -> KernelError | None:
+    """What was raised on purpose, be it an app's own words; None is a fault of ours."""
+    spoken = isinstance(error, HandlerFailed)
+    return error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
+
+
+def _envelope(error: Exception) -> JSONReply:
+    if (known := _known(error)) is None:
+        return JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
+    said = known.message if isinstance(known, HandlerFailed) else _cut(known.message)
+    return JSONReply({"error": said}, known.status, known.headers)
 
 
 def _cut(message: str) -> str:

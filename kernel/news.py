@@ -153,7 +153,8 @@ class NewsDesk:
         except (msgspec.DecodeError, RecursionError):
             log.warning("a notification is not ours", size=len(text))
             return
-        if message.source != self.source:
+        # A login of an app may make up topics without end: only known ones are remembered.
+        if message.source != self.source and message.topic in self._subscribers:
             await self.deliver(message.topic, message.payload, message.revision)
 
     async def _poll(self, connection: Connection) -> None:

@@ -16,7 +16,8 @@ COMMENT = re.compile(r"--[^\n]*")
 TABLE = re.compile(
     r"(?i)\b(create|drop)\s+(?:unlogged\s+)?table\s+(?:if\s+(?:not\s+)?exists\s+)?([\w.]+)"
 )
-TOLD = ("provide_", "register_")
+TOLD = ("provide_services", "register_commands", "register_manifest_section",
+        "register_middleware", "register_permissions", "register_routes")  # fmt: skip
 """Hooks whose results are told instead of their names."""
 
 
@@ -96,7 +97,7 @@ def _parts(kernel: Kernel, name: str) -> list[str]:
         *(
             f"hook {impl.hook} {by}"
             for impl in kernel.bus.everything()
-            if impl.plugin == name and not impl.hook.startswith(TOLD)
+            if impl.plugin == name and impl.hook not in TOLD
         ),
         *(
             f"service {key!r} {by}"

@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain
+from random import getrandbits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -326,13 +327,14 @@ class GuardedProtocol(HttpToolsProtocol):
         """Close the connection, and say why where the next reply is the one to what arrives."""
         if self._in_body:
             is_next = not (self.cycle.response_started or self.pipeline)
+            request_id = self.scope.get("caudex.request_id", "")
         else:
-            is_next = self._idle()
+            is_next, request_id = self._idle(), ""
         self._stop_clock()
         if self.transport.is_closing():
             return
         if is_next:
-            self._answer(status, message)
+            self._answer(status, message, request_id or f"{getrandbits(128):032x}")
         self.transport.close()
 
     def _idle(self) -> bool:
@@ -340,11 +342,13 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete
 
-    def _answer(self, status: int, message: str) -> None:
+    def _answer(self, status: int, message: str, request_id: str) -> None:
         body = b'{"error": "%s"}' % message.encode()
         self.transport.write(
-            b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (status, len(body), body)
+            b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\nx-request-id: %s\r\n"
+            b"cache-control: no-store\r\nx-content-type-options: nosniff\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+            % (status, request_id.encode(), len(body), body)
         )
 
 

@@ -27,7 +27,7 @@ from kernel import log as logging
 from kernel.app import build_app, lifespans, running
 from kernel.config import SEARCH, Config
 from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
-from kernel.errors import EX_CONFIG, BootError
+from kernel.errors import EX_CONFIG, BootError, culprit
 from kernel.loader import Kernel, load
 from kernel.protocol import GuardedProtocol
 from kernel.supervisor import Files, Supervisor, times
@@ -112,7 +112,8 @@ def _serve(
         target = partial(child, kernel.config, again, listener)
         count = 1 if again else kernel.config.server.workers
         files = _files(kernel) if again else None
-        return Supervisor(target, count, look).run(announce, files)
+        # Closed here too, or the system would accept connections that no process takes.
+        return Supervisor(target, count, look, listener.close).run(announce, files)
     kernel.watched.append(look)
     return Serving(kernel, listener).run_until_told(announce)
 
@@ -212,7 +213,8 @@ class Serving:
         except BootError:
             raise
         except Exception as error:
-            log.critical("the server ends by a fault", exc_info=error)
+            who = culprit(error, self._kernel.homes)
+            log.critical("the server ends by a fault", **who, exc_info=error)
             return 1
         return int(self._forced)
 

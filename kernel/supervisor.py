@@ -59,11 +59,14 @@ class _Child:
 class Supervisor:
     """Starts processes, the first alone: what keeps it from starting is told once."""
 
-    def __init__(self, target: Target, count: int, watch: Callable[[], None]) -> None:
-        """`watch` is called five times a second on the main thread."""
+    def __init__(
+        self, target: Target, count: int, watch: Callable[[], None], close: Callable[[], None]
+    ) -> None:
+        """`watch` is called five times a second on the main thread, `close` when all is to end."""
         self._target = target
         self._count = count
         self._looking_after = watch
+        self._close = close
         self._children: list[_Child] = []
         self._asked = 0
         self._announced = False
@@ -87,6 +90,7 @@ class Supervisor:
                         self._announced = True
                         announce()
                 time.sleep(TICK)
+            self._close()
             return self._end() or status
 
     def _look_after(self, *, patient: bool) -> int:

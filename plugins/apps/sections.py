@@ -38,10 +38,15 @@ _OWN: Final = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "definitions")
 
 
 class Sections:
-    """Compiled once; immutable. Raises BootErrors that name every plugin with a broken schema."""
+    """Compiled once. Raises BootErrors that name every plugin with a broken schema.
+
+    A plugin that fails to start, and may, leaves what is registered: nobody understands its section
+    then, though it was compiled before.
+    """
 
     def __init__(self, registered: Sequence[tuple[str, ManifestSection]] = ()) -> None:
         errors: list[BootError] = []
+        self._registered: Final = registered
         self._sections: dict[str, _Section] = {}
         for plugin, section in registered:
             try:
@@ -50,20 +55,32 @@ class Sections:
                 errors.append(error)
         if errors:
             raise BootErrors(errors)
-        self.schema: Final = self._composed()
+        self._schema = self._composed()
+
+    @property
+    def schema(self) -> bytes:
         """The schema of manifests, with the sections in their places; JSON."""
+        self._understood()
+        return self._schema
 
     @property
     def keys(self) -> Iterable[str]:
         """Top-level keys that a plugin understands."""
-        return self._sections.keys()
+        return self._understood().keys()
 
     def problems(self, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """(path, sentence) of what is wrong with the sections of a manifest; null is absent."""
-        for key, section in self._sections.items():
+        for key, section in self._understood().items():
             if (value := manifest.get(key)) is not None:
                 for place, sentence in islice(section.problems(value), MOST):
                     yield f"{key}{place}", sentence
+
+    def _understood(self) -> Mapping[str, _Section]:
+        if len(self._registered) < len(self._sections):
+            left = {section.key for _, section in self._registered}
+            self._sections = {key: one for key, one in self._sections.items() if key in left}
+            self._schema = self._composed()
+        return self._sections
 
     def _composed(self) -> bytes:
         schema: dict[str, Any] = msgspec.json.decode(BASE.read_bytes())

@@ -592,6 +592,7 @@ def test_a_slow_head_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - started < 4
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert answer.endswith(b'{"error": "the head of the request came too slowly"}')
+    assert re.search(rb"\r\nx-request-id: [0-9a-f]{32}\r\ncache-control: no-store\r\n", answer)
 
 
 def test_a_connection_that_says_nothing_is_closed(server: Server, monkeypatch: pytest.MonkeyPatch):
@@ -622,11 +623,13 @@ def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
         "Host: localhost",
         "Content-Type: application/json",
         "Content-Length: 60",
+        "X-Request-Id: slow-1",
     )
     started = time.monotonic()
     answer = talk(server, request, *[b" "] * 20, pause=0.1)
     assert time.monotonic() - started < 4
     assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nx-request-id: slow-1\r\n" in answer
     assert answer.endswith(b'{"error": "the request body comes too slowly"}')
 
 

@@ -1,10 +1,12 @@
 """TERM under load: nothing acknowledged is lost, and the end comes in time, with status 0."""
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -118,6 +120,33 @@ def test_requests_that_run_are_answered_before_the_end(site: Site) -> None:
         assert 1 < seconds < 10
         with pytest.raises(httpx.ConnectError):
             server.get("/health")
+
+
+@pytest.mark.parametrize("words", [[], TWO], ids=["one process", "two processes"])
+def test_nothing_is_accepted_while_the_last_requests_are_answered(
+    site: Site, words: list[str]
+) -> None:
+    with site.serve("--plugin", slow.__file__, *words) as server:
+        all_stand(site, words)
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(server.get("/slow/3")))
+        asking.start()
+        wait_for(lambda: busy(server), 5, "the request has not begun")
+        server.process.send_signal(TERM)
+        wait_for(lambda: refuses(server), 2, "it still accepts connections")
+        assert not answers
+        asking.join(10)
+        assert answers[0].status_code == 200
+        assert server.process.wait(10) == 0
+
+
+def refuses(server: Served) -> bool:
+    """Whether the system says that nobody listens."""
+    try:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=2):
+            return False
+    except ConnectionRefusedError:
+        return True
 
 
 def busy(server: Served, count: int = 1) -> bool:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from kernel.errors import MEND
 from kernel.public import (
     ANY_USER,
     Action,
@@ -159,10 +160,12 @@ def test_what_guards_fails_closed_and_the_log_names_it(server: Server, hook: str
     assert answer.json() == {"error": "an unexpected error happened; the request id tells which"}
     [line] = [line for line in logs if line["event"] == "a request failed"]
     assert line["log_level"] == "error"
-    if hook not in ("handler", "register_middleware"):
-        assert line["where"].startswith(f"plugin faulty, hook {hook}, {__file__}:")
-    if hook == "handler":
+    if hook in ("handler", "register_middleware"):
         assert line["plugin"] == "faulty"
+        assert line["where"].startswith(f"{__file__}:")
+    else:
+        assert line["where"].startswith(f"plugin faulty, hook {hook}, {__file__}:")
+    assert line["remedy"] == MEND
 
 
 def test_nothing_came_of_it(server: Server) -> None:
@@ -180,6 +183,7 @@ def test_an_observer_that_fails_harms_nobody_and_the_log_names_it(server: Server
     assert (told[0]["plugin"], told[0]["hook"]) == ("faulty", "event_committed")
     assert told[0]["at"].startswith(f"{__file__}:")
     assert told[0]["error"] == "ValueError: event_committed is broken"
+    assert told[0]["remedy"] == MEND
 
 
 def test_whoever_is_asked_again_works_as_before(server: Server) -> None:

@@ -132,6 +132,19 @@ async def test_a_gap_means_that_anything_may_have_changed(database: str) -> None
         assert heard == ["first", None, "fourth"]
 
 
+async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -> None:
+    """A worker's login may NOTIFY too, with topics of its own making."""
+    async with process(database) as one:
+        heard = one.listen()
+        forged = "select pg_notify('caudex', json_build_object('topic', 'made up ' || n,"
+        forged += " 'revision', 1, 'payload', null, 'source', 'x')::text)"
+        sql(database, f"{forged} from generate_series(1, 500) as n")
+        await one.publish("a")
+        assert await until(lambda: heard == ["a"], 2.0) < 2.0
+        await anyio.sleep(1.5 * POLL)
+        assert not [topic for topic in one.news._seen if topic.startswith("made up")]
+
+
 async def test_a_first_message_that_is_not_the_first_is_a_gap(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()

@@ -67,10 +67,11 @@ def test_it_says_what_goes_with_a_plugin_and_what_stays(planned: Run) -> None:
     assert ended.out.splitlines()[-1].startswith("It would start, with ")
 
 
-def test_permissions_and_middlewares_go_too(planned: Run, tmp_path: Path) -> None:
+def test_permissions_runtimes_and_middlewares_go_too(planned: Run, tmp_path: Path) -> None:
     body = (
         "@hookimpl\ndef register_permissions(self): return [Permission('tea.drink')]\n"
-        "@hookimpl\ndef register_middleware(self, services): return [lambda app: app]"
+        "@hookimpl\ndef register_middleware(self, services): return [lambda app: app]\n"
+        "@hookimpl\ndef register_runtimes(self): return []"
     )
     (tmp_path / "tea.py").write_text(HEAD + plugin("tea", body))
     add(tmp_path, "[plugins.tea]\nmodule = 'tea'")
@@ -81,6 +82,7 @@ def test_permissions_and_middlewares_go_too(planned: Run, tmp_path: Path) -> Non
         "plugin tea",
         "permission 'tea.drink' (plugin tea)",
         "a middleware (plugin tea)",
+        "hook register_runtimes (plugin tea)",
     ]
 
 

@@ -216,6 +216,10 @@ def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> 
         assert server.process.wait(15) == 1
         assert "the server ends by a fault" in server.err
         assert "LookupError" in server.err
+        line = crashing[: crashing.index("raise LookupError")].count("\n") + 1
+        assert f"probe.py:{line}" in server.err
+        assert '"plugin": "probe"' in server.err
+        assert "mend the plugin, or switch it off" in server.err
 
 
 # --- several processes ----------------------------------------------------------------------

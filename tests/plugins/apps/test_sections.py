@@ -326,6 +326,26 @@ def test_switched_off_the_section_is_ignored_and_switched_on_again_it_is_there(
     assert re.match(r"teas\[0\]\.(name|minutes): ", again.json()["error"])
 
 
+def test_a_section_of_a_plugin_that_failed_to_start_is_ignored(make_server, tmp_path):
+    (tmp_path / "teas.py").write_text(
+        PLUGIN
+        + """
+    @hookimpl
+    def lifespan(self, services):
+        raise OSError("the kettle is away")
+"""
+    )
+    degraded = {"teas": {"on_failure": "degrade"}}
+    server = make_server(
+        {"server": {"plugin_files": [str(tmp_path / "teas.py")]}, "plugins": degraded}
+    )
+    wanted = drinking([{"name": "X"}])
+    answer = server.admin.post("/api/v1/apps", json=wanted)
+    assert (answer.status_code, answer.json().get("ignored")) == (200, ["teas"])
+    schema = server.admin.get("/api/v1/manifest.schema.json").json()
+    assert "teas" not in schema["properties"]
+
+
 def test_a_broken_schema_is_found_before_anything_starts(tmp_path, monkeypatch, capsys):
     (tmp_path / "teas.py").write_text(PLUGIN.replace("'array'", "'arry'"))
     (tmp_path / "caudex.toml").write_text("[server]\nplugin_files = ['teas.py']\n")
