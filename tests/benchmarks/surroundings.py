@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -45,17 +46,18 @@ class Nothing{number}(Plugin):
         pass
 '''
 LISTENER = '''
-"""Hears of every event within its transaction."""
+"""Hears of events within their transactions."""
 
-from caudex import Event, Plugin, Transaction, hookimpl
+from caudex import Event, Plugin, Transaction, concerns, hookimpl
 
 
 class Hearer(Plugin):
-    """Looks at it and does nothing."""
+    """Looks at them and does nothing."""
 
     name = "hearer"
 
     @hookimpl
+    @concerns("{subjects}")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         pass
 '''
@@ -121,7 +123,8 @@ def plugins(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
     idle = [NOTHING.format(number=number) for number in range(PLUGINS)]
     for title, codes, want in (
         (f"{PLUGINS} idle plugins: {READ.name}", idle, READ),
-        (f"event_recorded: {CREATE.name}", [LISTENER], CREATE),
+        (f"event_recorded: {CREATE.name}", [LISTENER.format(subjects="*")], CREATE),
+        (f"event_recorded of others: {CREATE.name}", [LISTENER.format(subjects="else.*")], CREATE),
     ):
         options = [word for code in codes for word in ("--plugin", str(_file(none, code)))]
         other = opened.enter_context(stage(folder, name=title, config=config, options=options))
@@ -133,7 +136,8 @@ def plugins(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
 
 def _file(stage: Stage, code: str) -> Path:
     name = code.partition('name = "')[2].partition('"')[0]
-    file = stage.folder / f"{name}.py"
+    file = Path(tempfile.mkdtemp(dir=stage.folder)) / f"{name}.py"
+    file.parent.chmod(0o755)
     file.write_text(code, "utf-8")
     file.chmod(0o644)
     return file
