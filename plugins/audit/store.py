@@ -13,7 +13,7 @@ from kernel.public import AuditFilter, Event, Param, Reader, Transaction
 
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
-LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('caudex_audit', 0))"
+LOCK: Final = "lock table caudex_audit.turns in share row exclusive mode"
 
 # The JSON of the rows `l` that a search finds, made once; a page ends before they are too large.
 PAGE: Final = """

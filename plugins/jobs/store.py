@@ -121,12 +121,12 @@ select json_build_object(
 
 _PRUNE: Final = """
 with alone as materialized (
-    select pg_try_advisory_xact_lock(hashtextextended('caudex_jobs prune', 0)) as ok
+    select from caudex_jobs.turns where name = 'prune' for update skip locked
 ),
 old as (
     delete from caudex_jobs.jobs where id in (
         select id from caudex_jobs.jobs
-        where ended_at < now() - make_interval(days => $1::integer) and (select ok from alone)
+        where ended_at < now() - make_interval(days => $1::integer) and exists (select from alone)
         order by ended_at limit $2::integer
     ) returning 1
 )

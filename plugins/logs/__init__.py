@@ -12,6 +12,7 @@ from kernel.public import (
     NEWS,
     STATEMENTS,
     App,
+    InstallPlan,
     Offer,
     Plugin,
     Route,
@@ -44,7 +45,9 @@ class LogsPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
-        service = self._service = LogsService(self.config, services.get(STATEMENTS))
+        service = self._service = LogsService(
+            self.config, services.get(STATEMENTS), services.get(APPS)
+        )
         services.get(NEWS).subscribe(TOPIC, service.heard)
         async with service.running():
             yield service
@@ -61,6 +64,12 @@ class LogsPlugin(Plugin):
         yield
         if self._service is not None:
             self._service.end_readers()
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Let a new app begin without the lines of a former one."""
+        if self._service is not None and plan.first:
+            await self._service.installed_anew(tx, plan.app.id)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

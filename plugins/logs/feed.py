@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import anyio
 
 from kernel.public import LogLine
 
+from .models import remark, weight
+
 RING: Final = 1000
+RING_SIZE: Final = 10_000_000
+"""Bytes of memory for the ring; any page of the store fits, so who keeps up misses nothing."""
 IDLE: Final = 15.0
 """Seconds after which a reader hears that there is nothing."""
+STOPS: Final = "the server stops"
 
 
 class Feed:
@@ -22,10 +26,11 @@ class Feed:
     def __init__(self, last_id: int) -> None:
         self.last_id = last_id
         self.readers = 0
-        self._ring: deque[LogLine] = deque(maxlen=RING)
+        self.closed = False
+        self._ring: deque[LogLine] = deque()
+        self._size = 0
         self._end = 0
         self._changed = anyio.Event()
-        self._closed = False
 
     @property
     def end(self) -> int:
@@ -35,6 +40,9 @@ class Feed:
     def add(self, lines: Sequence[LogLine]) -> None:
         """Append lines and wake the readers."""
         self._ring.extend(lines)
+        self._size += sum(map(weight, lines))
+        while len(self._ring) > RING or (self._size > RING_SIZE and len(self._ring) > 1):
+            self._size -= weight(self._ring.popleft())
         self._end += len(lines)
         self.last_id = lines[-1].id
         changed, self._changed = self._changed, anyio.Event()
@@ -42,24 +50,26 @@ class Feed:
 
     def close(self) -> None:
         """End every reader: the server stops."""
-        self._closed = True
+        self.closed = True
         self._changed.set()
 
     async def read(self, position: int) -> AsyncIterator[LogLine | None]:
         """Yield what comes behind a position; None when nothing came for a while.
 
-        Lines that left the ring before this reader got to them are counted in one line.
+        Lines that left the ring before this reader got to them are counted in one line. The last
+        one says that the server stops.
         """
         while True:
             begin = self._end - len(self._ring)
             if position < begin:
                 missed, position = begin - position, begin
-                yield _missed(missed)
+                yield remark(f"{missed} lines were missed")
             elif position < self._end:
                 line = self._ring[position - begin]
                 position += 1
                 yield line
-            elif self._closed:
+            elif self.closed:
+                yield remark(STOPS)
                 return
             else:
                 changed = self._changed
@@ -67,9 +77,3 @@ class Feed:
                     await changed.wait()
                 if waited.cancelled_caught:
                     yield None
-
-
-def _missed(count: int) -> LogLine:
-    """A line of its own without a place in the log: its id is 0."""
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return LogLine(id=0, level="system", message=f"{count} lines were missed", ts=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,13 +12,15 @@ import anyio
 
 from kernel.public import LogLevel
 
-from .models import NewLine
+from .models import NewLine, weight
 
 MAX_MESSAGE: Final = 1_000_000
+"""Bytes of a line in UTF-8: what is behind them is cut off."""
 MAX_QUEUED: Final = 16_000_000
-"""Characters that wait for the database at most; beyond, lines are dropped."""
+"""Bytes of memory for what waits for the database; beyond, lines are dropped."""
 BATCH: Final = 500
 BATCH_SIZE: Final = 4_000_000
+"""Bytes of memory that fill a batch."""
 BURST: Final = 5.0
 """Seconds' worth of lines that an app may write at once."""
 
@@ -43,6 +46,9 @@ class Intake:
         self._buckets: dict[str, _Bucket] = {}
         self._filled = anyio.Event()
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def put(self, app_id: str, level: LogLevel, message: str) -> None:
         """Take a line, or count it as lost."""
         bucket = self._bucket(app_id)
@@ -50,14 +56,16 @@ class Intake:
             bucket.dropped += 1
         else:
             bucket.tokens -= 1
-            # A NUL cannot be stored, and a lone surrogate is no text.
-            text = message[:MAX_MESSAGE].replace("\0", "\ufffd")
-            self._add(app_id, level, text.encode(errors="replace").decode())
+            self._add(app_id, level, _storable(message))
         self._filled.set()
 
-    def forget(self, app_id: str) -> None:
-        """Drop what is known of an app."""
-        self._buckets.pop(app_id, None)
+    def keep_only(self, app_ids: Collection[str]) -> None:
+        """Drop what is known of other apps, but for lines and losses that wait to be stored."""
+        self._buckets = {
+            app_id: bucket
+            for app_id, bucket in self._buckets.items()
+            if app_id in app_ids or bucket.dropped
+        }
 
     async def wait(self) -> None:
         """Wait until there is something to store."""
@@ -70,7 +78,7 @@ class Intake:
         size = 0
         while self._lines and len(taken) < BATCH and size < BATCH_SIZE:
             taken.append(line := self._lines.popleft())
-            size += len(line.message)
+            size += weight(line)
         self._size -= size
         if not self._lines:
             self._filled = anyio.Event()
@@ -79,13 +87,13 @@ class Intake:
     def put_back(self, lines: list[NewLine]) -> None:
         """Keep lines that could not be stored, in their order."""
         self._lines.extendleft(reversed(lines))
-        self._size += sum(len(line.message) for line in lines)
+        self._size += sum(map(weight, lines))
         self._filled.set()
 
     def _add(self, app_id: str, level: LogLevel, message: str) -> None:
         now = datetime.now(UTC).isoformat()
-        self._lines.append(NewLine(app_id, level, message, now))
-        self._size += len(message)
+        self._lines.append(line := NewLine(app_id, level, message, now))
+        self._size += weight(line)
 
     def _tell_dropped(self) -> None:
         for app_id, bucket in self._buckets.items():
@@ -102,3 +110,9 @@ class Intake:
         bucket.tokens = min(most, bucket.tokens + (now - bucket.filled_at) * self._rate)
         bucket.filled_at = now
         return bucket
+
+
+def _storable(message: str) -> str:
+    """A NUL cannot be stored, and a lone surrogate is no text; of a long line the beginning is."""
+    text = message[:MAX_MESSAGE].replace("\0", "\ufffd")
+    return text.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")

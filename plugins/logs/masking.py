@@ -3,32 +3,77 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 from typing import Final
 
 HIDDEN: Final = "[secret]"
 WORD: Final = 4
 """A shorter value is only hidden where it stands alone, or it would hide half of every line."""
+KEEP: Final = 3600.0
+"""Seconds that a value stays hidden at least after it was replaced, or its app removed: the worker
+that has it goes on until another is up, and then ends what it was at."""
+MAX_REPLACED: Final = 1000
+"""Replaced values of one app that stay hidden, the newest ones."""
 
 
 class Masks:
     """The secret values of each app, as one pattern."""
 
     def __init__(self) -> None:
-        self._patterns: dict[str, re.Pattern[str]] = {}
+        self._apps: dict[str, _Values] = {}
 
     def put(self, app_id: str, values: Iterable[str]) -> None:
-        """Replace an app's values by these."""
-        parts = {part for value in values for part in _parts(value)}
-        self._patterns.pop(app_id, None)
-        if parts:
-            longest_first = sorted(parts, key=len, reverse=True)
-            self._patterns[app_id] = re.compile("|".join(map(_pattern, longest_first)))
+        """Replace an app's values by these; the old ones stay hidden for a while."""
+        known = self._apps.setdefault(app_id, _Values())
+        known.put(frozenset(part for value in values for part in _parts(value)))
+        if known.pattern is None:
+            del self._apps[app_id]
 
     def hide(self, app_id: str, text: str) -> str:
         """Return the text with the app's values hidden."""
-        pattern = self._patterns.get(app_id)
-        return text if pattern is None else pattern.sub(HIDDEN, text)
+        known = self._apps.get(app_id)
+        return text if known is None or known.pattern is None else known.pattern.sub(HIDDEN, text)
+
+    def keep_only(self, app_ids: Collection[str]) -> None:
+        """Drop the values of other apps once those have been gone for a while."""
+        now = time.monotonic()
+        for app_id, known in list(self._apps.items()):
+            if app_id in app_ids:
+                known.gone_at = None
+            elif known.gone_at is None:
+                known.gone_at = now
+            elif now - known.gone_at >= KEEP:
+                del self._apps[app_id]
+
+
+class _Values:
+    """An app's values: those in force, and replaced ones that a worker may still have."""
+
+    __slots__ = ("_current", "_replaced", "gone_at", "pattern")
+
+    def __init__(self) -> None:
+        self._current: frozenset[str] = frozenset()
+        self._replaced: dict[str, float] = {}
+        """When each was replaced, the oldest first."""
+        self.pattern: re.Pattern[str] | None = None
+        self.gone_at: float | None = None
+        """Since when the app is known to be gone."""
+
+    def put(self, values: frozenset[str]) -> None:
+        """Replace the values in force."""
+        now = time.monotonic()
+        replaced = self._replaced | dict.fromkeys(self._current - values, now)
+        kept = [
+            (value, at) for value, at in replaced.items() if value not in values and now - at < KEEP
+        ]
+        before = self._current | self._replaced.keys()
+        self._current, self._replaced = values, dict(kept[-MAX_REPLACED:])
+        self.gone_at = None
+        if (hidden := values | self._replaced.keys()) != before:
+            longest_first = sorted(hidden, key=len, reverse=True)
+            joined = "|".join(map(_pattern, longest_first))
+            self.pattern = re.compile(joined) if joined else None
 
 
 def _parts(value: str) -> Iterable[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from sys import getsizeof
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from kernel.public import LogLevel
+from kernel.public import LogLevel, LogLine
 
 DEFAULT_TAIL: Final = 100
 MAX_TAIL: Final = 1000
+LINE_COST: Final = 300
+"""Bytes that a line takes in memory beside its message."""
 
 
 class NewLine(msgspec.Struct, frozen=True):
@@ -28,3 +32,14 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
     tail: Annotated[
         int, Meta(ge=0, description=f"how many old lines come first, at most {MAX_TAIL}")
     ] = DEFAULT_TAIL
+
+
+def weight(line: NewLine | LogLine) -> int:
+    """Bytes that a line takes in memory: none is free, and a character takes up to four."""
+    return getsizeof(line.message) + LINE_COST
+
+
+def remark(message: str) -> LogLine:
+    """A line of the server's own, without a place in the log: its id is 0."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return LogLine(id=0, level="system", message=message, ts=now)

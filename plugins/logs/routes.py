@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from kernel.public import (
-    ACCESS,
     APP_USER,
     APPS,
-    HOOKS,
     LOGS,
     BadRequest,
-    KernelError,
     LogLine,
     Request,
     Response,
     Route,
     Services,
-    hookspecs,
     whole_number,
 )
 
+from .guard import Guard
 from .models import DEFAULT_TAIL, MAX_TAIL, LogsQuery
 from .sse import EventStream, event
 
@@ -38,8 +35,6 @@ STREAM: Final[dict[str, Any]] = {
         }
     }
 }
-CHECK_EVERY: Final = 60.0
-"""Seconds after which a reader must still be allowed to read."""
 
 
 class LogsRoutes:
@@ -65,33 +60,18 @@ class LogsRoutes:
             after = lines[-1].id if lines else LIVE_ONLY if not tail else 0
         stack = AsyncExitStack()
         following = await stack.enter_async_context(logs.follow(app.id, after))
-        return EventStream(self._events(request, lines, following), stack)
+        guard = Guard(self._services, request)
+        return EventStream(_events(deque(lines), following), stack, guard.refusal)
 
-    async def _events(
-        self, request: Request, lines: list[LogLine], following: AsyncIterator[LogLine | None]
-    ) -> AsyncIterator[bytes]:
-        yield b": the log follows\n\n"
-        for line in lines:
-            yield event(line)
-        checked = time.monotonic()
-        async for line in following:
-            if time.monotonic() - checked > CHECK_EVERY:
-                if not await self._still_allowed(request):
-                    return
-                checked = time.monotonic()
-            yield event(line)
 
-    async def _still_allowed(self, request: Request) -> bool:
-        """Whether the token has not ended and the role is still held."""
-        try:
-            actor = await self._services.get(HOOKS).first(hookspecs.authenticate, request=request)
-            if actor is None:
-                return False
-            path = request.scope["path_params"]
-            await self._services.get(ACCESS).authorize(actor, APP_USER, path)
-        except KernelError:
-            return False
-        return True
+async def _events(
+    lines: deque[LogLine], following: AsyncIterator[LogLine | None]
+) -> AsyncIterator[bytes]:
+    yield b": the log follows\n\n"
+    while lines:  # what is sent is not kept: the stream may last for days
+        yield event(lines.popleft())
+    async for line in following:
+        yield event(line)
 
 
 def _position(request: Request) -> tuple[int, int | None]:

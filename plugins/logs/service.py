@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
 import anyio
 import structlog
 
 from kernel.public import (
-    KernelError,
+    Apps,
     LogLevel,
     LogLine,
     Statements,
@@ -21,17 +23,19 @@ from kernel.public import (
 
 from . import store
 from .config import LogsConfig
-from .feed import Feed
+from .feed import STOPS, Feed
 from .intake import Intake
 from .masking import Masks
-from .models import NewLine
+from .models import NewLine, remark
 
 TOPIC: Final = "logs"
 GATHER: Final = 0.05
 """Seconds in which lines join the same batch."""
 RETRY: Final = 1.0
-PAGE: Final = 500
+FLUSH: Final = 2.0
+"""Seconds for what waits to be stored when the server ends."""
 SWEEP_EVERY: Final = 600.0
+Outcome = Literal["stored", "later", "lost"]
 
 log = structlog.get_logger("caudex.logs")
 
@@ -39,14 +43,17 @@ log = structlog.get_logger("caudex.logs")
 class LogsService:
     """Provides LOGS."""
 
-    def __init__(self, config: LogsConfig, statements: Statements) -> None:
+    def __init__(self, config: LogsConfig, statements: Statements, apps: Apps) -> None:
         self._config = config
         self._statements = statements
+        self._apps = apps
         self._intake = Intake(config.lines_per_second)
         self._masks = Masks()
         self._feeds: dict[str, Feed] = {}
         self._stale: set[str] = set()
         self._news = anyio.Event()
+        self._storing = anyio.CancelScope()
+        self._store_by = math.inf
         self._stopping = False
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
@@ -62,8 +69,13 @@ class LogsService:
         return self._masks.hide(app_id, text)
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
-        """See `Logs.tail`."""
-        return await store.tail(self._statements, app_id, count) if count else []
+        """See `Logs.tail`. Lines that are too large together give way to one that counts them."""
+        if not count:
+            return []
+        lines = await store.tail(self._statements, app_id, count)
+        if left := await store.left_out(self._statements, app_id, lines, count):
+            return [remark(f"{left} older lines are left out: they are too large"), *lines]
+        return lines
 
     @asynccontextmanager
     async def follow(
@@ -91,9 +103,11 @@ class LogsService:
             feed.close()
 
     async def forget_app(self, tx: Transaction, app_id: str) -> None:
-        """Delete the lines of an app."""
-        self._intake.forget(app_id)
-        self._masks.put(app_id, ())
+        """Delete the lines of an app; its secrets stay hidden in what its worker still says."""
+        await store.forget_app(tx, app_id)
+
+    async def installed_anew(self, tx: Transaction, app_id: str) -> None:
+        """Delete what the worker of a former app of that name said when the app was gone."""
         await store.forget_app(tx, app_id)
 
     @asynccontextmanager
@@ -103,19 +117,21 @@ class LogsService:
             tasks.start_soon(self._store_always)
             tasks.start_soon(self._hand_on_always)
             tasks.start_soon(self._sweep_always)
-            yield
-            tasks.cancel_scope.cancel()
-        with anyio.move_on_after(2.0):
-            while lines := self._intake.take():
-                await self._store(lines)
+            try:
+                yield
+            finally:
+                self._store_by = self._storing.deadline = anyio.current_time() + FLUSH
+                tasks.cancel_scope.cancel()
+        await self._flush()
 
     async def _attach(self, app_id: str) -> Feed:
-        if self._stopping:
-            raise Unavailable("the server stops")
         feed = self._feeds.get(app_id)
         if feed is None:
             last_id = await store.last_id(self._statements, app_id)
             feed = self._feeds.setdefault(app_id, Feed(last_id))
+            await self.heard(app_id)  # news that came before the feed stood was nobody's
+        if self._stopping:
+            raise Unavailable(STOPS)
         if feed.readers >= self._config.readers_per_app:
             raise Unavailable("too many readers of this log", retry_after=5)
         feed.readers += 1
@@ -124,26 +140,49 @@ class LogsService:
     async def _lines(self, app_id: str, feed: Feed, after: int) -> AsyncIterator[LogLine | None]:
         """What the database has behind `after`, then what the feed brings."""
         position, until = feed.end, feed.last_id
-        while after < until:
-            page = await store.between(self._statements, app_id, after, until, PAGE)
-            for line in page:
-                yield line
-            if len(page) < PAGE:
-                break
-            after = page[-1].id
+        async for line in self._stored(app_id, after, until):
+            if feed.closed:  # it goes on behind the last line, at another server
+                yield remark(STOPS)
+                return
+            yield line
         async for line in feed.read(position):
             yield line
+
+    async def _stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogLine]:
+        while after < until:
+            page, more = await store.between(self._statements, app_id, after, until)
+            for line in page:
+                yield line
+            if not more:
+                return
+            after = page[-1].id
 
     async def _store_always(self) -> None:
         while True:
             await self._intake.wait()
             await anyio.sleep(GATHER)
-            lines = self._intake.take()
-            if lines and not await self._store(lines):
+            if not (lines := self._intake.take()):
+                continue
+            outcome: Outcome = "later"
+            # A batch that is broken off is in or not, and nobody knows which.
+            with anyio.CancelScope(deadline=self._store_by, shield=True) as self._storing:
+                outcome = await self._store(lines)
+            if outcome == "later":
                 self._intake.put_back(lines)
+            if outcome != "stored":
                 await anyio.sleep(RETRY)
 
-    async def _store(self, lines: list[NewLine]) -> bool:
+    async def _flush(self) -> None:
+        """Store what still waits when the server ends."""
+        with anyio.CancelScope(deadline=self._store_by):
+            while lines := self._intake.take():
+                if await self._store(lines) == "later":
+                    self._intake.put_back(lines)
+                    break
+        if left := len(self._intake):
+            log.warning("log lines are lost: the database is not available", count=left)
+
+    async def _store(self, lines: list[NewLine]) -> Outcome:
         async def write(tx: Transaction) -> None:
             await store.insert(tx, lines)
             for app_id in sorted({line.app_id for line in lines}):
@@ -152,10 +191,11 @@ class LogsService:
         try:
             await self._statements.run(server_actor(), write)
         except Unavailable:
-            return False
-        except KernelError as error:
-            log.error("log lines could not be stored", count=len(lines), error=error.message)
-        return True
+            return "later"
+        except Exception as error:
+            log.error("log lines could not be stored", count=len(lines), error=_said(error))
+            return "lost"
+        return "stored"
 
     async def _hand_on_always(self) -> None:
         while True:
@@ -165,28 +205,43 @@ class LogsService:
             for app_id in stale:
                 try:
                     await self._catch_up(app_id)
-                except KernelError:
+                except Exception as error:
                     self._stale.add(app_id)
+                    if not isinstance(error, Unavailable):
+                        log.error("new log lines cannot be read", app=app_id, error=_said(error))
             if self._stale:
                 await anyio.sleep(RETRY)
                 self._news.set()
 
     async def _catch_up(self, app_id: str) -> None:
-        while (feed := self._feeds.get(app_id)) is not None:
-            page = await store.between(self._statements, app_id, feed.last_id, store.NEWEST, PAGE)
+        more = True
+        while more and (feed := self._feeds.get(app_id)) is not None:
+            page, more = await store.between(self._statements, app_id, feed.last_id)
             if page:
                 feed.add(page)
-            if len(page) < PAGE:
-                return
 
     async def _sweep_always(self) -> None:
-        days, lines = self._config.keep_days, self._config.keep_lines
         while True:
             gone = 0
             try:
-                gone = await self._statements.run(
-                    server_actor(), lambda tx: store.sweep(tx, days, lines)
-                )
-            except KernelError as error:
-                log.warning("old log lines could not be swept", error=error.message)
+                gone = await self._sweep()
+            except Exception as error:
+                log.warning("old log lines could not be swept", error=_said(error))
             await anyio.sleep(0.2 if gone else SWEEP_EVERY)
+
+    async def _sweep(self) -> int:
+        """Delete a portion of the old lines and return its size; what is kept here of apps that
+        are gone goes as well."""
+        run, config = self._statements.run, self._config
+        gone = await run(server_actor(), lambda tx: store.sweep_old(tx, config.keep_days))
+        for app_id in await store.apps(self._statements):
+            many = partial(store.sweep_many, app_id=app_id, keep_lines=config.keep_lines)
+            gone += await run(server_actor(), many)
+        installed = {app.id for app in await self._apps.all()}
+        self._intake.keep_only(installed)
+        self._masks.keep_only(installed)
+        return gone
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

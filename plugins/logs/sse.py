@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 from starlette.types import Receive, Scope, Send
 
 from kernel.public import LogLine, Response
@@ -19,35 +20,51 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventStream(Response):
-    """Sends what an iterator yields until it ends, the client leaves, or a write takes too long.
+    """Sends what an iterator yields until it ends, `refusal` returns, the client leaves, or a write
+    takes too long.
 
     `source` is what the iterator reads from; it is closed with the stream.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], source: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        source: AsyncExitStack,
+        refusal: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(media_type="text/event-stream")
         del self.headers["content-length"]
         self._chunks = chunks
         self._source = source
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream."""
+        """Serve the stream; of a HEAD, what stands before it."""
         async with self._source:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+                return
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
-                await self._send_all(send)
+                await self._send_all(send, tasks)
                 tasks.cancel_scope.cancel()
 
-    async def _send_all(self, send: Send) -> None:
-        async for chunk in self._chunks:
-            with anyio.move_on_after(BLOCKED) as limit:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if limit.cancelled_caught:
-                return
+    async def _send_all(self, send: Send, tasks: TaskGroup) -> None:
+        with anyio.CancelScope() as sending:
+            tasks.start_soon(self._until_refused, sending)
+            async for chunk in self._chunks:
+                with anyio.move_on_after(BLOCKED) as limit:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if limit.cancelled_caught:
+                    return
         with anyio.move_on_after(BLOCKED):
             await send({"type": "http.response.body", "body": b""})
+
+    async def _until_refused(self, scope: anyio.CancelScope) -> None:
+        await self._refusal()
+        scope.cancel()
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -11,30 +11,51 @@ from kernel.public import LogLine, Reader, Transaction
 
 from .models import NewLine
 
+# Ids grow in the order in which lines of an app become visible: readers go on from the last one.
 _LOCK: Final = """
-select pg_advisory_xact_lock(hashtextextended('caudex_logs/' || a, 0))::text
-from unnest($1::text[]) as a order by a"""
+select number::text from caudex_logs.turns
+where number = any(array(select hashtext(a) & 255 from unnest($1::text[]) as a))
+order by number for update"""
 _INSERT: Final = """
 insert into caudex_logs.lines (app_id, level, message, ts)
 select n.app_id, n.level, n.message, n.ts from jsonb_to_recordset($1::jsonb)
     as n (app_id text, level text, message text, ts timestamptz)"""
-_TAIL: Final = """
+# Lines up to the one that fills `$3` bytes. The length of a long message is known without reading
+# it: what does not fit is never fetched.
+_LINES: Final = """
 select json_build_object('id', l.id, 'level', l.level, 'message', l.message,
     'ts', to_char(l.ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 from (
-    select id, level, message, ts from caudex_logs.lines
-    where app_id = $1::text order by id desc limit $2::int
-) l order by l.id"""
-_BETWEEN: Final = """
-select json_build_object('id', l.id, 'level', l.level, 'message', l.message,
-    'ts', to_char(l.ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-from caudex_logs.lines l
-where l.app_id = $1::text and l.id > $2::bigint and l.id <= $3::bigint
-order by l.id limit $4::int"""
+    select n.*, octet_length(n.message) as size,
+        sum(octet_length(n.message)) over (order by {order}) as upto
+    from (
+        select id, level, message, ts from caudex_logs.lines
+        where app_id = $1::text {bounds} order by {order} limit $2::int
+    ) n
+) l where l.upto - l.size < $3::bigint order by l.id"""
+
+_TAIL: Final = _LINES.replace("{bounds}", "").replace("{order}", "id desc")
+_BETWEEN: Final = _LINES.replace("{bounds}", "and id > $4::bigint and id <= $5::bigint").replace(
+    "{order}", "id"
+)
+_COUNT_BEFORE: Final = """
+select count(*) from (
+    select from caudex_logs.lines where app_id = $1::text and id < $2::bigint limit $3::int
+) l"""
 _LAST: Final = "select coalesce(max(id), 0) from caudex_logs.lines where app_id = $1::text"
 _SWEEP_ALONE: Final = (
-    "select pg_try_advisory_xact_lock(hashtextextended('caudex_logs sweep', 0))::text"
+    "select number::text from caudex_logs.turns where number = -1 for update skip locked"
 )
+# From one app to the next by the index: a `distinct` would read every line.
+_APPS: Final = """
+with recursive apps as (
+    (select app_id from caudex_logs.lines order by app_id limit 1)
+    union all
+    select (
+        select l.app_id from caudex_logs.lines l where l.app_id > apps.app_id
+        order by l.app_id limit 1
+    ) from apps where apps.app_id is not null
+) select app_id from apps where app_id is not null"""
 _SWEEP_OLD: Final = """
 with old as (
     delete from caudex_logs.lines where id in (
@@ -43,16 +64,12 @@ with old as (
     ) returning 1
 ) select count(*) from old"""
 _SWEEP_MANY: Final = """
-with apps as (select distinct app_id from caudex_logs.lines),
-bounds as (
-    select a.app_id, (
-        select l.id from caudex_logs.lines l where l.app_id = a.app_id
-        order by l.id desc offset $1::int limit 1
-    ) as last_gone from apps a
-), old as (
+with old as (
     delete from caudex_logs.lines where id in (
-        select l.id from bounds b
-        join caudex_logs.lines l on l.app_id = b.app_id and l.id <= b.last_gone limit 5000
+        select id from caudex_logs.lines where app_id = $1::text and id <= (
+            select id from caudex_logs.lines where app_id = $1::text
+            order by id desc offset $2::int limit 1
+        ) limit 5000
     ) returning 1
 ) select count(*) from old"""
 _FORGET: Final = "delete from caudex_logs.lines where app_id = $1::text"
@@ -60,6 +77,11 @@ _FORGET: Final = "delete from caudex_logs.lines where app_id = $1::text"
 _line = msgspec.json.Decoder(LogLine).decode
 _encode = msgspec.json.Encoder().encode
 NEWEST: Final = 2**63 - 1
+TAIL_SIZE: Final = 4_000_000
+"""Bytes of messages that fill a tail: the line with which they come to that is its first one."""
+PAGE: Final = 500
+PAGE_SIZE: Final = 1_000_000
+"""Bytes of messages that fill a page: the line with which they come to that is its last one."""
 
 
 async def insert(tx: Transaction, lines: Sequence[NewLine]) -> None:
@@ -69,13 +91,24 @@ async def insert(tx: Transaction, lines: Sequence[NewLine]) -> None:
 
 
 async def tail(reader: Reader, app_id: str, count: int) -> list[LogLine]:
-    """The last lines of an app, oldest first."""
-    return [_line(raw) for raw in await reader.fetch_all(_TAIL, app_id, count)]
+    """The last lines of an app, oldest first, as far as they fit into a tail."""
+    return [_line(raw) for raw in await reader.fetch_all(_TAIL, app_id, count, TAIL_SIZE)]
 
 
-async def between(reader: Reader, app_id: str, after: int, until: int, count: int) -> list[LogLine]:
-    """Lines with after < id <= until, at most `count`, oldest first."""
-    return [_line(raw) for raw in await reader.fetch_all(_BETWEEN, app_id, after, until, count)]
+async def left_out(reader: Reader, app_id: str, tail: Sequence[LogLine], count: int) -> int:
+    """How many of the last `count` lines did not fit into a tail."""
+    if len(tail) == count or _size(tail) < TAIL_SIZE:
+        return 0
+    return int(await reader.fetch(_COUNT_BEFORE, app_id, tail[0].id, count - len(tail)) or 0)
+
+
+async def between(
+    reader: Reader, app_id: str, after: int, until: int = NEWEST
+) -> tuple[list[LogLine], bool]:
+    """A page of lines with after < id <= until, oldest first, and whether there may be more."""
+    found = await reader.fetch_all(_BETWEEN, app_id, PAGE, PAGE_SIZE, after, until)
+    page = [_line(raw) for raw in found]
+    return page, len(page) == PAGE or _size(page) >= PAGE_SIZE
 
 
 async def last_id(reader: Reader, app_id: str) -> int:
@@ -83,14 +116,29 @@ async def last_id(reader: Reader, app_id: str) -> int:
     return int(await reader.fetch(_LAST, app_id) or 0)
 
 
-async def sweep(tx: Transaction, keep_days: int, keep_lines: int) -> int:
-    """Delete a portion of what is too old or too much, and return how many lines that were."""
-    if await tx.execute(_SWEEP_ALONE) != b"true":
+async def apps(reader: Reader) -> list[str]:
+    """Every app that has lines."""
+    return [raw.decode() for raw in await reader.fetch_all(_APPS)]
+
+
+async def sweep_old(tx: Transaction, keep_days: int) -> int:
+    """Delete a portion of what is too old, and return how many lines that were."""
+    if await tx.execute(_SWEEP_ALONE) is None:
         return 0
-    gone = int(await tx.execute(_SWEEP_OLD, keep_days) or 0)
-    return gone + int(await tx.execute(_SWEEP_MANY, keep_lines) or 0)
+    return int(await tx.execute(_SWEEP_OLD, keep_days) or 0)
+
+
+async def sweep_many(tx: Transaction, app_id: str, keep_lines: int) -> int:
+    """Delete a portion of what an app has too much of, and return how many lines that were."""
+    if await tx.execute(_SWEEP_ALONE) is None:
+        return 0
+    return int(await tx.execute(_SWEEP_MANY, app_id, keep_lines) or 0)
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
     """Delete the lines of an app."""
     await tx.execute(_FORGET, app_id)
+
+
+def _size(lines: Sequence[LogLine]) -> int:
+    return sum(len(line.message.encode()) for line in lines)

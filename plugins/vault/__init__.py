@@ -14,6 +14,7 @@ from kernel.public import (
     VAULT,
     App,
     Command,
+    InstallPlan,
     Offer,
     Plugin,
     Route,
@@ -81,6 +82,12 @@ class VaultPlugin(Plugin):
         if (logs := self._services.find(LOGS)) is not None:
             logs.mask(app_id, secrets.values())
         return secrets
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Let a new app begin without a secret that was set while a former one was removed."""
+        if plan.first:
+            await forget_app(tx, plan.app.id)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

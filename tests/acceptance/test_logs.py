@@ -164,10 +164,16 @@ def test_old_lines_and_too_many_are_swept(make_server):
         from kernel.public import STATEMENTS, server_actor
         from plugins.logs import store
 
-        statements = server.services.get(STATEMENTS)
-        return await statements.run(server_actor(), lambda tx: store.sweep(tx, 1, 5))
+        run = server.services.get(STATEMENTS).run
+        assert await store.apps(server.services.get(STATEMENTS)) == ["a", "b"]
+        old = await run(server_actor(), lambda tx: store.sweep_old(tx, 1))
+        many = [
+            await run(server_actor(), lambda tx, app=app: store.sweep_many(tx, app, 5))
+            for app in ("a", "b")
+        ]
+        return old, many
 
-    assert server.run(sweep) == 16
+    assert server.run(sweep) == (1, [15, 0])
     left = server.sql("select app_id, message from caudex_logs.lines order by id")
     assert left == [("a", str(number)) for number in range(16, 21)]
 

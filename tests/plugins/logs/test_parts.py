@@ -1,16 +1,29 @@
 """Masking, intake and feed, without a server."""
 
+from collections import deque
+
 import anyio
 import pytest
 
 from kernel.public import LogLine
-from plugins.logs.feed import RING, Feed
-from plugins.logs.intake import BATCH, MAX_MESSAGE, Intake
-from plugins.logs.masking import Masks
+from plugins.logs import masking
+from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
+from plugins.logs.intake import BATCH, MAX_MESSAGE, MAX_QUEUED, Intake
+from plugins.logs.masking import KEEP, Masks
+from plugins.logs.models import LINE_COST, weight
+from plugins.logs.routes import _events
 
 
-def line(number):
-    return LogLine(id=number, level="info", message=str(number), ts="t")
+def line(number, message=""):
+    return LogLine(id=number, level="info", message=message or str(number), ts="t")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that have passed for the masks, in a list of one."""
+    now = [1000.0]
+    monkeypatch.setattr(masking.time, "monotonic", lambda: now[0])
+    return now
 
 
 @pytest.mark.parametrize(
@@ -31,12 +44,67 @@ def test_secret_values_are_hidden(value, text, shown):
     assert masks.hide("other", text) == text
 
 
-def test_the_longest_value_is_hidden_first_and_new_values_replace_the_old():
+def test_the_longest_value_is_hidden_first():
     masks = Masks()
     masks.put("app", ["secret", "secret-long"])
     assert masks.hide("app", "secret-long") == "[secret]"
-    masks.put("app", ["other"])
-    assert masks.hide("app", "secret-long") == "secret-long"
+
+
+def test_a_replaced_value_stays_hidden_while_the_old_worker_may_have_it(clock):
+    masks = Masks()
+    masks.put("app", ["old-value", "other"])
+    masks.put("app", ["new-value", "other"])
+    clock[0] += KEEP - 1
+    masks.put("app", ["newest-value", "other"])
+    for value in ("old-value", "new-value", "newest-value", "other"):
+        assert masks.hide("app", value) == "[secret]"
+    clock[0] += 2
+    masks.put("app", ["newest-value", "other"])
+    assert masks.hide("app", "old-value") == "old-value"
+    assert masks.hide("app", "new-value") == "[secret]"
+
+
+def test_a_value_that_comes_back_is_no_replaced_one(clock):
+    masks = Masks()
+    for values in (["first"], ["second"], ["first"]):
+        masks.put("app", values)
+    clock[0] += KEEP + 1
+    masks.put("app", ["first"])
+    assert (masks.hide("app", "first"), masks.hide("app", "second")) == ("[secret]", "second")
+
+
+def test_only_so_many_replaced_values_stay_hidden(clock, monkeypatch):
+    monkeypatch.setattr(masking, "MAX_REPLACED", 5)
+    masks = Masks()
+    for number in range(7):
+        masks.put("app", [f"value-{number}"])
+    shown = [masks.hide("app", f"value-{number}") for number in range(7)]
+    assert shown == ["value-0", *["[secret]"] * 6]
+
+
+def test_the_values_of_an_app_that_is_gone_go_a_while_later(clock):
+    masks = Masks()
+    for app in ("there", "gone"):
+        masks.put(app, ["a-secret"])
+    masks.keep_only({"there"})
+    clock[0] += KEEP - 1
+    masks.keep_only({"there"})
+    assert masks.hide("gone", "a-secret") == "[secret]"
+    clock[0] += 2
+    masks.keep_only({"there"})
+    assert masks.hide("gone", "a-secret") == "a-secret"
+    assert masks.hide("there", "a-secret") == "[secret]"
+
+
+def test_the_values_of_an_app_that_came_back_stay(clock):
+    masks = Masks()
+    masks.put("app", ["a-secret"])
+    masks.keep_only(set())
+    clock[0] += KEEP - 1
+    masks.put("app", ["a-secret"])
+    clock[0] += 2
+    masks.keep_only(set())
+    assert masks.hide("app", "a-secret") == "[secret]"
 
 
 async def test_a_flood_is_cut_and_counted():
@@ -66,6 +134,45 @@ async def test_what_cannot_be_stored_is_replaced_and_long_lines_are_cut():
     assert len(second.message) == MAX_MESSAGE
 
 
+async def test_a_long_line_is_measured_in_bytes_and_not_cut_within_a_character():
+    intake = Intake(lines_per_second=100)
+    intake.put("app", "info", "x" + "\U0001f511" * MAX_MESSAGE)
+    [entry] = intake.take()
+    assert entry.message == "x" + "\U0001f511" * ((MAX_MESSAGE - 1) // 4)
+
+
+async def test_lines_without_a_character_are_not_kept_without_end():
+    intake = Intake(lines_per_second=10_000_000)
+    many = MAX_QUEUED // LINE_COST
+    for _ in range(many):
+        intake.put("app", "info", "")
+    kept = len(intake)
+    assert kept < many
+    batches = [intake.take()]
+    assert batches[0]
+    intake.put_back(batches.pop())  # the database is away
+    intake.put("app", "info", "")
+    assert len(intake) <= kept + 2, "what was put back counts as before"
+    while lines := intake.take():
+        batches.append(lines)
+    [lost] = [entry for lines in batches for entry in lines if entry.level == "system"]
+    assert int(lost.message.split()[0]) == many + 1 - kept
+    assert intake._size == 0
+
+
+def test_what_is_known_of_apps_that_are_gone_is_dropped():
+    intake = Intake(lines_per_second=1)
+    for app in ("there", "gone", "lost"):
+        intake.put(app, "info", "x")
+    for _ in range(5):
+        intake.put("lost", "info", "x")
+    intake.keep_only({"there"})
+    assert set(intake._buckets) == {"there", "lost"}
+    assert "1 lines were dropped: too many at once" in [entry.message for entry in intake.take()]
+    intake.keep_only({"there"})
+    assert set(intake._buckets) == {"there"}
+
+
 async def test_lines_that_could_not_be_stored_keep_their_order():
     intake = Intake(lines_per_second=10_000)
     for number in range(BATCH + 10):
@@ -93,6 +200,41 @@ async def test_a_slow_reader_is_told_once_how_much_it_missed():
     assert following is not None
     assert following.id == 302
     await reading.aclose()
+
+
+async def test_the_ring_is_bounded_by_what_its_lines_weigh():
+    feed = Feed(0)
+    large = [line(number, "x" * 1_000_000) for number in range(1, 31)]
+    for entry in large:
+        feed.add([entry])
+    assert sum(map(weight, feed._ring)) <= RING_SIZE
+    assert feed._size == sum(map(weight, feed._ring))
+    reading = feed.read(0)
+    missed, following = await anext(reading), await anext(reading)
+    await reading.aclose()
+    assert missed.message == f"{following.id - 1} lines were missed"
+    assert 5 < 31 - following.id < 11
+    feed.add([line(31, "x" * (RING_SIZE + 1))])
+    assert [entry.id for entry in feed._ring] == [31], "the newest is always there"
+
+
+async def test_the_last_line_of_a_feed_says_that_the_server_stops():
+    feed = Feed(0)
+    feed.add([line(1)])
+    feed.close()
+    got = [entry async for entry in feed.read(0)]
+    assert [(entry.id, entry.message) for entry in got] == [(1, "1"), (0, STOPS)]
+    assert got[-1].level == "system"
+
+
+async def test_old_lines_are_kept_no_longer_than_until_they_are_sent():
+    async def live():
+        yield line(3)
+
+    old = deque([line(1), line(2)])
+    events = [(chunk, len(old)) async for chunk in _events(old, live())]
+    assert [left for _, left in events] == [2, 1, 0, 0]
+    assert [b"id: %d\n" % number in events[number][0] for number in (1, 2, 3)] == [True] * 3
 
 
 async def test_readers_wake_up_when_something_comes():

@@ -96,6 +96,22 @@ def test_uninstalling_an_app_removes_its_secrets(server, app):
     assert server.sql("select 1 from caudex_vault.data_keys where app_id = %s", app) == []
 
 
+def test_a_new_app_inherits_no_secret_of_a_former_one(server, app):
+    assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+    put(server, app, "TOKEN", "by a request that found the app still there")
+    install(server, app)
+    assert "TOKEN" not in reveal(server, app)
+    for table in ("secrets", "data_keys"):
+        query = f"select 1 from caudex_vault.{table} where app_id = %s"
+        assert server.sql(query, app) == []
+
+
+def test_an_app_that_is_installed_again_keeps_its_secrets(server, app):
+    put(server, app, "TOKEN", "x")
+    install(server, app)
+    assert reveal(server, app)["TOKEN"] == "x"
+
+
 def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_path):
     one = make_server(data_dir=tmp_path)
     two = make_server(dsn=one.dsn, data_dir=tmp_path)

@@ -1,0 +1,237 @@
+"""The loops of the service over statements that fail, hang or come too late."""
+
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import psycopg
+import pytest
+
+from kernel.public import BadRequest, LogLine, Unavailable
+from plugins.logs import service as service_module
+from plugins.logs import store
+from plugins.logs.config import LogsConfig
+from plugins.logs.service import LogsService
+
+CORRUPT = psycopg.errors.DataCorrupted("invalid page in block 0")
+
+
+class Tx:
+    """A transaction that notes the lines that are inserted."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    async def execute(self, query, *params):
+        if query == store._INSERT:
+            self._lines += [line["message"] for line in msgspec.json.decode(params[0])]
+        return b"0"
+
+    async def publish(self, topic, payload=""):
+        pass
+
+
+class Statements:
+    """STATEMENTS that meets what stands in `trouble` first, then works; `rows` can be read."""
+
+    def __init__(self):
+        self.lines = []
+        self.rows = []
+        self.trouble = []
+        self.begun = anyio.Event()
+        self.seconds = 0.0
+
+    async def run(self, actor, fn):
+        self.begun.set()
+        self._meet()
+        await anyio.sleep(self.seconds)
+        return await fn(Tx(self.lines))
+
+    async def fetch(self, query, *params, custom_plan=False):
+        return b"0"
+
+    async def fetch_all(self, query, *params, custom_plan=False):
+        if query == store._APPS:
+            return []
+        self._meet()
+        return [msgspec.json.encode(row) for row in self.rows if row.id > params[3]]
+
+    def _meet(self):
+        if self.trouble:
+            raise self.trouble.pop(0)
+
+
+class Apps:
+    def __init__(self, *errors):
+        self.errors = list(errors)
+
+    async def all(self):
+        if self.errors:
+            raise self.errors.pop(0)
+        return []
+
+
+@pytest.fixture
+def statements():
+    return Statements()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name, seconds in (("GATHER", 0.01), ("RETRY", 0.05), ("FLUSH", 0.5)):
+        monkeypatch.setattr(service_module, name, seconds)
+
+
+@asynccontextmanager
+async def running(statements, apps=None):
+    """A service whose first sweep is through."""
+    service = LogsService(LogsConfig(), statements, apps or Apps())
+    async with service.running():
+        await anyio.sleep(0.02)
+        statements.begun = anyio.Event()
+        yield service
+
+
+async def eventually(holds):
+    with anyio.fail_after(5):
+        while not holds():
+            await anyio.sleep(0.01)
+
+
+def row(number):
+    return LogLine(id=number, level="info", message=str(number), ts="t")
+
+
+@pytest.mark.parametrize("trouble", [CORRUPT, RuntimeError("?"), BadRequest("no")])
+async def test_lines_that_cannot_be_stored_end_no_server(statements, trouble):
+    async with running(statements) as service:
+        statements.trouble = [trouble]
+        service.write("app", "info", "lost")
+        await eventually(lambda: not statements.trouble)
+        service.write("app", "info", "kept")
+        await eventually(lambda: statements.lines == ["kept"])
+
+
+async def test_a_fault_of_the_database_is_no_busy_loop(statements, monkeypatch):
+    monkeypatch.setattr(service_module, "RETRY", 10.0)
+    async with running(statements) as service:
+        statements.trouble = [CORRUPT, CORRUPT]
+        service.write("app", "info", "lost")
+        await eventually(lambda: len(statements.trouble) == 1)
+        service.write("app", "info", "waits")
+        await anyio.sleep(0.1)
+        assert len(statements.trouble) == 1
+
+
+async def test_lines_wait_while_the_database_is_away(statements):
+    async with running(statements) as service:
+        statements.trouble = [Unavailable("away"), Unavailable("away")]
+        for message in ("one", "two"):
+            service.write("app", "info", message)
+        await eventually(lambda: statements.lines == ["one", "two"])
+
+
+@pytest.mark.parametrize("trouble", [CORRUPT, RuntimeError("?"), Unavailable("away")])
+async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statements, trouble):
+    async with running(statements) as service, service.follow("app", 0) as following:
+        await anyio.sleep(0.05)
+        statements.rows = [row(1)]
+        statements.trouble = [trouble]
+        await service.heard("app")
+        with anyio.fail_after(5):
+            assert (await anext(following)).id == 1
+        assert not statements.trouble
+        await following.aclose()
+
+
+async def test_a_sweep_that_fails_ends_no_server(statements, monkeypatch):
+    monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
+    statements.trouble = [CORRUPT, RuntimeError("?")]
+    apps = Apps(CORRUPT, Unavailable("away"))
+    async with running(statements, apps):
+        await eventually(lambda: not statements.trouble and not apps.errors)
+
+
+async def test_a_sweep_forgets_what_it_knows_of_apps_that_are_gone(statements, monkeypatch):
+    monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
+    monkeypatch.setattr("plugins.logs.masking.KEEP", 0.05)
+    async with running(statements) as service:
+        service.mask("gone", ["a-secret"])
+        service.write("gone", "info", "x")
+        assert service._intake._buckets
+        await eventually(lambda: service.masked("gone", "a-secret") == "a-secret")
+        await eventually(lambda: not service._intake._buckets)
+
+
+async def test_a_batch_that_is_under_way_when_the_server_ends_is_stored_once(statements):
+    statements.seconds = 0.1
+    async with running(statements) as service:
+        await anyio.sleep(0.2)
+        service.write("app", "info", "last")
+        await statements.begun.wait()
+    assert statements.lines == ["last"]
+
+
+async def test_a_batch_that_waits_for_the_database_when_the_server_ends_is_stored(statements):
+    async with running(statements) as service:
+        statements.trouble = [Unavailable("away")]
+        service.write("app", "info", "last")
+        await eventually(lambda: not statements.trouble)
+        service.write("app", "info", "very last")
+    assert statements.lines == ["last", "very last"]
+
+
+async def test_a_database_that_hangs_does_not_keep_the_server_from_ending(statements):
+    statements.seconds = 0.01
+    async with running(statements) as service:
+        await anyio.sleep(0.1)
+        statements.seconds = 10.0
+        service.write("app", "info", "last")
+        await statements.begun.wait()
+        before = anyio.current_time()
+    assert 0.3 < anyio.current_time() - before < 2
+    assert statements.lines == []
+
+
+async def test_who_comes_while_the_server_stops_is_refused_also_after_a_wait(statements):
+    class Slow(Statements):
+        async def fetch(self, query, *params, custom_plan=False):
+            await anyio.sleep(0.1)
+            return b"0"
+
+    service = LogsService(LogsConfig(), Slow(), Apps())
+
+    async def stop():
+        await anyio.sleep(0.05)
+        service.end_readers()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        with pytest.raises(Unavailable):
+            async with service.follow("app", 0):
+                pass
+
+
+async def test_who_catches_up_when_the_server_stops_gets_a_last_line_and_no_gap(statements):
+    statements.rows = [row(1), row(2), row(3)]
+
+    async def last_id(query, *params, custom_plan=False):
+        return b"3"
+
+    statements.fetch = last_id
+    service = LogsService(LogsConfig(), statements, Apps())
+    async with service.follow("app", 0) as following:
+        assert (await anext(following)).id == 1
+        service.end_readers()
+        left = [line async for line in following]
+    assert [(line.id, line.level) for line in left] == [(0, "system")]
+
+
+async def test_lines_that_come_while_the_first_reader_does_are_not_missed(statements):
+    """Their news is told while nobody listens yet."""
+    async with running(statements) as service:
+        statements.rows = [row(1)]
+        async with service.follow("app", 0) as following:
+            with anyio.fail_after(5):
+                assert (await anext(following)).id == 1
+            await following.aclose()

@@ -1,0 +1,404 @@
+"""Streams of a real server: how much is read at once, who may go on reading, how they end."""
+
+import json
+import threading
+import time
+import uuid
+
+import anyio
+import httpx
+import pytest
+
+from kernel.public import (
+    IDENTITY,
+    LOGS,
+    STATEMENTS,
+    BadRequest,
+    Forbidden,
+    LogLine,
+    Plugin,
+    Unauthenticated,
+    Unavailable,
+    hookimpl,
+)
+from plugins.logs import guard as guard_module
+from plugins.logs import store
+from plugins.logs.guard import CHECK_EVERY, Guard
+
+SOON = 1.5
+"""Seconds; a change is in force within one."""
+
+
+@pytest.fixture
+def app(server):
+    app_id = f"log{uuid.uuid4().hex[:8]}"
+    server.install({"appId": app_id, "name": "x"})
+    return app_id
+
+
+def path(app_id):
+    return f"/api/v1/apps/{app_id}/logs"
+
+
+def keep(server, app_id, count, size=1):
+    """Put lines into the database, of so many bytes each, behind the service's back."""
+    server.sql(
+        "insert into caudex_logs.lines (app_id, level, message, ts)"
+        " select %s, 'info', n || ' ' || repeat('x', %s), now() from generate_series(1, %s) n",
+        app_id,
+        size,
+        count,
+    )
+
+
+class Follower(threading.Thread):
+    """Follows a log until the stream ends, and notes what came and when it ended."""
+
+    def __init__(self, client, app_id, **options):
+        super().__init__(daemon=True)
+        self._client, self._path, self._options = client, path(app_id), options
+        self.began = threading.Event()
+        self.events, self.ended = [], 0.0
+
+    def __enter__(self):
+        self.start()
+        assert self.began.wait(10)
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def run(self):
+        with httpx.stream(
+            "GET", f"{str(self._client.base_url).rstrip('/')}{self._path}", timeout=60,
+            headers={**self._client.headers, **self._options.pop("headers", {})}, **self._options,
+        ) as answer:  # fmt: skip
+            assert answer.status_code == 200
+            for line in answer.iter_lines():
+                self.began.set()
+                if line.startswith("data: "):
+                    self.events.append(json.loads(line[6:]))
+        self.ended = time.monotonic()
+
+    def ends(self, seconds=SOON):
+        """Whether it ended, whole, within so many seconds from now."""
+        self.join(seconds)
+        return bool(self.ended)
+
+    def has(self, count):
+        deadline = time.monotonic() + 20
+        while len(self.events) < count:
+            assert time.monotonic() < deadline, [event["message"][:20] for event in self.events]
+            time.sleep(0.02)
+        return [event["message"].split()[0] for event in self.events]
+
+
+# How much is read at once
+
+
+def test_a_tail_ends_where_its_lines_are_too_large_and_says_so(server, app):
+    keep(server, app, 10, 1_000_000)
+    lines = server.run(lambda: server.services.get(LOGS).tail(app, 1000))
+    assert sum(len(line.message) for line in lines) < store.TAIL_SIZE + 1_100_000
+    said, *rest = lines
+    assert (said.id, said.level) == (0, "system")
+    assert said.message == "6 older lines are left out: they are too large"
+    assert [line.message.split()[0] for line in rest] == ["7", "8", "9", "10"]
+    with Follower(server.admin, app, params={"tail": "5"}) as follower:
+        assert follower.has(5) == ["1", "7", "8", "9", "10"]
+        assert follower.events[0]["message"].startswith("1 older lines are left out")
+
+
+def test_a_tail_of_lines_of_common_length_is_whole(server, app):
+    keep(server, app, 1100, 200)
+    lines = server.run(lambda: server.services.get(LOGS).tail(app, 1000))
+    assert [line.message.split()[0] for line in lines] == [*map(str, range(101, 1101))]
+    assert server.run(lambda: server.services.get(LOGS).tail("nothere", 1000)) == []
+
+
+def test_a_tail_that_is_just_full_leaves_nothing_out(server, app):
+    keep(server, app, 4, 1_000_000)
+    lines = server.run(lambda: server.services.get(LOGS).tail(app, 1000))
+    assert [line.message.split()[0] for line in lines] == ["1", "2", "3", "4"]
+
+
+def test_a_page_ends_with_the_line_that_fills_it(server, app):
+    keep(server, app, 5, 400_000)
+    statements = server.services.get(STATEMENTS)
+    page, more = server.run(lambda: store.between(statements, app, 0))
+    assert [line.message.split()[0] for line in page] == ["1", "2", "3"]
+    assert more
+    page, more = server.run(lambda: store.between(statements, app, page[-1].id))
+    assert [line.message.split()[0] for line in page] == ["4", "5"]
+    assert not more
+
+
+def test_a_line_larger_than_a_page_is_read_alone(server, app):
+    keep(server, app, 2, 3_000_000)
+    statements = server.services.get(STATEMENTS)
+    page, more = server.run(lambda: store.between(statements, app, 0))
+    assert ([line.message.split()[0] for line in page], more) == (["1"], True)
+
+
+def test_who_resumes_gets_large_lines_all_the_same(server, app):
+    keep(server, app, 12, 900_000)
+    with Follower(server.admin, app, headers={"last-event-id": "0"}) as follower:
+        assert follower.has(12) == [*map(str, range(1, 13))]
+
+
+def test_live_lines_that_are_large_all_reach_who_keeps_up(server, app):
+    with Follower(server.admin, app) as follower:
+        keep(server, app, 12, 900_000)
+        server.run(lambda: server.services.get(LOGS).heard(app))
+        assert follower.has(12) == [*map(str, range(1, 13))]
+
+
+# Apps that come and go
+
+
+class Refuses(Plugin):
+    """Keeps apps whose name begins with `kept` from being removed."""
+
+    name = "refuses"
+
+    @hookimpl
+    async def app_removing(self, tx, app):
+        if app.id.startswith("kept"):
+            raise BadRequest("it stays")
+
+
+@pytest.fixture(scope="module")
+def server_options():
+    return {"plugins": [Refuses]}
+
+
+def write(server, app_id, message):
+    async def do():
+        server.services.get(LOGS).write(app_id, "info", message)
+
+    server.run(do)
+
+
+def messages(server, app_id):
+    query = "select message from caudex_logs.lines where app_id = %s order by id"
+    return [message for (message,) in server.sql(query, app_id)]
+
+
+def eventually(holds, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["removed", "not removed"])
+def test_secrets_stay_hidden_when_an_app_is_removed_or_was_to_be(server, fails):
+    app = f"{'kept' if fails else 'gone'}{uuid.uuid4().hex[:8]}"
+    server.install({"appId": app, "name": "x"})
+
+    async def mask():
+        server.services.get(LOGS).mask(app, ["a-secret-of-it"])
+
+    server.run(mask)
+    answer = server.admin.delete(f"/api/v1/apps/{app}")
+    assert answer.status_code == (400 if fails else 200)
+    write(server, app, "the last words: a-secret-of-it")  # of a worker that is stopping
+    eventually(lambda: messages(server, app) == ["the last words: [secret]"])
+
+
+def test_a_new_app_has_no_lines_of_a_former_one(server, app):
+    server.admin.delete(f"/api/v1/apps/{app}").raise_for_status()
+    write(server, app, "said when the app was gone")
+    eventually(lambda: messages(server, app))
+    server.install({"appId": app, "name": "x"})
+    assert messages(server, app) == []
+
+
+def test_an_app_that_is_installed_again_keeps_its_lines(server, app):
+    keep(server, app, 3)
+    server.install({"appId": app, "name": "another"})
+    assert len(messages(server, app)) == 3
+
+
+# HEAD
+
+
+def test_a_head_is_answered_whole_and_holds_nothing(make_server):
+    server = make_server({"plugins": {"logs": {"readers_per_app": 1}}})
+    server.install({"appId": "headed", "name": "x"})
+    with httpx.Client(
+        base_url=server.url, timeout=5, headers=server.admin.headers,
+        limits=httpx.Limits(max_connections=1),
+    ) as client:  # fmt: skip
+        for _ in range(3):
+            answer = client.head(path("headed"))
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert client.get("/health").status_code == 200, "the connection goes on"
+        assert client.head(path("nothere")).status_code == 404
+    with Follower(server.admin, "headed", params={"tail": "0"}):
+        assert server.admin.head(path("headed")).status_code == 503
+
+
+# Who may go on reading
+
+
+def reader_of(server, app_id):
+    """Somebody with a role on the app that can be taken away."""
+    user = server.user(f"user{uuid.uuid4().hex[:8]}")
+    server.assign(user, app_id, "admin")
+    return user
+
+
+def test_a_stream_ends_when_the_role_is_taken(server, app):
+    user = reader_of(server, app)
+    with Follower(user, app) as follower, Follower(server.admin, app) as other:
+        time.sleep(2 * CHECK_EVERY)
+        assert not follower.ended
+        body = {"userId": user.id, "role": "admin"}
+        server.admin.post(f"/api/v1/apps/{app}/roles/revoke", json=body).raise_for_status()
+        assert follower.ends()
+        write(server, app, "later")
+        assert other.has(1) == ["later"]
+        assert follower.events == []
+
+
+def test_a_stream_ends_when_the_session_does(server, app):
+    user = reader_of(server, app)
+    with Follower(user, app) as follower:
+        out = {"refreshToken": user.tokens["refreshToken"]}
+        server.http.post("/api/v1/auth/logout", json=out).raise_for_status()
+        assert follower.ends()
+
+
+def test_a_stream_ends_when_the_app_is_removed(server, app):
+    with Follower(server.admin, app) as follower:
+        server.admin.delete(f"/api/v1/apps/{app}").raise_for_status()
+        assert follower.ends()
+
+
+def test_a_stream_ends_with_its_token(server, app):
+    user = reader_of(server, app)
+    token = server.run(lambda: server.services.get(IDENTITY).token(user.id, 3))
+    client = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {token}"})
+    with client, Follower(client, app) as follower:
+        began = time.monotonic()
+        assert follower.ends(3 + SOON)
+        assert follower.ended - began > 1
+
+
+def test_a_stream_ends_when_another_server_takes_the_role(make_server, tmp_path):
+    one = make_server(data_dir=tmp_path)
+    two = make_server(dsn=one.dsn, data_dir=tmp_path)
+    one.install({"appId": "shared", "name": "x"})
+    user = reader_of(one, "shared")
+    eventually(lambda: httpx.head(f"{two.url}{path('shared')}", headers=user.headers).is_success)
+    client = httpx.Client(base_url=two.url, headers=user.headers)
+    with client, Follower(client, "shared") as follower:
+        body = {"userId": user.id, "role": "admin"}
+        one.admin.post("/api/v1/apps/shared/roles/revoke", json=body).raise_for_status()
+        assert follower.ends()
+
+
+class Asked:
+    """Services whose hook `authenticate` meets what stands in `trouble`, the last one for ever."""
+
+    def __init__(self, *trouble):
+        self.trouble = list(trouble)
+        self.scope = {"path_params": {}}
+        self.asked = 0
+
+    def get(self, key):
+        return self
+
+    async def first(self, spec, request):
+        self.asked += 1
+        trouble = self.trouble.pop(0) if len(self.trouble) > 1 else self.trouble[0]
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble
+
+    async def authorize(self, actor, needs, path):
+        if actor == "stranger":
+            raise Forbidden("no role")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(guard_module, "CHECK_EVERY", 0.01)
+    monkeypatch.setattr(guard_module, "PATIENCE", 0.3)
+
+
+@pytest.mark.parametrize("end", [None, "stranger", Unauthenticated()])
+async def test_a_reader_is_refused_who_is_nobody_or_a_stranger(quick, end):
+    services = Asked("reader", Unavailable("away"), "reader", end)
+    with anyio.fail_after(5):
+        await Guard(services, services).refusal()
+    assert services.asked == 4
+
+
+async def test_a_reader_is_refused_when_nobody_can_tell_for_long(quick):
+    services = Asked("reader", Unavailable("away"))
+    began = time.monotonic()
+    with anyio.fail_after(5):
+        await Guard(services, services).refusal()
+    assert time.monotonic() - began >= 0.3
+
+
+async def test_what_costs_a_moment_of_the_database_costs_no_stream(quick):
+    services = Asked(*[Unavailable("away"), "reader"] * 100)
+    with anyio.move_on_after(1) as limit:
+        await Guard(services, services).refusal()
+    assert limit.cancelled_caught
+
+
+# The end of the server
+
+
+def test_a_stream_says_that_the_server_stops(make_server):
+    server = make_server()
+    server.install({"appId": "ending", "name": "x"})
+    with Follower(server.admin, "ending") as follower:
+        server.stop()
+        assert follower.ends(5)
+    [last] = follower.events
+    assert (last["level"], last["message"]) == ("system", "the server stops")
+
+
+def test_the_last_lines_before_the_end_are_stored(make_server, tmp_path):
+    server = make_server(data_dir=tmp_path)
+    server.install({"appId": "last", "name": "x"})
+    write(server, "last", "before the end")
+    server.stop()
+    assert messages(server, "last") == ["before the end"]
+
+
+def test_a_look_at_the_rights_costs_little_while_nothing_changes(server, app):
+    """A few microseconds: a hundred readers are not felt."""
+    guard = Guard(server.services, Request(server.admin.headers["authorization"], app))
+
+    async def look():
+        began = time.perf_counter()
+        for _ in range(1000):
+            assert await guard._may_read()
+        return time.perf_counter() - began
+
+    assert server.run(look) < 0.5
+
+
+class Request:
+    """As much of a request as is asked for."""
+
+    def __init__(self, authorization, app_id):
+        header = (b"authorization", authorization.encode())
+        self.scope = {"headers": [header], "path_params": {"app_id": app_id}}
+        self.request_id = self.address = "x"
+
+
+def test_remarks_have_no_place_in_the_log():
+    from plugins.logs.models import remark
+    from plugins.logs.sse import event
+
+    line = remark("x")
+    assert isinstance(line, LogLine)
+    assert event(line).startswith(b"data: ")
