@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -28,6 +29,9 @@ from . import store
 from .keyring import Keyring
 from .models import DataKeyRow, Scope, SecretRow, scope_of
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
+
+MOST: Final = 1000
+"""Secrets of one scope: a worker gets them all at its start."""
 
 log = structlog.get_logger("caudex.vault")
 
@@ -90,15 +94,15 @@ class VaultService:
 
     async def rotate(self) -> int:
         """Seal every data key by a new master key and return their number; servers go on."""
-        newest = self._keyring.newest
-        if newest == await store.master(self._statements):
-            newest = self._keyring.add_new()
-        count = await self._statements.run(server_actor(), lambda tx: self._rewrap(tx, newest))
-        self._keyring.keep_only(newest)
+        count = await self._statements.run(server_actor(), self._rotate)
+        await self._statements.run(server_actor(), self._drop_old_masters)
         return count
 
     async def _set(self, tx: Transaction, scope: Scope, key: str, value: str) -> None:
         row = await self._data_key(tx, scope)
+        names = await store.names(tx, scope)
+        if len(names) >= MOST and key not in names:
+            raise BadRequest(f"there are {MOST} secrets already: delete one")
         version = await store.next_version(tx, scope, key)
         data_key = self._unwrap(row)
         sealed = seal_secret(data_key, value, scope, key, row.id, version)
@@ -129,8 +133,19 @@ class VaultService:
                 return open_secret(self._unwrap(key), row)
         raise Unopenable("its data key is gone")
 
+    async def _rotate(self, tx: Transaction) -> int:
+        """The file of keys is changed by one process at a time: by who holds the row."""
+        recorded = await store.lock_master(tx)
+        self._keyring.load(may_create=False)
+        newest = self._keyring.newest
+        return await self._rewrap(tx, self._keyring.add_new() if newest == recorded else newest)
+
+    async def _drop_old_masters(self, tx: Transaction) -> None:
+        recorded = await store.lock_master(tx)
+        self._keyring.load(may_create=False)
+        self._keyring.keep_only(recorded)
+
     async def _rewrap(self, tx: Transaction, newest: str) -> int:
-        await store.lock_master(tx)
         rows = await store.data_keys(tx)
         master = self._master(newest)
         for row in rows:

@@ -1,11 +1,14 @@
 """The vault's engine: sealing, places, rotation, keys that are not there."""
 
 import base64
+import threading
 import uuid
+from contextlib import suppress
 
 import pytest
 
 from kernel.public import VAULT, BadRequest, BootError, server_actor
+from plugins.vault.keyring import Keyring
 from plugins.vault.service import check_name
 
 ACTOR = server_actor("test")
@@ -128,6 +131,47 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
         assert reveal(server, app) == {"BEFORE": "1", "AFTER": "2", "NEW_SCOPE": "3"}
     third = make_server(dsn=one.dsn, data_dir=tmp_path)
     assert reveal(third, app)["BEFORE"] == "1"
+
+
+def test_two_rotations_at_once_lose_no_key(make_server, tmp_path, monkeypatch):
+    one = make_server(data_dir=tmp_path)
+    two = make_server(dsn=one.dsn, data_dir=tmp_path)
+    app = install(one, "twice")
+    put(one, app, "TOKEN", "1")
+    both, write = threading.Barrier(2), Keyring._write
+
+    def write_together(keyring, lines):
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        write(keyring, lines)
+
+    monkeypatch.setattr(Keyring, "_write", write_together)
+    rotating = [
+        threading.Thread(target=each.run, args=(each.services.get(VAULT).rotate,))
+        for each in (one, two)
+    ]
+    for each in rotating:
+        each.start()
+    for each in rotating:
+        each.join(20)
+    assert len((tmp_path / "config" / "master.key").read_text().split()) == 1
+    for server in (one, two, make_server(dsn=one.dsn, data_dir=tmp_path)):
+        assert reveal(server, app)["TOKEN"] == "1"
+
+
+def test_a_scope_holds_a_bounded_number_of_secrets(server, app):
+    put(server, app, "FIRST", "1")
+    server.sql(
+        "insert into caudex_vault.secrets (scope, app_id, key, version, data_key, sealed)"
+        " select scope, app_id, 'N' || n, version, data_key, sealed"
+        " from caudex_vault.secrets, generate_series(2, 1000) as n where app_id = %s",
+        app,
+    )
+    path = f"/api/v1/apps/{app}/secrets"
+    answer = server.admin.post(path, json={"key": "MORE", "value": "x"})
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "there are 1000 secrets already: delete one"}
+    put(server, app, "FIRST", "2")
 
 
 def test_a_missing_master_key_stops_the_boot_and_makes_no_new_one(make_server, tmp_path):
