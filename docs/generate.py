@@ -24,6 +24,7 @@ PAGES: Mapping[str, Callable[[Kernel], str]] = {
     "hooks": hooks.page,
     "permissions": permissions.page,
     "rest": rest.page,
+    "rest-contrib": rest.contrib_page,
     "services": services.page,
     "testing": testing.page,
 }

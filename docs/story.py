@@ -70,6 +70,17 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
             if each["name"] == "logs"
         ]
     },
+    **dict.fromkeys(
+        (f"GET {API}/openapi.json", f"GET {APP}/openapi.json"),
+        lambda reply: _some(reply, "openapi", "servers") | {"tags": reply["tags"][:1]},
+    ),
+    f"GET {API}/docs": lambda reply: reply.partition("\n<head>")[0],
+    f"GET {API}/docs/{{file}}": lambda reply: reply.partition("\n")[0],
+    "GET /metrics": lambda reply: "\n".join(
+        line
+        for line in reply.splitlines()
+        if re.search(r"http_requests_total( |\{.*trigger)", line)
+    ),
 }
 """Replies of which a part is shown: the rest depends on the machine, or is long."""
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -80,14 +91,15 @@ SETTLED = (
     (re.compile(r"^id: \d+$", re.MULTILINE), "id: 17"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:9100"),
     (re.compile(r"python-httpx/[\d.]+"), "curl/8.5.0"),
+    (re.compile(r'process="[^"]+"'), 'process="4711-1042"'),
 )
 
 
 class Story:
     """Sends requests and keeps the first of each route as its example."""
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=60)
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self.http = httpx.Client(base_url=url, timeout=60, headers=headers)
         self.examples: dict[str, dict[str, Any]] = {}
         self._ids: dict[str, str] = {}
 
@@ -108,8 +120,10 @@ class Story:
         sent = {} if body is None else {"json": body}
         answer = self.http.request(method, place, headers=headers, **sent)
         assert answer.status_code == status, f"{route}: {answer.status_code} {answer.text}"
-        self.keep(route, place, body, status, answer.json())
-        return answer.json()
+        is_json = answer.headers["content-type"] == "application/json"
+        reply = answer.json() if is_json else answer.text
+        self.keep(route, place, body, status, reply)
+        return reply
 
     def keep(self, route: str, place: str, body: Any, status: int, reply: Any) -> None:
         """Keep an exchange as an example, if it is the first of its route."""
@@ -306,15 +320,15 @@ def _end(story: Story, token: str, bob: str) -> None:
     story.ask(f"DELETE {API}/users/{{id}}", token=token, id=bob)
 
 
-def write(examples: Mapping[str, Any]) -> None:
+def write(examples: Mapping[str, Any], path: Path = RECORDED) -> None:
     """Write the examples down by route."""
     text = json.dumps(dict(sorted(examples.items())), indent=2, ensure_ascii=False)
-    RECORDED.write_text(text + "\n", "utf-8")
+    path.write_text(text + "\n", "utf-8")
 
 
-def read() -> dict[str, dict[str, Any]]:
+def read(path: Path = RECORDED) -> dict[str, dict[str, Any]]:
     """The examples that are written down."""
-    return json.loads(RECORDED.read_text("utf-8"))
+    return json.loads(path.read_text("utf-8"))
 
 
 def main() -> int:

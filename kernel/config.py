@@ -23,8 +23,9 @@ SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
 
 
 ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/*?#]+$"
-HOST = r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$"
 """An exact origin; `null` and patterns are none."""
+HOST = r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$"
+"""A name or an address, without a port, or `*` for all of them."""
 Seconds = Annotated[float, Meta(ge=0)]
 
 

@@ -43,6 +43,8 @@ TRIES: Final = 4
 MAX_STREAMS: Final = 4
 MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
+COMMIT: Final = 60.0
+"""Seconds that a commit has before it is given up, and its connection with it."""
 BATCH: Final = 500
 PIECE: Final = 8000
 """Pieces of rows that one fetch of a stream brings, and the bytes of each: 4 MB at most."""
@@ -192,20 +194,24 @@ class Database(FirstColumns):
     async def _run_once(
         self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]], begin: Begin
     ) -> T:
-        async with begin(self._settings(actor)) as session:
-            tx = Transaction(session, actor, self._bus)
-            result = await fn(tx)
-            news = list[tuple[str, str | None, int]]()
-            for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
-                revision = await tx.execute(PUBLISH, topic, payload, self._news.source)
-                news.append((topic, payload, int(revision or 0)))
-        # It is in: a caller that gives up now takes nothing of this back.
-        with anyio.CancelScope(shield=True):
-            for topic, payload, revision in news:
-                await self._news.deliver(topic, payload, revision)
-            for callback in tx.callbacks:
-                await _guarded(callback)
-        return result
+        with anyio.CancelScope() as scope:
+            async with begin(self._settings(actor)) as session:
+                tx = Transaction(session, actor, self._bus)
+                result = await fn(tx)
+                news = list[tuple[str, str | None, int]]()
+                for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
+                    revision = await tx.execute(PUBLISH, topic, payload, self._news.source)
+                    news.append((topic, payload, int(revision or 0)))
+                # A caller that gives up from here on waits for the end: it is in with all that
+                # follows from it, or it is not. Only who hangs with PostgreSQL is let go.
+                scope.shield, scope.deadline = True, anyio.current_time() + COMMIT
+            with anyio.CancelScope(shield=True):  # however late it is by now
+                for topic, payload, revision in news:
+                    await self._news.deliver(topic, payload, revision)
+                for callback in tx.callbacks:
+                    await _guarded(callback)
+            return result
+        raise ConnectionLost("the database is not available")
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:

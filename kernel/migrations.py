@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
 from kernel.config import DatabaseConfig
@@ -18,13 +18,11 @@ from kernel.connect import Connection, connect_options, connected, reason
 from kernel.errors import BootError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
-LOCK = 0x63617564  # "caud": no other meaning than being ours
 PATIENCE = 600_000
 """Milliseconds to wait for another process that migrates, or for a table that is in use."""
 REWRITE = """restore it and write what is new into a new file, or take another database \
 ([database] url, or --data-dir for an embedded one)"""
-LEDGER = b"""
-create schema if not exists caudex_kernel;
+LEDGER = b"""create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (
     plugin text not null,
     name text not null,
@@ -32,6 +30,7 @@ create table if not exists caudex_kernel.migrations (
     applied_at timestamptz not null default now(),
     primary key (plugin, name)
 );
+lock table caudex_kernel.migrations in share row exclusive mode;
 create table if not exists caudex_kernel.revisions (
     topic text primary key,
     revision bigint not null
@@ -41,6 +40,8 @@ create table if not exists caudex_kernel.keys (
     fingerprint text not null
 );
 """
+"""The ledger is the lock as well: an advisory one is open to every login of the database. Who only
+reads it does not wait."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -91,25 +92,28 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
 
 
 async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> str | None:
-    """Apply one file, unless another process did so while the lock was waited for."""
-    async with connection.transaction():
-        await connection.execute(f"select pg_advisory_xact_lock({LOCK})".encode())
-        await connection.execute(LEDGER)
-        todo = _outstanding(connection, migrations, await _ledger(connection) or {})
-        if not todo:
-            return None
-        await _apply(connection, todo[0])
-        return f"{todo[0].plugin}/{todo[0].name}"
+    """Apply one file, unless another process did so while the lock was waited for.
+
+    On an empty database there is nothing to lock yet: of several processes that make the ledger one
+    does, after which it is there for the others.
+    """
+    with suppress(errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable):
+        async with connection.transaction():
+            await connection.execute(LEDGER)
+            if todo := _outstanding(connection, migrations, await _ledger(connection) or {}):
+                await _apply(connection, todo[0])
+                return f"{todo[0].plugin}/{todo[0].name}"
+    return None
 
 
 @contextmanager
 def _boot_errors() -> Generator[None]:
     try:
         yield
-    except psycopg.errors.LockNotAvailable:
+    except errors.LockNotAvailable:
         remedy = "see what holds its locks: select * from pg_stat_activity"
         raise BootError("migrations", "the database stayed locked", remedy) from None
-    except psycopg.errors.InsufficientPrivilege as error:
+    except errors.InsufficientPrivilege as error:
         remedy = "grant the account of database.url `create` on the database"
         raise BootError("migrations", reason(error), remedy) from None
     except psycopg.Error as error:

@@ -14,6 +14,7 @@ from kernel.public import (
     JOBS,
     STATEMENTS,
     Actor,
+    BadRequest,
     Event,
     KernelError,
     NewJob,
@@ -166,12 +167,19 @@ class CronService:
         payload = msgspec.json.encode({**cron.payload, "cron": told})
         key = None if cron.overlap == "allow" else f"cron:{cron.id}"
         job = NewJob(payload=msgspec.Raw(payload), key=key)
-        async with tx.savepoint():
-            job_id = await self._jobs.enqueue(server_actor("cron"), cron.app_id, job, tx)
+        try:
+            job_id = await self._put(tx, cron.app_id, job)
+        except NotFound:  # gone, or this server has not heard of its install yet
+            await self._apps.refresh()
+            job_id = await self._put(tx, cron.app_id, job)
         if job_id == cron.last_job:
             return None
         await store.remember(tx, cron.id, job_id)
         return job_id
+
+    async def _put(self, tx: Transaction, app_id: str, job: NewJob) -> str:
+        async with tx.savepoint():
+            return await self._jobs.enqueue(server_actor("cron"), app_id, job, tx)
 
     async def _log(self, tx: Transaction, cron: Cron, due: float, **more: Any) -> bytes:
         run = NewRun(cron_id=cron.id, due=due, **more)
@@ -251,8 +259,8 @@ class CronService:
 
         async def work(tx: Transaction) -> None:
             cron = await self._locked(tx, app_id, name)
-            due = Schedule(cron.schedule, cron.timezone).after(_moment(cron.now))
-            if await store.switch(tx, cron.id, enabled, due.timestamp()):
+            due = _next_due(cron) if enabled else cron.due  # what is off is never due
+            if await store.switch(tx, cron.id, enabled, due):
                 operation = "CRON_ENABLED" if enabled else "CRON_DISABLED"
                 await tx.record(_event(actor, operation, app_id, name))
                 await tx.publish(TOPIC)
@@ -274,6 +282,14 @@ class _Job(msgspec.Struct):
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _next_due(cron: Cron) -> float:
+    """When a cron is due that is switched on. Raises BadRequest where nobody can say."""
+    try:
+        return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
+    except BadSchedule as error:  # the time zones of this machine are not those of the install
+        raise BadRequest(str(error)) from None
 
 
 def _missing(name: str) -> NotFound:

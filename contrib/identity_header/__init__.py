@@ -59,12 +59,14 @@ class IdentityHeaderPlugin(Plugin):
         trust, statements = Trust(self.config), services.get(STATEMENTS)
         key = load_key("identity_header", self.config.signing_key, self.context.data_dir)
         await check_key(statements, "identity_header", key)
+        headers = {"email": self.config.email_header, "display_name": self.config.name_header}
         identity = HeaderIdentity(
             statements,
             services.get(HOOKS),
             Tokens(key),
             GroupRoles(self.config.groups, lambda: services.find(ACCESS)),
             create=self.config.create,
+            told=[name for name, header in headers.items() if header],
         )
         services.get(NEWS).subscribe(TOPIC, identity.hear)
         self._headers = Headers(self.config, trust, identity)
@@ -72,7 +74,9 @@ class IdentityHeaderPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare the routes."""
+        """Declare the routes; refuse, at load, to believe others than the proxy."""
+        if services.provider(IDENTITY.name) == self.name:  # else no header is read
+            Trust(self.config)
         return IdentityHeaderRoutes(services).routes()
 
     @hookimpl

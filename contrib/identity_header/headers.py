@@ -76,7 +76,7 @@ class Headers:
         site, page = request.headers.get("sec-fetch-site"), request.headers.get("origin")
         if request.method in SAFE or site in ("same-origin", "none") or not (site or page):
             return
-        if page in self._origins or (page and urlsplit(page).netloc == request.headers.get("host")):
+        if page in self._origins or (page and _host(page) == request.headers.get("host")):
             return
         log.warning("a page of another origin is refused", origin=page, site=site)
         raise Forbidden(f"pages of {page or 'other origins'} may not write here")
@@ -97,6 +97,13 @@ class Headers:
 
     def _values(self, request: Request, wanted: bytes) -> list[bytes]:
         return [value for name, value in request.scope["headers"] if name == wanted]
+
+
+def _host(page: str) -> str | None:
+    try:
+        return urlsplit(page).netloc
+    except ValueError:  # `http://[`
+        return None
 
 
 def _one(values: Sequence[bytes]) -> str | None:

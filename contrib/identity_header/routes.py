@@ -39,7 +39,7 @@ class IdentityHeaderRoutes:
         auth, users = "/api/v1/auth", "/api/v1/users"
         return [
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=Mode),
-            Route("GET", f"{auth}/me", self.me, ANY_USER, returns=UserView),
+            Route("GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,)),
             Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
             Route(
                 "POST", users, self.add, CORE_ADMIN, NewUser, MAX_BODY, returns=UserView, status=201
@@ -48,7 +48,10 @@ class IdentityHeaderRoutes:
                 "PATCH", f"{users}/{{id}}", self.update, CORE_ADMIN, UserChanges, MAX_BODY,
                 returns=UserView,
             ),
-            Route("DELETE", f"{users}/{{id}}", self.delete, CORE_ADMIN, returns=Message),
+            Route(
+                "DELETE", f"{users}/{{id}}", self.delete, CORE_ADMIN, returns=Message,
+                errors=(400,),
+            ),
         ]  # fmt: skip
 
     @property
@@ -56,32 +59,32 @@ class IdentityHeaderRoutes:
         return self._services.get(HEADER_IDENTITY)
 
     async def mode(self, request: Request) -> Response:
-        """GET /auth/mode"""
+        """Tell that the proxy signs people in, and whether nobody has come yet."""
         setup = await self._identity.setup_required()
         return reply(Mode(auth_required=True, setup_required=setup))
 
     async def me(self, request: Request) -> Response:
-        """GET /auth/me"""
+        """Show the caller's account."""
         user = await self._identity.user(request.actor.user_id or "")
         if user is None:
             raise NotFound("the account is gone")
         return reply(view(user))
 
     async def users(self, request: Request) -> Response:
-        """GET /users"""
+        """List every account by username."""
         return reply([view(user) for user in await self._identity.users()])
 
     async def add(self, request: Request, body: NewUser) -> Response:
-        """POST /users"""
+        """Make an account for somebody whom the proxy has not let in yet."""
         person = Person(username=body.username, email=body.email, display_name=body.display_name)
         return reply(view(await self._identity.add(request.actor, person)), 201)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
-        """PATCH /users/{id}"""
+        """Close an account, or open it again."""
         place, actor = request.path("id"), request.actor
         return reply(view(await self._identity.set_disabled(actor, place, body.disabled)))
 
     async def delete(self, request: Request) -> Response:
-        """DELETE /users/{id}"""
+        """Delete an account; not while records need it."""
         user = await self._identity.delete(request.actor, request.path("id"))
         return reply({"message": f"user '{user.username}' deleted"})

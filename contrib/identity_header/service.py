@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -63,12 +64,15 @@ class HeaderIdentity:
         roles: GroupRoles,
         *,
         create: bool,
+        told: Sequence[str],
     ) -> None:
+        """`told` are the attributes of a user for which the proxy has a header."""
         self._statements = statements
         self._hooks = hooks
         self._tokens = tokens
         self._roles = roles
         self._create = create
+        self._told = told
         self._known: dict[Claim | str, _Known] = {}
         self._news = 0
 
@@ -179,7 +183,7 @@ class HeaderIdentity:
             user = await self._statements.run(caller, lambda tx: self._first_sight(tx, claim))
         if user.disabled:
             raise Unauthenticated("the account is disabled")
-        if (claim.email, claim.display_name) != (user.email, user.display_name):
+        if any(getattr(claim, name) != getattr(user, name) for name in self._told):
             await self._statements.run(caller, lambda tx: self._describe(tx, user, claim))
         return user
 
@@ -248,10 +252,10 @@ class HeaderIdentity:
         """Keep what the proxy says of somebody today."""
         old = await self._locked(tx, user.id)
         said = await self._own(tx, claim, old.id)
-        new = replace(old, email=said.email, display_name=said.display_name)
+        new = replace(old, **{name: getattr(said, name) for name in self._told})
         if new != old:
-            email_key = fold(said.email) if said.email else None
-            await store.describe(tx, old.id, said.email, email_key, said.display_name)
+            email_key = fold(new.email) if new.email else None
+            await store.describe(tx, old.id, new.email, email_key, new.display_name)
             await _record(tx, "USER_UPDATED", replace(tx.actor, user_id=old.id), old, new)
 
     async def _own(self, tx: Transaction, claim: Claim, user_id: str) -> Claim:

@@ -1,4 +1,4 @@
-"""`GET /metrics`."""
+"""What is measured, for scrapers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ TEXT: Final = {
     "responses": {
         "200": {
             "description": "Prometheus' text format, or OpenMetrics where that is accepted",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "content": {
+                kind: {"schema": {"type": "string"}} for kind in ("text/plain", OPEN_METRICS)
+            },
         }
     }
 }

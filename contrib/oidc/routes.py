@@ -29,6 +29,16 @@ from .service import OIDC, OidcService
 COOKIE: Final = "caudex_oidc"
 PATH: Final = "/api/v1/auth/oidc"
 MAX_BODY: Final = 4000
+LOCATION: Final = {"Location": {"required": True, "schema": {"type": "string"}}}
+THERE: Final = {"responses": {"302": {"description": "To the provider.", "headers": LOCATION}}}
+BACK: Final = {
+    "responses": {
+        "302": {
+            "description": "Back to the page, which finds `#code=` or `#error=` in its address.",
+            "headers": LOCATION,
+        }
+    }
+}
 
 
 class OidcRoutes:
@@ -42,11 +52,11 @@ class OidcRoutes:
         """Declare them."""
         return [
             Route(
-                "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry, errors=(503,),
+                "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry, openapi=THERE,
             ),
             Route(
                 "GET", f"{PATH}/callback", self.callback, PUBLIC, returns=SignedIn, query=Callback,
-                errors=(401, 403, 503),
+                errors=(401, 403), openapi=BACK,
             ),
             Route(
                 "POST", f"{PATH}/exchange", self.exchange, PUBLIC, Handover, MAX_BODY, SignedIn,

@@ -43,17 +43,18 @@ def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
     """The document of every route of every plugin."""
     tree = skeleton("Caudex", server_version(), _SERVER)
     tree["tags"] = tags_of(pairs)
-    examples = recorded()
+    built_in, others = recorded("examples.json"), recorded("examples_contrib.json")
     for plugin, route in pairs:
         told = unmarked(operation(plugin, route, schemas))
+        examples = others.get(plugin, built_in)
         _show(told, route, examples.get(f"{route.method} {route.path}"))
         put(tree, route.path, route.method, told)
     return _with_components(tree, {name: unmarked(s) for name, s in schemas.components.items()})
 
 
-def recorded() -> Mapping[str, Schema]:
-    """What a server was sent and answered, by route: the examples of the built-in plugins."""
-    return msgspec.json.decode((files(__package__ or "") / "examples.json").read_bytes())
+def recorded(name: str) -> Mapping[str, Schema]:
+    """What a server was sent and answered, by route; that of contrib/ by plugin first."""
+    return msgspec.json.decode((files(__package__ or "") / name).read_bytes())
 
 
 def _show(told: Schema, route: Route, example: Schema | None) -> None:
@@ -61,7 +62,7 @@ def _show(told: Schema, route: Route, example: Schema | None) -> None:
     if example is None or example["status"] != route.status:
         return
     body = told.get("requestBody", {}).get("content", {}).get(JSON)
-    reply = told["responses"][str(route.status)]["content"].get(JSON)
+    reply = told["responses"][str(route.status)].get("content", {}).get(JSON)
     if body is not None:
         body["example"] = example["body"]
     if reply is not None and not isinstance(example["reply"], str):

@@ -141,13 +141,16 @@ def query_parameter(name: str, schema: Schema, *, required: bool = False) -> Sch
 
 
 def _responses(route: Route, schemas: Schemas) -> Schema:
-    good: Schema = {
-        "description": HTTPStatus(route.status).phrase,
-        "headers": _REQUEST_ID,
-        "content": _json({} if route.returns is None else schemas.of(route.returns)),
-    }
+    """Every reply, before the route lays over them what no type can say."""
+    good, own = str(route.status), route.openapi.get("responses", {})
+    told: Schema = {status: {"headers": _REQUEST_ID} for status in (good, *own)}
+    told[good]["description"] = HTTPStatus(route.status).phrase
+    if route.returns is not None:
+        told[good]["content"] = _json(schemas.of(route.returns))
+    elif route.status < HTTPStatus.MULTIPLE_CHOICES and "content" not in own.get(good, {}):
+        told[good]["content"] = _json({})
     errors = {str(status): {"$ref": f"{_RESPONSES}{status}"} for status in statuses(route)}
-    return {str(route.status): good, **errors}
+    return told | errors
 
 
 def statuses(route: Route) -> Sequence[int]:

@@ -27,11 +27,12 @@ POLICY: Final = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Nothing inline and nothing from elsewhere: what a document says cannot run."""
+UNCHANGED: Final = {"304": {"description": "The caller has it already, by `If-None-Match`."}}
 
 
 def _file(media_type: str) -> dict[str, Any]:
     content = {media_type: {"schema": {"type": "string"}}}
-    return {"responses": {"200": {"description": "The file.", "content": content}}}
+    return {"responses": {"200": {"description": "The file.", "content": content}, **UNCHANGED}}
 
 
 class OpenapiRoutes:
@@ -44,10 +45,12 @@ class OpenapiRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Declare them. Page and files tell nothing of this server but that they are there."""
-        needs, tree = PUBLIC if self._config.public else ANY_USER, dict[str, Any]
+        needs = PUBLIC if self._config.public else ANY_USER
+        tree, more = dict[str, Any], {"responses": UNCHANGED}
+        of_server, of_app = "/api/v1/openapi.json", "/api/v1/apps/{app_id}/openapi.json"
         documents = [
-            Route("GET", "/api/v1/openapi.json", self.server, needs, returns=tree),
-            Route("GET", "/api/v1/apps/{app_id}/openapi.json", self.app, APP_USER, returns=tree),
+            Route("GET", of_server, self.server, needs, returns=tree, openapi=more),
+            Route("GET", of_app, self.app, APP_USER, returns=tree, openapi=more),
         ]
         page = [
             Route("GET", "/api/v1/docs", self.page, PUBLIC, openapi=_file("text/html")),

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from docs.pages.code import table
+from docs.pages.code import table, with_contrib
 from kernel import cli, hookspecs
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.loader import Kernel
@@ -16,19 +16,22 @@ HEAD = """# Command line
 
 `caudex COMMAND`. Every mistake is answered by one line that says what to do; the exit status is
 then 78 for one in the configuration and 1 for others. Commands of plugins are there while the
-plugin is on; beside a running server they use its embedded database.
+plugin is on, which those of contrib/ are not by default; beside a running server they use its
+embedded database.
 """
 
 
 def page(kernel: Kernel) -> str:
     """The options that every command has, then each command."""
-    found = commands(kernel)
     shared = cli._common()._actions
-    parts = [HEAD, "## Options of every command", _options(shared)]
-    for name, parser in found.items():
-        origin = "" if name in KERNEL_COMMANDS else f" (plugin `{_owner(kernel, name)}`)"
-        parts.append(f"## {name}{origin}")
-        parts += _command(name, parser, {action.dest for action in shared})
+    parts, told = [HEAD, "## Options of every command", _options(shared)], set[str]()
+    for each in (kernel, *with_contrib()):
+        for name, parser in commands(each).items():
+            if name not in told:
+                origin = "" if name in KERNEL_COMMANDS else f" (plugin `{_owner(each, name)}`)"
+                parts.append(f"## {name}{origin}")
+                parts += _command(name, parser, {action.dest for action in shared})
+                told.add(name)
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

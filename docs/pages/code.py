@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,13 @@ from typing import Any
 
 import contrib
 import plugins
+from kernel.config import load_config
+from kernel.loader import Kernel, load
 from kernel.plugin import Plugin
 
 ROOT = Path(__file__).parents[2]
+CONTRIB, PROXY = ROOT / "docs/contrib.toml", ROOT / "docs/proxy.toml"
+"""Servers with the plugins of contrib/, which no server can have all at once."""
 
 
 def folders() -> list[str]:
@@ -27,6 +32,12 @@ def folders() -> list[str]:
         for folder in sorted(Path(package.__path__[0]).iterdir())
         if (folder / "__init__.py").is_file()
     ]
+
+
+@cache
+def with_contrib() -> Sequence[Kernel]:
+    """Kernels that have every plugin of contrib/ on, one or the other."""
+    return [load(load_config(str(path), environ={})) for path in (CONTRIB, PROXY)]
 
 
 def plugin_classes() -> list[type[Plugin]]:
@@ -74,14 +85,26 @@ def readme_rows(plugin: type[Plugin]) -> dict[str, str]:
     return dict(re.findall(r"(?m)^\| *`([^`|]+)` *\|(?:.*\|)? *([^|]+?) *\|$", text))
 
 
+class _Bare(str):
+    """An annotation in the words of the source; `inspect` would put it into quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def signature(function: Any) -> str:
     """A function as one reads it in the source, without `self`."""
     found = inspect.signature(function)
     parameters = [p for p in found.parameters.values() if p.name != "self"]
-    shown = ", ".join(str(p).replace("'", "") for p in parameters)
-    result = str(found.return_annotation).replace("'", "")
+    shown = ", ".join(map(_shown, parameters))
+    result = found.return_annotation
     prefix = "async def" if inspect.iscoroutinefunction(function) else "def"
     return f"{prefix} {function.__name__}({shown}) -> {result}"
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    kind = parameter.annotation
+    return str(parameter.replace(annotation=_Bare(kind)) if isinstance(kind, str) else parameter)
 
 
 def doc(thing: object) -> str:

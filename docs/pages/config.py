@@ -15,10 +15,11 @@ FILES = ", ".join(f"`{path}`" for path in SEARCH)
 FILE, DATA_DIR, TOKEN = (f"`{name}`" for name in SPECIAL)
 HEAD = f"""# Configuration
 
-One TOML file, then the environment over it, then the command line. The file is the first there is
-of `--config`, {FILE}, {FILES}. `caudex init` writes
-one with comments, `caudex config check` reads it without starting anything. An unknown key or
-variable stops the start and names the nearest known one.
+One TOML file, then the environment over it, then the command line. The file is the one that
+`--config` or {FILE} names, which must be there; else the first there is of
+{FILES}. `caudex init` writes one with comments, `caudex config check`
+reads it without starting anything. An unknown key or variable stops the start and names the nearest
+known one.
 
 A key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
 `{PREFIX}PLUGINS__<NAME>__<KEY>`; lists and tables are written as JSON. With `_FILE` at its end it

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from types import ModuleType
 
 from docs.pages.code import first_line, modules, table
-from kernel import errors
+from kernel import errors, public
 from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.loader import Kernel
 
@@ -26,11 +27,12 @@ What keeps a server from starting is told in one line each, all at once, as
 
 def page(_: Kernel) -> str:
     """The classes of the kernel, then those of plugins."""
-    parts = [HEAD, _table(errors, KernelError), BOOT, _table(errors, BootError)]
+    raised = [*classes(errors, KernelError), *_contracted()]
+    parts = [HEAD, _table(raised), BOOT, _table(classes(errors, BootError))]
     for module in modules("errors"):
-        if classes(module, Exception):
+        if own := classes(module, Exception):
             parts.append(f"## Of the plugin {module.__name__.split('.')[1]}")
-            parts.append(_table(module, Exception))
+            parts.append(_table(own))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -45,10 +47,21 @@ def classes(module: ModuleType, base: type[BaseException]) -> list[type[BaseExce
     ]
 
 
-def _table(module: ModuleType, base: type[BaseException]) -> str:
+def _contracted() -> list[type[BaseException]]:
+    """Those that belong to a service, beside its Protocol."""
+    return [
+        value
+        for value in (getattr(public, name) for name in public.__all__)
+        if inspect.isclass(value)
+        and issubclass(value, KernelError)
+        and value.__module__ != errors.__name__
+    ]
+
+
+def _table(found: Sequence[type[BaseException]]) -> str:
     rows = [
         (f"`{cls.__name__}`", _status(cls), f"`{cls.__bases__[0].__name__}`", first_line(cls))
-        for cls in classes(module, base)
+        for cls in found
     ]
     return table(("class", "status", "is a", "when"), rows)
 

@@ -16,7 +16,7 @@ marked with `@hookimpl`, that names the arguments it wants. Sync or async is as 
 declared. A misspelt or unmarked hook, a wrong argument or colour stops the boot with the file
 and line.
 
-Below each hook stands a whole plugin that uses it; the tests run them all.
+Below each hook of the kernel stands a whole plugin that uses it; the tests run them all.
 """
 EXAMPLES = ROOT / "examples" / "hooks"
 

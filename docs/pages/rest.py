@@ -1,15 +1,16 @@
-"""The page of the REST API: every route of the built-in plugins, with a request and its answer."""
+"""The pages of the REST API: every route with a request and its answer, one page of the built-in
+plugins, one of those in contrib/."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contrib.openapi.operations import operation, tag
 from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
-from docs import story
-from docs.pages.code import table
+from docs import story, story_contrib
+from docs.pages.code import table, with_contrib
 from kernel.loader import Kernel
 from kernel.web import MAX_BODY, Route
 
@@ -21,30 +22,64 @@ is said. Whatever is not public wants `Authorization: Bearer <access token>`. Ev
 is taken as the maximum; timestamps of records end in `Z`, those of users in `+00:00`.
 
 The examples are what a server was sent and what it answered (ids, times and tokens are put in); a
-test asks again and compares. Plugins of contrib/ that are switched on add routes of their own. The
-same as OpenAPI 3.1, and for each app with its own fields:
-[browse the API](../howto/browse-the-api.md).
+test asks again and compares. Plugins of contrib/ that are switched on add
+[routes of their own](rest-contrib.md). The same as OpenAPI 3.1, and for each app with its own
+fields: [browse the API](../howto/browse-the-api.md).
 """
+CONTRIB = """# REST of contrib/
+
+Every route of the plugins in contrib/, each of which is there while its plugin is on. What stands
+above the routes of the [built-in plugins](rest.md) holds for these as well.
+
+The examples are what a server was sent that is configured by `docs/contrib.toml`, and what it
+answered; for identity_header, which takes the place of auth, by `docs/proxy.toml`. There the proxy
+sends two headers with each request: the user, and the secret by which it is believed. A redirect is
+shown by its `location`.
+"""
+Pairs = Iterable[tuple[str, Route]]
+Examples = Mapping[str, dict[str, Any]]
 
 
 def page(kernel: Kernel) -> str:
+    """The routes of the built-in plugins."""
+    examples = story.read()
+    return _page(HEAD, kernel.routes, {plugin: examples for plugin, _ in kernel.routes})
+
+
+def contrib_page(_: Kernel) -> str:
+    """The routes of the plugins in contrib/."""
+    pairs = [pair for kernel in with_contrib() for pair in contrib_routes(kernel)]
+    return _page(CONTRIB, pairs, story.read(story_contrib.EXAMPLES))
+
+
+def contrib_routes(kernel: Kernel) -> Pairs:
+    """Those of a kernel's routes that are of a plugin in contrib/."""
+    names = {info.name for info in kernel.plugins if info.origin == "contrib"}
+    return [pair for pair in kernel.routes if pair[0] in names]
+
+
+def _page(head: str, routes: Pairs, examples: Mapping[str, Examples]) -> str:
     """The routes by plugin, then by path."""
-    pairs = sorted(kernel.routes, key=lambda pair: (pair[0], pair[1].path, pair[1].method))
-    schemas, examples = Schemas([route for _, route in pairs]), story.read()
-    parts, last = [HEAD], ""
+    pairs = sorted(routes, key=lambda pair: (pair[0], pair[1].path, pair[1].method))
+    schemas = Schemas([route for _, route in pairs])
+    parts, last = [head], ""
     for plugin, route in pairs:
         if plugin != last:
             parts.append(f"## {plugin}\n\n{tag(plugin, route)['description']}")
             last = plugin
         told = unmarked(operation(plugin, route, schemas))
-        parts += _route(route, told, schemas, examples.get(f"{route.method} {route.path}"))
+        parts += _route(route, told, schemas, examples.get(plugin, {}).get(_name(route)))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _name(route: Route) -> str:
+    return f"{route.method} {route.path}"
 
 
 def _route(
     route: Route, told: dict[str, Any], schemas: Schemas, example: dict[str, Any] | None
 ) -> list[str]:
-    parts = [f"### {route.method} {route.path}", told["summary"], told["description"]]
+    parts = [f"### {_name(route)}", told["summary"], told["description"]]
     parts[2] = parts[2].replace("Needs: ", "Needs: `").removesuffix(".") + "`."
     if asked := [each for each in told.get("parameters", ()) if each["in"] == "query"]:
         rows = [
@@ -69,7 +104,7 @@ def _example(route: Route, example: dict[str, Any]) -> list[str]:
         sent += "\n\n" + _json(body)
     reply = example["reply"]
     shown = f"```text\n{reply}\n```" if isinstance(reply, str) else f"```json\n{_json(reply)}\n```"
-    part = " (a part)" if f"{route.method} {route.path}" in story.CUT else ""
+    part = " (a part)" if _name(route) in story.CUT else ""
     return [f"```text\n{sent}\n```", f"{example['status']}{part}:", shown]
 
 

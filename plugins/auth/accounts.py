@@ -34,7 +34,6 @@ from .rules import PasswordRules, clean_display_name, clean_email, fold
 from .store import AuthStore
 from .tokens import Tokens
 
-Columns = dict[str, str | bool | None]
 TOPIC: Final = "auth"
 ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -81,7 +80,7 @@ class Accounts:
         if not await self._store.any_user():
             raise Forbidden("the first account is made here: caudex users create")
         form = Registration(
-            password=secrets.token_urlsafe(32),
+            password=f"aA1{secrets.token_urlsafe(32)}",  # chance alone leaves a digit out at times
             username=person.username,
             email=person.email,
             display_name=person.display_name,
@@ -142,9 +141,12 @@ class Accounts:
         changed = await self._changed(before, changes)
 
         async def write(tx: Transaction) -> User:
-            await self._store.lock_names(tx)
-            if (old := await self._store.lock_account(tx, before.id)) is None:
+            # The row first: an app that is making a link to the user locks the keys of it, and who
+            # waits for that must not keep the names from others.
+            old = await self._store.lock_account(tx, before.id, whole="email_key" in changed)
+            if old is None:
                 raise _unknown(user_id)
+            await self._store.lock_names(tx)
             new = replace(old, **changed)
             await self._refuse_taken_email(tx, new)
             if new.disabled and not old.disabled:
@@ -167,7 +169,7 @@ class Accounts:
             raise _unknown(user_id)
 
         async def remove(tx: Transaction) -> User:
-            account = await self._store.lock_account(tx, user_id)
+            account = await self._store.lock_account(tx, user_id, whole=True)
             if account is None:
                 raise _unknown(user_id)
             user = account.user

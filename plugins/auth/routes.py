@@ -53,7 +53,7 @@ class AuthRoutes:
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=Mode),
             Route(
                 "POST", f"{auth}/register", self.register, PUBLIC, Registration, MAX_BODY,
-                Registered, 201, errors=(401, 403),
+                Registered, 201, errors=(401, 403, 429),
             ),
             Route(
                 "POST", f"{auth}/login", self.login, PUBLIC, Credentials, MAX_BODY, LoggedIn,

@@ -22,6 +22,12 @@ ADDRESS_WINDOW: Final = 300
 SWEEP: Final = 10_000
 """Rows that one sweep removes at most."""
 
+_ACCOUNT: Final = (
+    "select row_to_json(r) from (select id, username, email, email_key, display_name, created_at,"
+    " disabled, password_hash from caudex_auth.users where id = $1::uuid for no key update) r"
+)
+_WHOLE_ACCOUNT: Final = _ACCOUNT.replace("no key update", "update")
+
 _account = msgspec.json.Decoder(Account).decode
 _family = msgspec.json.Decoder(Family).decode
 _session = msgspec.json.Decoder(SessionView).decode
@@ -82,9 +88,7 @@ class AuthStore:
 
     async def lock_names(self, tx: Transaction) -> None:
         """Let one transaction at a time decide about names, and about who is first."""
-        await tx.execute(
-            "select pg_advisory_xact_lock(hashtextextended('caudex_auth.names', 0))::text"
-        )
+        await tx.execute("lock table caudex_auth.names in share row exclusive mode")
 
     async def taken(
         self, tx: Transaction, username_key: str, email_key: str | None, but: str | None
@@ -120,14 +124,9 @@ class AuthStore:
         )
         return _user(row or b"")
 
-    async def lock_account(self, tx: Transaction, user_id: str) -> Account | None:
-        """Read an account that is about to change."""
-        row = await tx.execute(
-            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
-            " created_at, disabled, password_hash from caudex_auth.users where id = $1::uuid"
-            " for update) r",
-            user_id,
-        )
+    async def lock_account(self, tx: Transaction, user_id: str, *, whole: bool) -> Account | None:
+        """Read an account that is about to change; `whole` where its keys change, or it goes."""
+        row = await tx.execute(_WHOLE_ACCOUNT if whole else _ACCOUNT, user_id)
         return None if row is None else _account(row)
 
     async def update_account(self, tx: Transaction, account: Account) -> None:

@@ -32,8 +32,8 @@ class Callers:
     async def of(self, user_id: str | None, seconds: float) -> Caller | None:
         """The caller of a job that may run for `seconds`; None where the server enqueued it.
 
-        An account that has gone is named all the same, without a token: a job of a user must not
-        come to rights that the user never had.
+        An account that has gone or is disabled is named all the same, without a token: a job of a
+        user must not come to rights that the user never had. ACCESS grants it nothing either.
         """
         if user_id is None:
             return None

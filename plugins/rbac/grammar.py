@@ -19,7 +19,9 @@ OWN: Final = ".own"
 ROLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,63}")
 RESERVED: Final = ("assign", "revoke", "assignments")
 DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
-MAX_KEY: Final = 200
+"""What may be a declared key; manifests are judged by the same before (plugins/apps)."""
+
+MAX_KEY: Final = 128
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 

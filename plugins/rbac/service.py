@@ -75,8 +75,13 @@ class RbacService:
                 return _require(may, "only admins of the app may do this")
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """See `Access.grant`."""
-        return _on_entity(await self._roster.views(), user_id, app_id, entity, action)
+        """See `Access.grant`. Nobody has signed in for this, so that the account is looked at too:
+        a disabled one keeps its roles."""
+        found = _on_entity(await self._roster.views(), user_id, app_id, entity, action)
+        user = await self._identity.user(user_id or "")
+        if user is None or user.disabled:
+            raise Forbidden("this account is closed")
+        return found
 
     async def is_core_admin(self, user_id: str | None) -> bool:
         """See `Access.is_core_admin`."""
@@ -239,14 +244,16 @@ async def give(tx: Transaction, app_id: str, role: str, user_id: str) -> None:
 
 
 async def install(tx: Transaction, plan: InstallPlan) -> None:
-    """Take over what there is to be permitted; a new app gets its `admin` and the installer it."""
+    """Take over what there is to be permitted, and give a new app's `admin` to its installer.
+
+    An app that came while ACCESS was somebody else's is not new, and has no `admin` yet.
+    """
     app = plan.app
     entities = list(app.entities)
     await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions))
-    if plan.first:
-        await store.add_admin_role(tx, app.id)
-        if tx.actor.user_id:
-            await give(tx, app.id, ADMIN, tx.actor.user_id)
+    await store.add_admin_role(tx, app.id)
+    if plan.first and tx.actor.user_id:
+        await give(tx, app.id, ADMIN, tx.actor.user_id)
     await tx.publish(TOPIC, about(app.id))
 
 

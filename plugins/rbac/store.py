@@ -45,7 +45,7 @@ select json_build_object('name', name, 'description', description, 'inherits', i
     'permissions', permissions)
 from caudex_rbac.roles where app_id = $1::text order by name collate "C" """
 _LOCK_USER: Final = """
-select pg_advisory_xact_lock(hashtextextended('caudex_rbac/' || $1::text, 0))::text"""
+select number from caudex_rbac.turns where number = hashtext($1::text) & 255 for update"""
 _LOCK_ROLE: Final = """
 select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for update"""
 _SHARE_ROLE: Final = """
@@ -180,7 +180,7 @@ async def put_app(
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:
-    """Add the built-in role of an app."""
+    """Add the built-in role of an app, unless it is there."""
     role = Role(name=ADMIN, description="Everything on this app", permissions=["*"])
     await insert_role(tx, app_id, role)
 

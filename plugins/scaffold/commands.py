@@ -23,7 +23,8 @@ def scaffold_commands() -> list[Command]:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    new = actions.add_parser("new", help="make a package that works, with its tests")
+    text = "make a package that works, with its tests"
+    new = actions.add_parser("new", help=text, description=f"{text.capitalize()}.")
     new.add_argument("name", metavar="NAME", help="of the plugin: lower-case, as in order_mail")
     new.add_argument(
         "--dir", type=Path, metavar="DIR", help="the folder to make (./caudex-plugin-NAME)"

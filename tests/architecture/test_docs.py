@@ -11,7 +11,7 @@ import pytest
 
 from docs import generate
 from docs.pages import cli, services
-from docs.pages.code import plugin_classes
+from docs.pages.code import plugin_classes, with_contrib
 from kernel import errors, hookspecs
 from kernel.config import SECTIONS, load_config
 from kernel.contracts.access import Kind
@@ -87,11 +87,20 @@ def test_every_error_is_documented() -> None:
 
 def test_every_command_is_documented(kernel: Kernel) -> None:
     text = page("cli")
-    for name, parser in cli.commands(kernel).items():
+    found = [pair for each in (kernel, *with_contrib()) for pair in cli.commands(each).items()]
+    assert "vault-file" in dict(found)
+    for name, parser in found:
         assert f"\n## {name}" in text
         for action in parser._actions:
             for option in action.option_strings[:1]:
                 assert option == "-h" or f"`{option}" in text, f"{name} {option}"
+
+
+def test_every_plugin_of_contrib_is_on_where_the_reference_looks() -> None:
+    on = {info.name for kernel in with_contrib() for info in kernel.plugins if info.state == "on"}
+    of_contrib = [cls for cls in plugin_classes() if cls.__module__.startswith("contrib.")]
+    assert len(of_contrib) >= 6
+    assert {cls.name for cls in of_contrib} <= on, "name it in docs/contrib.toml or docs/proxy.toml"
 
 
 def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() -> None:

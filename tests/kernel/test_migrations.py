@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -226,13 +227,60 @@ def test_a_database_that_stays_locked_is_no_endless_wait(
 ) -> None:
     monkeypatch.setattr(migrations, "PATIENCE", 300)
     with psycopg.connect(database) as holder:
-        holder.execute(f"select pg_advisory_xact_lock({migrations.LOCK})".encode())
+        holder.execute("create schema caudex_kernel")
         assert "the database stayed locked" in refusal(database, folder)
+        holder.rollback()
+        apply(database)
+        holder.execute(migrations.LEDGER)
+        assert "the database stayed locked" in refusal(database, folder)
+        assert missing(database, folder) == ["0001_first.sql", "0002_second.sql"]
         holder.rollback()
         # Nothing is missing in what follows, so nothing is locked either.
         apply(database, folder)
-        holder.execute(f"select pg_advisory_xact_lock({migrations.LOCK})".encode())
+        holder.execute(migrations.LEDGER)
         assert apply(database, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        ("select", "create schema caudex_kernel"),
+        ("select", migrations.LEDGER),
+        ("create schema caudex_kernel", migrations.LEDGER),
+    ],
+    ids=["schema", "all", "tables"],
+)
+def test_a_ledger_that_another_process_is_just_making_is_waited_for(
+    database: str, folder: Path, before: str, meanwhile: str | bytes
+) -> None:
+    sql(database, before)
+    waits = "select count(*)::int from pg_locks where not granted"
+    with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(meanwhile)  # type: ignore[arg-type]
+        applied = pool.submit(apply, database, folder)
+        assert soon(lambda: sql(database, waits) == [(1,)], 10)
+        other.commit()
+        assert applied.result() == ["demo/0001_first.sql", "demo/0002_second.sql"]
+
+
+def test_a_login_that_may_do_nothing_keeps_no_server_from_starting(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an app's worker has one: it can hold any advisory lock for ever, and no other."""
+    monkeypatch.setattr(migrations, "PATIENCE", 300)
+    apply(database)
+    role = names.Identifier(f"caudex_test_{abs(hash(database))}")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(names.SQL("create role {} login password 'x'").format(role))
+        try:
+            limited = make_conninfo(database, user=role.as_string(None).strip('"'), password="x")
+            with psycopg.connect(limited) as worker:
+                worker.execute("select pg_advisory_lock(1667331428)")
+                assert len(apply(database, folder)) == 2
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    worker.execute(migrations.LEDGER)
+        finally:
+            connection.execute(names.SQL("drop role {}").format(role))
 
 
 def test_an_account_without_the_right_to_create_is_told_what_it_lacks(

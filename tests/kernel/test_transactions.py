@@ -244,6 +244,59 @@ async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(
     assert sql(dsn, f"select id from {name}") == [(1,)]
 
 
+DEFERRED = """
+create function {0}_wait() returns trigger language plpgsql as $$ begin
+    perform pg_sleep({1}); return null; end $$;
+create constraint trigger wait after insert on {0} deferrable initially deferred
+    for each row execute function {0}_wait();
+"""
+
+
+COMMITS = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and query = 'commit'"
+
+
+@pytest.mark.parametrize("after", [0, 0.1, 0.2, 0.25, 0.28, 0.3, 0.32])
+async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done(
+    opened: Opening, dsn: str, after: float
+) -> None:
+    name, called = table(dsn), list[str]()
+    sql(dsn, DEFERRED.format(name, 0.3))
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "told"))
+
+    async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
+        tasks.start_soon(db.run, ACTOR, write)
+        while not sql(dsn, COMMITS):
+            await anyio.sleep(0.01)
+        await anyio.sleep(after)
+        tasks.cancel_scope.cancel()
+    assert sql(dsn, f"select id from {name}") == [(1,)]
+    assert called == ["told"]
+
+
+async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.db.COMMIT", 0.5)
+    name, called = table(dsn), list[str]()
+    sql(dsn, DEFERRED.format(name, 30))
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (1)"))
+        tx.after_commit(remember(called, "never"))
+
+    async with opened_pool(dsn, pool_size=1) as pool:
+        began = anyio.current_time()
+        with anyio.move_on_after(0.1), pytest.raises(Unavailable):
+            await pool.run(ACTOR, write)
+        assert 0.4 < anyio.current_time() - began < 5
+        assert await pool.fetch("select 1") == b"1"
+    kill(dsn)
+    assert called == []
+
+
 async def test_events_are_told_in_the_transaction_and_after_the_commit(
     opened: Opening, dsn: str
 ) -> None:

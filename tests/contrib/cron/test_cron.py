@@ -11,7 +11,7 @@ import pytest
 from kernel.config import load_config
 from kernel.errors import BootError
 from kernel.loader import load
-from kernel.public import JOBS, Unavailable
+from kernel.public import APPS, JOBS, NotFound, Unavailable
 from kernel.testing import running_server
 from tests.plugins.jobs.support import become, ended, eventually, fake
 
@@ -233,6 +233,16 @@ def test_a_cron_that_is_switched_off_is_not_due_and_misses_nothing(server):
     assert mine == ["CRON_ENABLED", "CRON_DISABLED"]
 
 
+def test_a_cron_of_a_time_zone_that_went_away_is_switched_off_and_not_on(server):
+    app = app_with(server, {"name": "c"})
+    server.sql("update caudex_cron.crons set timezone = 'Moon/Sea' where app_id = %s", app)
+    assert server.admin.patch(path(app, "c"), json={"enabled": False}).status_code == 200
+    answer = server.admin.patch(path(app, "c"), json={"enabled": True})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("timezone: 'Moon/Sea' is no time zone")
+    assert shown(server, app, "c")["enabled"] is False
+
+
 @pytest.mark.parametrize("body", [{}, {"enabled": "x"}, {"enabled": True, "schedule": "x"}, []])
 def test_a_switch_takes_nothing_else(server, body):
     app = app_with(server, {"name": "c"})
@@ -360,6 +370,28 @@ def test_a_schedule_that_this_server_cannot_read_is_logged_and_looked_at_later(s
     [run] = fired(server, app, "c")
     assert run["state"] == "failed"
     assert run["detail"].startswith("timezone: 'Moon/Sea' is no time zone")
+
+
+def test_a_server_that_has_not_heard_of_the_install_fires_all_the_same(server, monkeypatch):
+    app, apps = app_with(server, {"name": "c"}), server.services.get(APPS)
+    find, refresh, known = apps.app, apps.refresh, []
+
+    async def find_what_is_known(app_id):
+        if app_id == app and not known:
+            raise NotFound("app not found")
+        return await find(app_id)
+
+    async def refresh_and_know():
+        known.append(app)
+        await refresh()
+
+    monkeypatch.setattr(apps, "app", find_what_is_known)
+    monkeypatch.setattr(apps, "refresh", refresh_and_know)
+    make_due(server, app)
+    eventually(lambda: server.sql("select state from caudex_cron.runs as r join caudex_cron.crons"
+                                  " as c on c.id = r.cron_id where app_id = %s", app))  # fmt: skip
+    assert known
+    assert fired(server, app, "c")[0]["state"] == "fired"
 
 
 def test_crons_of_an_app_that_is_gone_are_let_go(server):

@@ -4,6 +4,16 @@ from kernel.testing import Client
 
 SECRET = "the proxy's own secret"
 TOLD = {"email_header": "X-Forwarded-Email", "name_header": "X-Forwarded-Name"}
+OWNER = {
+    "name": "owner", "type": "entity_link", "on_delete": "restrict",
+    "references": {"entity": "core:users", "field": "id"},
+}  # fmt: skip
+NOTES = {
+    "appId": "notes",
+    "name": "Notes",
+    "dataContract": [{"entityName": "notes", "fields": [OWNER]}],
+}
+"""An app whose records keep their owner from being deleted."""
 CHOSEN = {"identity": "identity_header"}
 
 

@@ -12,14 +12,16 @@ from kernel import hookspecs
 from kernel.config import load_config
 from kernel.loader import load
 from kernel.public import IDENTITY, BootError
-from kernel.testing import FakeIdentity, running_server
+from kernel.testing import FakeIdentity, make_config, running_server
 from tests.contrib.identity_header.support import (
+    NOTES,
     OVERRIDES,
     SECRET,
     behind_proxy,
     client_of,
     headers_of,
 )
+from tests.kernel.processes import caudex
 
 ME = "/api/v1/auth/me"
 
@@ -133,9 +135,22 @@ def test_a_local_socket_has_no_address_and_needs_the_secret_alone():
         ({"trusted": ["proxy.example"]}, "does not appear to be"),
     ],
 )
-def test_a_configuration_that_believes_others_stops_the_start(make_server, config, problem):
+def test_a_configuration_that_believes_others_is_refused_at_load(tmp_path, config, problem):
     with pytest.raises(BootError, match=problem):
-        make_server(behind_proxy(**config))
+        load(make_config(behind_proxy(**config), "postgresql://nowhere", tmp_path))
+
+
+def test_who_asks_before_a_start_is_told_that_nobody_is_trusted(tmp_path):
+    """A file without `trusted` and `secret`, as somebody has it who follows half of the README."""
+    path = tmp_path / "caudex.toml"
+    path.write_text(
+        '[services]\nidentity = "identity_header"\n'
+        "[plugins.auth]\nenabled = false\n[plugins.identity_header]\n"
+    )
+    for words in (["config", "check"], ["plugins", "plan", "--disable", "logs"]):
+        ended = caudex(*words, "--config", str(path), cwd=tmp_path)
+        assert ended.status == 78, ended.out
+        assert "nobody is trusted" in ended.out + ended.err
 
 
 @pytest.mark.parametrize(
@@ -189,9 +204,10 @@ def test_what_is_not_configured_is_not_read(make_server):
     assert (user["email"], user["display_name"]) == (None, None)
 
 
-def test_an_engine_that_is_not_chosen_reads_no_header(make_server):
-    config = behind_proxy(secret=SECRET)
-    server = make_server({"plugins": config["plugins"]}, services={IDENTITY: FakeIdentity()})
+@pytest.mark.parametrize("config", [{"secret": SECRET}, {}])
+def test_an_engine_that_is_not_chosen_reads_no_header_and_trusts_nobody(make_server, config):
+    plugins = behind_proxy(**config)["plugins"]
+    server = make_server({"plugins": plugins}, services={IDENTITY: FakeIdentity()})
     refused(ask(server, headers_of("root")))
 
 
@@ -210,6 +226,15 @@ def test_what_the_proxy_says_is_kept_up_to_date(server):
         client_of(server, "dora", email="d@example.com").get(ME).json()["email"] == "d@example.com"
     )
     assert client_of(server, "dora").get(ME).json()["email"] is None
+
+
+def test_what_an_admin_wrote_stays_where_the_proxy_says_nothing_of_it(make_server):
+    server = make_server(behind_proxy(secret=SECRET, email_header="", name_header=""))
+    root = client_of(server, "root")
+    ida = {"username": "ida", "email": "ida@example.com", "display_name": "Ida"}
+    assert root.post("/api/v1/users", json=ida).status_code == 201
+    user = client_of(server, "ida").get(ME).json()
+    assert (user["email"], user["display_name"]) == ("ida@example.com", "Ida")
 
 
 def test_an_email_of_somebody_else_is_left_out(server):
@@ -256,6 +281,23 @@ def test_before_the_first_account_there_is_nothing_but_setup(make_server):
     assert server.http.get("/api/v1/auth/mode").json() == {"authRequired": True}
     for path in ("register", "login", "refresh", "logout"):
         assert server.http.post(f"/api/v1/auth/{path}", json={}).status_code == 404
+
+
+def test_routes_tell_of_accounts_that_stay_and_of_those_that_are_gone(server, root):
+    told = {f"{route.method} {route.path}": route.errors for _, route in server.kernel.routes}
+    root.post("/api/v1/apps", json=NOTES).raise_for_status()
+    lena = client_of(server, "lena")
+    note = root.post("/api/v1/apps/notes/collections/notes", json={"owner": lena.id})
+    assert note.status_code == 201, note.text
+    answer = root.delete(f"/api/v1/users/{lena.id}")
+    assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    assert 400 in told["DELETE /api/v1/users/{id}"]
+    mona = client_of(server, "mona")
+    time.sleep(1)  # the news of the account itself
+    assert mona.get(ME).status_code == 200
+    server.sql("delete from caudex_identity_header.users where id = %s", mona.id)
+    assert mona.get(ME).status_code == 404
+    assert 404 in told["GET /api/v1/auth/me"]
 
 
 # Groups
@@ -344,6 +386,7 @@ EVIL = "https://evil.example"
         ({"origin": EVIL, "sec-fetch-site": "cross-site"}, 403),
         ({"origin": EVIL}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"origin": "https://sub.example.org", "sec-fetch-site": "same-site"}, 403),
         ({"origin": EVIL, "sec-fetch-site": "same-origin"}, 400),

@@ -281,6 +281,8 @@ def test_a_token_is_long_and_plain(token):
 def test_a_scraper_gets_the_form_that_it_asks_for(server, accept, kind, read):
     answer = page(server, accept=accept)
     assert answer.headers["content-type"] == kind
+    [told] = [route.openapi for _, route in server.kernel.routes if route.path == "/metrics"]
+    assert kind.partition(";")[0] in told["responses"]["200"]["content"]
     families = {family.name for family in read(answer.text)}
     assert {"caudex_http_requests", "caudex_hook_calls", "caudex_jobs"} <= families
 

@@ -11,6 +11,7 @@ from pytest_iam import iam_configuration, iam_server, iam_server_port  # noqa: F
 
 from kernel.testing import running_server
 
+PUBLIC = "http://127.0.0.1:1"
 PAGE = "https://app.example.org/start?x=1"
 VERIFIER = "what-only-the-page-knows-that-began-it"
 CHALLENGE = "p5IdiNuugjMeWQTHSJU0PY7D-oos0j5Bi0vr2dGKnus"
@@ -34,7 +35,7 @@ def provider(iam_server):  # noqa: F811
 
     client = iam_server.models.Client(
         client_id="caudex", client_secret="s3cret-of-the-client", client_name="Caudex",
-        client_uri="http://127.0.0.1:1", redirect_uris=["http://127.0.0.1:1/api/v1/auth/oidc/callback"],
+        client_uri=PUBLIC, redirect_uris=[f"{PUBLIC}/api/v1/auth/oidc/callback"],
         grant_types=["authorization_code"], response_types=["code"],
         token_endpoint_auth_method="client_secret_basic", scope=SCOPES,
     )  # fmt: skip
@@ -51,7 +52,7 @@ def configured(provider):
     def make(**more):
         own = {
             "enabled": True, "issuer": provider.url.rstrip("/"), "client_id": "caudex",
-            "client_secret": "s3cret-of-the-client", "public_url": "http://127.0.0.1:1",
+            "client_secret": "s3cret-of-the-client", "public_url": PUBLIC,
             "frontends": ["https://app.example.org"], "scopes": SCOPES, **more,
         }  # fmt: skip
         return {"plugins": {"oidc": own}}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SERVER = "/api/v1/openapi.json"
@@ -54,6 +58,36 @@ TASKS = {
         },
     ],
 }
+
+
+class _Provider(BaseHTTPRequestHandler):
+    """Says where a sign-in begins, and accepts no code."""
+
+    def do_GET(self) -> None:
+        issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        ends = {"authorization_endpoint": "a", "token_endpoint": "t", "jwks_uri": "k"}
+        self._answer(200, {"issuer": issuer} | {key: f"{issuer}/{at}" for key, at in ends.items()})
+
+    def do_POST(self) -> None:
+        self._answer(400, {"error": "invalid_grant"})
+
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
+
+    def _answer(self, status: int, value: Any) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(value).encode())
+
+
+@contextmanager
+def oidc_provider() -> Iterator[str]:
+    """The address of a sign-in provider that lets nobody in."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Provider) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -289,6 +289,16 @@ def test_who_signs_in_by_other_means_has_an_account_that_no_password_opens(serve
         server.run(sessions.begin, user.id, Actor(user_id=None))
 
 
+def test_an_account_that_no_password_opens_is_made_whatever_chance_brings(server, monkeypatch):
+    identity = server.services.get(IDENTITY)
+    for number, letter in enumerate("aZ7-"):
+        monkeypatch.setattr(
+            "plugins.auth.accounts.secrets.token_urlsafe", lambda size, letter=letter: letter * 43
+        )
+        person = Person(username=f"chance{number}")
+        assert server.run(identity.add, server_actor(), person).username == person.username
+
+
 def test_the_first_account_is_made_on_purpose(make_server):
     identity = (server := make_server()).services.get(IDENTITY)
     with pytest.raises(Forbidden, match="caudex users create"):

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from plugins.auth.routes import AuthRoutes
+
 PASSWORD = "Str0ngPass!x"
 THROTTLED = {"plugins": {"auth": {"throttle": True}}}
 
@@ -101,6 +103,8 @@ def test_registering_account_after_account_is_stopped_for_five_minutes(server):
     assert answer.status_code == 429
     assert 280 < int(answer.headers["retry-after"]) <= 300
     assert "too many registrations" in answer.json()["error"]
+    [route] = [r for r in AuthRoutes(server.services).routes() if r.path.endswith("/register")]
+    assert 429 in route.errors
     assert register(server, "weak", "weak").status_code == 400
     assert attempt(server, "n1", PASSWORD).status_code == 200  # logins go on
     admin = server.admin.post(

@@ -1,9 +1,17 @@
 """Roles and assignments over HTTP, and the hooks that keep them in step."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-from kernel.public import ACCESS, Permission
+import anyio
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from kernel.public import ACCESS, STATEMENTS, Grant, Permission, Transaction, server_actor
 from kernel.testing import Client, MakeServer, Server
+from plugins.rbac.store import lock_user
 from tests.plugins.rbac.support import allowed, grant, installed, only, removed
 
 GHOST = "00000000-0000-4000-8000-000000000000"
@@ -28,6 +36,20 @@ def test_the_installer_gets_the_role_admin_once(rbac: Server):
     assert [(a["userId"], a["role"]) for a in listed] == [(owner.id, "admin")]
     shown = owner.get(roles_of(app)).json()
     assert [(r["name"], r["inherits"], r["permissions"]) for r in shown] == [("admin", [], ["*"])]
+
+
+def test_an_app_that_came_while_access_was_somebody_elses_gets_its_admin_later(rbac: Server):
+    app = installed(rbac, by=rbac.user(), first=False)
+    assert [role["name"] for role in rbac.admin.get(roles_of(app)).json()] == ["admin"]
+    assert rbac.admin.get(f"{roles_of(app)}/assignments").json() == []
+    owner = rbac.user()
+    body = {"userId": owner.id, "role": "admin"}
+    assert rbac.admin.post(f"{roles_of(app)}/assign", json=body).status_code == 200
+    changed = {"description": "Ours"}
+    assert owner.patch(f"{roles_of(app)}/admin", json=changed).status_code == 200
+    installed(rbac, app_id=app, first=False)
+    [role] = owner.get(roles_of(app)).json()
+    assert (role["description"], role["permissions"]) == ("Ours", ["*"])
 
 
 def test_an_update_of_the_app_refreshes_its_keys(rbac: Server):
@@ -156,6 +178,63 @@ def test_a_deleted_account_leaves_no_assignment(rbac: Server):
     assert rbac.admin.delete(f"/api/v1/users/{user.id}").status_code == 200
     assert rbac.admin.get(f"{roles_of(app)}/assignments").json() == []
     assert allowed(rbac, user, app, "contacts", "read") == "Forbidden"
+
+
+def test_a_disabled_account_is_granted_nothing_and_keeps_its_roles(rbac: Server):
+    user, boss = rbac.user(), rbac.user()
+    app = installed(rbac)
+    grant(rbac, user, app, "contacts.read.own")
+    body = {"userId": boss.id, "role": "admin"}
+    assert rbac.admin.post(f"{roles_of('core')}/assign", json=body).status_code == 200
+    for who, found in ((user, Grant(own_only=True)), (boss, Grant())):
+        url = f"/api/v1/users/{who.id}"
+        assert allowed(rbac, who, app, "contacts", "read") == found
+        assert rbac.admin.patch(url, json={"disabled": True}).status_code == 200
+        assert allowed(rbac, who, app, "contacts", "read") == "Forbidden"
+        assert rbac.admin.patch(url, json={"disabled": False}).status_code == 200
+        assert allowed(rbac, who, app, "contacts", "read") == found
+    assert rbac.admin.delete(f"/api/v1/users/{boss.id}").status_code == 200
+
+
+def test_the_login_of_an_app_cannot_keep_roles_from_a_user(rbac: Server):
+    user, app = rbac.user(), installed(rbac)
+    role = f"caudex_test_{app}"
+    rbac.sql(f"create role {role} login password 'x'")
+    try:
+        limited = make_conninfo(rbac.dsn, user=role, password="x")
+        with psycopg.connect(limited, autocommit=True) as worker:
+            worker.execute(
+                "select pg_advisory_lock(hashtextextended('caudex_rbac/' || %s, 0))", [user.id]
+            )
+            body = {"userId": user.id, "role": "admin"}
+            assert rbac.admin.post(f"{roles_of(app)}/assign", json=body).status_code == 200
+            assert rbac.admin.delete(f"/api/v1/users/{user.id}").status_code == 200
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                worker.execute("select from caudex_rbac.turns for update")
+    finally:
+        rbac.sql(f"drop role {role}")
+
+
+def test_a_user_is_given_roles_or_closed_by_one_transaction_at_a_time(rbac: Server):
+    statements, steps = rbac.services.get(STATEMENTS), list[str]()
+    someone, other = (str(uuid.UUID(int=number)) for number in (1, 2))
+
+    async def work(tx: Transaction, user_id: str, name: str) -> None:
+        await lock_user(tx, user_id)
+        steps.append(f"{name} in")
+        await anyio.sleep(0.2)
+        steps.append(f"{name} out")
+
+    async def all_at_once() -> None:
+        async with anyio.create_task_group() as tasks:
+            for user_id, name in ((someone, "a"), (someone, "a"), (other, "b")):
+                tasks.start_soon(
+                    statements.run, server_actor(), partial(work, user_id=user_id, name=name)
+                )
+
+    rbac.run(all_at_once)
+    assert [step for step in steps if step[0] == "a"] == ["a in", "a out"] * 2
+    assert steps.index("b in") < steps.index("a out")
 
 
 def test_roles_that_are_wired_into_a_circle_at_the_same_moment_stay_without_one(rbac: Server):
