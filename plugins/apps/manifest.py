@@ -28,7 +28,16 @@ RESERVED_PREFIXES: Final = ("pg_", "caudex_")
 MARKS: Final = ("$schema", "type", "icon", "description")
 """Top-level keys that are understood, stored, and mean nothing to the server."""
 
-_PERMISSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*(\.[A-Za-z0-9_:-]+)*")
+MAX_KEY: Final = 128
+"""Characters of a permission's key."""
+
+PERMISSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
+"""What the plugin rbac takes for a key as well: it would refuse any other, without its path."""
+
+_NOT_A_KEY: Final = (
+    "must be words of letters, digits, _ and -, joined by . or :, "
+    f"beginning with a letter, at most {MAX_KEY} long"
+)
 
 
 def app_id_problem(app_id: object) -> str | None:
@@ -195,8 +204,8 @@ def _permissions(top: Part) -> tuple[Permission, ...]:
     found: dict[str, Permission] = {}
     for part in parts:
         key = part.get("key")
-        if not isinstance(key, str) or len(key) > 128 or not _PERMISSION.fullmatch(key):
-            part.problem("key", "must be words of letters, digits, _, : and -, joined by dots")
+        if not isinstance(key, str) or len(key) > MAX_KEY or not PERMISSION.fullmatch(key):
+            part.problem("key", _NOT_A_KEY)
         elif key in found:
             part.problem("key", f"the permission {key!r} is declared twice")
         else:

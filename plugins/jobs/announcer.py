@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import anyio
+import structlog
 
 from kernel.public import KernelError, Statements, server_actor
 
@@ -22,7 +22,12 @@ GONE: Final = "gone:"
 QUIET: Final = 0.05
 """Seconds between two announcements."""
 
+PAUSE: Final = 1.0
+"""Seconds after a fault that is not the database's being away."""
+
 MAX_LENGTH: Final = 3000
+
+log = structlog.get_logger("caudex.jobs")
 
 
 class Announcer:
@@ -44,9 +49,16 @@ class Announcer:
             await self._filled.wait()
             self._filled = anyio.Event()
             names, self._apps = ",".join(sorted(self._apps)), set()
-            await self._tell(DUE + names if len(names) <= MAX_LENGTH else DUE)
-            await anyio.sleep(QUIET)
+            await anyio.sleep(await self._tell(DUE + names if len(names) <= MAX_LENGTH else DUE))
 
-    async def _tell(self, payload: str) -> None:
-        with anyio.CancelScope(shield=True), suppress(KernelError):
-            await self._statements.run(server_actor(), lambda tx: tx.publish(TOPIC, payload))
+    async def _tell(self, payload: str) -> float:
+        """Return the seconds until the next announcement."""
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._statements.run(server_actor(), lambda tx: tx.publish(TOPIC, payload))
+        except KernelError:
+            return QUIET
+        except Exception as error:
+            log.error("other servers cannot be told of jobs", exc_info=error)
+            return PAUSE
+        return QUIET

@@ -130,12 +130,13 @@ class Outbox:
                 await self._store.report(steps)
         except Unavailable:
             return
-        except KernelError as error:
+        except Exception as error:
             if len(steps) > 1:  # one of them is not JSON: which?
                 for step in steps:
                     await self._report([step])
                 return
-            log.debug("progress of a job is not stored", job=steps[0].id, error=error.message)
+            tell = log.debug if isinstance(error, KernelError) else log.error
+            tell("progress of a job is not stored", job=steps[0].id, error=str(error))
         for step in steps:
             if self._steps.get(step.id) is step:
                 del self._steps[step.id]

@@ -15,7 +15,6 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.public import (
     HandlerFailed,
-    KernelError,
     NotFound,
     Unavailable,
     WorkerLost,
@@ -333,8 +332,8 @@ class Runner:
         try:
             await self._outbox.flush()
             await self.claimer.give_back()
-        except KernelError as error:
-            log.warning("jobs could not be given back", error=error.message)
+        except Exception as error:
+            log.warning("jobs could not be given back", error=f"{type(error).__name__}: {error}")
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -9,8 +9,6 @@ from typing import Final
 import anyio
 import structlog
 
-from kernel.public import KernelError
-
 from .config import JobsConfig
 from .store import PORTION, JobsStore
 
@@ -47,9 +45,9 @@ class Upkeep:
             await anyio.sleep(pause)
             try:
                 app_ids = await self._store.expire()
-            except KernelError as error:
+            except Exception as error:
                 # Nobody could renew a lease while the database was away.
-                log.warning("leases of jobs cannot be looked at", error=error.message)
+                log.warning("leases of jobs cannot be looked at", error=_said(error))
                 await anyio.sleep(self._config.lease / 2)
                 continue
             for app_id in set(app_ids):
@@ -62,6 +60,10 @@ class Upkeep:
             gone = 0
             try:
                 gone = await self._store.prune(self._config.keep_days)
-            except KernelError as error:
-                log.warning("old jobs cannot be deleted", error=error.message)
+            except Exception as error:
+                log.warning("old jobs cannot be deleted", error=_said(error))
             await anyio.sleep(BREATH if gone >= PORTION else PRUNE_EVERY)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -22,6 +22,7 @@ from kernel.public import (
     Measure,
     Offer,
     Plugin,
+    Remark,
     Route,
     Runtime,
     Services,
@@ -34,6 +35,7 @@ from kernel.public import (
 from .builds import Builder
 from .callers import CALLERS, Callers
 from .config import WorkersConfig
+from .diagnosis import remarks
 from .folders import Folders
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
@@ -109,6 +111,11 @@ class WorkersPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of workers."""
         return WorkersRoutes(services).routes()
+
+    @hookimpl
+    def diagnose(self) -> Sequence[Remark]:
+        """Tell `caudex doctor` what would confine workers here, and what runs them."""
+        return remarks(self.config, self.context.data_dir)
 
     @hookimpl
     def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:

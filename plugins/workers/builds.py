@@ -14,7 +14,7 @@ from anyio import to_thread
 from kernel.public import BadRequest, LogLevel, Runtime
 
 from .config import WorkersConfig
-from .folders import Folders, fill, full_disk, give
+from .folders import Folders, fill, full_disk, give, take_back
 from .models import Release
 from .process import Child, text_of
 from .runtimes import Runtimes
@@ -60,6 +60,8 @@ class Builder:
                     await to_thread.run_sync(give, folder, uid)
                 for command in commands:
                     await self._install(release, folder, command, write_log)
+                if commands:
+                    await to_thread.run_sync(take_back, folder, uid)
                 with full_disk():
                     return await to_thread.run_sync(self._folders.publish, folder, release)
 

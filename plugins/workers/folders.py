@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,10 @@ SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelu
 STALE: Final = 3600.0
 """Seconds after which what a server left unfinished is swept away."""
 
+OWNER: Final = "owner"
+"""File in an app's folder: which database the app is in, and its number there."""
+
+_AS_IT_IS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -43,6 +47,9 @@ class Folders:
         self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
         """What workers import: a copy, since the original may lie where they cannot reach it."""
         self.servers = self.base / ".servers"
+        self.database = ""
+        """Where our apps are. Another one may use the same data folder, whose apps we leave alone;
+        as we do with all that is left over, while this is not known."""
 
     def prepare(self) -> None:
         """Make what every worker needs, and sweep what is left of servers that died."""
@@ -79,9 +86,15 @@ class Folders:
         return self._app(release.app_id) / "tmp"
 
     def make_app(self, release: Release, uid: int | None) -> None:
-        """Make the folders of an app."""
+        """Make the folders of an app; what a former one of its name left goes first."""
         with full_disk():
+            former = self._number(release.app_id)
+            if former is not None and former < release.number:
+                self.remove(release.app_id, former)
             _folder(self._app(release.app_id), 0o711 if uid is None else 0o710, group=uid)
+            if self.database and (former is None or former < release.number):
+                mark = f"{self.database} {release.number}"
+                _put(self._app(release.app_id) / OWNER, mark.encode())
             for folder in (self.home(release), self.tmp(release)):
                 _folder(folder, 0o700, os.geteuid() if uid is None else uid, uid)
 
@@ -115,12 +128,30 @@ class Folders:
             if entry.name[:1].isdigit() and entry.name not in kept:
                 discard(Path(entry.path))
 
-    def remove(self, app_id: str) -> None:
-        """Remove all that an app has."""
+    def numbers(self, app_ids: Collection[str] | None) -> dict[str, int]:
+        """Apps of our database that have a folder here, or those of them that are named, and the
+        number of each."""
+        names = [entry.name for entry in _entries(self.base) if not entry.name.startswith(".")]
+        found = {name: self._number(name) for name in names if app_ids is None or name in app_ids}
+        return {name: number for name, number in found.items() if number is not None}
+
+    def remove(self, app_id: str, number: int | None = None) -> None:
+        """Remove all that an app has, unless a later one of its name has it; numbers only grow."""
+        found = self._number(app_id)
+        if number is not None and found is not None and found > number:
+            return
         grave = self.base / f".gone-{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
             self._app(app_id).rename(grave)
             discard(grave)
+
+    def _number(self, app_id: str) -> int | None:
+        """The number of the app that a folder belongs to, if it is one of our database."""
+        try:
+            database, number = (self._app(app_id) / OWNER).read_text("ascii").split()
+            return int(number) if database == self.database else None
+        except (OSError, ValueError):
+            return None
 
     def _app(self, app_id: str) -> Path:
         return self.base / app_id
@@ -150,6 +181,36 @@ def give(folder: Path, uid: int | None) -> None:
                 os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
             if at == str(folder):
                 os.fchown(fd, uid, uid)
+
+
+def take_back(folder: Path, uid: int | None) -> None:
+    """Make what an account installed ours, for it to read and run; only root can, and need.
+
+    The account may have put anything there, and may still be at it: what is not its own stays as
+    it is, as does a link, which nobody but the owner of its folder can change.
+    """
+    if uid is None:
+        return
+    for at, folders, files, fd in os.fwalk(folder):
+        if at == str(folder):
+            _take_back(fd, uid)
+        for name in [*folders, *files]:
+            try:
+                found = os.open(name, _AS_IT_IS, dir_fd=fd)
+            except OSError:
+                continue  # a link, or a socket
+            try:
+                _take_back(found, uid)
+            finally:
+                os.close(found)
+
+
+def _take_back(fd: int, uid: int) -> None:
+    found = os.fstat(fd)
+    if found.st_uid == uid:
+        usable = found.st_mode & 0o500
+        os.fchown(fd, os.geteuid(), os.getegid())
+        os.fchmod(fd, (found.st_mode & 0o755) | usable >> 3 | usable >> 6)
 
 
 def digest_of(path: Path) -> tuple[str, int]:

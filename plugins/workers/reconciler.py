@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import anyio
 import structlog
+from anyio import to_thread
 
-from kernel.public import KernelError, Unavailable
+from kernel.public import Unavailable
 
+from .folders import Folders
 from .models import Replica as ReplicaRow
 from .models import Wanted
 from .store import WorkersStore
@@ -28,13 +30,18 @@ log = structlog.get_logger("caudex.workers")
 class Reconciler:
     """One for each server process."""
 
-    def __init__(self, store: WorkersStore, create: Callable[[str], Supervisor]) -> None:
+    def __init__(
+        self, store: WorkersStore, folders: Folders, create: Callable[[str], Supervisor]
+    ) -> None:
         self.server_id = str(uuid.uuid4())
         self.supervisors: dict[str, Supervisor] = {}
         self._store = store
+        self._folders = folders
         self._create = create
         self._stale: set[str] | None = None
         """Apps whose rows have to be read; None means all."""
+        self._ended: set[str] = set()
+        """Apps whose supervisors ended since: what they could not remove is not tried at once."""
         self._untold = False
         self._told: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
@@ -66,8 +73,8 @@ class Reconciler:
                 pause = max(0.0, due - anyio.current_time())
             except Unavailable:
                 pause = PAUSE
-            except KernelError as error:
-                log.error("the workers' tables cannot be read", error=error.message)
+            except Exception as error:
+                log.error("what workers should run cannot be followed", exc_info=error)
                 pause = PAUSE
             if not self._wake.is_set() or pause == PAUSE:
                 with anyio.move_on_after(pause):
@@ -86,8 +93,10 @@ class Reconciler:
         stale = self._stale
         if stale is not None and not stale:
             return
-        self._stale = set()
+        self._stale, ended, self._ended = set(), self._ended, set()
         try:
+            # Before the rows: who comes between the two has a row, and is not taken for left over.
+            here = await self._here(stale)
             rows = await self._store.wanted(None if stale is None else sorted(stale))
         except BaseException:
             self._stale = None
@@ -98,11 +107,26 @@ class Reconciler:
         for app_id in set(self.supervisors if stale is None else stale) - known:
             if (supervisor := self.supervisors.get(app_id)) is not None:
                 supervisor.forget()
+        for app_id in here.keys() - known - ended - self.supervisors.keys():
+            self.supervisor(app_id).forget(here[app_id])
+
+    async def _here(self, stale: set[str] | None) -> Mapping[str, int]:
+        """Apps without a supervisor that have files here, with their numbers: of these, or all.
+
+        Their workers were stopped when this server started, or they went while none ran. Who told
+        of them may be anybody, so a name is looked for among the folders, not made into a path.
+        """
+        if stale is not None and stale <= self.supervisors.keys():
+            return {}
+        return await to_thread.run_sync(self._folders.numbers, stale)
 
     def _apply(self, row: Wanted) -> None:
         supervisor = self.supervisors.get(row.app_id)
         if supervisor is not None and supervisor.leaving:
             return  # an app of the same name came after it; asked again when this one has ended
+        if supervisor is not None and supervisor.number not in (None, row.number):
+            supervisor.forget()  # likewise, and nobody told us that the former one went
+            return
         if supervisor is None:
             if row.release is None:
                 return
@@ -118,6 +142,7 @@ class Reconciler:
     def ended(self, app_id: str) -> None:
         """A supervisor is done with an app that is gone."""
         self.supervisors.pop(app_id, None)
+        self._ended.add(app_id)
         if self._stale is not None:
             self._stale.add(app_id)
         self.tell()

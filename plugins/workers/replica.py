@@ -16,6 +16,7 @@ from kernel.public import Caller, HandlerFailed, LogLevel, Services, WorkerLost
 
 from .calls import Call, Calls, Progress
 from .collections import Collections
+from .masking import Mask
 from .models import Release
 from .process import Child, text_of
 from .protocol import (
@@ -53,8 +54,6 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
     "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error",
     "stdout": "stdout", "stderr": "stderr",
 }  # fmt: skip
-SHORTEST_SECRET: Final = 4
-MASK: Final = "[secret]"
 
 Spawn = Callable[..., None]
 """Starts a task that outlives the caller, as `start_soon` of a task group does."""
@@ -104,10 +103,11 @@ class Replica:
         self._calls = Calls()
         self._ops = Collections(services, recipe.release.app_id, self._calls.find)
         self._waiting_ops = 0
+        self._mask = Mask(recipe.hello.credentials.values())
         self._up = anyio.Event()
+        self._comes_up = True
         self._tail: deque[str] = deque(maxlen=TAIL)
-        values = set(recipe.hello.credentials.values())
-        self._secrets = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len)[::-1]
+        """What it said last while it came up; nobody asks afterwards."""
         self._child: Child | None = None
 
     @property
@@ -119,11 +119,6 @@ class Replica:
     def gone(self) -> bool:
         """Whether it has ended."""
         return self._child is None or self._child.gone.is_set()
-
-    @property
-    def said(self) -> list[str]:
-        """The last lines that it said, secrets masked."""
-        return [self.masked(line) for line in self._tail]
 
     # Start and stop
 
@@ -143,14 +138,16 @@ class Replica:
             with anyio.move_on_after(seconds):
                 await self._up.wait()
             if self._child.gone.is_set():
-                raise StartFailed(f"the worker ended at once ({self.ending()})", self.said)
+                raise StartFailed(f"the worker ended at once ({self.ending()})", [*self._tail])
             if not self._up.is_set():
                 why = f"the worker did not answer within {seconds:g} s"
-                raise StartFailed(why, self.said, hung=True)
+                raise StartFailed(why, [*self._tail], hung=True)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self.kill()
             raise
+        finally:
+            self._comes_up = False
 
     async def stop(self, shutdown_wait: float, term_wait: float) -> None:
         """Ask it to end, then make it: the shutdown message, TERM, KILL of the whole group."""
@@ -250,7 +247,8 @@ class Replica:
 
     def on_noise(self, level: LogLevel, text: str) -> None:
         """See `Listener`."""
-        self._tail.append(text[:TAIL_WIDTH])
+        if self._comes_up:
+            self._tail.append(self._mask.hide(text)[:TAIL_WIDTH])
         self._write_log(level, text)
 
     def on_unreadable(self, ids: list[str], why: str) -> None:
@@ -273,10 +271,11 @@ class Replica:
                 self._queue(said)
             case Log():
                 level = LEVELS.get(said.level, "info")
-                self.on_noise(level, text_of(in_words(said.message).encode("utf-8", "replace")))
+                self.on_noise(level, text_of(self._words(said.message).encode("utf-8", "replace")))
             case Happened():
-                told = {"name": said.name, "data": said.data}
-                self._write_log("event", text_of(msgspec.json.encode(told)))
+                told = msgspec.json.encode({"name": said.name, "data": said.data})
+                hidden = self._mask.hide_within(msgspec.Raw(told))
+                self._write_log("event", text_of(bytes(hidden)))
             case JobProgress():
                 self._progress(said)
             case Discovered():
@@ -286,10 +285,15 @@ class Replica:
         call = self._calls.find(said.id)
         if call is None or call.is_job != isinstance(said, JobResult):
             return
-        if (failure := said.failure) is None:
+        if said.failure is None:
             self._calls.succeed(said.id, bytes(said.result))
         else:
-            self._calls.fail(said.id, self.masked(failure) or "the handler failed")
+            words = self._mask.hide(self._words(said.error))
+            self._calls.fail(said.id, words or "the handler failed")
+
+    def _words(self, value: msgspec.Raw) -> str:
+        """What a value says, with no secret in the texts within it."""
+        return in_words(self._mask.hide_within(value))
 
     def _progress(self, said: JobProgress) -> None:
         call = self._calls.find(said.id)
@@ -315,12 +319,6 @@ class Replica:
             self._child.write(frame(answer))
             if self._waiting_ops < MAX_OPS // 2:
                 self._child.release("operations")
-
-    def masked(self, text: str) -> str:
-        """Take the app's secrets out of a text that others will read."""
-        for value in self._secrets:
-            text = text.replace(value, MASK)
-        return text
 
 
 async def _report(call: Call, progress: Progress) -> None:

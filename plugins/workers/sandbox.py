@@ -27,6 +27,9 @@ SYSTEM: Final = (
 )  # fmt: skip
 """What programs need to read."""
 
+FORK: Final = "import os\nos.fork() or os._exit(0)"
+"""Asks for a second process."""
+
 DEVICES: Final = (
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm",
 )  # fmt: skip
@@ -54,21 +57,35 @@ class Sandbox:
         off = config.sandbox == "off"
         self.landlock = 0 if off else landlock_version()
         self.switches = os.geteuid() == 0 and not off
+        self.counts = False
+        """Whether processes of a worker are counted by themselves, though they have our account."""
         self._readable: list[str] = []
 
     def prepare(self) -> None:
-        """Find out what this machine can do. Raises BootError where that is not enough."""
+        """Find out what this machine can do, and tell. Raises BootError where it is not enough."""
+        try:
+            self.look()
+        finally:
+            for note in self.notes:
+                log.warning(note)
+        if os.geteuid() != 0 and not self.landlock and sys.platform.startswith("linux"):
+            # Else a worker, which runs as we do, reads our memory and environment.
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+    def look(self, *, made: bool = True) -> None:
+        """Find out what this machine can do; `made` says whether a server has made the data folder
+        what it is to be. Raises BootError where that is not enough."""
         if self.landlock:
             hidden = [*HIDDEN, os.environ.get("CAUDEX_CONFIG", ""), str(self._data_dir)]
             real = [os.path.realpath(path) for path in hidden if path and os.path.exists(path)]
             self._readable = [path for root in SYSTEM for path in around(root, real)]
         elif self._config.sandbox == "auto":
-            self._remark(
+            self.notes.append(
                 "this kernel has no Landlock: files that others may read, workers read too"
             )
-        if self.switches and not self._can_enter():
+        if made and self.switches and not self._can_enter():
             self.switches = False
-            self._remark(
+            self.notes.append(
                 "workers run with the server's own account: theirs cannot enter the data folder"
             )
         if self._config.sandbox == "required" and not (self.switches or self.landlock):
@@ -77,9 +94,10 @@ class Sandbox:
                 "this machine can neither change the account of workers nor confine them",
                 'set sandbox = "auto" to run them all the same',
             )
-        if os.geteuid() != 0 and not self.landlock and sys.platform.startswith("linux"):
-            # Else a worker, which runs as we do, reads our memory and environment.
-            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        if not self.switches and self._config.sandbox != "off":
+            self.counts = self._can_count()
+            if not self.counts:
+                self.notes.append("nothing limits how many processes a worker starts")
 
     def uid(self, number: int) -> int | None:
         """The account of an app, or None where it is the server's own."""
@@ -114,18 +132,21 @@ class Sandbox:
             "landlock": self.landlock or None,
             "memory_mb": config.memory_mb,
             "files": config.files,
-            "processes": None if uid is None else config.processes,
+            "processes": config.processes if "NPROC" in self._limits(uid) else None,
         }
         return found | ({"notes": self.notes} if self.notes else {})
 
-    def _wrapped(self, argv: Sequence[str], uid: int | None, place: Place) -> list[str]:
+    def _wrapped(
+        self, argv: Sequence[str], uid: int | None, place: Place, **limits: int
+    ) -> list[str]:
         writable = [*map(str, place.writable), *DEVICES]
         own = [*map(str, place.readable), *self._config.readable, *_homes(argv[0])]
         settings = {
             "parent": os.getpid(),
             "uid": uid,
             "powerless": self._config.sandbox != "off",
-            "limits": self._limits(uid),
+            "counts": self.counts and uid is None,
+            "limits": self._limits(uid) | limits,
             "landlock": self.landlock,
             "readable": [*self._readable, *own] if self.landlock else [],
             "writable": writable if self.landlock else [],
@@ -142,7 +163,18 @@ class Sandbox:
             "CORE": 0,
         }
         # The processes of an account are counted together, so it must not be the server's.
-        return limits if uid is None else limits | {"NPROC": config.processes}
+        apart = uid is not None or self.counts
+        return limits | {"NPROC": config.processes} if apart else limits
+
+    def _can_count(self) -> bool:
+        """Whether this machine counts apart: older ones, and containers, may not, and nobody limits
+        root. Two are then as many as two, whatever else runs under this account."""
+        if os.geteuid() == 0 or not sys.platform.startswith("linux"):
+            return False
+        self.counts = True
+        argv = [str(Path(sys.executable).resolve()), "-I", "-S", "-c", FORK]
+        two, one = (self._wrapped(argv, None, Place(), NPROC=most) for most in (2, 1))
+        return _succeeds(two) and not _succeeds(one)
 
     def _can_enter(self) -> bool:
         wrapped = self._wrapped(

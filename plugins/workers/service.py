@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -22,7 +22,6 @@ from kernel.public import (
     BadRequest,
     Caller,
     Event,
-    KernelError,
     Measure,
     NotFound,
     ServiceKey,
@@ -90,7 +89,7 @@ class WorkersService:
         self._launches = Launches(
             services, self._store, self.logins, folders, sandbox, builder, runtime_url
         )
-        self.reconciler = Reconciler(self._store, self._supervise)
+        self.reconciler = Reconciler(self._store, folders, self._supervise)
         self._tasks: TaskGroup | None = None
         self._uploads = 0
         self._callbacks: list[OnChange] = []
@@ -107,6 +106,7 @@ class WorkersService:
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Run what is wanted, until the server ends."""
+        await self._find_database()
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -122,14 +122,24 @@ class WorkersService:
             with anyio.CancelScope(shield=True):
                 await self._launches.kill_all()
 
+    async def _find_database(self) -> None:
+        try:
+            self._folders.database = await self._store.database()
+        except Exception as error:  # PostgreSQL may keep that to itself
+            said = f"{type(error).__name__}: {error}"
+            log.warning("what apps leave that go while no server runs is not removed", error=said)
+
     async def _close(self) -> None:
         """Let workers answer what they were asked, while the server answers its last requests."""
         self.reconciler.close()
         async with anyio.create_task_group() as closing:
             for supervisor in self.reconciler.supervisors.values():
                 closing.start_soon(supervisor.close, *CLOSING)
-        with suppress(KernelError):
+        try:
             await self.reconciler.leave()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            log.warning("others are not told that no worker runs here any more", error=said)
 
     def _spawn(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
         """Run something beside the rest; what it does wrong is logged."""
@@ -200,6 +210,7 @@ class WorkersService:
             if candidate is not None:
                 await candidate.kill()
             await to_thread.run_sync(discard, self._folders.release(release))
+            await self.reconciler.heard(release.app_id)  # the app may be gone, but for its folder
 
     async def _keep_folders(self, app_id: str, supervisor: Supervisor) -> None:
         """Remove the folders of versions that are kept no more, but never what runs here."""

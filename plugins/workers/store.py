@@ -94,6 +94,10 @@ select $1::uuid, app_id, state, version from told
 on conflict (server_id, app_id) do update
 set state = excluded.state, version = excluded.version, heartbeat = now()"""
 
+_DATABASE: Final = """
+select format('%s-%s', s.system_identifier, d.oid)
+from pg_database as d, pg_control_system() as s where d.datname = current_database()"""
+
 _FORGET: Final = "delete from caudex_workers.apps where app_id = $1::text returning number"
 
 _wanted = msgspec.json.Decoder(Wanted).decode
@@ -106,6 +110,10 @@ class WorkersStore:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+
+    async def database(self) -> str:
+        """Read a name for the database that no other has, wherever that is."""
+        return (await self._statements.fetch(_DATABASE) or b"").decode()
 
     async def wanted(self, app_ids: Sequence[str] | None) -> list[Wanted]:
         """Read what should run: of some apps, or of all."""

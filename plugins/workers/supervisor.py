@@ -46,7 +46,7 @@ class Host:
         spawn: Spawn,
         launches: Launches,
         changed: Callable[[Supervisor], Awaitable[None]],
-        remove: Callable[[str], None],
+        remove: Callable[[str, int | None], None],
     ) -> None:
         self.config = config
         self.spawn = spawn
@@ -66,6 +66,8 @@ class Supervisor:
         self.replica: Replica | None = None
         self.ended = False
         self._host = host
+        self.number: int | None = None
+        """That of the app, once it is known."""
         self._goal: Release | None = None
         self._attempt = 0
         self._settled = -1
@@ -107,12 +109,13 @@ class Supervisor:
         if row.attempt > self._attempt:
             self._given_up, self._not_before = False, 0.0
             self._crashes.clear()
-        self._attempt = row.attempt
+        self._attempt, self.number = row.attempt, row.number
         self._aim(row.release)
 
-    def forget(self) -> None:
-        """The app is gone: stop, remove what it has, end."""
+    def forget(self, number: int | None = None) -> None:
+        """The app is gone: stop, remove what it has, end. `number` is its, for who knows it."""
         self._forget = True
+        self.number = self.number or number
         self._aim(None)
 
     def restart(self) -> None:
@@ -124,10 +127,10 @@ class Supervisor:
     def adopt(self, candidate: Replica, attempt: int) -> None:
         """Put a replica that is up already into service, in place of the one that runs; not when
         something else was wanted since."""
-        if attempt < self._attempt:
+        if self._forget or attempt < self._attempt:
             self._host.spawn(candidate.kill)
             return
-        self._attempt = attempt
+        self._attempt, self.number = attempt, candidate.release.number
         self._given_up, self._not_before = False, 0.0
         self._crashes.clear()
         previous, self._candidate = self._candidate, candidate
@@ -183,7 +186,10 @@ class Supervisor:
                 continue
             with anyio.move_on_after(math.inf if pause is None else pause):
                 await self._wake.wait()
-        await to_thread.run_sync(self._host.remove, self.app_id)
+        try:
+            await to_thread.run_sync(self._host.remove, self.app_id, self.number)
+        except OSError as error:  # the next start tries again
+            log.error("files of an app that is gone stay", app_id=self.app_id, exc_info=error)
         self.ended = True
         self._tell()
 

@@ -39,7 +39,9 @@ class JavaScriptRuntime:
         if not _has_dependencies(folder / "package.json"):
             return ()
         if bun := self._bun():
-            return [[bun, "install", "--production", "--no-progress", "--no-summary"]]
+            # Else it links to files of its cache, which the worker may write to.
+            copied = "--backend=copyfile"
+            return [[bun, "install", "--production", copied, "--no-progress", "--no-summary"]]
         npm = programs.find(["npm"], self._usable)
         if npm is None:
             raise BadRequest("package.json: this server has neither bun nor npm to install it")

@@ -5,9 +5,11 @@ import contextlib
 import pytest
 
 from kernel.public import BadRequest, ManifestSection
+from plugins.apps import manifest as reader
 from plugins.apps.manifest import read_manifest
 from plugins.apps.models import Manifest
 from plugins.apps.sections import Sections
+from plugins.rbac import grammar
 
 from .support import entity, field, link, manifest
 
@@ -268,12 +270,27 @@ def test_permissions_come_in_two_forms():
     assert bare.permissions == nested.permissions
 
 
+@pytest.mark.parametrize("key", ["a", "things.write", "a:b.c-d", "Export_2", "a.2", "x" * 128])
+def test_permission_keys_are_words_joined_by_dots_or_colons(key):
+    assert read_manifest(manifest("shop", permissions=[{"key": key}])).permissions[0].key == key
+
+
 @pytest.mark.parametrize(
-    "key", ["*", "things.*", "a,b", "", "a..b", ".a", "a b", "a\u0000", "x" * 129]
-)
-def test_permission_keys_are_words_joined_by_dots(key):
-    (problem,) = problems(manifest("shop", permissions=[{"key": key}]))
-    assert problem.startswith("permissions[0].key: ")
+    "key",
+    ["*", "things.*", "a,b", "", "a..b", ".a", "a b", "a\u0000", "a\n", "x" * 129,
+     "2fa.use", "a::b", "a:", "a.", "a.:b", ":a", "-a", "_a"],
+)  # fmt: skip
+def test_any_other_permission_key_is_told_with_its_path_beside_other_problems(key):
+    found = problems(manifest("shop", entity("Things"), permissions=[{"key": "a"}, {"key": key}]))
+    assert [problem.split(": ")[0] for problem in found] == [
+        "dataContract[0].entityName",
+        "permissions[1].key",
+    ]
+
+
+def test_who_keeps_the_roles_takes_the_same_permission_keys():
+    assert reader.PERMISSION.pattern == grammar.DECLARED.pattern
+    assert reader.MAX_KEY == grammar.MAX_KEY
 
 
 def test_what_nobody_understands_is_listed():

@@ -115,6 +115,8 @@ def test_what_the_server_takes_fits_the_schema(a, b):
         manifest("x", entity("a", field("f", enum_values="x"))),
         manifest("x", entity("a", indexes=[{"columns": []}])),
         manifest("x", permissions=[{"key": "a b"}]),
+        manifest("x", permissions=[{"key": "2fa.use"}]),
+        manifest("x", permissions=[{"key": "a::b"}]),
         manifest("x", permissions={"permissions": [{}]}),
     ],
     ids=json.dumps,
@@ -132,6 +134,9 @@ def test_the_schema_and_the_server_have_the_same_limits_and_names():
     assert properties["dataContract"]["maxItems"] == reader.MAX_ENTITIES
     assert defs["entity"]["properties"]["fields"]["maxItems"] == reader.MAX_FIELDS
     assert defs["index"]["properties"]["columns"]["maxItems"] == reader.MAX_INDEX_COLUMNS
+    key = defs["permissions"]["items"]["properties"]["key"]
+    assert key["pattern"] == f"^{reader.PERMISSION.pattern}$"
+    assert key["maxLength"] == reader.MAX_KEY
     assert set(properties) == {key for key in MANIFEST_KEYS if "_" not in key}
     assert all("description" in each for each in properties.values())
 

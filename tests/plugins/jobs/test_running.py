@@ -8,7 +8,17 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from kernel.public import JOBS, HandlerFailed, NewJob, WorkerLost, WorkerStopped, server_actor
+from kernel.public import (
+    ACCESS,
+    JOBS,
+    Forbidden,
+    Grant,
+    HandlerFailed,
+    NewJob,
+    WorkerLost,
+    WorkerStopped,
+    server_actor,
+)
 from kernel.testing import running_server
 from plugins.jobs import runner
 from plugins.jobs.rules import MAX_BACKOFF, backoff
@@ -21,6 +31,7 @@ from tests.plugins.jobs.support import (
     fake,
     forever,
     install,
+    install_with,
     job_of,
     overrides,
     row_of,
@@ -143,6 +154,36 @@ def test_a_job_of_the_server_has_no_caller_and_one_of_a_user_who_is_gone_has_no_
     become(server, app, "running")
     ended(server, app, made)
     assert (callers[1].user_id, callers[1].username, callers[1].auth_token) == (user.id, "", "")
+
+
+def test_a_job_of_a_user_who_is_disabled_has_no_rights(server):
+    found = []
+
+    async def handler(job):
+        access = server.services.get(ACCESS)
+        try:
+            grant = await access.grant(job.caller.user_id, job.app_id, "notes", "create")
+        except Forbidden as error:
+            grant = error.message
+        found.append((grant, bool(job.caller.auth_token)))
+
+    notes = {"entityName": "notes", "fields": [{"name": "text", "type": "text"}]}
+    app = install_with(server, {"dataContract": [notes]}, (server,))
+    handle(server, handler)
+    user = server.user()
+    role = {"userId": user.id, "role": "admin"}
+    server.admin.post(f"/api/v1/apps/{app}/roles/assign", json=role).raise_for_status()
+    later = {"payload": 1, "run_at": (datetime.now(UTC) + timedelta(seconds=1)).isoformat()}
+    jobs = f"/api/v1/apps/{app}/jobs"
+    now, then = (user.post(jobs, json=body).json()["job_id"] for body in ({"payload": 1}, later))
+    ended(server, app, now)
+    server.services.get(JOBS)._callers._known.clear()
+    answer = server.admin.patch(f"/api/v1/users/{user.id}", json={"disabled": True})
+    answer.raise_for_status()
+    ended(server, app, then)
+    assert found == [(Grant(), True), ("this account is closed", False)]
+    become(server, app, "stopped")
+    fake(server).handler = fake(server).nothing
 
 
 def test_a_job_waits_for_a_worker_that_is_not_running(server, app):

@@ -139,6 +139,9 @@ def test_packages_are_installed(server: Server):
     answer = deploy(server.admin, app, files)
     assert answer.status_code == 200, answer.text
     assert result(server.admin, app, "greet") == "hi"
+    code = server.kernel.context.data_dir / "workers" / app
+    [installed] = code.glob("1-*/node_modules/hello/index.js")
+    assert installed.stat().st_nlink == 1, "not a file that lies elsewhere too"
 
 
 def test_a_syntax_error_is_told(server: Server):

@@ -1,5 +1,6 @@
 """The plugin among others: switched off, replaced, extended."""
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -67,6 +68,9 @@ def test_a_plugin_adds_a_language(make_server: MakeServer, tmp_path: Path):
     server = make_server({"plugins": plugins, "server": {"plugin_files": [str(file)]}})
     app = deployed(server, {"worker.sh": SCRIPT})
     assert result(server.admin, app, "any") == "hello installed"
+    [made] = (server.kernel.context.data_dir / "workers" / app).glob("1-*/made-at-install")
+    for path in (made, made.with_name("worker.sh"), made.parent):
+        assert path.stat().st_uid == os.geteuid(), "the account of the app has it no longer"
     answer = deploy(server.admin, app, {"other.txt": "x"})
     assert "shell" in answer.json()["error"]
 

@@ -3,20 +3,26 @@
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import plugins
 from kernel.public import BootError
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
+from plugins.workers.folders import give, take_back
 from plugins.workers.sandbox import Place, Sandbox, around, landlock_version
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
 ROOT = os.geteuid() == 0
+NOBODY = pwd.getpwnam("nobody").pw_uid
+ABOVE = Path(plugins.__path__[0]).parent
 as_root = pytest.mark.skipif(not ROOT, reason="accounts are changed as root only")
 confined = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 
@@ -212,6 +218,62 @@ print(json.dumps([
     assert found[11] in (denied, 18)
 
 
+MADE = """
+umask 077
+mkdir -p packages/inner && echo data > packages/inner/data && echo '#!/bin/sh' > packages/tool
+chmod 700 packages/tool && chmod 4755 packages/inner/data && chmod 2777 packages/inner
+ln -s "$1" packages/link && mkfifo packages/pipe && echo mine > "$2/mine"
+"""
+
+
+@as_root
+def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Accounts alone see to that: here where there is no Landlock."""
+    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    base = Path(tempfile.mkdtemp(prefix="caudex-code-"))
+    base.chmod(0o755)
+    folder, home, secret = base / "code", base / "home", base / "secret"
+    try:
+        for path in (folder, home):
+            path.mkdir(0o755)
+        (folder / "worker.py").write_text("code")
+        secret.write_text("of the server")
+        secret.chmod(0o600)
+        sandbox = Sandbox(WorkersConfig(), base)
+        sandbox.prepare()
+        uid = sandbox.uid(7)
+        assert uid is not None
+        os.chown(home, uid, uid)
+
+        def as_app(code: str) -> int:
+            argv = ["/bin/sh", "-ec", f"cd {folder}\n{code}", "sh", str(secret), str(home)]
+            command = sandbox.command(argv, 7, Place())
+            done = subprocess.run(command, capture_output=True, check=False, env={}, cwd="/")
+            return done.returncode
+
+        give(folder, uid)
+        assert as_app("echo more >> worker.py") == 0
+        assert as_app(MADE) == 0
+        os.link(secret, folder / "packages" / "theirs")
+        take_back(folder, uid)
+        assert as_app("cat worker.py packages/inner/data && packages/tool && ls packages") == 0
+        for code in (
+            "echo x >> worker.py", "rm worker.py", "echo x > new", "echo x > packages/new",
+            "echo x >> packages/inner/data", "echo x > packages/inner/new", "rm -f packages/link",
+            "mv packages other", "chmod u+w worker.py", "cat packages/theirs", "cat packages/link",
+        ):  # fmt: skip
+            assert as_app(code) != 0, code
+        assert secret.stat().st_mode & 0o777 == 0o600
+        assert secret.stat().st_gid == 0
+        assert (folder / "packages" / "inner" / "data").stat().st_mode & 0o7777 == 0o755
+        assert (folder / "packages" / "inner").stat().st_mode & 0o7777 == 0o755
+        assert (home / "mine").stat().st_uid == uid
+    finally:
+        shutil.rmtree(base)
+
+
 def test_files_of_the_server_are_closed(tmp_path: Path):
     sandbox = Sandbox(WorkersConfig(), tmp_path)
     sandbox.prepare()
@@ -234,6 +296,102 @@ print(json.dumps([resource.getrlimit(getattr(resource, "RLIMIT_" + name)) for na
     done = run(sandbox, code, Place())
     mb = 2**20
     assert json.loads(done.stdout) == [[512 * mb] * 2, [64] * 2, [mb] * 2, [0] * 2]
+
+
+BOMB = """
+import json, os, sys, time
+made, file = 0, open("/proc/self/status")
+try:
+    while made < 100:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        made += 1
+except OSError:
+    pass
+powers = [line.split()[1] for line in file if line.startswith("CapEff")]
+print(json.dumps([made, os.getuid(), os.getgid(), powers]), flush=True)
+os.killpg(0, 9)
+"""
+BOMBS = """
+import json, pathlib, subprocess, sys
+from plugins.workers.config import WorkersConfig
+from plugins.workers.sandbox import Place, Sandbox
+
+sandbox = Sandbox(WorkersConfig(processes=30), pathlib.Path(sys.argv[1]))
+sandbox.prepare()
+program, said = str(pathlib.Path(sys.executable).resolve()), []
+others = [subprocess.Popen(["/bin/sleep", "60"]) for _ in range(50)]
+for _ in range(2):
+    command = sandbox.command([program, "-I", "-S", "-c", sys.argv[2]], 7, Place())
+    done = subprocess.run(command, stdout=subprocess.PIPE, env={}, cwd="/", start_new_session=True)
+    said.append(json.loads(done.stdout))
+for each in others:
+    each.kill()
+print(json.dumps([said, sandbox.in_force(None)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("two", "one", "counts"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_only_what_counts_apart_and_does_limit_is_taken_for_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: bool, one: bool, counts: bool
+):
+    """An older Linux counts the whole account; others may have no such namespace, or no limit."""
+
+    def succeeds(command: Sequence[str]) -> bool:
+        settings = json.loads(command[4])
+        assert settings["counts"]
+        return {2: two, 1: one}[settings["limits"]["NPROC"]]
+
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 7)
+    monkeypatch.setattr("plugins.workers.sandbox._succeeds", succeeds)
+    sandbox = Sandbox(WorkersConfig(processes=30), tmp_path)
+    sandbox.prepare()
+    settings = json.loads(sandbox.command(["/bin/true"], 7, Place())[4])
+    assert settings["counts"] is counts
+    assert settings["limits"].get("NPROC") == sandbox.in_force(None)["processes"]
+    assert sandbox.in_force(None)["processes"] == (30 if counts else None)
+    assert ("nothing limits how many processes a worker starts" in sandbox.notes) is not counts
+
+
+def as_ordinary_user(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run our Python, or another of its version that such a user reaches, with our code."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    account = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if ROOT else {}
+    path = os.pathsep.join([str(ABOVE), *filter(os.path.isdir, sys.path)])
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env={"PYTHONPATH": path}, cwd="/", capture_output=True, text=True, check=False,
+            timeout=60, **account,
+        )  # fmt: skip
+
+    for program in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+        reaches = '"$1" -c "import plugins.workers"'
+        if run("/bin/sh", "-c", reaches, "sh", program).returncode == 0:
+            return run(program, *arguments)
+    pytest.skip("no interpreter that an ordinary user can run with this code")
+
+
+def test_a_fork_bomb_of_an_ordinary_user_stays_small_however_many_others_there_are():
+    """Or else the status says that nothing limits it."""
+    data = Path(tempfile.mkdtemp(prefix="caudex-bomb-"))
+    data.chmod(0o755)
+    try:
+        done = as_ordinary_user("-c", BOMBS, str(data), BOMB)
+    finally:
+        shutil.rmtree(data)
+    assert done.returncode == 0, done.stderr
+    said, status = json.loads(done.stdout.splitlines()[-1])
+    if status["processes"] is None:
+        assert "nothing limits how many processes a worker starts" in status["notes"]
+        return
+    uid, gid = (NOBODY, NOBODY) if ROOT else (os.getuid(), os.getgid())
+    assert status["processes"] == 30
+    assert said == [[29, uid, gid, ["0" * 16]]] * 2
 
 
 def test_a_launcher_whose_server_is_gone_does_not_start_anything(tmp_path: Path):

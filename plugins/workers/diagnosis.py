@@ -1,0 +1,55 @@
+"""What can be told about workers on this machine before anything was started.
+
+Whether the server's database login may make roles is not among it: that stands in the status.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from kernel.public import BadRequest, BootError, Remark, Runtime
+
+from .config import WorkersConfig
+from .runtimes import JavaScriptRuntime, PythonRuntime
+from .sandbox import Sandbox
+
+NAME: Final = "workers"
+
+
+def remarks(config: WorkersConfig, data_dir: Path) -> list[Remark]:
+    """Tell what would confine workers, and what runs them. Blocking."""
+    sandbox = Sandbox(config, data_dir)
+    try:
+        sandbox.look(made=os.path.isdir(data_dir / "workers"))
+    except BootError as error:
+        return [_bad(str(error))]
+    runtimes: Sequence[tuple[Runtime, str]] = (
+        (PythonRuntime(config.python, Path(), sandbox.can_run), "worker.py"),
+        (JavaScriptRuntime(config.bun, config.node, Path(), sandbox.can_run), "index.js"),
+    )
+    languages = [_language(runtime, Path(entry)) for runtime, entry in runtimes]
+    return [_confinement(sandbox, config), *map(_bad, sandbox.notes), *languages]
+
+
+def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Remark:
+    if config.sandbox == "off":
+        return _bad('nothing confines them: sandbox = "off" in [plugins.workers]')
+    account = "an account of its own" if sandbox.switches else "the server's account"
+    within = f", within Landlock {sandbox.landlock}" if sandbox.landlock else ""
+    good = sandbox.switches or sandbox.landlock > 0
+    return Remark(name=NAME, text=f"each app runs under {account}{within}", good=good)
+
+
+def _language(runtime: Runtime, entry: Path) -> Remark:
+    try:
+        program = runtime.launch(Path(), entry).argv[0]
+    except BadRequest as error:
+        return _bad(f"{error.message}; install one if apps need it")
+    return Remark(name=NAME, text=f"{runtime.name} is run by {program}")
+
+
+def _bad(text: str) -> Remark:
+    return Remark(name=NAME, text=text, good=False)

@@ -1,0 +1,61 @@
+"""What `caudex doctor` tells of workers, before anything was started."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from plugins.workers.config import WorkersConfig
+from plugins.workers.diagnosis import remarks
+from plugins.workers.sandbox import landlock_version
+
+
+def told(config: WorkersConfig, folder: Path) -> dict[str, bool]:
+    found = remarks(config, folder)
+    assert {remark.name for remark in found} == {"workers"}
+    return {remark.text: remark.good for remark in found}
+
+
+def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):
+    found = told(WorkersConfig(), tmp_path / "data")
+    account = "an account of its own" if os.geteuid() == 0 else "the server's account"
+    landlock = f", within Landlock {landlock_version()}" if landlock_version() else ""
+    assert found[f"each app runs under {account}{landlock}"]
+    assert any(text.startswith("python is run by /") for text in found)
+    assert not (tmp_path / "data").exists()
+
+
+def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("plugins.workers.sandbox._succeeds", lambda _: False)
+    config = WorkersConfig(bun="/nonexistent/bun", node="/nonexistent/node", python="/nonexistent")
+    need = "; install one if apps need it"
+    assert told(config, tmp_path) == dict.fromkeys(
+        [
+            "each app runs under the server's account",
+            "this kernel has no Landlock: files that others may read, workers read too",
+            "nothing limits how many processes a worker starts",
+            f"this server has no Python that workers could run with{need}",
+            f"this server has neither bun nor node to run JavaScript with{need}",
+        ],
+        False,
+    )
+    [(text, good)] = told(WorkersConfig(sandbox="required"), tmp_path).items()
+    assert not good
+    assert "[plugins.workers] sandbox: this machine can neither" in text
+    off = told(WorkersConfig(sandbox="off"), tmp_path)
+    assert off['nothing confines them: sandbox = "off" in [plugins.workers]'] is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
+def test_a_data_folder_that_workers_could_not_enter_is_told_once_a_server_has_made_it(
+    tmp_path: Path,
+):
+    said = "workers run with the server's own account: theirs cannot enter the data folder"
+    data = tmp_path / "private" / "data"
+    data.mkdir(parents=True)
+    data.parent.chmod(0o700)
+    assert said not in told(WorkersConfig(), data)
+    (data / "workers").mkdir()
+    assert told(WorkersConfig(), data)[said] is False

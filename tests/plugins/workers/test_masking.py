@@ -1,0 +1,162 @@
+"""Secrets in what a worker says, where others read it: errors, replies of deploys, events."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel.public import LOGS, WORKERS, HandlerFailed
+from kernel.testing import Server
+from plugins.logs.masking import Masks
+from plugins.workers.masking import Mask
+from plugins.workers.protocol import MAX_LINE
+from tests.plugins.workers.support import deploy, eventually, install, rpc
+
+KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASC\n-----END KEY-----\n"
+SECRETS = {"PEM": KEY, "PIN": "7q", "LONG": "a-token-of-many-letters", "ODD": 'pass"wo\\rd/é'}
+WORKER = """
+import json, os
+from caudex_worker import Worker
+worker = Worker()
+SAID = {
+    "line": lambda: "no key: " + os.environ["PEM"].splitlines()[1],
+    "short": lambda: "no pin: " + os.environ["PIN"],
+    "odd": lambda: "no password: " + os.environ["ODD"],
+}
+@worker.rpc
+def fail(params, ctx):
+    raise ValueError(SAID[params]())
+@worker.job
+def job(payload, ctx):
+    raise ValueError(SAID[payload]())
+@worker.rpc
+def tell(params, ctx):
+    ctx.emit("used " + os.environ["ODD"], {"by": [os.environ["ODD"]], os.environ["ODD"]: 1.50})
+    said = {"type": "log", "message": {"why": [os.environ["ODD"]]}}
+    os.write(worker._wire._out, json.dumps(said).encode() + b"\\n")
+worker.run()
+"""
+VALUES = st.lists(st.text(alphabet='ab1 .-\n"\\', max_size=7), max_size=6)
+TEXTS = st.text(alphabet='ab1 .-\n"\\é', max_size=40)
+
+
+@pytest.fixture(scope="module")
+def app(workers: Server) -> str:
+    app = with_secrets(workers)
+    assert deploy(workers.admin, app, {"worker.py": WORKER}).status_code == 200
+    return app
+
+
+def with_secrets(server: Server) -> str:
+    app = install(server)
+    for key, value in SECRETS.items():
+        body = {"key": key, "value": value}
+        answer = server.admin.post(f"/api/v1/apps/{app}/secrets", json=body)
+        assert answer.status_code == 200, answer.text
+    return app
+
+
+@settings(deadline=None, max_examples=300)
+@given(VALUES, st.lists(TEXTS | st.integers(0, 5), max_size=6))
+def test_the_rule_is_that_of_the_log(values: list[str], pieces: list[str | int]):
+    drawn = [values[n % len(values)] for n in pieces if isinstance(n, int) and values]
+    text = "".join([str(piece) for piece in pieces if isinstance(piece, str)] + drawn)
+    masks = Masks()
+    masks.put("app", values)
+    assert Mask(values).hide(text) == masks.hide("app", text)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("line", "no key: [secret]"),
+        ("short", "no pin: [secret]"),
+        ("odd", "no password: [secret]"),
+    ],
+)
+def test_errors_of_calls_and_jobs_hide_them(workers: Server, app: str, what: str, said: str):
+    answer = rpc(workers.admin, app, "fail", what)
+    assert (answer.status_code, answer.json()) == (500, {"error": said})
+
+    async def progress(value: bytes) -> None: ...
+
+    service = workers.services.get(WORKERS)
+    with pytest.raises(HandlerFailed) as failed:
+        workers.run(service.run_job, app, f"job-{what}", f'"{what}"'.encode(), None, progress)
+    assert failed.value.message == said
+
+
+def test_an_error_that_is_an_object_hides_them_before_it_becomes_a_text(workers: Server):
+    app = with_secrets(workers)
+    raw = """
+import json, os, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["type"] == "discover":
+        print(json.dumps({"type": "discover"}), flush=True)
+    elif m["type"] == "rpc":
+        error = {"code": 7, "why": [os.environ["ODD"]]}
+        print(json.dumps({"type": "rpc_response", "id": m["id"], "error": error}), flush=True)
+    else:
+        break
+"""
+    assert deploy(workers.admin, app, {"worker.py": raw}).status_code == 200
+    answer = rpc(workers.admin, app, "any")
+    assert json.loads(answer.json()["error"]) == {"code": 7, "why": ["[secret]"]}
+
+
+@pytest.mark.parametrize("before", [0, 390, 398])
+def test_the_reply_of_a_deploy_hides_them_before_it_is_cut(workers: Server, before: int):
+    app = with_secrets(workers)
+    code = f"""
+import os, sys
+print("." * {before} + os.environ["LONG"] + "." * 50)
+print(os.environ["PEM"].splitlines()[2], os.environ["PIN"], file=sys.stderr)
+raise SystemExit(3)
+"""
+    answer = deploy(workers.admin, app, {"worker.py": code})
+    assert answer.status_code == 400
+    lines = answer.json()["error"].splitlines()
+    assert "[secret] [secret]" in lines
+    [dots] = [line for line in lines if line.count(".") > 10]
+    assert dots == ("." * before + "[secret]" + "." * 50)[:400]
+
+
+def test_events_and_objects_in_the_log_hide_what_json_writes_in_another_way(
+    workers: Server, app: str
+):
+    assert rpc(workers.admin, app, "tell").status_code == 200
+    logs = workers.services.get(LOGS)
+
+    def lines() -> list[str]:
+        found = workers.run(logs.tail, app, 100)
+        return [line.message for line in found if line.level in ("event", "info")]
+
+    [event, said] = eventually(lambda: len(found := lines()) == 2 and found)
+    assert json.loads(event) == {
+        "name": "used [secret]",
+        "data": {"by": ["[secret]"], "[secret]": 1.5},
+    }
+    assert json.loads(said) == {"why": ["[secret]"]}
+
+
+def within(mask: Mask, raw: bytes) -> bytes:
+    return bytes(mask.hide_within(msgspec.Raw(raw)))
+
+
+def test_only_what_is_written_in_another_way_is_written_anew():
+    mask = Mask(['a"secret'])
+    escaped = b'{"a": 1.50, "b": "a\\"secret"}'
+    assert within(mask, escaped) == b'{"a":1.5,"b":"[secret]"}'
+    for other in (
+        b'{"a": 1.50, "b": "another\\n" }',
+        b'{"a": 1.50, "b": "without" }',
+        b'"a\\"secret"',
+        b'{"b": "a\\"secret", "a": 1e999}',
+        b"[" * 5000 + b'"a\\"secret"' + b"]" * 5000,
+    ):
+        assert within(mask, other) == other
+    assert within(Mask([]), escaped) == escaped
+    assert within(mask, escaped[:-1] + b" " * MAX_LINE + b"}") == b'"over 1 MB"'
