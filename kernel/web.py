@@ -141,6 +141,18 @@ class JSONReply(Response):
             await super().__call__(scope, receive, send)
 
 
+class _Streamed(StreamingResponse):
+    """Of a HEAD it sends what stands before the pieces: nobody would take those."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
+            await super().__call__(scope, receive, send)
+            return
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **head})
+        await send({"type": "http.response.body", "body": b""})
+
+
 def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON."""
     return JSONReply(value, status, headers)
@@ -148,7 +160,7 @@ def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 
 def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:
     """Answer piece by piece; an error on the way aborts the connection."""
-    return StreamingResponse(chunks, media_type=media_type)
+    return _Streamed(chunks, media_type=media_type)
 
 
 def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import structlog
 
-from kernel.public import App, Entity, InstalledSection, NotFound, Statements
+from kernel.public import App, Entity, InstalledSection, NotFound, Statements, Unavailable
 
 from . import store
 from .sections import NO_SECTIONS, Sections
@@ -24,6 +24,7 @@ class Catalog:
         """Apps to read before the next answer; None means all."""
         self._version = 1
         self._loaded = 0
+        self._failures: int = 0
         self._lock = anyio.Lock()
 
     async def app(self, app_id: str) -> App:
@@ -74,12 +75,22 @@ class Catalog:
         self._version += 1
 
     async def _load(self) -> None:
-        """Read what is stale; news that arrives meanwhile is not lost."""
+        """Read what is stale; news that arrives meanwhile is not lost.
+
+        Who waited while a read failed shares its failure: the next one would take as long.
+        """
+        failures = self._failures
         async with self._lock:
+            if self._failures != failures:
+                raise Unavailable("the apps cannot be read at the moment")
             while self._loaded != self._version:
                 version = self._version
                 ids = None if self._stale is None else sorted(self._stale)
-                found = {app.id: app for app in await store.catalog(self._statements, ids)}
+                try:
+                    found = {app.id: app for app in await store.catalog(self._statements, ids)}
+                except Unavailable:
+                    self._failures += 1
+                    raise
                 if ids is None:
                     self._apps = found
                 else:

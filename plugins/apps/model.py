@@ -129,17 +129,21 @@ def _column(field: Field) -> Column:
 
 
 def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
-    """What the manifest asks for, the default order, and each link that no other index serves."""
+    """What the manifest asks for, the default order, and each link that no other index serves.
+
+    The default order is one of all records, and one of those that somebody created: who may read
+    only these (`<entity>.read.own`) would have the whole table searched for them otherwise.
+    """
     for index in wanted:
         stem = index.name or "_".join(index.columns)
         kind = "key" if index.unique else "idx"
         name = derive(entity.name, stem, kind, index.columns)
         yield IndexDef(name=name, columns=index.columns, unique=index.unique)
     served = {index.columns[0] for index in wanted}
-    order = ("created_at", "id")
-    if not any(index.columns == order for index in wanted):
-        name = derive(entity.name, "created_at_id", "idx", order)
-        yield IndexDef(name=name, columns=order, unique=False)
+    for order in (("created_at", "id"), (OWNER_COLUMN, "created_at", "id")):
+        if not any(index.columns == order for index in wanted):
+            name = derive(entity.name, "_".join(order), "idx", order)
+            yield IndexDef(name=name, columns=order, unique=False)
     for field in entity.fields:
         if field.references and field.name not in served:
             name = derive(entity.name, field.name, "idx", (field.name,))

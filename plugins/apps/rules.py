@@ -16,7 +16,7 @@ _LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
 def rule_steps(table: Table, current: CurrentTable, converting: Collection[str]) -> Iterator[Step]:
     """Lift what is not wanted, or stands on a column whose type changes; make what is missing."""
     kept = _kept(table, current, converting)
-    yield from _lift(table, current, kept)
+    yield from _lift(table, current, kept, converting)
     stood = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
     yield from missing_rules(table, kept, quietly=stood)
 
@@ -41,15 +41,9 @@ def missing_rules(
 
 def lift_all(name: str, schema: str, current: CurrentTable, *, tell: bool) -> Iterator[Step]:
     """Lift what could stand in the way of others while a table is retired."""
-    for kind, rules in (("drop_check", current.checks), ("drop_foreign_key", current.links)):
-        for rule in rules:
-            if is_ours(rule.name):
-                yield Step(
-                    phase=Phase.LIFT,
-                    table=name,
-                    clause=ddl.drop_constraint(rule.name),
-                    change=told(name, kind, _column_of(rule), rule.name) if tell else None,
-                )
+    for rule in (*current.checks, *current.links):
+        if is_ours(rule.name):
+            yield _lift_rule(name, rule, _lifted_in(schema, rule), tell=tell)
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
             yield Step(
@@ -97,7 +91,9 @@ def _same_link(wanted: LinkDef | None, link: CurrentLink) -> bool:
     ) == (link.columns, link.target, link.on_delete, link.valid)  # fmt: skip
 
 
-def _lift(table: Table, current: CurrentTable, kept: Collection[str]) -> Iterator[Step]:
+def _lift(
+    table: Table, current: CurrentTable, kept: Collection[str], converting: Collection[str]
+) -> Iterator[Step]:
     wanted = {*table.indexes, *table.checks, *table.links}
     for index in current.indexes:
         if is_ours(index.name) and index.name not in kept:
@@ -109,20 +105,43 @@ def _lift(table: Table, current: CurrentTable, kept: Collection[str]) -> Iterato
                 statement=ddl.drop_index(table.schema, index.name),
                 change=told(table.name, "drop_index", columns, index.name) if gone else None,
             )
-    for kind, rules in (("drop_check", current.checks), ("drop_foreign_key", current.links)):
-        for rule in rules:
-            if is_ours(rule.name) and rule.name not in kept:
-                gone = rule.name not in wanted
-                yield Step(
-                    phase=Phase.LIFT,
-                    table=table.name,
-                    clause=ddl.drop_constraint(rule.name),
-                    change=told(table.name, kind, _column_of(rule), rule.name) if gone else None,
-                )
+    for rule in (*current.checks, *current.links):
+        if is_ours(rule.name) and rule.name not in kept:
+            again = table.links.get(rule.name)
+            phase = _lifted_in(table.schema, rule, converting, again)
+            yield _lift_rule(table.name, rule, phase, tell=rule.name not in wanted)
 
 
-def _column_of(rule: CurrentCheck | CurrentLink) -> str | None:
-    return rule.columns[0] if isinstance(rule, CurrentLink) else None
+def _lifted_in(
+    schema: str,
+    rule: CurrentCheck | CurrentLink,
+    converting: Collection[str] = (),
+    again: LinkDef | None = None,
+) -> Phase:
+    """When a rule is lifted; a link to a table of others as late as can be: when its column
+    converts, when it is made `again`, or last of all."""
+    if isinstance(rule, CurrentCheck) or rule.target[0] == schema:
+        return Phase.LIFT
+    if set(rule.columns) & set(converting):
+        return Phase.CONVERT
+    return _made_in(schema, again) if again else Phase.PART
+
+
+def _made_in(schema: str, link: LinkDef) -> Phase:
+    return Phase.RULES if link.target[0] == schema else Phase.JOIN
+
+
+def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, tell: bool) -> Step:
+    kind, column = "drop_check", None
+    if isinstance(rule, CurrentLink):
+        kind, column = "drop_foreign_key", rule.columns[0]
+    return Step(
+        phase=phase,
+        table=table,
+        clause=ddl.drop_constraint(rule.name),
+        change=told(table, kind, column, rule.name) if tell else None,
+        parts=phase is not Phase.LIFT,
+    )
 
 
 def _add_check(table: Table, check: CheckDef, *, told_of: bool) -> Step:
@@ -151,7 +170,7 @@ def _add_index(table: Table, index: IndexDef, *, told_of: bool, new: bool) -> St
 def _add_link(table: Table, link: LinkDef, *, told_of: bool, new: bool) -> Step:
     detail = f"to {'.'.join(link.target)}, on delete {link.on_delete.replace('_', ' ')}"
     return Step(
-        phase=Phase.RULES,
+        phase=_made_in(table.schema, link),
         table=table.name,
         clause=ddl.add_link(link),
         check=None if new else checks.has_target(table, link),

@@ -106,10 +106,11 @@ class AppsService:
             await self._begin(tx, app_id)
             app = await self._installed(tx, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
-            await sync.run_ddl(tx, [ddl.drop_schema(app_id)])
             await store.forget(tx, app_id)
             await tx.record(_event(actor, app, "APP_REMOVED", old=True))
             await tx.publish(TOPIC, app_id)
+            # Last, as its links to accounts keep everybody from these until the commit.
+            await sync.run_ddl(tx, [ddl.drop_schema(app_id)])
 
         async with self._turn():
             await self._statements.run(actor, work)
@@ -179,6 +180,7 @@ class AppsService:
         )
         await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
+        await sync.carry_out_abroad(tx, app_id, plan)
 
 
 def _event(

@@ -16,12 +16,18 @@ class Phase(IntEnum):
 
     First all that a later step could trip over is lifted, then tables and columns are made, then
     types change, then the rules that are new or were lifted are put in force.
+
+    Links to tables that are not the app's, such as the accounts, come last: PostgreSQL lets nobody
+    write to a table that gets a link (JOIN), nobody even read one that loses a link (PART), until
+    the transaction ends.
     """
 
     LIFT = 1
     BUILD = 2
     CONVERT = 3
     RULES = 4
+    JOIN = 5
+    PART = 6
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +35,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `table` is empty for what concerns the whole schema.
 
-    `change` is what callers are told; None for what is part of another change.
+    `change` is what callers are told; None for what is part of another change. `parts` tells that
+    a link to a table of others is lifted.
     """
 
     phase: Phase
@@ -38,6 +45,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     clause: sql.Composable | None = None
     statement: sql.Composable | None = None
     check: Check | None = None
+    parts: bool = False
 
 
 def told(table: str, kind: str, column: str | None = None, detail: str = "") -> Change:
@@ -64,6 +72,10 @@ class Plan(msgspec.Struct, frozen=True):
     def new_tables(self) -> tuple[str, ...]:
         """Entities that get a table."""
         return tuple(c.entity for c in self.changes if c.change_type == "create_table")
+
+    def steps_of(self, phase: Phase) -> list[Step]:
+        """What is asked and done together."""
+        return [step for step in self.steps if step.phase is phase]
 
     def tables(self) -> list[str]:
         """Tables that stand and are touched, by name."""

@@ -11,7 +11,10 @@ from kernel.public import App, InstalledSection, Reader, Transaction
 from .current import Schema
 from .model import Column, Table
 
-_LOCK: Final = "select pg_advisory_xact_lock(hashtextextended('caudex_apps:' || $1::text, 0))"
+# Whoever comes second waits, whether the row is there or the first has just put it there.
+_LOCK: Final = """
+insert into caudex_apps.turns (app_id) values ($1::text)
+on conflict (app_id) do update set app_id = excluded.app_id"""
 _LIMIT: Final = "select set_config($1::text, $2::text, true)"
 
 _CATALOG: Final = """
@@ -32,7 +35,9 @@ on conflict (id) do update set name = excluded.name, version = excluded.version,
     manifest = excluded.manifest, model = excluded.model, stamp = excluded.stamp,
     updated_at = now()"""
 
-_FORGET: Final = "delete from caudex_apps.apps where id = $1::text"
+_FORGET: Final = """
+with turn as (delete from caudex_apps.turns where app_id = $1::text)
+delete from caudex_apps.apps where id = $1::text"""
 
 # The ledger says what the manifest names now; what it named before is retired as of now.
 _KEEP_ENTITIES: Final = """

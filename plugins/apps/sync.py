@@ -21,6 +21,9 @@ from .steps import Phase, Plan, Step
 
 _decode_answer = msgspec.json.Decoder(Answer).decode
 
+ABROAD: Final = (Phase.JOIN, Phase.PART)
+"""Phases that take hold of tables which are not the app's."""
+
 _NOT_OURS: Final = ("0A", "2B", "42", "55000", "55006")
 """Classes of SQLSTATE of a change that PostgreSQL refuses because of what was made by hand: a view
 on a column, a foreign key, an object of the same name."""
@@ -42,13 +45,23 @@ async def wanted_tables(reader: Reader, manifest: Manifest, users: Relation) -> 
 
 
 async def carry_out(tx: Transaction, app_id: str, plan: Plan) -> None:
-    """Run a plan. Raises BadRequest that says which rows stand in the way, in all tables."""
+    """Run a plan, all but the links to tables of others: they are only asked for.
+
+    Raises BadRequest that says which rows stand in the way, in all tables.
+    """
     if tables := plan.tables():
         await run_ddl(tx, [ddl.lock_tables(app_id, tables)])
     for phase in Phase:
-        steps = [step for step in plan.steps if step.phase is phase]
+        steps = plan.steps_of(phase)
         await _ask(tx, steps)
-        await run_ddl(tx, _statements(app_id, steps))
+        if phase not in ABROAD:
+            await run_ddl(tx, _statements(app_id, steps))
+
+
+async def carry_out_abroad(tx: Transaction, app_id: str, plan: Plan) -> None:
+    """Run the rest of a plan, at the end of the transaction: from here on others have to wait."""
+    for phase in ABROAD:
+        await run_ddl(tx, _statements(app_id, plan.steps_of(phase)))
 
 
 async def keep_ledger(tx: Transaction, manifest: Manifest) -> None:
@@ -70,9 +83,13 @@ async def _ask(tx: Transaction, steps: Iterable[Step]) -> None:
 
 
 def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
-    """All clauses of a table in one ALTER TABLE, so that it is rewritten once, then the rest."""
+    """All clauses of a table in one ALTER TABLE, so that it is rewritten once, then the rest.
+
+    Tables that part from one of others come last: those wait from then on.
+    """
     clauses: dict[str, list[ddl.Clause]] = {}
-    for step in steps:
+    parting = {step.table for step in steps if step.parts}
+    for step in sorted(steps, key=lambda step: step.table in parting):
         if step.clause is not None:
             clauses.setdefault(step.table, []).append(step.clause)
     altered = [ddl.alter(app_id, table, found) for table, found in clauses.items()]

@@ -155,9 +155,18 @@ class StreamedArray(StreamingResponse):
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and close what it is read from however that ends."""
+        """Send it, and close what it is read from however that ends.
+
+        A HEAD is answered as a GET would begin; the rest would be read for nobody.
+        """
         async with self._opened() as pieces:
-            self.body_iterator = _chained(await anext(pieces), pieces)
+            first = await anext(pieces)
+            if scope["method"] == "HEAD":
+                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(start)
+                await send({"type": "http.response.body", "body": b""})
+                return
+            self.body_iterator = _chained(first, pieces)
             await super().__call__(scope, receive, send)
 
 

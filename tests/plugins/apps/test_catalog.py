@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from kernel.public import APPS, App, NotFound
+from kernel.public import APPS, App, NotFound, Unavailable
 from plugins.apps.catalog import Catalog
 
 from .support import entity, field, fresh_id, install, manifest
@@ -128,6 +129,45 @@ def test_a_failed_read_is_tried_again(server):
         catalog = Catalog(Broken())  # type: ignore[arg-type]
         with pytest.raises(NotFound):
             await catalog.all()
+        catalog._statements = good._statements
+        assert isinstance(await catalog.all(), list)
+
+    server.run(check)
+
+
+def test_who_waited_while_a_read_failed_shares_its_failure(server):
+    class Broken:
+        asked = 0
+
+        def __init__(self) -> None:
+            self.gate = anyio.Event()
+
+        async def fetch_all(self, query, *params):
+            self.asked += 1
+            await self.gate.wait()
+            raise Unavailable("away")
+
+    async def check():
+        broken, failures = Broken(), list[Unavailable]()
+        catalog = Catalog(broken)  # type: ignore[arg-type]
+
+        async def ask() -> None:
+            try:
+                await catalog.all()
+            except Unavailable as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(ask)
+            while catalog._lock.statistics().tasks_waiting < 19:
+                await anyio.lowlevel.checkpoint()
+            broken.gate.set()
+        assert (len(failures), broken.asked) == (20, 1)
+        with pytest.raises(Unavailable):
+            await catalog.all()
+        assert broken.asked == 2
+        _, good = await _catalog(server)
         catalog._statements = good._statements
         assert isinstance(await catalog.all(), list)
 

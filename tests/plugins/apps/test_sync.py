@@ -74,9 +74,28 @@ def test_updated_at_follows_every_update_whoever_writes(server, app):
 
 def test_the_default_order_and_links_are_indexed(server, app):
     install(server.admin, manifest(app, entity("a", link("b", "a"), field("c"))))
+    assert indexed(server, app) == ["(_owner, created_at, id)", "(b)", "(created_at, id)", "(id)"]
+
+
+def indexed(server, app) -> list[str]:
     rows = server.sql("select indexdef from pg_indexes where schemaname = %s", app)
-    listed = sorted(definition.split(" btree ")[1] for (definition,) in rows)
-    assert listed == ["(b)", "(created_at, id)", "(id)"]
+    return sorted(definition.split(" btree ")[1] for (definition,) in rows)
+
+
+def test_a_table_from_before_gets_the_index_of_owners_with_its_next_sync(server, app):
+    wanted = manifest(app, entity("a", field("c")))
+    install(server.admin, wanted)
+    ((name,),) = server.sql(
+        "select indexname from pg_indexes where schemaname = %s and indexdef like '%%_owner,%%'",
+        app,
+    )
+    server.sql(f"drop index {app}.{name}")
+    assert changes(server.admin, wanted) == [
+        {"entity": "a", "change_type": "create_index", "column": "_owner, created_at, id",
+         "detail": ""},
+    ]  # fmt: skip
+    install(server.admin, wanted)
+    assert "(_owner, created_at, id)" in indexed(server, app)
 
 
 def test_rules_are_in_force(server, app):
@@ -146,7 +165,7 @@ def test_long_names_do_not_clash(server, app):
         " where nspname = %s and relkind = 'i'",
         app,
     )
-    assert len(rows) == 8
+    assert len(rows) == 10
     assert all(len(name) <= 63 for (name,) in rows)
 
 
@@ -388,6 +407,18 @@ def test_a_link_to_what_is_not_there_is_refused(server, app):
     assert said == f'a.x: 1 value is no record of c ("{there}")'
     server.sql(f"insert into {app}.c (id) values (%s)", there)
     install(server.admin, manifest(app, entity("a", link("x", "c")), *both))
+
+
+def test_a_link_to_an_account_that_is_not_there_is_refused(server, app):
+    install(server.admin, manifest(app, entity("a", field("u", "uuid"))))
+    nobody = str(uuid.uuid4())
+    server.sql(f"insert into {app}.a (u) values (%s), (null)", nobody)
+    wanted = manifest(app, entity("a", link("u", "core:users")))
+    assert refused(server.admin, wanted) == f'a.u: 1 value is no record of users ("{nobody}")'
+    server.sql(f"update {app}.a set u = %s where u is not null", server.admin.id)
+    install(server.admin, wanted)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        server.sql(f"insert into {app}.a (u) values (%s)", nobody)
 
 
 def test_all_refusals_of_all_tables_are_told_at_once(server, app):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import tracemalloc
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import id_of
+from plugins.data.routes import StreamedArray
 from plugins.data.service import RecordsService
 from plugins.data.store import Order, Table
 from tests.plugins.data.support import SAMPLES, clear, installed, refused
@@ -106,6 +108,42 @@ def paused_streams(server: Server, number: int) -> Iterator[None]:
 def test_errors_before_the_first_piece_are_ordinary(crowd: Server):
     assert "'colour'" in refused(crowd.admin.get(SAMPLES, params={"colour": "1"}))
     assert "samples.amount" in refused(crowd.admin.get(SAMPLES, params={"amount": "x"}))
+
+
+def test_the_head_of_a_long_list_is_asked_for_alone(crowd: Server):
+    answer = crowd.admin.head(SAMPLES)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "application/json"
+    assert crowd.admin.head(SAMPLES, params={"colour": "1"}).status_code == 400
+    assert _pieces_of("HEAD") == (1, b"")
+    assert _pieces_of("GET") == (3, b"[1,2]")
+
+
+def _pieces_of(method: str) -> tuple[int, bytes]:
+    """How many pieces a reply takes, and what is sent of them."""
+    taken: list[bytes] = []
+    sent: list[Any] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"[1", b",2", b"]"):
+            taken.append(piece)
+            yield piece
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[AsyncIterator[bytes]]:
+        yield pieces()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    scope: Any = {"type": "http", "method": method}
+    anyio.run(StreamedArray(opened), scope, receive, send)
+    assert [message["type"] for message in sent[:1]] == ["http.response.start"]
+    assert not sent[-1].get("more_body")
+    return len(taken), b"".join(message["body"] for message in sent[1:])
 
 
 def test_a_failure_on_the_way_aborts_the_connection(crowd: Server):
@@ -203,6 +241,37 @@ def test_a_page_beyond_a_cursor_is_read_from_the_index(crowd: Server, table: Tab
     table.is_beyond(rows, created, order)
     query = table.page(table.texts(rows, created, order, 20, 0), created, 20, place)
     indexed(plan(crowd, query, rows.params), 20)
+
+
+@pytest.fixture
+def owner(crowd: Server) -> Iterator[str]:
+    """Who created 100 records here and there."""
+    user = str(uuid.uuid4())
+    crowd.sql("update lab.samples set _owner = %s::uuid where amount in (1, 501)", user)
+    crowd.sql("analyze lab.samples")
+    yield user
+    crowd.sql("update lab.samples set _owner = null where _owner = %s::uuid", user)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_the_records_of_an_owner_are_read_from_the_index(
+    crowd: Server, table: Table, owner: str, order: Order
+):
+    created = table.columns.find("created_at")
+    rows = Conditions(table.columns)
+    table.is_owned(rows, owner)
+    query = table.page(table.texts(rows, created, order, 20, 0), created, 20, None)
+    indexed(plan(crowd, query, rows.params), 20)
+    indexed(plan(crowd, table.every(rows, created, order, 0), rows.params), 100)
+
+
+def test_the_records_of_an_owner_are_counted_by_the_index(crowd: Server, table: Table, owner: str):
+    rows = Conditions(table.columns)
+    table.is_owned(rows, owner)
+    found = plan(crowd, table.count(rows), rows.params)
+    kinds = [node["Node Type"] for node in found]
+    assert "Seq Scan" not in kinds
+    assert all(node["Actual Rows"] <= 100 for node in found)
 
 
 def test_one_record_is_read_from_the_index(crowd: Server, table: Table):
