@@ -10,16 +10,23 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
+import anyio
 import msgspec
 import structlog
 from psycopg import sql
 
-from kernel.public import App, Statements, Transaction, server_actor
+from kernel.public import App, Statements, Transaction, Unavailable, server_actor
 
 from .models import Login
 
 STATEMENT_MS: Final = 30_000
 IDLE_MS: Final = 60_000
+
+PATIENCE: Final = 10.0
+"""Seconds that a start waits for an install of the app."""
+
+PAUSE: Final = 0.05
+"""Seconds until it looks again."""
 
 _MAY: Final = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
 
@@ -28,12 +35,15 @@ select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
 where d.datname = current_database()"""
 
 _TAKE: Final = """
-update caudex_workers.apps set login_password = coalesce(login_password, $2::text)
-where app_id = $1::text returning login_password"""
+update caudex_workers.apps set login_password = coalesce(login_password, $3::text)
+where app_id = $1::text and number = $2::bigint returning login_password"""
 
 _HAS: Final = """
 select number from caudex_workers.apps
-where app_id = $1::text and login_password is not null"""
+where app_id = $1::text and login_password is not null for update"""
+
+_TABLES: Final = """
+select tablename from pg_tables where schemaname = $1::name order by tablename"""
 
 _EXISTS: Final = "select 1 from pg_roles where rolname = $1::text"
 
@@ -41,14 +51,20 @@ _WHERE: Final = """
 select json_build_object('role', $1::text, 'password', $2::text,
     'database', current_database(), 'address', host(inet_server_addr()),
     'port', current_setting('port')::integer, 'listens', current_setting('listen_addresses'),
-    'socket_folder', split_part(current_setting('unix_socket_directories'), ',', 1))"""
+    'socket_folder', case when pg_has_role('pg_read_all_settings', 'usage')
+        then split_part(current_setting('unix_socket_directories'), ',', 1) else '' end)"""
 
-_END: Final = """
-select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = $1::name"""
+_INHERITS: Final = "select pg_has_role($1::name, 'usage')"
+
+_END: Final = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = {}"
 
 _login = msgspec.json.Decoder(Login).decode
 
 log = structlog.get_logger("caudex.workers")
+
+
+class _Held(Unavailable):
+    """Somebody changes the tables of the app."""
 
 
 class Logins:
@@ -70,14 +86,28 @@ class Logins:
         return self.allowed
 
     async def url(self, app: App, number: int) -> str | None:
-        """The connection string of an app's own login, or None where it can have none."""
+        """The connection string of an app's own login, or None where it can have none.
+
+        Raises Unavailable when an install of the app takes long.
+        """
         if not await self.may():
             return None
+        until = anyio.current_time() + PATIENCE
+        while True:
+            try:
+                return await self._made(app, number)
+            except _Held:
+                if anyio.current_time() > until:
+                    raise
+            await anyio.sleep(PAUSE)
+
+    async def _made(self, app: App, number: int) -> str | None:
 
         async def make(tx: Transaction) -> Login | None:
-            password = await tx.execute(_TAKE, app.id, secrets.token_urlsafe(24))
+            password = await tx.execute(_TAKE, app.id, number, secrets.token_urlsafe(24))
             if password is None:
                 return None
+            await _hold_tables(tx, app.id)
             role = await _name(tx, number)
             await self._put(tx, role, password.decode())
             await grant(tx, app, role)
@@ -87,12 +117,12 @@ class Logins:
         return None if login is None else self._url(login)
 
     async def _put(self, tx: Transaction, role: str, password: str) -> None:
+        # A new role has no powers by itself, and only a superuser may repeat that later.
         verb = "alter" if await tx.fetch(_EXISTS, role) else "create"
         name = sql.Identifier(role)
-        options = sql.SQL(
-            " role {} login nosuperuser nocreatedb nocreaterole noreplication"
-            " connection limit {} password {}"
-        ).format(name, sql.Literal(self._connections), sql.Literal(password))
+        options = sql.SQL(" role {} login connection limit {} password {}").format(
+            name, sql.Literal(self._connections), sql.Literal(password)
+        )
         timeouts = sql.SQL(
             "alter role {0} set statement_timeout = {1};"
             "alter role {0} set idle_in_transaction_session_timeout = {2}"
@@ -111,8 +141,9 @@ class Logins:
         local = {name.strip() for name in login.listens.split(",")}
         if local & {"*", "localhost", "127.0.0.1", "0.0.0.0"}:
             return f"postgresql://{user}@127.0.0.1:{login.port}/{database}"
-        folder = quote(login.socket_folder, safe="")
-        return f"postgresql://{user}@/{database}?host={folder}&port={login.port}"
+        # Not every login may know the folder; libpq has one that it takes by itself.
+        folder = f"host={quote(login.socket_folder, safe='')}&" if login.socket_folder else ""
+        return f"postgresql://{user}@/{database}?{folder}port={login.port}"
 
 
 async def renew(tx: Transaction, app: App) -> None:
@@ -141,14 +172,54 @@ async def grant(tx: Transaction, app: App, role: str) -> None:
 
 
 async def drop(tx: Transaction, app_id: str, number: int) -> None:
-    """Remove the login of an app, and end its sessions."""
+    """Remove the login of an app, and end its sessions.
+
+    What it owns in another database keeps it, and so may much else that its worker did: it is
+    shut then and stays, as the app must be able to go.
+    """
     role = await _name(tx, number)
     if not await tx.fetch(_EXISTS, role):
         return
     schema, name = sql.Identifier(app_id), sql.Identifier(role)
-    await tx.fetch(_END, role)
-    script = [_revoked(schema, name), sql.SQL("drop role {}").format(name)]
-    await tx.script(sql.SQL(";").join(script).as_bytes(None))
+    if await tx.fetch(_INHERITS, role) != b"t":  # who made it may give it away, and no more
+        member = sql.SQL("grant {} to current_user").format(name)
+        if await _tried(tx, member + sql.SQL(" with inherit true")):  # unknown to PostgreSQL 15
+            await _tried(tx, member)
+    error: Exception | None = None
+    for _ in range(2):  # its worker may have come back meanwhile, and made something more
+        await _tried(tx, sql.SQL(_END).format(sql.Literal(role)))
+        await _tried(tx, _revoked(schema, name))
+        await _tried(tx, sql.SQL("drop owned by {}").format(name))
+        error = await _tried(tx, sql.SQL("drop role {}").format(name))
+        if error is None:
+            return
+    await _tried(tx, sql.SQL("alter role {} nologin").format(name))
+    log.warning("the database login of an app that went stays", role=role, error=str(error))
+
+
+async def _tried(tx: Transaction, statement: sql.Composed) -> Exception | None:
+    """Run what may be refused, and return the refusal."""
+    try:
+        async with tx.savepoint():
+            await tx.script(statement.as_bytes(None))
+    except Exception as error:
+        return error
+    return None
+
+
+async def _hold_tables(tx: Transaction, app_id: str) -> None:
+    """Keep installs from the tables, as two cannot change the rights on one at once.
+
+    Raises _Held and never waits: an install that has them waits for the app's row, which we have.
+    """
+    tables = [name.decode() for name in await tx.fetch_all(_TABLES, app_id)]
+    if not tables:
+        return
+    script = sql.SQL("lock table {} in row exclusive mode nowait").format(_tables(app_id, tables))
+    try:
+        await tx.script(script.as_bytes(None))
+    except Unavailable:
+        raise _Held("the app is being installed", retry_after=5) from None
 
 
 def _revoked(schema: sql.Identifier, name: sql.Identifier) -> sql.Composed:

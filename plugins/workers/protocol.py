@@ -16,7 +16,6 @@ MAX_FRAME: Final = 10 * 1024 * 1024
 MAX_LINE: Final = 1024 * 1024
 """Bytes of any other line; what is longer is cut."""
 
-LIMIT_SAID: Final = f"{MAX_FRAME // 2**20} MB"
 EDGE: Final = 4096
 """Bytes at both ends of a line that is too long, where the id of its call is looked for."""
 

@@ -15,6 +15,8 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from kernel.public import (
+    ACCESS,
+    APP_ADMIN,
     APPS,
     STATEMENTS,
     Actor,
@@ -84,6 +86,7 @@ class WorkersService:
         self._builder = builder
         self._statements = services.get(STATEMENTS)
         self._apps = services.get(APPS)
+        self._access = services.get(ACCESS)
         self._store = WorkersStore(self._statements)
         self.logins = Logins(self._statements, config.database_address, config.database_connections)
         self._launches = Launches(
@@ -170,14 +173,17 @@ class WorkersService:
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`."""
         await self._apps.app(app_id)
+        number = await self._number(app_id)
         supervisor = await self._supervisor(app_id)
         async with supervisor.deploying():
+            await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._store.begin(app_id, digest)
+            release = await self._store.begin(app_id, digest, self._config.uid_count)
             self._launches.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
                 await self._builder.build(release, archive, self._launches.log_of(app_id))
+                await self._check_may_deploy(actor, app_id, release.number)
                 candidate = await supervisor.start_replica(release)
                 attempt = await self._put_in_service(actor, release, archive, size)
             except BaseException as error:
@@ -190,6 +196,19 @@ class WorkersService:
                 await supervisor.outcome(attempt)
             await self._keep_folders(app_id, supervisor)
         return release.version
+
+    async def _number(self, app_id: str) -> int | None:
+        rows = await self._store.wanted([app_id])
+        return rows[0].number if rows else None
+
+    async def _check_may_deploy(self, actor: Actor, app_id: str, number: int | None) -> None:
+        """Asked again after each wait of minutes: another app may have the name by now, with other
+        admins and other secrets. `number` is that of the app before, if it had one."""
+        if number is not None and number != await self._number(app_id):
+            raise NotFound(f"app '{app_id}' not found")
+        await self._apps.app(app_id)
+        if actor.user_id is not None:
+            await self._access.authorize(actor, APP_ADMIN, {"app_id": app_id})
 
     async def _put_in_service(
         self, actor: Actor, release: Release, archive: Path, size: int
@@ -220,7 +239,10 @@ class WorkersService:
         await to_thread.run_sync(self._folders.keep, app_id, names)
 
     async def start(self, actor: Actor, app_id: str) -> None:
-        """See `Workers.start`; waits until it runs here. Raises Unavailable when it does not."""
+        """See `Workers.start`; waits until it runs here.
+
+        Raises Unavailable when it does not come up, or not in the time that it may take.
+        """
         await self._apps.app(app_id)
         attempt = await self._want(actor, app_id, wanted=True)
         if attempt is None:
@@ -229,8 +251,10 @@ class WorkersService:
         await self.reconciler.heard(app_id)
         limit = self._config.start_timeout + self._config.install_timeout
         failure: StartFailed | None = None
-        with anyio.move_on_after(limit):
+        with anyio.move_on_after(limit) as waiting:
             failure = await supervisor.outcome(attempt)
+        if waiting.cancelled_caught:
+            raise Unavailable(f"the worker of app '{app_id}' has not come up in {limit:g} s")
         if failure is not None:
             raise Unavailable(str(failure))
 

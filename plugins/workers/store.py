@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Statements, Transaction
+from kernel.public import Statements, Transaction, Unavailable, server_actor
 
 from .models import Overview, Release, Replica, Wanted
 
@@ -42,15 +42,27 @@ select json_build_object(
                 and heartbeat > now() - make_interval(secs => $2::double precision)) as r))"""
 
 _BEGIN: Final = """
-insert into caudex_workers.apps as a (app_id, next_version) values ($1::text, 2)
-on conflict (app_id) do update set next_version = a.next_version + 1
+update caudex_workers.apps set next_version = next_version + 1 where app_id = $1::text
 returning json_build_object('app_id', app_id, 'number', number, 'version', next_version - 1,
     'digest', $2::text)"""
+
+_IN_TURN: Final = b"lock table caudex_workers.apps in share update exclusive mode"
+"""Who takes a number looks at those of others, so one does it at a time; all else goes on."""
+
+_NUMBER: Final = """
+with next as materialized (select nextval('caudex_workers.numbers') as number)
+select setval('caudex_workers.numbers', min(free.number))
+from next, generate_series(next.number, next.number + $1::bigint - 1) as free (number)
+where not exists (
+    select from caudex_workers.apps as a where a.number % $1::bigint = free.number % $1::bigint)"""
+
+_ADD: Final = """
+insert into caudex_workers.apps (app_id, number) values ($1::text, $2::bigint)"""
 
 _SAVE: Final = """
 insert into caudex_workers.versions (app_id, version, digest, size, created_by)
 select app_id, $2::integer, $3::text, $4::bigint, $5::uuid
-from caudex_workers.apps where app_id = $1::text for update
+from caudex_workers.apps where app_id = $1::text and number = $6::bigint for update
 returning version"""
 
 _CHUNK: Final = """
@@ -64,7 +76,8 @@ where app_id = $1::text returning attempt"""
 _PRUNE: Final = """
 delete from caudex_workers.versions where app_id = $1::text and version not in (
     select version from caudex_workers.versions where app_id = $1::text
-    order by version desc limit $2::integer)"""
+    order by version desc limit $2::integer)
+and version is distinct from (select version from caudex_workers.apps where app_id = $1::text)"""
 
 _WANT: Final = """
 update caudex_workers.apps set wanted = $2::boolean, attempt = attempt + 1
@@ -124,9 +137,14 @@ class WorkersStore:
         row = await self._statements.fetch(_OVERVIEW, app_id, SILENCE)
         return _overview(row or b"")
 
-    async def begin(self, app_id: str, digest: str) -> Release:
-        """Take the next version number of an app."""
+    async def begin(self, app_id: str, digest: str, accounts: int) -> Release:
+        """Take the next version number of an app. A new one gets a number whose account, one of so
+        many, no other app has. Raises Unavailable when there is none left."""
         row = await self._statements.execute(_BEGIN, app_id, digest)
+        if row is None:
+            row = await self._statements.run(
+                server_actor(), lambda tx: _add(tx, app_id, digest, accounts)
+            )
         return _release(row or b"")
 
     async def releases(self, app_id: str) -> list[Release]:
@@ -143,11 +161,23 @@ class WorkersStore:
         await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
 
 
+async def _add(tx: Transaction, app_id: str, digest: str, accounts: int) -> bytes | None:
+    await tx.script(_IN_TURN)
+    row = await tx.execute(_BEGIN, app_id, digest)
+    if row is not None:  # another deploy of the app was first
+        return row
+    number = await tx.execute(_NUMBER, accounts)
+    if number is None:
+        raise Unavailable("there is no account left for another app: uid_count is too small")
+    await tx.execute(_ADD, app_id, number)
+    return await tx.execute(_BEGIN, app_id, digest)
+
+
 async def save(tx: Transaction, release: Release, size: int) -> bool:
-    """Note a version; False when the app is gone meanwhile. Its parts follow."""
-    row = await tx.execute(
-        _SAVE, release.app_id, release.version, release.digest, size, tx.actor.user_id
-    )
+    """Note a version; False when the app is gone meanwhile, though another of its name may have
+    come. Its parts follow."""
+    told = (release.app_id, release.version, release.digest, size, tx.actor.user_id)
+    row = await tx.execute(_SAVE, *told, release.number)
     return row is not None
 
 

@@ -1,15 +1,31 @@
 """The database login of a worker: its own tables under their own names, and nothing else."""
 
+import os
+import threading
+import time
+from collections.abc import Generator
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
-from kernel.public import STATEMENTS
-from kernel.testing import Server
+from kernel.public import APPS, STATEMENTS, Unavailable
+from kernel.testing import Postgres, Server, running_server
+from plugins.workers import logins as module
 from plugins.workers.logins import Logins
 from plugins.workers.models import Login
-from tests.plugins.workers.support import deployed, install, result, status
+from tests.plugins.workers.support import (
+    PYTHON,
+    QUICK,
+    deploy,
+    deployed,
+    install,
+    result,
+    status,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +36,35 @@ def app(workers: Server) -> str:
 @pytest.fixture(scope="module")
 def url(workers: Server, app: str) -> str:
     return result(workers.admin, app, "facts")["database_url"]
+
+
+@pytest.fixture(scope="module")
+def modest(postgres: Postgres) -> Generator[Server]:
+    """A server whose login may make roles and has no other power, as managed services give it."""
+    modest = f"caudex_test_modest_{os.getpid()}"
+    name = sql.Identifier(modest)
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+
+        def run(statement: LiteralString) -> None:
+            connection.execute(sql.SQL(statement).format(name))
+
+        if connection.execute("show is_superuser").fetchone() != ("on",):
+            pytest.skip("needs a superuser")
+        run("create role {} login createrole password 'x'")
+        run("create database {0} owner {0} encoding 'UTF8' template template0")
+        dsn = make_conninfo(postgres.url, user=modest, password="x", dbname=modest)
+        try:
+            with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}, dsn=dsn) as server:
+                yield server
+        finally:
+            run("drop database {} with (force)")
+            run("drop role {}")
+
+
+def roles(server: Server, url: str) -> list[tuple[bool]]:
+    """Whether the login of a connection string may sign in, if there is one."""
+    role = urlsplit(url).username
+    return server.sql("select rolcanlogin from pg_roles where rolname = %s", role)
 
 
 def refused(url: str, statement: str) -> str:
@@ -103,6 +148,138 @@ def test_it_goes_with_its_app(workers: Server):
     assert workers.sql("select from pg_roles where rolname = %s", role) == []
 
 
+MADE = ("select 1", "select lo_create(0)", "create temp table x (i int)")
+"""What every login may do."""
+
+
+@pytest.mark.parametrize("statement", MADE)
+def test_it_goes_whatever_its_worker_made(workers: Server, statement: str):
+    app = deployed(workers)
+    url = result(workers.admin, app, "facts")["database_url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[arg-type]
+        answer = workers.admin.delete(f"/api/v1/apps/{app}")
+    assert answer.status_code == 200, answer.text
+    assert roles(workers, url) == []
+
+
+@pytest.mark.parametrize("statement", MADE)
+def test_a_server_that_is_no_superuser_makes_it_changes_it_and_removes_it(
+    modest: Server, statement: str
+):
+    app = deployed(modest)
+    for verb in ("stop", "start"):
+        answer = modest.admin.post(f"/api/v1/apps/{app}/worker/{verb}")
+        assert answer.status_code == 200, answer.text
+    assert deploy(modest.admin, app, {"worker.py": PYTHON}).status_code == 200
+    deals = {"entityName": "deals", "fields": [{"name": "title", "type": "text"}]}
+    modest.install({"appId": app, "name": app, "dataContract": [deals]})
+    url = result(modest.admin, app, "facts")["database_url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"insert into {app}.deals (title) values ('x')")
+        connection.execute(statement)  # type: ignore[arg-type]
+        answer = modest.admin.delete(f"/api/v1/apps/{app}")
+        assert answer.status_code == 200, answer.text
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("select 1")
+    assert roles(modest, url) == []
+
+
+@pytest.mark.parametrize("which", ["workers", "modest"])
+@pytest.mark.parametrize("made", ["elsewhere", "too much"])
+def test_one_that_cannot_go_is_shut_and_its_app_goes(
+    request: pytest.FixtureRequest, postgres: Postgres, which: str, made: str
+):
+    server: Server = request.getfixturevalue(which)
+    app = deployed(server)
+    url = result(server.admin, app, "facts")["database_url"]
+    [(number,)] = server.sql("select number from caudex_workers.apps where app_id = %s", app)
+    away = urlsplit(url)._replace(path="/" + urlsplit(postgres.url).path.strip("/")).geturl()
+    with psycopg.connect(away if made == "elsewhere" else url, autocommit=True) as connection:
+        many = 1 if made == "elsewhere" else 40_000
+        connection.execute("select count(lo_create(0)) from generate_series(1, %s)", [many])
+        answer = server.admin.delete(f"/api/v1/apps/{app}")
+        assert answer.status_code == 200, answer.text
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("select 1")
+    assert roles(server, url) == [(False,)]
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+    # As after a restore of a database that still knows the app.
+    app = install(server)
+    server.sql("insert into caudex_workers.apps (app_id, number) values (%s, %s)", app, number)
+    assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
+    again = result(server.admin, app, "facts")["database_url"]
+    assert urlsplit(again).username == urlsplit(url).username
+    with psycopg.connect(again) as connection:
+        connection.execute(f"select from {app}.contacts")
+    with psycopg.connect(postgres.url) as connection:
+        role = sql.Identifier(urlsplit(url).username or "")
+        connection.execute(sql.SQL("drop owned by {}").format(role))
+
+
+def test_installs_and_starts_at_once_are_no_fault(workers: Server):
+    app = deployed(workers)
+    own = next(each for each in workers.kernel.instances if each.name == "workers")
+    [(number,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
+    faults, done = list[BaseException](), threading.Event()
+
+    async def start() -> None:
+        found = await workers.services.get(APPS).app(app)
+        assert await own._service.logins.url(found, number)  # type: ignore[attr-defined]
+
+    def starts() -> None:
+        while not done.is_set():
+            try:
+                workers.run(start)
+            except BaseException as error:
+                faults.append(error)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=starts) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        fields = [{"name": "name", "type": "text"}]
+        for count in range(40):
+            fields.append({"name": f"f{count}", "type": "text"})
+            contacts = {"entityName": "contacts", "fields": fields}
+            manifest = {"appId": app, "name": app, "dataContract": [contacts]}
+            for _ in range(2):  # the second changes no table, and renews the rights all the same
+                answer = workers.admin.post("/api/v1/apps", json=manifest)
+                assert answer.status_code == 200, answer.text
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+    assert time.monotonic() - began < 30, "each deadlock takes PostgreSQL a second"
+
+
+def test_a_start_waits_for_an_install_and_not_for_ever(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app = deployed(workers)
+    own = next(each for each in workers.kernel.instances if each.name == "workers")
+    [(number,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
+
+    async def start() -> str | None:
+        found = await workers.services.get(APPS).app(app)
+        return await own._service.logins.url(found, number)  # type: ignore[attr-defined]
+
+    with psycopg.connect(workers.dsn) as connection:
+        connection.execute(f"lock table {app}.contacts")
+        timer = threading.Timer(0.4, connection.rollback)
+        timer.start()
+        assert workers.run(start)
+        timer.join()
+        connection.execute(f"lock table {app}.contacts")
+        monkeypatch.setattr(module, "PATIENCE", 0.2)
+        with pytest.raises(Unavailable, match="is being installed"):
+            workers.run(start)
+        connection.execute("update caudex_workers.apps set attempt = attempt")
+
+
 def test_where_the_server_may_make_no_roles_there_is_none_and_the_status_says_so(
     workers: Server, app: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -127,6 +304,7 @@ def test_where_the_server_may_make_no_roles_there_is_none_and_the_status_says_so
         ({}, "db.internal:6432", "postgresql://r:p%2Fw@db.internal:6432/d%20b"),
         ({"listens": ""}, "", "postgresql://r:p%2Fw@/d%20b?host=%2Frun%2Fpg&port=5432"),
         ({"listens": "10.1.1.1"}, "", "postgresql://r:p%2Fw@/d%20b?host=%2Frun%2Fpg&port=5432"),
+        ({"listens": "", "socket_folder": ""}, "", "postgresql://r:p%2Fw@/d%20b?port=5432"),
     ],
 )
 def test_the_address_is_what_a_worker_can_reach(

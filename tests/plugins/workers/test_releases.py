@@ -1,0 +1,259 @@
+"""Numbers, accounts and versions: whose they are when others deploy, install and remove."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+from msgspec import structs
+
+from kernel.public import Transaction, Unavailable, server_actor
+from kernel.testing import Client, Server
+from plugins.workers import store
+from plugins.workers.builds import Builder
+from plugins.workers.launches import Launches
+from plugins.workers.models import Release
+from plugins.workers.replica import Replica
+from plugins.workers.service import WorkersService
+from plugins.workers.supervisor import Supervisor
+from tests.plugins.workers.support import (
+    PYTHON,
+    deploy,
+    deployed,
+    eventually,
+    install,
+    result,
+    status,
+)
+
+BROKEN = {"worker.py": "raise SystemExit(1)"}
+
+
+def service_of(server: Server) -> WorkersService:
+    own = next(each for each in server.kernel.instances if each.name == "workers")
+    return own._service  # type: ignore[attr-defined]
+
+
+def begin(server: Server, app: str, accounts: int = 50_000) -> Release:
+    return server.run(service_of(server)._store.begin, app, "0" * 64, accounts)
+
+
+def anew(server: Server, app: str, admin: Client | None = None) -> None:
+    """Remove an app and install another of its name, with the same admin where one is given."""
+    assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+    server.install({"appId": app, "name": app, "dataContract": []})
+    if admin is not None:
+        server.assign(admin, app, "admin")
+
+
+# Numbers
+
+
+def test_deploys_take_one_number_for_each_app_whatever_comes_of_them(workers: Server):
+    app, other = install(workers), install(workers)
+    for _ in range(3):
+        assert deploy(workers.admin, app, BROKEN).status_code == 400
+    assert begin(workers, other).number == begin(workers, app).number + 1
+
+
+def test_no_two_apps_have_one_account(workers: Server):
+    apps = [f"number{count}" for count in range(5)]
+    [(high,)] = workers.sql("select coalesce(max(number), 0) from caudex_workers.apps")
+    for app, account in zip(apps, (501, 502, 503), strict=False):
+        add = "insert into caudex_workers.apps (app_id, number) values (%s, %s)"
+        workers.sql(add, app, (high // 1000 + 1) * 1000 + account)
+    workers.sql("select setval('caudex_workers.numbers', %s)", (high // 1000 + 2) * 1000 + 500)
+    try:
+        assert begin(workers, apps[3], 1000).number % 1000 == 504
+        assert begin(workers, apps[3], 1000).version == 2
+        assert begin(workers, apps[4], 1000).number % 1000 == 505
+        with pytest.raises(Unavailable, match="uid_count"):
+            begin(workers, "number6", 1)
+    finally:
+        workers.sql("delete from caudex_workers.apps where app_id like 'number%%'")
+
+
+def test_many_first_deploys_at_once_get_a_number_each(workers: Server):
+    service, found = service_of(workers), list[Release]()
+
+    async def one(app: str) -> None:
+        found.append(await service._store.begin(app, "0" * 64, 50_000))
+
+    async def many() -> None:
+        async with anyio.create_task_group() as tasks:
+            for count in range(24):
+                tasks.start_soon(one, f"many{count // 2}")
+
+    workers.run(many)
+    numbers = {each.app_id: each.number for each in found}
+    assert len(set(numbers.values())) == 12
+    assert sorted((each.app_id, each.version) for each in found) == sorted(
+        (app, version) for app in numbers for version in (1, 2)
+    )
+    workers.sql("delete from caudex_workers.apps where app_id like 'many%%'")
+
+
+# Versions
+
+
+def test_the_version_in_service_is_kept_though_five_newer_ones_came(workers: Server):
+    app, service = install(workers), service_of(workers)
+    releases = [begin(workers, app) for _ in range(store.KEPT + 2)]
+
+    async def adopt(release: Release) -> None:
+        async def write(tx: Transaction) -> None:
+            assert await store.save(tx, release, 0)
+            await store.adopt(tx, release)
+
+        await service._statements.run(server_actor(), write)
+
+    for release in [*releases[1:], releases[0]]:
+        workers.run(adopt, release)
+    kept = "select version from caudex_workers.versions where app_id = %s order by version"
+    assert [version for (version,) in workers.sql(kept, app)] == [1, 3, 4, 5, 6, 7]
+    workers.run(adopt, begin(workers, app))
+    assert [version for (version,) in workers.sql(kept, app)] == [4, 5, 6, 7, 8]
+
+
+def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: Server):
+    app = install(workers)
+    former = begin(workers, app)
+    anew(workers, app)
+    begin(workers, app)
+
+    async def save(tx: Transaction) -> bool:
+        return await store.save(tx, former, 0)
+
+    assert not workers.run(service_of(workers)._statements.run, server_actor(), save)
+
+
+# Whose deploy it is after a wait
+
+
+def after_a_wait(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen while the next deploy waits for its turn."""
+    usual = Supervisor.deploying
+
+    @asynccontextmanager
+    async def late(self: Supervisor) -> AsyncGenerator[None]:
+        monkeypatch.setattr(Supervisor, "deploying", usual)
+        await to_thread.run_sync(happens)
+        async with self.deploying():
+            yield
+
+    monkeypatch.setattr(Supervisor, "deploying", late)
+
+
+def after_the_build(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen when the next deploy has installed what it needs."""
+    usual = Builder.build
+
+    async def late(self: Builder, *arguments: Any) -> Any:
+        monkeypatch.setattr(Builder, "build", usual)
+        built = await usual(self, *arguments)
+        await to_thread.run_sync(happens)
+        return built
+
+    monkeypatch.setattr(Builder, "build", late)
+
+
+@pytest.mark.parametrize("when", [after_a_wait, after_the_build])
+def test_a_deploy_is_not_for_an_app_that_came_after(
+    workers: Server, monkeypatch: pytest.MonkeyPatch, when: Callable[..., None]
+):
+    app, admin, prepared = deployed(workers), workers.user(), list[Release]()
+    workers.assign(admin, app, "admin")
+    [(former,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
+    usual = Launches.prepare
+
+    async def prepare(self: Launches, release: Release) -> Any:
+        prepared.append(release)
+        return await usual(self, release)
+
+    def happens() -> None:
+        anew(workers, app, admin)
+        assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
+
+    when(monkeypatch, happens)
+    monkeypatch.setattr(Launches, "prepare", prepare)
+    answer = deploy(admin, app, {"worker.py": PYTHON.replace("def echo(", "def former(")})
+    assert (answer.status_code, answer.json()) == (404, {"error": f"app '{app}' not found"})
+    assert result(workers.admin, app, "echo", 1) == 1
+    assert status(workers.admin, app)["version"] == 1
+    assert former not in [release.number for release in prepared], "it saw the secrets"
+
+
+@pytest.mark.parametrize("when", [after_a_wait, after_the_build])
+def test_a_deploy_of_who_is_no_admin_any_more_is_refused(
+    workers: Server, monkeypatch: pytest.MonkeyPatch, when: Callable[..., None]
+):
+    app, admin = deployed(workers), workers.user()
+    workers.assign(admin, app, "admin")
+    body = {"userId": admin.id, "role": "admin"}
+
+    def happens() -> None:
+        answer = workers.admin.post(f"/api/v1/apps/{app}/roles/revoke", json=body)
+        assert answer.status_code == 200, answer.text
+
+    when(monkeypatch, happens)
+    assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 403
+    assert status(workers.admin, app)["version"] == 1
+
+
+def test_nor_is_the_first_deploy_of_one_who_was_admin_of_a_former_app(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app, admin = install(workers), workers.user()
+    workers.assign(admin, app, "admin")
+    after_a_wait(monkeypatch, lambda: anew(workers, app))
+    assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 403
+    assert status(workers.admin, app)["status"] == "stopped"
+
+
+# What is told
+
+
+def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
+    """However slowly the listeners hear that the former one stops."""
+    app, service = deployed(workers), service_of(workers)
+    supervisor = service.reconciler.supervisors[app]
+
+    async def slow(*_: object) -> None:
+        await anyio.sleep(0.5)
+
+    service.on_change(slow)
+    try:
+
+        async def late() -> Replica:
+            assert supervisor.replica is not None
+            candidate = await supervisor.start_replica(supervisor.replica.release)
+            supervisor.forget()
+            supervisor.adopt(candidate, supervisor._attempt + 1)
+            await supervisor.over()
+            return candidate
+
+        candidate = workers.run(late)
+        assert supervisor.replica is None
+        eventually(lambda: candidate.gone)
+    finally:
+        service._callbacks.remove(slow)
+        workers.admin.delete(f"/api/v1/apps/{app}")
+
+
+def test_a_start_that_takes_too_long_is_not_told_as_done(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app = deployed(workers)
+    assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+
+    async def never(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    config = structs.replace(service_of(workers)._config, start_timeout=0.2, install_timeout=0.2)
+    monkeypatch.setattr(service_of(workers), "_config", config)
+    monkeypatch.setattr(Launches, "prepare", never)
+    answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
+    assert answer.status_code == 503
+    assert "has not come up in 0.4 s" in answer.json()["error"]
