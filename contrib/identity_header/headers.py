@@ -18,6 +18,8 @@ from .service import HeaderIdentity
 from .trust import Trust
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
+ADMITTED: Final = "caudex.identity_header"
+"""Who was admitted by a request: a stream asks again long after, when the proxy says otherwise."""
 
 log = structlog.get_logger("caudex.identity_header")
 
@@ -48,12 +50,16 @@ class Headers:
         Raises Unauthenticated for a header that does not come from the proxy, whatever else the
         request carries.
         """
+        if (admitted := request.scope.get(ADMITTED)) is not None:
+            return await self._identity.still(admitted)
         caller = Actor(user_id=None, request_id=request.request_id, address=request.address)
         users = self._values(request, self._names.user)
         if any(value.strip() for value in users):
             self._believe(request)
             self._refuse_strange_page(request)
-            return await self._identity.signed_in(self._claim(request, users), caller)
+            actor = await self._identity.signed_in(self._claim(request, users), caller)
+            request.scope[ADMITTED] = actor
+            return actor
         tokens = self._values(request, b"authorization")
         if len(tokens) > 1:
             raise Unauthenticated

@@ -187,6 +187,13 @@ class HeaderIdentity:
             await self._statements.run(caller, lambda tx: self._describe(tx, user, claim))
         return user
 
+    async def still(self, actor: Actor) -> Actor:
+        """See that somebody who was signed in has an account yet. Raises Unauthenticated."""
+        user = await self.user(actor.user_id or "")
+        if user is None or user.disabled:
+            raise Unauthenticated("the account is disabled, or gone")
+        return actor
+
     # Changes
 
     async def set_disabled(self, actor: Actor, user_id: str, disabled: bool) -> User:

@@ -28,6 +28,8 @@ class Feed:
         self.readers = 0
         self.closed = False
         self._ring: deque[LogLine] = deque()
+        self._weights: deque[int] = deque()
+        """Of the lines in the ring when they came: encoding makes some of them heavier."""
         self._size = 0
         self._end = 0
         self._changed = anyio.Event()
@@ -39,10 +41,13 @@ class Feed:
 
     def add(self, lines: Sequence[LogLine]) -> None:
         """Append lines and wake the readers."""
+        weights = list(map(weight, lines))
         self._ring.extend(lines)
-        self._size += sum(map(weight, lines))
+        self._weights.extend(weights)
+        self._size += sum(weights)
         while len(self._ring) > RING or (self._size > RING_SIZE and len(self._ring) > 1):
-            self._size -= weight(self._ring.popleft())
+            self._ring.popleft()
+            self._size -= self._weights.popleft()
         self._end += len(lines)
         self.last_id = lines[-1].id
         changed, self._changed = self._changed, anyio.Event()

@@ -19,8 +19,9 @@ from kernel.public import (
 )
 
 CHECK_EVERY: Final = 0.5
-"""Seconds between two looks. Both answers come from memory, which news of a change have corrected
-by then: the end of a token, of a session or of a role ends the stream within a second."""
+"""Seconds between two looks. The answers come from memory, which news of a change have corrected by
+then, or cost a read of the account: the end of a token, of a session or of a role ends the stream
+within a second."""
 PATIENCE: Final = 30.0
 """Seconds that a reader goes on while nobody can tell, since the database is away."""
 

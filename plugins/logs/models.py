@@ -35,8 +35,9 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def weight(line: NewLine | LogLine) -> int:
-    """Bytes that a line takes in memory: none is free, and a character takes up to four."""
-    return getsizeof(line.message) + LINE_COST
+    """Bytes that a line takes in memory, with its UTF-8, which is kept once it was encoded."""
+    text = line.message
+    return getsizeof(text) + LINE_COST + (0 if text.isascii() else len(text.encode()))
 
 
 def remark(message: str) -> LogLine:

@@ -85,12 +85,17 @@ class Folders:
         """The app's folder for temporary files."""
         return self._app(release.app_id) / "tmp"
 
+    def clear(self, release: Release) -> None:
+        """Remove what a former app of the name left, its code too: that may be named alike."""
+        former = self._number(release.app_id)
+        if former is not None and former < release.number:
+            self.remove(release.app_id, former)
+
     def make_app(self, release: Release, uid: int | None) -> None:
         """Make the folders of an app; what a former one of its name left goes first."""
         with full_disk():
+            self.clear(release)
             former = self._number(release.app_id)
-            if former is not None and former < release.number:
-                self.remove(release.app_id, former)
             _folder(self._app(release.app_id), 0o711 if uid is None else 0o710, group=uid)
             if self.database and (former is None or former < release.number):
                 mark = f"{self.database} {release.number}"
@@ -137,7 +142,9 @@ class Folders:
 
     def remove(self, app_id: str, number: int | None = None) -> None:
         """Remove all that an app has, unless a later one of its name has it; numbers only grow."""
-        found = self._number(app_id)
+        database, found = self._owner(app_id)
+        if database and self.database and database != self.database:
+            return  # another database's app of this name
         if number is not None and found is not None and found > number:
             return
         grave = self.base / f".gone-{secrets.token_hex(8)}"
@@ -147,11 +154,16 @@ class Folders:
 
     def _number(self, app_id: str) -> int | None:
         """The number of the app that a folder belongs to, if it is one of our database."""
+        database, number = self._owner(app_id)
+        return number if database == self.database else None
+
+    def _owner(self, app_id: str) -> tuple[str, int | None]:
+        """The mark of a folder, ("", None) where there is none."""
         try:
             database, number = (self._app(app_id) / OWNER).read_text("ascii").split()
-            return int(number) if database == self.database else None
+            return database, int(number)
         except (OSError, ValueError):
-            return None
+            return "", None
 
     def _app(self, app_id: str) -> Path:
         return self.base / app_id

@@ -52,6 +52,7 @@ class Launches:
         """Return what to start, with the code in place. Raises KernelError."""
         app = await self._services.get(APPS).app(release.app_id)
         folder = self._folders.release(release)
+        await to_thread.run_sync(self._folders.clear, release)
         if not await to_thread.run_sync(folder.is_dir):
             await self._fetch(release)
         hello = Hello(

@@ -237,6 +237,21 @@ def test_what_an_admin_wrote_stays_where_the_proxy_says_nothing_of_it(make_serve
     assert (user["email"], user["display_name"]) == ("ida@example.com", "Ida")
 
 
+def test_a_stream_does_not_repeat_what_the_proxy_said_when_it_began(server, root, monkeypatch):
+    root.post("/api/v1/apps", json={"appId": "stream", "name": "Stream"}).raise_for_status()
+    asked, sign_in = [], HeaderIdentity.signed_in
+
+    async def signed_in(self, claim, caller):
+        asked.append(claim)
+        return await sign_in(self, claim, caller)
+
+    monkeypatch.setattr(HeaderIdentity, "signed_in", signed_in)
+    with root.stream("GET", "/api/v1/apps/stream/logs") as answer:
+        assert answer.status_code == 200
+        time.sleep(1.3)
+    assert len(asked) == 1
+
+
 def test_an_email_of_somebody_else_is_left_out(server):
     client_of(server, "erna", email="erna@example.com")
     other = client_of(server, "fred", email="ERNA@example.com")

@@ -12,6 +12,7 @@ from plugins.logs.intake import BATCH, MAX_MESSAGE, MAX_QUEUED, Intake
 from plugins.logs.masking import KEEP, Masks
 from plugins.logs.models import LINE_COST, weight
 from plugins.logs.routes import _events
+from plugins.logs.sse import event
 
 
 def line(number, message=""):
@@ -200,6 +201,15 @@ async def test_a_slow_reader_is_told_once_how_much_it_missed():
     assert following is not None
     assert following.id == 302
     await reading.aclose()
+
+
+def test_the_ring_stays_bounded_though_a_line_is_heavier_once_it_was_encoded():
+    feed = Feed(0)
+    for number in range(1, 61):
+        feed.add([line(number, "\u00e9" * 500_000)])
+        event(feed._ring[-1])
+    assert len(feed._ring) < 10
+    assert 0 < feed._size <= RING_SIZE
 
 
 async def test_the_ring_is_bounded_by_what_its_lines_weigh():

@@ -245,6 +245,27 @@ def test_a_later_app_of_the_same_name_finds_nothing_and_loses_nothing(folders: F
     assert left(folders.base) == []
 
 
+def test_the_former_code_goes_before_it_can_be_taken_for_the_new(folders: Folders):
+    """Versions begin anew, so the same archive has the same folder."""
+    folders.make_app(release(), None)
+    folders.release(release()).mkdir()
+    folders.clear(release())
+    assert folders.release(release()).exists()
+    folders.clear(release(number=9))
+    assert left(folders.base) == []
+
+
+def test_an_app_of_another_database_is_not_removed_for_its_name(folders: Folders, tmp_path: Path):
+    folders.make_app(release(), None)
+    other = Folders(tmp_path)
+    other.database = "two"
+    other.remove("crm", 7)
+    other.remove("crm")
+    assert folders.home(release()).exists()
+    folders.remove("crm", 7)
+    assert left(folders.base) == []
+
+
 class Store:
     """Has no app at all, once the database answers."""
 
