@@ -18,7 +18,7 @@ import msgspec
 
 from kernel import hookspecs
 from kernel.config import Config
-from kernel.connect import wait_for_database
+from kernel.connect import connect_options, connected, wait_for_database
 from kernel.errors import BootError, KernelError
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
@@ -32,6 +32,8 @@ PLUGIN = ("name", "version", "state", "provides", "requires", "routes", "origin"
 HOOK = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
 LOCAL = {"Host": "localhost"}
 """The one name that a server answers to on its own machine, whatever it listens on."""
+MAKES_ROLES = b"select from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)"
+NO_ROLES = "this login may not make roles, so apps get no login of their own"
 LARGEST = 10_000_000
 """Bytes of a reply: what listens there may be anything."""
 
@@ -226,6 +228,9 @@ def _check_database(kernel: Kernel) -> str:
 async def _examine_database(kernel: Kernel) -> str:
     config = msgspec.structs.replace(kernel.config.database, wait=0.0)
     found = f"PostgreSQL {await wait_for_database(config)}"
+    async with connected(config.url, connect_options(config)) as connection:
+        if await (await connection.execute(MAKES_ROLES)).fetchone() is None:
+            found += f" ({NO_ROLES})"
     if todo := await pending(config, kernel.migrations()):
         return f"{found}, {len(todo)} migrations to apply (a start does, or `caudex migrate`)"
     return f"{found}, up to date"

@@ -25,8 +25,6 @@ from .models import DEFAULT_LIMIT, STATUSES, Accepted, Job, JobsQuery
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
 PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
-MAX_BODY: Final = 2 * 1024 * 1024
-"""A payload of 1 MB, with room for what stands around it."""
 
 
 class JobsRoutes:
@@ -38,7 +36,7 @@ class JobsRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         return [
-            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, MAX_BODY, Accepted, 201),
+            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, returns=Accepted, status=201),
             Route("GET", OF_APP, self.list, APP_USER, returns=list[Job], query=JobsQuery),
             Route("GET", ONE, self.get, APP_USER, returns=Job, errors=(400,)),
             Route("POST", f"{ONE}/cancel", self.cancel, APP_USER, returns=Message, errors=(400,)),

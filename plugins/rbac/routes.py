@@ -31,7 +31,6 @@ from .models import NewRole, RoleChanges, RoleOfUser
 from .service import permissions_for
 
 APP: Final = "/api/v1/apps/{app_id}"
-MAX_BODY: Final = 1_000_000
 
 
 class RbacRoutes:
@@ -46,15 +45,15 @@ class RbacRoutes:
         role = f"{roles}/{{role}}"
         return [
             Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
-            Route("POST", roles, self.create, APP_ADMIN, NewRole, MAX_BODY, Message),
-            Route("PATCH", role, self.update, APP_ADMIN, RoleChanges, MAX_BODY, Message),
+            Route("POST", roles, self.create, APP_ADMIN, NewRole, returns=Message),
+            Route("PATCH", role, self.update, APP_ADMIN, RoleChanges, returns=Message),
             Route("DELETE", role, self.delete, APP_ADMIN, returns=Message, errors=(400,)),
             Route(
                 "GET", f"{roles}/assignments", self.list_assignments, APP_ADMIN,
                 returns=list[Assignment],
             ),
-            Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, MAX_BODY, Message),
-            Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, MAX_BODY, Message),
+            Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, returns=Message),
+            Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, returns=Message),
             Route("GET", permissions, self.own_permissions, ANY_USER, returns=Effective),
             Route(
                 "GET", f"{permissions}/available", self.available, APP_USER,

@@ -23,8 +23,6 @@ from .models import NewSecret
 OF_APP: Final = "/api/v1/apps/{app_id}/secrets"
 OF_PLATFORM: Final = "/api/v1/platform/secrets"
 Names = list[str]
-MAX_BODY: Final = 512 * 1024
-"""A value of 64 kB in which every character is escaped still fits."""
 
 
 class VaultRoutes:
@@ -36,10 +34,10 @@ class VaultRoutes:
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
         return [
-            Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, MAX_BODY, Message),
+            Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, returns=Message),
             Route("GET", OF_APP, self.list, APP_ADMIN, returns=Names),
             Route("DELETE", f"{OF_APP}/{{key}}", self.delete, APP_ADMIN, returns=Message),
-            Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, MAX_BODY, Message),
+            Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, returns=Message),
             Route("GET", OF_PLATFORM, self.list, CORE_ADMIN, returns=Names),
             Route("DELETE", f"{OF_PLATFORM}/{{key}}", self.delete, CORE_ADMIN, returns=Message),
         ]

@@ -49,6 +49,7 @@ def test_set_list_delete(server, place):
         {"key": "A B", "value": "x"},
         {"key": "A", "value": "\0"},
         {"key": "A", "value": "x" * (64 * 1024 + 1)},
+        {"key": "A", "value": "x" * 1_000_000},
         [],
     ],
 )

@@ -15,11 +15,13 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from psycopg.conninfo import make_conninfo
 
 from kernel import cli
 from kernel.config import load_config
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.loader import load
+from tests.kernel.databases import sql
 from tests.kernel.processes import (
     COMMAND,
     PROBE,
@@ -370,6 +372,21 @@ def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: 
     assert not (configured / "data").exists()
     here("migrate")
     assert "up to date" in here("doctor").out
+
+
+def test_doctor_says_that_the_login_may_not_make_roles(
+    configured: Path, here: Here, database: str
+) -> None:
+    said = "this login may not make roles"
+    assert said not in here("doctor").out
+    sql(database, "create role caudex_plain")
+    try:
+        plain = make_conninfo(database, options="-c role=caudex_plain")
+        write_config(configured, {"database": {"url": plain, "wait": 0.5}})
+        ended = here("doctor", "--data-dir", str(configured / "data"))
+    finally:
+        sql(database, "drop role caudex_plain")
+    assert (ended.status, said in ended.out) == (0, True), ended.out
 
 
 def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) -> None:
