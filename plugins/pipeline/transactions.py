@@ -19,6 +19,8 @@ from .lanes import MAX_PARAMETERS, checked
 BEGIN: Final = Step(b"begin", [])
 PATIENCE: Final = 5.0
 """Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
+COMMIT: Final = 60.0
+"""Seconds for what nobody can give up half-way: a commit, and the ends of a savepoint."""
 
 
 @asynccontextmanager
@@ -69,12 +71,10 @@ class PipedSession(dialect.FirstColumns):
         """See `Session.savepoint`."""
         self._savepoints += 1
         name, given_up = b"part_%d" % self._savepoints, self._given_up
-        with anyio.CancelScope(shield=True):  # it takes no time, and is or is not
-            await self._ask(b"savepoint " + name)
+        await self._surely(b"savepoint " + name)
         try:
             yield
-            with anyio.CancelScope(shield=True):
-                await self._ask(b"release " + name)
+            await self._surely(b"release " + name)
         except BaseException:
             if not self._ended:
                 await self._undo(b"rollback to " + name)
@@ -87,10 +87,9 @@ class PipedSession(dialect.FirstColumns):
             return
         if self._given_up:
             raise RuntimeError("a statement was given up, and whoever ran it went on")
-        with anyio.CancelScope(shield=True):  # who is told that it is not in has to be right
-            done = await self._ask(b"commit", prepare=True)
-            if done.command_status != b"COMMIT":
-                raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+        done = await self._surely(b"commit", prepare=True)
+        if done.command_status != b"COMMIT":
+            raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
 
     async def rollback(self) -> None:
         """Take everything back, or close the connection, with which it goes as well."""
@@ -134,6 +133,16 @@ class PipedSession(dialect.FirstColumns):
         finally:
             self._turn.release()
         return _result(answer)
+
+    async def _surely(self, query: Query, *, prepare: bool = False) -> PGresult:
+        """Ask whatever becomes of the caller: who is told that it is not so has to be right.
+
+        Raises ConnectionLost, and closes the connection, when PostgreSQL does not answer for long.
+        """
+        with anyio.move_on_after(COMMIT, shield=True):
+            return await self._ask(query, prepare=prepare)
+        self._pipe.close()
+        raise dialect.ConnectionLost("the database is not available")
 
     async def _give_up(self) -> None:
         self._given_up = True
