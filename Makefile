@@ -60,9 +60,9 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
 	$(python) -m pytest tests/faults $(ARGS)
 
-soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times
+soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times (ARGS=tests/faults)
 	for round in $$(seq $(ROUNDS)); do \
-	  sh .ci/both.sh && \
+	  sh .ci/both.sh $(ARGS) && \
 	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
 	done
 	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
