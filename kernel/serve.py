@@ -194,21 +194,16 @@ class Serving:
         status; raises BootError.
         """
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = runner.get_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    loop.add_signal_handler(number, self._told)
-            if parent is not None:
-                loop.add_reader(parent, self._orphaned, parent)
-            return runner.run(self._run_scoped(started))
+            return runner.run(self._run_scoped(started, parent))
 
-    async def _run_scoped(self, started: Callable[[], object]) -> int:
+    async def _run_scoped(self, started: Callable[[], object], parent: Connection | None) -> int:
         def ready() -> None:
             _spare_the_collector()
             started()
 
         try:
             with anyio.CancelScope() as self._scope:
+                self._listen(parent)
                 await self.run(ready)
         except BootError:
             raise
@@ -217,6 +212,15 @@ class Serving:
             log.critical("the server ends by a fault", **who, exc_info=error)
             return 1
         return int(self._forced)
+
+    def _listen(self, parent: Connection | None) -> None:
+        """Within the loop: uvloop forgets a signal that comes between its handler and its run."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._told)
+        if parent is not None:
+            loop.add_reader(parent, self._orphaned, parent)
 
     def _told(self) -> None:
         self._signals += 1

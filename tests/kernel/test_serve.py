@@ -199,6 +199,25 @@ def test_a_signal_while_the_database_is_waited_for_ends_it_too(
     assert "Traceback" not in server.err
 
 
+def test_a_signal_before_the_event_loop_runs_is_not_forgotten(folder: Path) -> None:
+    told_early = (
+        "import asyncio, os, signal\n"
+        "_run = asyncio.Runner.run\n"
+        "def run(self, coroutine):\n"
+        "    self.get_loop()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return _run(self, coroutine)\n"
+        "asyncio.Runner.run = run\n"
+    )
+    (folder / "probe.py").write_text(f"{PROBE}\n\n{told_early}")
+    server = Served(cwd=folder)
+    try:
+        assert server.process.wait(20) == 0, server.err
+    finally:
+        server.process.kill()
+    assert "Traceback" not in server.err
+
+
 def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> None:
     crashing = PROBE.replace(
         "        yield\n",
