@@ -104,6 +104,15 @@ class AccessConformance(Conformance):
         for user_id in (somebody.id, GHOST, "nonsense", None):
             assert holds(server, app, user_id) == {}
 
+    def test_a_closed_account_keeps_its_roles_and_is_granted_nothing(
+        self, server: Server, app: str, somebody: Client
+    ) -> None:
+        give(server, app, somebody.id, "notes.read")
+        for disabled in (False, True, False):
+            told(server.admin.patch(f"/api/v1/users/{somebody.id}", json={"disabled": disabled}))
+            wanted = {} if disabled else {"notes.read": FULL}
+            eventually(lambda wanted=wanted: holds(server, app, somebody.id) == wanted, SOON)
+
     def test_a_role_on_one_app_says_nothing_about_another(
         self, server: Server, app: str, somebody: Client
     ) -> None:

@@ -96,7 +96,11 @@ class Access(Protocol):
         ...
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """The same for one entity, for callers that are no request (workers, jobs)."""
+        """The same for one entity, for callers that are no request (workers, jobs).
+
+        Nobody has signed in for them, so the account is looked at as well: one that is closed or
+        gone keeps its roles, and is granted nothing.
+        """
         ...
 
     async def is_core_admin(self, user_id: str | None) -> bool:

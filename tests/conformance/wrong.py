@@ -25,6 +25,7 @@ from kernel.public import (
     Plugin,
     Route,
     Unauthenticated,
+    entity,
     hookimpl,
     offer,
     reply,
@@ -185,17 +186,18 @@ class WrongSessionsPlugin(AuthPlugin):
 
 
 class WrongAccessPlugin(RbacPlugin):
-    """The built-in roles, but beginnings of names are enough, and nothing is ever revoked."""
+    """The built-in roles, but beginnings of names are enough, nothing is ever revoked, and closed
+    accounts go on."""
 
     name = "rbac"
     migrations = Path(plugins.rbac.__file__).parent / "migrations"
 
     def _build(self, services):
         service = super()._build(services)
-        grant = service.grant
 
-        async def generous(user_id, app_id, entity, action):
-            return await grant(user_id, app_id, entity.partition("_")[0], action)
+        async def generous(user_id, app_id, name, action):
+            path = {"app_id": app_id, "entity": name.partition("_")[0]}
+            return await service.authorize(Actor(user_id=user_id), entity(action), path)
 
         async def forgetful(actor, app_id, user_id, role):
             pass

@@ -93,10 +93,12 @@ class FakeSessions:
 
 class FakeAccess:
     """ACCESS in memory. `allow("u1", "crm", "contacts.read")` gives permissions, `allow("u1",
-    "core", "*")` makes an admin of everything; `declare` names apps and their permission keys."""
+    "core", "*")` makes an admin of everything; `declare` names apps and their permission keys;
+    what is in `closed` are the ids of closed accounts."""
 
     def __init__(self) -> None:
         self.keys: dict[str, list[Permission]] = {CORE: []}
+        self.closed: set[str] = set()
         self._roles = defaultdict[str, dict[str, Role]](dict)
         self._held = defaultdict[tuple[str, str], list[str]](list)
 
@@ -131,6 +133,8 @@ class FakeAccess:
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
         """See `Access.grant`."""
         self._known(app_id)
+        if user_id in self.closed:
+            raise Forbidden("this account is closed")
         key = f"{entity}.{action}"
         if await self.is_app_admin(user_id, app_id) or self._holds(user_id, app_id, key):
             return Grant()

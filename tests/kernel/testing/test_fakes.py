@@ -143,6 +143,9 @@ async def test_access_is_what_was_allowed() -> None:
     assert await access.is_app_admin("root", "crm")
     assert not await access.is_app_admin("root", "gone")
     assert [p.key for p in await access.available("crm")] == ["contacts.read", "contacts.create"]
+    access.closed.add("ada")
+    with pytest.raises(Forbidden, match="closed"):
+        await access.grant("ada", "crm", "contacts", "read")
 
 
 async def test_roles_are_made_inherited_given_and_taken() -> None:
