@@ -230,7 +230,9 @@ class HeaderIdentity:
             ) from None
 
     async def _locked(self, tx: Transaction, user_id: str) -> User:
-        user = await store.lock_user(tx, user_id) if ID.fullmatch(user_id) else None
+        if not ID.fullmatch(user_id):
+            raise BadRequest("id: must be a UUID")
+        user = await store.lock_user(tx, user_id)
         if user is None:
             raise _unknown(user_id)
         return user

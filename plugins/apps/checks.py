@@ -110,7 +110,7 @@ def is_unique(table: Table, index: IndexDef) -> Check:
 def has_target(table: Table, link: LinkDef) -> Check:
     """Values of a link that no record has as its id."""
     column = sql.Identifier(table.name, link.column)
-    missing = sql.SQL("{0} is not null and not exists (select from {1} as o where o.id = {0})")
+    missing = sql.SQL("{0} is not null and not exists (select from {1} as _o where _o.id = {0})")
     rows = _rows(table, missing.format(column, relation(*link.target)))
     named = "users" if link.target[0] != table.schema else link.target[1]
     said = f"no record of {named}"

@@ -135,7 +135,8 @@ class Accounts:
 
         Raises BadRequest, NotFound; hooks may refuse to close the account.
         """
-        before = await self._store.account(user_id) if ID.fullmatch(user_id) else None
+        check_id(user_id)
+        before = await self._store.account(user_id)
         if before is None:
             raise _unknown(user_id)
         changed = await self._changed(before, changes)
@@ -163,10 +164,9 @@ class Accounts:
         return await self._statements.run(actor, write)
 
     async def delete(self, actor: Actor, user_id: str) -> User:
-        """Remove an account. Raises NotFound; BadRequest while records refer to it; hooks may
-        refuse."""
-        if not ID.fullmatch(user_id):
-            raise _unknown(user_id)
+        """Remove an account. Raises NotFound; BadRequest for what is no id, and while records refer
+        to it; hooks may refuse."""
+        check_id(user_id)
 
         async def remove(tx: Transaction) -> User:
             account = await self._store.lock_account(tx, user_id, whole=True)
@@ -290,6 +290,12 @@ async def _record(
             new=None if new is None else msgspec.json.encode(view(new)),
         )
     )
+
+
+def check_id(text: str) -> None:
+    """Raises BadRequest for what is no id of an account or a session."""
+    if not ID.fullmatch(text):
+        raise BadRequest("id: must be a UUID")
 
 
 def _unknown(user_id: str) -> NotFound:

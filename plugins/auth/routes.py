@@ -78,7 +78,7 @@ class AuthRoutes:
             ),
             Route(
                 "DELETE", f"{auth}/sessions/{{id}}", self.end, ANY_USER, max_body=MAX_BODY,
-                returns=Message,
+                returns=Message, errors=(400,),
             ),
             Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
             Route("PATCH", user, self.update, CORE_ADMIN, UserChanges, MAX_BODY, UserView),

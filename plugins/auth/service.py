@@ -26,7 +26,7 @@ from kernel.public import (
     User,
 )
 
-from .accounts import ID, TOPIC, Accounts
+from .accounts import TOPIC, Accounts, check_id
 from .config import AuthConfig
 from .gate import OVER, Gate
 from .models import (
@@ -299,12 +299,12 @@ class AuthService:
         return [replace(s, current=s.id == actor.session_id) for s in found]
 
     async def end_session(self, actor: Actor, session_id: str) -> None:
-        """End a session of the caller. Raises NotFound."""
-        known = ID.fullmatch(session_id) is not None
-        if not known or not await self._statements.run(
+        """End a session of the caller. Raises BadRequest, NotFound."""
+        check_id(session_id)
+        if not await self._statements.run(
             actor, lambda tx: self._end(tx, actor, session_id.lower())
         ):
-            raise NotFound(f"session '{session_id[:64]}' not found")
+            raise NotFound(f"session '{session_id}' not found")
 
     async def change_password(self, actor: Actor, form: PasswordChange) -> None:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""

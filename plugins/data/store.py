@@ -3,6 +3,7 @@
 Names are composed by `psycopg.sql` from the stored manifest once, when the entity is first used;
 statements are put together from those pieces and are kept by their shape. Values are parameters,
 always; a limit is a number in the text, so that the plan which PostgreSQL keeps is made for it.
+What stands as a whole row has a name that no field can have (`_r`): a column would be meant first.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Table:
 
     def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
         """Return one record."""
-        return b"select row_to_json(r) from (%b%b) r" % (
+        return b"select row_to_json(_r) from (%b%b) _r" % (
             self._select(rows),
             b" for update" if lock else b"",
         )
@@ -105,7 +106,7 @@ class Table:
 
     def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
         """Return a part of the records, one by one: the source of a page."""
-        return b"select row_to_json(r)::text as json from (%b%b limit %d%b) r offset 0" % (
+        return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % (
             self._select(rows),
             self._order(sort, order),
             limit,
@@ -133,7 +134,7 @@ class Table:
 
     def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
         """Return the records one by one."""
-        return b"select row_to_json(r) from (%b%b%b) r" % (
+        return b"select row_to_json(_r) from (%b%b%b) _r" % (
             self._select(rows),
             self._order(sort, order),
             b" offset " + rows.bind(offset, b"bigint") if offset else b"",
@@ -146,8 +147,8 @@ class Table:
     def place(self, rows: Conditions, sort: Column) -> bytes:
         """Return where a record stands in an order, as a `LastSeen`."""
         return (
-            b"select row_to_json(r) from (select %b::text as record_id, %b::text as value"
-            b" from %b as t%b) r" % (self.columns.id.sql, sort.sql, self._name, rows.clause())
+            b"select row_to_json(_r) from (select %b::text as record_id, %b::text as value"
+            b" from %b as t%b) _r" % (self.columns.id.sql, sort.sql, self._name, rows.clause())
         )
 
     def insert(self, names: tuple[str, ...]) -> bytes:
@@ -161,7 +162,7 @@ class Table:
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
         """Change records by a JSON object that has `names`: settings, object, conditions."""
         head = self._shapes.made(("update", names), lambda: self._update(names))
-        return b"%b%b returning %b) select row_to_json(made) from made" % (
+        return b"%b%b returning %b) select row_to_json(_made) from _made" % (
             head,
             rows.clause(),
             self._all,
@@ -227,36 +228,40 @@ class Table:
             if columns
             else b"settings where $2::jsonb is not null"
         )
-        return self._inserting(columns, source) + b" select row_to_json(made) from made"
+        return self._inserting(columns, source) + b" select row_to_json(_made) from _made"
 
     def _insert_many(self, names: tuple[str, ...]) -> bytes:
         columns = self._named(names)
         source = (
             b"settings, rows from (jsonb_to_recordset($2::jsonb) as (%b))"
-            b" with ordinality as x(%b) order by x.ordinality"
-            % (_definitions(columns), b", ".join([*_bare(columns), b"ordinality"]))
+            b" with ordinality as x(%b) order by x._ordinality"
+            % (_definitions(columns), b", ".join([*_bare(columns), b"_ordinality"]))
             if columns
             else b"settings, jsonb_array_elements($2::jsonb)"
         )
         return self._inserting(columns, source) + (
-            b" select '[' || string_agg(row_to_json(made)::text, E',\\n') || ']' from made"
+            b" select '[' || string_agg(row_to_json(_made)::text, E',\\n') || ']' from _made"
         )
 
     def _inserting(self, columns: Sequence[Column], source: bytes) -> bytes:
         owner = quoted(OWNER_COLUMN)
-        return SETTINGS + b", made as (insert into %b as t (%b) select %b from %b returning %b)" % (
-            self._name,
-            b", ".join([*_bare(columns), owner]),
-            b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
-            source,
-            self._all,
+        return (
+            SETTINGS
+            + b", _made as (insert into %b as t (%b) select %b from %b returning %b)"
+            % (
+                self._name,
+                b", ".join([*_bare(columns), owner]),
+                b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
+                source,
+                self._all,
+            )
         )
 
     def _update(self, names: tuple[str, ...]) -> bytes:
         columns = self._named(names)
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
         return SETTINGS + (
-            b", made as (update %b as t set %b from settings, jsonb_to_record($2::jsonb) as x(%b)"
+            b", _made as (update %b as t set %b from settings, jsonb_to_record($2::jsonb) as x(%b)"
             % (self._name, changes, _definitions(columns))
         )
 

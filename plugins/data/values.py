@@ -16,7 +16,7 @@ Kind = Literal["text", "number", "boolean", "date", "timestamp", "json", "uuid",
 """How values of a column behave; several field types share one."""
 
 EXACT: Final = 2**53
-"""Whole numbers up to here have a double of their own (IEEE 754, binary64)."""
+"""Whole numbers up to here have a double of their own (IEEE 754, binary64); some larger ones do."""
 
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -101,11 +101,19 @@ def _number_in(text: str) -> int | float:
 
 def _exact(number: int | float) -> int | float:
     if isinstance(number, int):
-        if not -EXACT <= number <= EXACT:
-            raise Misfit("a whole number within ±2^53 is wanted")
+        if not -EXACT <= number <= EXACT and not _has_double(number):
+            raise Misfit("a whole number that a double holds exactly is wanted")
     elif not math.isfinite(number):
         raise Misfit("a number that a double can hold is wanted")
     return number
+
+
+def _has_double(number: int) -> bool:
+    """Such as 10^20, which JavaScript writes out in full."""
+    try:
+        return float(number) == number
+    except OverflowError:
+        return False
 
 
 def _boolean(value: Any) -> bool:

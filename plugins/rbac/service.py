@@ -298,11 +298,16 @@ def _on_entity(
 ) -> Grant:
     """Decide about an entity; only who has some role on the app learns that it is unknown."""
     view = _known(views, app_id)
-    if entity in view.entities and (grant := view.rights(user_id).on(entity, action)):
-        return grant
+    known = entity in view.entities
+    grant = view.rights(user_id).on(entity, action) if known else None
+    if grant is FULL:
+        return FULL
+    # Asked last, and before what is less than all: a role takes nothing from who may everything.
     is_core_admin = views[CORE].is_admin(user_id)
-    if entity not in view.entities and (is_core_admin or view.held(user_id)):
+    if not known and (is_core_admin or view.held(user_id)):
         raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
+    if grant is not None and not is_core_admin:
+        return grant
     return _require(is_core_admin, f"the permission '{entity}.{action}' is needed")
 
 

@@ -504,7 +504,7 @@ def test_somebody_elses_session_does_not_exist(server):
     user, other = server.user(), server.user()
     [session] = other.get(f"{AUTH}/sessions").json()
     refused(user.delete(f"{AUTH}/sessions/{session['id']}"), 404)
-    refused(user.delete(f"{AUTH}/sessions/nonsense"), 404)
+    refused(user.delete(f"{AUTH}/sessions/nonsense"), 400, "must be a UUID")
     assert other.get(f"{AUTH}/me").status_code == 200
 
 
@@ -569,10 +569,10 @@ def test_a_change_to_a_name_that_is_taken_is_refused(server):
 
 
 def test_unknown_users_are_not_found(server):
-    for name in ("00000000-0000-4000-8000-000000000000", "nonsense"):
+    for name, status in (("00000000-0000-4000-8000-000000000000", 404), ("nonsense", 400)):
         path = f"/api/v1/users/{name}"
-        refused(server.admin.patch(path, json={"disabled": True}), 404)
-        refused(server.admin.delete(path), 404)
+        refused(server.admin.patch(path, json={"disabled": True}), status)
+        refused(server.admin.delete(path), status)
 
 
 def test_others_change_nobody(server):

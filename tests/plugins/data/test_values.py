@@ -22,6 +22,8 @@ GOOD: list[tuple[Kind, Any, Any]] = [
     ("text", "5", "5"),
     ("number", 5, 5),
     ("number", 2**53, 2**53),
+    ("number", 10**20, 10**20),
+    ("number", "-9007199254740994", -9007199254740994),
     ("number", 1e20, 1e20),
     ("number", "1.5", 1.5),
     ("number", "-1e3", -1000.0),
@@ -65,7 +67,7 @@ BAD: list[tuple[Kind, list[Any]]] = [
     ),
     ("uuid", ["x", "3fa85f6457174562b3fc2c963f66afa6", 5, [], "3fa85f64-5717-4562-b3fc-2c963f66"]),
     ("texts", ["a", [1], [None], ["a", ["b"]], {"0": "a"}, ["a\0"]]),
-    ("numbers", [1, ["x"], [None], [True], [""], [[1]], [2**60]]),
+    ("numbers", [1, ["x"], [None], [True], [""], [[1]], [2**60 + 1]]),
 ]  # fmt: skip
 
 

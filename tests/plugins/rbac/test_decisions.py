@@ -53,6 +53,16 @@ def test_only_those_with_a_role_learn_that_an_entity_is_unknown(rbac: Server):
     assert decide(rbac, rbac.admin, entity("read"), app_id=app, entity="ghosts") == 404
 
 
+def test_a_role_takes_nothing_from_an_admin_of_everything(rbac: Server):
+    app = installed(rbac)
+    chief, admin = rbac.user(roles={"core": ["admin"]}), rbac.user(roles={app: ["admin"]})
+    for user in (chief, admin):
+        grant(rbac, user, app, "contacts.read.own")
+        assert decide(rbac, user, entity("read"), app_id=app, entity="contacts") == FULL
+        assert decide(rbac, user, entity("delete"), app_id=app, entity="contacts") == FULL
+        assert allowed(rbac, user, app, "contacts", "read") == FULL
+
+
 def test_a_role_allows_its_action_on_its_entity_and_its_app_only(rbac: Server):
     app, other = installed(rbac), installed(rbac)
     user = rbac.user()
