@@ -34,7 +34,7 @@ from kernel.dialect import (
     to_text,
     translated,
 )
-from kernel.errors import Unavailable
+from kernel.errors import KernelError, Unavailable
 from kernel.hooks import HookBus
 from kernel.news import PUBLISH, NewsDesk
 
@@ -45,6 +45,11 @@ MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
 COMMIT: Final = 60.0
 """Seconds that a commit has before it is given up, and its connection with it."""
+CANCEL: Final = 5.0
+"""Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
+GRACE: Final = 15.0
+"""Seconds beyond the timeout of a statement in which its answer has to come: a proxy keeps a
+connection alive behind which nobody is left."""
 BATCH: Final = 500
 PIECE: Final = 8000
 """Pieces of rows that one fetch of a stream brings, and the bytes of each: 4 MB at most."""
@@ -55,26 +60,73 @@ log = structlog.get_logger("caudex.db")
 
 
 class _Session(FirstColumns):
-    """Statements over one connection."""
+    """The statements of a transaction on one connection, one after the other, until its end.
+
+    What a caller left running (`gather` does, when one of its parts fails) must not go on in the
+    transaction that somebody else begins on the connection.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._turn = anyio.Lock(fast_acquire=True)
+        self._savepoints = 0
+        self.ended = False
+        self._given_up = False
+        """Whether a statement was given up, which can be in or not, and nothing undid it."""
 
     async def _read(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:
-        return await run_on(self._connection, query, params, custom_plan)
+        async with self._turn:
+            if self.ended:
+                raise RuntimeError("the transaction has ended")
+            try:
+                return await run_on(self._connection, query, params, custom_plan)
+            except BaseException as error:
+                self._given_up |= not isinstance(error, Exception)
+                raise
 
     async def script(self, statements: bytes) -> None:
         """See `Session.script`."""
-        await run_on(self._connection, statements)
+        await self._read(statements, (), False)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None]:
         """See `Session.savepoint`."""
-        with translated():
-            async with self._connection.transaction():
-                yield
+        self._savepoints += 1
+        name, given_up = b"part_%d" % self._savepoints, self._given_up
+        await self._surely(b"savepoint " + name)
+        try:
+            yield
+            await self._surely(b"release " + name)
+        except BaseException:
+            # Where it cannot be undone the commit says so: the transaction has failed.
+            with suppress(psycopg.Error, KernelError, RuntimeError):
+                await self._surely(b"rollback to " + name)
+                self._given_up = given_up
+            raise
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a statement is under way."""
+        return self._turn.locked()
+
+    async def commit(self) -> None:
+        """Raises: RuntimeError when a statement failed or was given up and nobody was told."""
+        async with self._turn:
+            self.ended = True
+        if self._given_up:
+            raise RuntimeError("a statement was given up, and whoever ran it went on")
+        done = await run_on(self._connection, b"commit")
+        if done is None or done.command_status != b"COMMIT":
+            raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+
+    async def _surely(self, query: bytes) -> None:
+        """Run what nobody can give up half-way. Raises ConnectionLost after a minute."""
+        with anyio.move_on_after(COMMIT, shield=True):
+            await self._read(query, (), True)
+            return
+        raise ConnectionLost("the database is not available")
 
 
 class Transaction:
@@ -223,15 +275,16 @@ class Database(FirstColumns):
                 % (literal(name.encode()), literal(to_text(value) or b""))
                 for name, value in settings.items()
             ]
+            session = _Session(connection)
             try:
                 await run_on(connection, b"begin; select " + b", ".join(values))
-                yield _Session(connection)
-                done = await run_on(connection, b"commit")
-                if done is None or done.command_status != b"COMMIT":
-                    raise RuntimeError(
-                        "a statement failed, and whoever ran it kept that to himself"
-                    )
+                yield session
+                await session.commit()
             except BaseException:
+                session.ended = True
+                with anyio.CancelScope(shield=True), suppress(psycopg.Error):
+                    if session.at_work:  # for nobody any more
+                        await connection.cancel_safe(timeout=CANCEL)
                 # What cannot even be rolled back is closed by the pool.
                 with anyio.CancelScope(shield=True), suppress(psycopg.Error):
                     if connection.pgconn.transaction_status in _OPEN:
@@ -305,8 +358,11 @@ class Database(FirstColumns):
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:
+        seconds = self.statement_timeout + GRACE if self.statement_timeout else None
         async with self._connection() as connection:
-            return await run_on(connection, query, params, custom_plan)
+            with anyio.move_on_after(seconds):
+                return await run_on(connection, query, params, custom_plan)
+            raise ConnectionLost("the database is not available")
 
 
 # What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.

@@ -22,6 +22,9 @@ PAUSE: Final = 0.3
 """Seconds between attempts to reach a database that is away."""
 PATIENCE: Final = 10.0
 """Seconds a subscriber may take."""
+ANSWER: Final = 6.0
+"""Seconds for an answer, one more than PostgreSQL has: a proxy keeps a connection alive behind
+which nobody is left, and news that are not heard are not missed."""
 Subscriber = Callable[[str | None], Awaitable[None]]
 
 log = structlog.get_logger("caudex.news")
@@ -100,7 +103,8 @@ class NewsDesk:
         while True:
             try:
                 async with self._connected() as connection:
-                    await connection.execute("listen caudex")
+                    with anyio.fail_after(ANSWER):
+                        await connection.execute("listen caudex")
                     self._seen = await _revisions(connection)
                     self.online = True
                     if started:
@@ -167,5 +171,6 @@ class NewsDesk:
 
 
 async def _revisions(connection: Connection) -> dict[str, int]:
-    cursor = await connection.execute("select topic, revision from caudex_kernel.revisions")
-    return {topic: revision async for topic, revision in cursor}
+    with anyio.fail_after(ANSWER):
+        cursor = await connection.execute("select topic, revision from caudex_kernel.revisions")
+        return {topic: revision async for topic, revision in cursor}

@@ -38,6 +38,10 @@ LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """What would make the statements of others part of a transaction that nobody ends."""
 
 
+LARGE: Final = 4_000_000
+"""Bytes of a parameter that are worth a new connection afterwards."""
+
+
 class Fate(Enum):
     """What becomes of a unit that gets no answer."""
 
@@ -99,6 +103,8 @@ class Pipe:
         """Whether the first unit takes so long that nobody should wait behind it."""
         self.held: asyncio.Future[None] | None = None
         """Done when whoever has the connection to himself gives it back."""
+        self.worn = False
+        """Whether libpq took a large buffer for it, which it keeps as long as it is open."""
         self.closed = anyio.Event()
         self.reason: psycopg.Error | None = None
         self._connection = connection
@@ -222,11 +228,18 @@ class Pipe:
             return
         if full and not self._is_full:
             self._loop.add_writer(self._socket, self._flush)
+            values = (value for unit in self.pending for value in unit.values)
+            self.worn = self.worn or any(value and len(value) > LARGE for value in values)
         elif self._is_full and not full:
             self._loop.remove_writer(self._socket)
         self._is_full = full
 
     # Holding.
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it."""
+        return not self.pending and self.held is None
 
     @property
     def in_transaction(self) -> bool:

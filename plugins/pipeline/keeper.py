@@ -13,12 +13,17 @@ from psycopg import AsyncConnection
 
 from kernel.public import Pool
 
+from .connection import Pipe
 from .lanes import Lane
 
 LEAST_PAUSE: Final = 0.1
 MOST_PAUSE: Final = 3.0
 """Seconds before the next attempt to connect; a connection that lasts sets it back."""
 LASTING: Final = 5.0
+LIFETIME: Final = 3600.0
+"""Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
+LOOK: Final = 5.0
+"""Seconds between two looks whether one should go."""
 
 log = structlog.get_logger("caudex.pipeline")
 
@@ -62,11 +67,20 @@ class Keeper:
         while waiting:
             waiting.pop().started()
         try:
-            await pipe.closed.wait()
+            await self._served(pipe)
             if pipe.reason is not None:
                 raise pipe.reason
         finally:
             self._lane.remove(pipe)
+
+    async def _served(self, pipe: Pipe) -> None:
+        """Return when the connection has ended, or should and nobody uses it."""
+        end = anyio.current_time() + LIFETIME * random.uniform(0.9, 1)
+        while not pipe.closed.is_set():
+            with anyio.move_on_after(LOOK):
+                await pipe.closed.wait()
+            if pipe.idle and (pipe.worn or anyio.current_time() > end):
+                return
 
     async def _connect(self) -> AsyncConnection[Any]:
         connection = await self._pool.connect()

@@ -12,6 +12,9 @@ from psycopg.pq.abc import PGconn
 
 from kernel.public import Query
 
+MAX_BYTES: Final = 400_000
+"""What the texts of all prepared statements of a connection weigh together: PostgreSQL holds each
+for as long as it is prepared, in thirty times its size, and a caller's filter can be 40 kB."""
 STALE: Final = (b"0A000", b"26000")
 """The result of a prepared statement has changed its type; or there is no such statement."""
 
@@ -39,6 +42,7 @@ class Preparations:
         self._pg = connection
         self._most = most
         self._names: OrderedDict[Query, bytes] = OrderedDict()
+        self._size = 0
         self._obsolete: list[bytes] = []
         self._count = 0
         self._close: Callable[[bytes], None] = (
@@ -76,9 +80,12 @@ class Preparations:
             self._obsolete.append(name)
 
     def _prepare(self, query: Query, before: list[Command]) -> bytes:
-        """In the place of the one that was not used for longest."""
-        if len(self._names) >= self._most:
-            self._obsolete.append(self._names.popitem(last=False)[1])
+        """In the place of those that were not used for longest."""
+        self._size += len(query)
+        while self._names and (len(self._names) >= self._most or self._size > MAX_BYTES):
+            oldest, name = self._names.popitem(last=False)
+            self._size -= len(oldest)
+            self._obsolete.append(name)
         for name in self._obsolete:
             self._close(name)
             before.append(Command(Verb.CLOSE, b"", name))
@@ -92,5 +99,6 @@ class Preparations:
     def _forget(self, query: Query, name: bytes) -> None:
         if self._names.get(query) == name:
             del self._names[query]
+            self._size -= len(query)
         elif name in self._obsolete:
             self._obsolete.remove(name)

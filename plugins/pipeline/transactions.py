@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -77,8 +77,9 @@ class PipedSession(dialect.FirstColumns):
             await self._surely(b"release " + name)
         except BaseException:
             if not self._ended:
-                await self._undo(b"rollback to " + name)
-                self._given_up = given_up
+                with suppress(RuntimeError):  # it has ended while this waited for its turn
+                    await self._undo(b"rollback to " + name)
+                    self._given_up = given_up
             raise
 
     async def commit(self) -> None:
@@ -158,7 +159,8 @@ class PipedSession(dialect.FirstColumns):
         except (KernelError, psycopg.Error):
             pass
         except BaseException:
-            self._pipe.close()
+            if last or not self._ended:  # else the connection is somebody else's
+                self._pipe.close()
             raise
         self._pipe.close()
 

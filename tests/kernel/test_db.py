@@ -1,5 +1,7 @@
 """Statements, transactions and streams against a real PostgreSQL."""
 
+import os
+import signal
 import time
 import tracemalloc
 from collections.abc import Callable, Generator
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from kernel import db as db_module
 from kernel.contracts.statements import Param, Transaction
 from kernel.db import BATCH, PIECE, Database
 from kernel.dialect import ConnectionLost, to_text, translate
@@ -456,3 +459,21 @@ async def test_a_statement_that_names_what_is_not_there_is_told_to_the_log(dsn: 
             await db.fetch("select jso_build_object()::text")
     [line] = [each for each in logged if each["event"] == "a statement does not fit the schema"]
     assert (line["sqlstate"], "jso_build_object" in line["error"]) == ("42883", True)
+
+
+async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a proxy that acknowledges for a server that is gone."""
+    monkeypatch.setattr(db_module, "GRACE", 0.3)
+    async with opened(dsn, statement_timeout=0.3, pool_size=1) as db:
+        pid = int(await db.fetch("select pg_backend_pid()") or 0)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await db.execute("select 1")
+            assert time.monotonic() - began < 10
+            assert await db.fetch("select 1") == b"1"  # on a new connection
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -163,6 +163,27 @@ async def test_a_lost_notification_is_caught_by_the_poll(database: str) -> None:
         assert heard == [None, None, "heard again"]
 
 
+async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a proxy that acknowledges for a server that is gone."""
+    monkeypatch.setattr(news, "ANSWER", 1.0)
+    async with process(database) as one:
+        heard = one.listen()
+        find = (
+            "select pid from pg_stat_activity"
+            " where application_name = 'caudex news' and datname = current_database()"
+        )
+        [(pid,)] = sql(database, find)
+        async with process(database) as two:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await two.publish("x")
+                await until(lambda: heard != [], 10)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
 async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()

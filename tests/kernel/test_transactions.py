@@ -1,10 +1,13 @@
 """Transactions, whoever carries them: the kernel's pool or the fast lane."""
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 
 from kernel.contracts.events import Event
@@ -128,6 +131,131 @@ async def test_a_script_holds_several_statements(opened: Opening, dsn: str) -> N
         with pytest.raises(ConstraintBreach):
             await db.run(ACTOR, lambda tx: tx.script(script))
     assert len(sql(dsn, f"select * from {name}")) == 2
+
+
+async def test_what_is_left_running_writes_nothing_once_the_transaction_was_refused(
+    opened: Opening, dsn: str
+) -> None:
+    """`gather` leaves the others running when one of them fails."""
+    name = table(dsn)
+
+    async def write(tx: Transaction) -> None:
+        async def part(number: int) -> None:
+            await tx.execute(text(f"insert into {name} values ($1::int)"), number)
+            if not number:
+                raise LookupError
+            await tx.execute(text(f"insert into {name} values ($1::int)"), -number)
+
+        await asyncio.gather(*map(part, range(5)))
+
+    async with opened(dsn) as db:
+        with pytest.raises(LookupError):
+            await db.run(ACTOR, write)
+        await asyncio.sleep(0.2)
+    assert sql(dsn, f"select id from {name}") == []
+
+
+async def test_what_is_left_running_does_not_go_on_in_the_transaction_of_another(
+    opened: Opening, dsn: str
+) -> None:
+    name, refused = table(dsn), list[BaseException]()
+
+    async def first(tx: Transaction) -> None:
+        async def part() -> None:
+            try:
+                async with tx.savepoint():
+                    await asyncio.sleep(0.2)
+                    await tx.execute(text(f"insert into {name} values (1)"))
+            except BaseException as error:
+                refused.append(error)
+                raise
+
+        async def fails() -> None:
+            await asyncio.sleep(0.05)
+            raise LookupError
+
+        await asyncio.gather(part(), fails())
+
+    async def second(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (2)"))
+        await asyncio.sleep(0.4)
+        await tx.execute(text(f"insert into {name} values (3)"))
+
+    async with opened(dsn, pool_size=1) as db:
+        with pytest.raises(LookupError):
+            await db.run(ACTOR, first)
+        await db.run(ACTOR, second)
+    assert sql(dsn, f"select id from {name} order by id") == [(2,), (3,)]
+    assert [str(error) for error in refused] == ["the transaction has ended"]
+
+
+async def test_a_transaction_that_is_in_sends_nothing_more(opened: Opening, dsn: str) -> None:
+    name, late = table(dsn), list[asyncio.Task[Any]]()
+
+    async def write(tx: Transaction) -> None:
+        async def later() -> None:
+            await asyncio.sleep(0.1)
+            await tx.execute(text(f"insert into {name} values (1)"))
+
+        await tx.execute("select 1")
+        late.append(asyncio.get_running_loop().create_task(later()))
+
+    async with opened(dsn) as db:
+        await db.run(ACTOR, write)
+        with pytest.raises(RuntimeError, match="has ended"):
+            await late[0]
+    assert sql(dsn, f"select id from {name}") == []
+
+
+async def test_the_end_does_not_wait_for_what_nobody_wants_any_more(
+    opened: Opening, dsn: str
+) -> None:
+    async def fails() -> None:
+        await asyncio.sleep(0.05)
+        raise LookupError
+
+    async def write(tx: Transaction) -> None:
+        await asyncio.gather(tx.fetch("select pg_sleep(20)"), fails())
+
+    async with opened(dsn) as db:
+        began = time.monotonic()
+        with pytest.raises(LookupError):
+            await db.run(ACTOR, write)
+        assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("undone", [False, True])
+async def test_what_was_given_up_is_not_committed(
+    opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch, undone: bool
+) -> None:
+    """The wish to cancel comes too late: the statement has been carried out."""
+    name, ask = table(dsn), psycopg.AsyncConnection[Any].cancel_safe
+
+    async def slowly(self: psycopg.AsyncConnection[Any], **more: Any) -> None:
+        await asyncio.sleep(0.3)
+        await ask(self, **more)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", slowly)
+
+    async def give_up(tx: Transaction) -> None:
+        async with asyncio.timeout(0.05):
+            await tx.execute(text(f"insert into {name} select 1 from pg_sleep(0.15)"))
+
+    async def write(tx: Transaction) -> None:
+        await tx.execute(text(f"insert into {name} values (2)"))
+        with suppress(TimeoutError):
+            if not undone:
+                await give_up(tx)
+            async with tx.savepoint():
+                await give_up(tx)
+
+    async with opened(dsn) as db:
+        if undone:
+            await db.run(ACTOR, write)
+        else:
+            with pytest.raises(RuntimeError, match="given up"):
+                await db.run(ACTOR, write)
+    assert sql(dsn, f"select id from {name}") == ([(2,)] if undone else [])
 
 
 async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, dsn: str) -> None:

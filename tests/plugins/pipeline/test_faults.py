@@ -9,12 +9,14 @@ import msgspec
 import psycopg
 import pytest
 
+from kernel.contracts.statements import Transaction
 from kernel.dialect import ConnectionLost
 from kernel.errors import KernelError, Unavailable
 from kernel.testing import Postgres
-from plugins.pipeline import lanes
+from plugins.pipeline import keeper, lanes
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.lanes import MAX_PARAMETERS
+from plugins.pipeline.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
 from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
 
@@ -241,6 +243,53 @@ async def test_statements_are_prepared_once_and_bounded(dsn: str) -> None:
         for n in range(5):
             await lane.fetch("select $1::text", n)
         assert await lane.fetch(used) == b"5"
+
+
+async def test_prepared_statements_are_bounded_in_bytes_too(dsn: str) -> None:
+    """PostgreSQL holds each in many times its size, and a filter of 34 kB is a statement of 40."""
+    held = "select json_build_array(count(*), sum(length(statement))) from pg_prepared_statements"
+    async with fast_lane(dsn, PipelineConfig(filters=1)) as (lane, _):
+        for n in range(60):
+            wide = f"select {n} where true {'or true ' * 4000}"
+            assert await lane.fetch(wide, custom_plan=True) == b"%d" % n
+        count, size = msgspec.json.decode(await lane.fetch(held, custom_plan=True) or b"")
+        assert 5 < count < 20
+        assert size <= MAX_BYTES
+        for n in range(20):
+            assert await lane.fetch(f"select {n}", custom_plan=True) == b"%d" % n
+        assert msgspec.json.decode(await lane.fetch(held, custom_plan=True) or b"")[0] > 20
+
+
+async def test_a_connection_that_took_a_large_buffer_is_replaced(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq keeps the buffer of its largest message: 93 MB for one of 49."""
+    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "writes")
+        assert await lane.execute("select length($1::text)", "x" * 3_000_000) == b"3000000"
+        await asyncio.sleep(0.3)
+        assert pids(lane, "writes") == before
+        assert await lane.execute("select length($1::text)", "x" * 30_000_000) == b"30000000"
+        await until(lambda: pids(lane, "writes") not in (before, []))
+
+
+async def test_a_connection_is_replaced_when_it_is_old_and_idle(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    monkeypatch.setattr(keeper, "LIFETIME", 0.2)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        before = pids(lane, "transactions")
+
+        async def slow(tx: Transaction) -> bytes | None:
+            first = await tx.fetch(PID)
+            await asyncio.sleep(0.6)
+            assert await tx.fetch(PID) == first
+            return first
+
+        assert await lane.run(ACTOR, slow) == b"%d" % before[0]
+        await until(lambda: pids(lane, "transactions") not in (before, []))
 
 
 async def test_what_fails_while_it_is_prepared_leaves_nothing_behind(dsn: str) -> None:
