@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -92,30 +92,33 @@ class Outbox:
 
     async def _store_some(self, taken: Sequence[Outcome]) -> None:
         try:
-            while True:
-                if await self._sent(taken):
-                    return
-                await anyio.sleep(RETRY)
+            left = await self._unsent(taken)
         except BaseException:  # the server stops: they are for `flush`
             self._outcomes.extendleft(reversed(taken))
             raise
+        if left:  # behind what came meanwhile
+            self._outcomes.extend(left)
+            self._filled.set()
+            await anyio.sleep(RETRY)
 
-    async def _sent(self, taken: Sequence[Outcome]) -> bool:
-        """Send outcomes; False when they have to be sent again."""
+    async def _unsent(self, taken: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Send outcomes, and return those that have to be sent again."""
         try:
             await self._settle(taken)
         except Unavailable:
-            return False
+            parts = by_app(taken)
+            if len(parts) == 1:
+                return taken
+            # Somebody may hold a row of one app, as its removal does: no matter of the others.
+            return [one for part in parts for one in await self._unsent(part)]
         except Exception as error:
             if len(taken) > 1:
-                for one in taken:
-                    await self._store_some([one])
-            elif taken[0].result is not None and isinstance(error, BadRequest):
-                await self._store_some([_unfit(taken[0])])
-            else:
-                log.error("the end of a job cannot be stored", job=taken[0].id, exc_info=error)
-                self._stored(taken)
-        return True
+                return [left for one in taken for left in await self._unsent([one])]
+            if taken[0].result is not None and isinstance(error, BadRequest):
+                return await self._unsent([_unfit(taken[0])])
+            log.error("the end of a job cannot be stored", job=taken[0].id, exc_info=error)
+            self._stored(taken)
+        return []
 
     async def _settle(self, taken: Sequence[Outcome]) -> None:
         async with self.writing:
@@ -140,6 +143,14 @@ class Outbox:
         for step in steps:
             if self._steps.get(step.id) is step:
                 del self._steps[step.id]
+
+
+def by_app(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Part outcomes by their apps."""
+    found = defaultdict[str, list[Outcome]](list)
+    for one in outcomes:
+        found[one.app_id].append(one)
+    return [*found.values()]
 
 
 def _unfit(outcome: Outcome) -> Outcome:

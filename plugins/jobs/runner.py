@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -26,7 +26,7 @@ from kernel.public import (
 from .callers import Callers
 from .claimer import Claimer
 from .config import JobsConfig
-from .models import Claimed, Outcome, Status, Step
+from .models import Claimed, Outcome, Renewed, Status, Step
 from .outbox import Outbox
 from .runs import Ending, Run
 from .slots import Slots
@@ -287,8 +287,9 @@ class Runner:
             held = {job_id: run.token for job_id, run in self._held.items() if not run.settled}
             if not held:
                 return
-            renewed = {one.id: one for one in await self._store.renew(held, self._config.lease)}
-        for job_id, token in held.items():
+            asked, found = await self._renewed(held)
+            renewed = {one.id: one for one in found}
+        for job_id, token in asked.items():
             run = self._held.get(job_id)
             if run is None or run.token != token:
                 continue
@@ -297,6 +298,26 @@ class Runner:
                 await self._end(run, Ending.LEASE_LOST)
             elif renewed[job_id].cancelled and run.ending is None:
                 await self._end(run, Ending.CANCELLED)
+
+    async def _renewed(self, held: dict[str, str]) -> tuple[dict[str, str], list[Renewed]]:
+        """Renew leases, and return those that could be asked for with those that hold."""
+        try:
+            return held, await self._store.renew(held, self._config.lease)
+        except Unavailable:
+            apps = {run.job.app_id for run in self._held.values()}
+            if len(apps) < 2:
+                raise
+        # Somebody may hold a row of one app, as its removal does: no matter of the others.
+        asked, found = dict[str, str](), list[Renewed]()
+        for app_id in apps:
+            theirs = {i for i, run in self._held.items() if run.job.app_id == app_id}
+            part = {job_id: token for job_id, token in held.items() if job_id in theirs}
+            with suppress(Unavailable):
+                found += await self._store.renew(part, self._config.lease)
+                asked |= part
+        if not asked:
+            raise Unavailable("the database is not available")
+        return asked, found
 
     async def _always(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -135,7 +135,8 @@ select count(*) from old"""
 _FORGET: Final = """
 with gone as (
     delete from caudex_jobs.jobs where id in (
-        select id from caudex_jobs.jobs where app_id = $1::text limit $2::integer
+        select id from caudex_jobs.jobs
+        where app_id = $1::text and ($3::boolean or status <> 'running') limit $2::integer
     ) returning 1
 )
 select count(*) from gone"""
@@ -255,6 +256,8 @@ async def status(tx: Transaction, app_id: str, job_id: str) -> Status | None:
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
-    """Delete the jobs of an app, portion by portion."""
-    while int(await tx.execute(_FORGET, app_id, 10 * PORTION) or 0):
-        continue
+    """Delete the jobs of an app, portion by portion; those that run last, as their servers have to
+    wait for the end of the transaction then."""
+    for running in (False, True):
+        while int(await tx.execute(_FORGET, app_id, 10 * PORTION, running) or 0):
+            continue

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 
 from kernel.public import JOBS, Unavailable
@@ -340,3 +341,32 @@ def test_connections_that_break_lose_no_job(pair):
     for n, job_id in acknowledged:
         assert row_of(one, job_id, "status") == ("completed",)
         assert ran[n] >= 1
+
+
+def test_a_row_of_one_app_that_somebody_holds_costs_the_jobs_of_others_nothing(
+    make_server, tmp_path
+):
+    """As the removal of an app does, with its jobs."""
+    config = overrides(lease=2.0) | {"database": {"lock_timeout": 0.2}}
+    one = make_server(config, data_dir=tmp_path)
+    two = make_server(config, dsn=one.dsn, data_dir=tmp_path)
+    held, other = install(one, running=(one,)), install(one, running=(one,))
+    become(two, other, "running")
+    starts = Counter()
+
+    async def handle(job):
+        starts[job.payload] += 1
+        await anyio.sleep({"slow": 6, "held": 1}.get(job.payload, 0.5))
+
+    fake(one).handler = fake(two).handler = handle
+    first = enqueue(one, held, "held")
+    eventually(lambda: starts["held"] == 1)
+    with psycopg.connect(one.dsn) as connection:
+        connection.execute("select 1 from caudex_jobs.jobs where id = %s for update", [first])
+        slow, quick = enqueue(one, other, "slow"), enqueue(one, other, "quick")
+        eventually(lambda: row_of(one, quick, "status") == ("completed",), 5)
+        eventually(lambda: row_of(one, slow, "status") == ("completed",), 12)
+        assert row_of(one, first, "status") == ("running",)
+        connection.rollback()
+    eventually(lambda: row_of(one, first, "status") == ("completed",), 12)
+    assert (starts["slow"], starts["quick"]) == (1, 1)
