@@ -126,11 +126,12 @@ class Folders:
             _sync(target.parent)
         return target
 
-    def keep(self, app_id: str, names: Iterable[str]) -> None:
-        """Remove the releases of an app but these."""
+    def keep(self, app_id: str, names: Iterable[str], oldest: int) -> None:
+        """Remove the releases of an app but these, and those from version `oldest` on."""
         kept = set(names)
         for entry in _entries(self._app(app_id)):
-            if entry.name[:1].isdigit() and entry.name not in kept:
+            version = entry.name.partition("-")[0]
+            if version.isdigit() and int(version) < oldest and entry.name not in kept:
                 discard(Path(entry.path))
 
     def numbers(self, app_ids: Collection[str] | None) -> dict[str, int]:

@@ -218,6 +218,8 @@ class WorkersService:
                 raise NotFound(f"app '{release.app_id}' not found")
             await store_archive(tx, release, archive)
             attempt = await store.adopt(tx, release)
+            if attempt is None:
+                raise BadRequest("a later version was deployed meanwhile")
             told = {"version": release.version, "sha256": release.digest, "size": size}
             await _record(tx, "DEPLOYED", release.app_id, told)
             return attempt
@@ -232,11 +234,14 @@ class WorkersService:
             await self.reconciler.heard(release.app_id)  # the app may be gone, but for its folder
 
     async def _keep_folders(self, app_id: str, supervisor: Supervisor) -> None:
-        """Remove the folders of versions that are kept no more, but never what runs here."""
-        names = {release.folder for release in await self._store.releases(app_id)}
+        """Remove the folders of versions that are kept no more, but never what runs here, nor one
+        that another process may be about to put into service."""
+        releases = await self._store.releases(app_id)
+        names = {release.folder for release in releases}
         if supervisor.replica is not None:
             names.add(supervisor.replica.release.folder)
-        await to_thread.run_sync(self._folders.keep, app_id, names)
+        oldest = max((release.version for release in releases), default=0) - store.KEPT
+        await to_thread.run_sync(self._folders.keep, app_id, names, oldest)
 
     async def start(self, actor: Actor, app_id: str) -> None:
         """See `Workers.start`; waits until it runs here.

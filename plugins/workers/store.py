@@ -71,7 +71,7 @@ values ($1::text, $2::integer, $3::integer, decode($4::text, 'base64'))"""
 
 _ADOPT: Final = """
 update caudex_workers.apps set version = $2::integer, wanted = true, attempt = attempt + 1
-where app_id = $1::text returning attempt"""
+where app_id = $1::text and coalesce(version, 0) < $2::integer returning attempt"""
 
 _PRUNE: Final = """
 delete from caudex_workers.versions where app_id = $1::text and version not in (
@@ -187,11 +187,12 @@ async def add_part(tx: Transaction, release: Release, position: int, data: bytes
     await tx.execute(_CHUNK, release.app_id, release.version, position, text)
 
 
-async def adopt(tx: Transaction, release: Release) -> int:
-    """Make a version the one in service, forget the oldest, return the number of the attempt."""
+async def adopt(tx: Transaction, release: Release) -> int | None:
+    """Make a version the one in service, forget the oldest, return the number of the attempt; None
+    where a later one is in service already, which another process deployed."""
     attempt = await tx.execute(_ADOPT, release.app_id, release.version)
     await tx.execute(_PRUNE, release.app_id, KEPT)
-    return int(attempt or 0)
+    return None if attempt is None else int(attempt)
 
 
 async def want(tx: Transaction, app_id: str, wanted: bool) -> int | None:

@@ -1,7 +1,9 @@
 """Numbers, accounts and versions: whose they are when others deploy, install and remove."""
 
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,7 +12,7 @@ from anyio import to_thread
 from msgspec import structs
 
 from kernel.public import Transaction, Unavailable, server_actor
-from kernel.testing import Client, Server
+from kernel.testing import Client, MakeServer, Server
 from plugins.workers import store
 from plugins.workers.builds import Builder
 from plugins.workers.launches import Launches
@@ -20,6 +22,7 @@ from plugins.workers.service import WorkersService
 from plugins.workers.supervisor import Supervisor
 from tests.plugins.workers.support import (
     PYTHON,
+    QUICK,
     deploy,
     deployed,
     eventually,
@@ -98,23 +101,54 @@ def test_many_first_deploys_at_once_get_a_number_each(workers: Server):
 # Versions
 
 
-def test_the_version_in_service_is_kept_though_five_newer_ones_came(workers: Server):
+def test_the_latest_versions_are_kept_and_one_that_was_overtaken_is_not_put_into_service(
+    workers: Server,
+):
     app, service = install(workers), service_of(workers)
     releases = [begin(workers, app) for _ in range(store.KEPT + 2)]
 
-    async def adopt(release: Release) -> None:
-        async def write(tx: Transaction) -> None:
+    async def adopt(release: Release) -> int | None:
+        async def write(tx: Transaction) -> int | None:
             assert await store.save(tx, release, 0)
-            await store.adopt(tx, release)
+            return await store.adopt(tx, release)
 
-        await service._statements.run(server_actor(), write)
+        return await service._statements.run(server_actor(), write)
 
-    for release in [*releases[1:], releases[0]]:
-        workers.run(adopt, release)
+    assert [workers.run(adopt, release) for release in releases[1:]] == [1, 2, 3, 4, 5, 6]
     kept = "select version from caudex_workers.versions where app_id = %s order by version"
-    assert [version for (version,) in workers.sql(kept, app)] == [1, 3, 4, 5, 6, 7]
-    workers.run(adopt, begin(workers, app))
-    assert [version for (version,) in workers.sql(kept, app)] == [4, 5, 6, 7, 8]
+    assert [version for (version,) in workers.sql(kept, app)] == [3, 4, 5, 6, 7]
+    assert workers.run(adopt, releases[0]) is None
+    in_service = "select version from caudex_workers.apps where app_id = %s"
+    assert workers.sql(in_service, app) == [(7,)]
+
+
+def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
+    make_server: MakeServer, tmp_path: Path
+):
+    """They share the data folder, and know nothing of each other's deploys."""
+    config = {"plugins": {"workers": dict(QUICK)}}
+    one = make_server(config, data_dir=tmp_path)
+    two = make_server(config, dsn=one.dsn, data_dir=tmp_path)
+    app = install(one)
+    slow = PYTHON.replace("worker = Worker()", "import time; time.sleep(2); worker = Worker()")
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(deploy, one.admin, app, {"worker.py": slow})
+        eventually(lambda: (tmp_path / "workers" / app).exists() and any(
+            entry.name.startswith("1-") for entry in (tmp_path / "workers" / app).iterdir()
+        ))  # fmt: skip
+        admin = two.login("admin")
+        assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 200
+        answer = first.result()
+    assert (answer.status_code, answer.json()["error"]) == (
+        400, "a later version was deployed meanwhile"
+    )  # fmt: skip
+    assert one.sql("select version from caudex_workers.apps where app_id = %s", app) == [(2,)]
+    for server, client in ((one, one.admin), (two, admin)):
+        eventually(lambda c=client: status(c, app)["status"] == "running")
+        assert result(client, app, "echo", 1) == 1, server
+    assert [e.name[:2] for e in (tmp_path / "workers" / app).iterdir() if e.name[:1].isdigit()] == [
+        "2-"
+    ]
 
 
 def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: Server):
