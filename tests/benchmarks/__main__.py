@@ -169,7 +169,7 @@ def _run(
         "jobs": lambda: queues.cases(stages),
         "rpc": lambda: [calls.case(stages)],
         "sse": lambda: surroundings.streams(one),
-        "processes": lambda: surroundings.processes(opened, one, config, folder),
+        "processes": lambda: surroundings.processes(opened, config, folder),
         "plugins": lambda: surroundings.plugins(opened, config, folder),
     }
     for name, cases in parts.items():

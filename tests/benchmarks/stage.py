@@ -29,6 +29,8 @@ CONFIG = """\
 port = 0
 [plugins.auth]
 throttle = false
+[plugins.logs]
+readers_per_app = 100
 """
 POOL = """\
 [services]

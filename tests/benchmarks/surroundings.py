@@ -77,11 +77,13 @@ def contestant(stage: Stage, want: Want, name: str) -> Http:
     return Http(name, stage, stage.url, requests, database=stage.database_cpu)
 
 
-def processes(opened: ExitStack, one: Stage, config: str, folder: str | None) -> list[Case]:
-    """Two server processes against one."""
+def processes(opened: ExitStack, config: str, folder: str | None) -> list[Case]:
+    """Two server processes against one, of one age and with as many rows."""
     options = ("--workers", "2")
+    one = opened.enter_context(stage(folder, name="1", config=config))
     two = opened.enter_context(stage(folder, name="2", config=config, options=options))
-    fill(two)
+    for each in (one, two):
+        fill(each)
     return [
         Case(
             f"2 processes: {want.name}",
@@ -191,6 +193,8 @@ def _follow(url: str, token: str, heard: list[int], done: threading.Event) -> No
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(raw)
         try:
+            if b" 200 " not in await reader.readline():
+                raise RuntimeError("a listener was refused")
             while data := await reader.read(1 << 16):
                 heard[0] += data.count(b"data:")
         finally:

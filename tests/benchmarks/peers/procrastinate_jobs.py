@@ -12,6 +12,7 @@ import time
 
 import procrastinate
 import psycopg
+import uvloop
 
 from tests.benchmarks.processes import cpu
 
@@ -74,4 +75,4 @@ async def main(
 
 if __name__ == "__main__":
     database, jobs, size, mode, pid = sys.argv[1:]
-    asyncio.run(main(json.loads(database), int(jobs), int(size), mode, int(pid)))
+    uvloop.run(main(json.loads(database), int(jobs), int(size), mode, int(pid)))
