@@ -54,7 +54,11 @@ BATCH: Final = 500
 PIECE: Final = 8000
 """Pieces of rows that one fetch of a stream brings, and the bytes of each: 4 MB at most."""
 
-_OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+_OPEN: Final = (
+    TransactionStatus.ACTIVE,
+    TransactionStatus.INTRANS,
+    TransactionStatus.INERROR,
+)
 
 log = structlog.get_logger("caudex.db")
 

@@ -217,11 +217,13 @@ async def test_the_end_does_not_wait_for_what_nobody_wants_any_more(
     async def write(tx: Transaction) -> None:
         await asyncio.gather(tx.fetch("select pg_sleep(20)"), fails())
 
-    async with opened(dsn) as db:
+    async with opened(dsn, pool_size=1) as db:
+        own = await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
         began = time.monotonic()
         with pytest.raises(LookupError):
             await db.run(ACTOR, write)
         assert time.monotonic() - began < 4
+        assert own == await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
 
 
 @pytest.mark.parametrize("undone", [False, True])
