@@ -240,7 +240,7 @@ class WorkersService:
         names = {release.folder for release in releases}
         if supervisor.replica is not None:
             names.add(supervisor.replica.release.folder)
-        oldest = max((release.version for release in releases), default=0) - store.KEPT
+        oldest = max((release.version for release in releases), default=0) - store.KEPT + 1
         await to_thread.run_sync(self._folders.keep, app_id, names, oldest)
 
     async def start(self, actor: Actor, app_id: str) -> None:
