@@ -123,13 +123,14 @@ def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
         thread.start()
     for thread in threads:
         thread.join()
-    assert codes == [200, 200]
+    # Where the earlier one comes up last it is told that the later one is in service.
+    assert sorted(codes) in ([200, 200], [200, 400])
 
     def agreed() -> bool:
         versions = one.sql(
             "select distinct version from caudex_workers.replicas where app_id = %s", app
         )
-        return versions == [(status(one.admin, app)["version"],)]
+        return versions == [(3,)] and status(one.admin, app)["version"] == 3
 
     eventually(agreed, 5)
     for client in clients:
