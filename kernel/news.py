@@ -68,10 +68,9 @@ class NewsDesk:
     async def deliver(self, topic: str, payload: str | None, revision: int) -> None:
         """Tell the subscribers of a topic; a gap in the revisions means that something is lost."""
         seen = self._seen.get(topic, 0)
-        if revision <= seen:
-            return
-        self._seen[topic] = revision
-        await self._tell(topic, payload if revision == seen + 1 else None)
+        self._seen[topic] = max(revision, seen)
+        # What is older is told as well: a login of an app may have made up what seems to be newer.
+        await self._tell(topic, payload if revision <= seen + 1 else None)
 
     async def forget(self) -> None:
         """Tell everyone that anything may have changed."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import anyio
 import structlog
 
 from kernel.public import App, Entity, InstalledSection, NotFound, Statements, Unavailable
 
 from . import store
+from .names import is_identifier
 from .sections import NO_SECTIONS, Sections
+
+MOST: Final = 100
+"""Apps that are read one by one; where more are stale, all are read."""
 
 log = structlog.get_logger("caudex.apps")
 
@@ -67,11 +73,16 @@ class Catalog:
         await self.forget(None)
 
     async def forget(self, app_id: str | None) -> None:
-        """Read one app anew before the next answer, or everything."""
-        if app_id is None:
+        """Read one app anew before the next answer, or everything.
+
+        Whoever may connect to the database can tell news: what names no app means any.
+        """
+        if app_id is None or not is_identifier(app_id):
             self._stale = None
         elif self._stale is not None:
             self._stale.add(app_id)
+            if len(self._stale) > MOST:
+                self._stale = None
         self._version += 1
 
     async def _load(self) -> None:
@@ -91,6 +102,12 @@ class Catalog:
                 except Unavailable:
                     self._failures += 1
                     raise
+                except Exception as error:
+                    if ids is None:
+                        raise
+                    log.error("apps cannot be read in part", app_ids=ids, exc_info=error)
+                    self._stale = None  # one of these must not keep the others from everybody
+                    continue
                 if ids is None:
                     self._apps = found
                 else:

@@ -7,14 +7,20 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
+import structlog
 
 from kernel.public import Permission, Unavailable
 
+from .grammar import NEWS
 from .rights import AppView
 from .store import RbacStore
 
 TOPIC: Final = "rbac"
 _ALL: Final = ""
+MOST: Final = 100
+"""Parts that are read one by one; where more are stale, everything is read."""
+
+log = structlog.get_logger("caudex.rbac")
 
 
 def about(app_id: str, user_id: str = "") -> str:
@@ -27,8 +33,8 @@ class Roster:
     fails leaves them stale, so nothing is ever decided from what may be wrong."""
 
     def __init__(self, store: RbacStore, core_keys: Sequence[Permission]) -> None:
+        self.core_keys = core_keys
         self._store = store
-        self._core_keys = core_keys
         self._views: dict[str, AppView] = {}
         self._stale: set[str] = {_ALL}
         self._warm = False
@@ -42,8 +48,13 @@ class Roster:
         return self._views
 
     async def heard(self, news: str | None) -> None:
-        """Forget what the news is about (None: everything), and read it again if possible."""
-        self._stale.add(news or _ALL)
+        """Forget what the news is about (None: everything), and read it again if possible.
+
+        Whoever may connect to the database can tell news: any of another form means everything.
+        """
+        self._stale.add(news if news and NEWS.fullmatch(news) else _ALL)
+        if len(self._stale) > MOST:
+            self._stale = {_ALL}
         self._warm = False
         with suppress(Unavailable):
             await self._refresh()
@@ -65,10 +76,18 @@ class Roster:
                 self._warm = not self._stale
 
     async def _read(self, stale: set[str]) -> None:
-        if _ALL in stale:
-            rows = await self._store.apps()
-            self._views = {row.app_id: AppView(row, self._core_keys) for row in rows}
-            return
+        """Read parts, or everything: one that cannot be read must not keep all from everybody."""
+        if _ALL not in stale:
+            try:
+                return await self._read_parts(stale)
+            except Unavailable:
+                raise
+            except Exception as error:
+                log.error("roles cannot be read in part", exc_info=error)
+        rows = await self._store.apps()
+        self._views = {row.app_id: AppView(row, self.core_keys) for row in rows}
+
+    async def _read_parts(self, stale: set[str]) -> None:
         whole = {news for news in stale if " " not in news}
         for app_id in whole:
             await self._read_app(app_id)
@@ -84,6 +103,6 @@ class Roster:
     async def _read_app(self, app_id: str) -> None:
         rows = await self._store.apps(app_id)
         if rows:
-            self._views[app_id] = AppView(rows[0], self._core_keys)
+            self._views[app_id] = AppView(rows[0], self.core_keys)
         else:
             self._views.pop(app_id, None)

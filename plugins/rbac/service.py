@@ -175,8 +175,7 @@ class RbacService:
 
     async def _lock(self, tx: Transaction, app_id: str) -> tuple[AppView, dict[str, Role]]:
         row, roles = await store.lock_app(tx, app_id)
-        core_keys = await self.available(CORE) if app_id == CORE else ()
-        return AppView(row, core_keys), roles
+        return AppView(row, self._roster.core_keys), roles
 
     # --- assignments
 

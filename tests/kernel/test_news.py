@@ -129,7 +129,20 @@ async def test_a_gap_means_that_anything_may_have_changed(database: str) -> None
         await one.news.deliver("roles", "third", 3)
         await one.news.deliver("roles", "second, late", 2)
         await one.news.deliver("roles", "fourth", 4)
-        assert heard == ["first", None, "fourth"]
+        assert heard == ["first", None, "second, late", "fourth"]
+
+
+async def test_a_forged_notification_hides_no_real_one(database: str) -> None:
+    """A worker's login may NOTIFY too, with the revision that comes next."""
+    async with process(database) as one, process(database) as two:
+        heard = one.listen()
+        await two.publish("first")
+        assert await until(lambda: heard == ["first"], 2.0) < 2.0
+        forged = "select pg_notify('caudex', json_build_object('topic', 'roles', 'revision', 2,"
+        sql(database, forged + " 'payload', 'forged', 'source', 'x')::text)")
+        assert await until(lambda: heard == ["first", "forged"], 2.0) < 2.0
+        await two.publish("second")
+        assert await until(lambda: heard == ["first", "forged", "second"], 2.0) < 2.0
 
 
 async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import anyio
 import anyio.lowlevel
 import pytest
 
-from kernel.public import APPS, App, NotFound, Unavailable
+from kernel.public import APPS, NEWS, App, BadRequest, NotFound, Unavailable
 from plugins.apps.catalog import Catalog
 
 from .support import entity, field, fresh_id, install, manifest
@@ -18,11 +20,13 @@ class Counting:
     def __init__(self, inner) -> None:
         self.inner = inner
         self.asked = 0
+        self.last: object = None
         self.gate: anyio.Event | None = None
         self.began: anyio.Event | None = None
 
     async def fetch_all(self, query, *params):
         self.asked += 1
+        [self.last] = params
         rows = await self.inner.fetch_all(query, *params)
         if self.gate is not None and self.began is not None:
             self.began.set()
@@ -94,6 +98,86 @@ def test_news_reads_one_app_anew_and_a_doubt_all(server):
         assert await catalog.app(one)
 
     server.run(gone)
+
+
+@pytest.mark.parametrize("forged", ["\0", "", "a b", "Crm", "_a", "a-b", "a" * 64, "\ud800"])
+def test_news_about_what_is_no_app_are_a_doubt_about_all(server, forged):
+    """Everybody who may connect to the database may NOTIFY, an app's worker too."""
+    app = fresh_id()
+    install(server.admin, manifest(app, entity("a")))
+
+    async def check():
+        counting, catalog = await _catalog(server)
+        assert await catalog.app(app)
+        counting.last = "nothing"
+        await catalog.forget(forged)
+        await catalog.forget(app)
+        assert await catalog.app(app)
+        assert (counting.asked, counting.last) == (2, None)
+
+    server.run(check)
+
+
+def test_news_about_apps_without_end_are_a_doubt_about_all(server):
+    async def check():
+        counting, catalog = await _catalog(server)
+        await catalog.all()
+        for number in range(1000):
+            await catalog.forget(f"forged{number}")
+        assert len(catalog._stale or ()) < 1000
+        await catalog.all()
+        assert (counting.asked, counting.last) == (2, None)
+
+    server.run(check)
+
+
+def test_an_app_that_cannot_be_read_alone_is_read_with_all(server):
+    app = fresh_id()
+    install(server.admin, manifest(app, entity("a")))
+
+    async def check():
+        counting, catalog = await _catalog(server)
+        assert await catalog.app(app)
+
+        class Choosy:
+            async def fetch_all(self, query, *params):
+                if params != (None,):
+                    raise BadRequest("not this one")
+                return await counting.fetch_all(query, *params)
+
+        catalog._statements = Choosy()
+        await catalog.forget(app)
+        assert await catalog.app(app)
+        assert counting.asked == 2
+        catalog._statements = counting
+        await catalog.forget(app)
+        assert await catalog.app(app)
+        assert (counting.asked, counting.last) == (3, [app])
+
+    server.run(check)
+
+
+def test_a_forged_notification_refuses_nobody(server):
+    assert server.admin.get("/api/v1/apps").status_code == 200
+    heard: list[str | None] = []
+
+    async def hear(payload):
+        heard.append(payload)
+
+    server.services.get(NEWS).subscribe("apps", hear)
+    rows = server.sql("select revision from caudex_kernel.revisions where topic = 'apps'")
+    revision = rows[0][0] + 1 if rows else 1
+    forged = {"topic": "apps", "revision": revision, "payload": "\0", "source": "x"}
+    server.sql("select pg_notify('caudex', %s)", json.dumps(forged))
+
+    async def until_heard():
+        with anyio.fail_after(5):
+            while not heard:
+                await anyio.sleep(0.01)
+
+    server.run(until_heard)
+    assert server.admin.get("/api/v1/apps").status_code == 200
+    assert heard[0] == "\0"
 
 
 def test_news_during_a_read_is_not_lost(server):

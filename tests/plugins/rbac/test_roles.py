@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from kernel.public import ACCESS, STATEMENTS, Grant, Permission, Transaction, server_actor
 from kernel.testing import Client, MakeServer, Server
+from plugins.rbac import store
 from plugins.rbac.store import lock_user
 from tests.plugins.rbac.support import allowed, grant, installed, only, removed
 
@@ -251,6 +252,32 @@ def test_roles_that_are_wired_into_a_circle_at_the_same_moment_stay_without_one(
             assert sorted(pool.map(inherit, ("a", "b"), ("b", "a"))) == [200, 400]
         for name in ("a", "b"):
             rbac.admin.patch(f"{roles_of(app)}/{name}", json={"inherits": []})
+
+
+def test_what_stands_in_memory_is_not_asked_within_a_transaction(
+    rbac: Server, monkeypatch: pytest.MonkeyPatch
+):
+    """It may have to be read: who holds a connection must not wait for a second one."""
+    roster = rbac.services.get(ACCESS)._roster  # type: ignore[attr-defined]
+    lock_app, views, steps = store.lock_app, roster.views, list[str]()
+
+    async def lock(tx: Transaction, app_id: str) -> object:
+        steps.append("locked")
+        return await lock_app(tx, app_id)
+
+    async def insert(*_: object) -> None:
+        steps.append("inserted")
+
+    async def asked() -> object:
+        steps.append("asked")
+        return await views()
+
+    monkeypatch.setattr(store, "lock_app", lock)
+    monkeypatch.setattr(store, "insert_role", insert)
+    monkeypatch.setattr(roster, "views", asked)
+    body = {"name": "auditor", "permissions": ["*"]}
+    assert rbac.admin.post(roles_of("core"), json=body).status_code == 200
+    assert steps[steps.index("locked") :][:2] == ["locked", "inserted"]
 
 
 def test_an_app_has_a_bounded_number_of_roles(rbac: Server):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from kernel.public import Role, Unavailable
+from kernel.public import BadRequest, Role, Unavailable
 from plugins.rbac.models import AppRow
 from plugins.rbac.roster import Roster, about
 
@@ -19,6 +19,7 @@ class Tables:
         self.rows = {"core": row("core"), "crm": row("crm")}
         self.reads: list[str | None] = []
         self.failing = False
+        self.broken: set[str | None] = set()
         self.gate = anyio.Event()
         self.gate.set()
 
@@ -35,6 +36,8 @@ class Tables:
         await self.gate.wait()
         if self.failing:
             raise Unavailable("away")
+        if what in self.broken:
+            raise BadRequest("not this one")
 
 
 def row(app_id: str, **held: list[str]) -> AppRow:
@@ -88,6 +91,52 @@ async def test_lost_news_reads_everything():
     await roster.views()
     await roster.heard(None)
     assert tables.reads == [None, None]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "forged",
+    ["crm x", "\0", "crm \0", f"crm  {USER}", f" {USER}", f"crm {USER} x", "C r m", "a" * 64,
+     f"crm\n{USER}", f"crm {USER}\n", f"crm {USER[:-1]}"],
+)  # fmt: skip
+async def test_news_of_nothing_that_we_tell_are_a_doubt_about_everything(forged: str):
+    """Everybody who may connect to the database may NOTIFY, an app's worker too."""
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.broken = {forged}
+    await roster.heard(forged)
+    assert set(await roster.views()) == {"core", "crm"}
+    assert tables.reads == [None, None]
+
+
+@pytest.mark.anyio
+async def test_news_without_end_are_a_doubt_about_everything():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.failing = True
+    for number in range(1000):
+        await roster.heard(f"forged{number}")
+    tables.failing, tables.reads = False, []
+    assert set(await roster.views()) == {"core", "crm"}
+    assert tables.reads == [None]
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_read_alone_is_read_with_everything():
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.broken = {"crm", None}
+    tables.rows["hr"] = row("hr")
+    with pytest.raises(BadRequest):
+        await roster.heard("crm")
+    tables.broken = {"crm"}
+    assert set(await roster.views()) == {"core", "crm", "hr"}
+    await roster.heard("crm")
+    assert set(await roster.views()) == {"core", "crm", "hr"}
+    assert tables.reads == [None] + ["crm", None] * 3
 
 
 @pytest.mark.anyio
