@@ -34,7 +34,7 @@ from kernel.dialect import (
     to_text,
     translated,
 )
-from kernel.errors import KernelError, Unavailable
+from kernel.errors import KernelError, SchemaChanged, Unavailable
 from kernel.hooks import HookBus
 from kernel.news import PUBLISH, NewsDesk
 
@@ -238,14 +238,19 @@ class Database(FirstColumns):
         begin: Begin | None = None,
     ) -> T:
         """See `Pool.run`."""
-        for attempt in range(1, TRIES + 1):
+        attempt = stale = 0
+        while True:
             try:
                 return await self._run_once(actor, fn, begin or self.begin)
             except Unavailable as error:
+                # After a change of the schema each connection can have a statement that is stale.
+                if isinstance(error, SchemaChanged) and stale < self._pool.max_size:
+                    stale += 1
+                else:
+                    attempt += 1
                 if attempt == TRIES or not repeatable(error.__cause__):
                     raise
                 await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
-        raise AssertionError("unreachable")
 
     async def _run_once(
         self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]], begin: Begin

@@ -98,6 +98,27 @@ async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_w
     assert called == []
 
 
+async def test_a_statement_that_is_stale_on_every_connection_fails_nobody(
+    opened: Opening, dsn: str
+) -> None:
+    """As after a change of a type: each connection has it prepared, and learns of it by failing."""
+    name, most, inside = table(dsn), 8, asyncio.Barrier(8)
+
+    async def read(tx: Transaction) -> bytes | None:
+        return await tx.fetch(text(f"select max(id) from {name}"))
+
+    async def prepare(tx: Transaction) -> None:
+        for _ in range(7):
+            await read(tx)
+        await inside.wait()
+
+    async with opened(dsn, pool_size=most) as db:
+        await db.run(ACTOR, lambda tx: tx.execute(text(f"insert into {name} values (7)")))
+        await asyncio.gather(*[db.run(ACTOR, prepare) for _ in range(most)])
+        sql(dsn, f"alter table {name} alter column id type text")
+        assert await asyncio.wait_for(db.run(ACTOR, read), 10) == b"7"
+
+
 async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(
     opened: Opening, dsn: str
 ) -> None:
