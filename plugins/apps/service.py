@@ -100,11 +100,14 @@ class AppsService:
         return Verdict(compliant=not plan.steps, changes=plan.changes)
 
     async def remove(self, actor: Actor, app_id: str) -> None:
-        """Remove an app with everything it has; the audit trail stays. Raises NotFound."""
+        """Remove an app with everything it has; the audit trail stays.
+
+        Raises NotFound, Forbidden.
+        """
 
         async def work(tx: Transaction) -> None:
             await self._begin(tx, app_id)
-            app = await self._installed(tx, app_id)
+            app = await self._administered(tx, actor, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
             await store.forget(tx, app_id)
             await tx.record(_event(actor, app, "APP_REMOVED", old=True))
@@ -116,11 +119,11 @@ class AppsService:
             await self._statements.run(actor, work)
 
     async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
-        """Drop what is retired, for good. Raises NotFound, BadRequest."""
+        """Drop what is retired, for good. Raises NotFound, Forbidden, BadRequest."""
 
         async def work(tx: Transaction) -> Pruned:
             await self._begin(tx, app_id)
-            app = await self._installed(tx, app_id)
+            app = await self._administered(tx, actor, app_id)
             pruned = await prune.prune(tx, app_id, wanted)
             if not wanted.dry_run and pruned.dropped:
                 await tx.record(_event(actor, app, "APP_PRUNED", more=pruned))
@@ -157,10 +160,13 @@ class AppsService:
         await store.limit(tx, "lock_timeout", self._config.lock_timeout)
         await store.limit(tx, "statement_timeout", self._config.statement_timeout)
 
-    async def _installed(self, tx: Transaction, app_id: str) -> App:
+    async def _administered(self, tx: Transaction, actor: Actor, app_id: str) -> App:
+        """Asked again under the lock: another app of that name may have come meanwhile."""
         found = await store.catalog(tx, [app_id])
         if not found:
             raise NotFound(f"app {app_id!r} not found")
+        if not await self._access.is_app_admin(actor.user_id, app_id):
+            raise Forbidden("only admins of the app may do this")
         return found[0]
 
     async def _install(self, tx: Transaction, manifest: Manifest) -> None:

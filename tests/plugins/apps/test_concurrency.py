@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from kernel.testing import Client
@@ -97,9 +98,30 @@ def test_records_written_while_the_schema_changes_are_all_there(server, app):
     assert set(written) <= stored
 
 
-def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
-    import psycopg
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", ""), ("POST", "/schema/prune")], ids=["remove", "prune"]
+)
+def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, method, path):
+    """The app may have gone meanwhile, and another one of that name come."""
+    install(server.admin, manifest(app, entity("a"), entity("b")))
+    install(server.admin, manifest(app, entity("a")))
+    owner, url = server.user(), f"/api/v1/apps/{app}"
+    held = {"userId": owner.id, "role": "admin"}
+    server.admin.post(f"{url}/roles/assign", json=held).raise_for_status()
+    with psycopg.connect(server.dsn) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("select from caudex_apps.turns where app_id = %s for update", [app])
+        waiting = pool.submit(owner.request, method, url + path, json={})
+        while server.sql("select 1 from pg_locks where not granted") == []:
+            assert not waiting.done()
+        server.admin.post(f"{url}/roles/revoke", json=held).raise_for_status()
+        other.rollback()
+        answer = waiting.result()
+    assert answer.status_code == 403, answer.text
+    assert server.sql("select to_regclass(%s) is not null", f"{app}.b") == [(True,)]
+    assert server.admin.request(method, url + path, json={}).status_code == 200
 
+
+def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
     server = make_server({"plugins": {"apps": {"lock_timeout": 0.5}}})
     text = manifest(app, entity("a", field("x")))
     number = manifest(app, entity("a", field("x", "number")))
