@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, Literal, NoReturn
 
@@ -123,40 +123,42 @@ class AuthService:
 
     async def login(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
         """Begin a session. Raises Unauthenticated (one text, one duration), Throttled."""
+        return await _twice(lambda: self._by_password(form, caller, client))
+
+    async def _by_password(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
         name = form.username or form.email
         if name is None and form.username is None:
             raise BadRequest("username is required")
-        key = fold(name or "")
-        keys = _throttle_keys(key, caller.address)
+        account = await self._store.named(key := fold(name or ""))
+        keys = _throttle_keys(account, key, caller.address)
         await self._refuse_blocked(keys)
-        account = await self._store.named(key)
         if not await self._fits(account, form.password) or account is None or account.disabled:
             await self._failed(caller, account, keys)
-        return await self._begin(await self._renewed(account, form.password), caller, client, keys)
+        new_hash = None
+        if self._hasher.outdated(account.password_hash):
+            new_hash = await self._hasher.hash(form.password)
+        return await self._begin(account, new_hash, caller, client, keys)
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
         """See `kernel.contracts.identity.Sessions.begin`."""
-        account = await self._store.account(user_id)
-        if account is None or account.disabled:
-            raise Unauthenticated("this account is closed")
-        client = Client(caller.address, user_agent)
-        return msgspec.json.encode(await self._begin((account, None), caller, client, []))
+
+        async def attempt() -> LoggedIn:
+            account = await self._store.account(user_id)
+            if account is None or account.disabled:
+                raise Unauthenticated("this account is closed")
+            return await self._begin(account, None, caller, Client(caller.address, user_agent), [])
+
+        return msgspec.json.encode(await _twice(attempt))
 
     async def _fits(self, account: Account | None, password: str) -> bool:
         if len(password) > MAX_PASSWORD:
             return False
         return await self._hasher.verify(account and account.password_hash, password)
 
-    async def _renewed(self, account: Account, password: str) -> tuple[Account, str | None]:
-        """Return the account with a hash for it that has today's parameters, if its has not."""
-        if not self._hasher.outdated(account.password_hash):
-            return account, None
-        return account, await self._hasher.hash(password)
-
     async def _begin(
-        self, renewed: tuple[Account, str | None], caller: Actor, client: Client, keys: list[str]
+        self, account: Account, new_hash: str | None, caller: Actor, client: Client, keys: list[str]
     ) -> LoggedIn:
-        account, new_hash = renewed
+        """Begin a session; `new_hash` replaces one of older parameters. Raises Throttled."""
         session_id, jti = str(uuid.uuid4()), self._tokens.first()
         actor = replace(
             caller, user_id=account.id, username=account.username, session_id=session_id
@@ -164,12 +166,15 @@ class AuthService:
 
         async def insert(tx: Transaction) -> None:
             await self._refuse_blocked(keys, tx)
-            if not await self._store.insert_session(
-                tx, session_id, account, digest(jti), _cut(client)
-            ):
-                raise Unauthenticated("invalid credentials")
+            seen = account
             if new_hash is not None:
+                # First: two who both read the row and then write it would wait for each other.
                 await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
+                seen = replace(account, password_hash=new_hash)
+            if not await self._store.insert_session(
+                tx, session_id, seen, digest(jti), _cut(client)
+            ):
+                raise _Changed("invalid credentials")
             if self._config.throttle and keys:
                 await self._store.forgive(tx, keys[0])
             await _record(tx, "LOGIN", actor, session_id)
@@ -331,6 +336,18 @@ class AuthService:
         await self._store.sweep()
 
 
+class _Changed(Unauthenticated):
+    """The account was closed, or got another hash, after it was looked at."""
+
+
+async def _twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:
+    """Look again, once, at an account that changed: a login beside this one renewed its hash."""
+    try:
+        return await attempt()
+    except _Changed:
+        return await attempt()
+
+
 def used(family: Family, jti_hash: str) -> Use:
     """Tell which link of its family's chain a refresh token is.
 
@@ -346,9 +363,11 @@ def used(family: Family, jti_hash: str) -> Use:
     return "stale"
 
 
-def _throttle_keys(name_key: str, address: str) -> list[str]:
-    """The account's key first. Names are hashed: any text may be typed, of any length."""
-    keys = [f"name:{hashlib.sha256(name_key.encode()).hexdigest()}"]
+def _throttle_keys(account: Account | None, name_key: str, address: str) -> list[str]:
+    """First the key of the account, whether its name or its address was typed. Names that nobody
+    has are hashed: any text may be typed, of any length."""
+    typed = hashlib.sha256(name_key.encode()).hexdigest()
+    keys = [f"name:{typed}" if account is None else f"account:{account.id}"]
     return [*keys, f"address:{_network(address)}"] if address else keys
 
 

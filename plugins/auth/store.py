@@ -163,7 +163,7 @@ class AuthStore:
     async def insert_session(
         self, tx: Transaction, session_id: str, account: Account, first: str, client: Client
     ) -> bool:
-        """Begin a session, unless the account was closed or got another password meanwhile."""
+        """Begin a session, unless the account was closed or got another hash meanwhile."""
         done = await tx.execute(
             "insert into caudex_auth.sessions"
             " (id, user_id, expires_at, address, user_agent, current_hash)"

@@ -71,6 +71,15 @@ def test_every_spelling_of_a_name_is_one_account(server):
     assert attempt(server, user.username, PASSWORD).status_code == 429
 
 
+def test_name_and_address_of_an_account_are_counted_together(server):
+    user = server.user()
+    email = f"{user.username}@example.com"
+    server.admin.patch(f"/api/v1/users/{user.id}", json={"email": email}).raise_for_status()
+    assert fail(server, user.username, 3) == fail(server, email, 3) == [401] * 3
+    assert attempt(server, user.username, PASSWORD).status_code == 429
+    assert attempt(server, email, PASSWORD).status_code == 429
+
+
 def test_other_accounts_are_not_affected(server):
     victim, other = server.user(), server.user()
     fail(server, victim.username, 6)
