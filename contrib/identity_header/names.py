@@ -11,6 +11,9 @@ MAX_USERNAME = 64
 MAX_EMAIL = 254
 MAX_DISPLAY_NAME = 200
 EMAIL = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Controls, breaks of lines, and what turns the direction of the text around it; the joiners and
+the spaces of many scripts are none of these."""
 
 
 def fold(name: str) -> str:
@@ -24,7 +27,7 @@ def fold(name: str) -> str:
 
 
 def clean_username(text: str) -> str:
-    """Trim a username. `isprintable` knows no controls, bidi marks, invisible or odd spaces.
+    """Trim a username. `isprintable` knows no controls, bidi controls or odd spaces.
 
     Raises BadRequest.
     """
@@ -45,6 +48,6 @@ def clean_email(text: str | None) -> str | None:
 def clean_display_name(text: str | None) -> str | None:
     """Trim a display name; a blank one is none. Raises BadRequest."""
     name = (text or "").strip()
-    if len(name) > MAX_DISPLAY_NAME or not name.isprintable():
+    if len(name) > MAX_DISPLAY_NAME or UNSEEN.search(name):
         raise BadRequest(f"display_name must be at most {MAX_DISPLAY_NAME} printable characters")
     return name or None

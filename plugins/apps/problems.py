@@ -10,6 +10,9 @@ from kernel.public import BadRequest
 
 MOST: Final = 100
 """Problems that one message lists."""
+UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Controls, breaks of lines, and what turns the direction of the text around it; the joiners and
+the spaces of many scripts are none of these."""
 
 
 class Problems:
@@ -72,11 +75,11 @@ class Part:
         return value
 
     def title(self, name: str, default: str, longest: int = 200) -> str:
-        """A member that is text people read: not empty, no control characters."""
+        """A member that is text people read: not empty, nothing in it that is not seen."""
         value = self.text(name, default, longest)
         if value == default:
             return default
-        if not value.strip() or not value.isprintable():
+        if not value.strip() or UNSEEN.search(value):
             self.problem(name, "must be printable text that is not empty")
             return default
         return value

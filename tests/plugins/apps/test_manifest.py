@@ -33,6 +33,11 @@ def test_id_and_name_alone_are_a_manifest():
     assert (read.name, read.version, read.entities, read.ignored) == ("Tiny", "0.0.1", (), ())
 
 
+@pytest.mark.parametrize("name", ["Ventes\u00a0: CRM", "👩\u200d💻 CRM", "فروش\u200cها"])
+def test_a_name_has_the_joiners_and_spaces_of_any_script(name):
+    assert read_manifest({"appId": "tiny", "name": name}).name == name
+
+
 def test_id_and_name_are_required():
     assert problems({}) == ["appId: is required", "name: is required"]
     assert problems({"appId": "tiny", "name": None}) == ["name: is required"]

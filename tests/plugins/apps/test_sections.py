@@ -105,6 +105,7 @@ def test_what_the_server_takes_fits_the_schema(a, b):
         {"appId": "X", "name": "x"},
         {"appId": "x", "name": ""},
         {"appId": "x", "name": "a\nb"},
+        {"appId": "x", "name": "\u202eevil"},
         {"appId": "x", "name": "x", "dataContract": {}},
         manifest("x", {"fields": []}),
         manifest("x", entity("A")),
