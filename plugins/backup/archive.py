@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from kernel.public import BadRequest
 ABOUT: Final = "about.json"
 DUMP: Final = "database.dump"
 KEYS: Final = "keys"
+KEY: Final = re.compile(r"\w[\w.-]*\.key", re.ASCII)
+"""What a file of a key may be called: never a path."""
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,16 +48,28 @@ def pack(file: Path, about: About, dump: Path, keys: list[Path]) -> None:
 
 
 def unpack(file: Path, folder: Path) -> About:
-    """Unpack the known members of a backup into a folder. Raises BadRequest for anything else."""
+    """Unpack the known members of a backup into a folder. Raises BadRequest for anything else, and
+    OSError where the folder cannot be written."""
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
                 _unpack_one(tar, member, folder)
-        about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
-    except (OSError, tarfile.TarError, msgspec.MsgspecError) as error:
+        about = _about(folder)
+    # A name that comes twice; one that is no name.
+    except (FileExistsError, ValueError, tarfile.TarError, msgspec.MsgspecError) as error:
         raise BadRequest(f"{file} is no backup of Caudex, or is cut off: {error}") from None
     if about.format != 1 or not (folder / DUMP).is_file():
         raise BadRequest(f"{file} was made by another version of Caudex")
+    return about
+
+
+def _about(folder: Path) -> About:
+    if not (folder / ABOUT).is_file():
+        raise tarfile.TarError(f"it lacks {ABOUT}")
+    about = msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)
+    for name in about.keys:
+        if not (KEY.fullmatch(name) and (folder / KEYS / name).is_file()):
+            raise tarfile.TarError(f"it lacks the key {name!r}")
     return about
 
 

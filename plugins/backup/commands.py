@@ -15,7 +15,8 @@ from pathlib import Path
 from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, Services
 
 from . import postgres
-from .archive import DUMP, KEYS, About, pack, unpack
+from .archive import DUMP, KEY, KEYS, About, pack, unpack
+from .errors import told
 from .history import remember
 
 
@@ -50,15 +51,16 @@ def _backup_options(parser: argparse.ArgumentParser) -> None:
 def _restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a file that `caudex backup` wrote")
     parser.add_argument(
-        "--replace", action="store_true", help="drop every schema of the database first"
+        "--replace", action="store_true", help="drop what the database holds, once all is restored"
     )
 
 
 async def _backup(
     context: Context, options: argparse.Namespace, open_services: OpenServices
 ) -> int:
-    async with open_services() as services:
-        print(_write(context, options, services))
+    with told():
+        async with open_services() as services:
+            print(_write(context, options, services))
     return 0
 
 
@@ -69,7 +71,11 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
     if not file.parent.is_dir():
         raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
     url = services.get(REGISTRY).database_url
-    keys = sorted((context.data_dir / "config").glob("*.key")) if options.with_keys else []
+    if postgres.is_put_aside(url):
+        problem = "a restore is under way on this database, or was killed"
+        raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
+    files = sorted((context.data_dir / "config").glob("*.key")) if options.with_keys else []
+    keys = [file for file in files if KEY.fullmatch(file.name)]
     about = About(
         caudex=version("caudex"),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,7 +93,7 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
 async def _restore(
     context: Context, options: argparse.Namespace, open_services: OpenServices
 ) -> int:
-    with _scratch(None) as folder:
+    with told(), _scratch(None) as folder:
         about = unpack(options.file, folder)
         async with open_services() as services:
             _read(options, services, about, folder)
@@ -97,20 +103,24 @@ async def _restore(
 
 
 def _read(options: argparse.Namespace, services: Services, about: About, folder: Path) -> None:
-    url = services.get(REGISTRY).database_url
-    _make_room(url, replace=options.replace)
-    postgres.make_roles(url, about.roles)
-    postgres.restore(postgres.tool(services, "pg_restore"), url, folder / DUMP)
-
-
-def _make_room(url: str, *, replace: bool) -> None:
+    url, program = services.get(REGISTRY).database_url, postgres.tool(services, "pg_restore")
     if postgres.in_use(url):
         raise BadRequest("a server runs on this database: stop it first")
-    if found := postgres.schemas(url):
-        if not replace:
-            shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-            raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
-        postgres.drop_schemas(url, found)
+    postgres.put_back(url)  # what a restore left that was killed before its end
+    found = postgres.schemas(url)
+    if found and not options.replace:
+        shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+        raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
+    if options.replace:  # what one left that was killed at its end
+        postgres.drop_schemas(url, postgres.leftovers(url))
+    aside = postgres.put_aside(url, found)
+    try:
+        postgres.make_roles(url, about.roles)
+        postgres.restore(program, url, folder / DUMP)
+    except BaseException:
+        postgres.put_back(url)
+        raise
+    postgres.drop_schemas(url, aside)
 
 
 def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
@@ -138,5 +148,6 @@ def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
 @contextmanager
 def _scratch(parent: Path | None) -> Generator[Path]:
     """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
-    with tempfile.TemporaryDirectory(prefix=".caudex-backup-", dir=parent) as folder:
+    made = tempfile.TemporaryDirectory(prefix=".caudex-backup-", dir=parent)
+    with made as folder, told(Path(folder).parent):
         yield Path(folder)

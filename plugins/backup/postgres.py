@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,10 +17,18 @@ from kernel.public import DATABASE_SERVER, BadRequest, BootError, Services, Unav
 
 TOOL_LIMIT: Final = 24 * 3600
 """Seconds that a tool may run."""
+_ASIDE: Final = "caudex_before_"
+"""What no app can be called; the comment of such a schema is the name it had."""
 _SCHEMAS: Final = """
 select nspname from pg_namespace
 where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')
+    and starts_with(nspname, %s) = %s
 order by nspname"""
+_PUT_ASIDE: Final = """
+select s.nspname, obj_description(s.oid, 'pg_namespace') from pg_namespace s
+where starts_with(s.nspname, %s) and obj_description(s.oid, 'pg_namespace') is not null
+    and not exists (select from pg_namespace k where k.nspname = 'caudex_kernel')
+order by 1"""
 _ROLES: Final = """
 select distinct r.rolname from pg_shdepend d join pg_roles r on r.oid = d.refobjid
 where d.refclassid = 'pg_authid'::regclass and r.rolname <> current_user
@@ -36,8 +46,10 @@ def tool(services: Services, name: str) -> Path:
 
 
 def dump(program: Path, url: str, file: Path) -> None:
-    """Dump a database in custom format. Raises Unavailable with the tool's last line."""
-    _run([str(program), "--format=custom", f"--file={file}", *_without_password(url)], url)
+    """Dump a database in custom format, without leftovers. Raises BadRequest with what the tool
+    says."""
+    arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={_ASIDE}*"]
+    _run([str(program), *arguments, *_without_password(url)], url)
 
 
 def restore(program: Path, url: str, file: Path) -> None:
@@ -47,9 +59,13 @@ def restore(program: Path, url: str, file: Path) -> None:
 
 
 def schemas(url: str) -> list[str]:
-    """Schemas of a database that are not PostgreSQL's own."""
-    with psycopg.connect(url) as connection:
-        return [row[0] for row in connection.execute(_SCHEMAS)]
+    """Schemas of a database that are not PostgreSQL's own, without leftovers."""
+    return _schemas(url, aside=False)
+
+
+def leftovers(url: str) -> list[str]:
+    """Schemas that are put aside: a restore that was killed at its end did not drop them."""
+    return _schemas(url, aside=True)
 
 
 def other_roles(url: str) -> list[str]:
@@ -63,12 +79,43 @@ def make_roles(url: str, names: list[str]) -> None:
     with psycopg.connect(url) as connection:
         known = {row[0] for row in connection.execute("select rolname from pg_roles")}
         for name in set(names) - known:
-            connection.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
+            statement = sql.SQL("create role {}").format(sql.Identifier(name))
+            try:
+                connection.execute(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                problem = f"the database login may not make the role {name}, which the backup needs"
+                raise BadRequest(f"{problem}: give it CREATEROLE, or make the role first") from None
+
+
+def put_aside(url: str, names: list[str]) -> list[str]:
+    """Rename schemas, so that their names are free, in one transaction. Returns the new names."""
+    aside: list[str] = []
+    with psycopg.connect(url) as connection:
+        for name in names:
+            aside.append(_ASIDE + secrets.token_hex(8))
+            _rename(connection, name, aside[-1])
+            comment = sql.SQL("comment on schema {} is {}")
+            connection.execute(comment.format(sql.Identifier(aside[-1]), sql.Literal(name)))
+    return aside
+
+
+def is_put_aside(url: str) -> bool:
+    """Whether schemas are put aside and nothing has come in their place yet."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(_PUT_ASIDE, [_ASIDE]).fetchone() is not None
+
+
+def put_back(url: str) -> None:
+    """Give schemas their names again, in one transaction, unless a restore came to its end."""
+    with psycopg.connect(url) as connection:
+        for aside, name in connection.execute(_PUT_ASIDE, [_ASIDE]).fetchall():
+            _rename(connection, aside, name)
+            connection.execute(sql.SQL("comment on schema {} is null").format(sql.Identifier(name)))
 
 
 def drop_schemas(url: str, names: list[str]) -> None:
-    """Drop schemas with all that is in them, in one transaction."""
-    with psycopg.connect(url) as connection:
+    """Drop schemas with all that is in them, one by one: a transaction has only so many locks."""
+    with psycopg.connect(url, autocommit=True) as connection:
         for name in names:
             statement = sql.SQL("drop schema {} cascade").format(sql.Identifier(name))
             connection.execute(statement)
@@ -82,6 +129,16 @@ def in_use(url: str) -> bool:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()
         return bool(row and row[0])
+
+
+def _schemas(url: str, *, aside: bool) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute(_SCHEMAS, [_ASIDE, aside])]
+
+
+def _rename(connection: psycopg.Connection, name: str, new_name: str) -> None:
+    statement = sql.SQL("alter schema {} rename to {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Identifier(new_name)))
 
 
 def _without_password(url: str) -> list[str]:
@@ -98,10 +155,16 @@ def _run(arguments: list[str], url: str) -> None:
     try:
         ended = subprocess.run(
             arguments, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=TOOL_LIMIT, check=False,
+            text=True, errors="replace", timeout=TOOL_LIMIT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{arguments[0]} did not end: {error}") from None
     if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BadRequest(f"{Path(arguments[0]).name}: {last}")
+        raise BadRequest(f"{Path(arguments[0]).name}: {_error_in(ended.stderr)}")
+
+
+def _error_in(text: str) -> str:
+    """What a tool says in the end; the line with the error rather than the statement it was at."""
+    if found := re.search(r"\berror: (.*)(?:\n.*\bdetail: (?!Query was)(.*))?", text):
+        return "; ".join(filter(None, found.groups()))
+    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,14 +1,22 @@
 """Backup and restore by the command line, beside a running server and into an empty database."""
 
+import errno
+import os
+import secrets
 import subprocess
 import sys
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.public import BadRequest
-from plugins.backup.archive import unpack
+from plugins.backup import postgres as postgres_tools
+from plugins.backup.archive import DUMP, About, pack, unpack
+from plugins.backup.errors import told
 from plugins.backup.history import remark, remember
 
 MANIFEST = {
@@ -49,6 +57,29 @@ def filled(make_server, data_dir):
     secret = {"key": "TOKEN", "value": "x"}
     server.admin.post("/api/v1/apps/crm/secrets", json=secret).raise_for_status()
     return server
+
+
+def line(said):
+    """The one line that a mistake is answered by."""
+    [found] = said.splitlines()
+    assert found.startswith("caudex: ")
+    return found
+
+
+@contextmanager
+def login(dsn, *, owner=False):
+    """A login that may do nothing, or owns the database; its DSN."""
+    name, database = f"login_{secrets.token_hex(4)}", conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"create role {name} login password 'secret'")
+        try:
+            if owner:
+                connection.execute(f"alter database {database} owner to {name}")
+            yield make_conninfo(dsn, user=name, password="secret")
+        finally:
+            connection.execute(f"alter database {database} owner to current_user")
+            connection.execute(f"drop owned by {name}")
+            connection.execute(f"drop role {name}")
 
 
 def test_what_was_there_comes_back_on_another_database(make_server, postgres, tmp_path, caudex):
@@ -108,6 +139,189 @@ def test_a_database_that_is_used_or_not_empty_is_refused(make_server, postgres, 
     said = caudex(dsn, "restore", str(file), "--replace", data_dir=tmp_path / "two")
     assert "holds no keys" in said
     postgres.drop(dsn)
+
+
+def test_a_restore_that_fails_leaves_what_was_there(make_server, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    before = postgres_tools.schemas(server.dsn)
+    file, damaged, folder = tmp_path / "all.backup", tmp_path / "damaged", tmp_path / "folder"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    folder.mkdir()
+    about = unpack(file, folder)
+    dump = (folder / DUMP).read_bytes()
+    (folder / DUMP).write_bytes(dump[: len(dump) * 9 // 10])
+    pack(damaged, about, folder / DUMP, [])
+    server.stop()
+
+    for _ in range(2):
+        restore = ("restore", str(damaged), "--replace")
+        assert "pg_restore: " in caudex(server.dsn, *restore, data_dir=tmp_path / "one", status=1)
+        assert postgres_tools.schemas(server.dsn) == before
+    again = make_server(dsn=server.dsn, data_dir=tmp_path / "one")
+    notes = again.login("admin").get("/api/v1/apps/crm/collections/notes").json()
+    assert len(notes) == 20
+    again.stop()
+
+    caudex(server.dsn, "restore", str(file), "--replace", data_dir=tmp_path / "one")
+    assert postgres_tools.schemas(server.dsn) == before
+
+
+def test_what_a_killed_restore_put_aside_comes_back(make_server, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    server.stop()
+    before = postgres_tools.schemas(server.dsn)
+    aside = postgres_tools.put_aside(server.dsn, before)
+    assert sorted(aside) == postgres_tools.leftovers(server.dsn)
+    assert postgres_tools.schemas(server.dsn) == []
+    said = caudex(server.dsn, "restore", str(file), data_dir=tmp_path / "one", status=1)
+    assert "not empty" in said
+    assert postgres_tools.schemas(server.dsn) == before
+
+
+def test_what_a_restore_that_was_killed_at_its_end_replaced_is_not_backed_up_and_goes(
+    make_server, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    file, again = tmp_path / "all.backup", tmp_path / "again.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    before = postgres_tools.schemas(server.dsn)
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        for name in ("caudex_kernel", "crm"):
+            left = f"caudex_before_{secrets.token_hex(8)}"
+            connection.execute(f"create schema {left}")
+            connection.execute(f"comment on schema {left} is '{name}'")
+            connection.execute(f"create table {left}.notes ()")
+        query = "select count(*) from pg_namespace where nspname like 'caudex_before_%'"
+        assert postgres_tools.schemas(server.dsn) == before
+        caudex(server.dsn, "backup", str(again), data_dir=tmp_path / "one")
+        server.stop()
+
+        restore = ("restore", str(again))
+        said = line(caudex(server.dsn, *restore, data_dir=tmp_path / "one", status=1))
+        assert "not empty (" in said
+        assert "caudex_before" not in said
+        assert connection.execute(query).fetchone() == (2,)
+        caudex(server.dsn, *restore, "--replace", data_dir=tmp_path / "one")
+        assert connection.execute(query).fetchone() == (0,)
+    assert postgres_tools.schemas(server.dsn) == before
+    notes = make_server(dsn=server.dsn, data_dir=tmp_path / "one").login("admin")
+    assert len(notes.get("/api/v1/apps/crm/collections/notes").json()) == 20
+
+
+def test_no_backup_is_made_of_a_database_whose_schemas_are_put_aside(make_server, tmp_path, caudex):
+    server = make_server(data_dir=tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    before = file.read_bytes()
+    postgres_tools.put_aside(server.dsn, postgres_tools.schemas(server.dsn))
+    words = ("backup", "--force", str(file))
+    said = line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=1))
+    assert "`caudex restore`" in said
+    assert file.read_bytes() == before
+    postgres_tools.put_back(server.dsn)
+    caudex(server.dsn, *words, data_dir=tmp_path / "one")
+
+
+def test_a_database_that_cannot_be_reached_is_told_in_one_line(make_server, tmp_path, caudex):
+    server = make_server(data_dir=tmp_path / "one")
+    file, new = tmp_path / "all.backup", tmp_path / "new.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    with login(server.dsn) as dsn:
+        urls = {
+            make_conninfo(server.dsn, host="127.0.0.1", port=1): "onnection refused",
+            make_conninfo(dsn, host="127.0.0.1", password="sesame"): "authentication failed",
+            "postgresql://me:sesame@[": "not one of libpq's; write postgresql://user:password@host/name",
+        }
+        for url, reason in urls.items():
+            for words in (("backup", str(new)), ("restore", str(file))):
+                said = line(caudex(url, *words, data_dir=tmp_path / "two", status=1))
+                assert reason in said
+                assert "sesame" not in said
+    assert not new.exists()
+
+
+def test_a_login_that_may_not_read_or_make_everything_is_told_so(
+    make_server, postgres, tmp_path, caudex
+):
+    server = make_server(data_dir=tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    with login(server.dsn) as dsn:
+        words = ("backup", str(tmp_path / "new.backup"))
+        said = line(caudex(dsn, *words, data_dir=tmp_path / "two", status=1))
+        assert "permission denied" in said
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    about = unpack(file, folder)
+    role = f"worker_{secrets.token_hex(4)}"
+    pack(file, About(caudex="1", made_at=about.made_at, roles=[role]), folder / DUMP, [])
+    empty = postgres.create()
+    with login(empty, owner=True) as dsn:
+        words = ("restore", str(file))
+        said = line(caudex(dsn, *words, data_dir=tmp_path / "two", status=1))
+        assert role in said
+        assert "CREATEROLE" in said
+        assert postgres_tools.schemas(empty) == []
+    postgres.drop(empty)
+
+
+def test_files_that_cannot_be_read_or_written_are_told_in_one_line(
+    make_server, postgres, tmp_path, caudex, monkeypatch
+):
+    server = make_server(data_dir=tmp_path / "one")
+    said = line(caudex(server.dsn, "backup", "/proc/x", data_dir=tmp_path / "one", status=1))
+    assert "/proc/" in said
+    (tmp_path / "is_a_folder").mkdir()
+    words = ("backup", "--force", str(tmp_path / "is_a_folder"))
+    said = line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=1))
+    assert f"{tmp_path}/is_a_folder: Is a directory" in said
+    words = ("restore", str(tmp_path / "missing"))
+    said = line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=1))
+    assert said == f"caudex: {tmp_path}/missing: No such file or directory"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["is_a_folder", "one"]
+
+
+def test_a_full_disk_is_told_with_its_place(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    dump = tmp_path / "dump"
+    dump.write_text("x")
+    monkeypatch.setattr("os.fsync", full)
+    about = About(caudex="1", made_at="now")
+    with pytest.raises(BadRequest) as error, told(tmp_path):
+        pack(tmp_path / "x.backup", about, dump, [])
+    assert error.value.message == f"{tmp_path}: No space left on device"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "dump"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../postgres.json", "../x.key", "/x.key", "a/b.key", ".key", ".x.key", "x.key\n", "x", ""],
+)
+def test_a_backup_whose_keys_have_names_of_other_files_is_refused(tmp_path, name):
+    with pytest.raises(BadRequest, match="is no backup of Caudex"):
+        keyed(tmp_path, [name], {})
+
+
+def test_a_backup_that_lacks_a_key_that_it_names_is_refused(tmp_path):
+    with pytest.raises(BadRequest, match=r"is no backup of Caudex.*signing\.key"):
+        keyed(tmp_path, ["master.key", "signing.key"], {"master.key": "x"})
+    keyed(tmp_path, ["master.key", "oauth2-x.key"], {"master.key": "x", "oauth2-x.key": "y"})
+
+
+def keyed(tmp_path, names, files):
+    """Unpack a backup that says it has keys of these names, and has these."""
+    source, folder = tmp_path / secrets.token_hex(4), tmp_path / secrets.token_hex(4)
+    for each in (source, folder):
+        each.mkdir()
+    for name, text in {**files, DUMP: "x"}.items():
+        (source / name).write_text(text)
+    about = About(caudex="1", made_at="now", keys=names)
+    pack(source / "all", about, source / DUMP, [source / name for name in files])
+    return unpack(source / "all", folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\0" * 10240])

@@ -1,0 +1,38 @@
+"""What PostgreSQL and the system refuse, told as an operator's mistakes are: in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from kernel.public import BadRequest, KernelError, Unavailable
+
+
+@contextmanager
+def told(place: Path | None = None) -> Generator[None]:
+    """Turn psycopg.Error and OSError into BadRequest or Unavailable. `place` is named where the
+    system names no file, as for a disk that is full."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _of_database(error) from None
+    except BrokenPipeError:
+        raise  # whoever reads what the command prints has gone
+    except OSError as error:
+        file = error.filename2 or error.filename or place
+        said = error.strerror or str(error)
+        raise BadRequest(f"{file}: {said}" if file else said) from None
+
+
+def _of_database(error: psycopg.Error) -> KernelError:
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        # What libpq says repeats the url, password included.
+        remedy = "write postgresql://user:password@host/name"
+        return BadRequest(f"database.url is not one of libpq's; {remedy}")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = error.diag.message_primary or next((x for x in lines if "failed:" in x), lines[0])
+    kind = Unavailable if isinstance(error, psycopg.OperationalError) else BadRequest
+    return kind(f"database: {said.strip('- ')}")
