@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final, TypeVar
 
+import anyio
 import httpx2
 import msgspec
 import structlog
@@ -27,6 +29,13 @@ from .models import Attempt, Claims, Metadata, Tokens
 T = TypeVar("T")
 CALLBACK: Final = "/api/v1/auth/oidc/callback"
 TIMEOUT: Final = 10.0
+"""Seconds that an answer of the provider may take, all of it."""
+SIGN_INS: Final = 16
+"""Sign-ins of one process that ask the provider at the same moment."""
+WAITING: Final = 32
+"""Requests that may wait for what the provider says of itself: anybody can begin a sign-in."""
+AWAY: Final = 5.0
+"""Seconds in which a provider is not asked again that could not say what it is."""
 FRESH: Final = 3600.0
 """Seconds that what the provider says of itself is believed."""
 PAUSE: Final = 30.0
@@ -37,6 +46,8 @@ SIGNATURES: Final = {
     "Ed25519",
 }  # fmt: skip
 """Never `none`, and no HMAC: whoever knew the client's secret could vouch for anybody."""
+
+UNREACHED: Final = "the sign-in provider cannot be reached"
 
 HTTPClient = Any
 """Authlib's client, which its types do not describe."""
@@ -54,6 +65,9 @@ class Provider:
         self._keys: KeySet | None = None
         self._known_since = 0.0
         self._keys_since = 0.0
+        self._away_since = -inf
+        self._describing = anyio.Lock()
+        self._sign_ins = anyio.CapacityLimiter(SIGN_INS)
 
     async def address(self, attempt: Attempt) -> str:
         """Return the address at the provider where a sign-in begins. Raises Unavailable."""
@@ -71,6 +85,16 @@ class Provider:
 
         Raises Unauthenticated for a code or token that does not hold, Unavailable.
         """
+        try:
+            self._sign_ins.acquire_nowait()
+        except anyio.WouldBlock:
+            raise Unavailable("too many sign-ins at the same moment", retry_after=5) from None
+        try:
+            return await self._claims(attempt, code, issuer)
+        finally:
+            self._sign_ins.release()
+
+    async def _claims(self, attempt: Attempt, code: str, issuer: str) -> Claims:
         metadata = await self._described()
         if issuer != metadata.issuer and (
             issuer or metadata.authorization_response_iss_parameter_supported
@@ -138,14 +162,38 @@ class Provider:
         return await self._get(metadata.userinfo_endpoint, dict[str, Any], headers)
 
     async def _described(self) -> Metadata:
-        if self._metadata is None or self._known_since < time.monotonic() - FRESH:
-            place = f"{self._config.issuer.rstrip('/')}/.well-known/openid-configuration"
-            found = await self._get(place, Metadata)
-            if found.issuer != self._config.issuer:
-                log.error("the provider calls itself otherwise", issuer=found.issuer)
-                raise Unavailable("the sign-in provider is not the one that is configured")
-            self._metadata, self._known_since = found, time.monotonic()
-        return self._metadata
+        """What the provider says of itself; one asks, others wait for what that brings."""
+        if (known := self._known()) is not None:
+            return known
+        if self._describing.statistics().tasks_waiting >= WAITING:
+            raise Unavailable("too many sign-ins at the same moment", retry_after=5)
+        async with self._describing:
+            if (known := self._known()) is not None:
+                return known
+            try:
+                self._metadata = await self._describe()
+            except Unavailable:
+                self._away_since = time.monotonic()
+                raise
+            self._known_since = time.monotonic()
+            return self._metadata
+
+    def _known(self) -> Metadata | None:
+        """What is known of the provider, unless it is too old. Raises Unavailable just after the
+        provider could not be asked."""
+        if self._metadata is not None and self._known_since >= time.monotonic() - FRESH:
+            return self._metadata
+        if self._away_since > time.monotonic() - AWAY:
+            raise Unavailable(UNREACHED, retry_after=5)
+        return None
+
+    async def _describe(self) -> Metadata:
+        place = f"{self._config.issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = await self._get(place, Metadata)
+        if found.issuer != self._config.issuer:
+            log.error("the provider calls itself otherwise", issuer=found.issuer)
+            raise Unavailable("the sign-in provider is not the one that is configured")
+        return found
 
     async def _known_keys(self, metadata: Metadata, *, fresh: bool) -> KeySet:
         if self._keys is None or fresh or self._keys_since < time.monotonic() - FRESH:
@@ -174,12 +222,11 @@ class Provider:
 
 async def _reached(call: Callable[[], Awaitable[T]]) -> T:
     try:
-        return await call()
-    except httpx2.HTTPError as error:
-        log.error(
-            "the sign-in provider cannot be reached", error=f"{type(error).__name__}: {error}"
-        )
-        raise Unavailable("the sign-in provider cannot be reached", retry_after=5) from None
+        with anyio.fail_after(TIMEOUT):
+            return await call()
+    except (httpx2.HTTPError, TimeoutError) as error:
+        log.error(UNREACHED, error=f"{type(error).__name__}: {error}")
+        raise Unavailable(UNREACHED, retry_after=5) from None
 
 
 def client_of(config: OidcConfig) -> HTTPClient:

@@ -41,7 +41,10 @@ class ClaimedRoles:
             ):
                 await self._store.remember(user_id, role)
         for role in sorted(given - wanted, key=str):
-            if await _done(access.revoke(server_actor(), role.app_id, user_id, role.role), role):
+            taken = await _done(
+                access.revoke(server_actor(), role.app_id, user_id, role.role), role
+            )
+            if taken or not await _holds(access, user_id, role):
                 await self._store.forget(user_id, role)
 
 
@@ -51,20 +54,24 @@ def _role(text: str) -> Granted:
 
 
 async def _holds(access: Access, user_id: str, role: Granted) -> bool:
+    """Whether somebody was given a role.
+
+    The list of all may be long, but says what was given: core admins hold more than that.
+    """
     try:
-        return role.role in (await access.effective(user_id, role.app_id)).roles
+        if role.role not in (await access.effective(user_id, role.app_id)).roles:
+            return False
+        assigned = await access.assignments(role.app_id)
     except NotFound:
         return False
+    return any(one.user_id == user_id and one.role == role.role for one in assigned)
 
 
 async def _done(change: Awaitable[None], role: Granted) -> bool:
-    """Make a change; what is not there any more is as good as taken."""
     try:
         await change
-    except NotFound as error:
-        log.warning("a role of a claim is not there", app=role.app_id, role=role.role)
-        return "does not hold" in error.message
-    except BadRequest as error:
-        log.warning("a role of a claim cannot be changed", role=role.role, error=error.message)
+    except (BadRequest, NotFound) as error:
+        said = {"app": role.app_id, "role": role.role, "error": error.message}
+        log.warning("a role of a claim cannot be changed", **said)
         return False
     return True

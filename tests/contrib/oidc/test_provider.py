@@ -3,7 +3,9 @@
 import base64
 import hmac
 import time
+from contextlib import asynccontextmanager
 
+import anyio
 import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -12,7 +14,7 @@ from joserfc.jwk import RSAKey
 
 from contrib.oidc.config import OidcConfig
 from contrib.oidc.models import Attempt
-from contrib.oidc.provider import Provider
+from contrib.oidc.provider import SIGN_INS, WAITING, Provider
 from kernel.public import Unauthenticated, Unavailable
 
 ISSUER = "https://id.example.org"
@@ -49,9 +51,20 @@ class Outside:
         self.issuer = ISSUER
         self.token = None
         self.asked = 0
+        self.described = 0
+        self.away = False
+        self.slow = ""
+        self.gate = anyio.Event()
 
-    def answer(self, request):
+    async def answer(self, request):
         place = request.url.path
+        if self.slow and place.endswith(self.slow):
+            self.described += self.slow == "openid-configuration"
+            await self.gate.wait()
+        elif place.endswith("openid-configuration"):
+            self.described += 1
+        if self.away:
+            raise httpx2.ConnectError("no route")
         if place.endswith("openid-configuration"):
             return httpx2.Response(200, json={
                 "issuer": self.issuer, "authorization_endpoint": f"{ISSUER}/a",
@@ -166,3 +179,83 @@ async def test_a_provider_that_is_away_is_unavailable():
     client = AsyncOAuth2Client(client_id="me", transport=httpx2.MockTransport(refuse))
     with pytest.raises(Unavailable, match="cannot be reached"):
         await Provider(CONFIG, client).address(ATTEMPT)
+
+
+@asynccontextmanager
+async def at_once(number, ask):
+    """Ask that often at the same moment; tells how many were answered and how many refused."""
+    answered, refused = [], []
+
+    async def one():
+        try:
+            answered.append(await ask())
+        except Unavailable as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(one)
+        yield answered, refused
+
+
+async def test_many_who_begin_at_once_ask_one_time_what_the_provider_is():
+    outside = Outside()
+    outside.slow = "openid-configuration"
+    provider = outside.provider()
+    async with at_once(20, lambda: provider.address(ATTEMPT)) as (answered, refused):
+        await anyio.wait_all_tasks_blocked()
+        assert outside.described == 1
+        outside.gate.set()
+    assert (len(answered), refused, outside.described) == (20, [], 1)
+
+
+async def test_no_more_wait_for_a_provider_that_hangs_than_may():
+    outside = Outside()
+    outside.slow = "openid-configuration"
+    provider = outside.provider()
+    async with at_once(1 + WAITING + 5, lambda: provider.address(ATTEMPT)) as (answered, refused):
+        await anyio.wait_all_tasks_blocked()
+        assert (len(answered), len(refused)) == (0, 5)
+        outside.gate.set()
+    assert (len(answered), len(refused), outside.described) == (1 + WAITING, 5, 1)
+
+
+async def test_a_provider_that_is_away_is_not_asked_by_everybody(monkeypatch):
+    outside = Outside()
+    outside.slow, outside.away = "openid-configuration", True
+    provider = outside.provider()
+    async with at_once(20, lambda: provider.address(ATTEMPT)) as (answered, refused):
+        await anyio.wait_all_tasks_blocked()
+        outside.gate.set()
+    assert (answered, len(refused), outside.described) == ([], 20, 1)
+    outside.away = False
+    with pytest.raises(Unavailable):
+        await provider.address(ATTEMPT)  # just looked
+    with pytest.raises(Unavailable):
+        await outside.sign_in(provider)
+    assert outside.described == 1
+    monkeypatch.setattr("contrib.oidc.provider.AWAY", 0)
+    assert (await provider.address(ATTEMPT)).startswith(f"{ISSUER}/a")
+    assert outside.described == 2
+
+
+@pytest.mark.parametrize("place", ["openid-configuration", "/t", "/k", "/u"])
+async def test_an_answer_that_never_ends_is_not_waited_for(monkeypatch, place):
+    monkeypatch.setattr("contrib.oidc.provider.TIMEOUT", 0.05)
+    outside = Outside()
+    outside.slow = place
+    with anyio.fail_after(5), pytest.raises(Unavailable, match="cannot be reached"):
+        await outside.sign_in()
+
+
+async def test_more_sign_ins_than_may_be_under_way_are_refused_at_once():
+    outside = Outside()
+    outside.slow = "/t"
+    provider = outside.provider()
+    async with at_once(SIGN_INS + 3, lambda: outside.sign_in(provider)) as (answered, refused):
+        await anyio.wait_all_tasks_blocked()
+        assert (len(answered), len(refused)) == (0, 3)
+        assert (await provider.address(ATTEMPT)).startswith(f"{ISSUER}/a")
+        outside.gate.set()
+    assert (len(answered), len(refused)) == (SIGN_INS, 3)
+    assert (await outside.sign_in(provider))["sub"] == "ada"
