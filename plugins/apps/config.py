@@ -1,8 +1,12 @@
 """`[plugins.apps]`."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from kernel.public import Section
+
+Wait = Annotated[float, Meta(ge=0.1, le=3600)]
 
 
 class AppsConfig(Section, frozen=True, kw_only=True):
@@ -13,6 +17,6 @@ class AppsConfig(Section, frozen=True, kw_only=True):
     """
 
     install: Literal["admin", "any"] = "admin"
-    statement_timeout: float = 600.0
-    lock_timeout: float = 5.0
-    queue: float = 30.0
+    statement_timeout: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
+    lock_timeout: Wait = 5.0
+    queue: Wait = 30.0

@@ -56,7 +56,7 @@ class Upkeep:
                 log.warning("jobs are taken back from a server that is gone", count=len(app_ids))
 
     async def _prune_always(self) -> None:
-        while True:
+        while self._config.keep_days:  # 0: they are kept for ever
             gone = 0
             try:
                 gone = await self._store.prune(self._config.keep_days)

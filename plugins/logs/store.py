@@ -60,13 +60,13 @@ _SWEEP_OLD: Final = """
 with old as (
     delete from caudex_logs.lines where id in (
         select id from caudex_logs.lines
-        where ts < now() - make_interval(days => $1::int) limit 5000
+        where $1::int > 0 and ts < now() - make_interval(days => $1::int) limit 5000
     ) returning 1
 ) select count(*) from old"""
 _SWEEP_MANY: Final = """
 with old as (
     delete from caudex_logs.lines where id in (
-        select id from caudex_logs.lines where app_id = $1::text and id <= (
+        select id from caudex_logs.lines where $2::int > 0 and app_id = $1::text and id <= (
             select id from caudex_logs.lines where app_id = $1::text
             order by id desc offset $2::int limit 1
         ) limit 5000
@@ -122,14 +122,16 @@ async def apps(reader: Reader) -> list[str]:
 
 
 async def sweep_old(tx: Transaction, keep_days: int) -> int:
-    """Delete a portion of what is too old, and return how many lines that were."""
+    """Delete a portion of what is too old, and return how many lines that were; 0 days are for
+    ever."""
     if await tx.execute(_SWEEP_ALONE) is None:
         return 0
     return int(await tx.execute(_SWEEP_OLD, keep_days) or 0)
 
 
 async def sweep_many(tx: Transaction, app_id: str, keep_lines: int) -> int:
-    """Delete a portion of what an app has too much of, and return how many lines that were."""
+    """Delete a portion of what an app has too much of, and return how many lines that were; of 0
+    lines none is too many."""
     if await tx.execute(_SWEEP_ALONE) is None:
         return 0
     return int(await tx.execute(_SWEEP_MANY, app_id, keep_lines) or 0)

@@ -18,7 +18,7 @@ class PostgresConfig(Section, frozen=True, kw_only=True):
     """
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 5480
-    max_connections: int = 200
+    max_connections: Annotated[int, Meta(ge=10, le=262_143)] = 200
     shared_buffers: str = "128MB"
     settings: dict[str, Setting] = field(default_factory=dict[str, Setting])
     account: str = ""

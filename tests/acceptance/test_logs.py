@@ -178,6 +178,21 @@ def test_old_lines_and_too_many_are_swept(make_server):
     assert left == [("a", str(number)) for number in range(16, 21)]
 
 
+@pytest.mark.parametrize(("zero", "left"), [("keep_days", 5), ("keep_lines", 20)])
+def test_zero_keeps_lines_for_ever_and_however_many(make_server, zero, left):
+    kept = {"keep_lines": 5, "keep_days": 1, zero: 0}
+    server = make_server({"plugins": {"logs": kept}})
+    server.sql(
+        "insert into caudex_logs.lines (app_id, level, message, ts)"
+        " select 'a', 'info', n::text, now() - make_interval(days => %s)"
+        " from generate_series(1, 20) n",
+        1000 if zero == "keep_days" else 0,
+    )
+    server.run(server.services.get(LOGS)._sweep)
+    [(count,)] = server.sql("select count(*) from caudex_logs.lines")
+    assert count == left
+
+
 def test_a_reader_that_leaves_is_forgotten(server, app):
     service = server.services.get(LOGS)
     with server.admin.stream("GET", path(app)) as answer:

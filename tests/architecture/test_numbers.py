@@ -1,0 +1,40 @@
+"""Every number of every plugin's configuration has a least and a largest value, and says so."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from docs.pages.code import plugin_classes
+from kernel.config import Section, convert
+from kernel.public import BootError
+
+
+def numbers() -> Iterator[tuple[str, type[Section], dict[str, Any]]]:
+    """The key, the Struct and the JSON Schema of each."""
+    for plugin in plugin_classes():
+        if issubclass(plugin.Config, Section):
+            schema = msgspec.json.schema(plugin.Config)["$defs"][plugin.Config.__name__]
+            for key, found in schema["properties"].items():
+                if found.get("type") in ("integer", "number"):
+                    yield key, plugin.Config, found
+
+
+FOUND = [pytest.param(*found, id=f"{found[1].__name__}-{found[0]}") for found in numbers()]
+
+
+@pytest.mark.parametrize(("key", "config", "schema"), FOUND)
+def test_a_number_has_bounds_and_is_refused_beyond_them_in_one_line(
+    key: str, config: type[Section], schema: dict[str, Any]
+) -> None:
+    low, high = schema["minimum"], schema["maximum"]
+    assert low <= schema["default"] <= high
+    for wrong in (low - 1, high + 1, str(low - 1)):
+        with pytest.raises(BootError) as error:
+            convert({key: wrong}, config, "[plugins.x]")
+        told = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"
+        assert re.fullmatch(told, str(error.value))
+    for right in (low, high, str(low)):
+        assert getattr(convert({key: right}, config, ""), key) == float(right)
