@@ -84,11 +84,33 @@ class Keyring:
         return lines
 
     def _write(self, lines: Sequence[str]) -> None:
-        """Replace the file in one step: a crash leaves the old keys or the new ones."""
-        aside = self.file.with_name(f"master.key.{secrets.token_hex(8)}")
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        """Replace the file in one step: a crash leaves the old keys or the new ones. It is on the
+        disk when this returns. Raises BootError."""
+        try:
+            _replace(self.file, "\n".join(lines) + "\n")
+        except OSError as error:
+            problem = f"{self.file} cannot be written: {error.strerror}"
+            raise BootError("key master", problem, "mend that and try again") from None
+
+
+def _replace(file: Path, text: str) -> None:
+    aside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(handle, "w") as stream:
-            stream.write("\n".join(lines) + "\n")
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        aside.replace(self.file)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    """The name must outlast a loss of power too: the database is about to need the new key."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -57,11 +57,11 @@ def _place(*parts: str) -> bytes:
 
 
 def _seal(key: bytes, value: bytes, place: bytes) -> str:
-    return base64.b64encode(Aead(key[: Aead.KEY_SIZE]).encrypt(value, place)).decode()
+    return base64.b64encode(Aead(key).encrypt(value, place)).decode()
 
 
 def _open(key: bytes, sealed: str, place: bytes) -> bytes:
     try:
-        return Aead(key[: Aead.KEY_SIZE]).decrypt(base64.b64decode(sealed), place)
+        return Aead(key).decrypt(base64.b64decode(sealed), place)
     except (CryptoError, binascii.Error, ValueError) as error:
         raise Unopenable(str(error)) from None

@@ -1,14 +1,20 @@
 """The vault's engine: sealing, places, rotation, keys that are not there."""
 
 import base64
+import errno
+import os
 import threading
 import uuid
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from kernel.public import VAULT, BadRequest, BootError, server_actor
+from plugins.vault.config import VaultConfig
 from plugins.vault.keyring import Keyring
+from plugins.vault.models import DataKeyRow, scope_of
+from plugins.vault.sealing import Unopenable, key_id, open_data_key, seal_data_key
 from plugins.vault.service import check_name
 
 ACTOR = server_actor("test")
@@ -131,6 +137,57 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
         assert reveal(server, app) == {"BEFORE": "1", "AFTER": "2", "NEW_SCOPE": "3"}
     third = make_server(dsn=one.dsn, data_dir=tmp_path)
     assert reveal(third, app)["BEFORE"] == "1"
+
+
+def written(tmp_path):
+    """A ring of keys that has its file."""
+    keyring = Keyring(VaultConfig(), tmp_path)
+    keyring.load(may_create=True)
+    return keyring
+
+
+def test_a_rotated_key_is_on_the_disk_before_anything_is_sealed_by_it(tmp_path, monkeypatch):
+    keyring, done = written(tmp_path), []
+    fsync, rename = os.fsync, Path.replace
+
+    def synced(handle):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")).partition(".")[0])
+        fsync(handle)
+
+    def renamed(path, target):
+        done.append("renamed")
+        return rename(path, target)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    newest = keyring.add_new()
+    assert done == ["master", "renamed", "config"]
+    keyring.keep_only(newest)
+    assert done == ["master", "renamed", "config"] * 2
+
+
+def test_a_rotation_that_cannot_be_written_leaves_no_key_aside(tmp_path, monkeypatch):
+    keyring = written(tmp_path)
+    before = keyring.file.read_text()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BootError, match=r"master\.key cannot be written: No space left") as error:
+        keyring.add_new()
+    assert len(str(error.value).splitlines()) == 1
+    assert [path.name for path in keyring.file.parent.iterdir()] == ["master.key"]
+    assert keyring.file.read_text() == before
+
+
+def test_a_key_of_another_length_seals_nothing(tmp_path):
+    row = DataKeyRow("1", "app", "a", key_id(b"x" * 33), "")
+    for size in (31, 33):
+        with pytest.raises(ValueError, match="exactly 32 bytes"):
+            seal_data_key(b"x" * size, b"d" * 32, "1", scope_of("a"))
+        with pytest.raises(Unopenable, match="exactly 32 bytes"):
+            open_data_key(b"x" * size, row)
 
 
 def test_two_rotations_at_once_lose_no_key(make_server, tmp_path, monkeypatch):
