@@ -51,6 +51,7 @@ class Kernel:
             host=config.server.host,
             port=config.server.port,
             loopback=config.loopback,
+            config_file=config.source,
         )
         self.timed = bool(config.server.server_timing)
         """Whether replies tell what each plugin cost."""

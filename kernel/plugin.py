@@ -44,6 +44,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     loopback: bool
+    config_file: str = ""
+    """Where the configuration was read from, if from a file."""
 
 
 class Plugin:

@@ -22,6 +22,7 @@ from kernel.errors import (
 from kernel.hooks import HOOKS, HookBus, Implementation
 from kernel.hookspecs import hookspec
 from kernel.keys import check_key, load_key
+from kernel.masking import Mask
 from kernel.plugin import (
     KERNEL_API,
     Command,
@@ -59,8 +60,8 @@ __all__ = [
     "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "BootErrors", "Command",
     "ConstraintBreach",
     "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "ManifestSection",
-    "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer", "OpenServices",
-    "Plugin", "Remark",
+    "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer",
+    "OpenServices", "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
     "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer",

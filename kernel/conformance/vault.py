@@ -32,8 +32,8 @@ LONGEST = 64 * 1024
 """Bytes of a value."""
 PLATFORM = "/api/v1/platform/secrets"
 STEERING = [
-    "PATH", "path", "HOME", "LD_PRELOAD", "DYLD_X", "PYTHONPATH", "NODE_OPTIONS", "BUN_INSTALL",
-    "CAUDEX_APP_ID",
+    "PATH", "path", "HOME", "LANG", "TMPDIR", "GCONV_PATH", "LD_PRELOAD", "DYLD_X", "PYTHONPATH",
+    "NODE_OPTIONS", "BUN_INSTALL", "CAUDEX_APP_ID",
 ]  # fmt: skip
 NO_NAMES = ["", "1A", "A-B", "A B", "A.B", "../A", "A/B", "Ä", "A" * 129, "A\n", *STEERING]
 VALUES = [

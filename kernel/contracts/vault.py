@@ -42,6 +42,8 @@ MAX_SECRET = 64 * 1024
 """Bytes of a value in UTF-8."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 STEERING_NAME = re.compile(
-    r"PATH|HOME|NODE_OPTIONS|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*", re.IGNORECASE
+    r"PATH|HOME|LANG|TMPDIR|LOCPATH|GCONV_PATH|GLIBC_TUNABLES|NODE_OPTIONS"
+    r"|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*",
+    re.IGNORECASE,
 )
 """Variables that would steer a loader, an interpreter or the server: no engine takes them."""

@@ -49,14 +49,19 @@ class Intake:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def put(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Take a line, or count it as lost."""
+    def admits(self, app_id: str) -> bool:
+        """Whether there is room for a line; it is counted, or counted as lost."""
         bucket = self._bucket(app_id)
         if bucket.tokens < 1 or self._size > MAX_QUEUED:
             bucket.dropped += 1
-        else:
-            bucket.tokens -= 1
-            self._add(app_id, level, _storable(message))
+            self._filled.set()
+            return False
+        bucket.tokens -= 1
+        return True
+
+    def put(self, app_id: str, level: LogLevel, message: str) -> None:
+        """Take a line that was admitted."""
+        self._add(app_id, level, _storable(message))
         self._filled.set()
 
     def keep_only(self, app_ids: Collection[str]) -> None:

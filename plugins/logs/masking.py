@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Iterable
 from typing import Final
 
-HIDDEN: Final = "[secret]"
-WORD: Final = 4
-"""A shorter value is only hidden where it stands alone, or it would hide half of every line."""
+from kernel.public import Mask
+
 KEEP: Final = 3600.0
 """Seconds that a value stays hidden at least after it was replaced, or its app removed: the worker
 that has it goes on until another is up, and then ends what it was at."""
@@ -18,7 +16,7 @@ MAX_REPLACED: Final = 1000
 
 
 class Masks:
-    """The secret values of each app, as one pattern."""
+    """The secret values of each app."""
 
     def __init__(self) -> None:
         self._apps: dict[str, _Values] = {}
@@ -26,14 +24,14 @@ class Masks:
     def put(self, app_id: str, values: Iterable[str]) -> None:
         """Replace an app's values by these; the old ones stay hidden for a while."""
         known = self._apps.setdefault(app_id, _Values())
-        known.put(frozenset(part for value in values for part in _parts(value)))
-        if known.pattern is None:
+        known.put(frozenset(values))
+        if not known.mask:
             del self._apps[app_id]
 
     def hide(self, app_id: str, text: str) -> str:
         """Return the text with the app's values hidden."""
         known = self._apps.get(app_id)
-        return text if known is None or known.pattern is None else known.pattern.sub(HIDDEN, text)
+        return text if known is None else known.mask.hide(text)
 
     def keep_only(self, app_ids: Collection[str]) -> None:
         """Drop the values of other apps once those have been gone for a while."""
@@ -50,13 +48,13 @@ class Masks:
 class _Values:
     """An app's values: those in force, and replaced ones that a worker may still have."""
 
-    __slots__ = ("_current", "_replaced", "gone_at", "pattern")
+    __slots__ = ("_current", "_replaced", "gone_at", "mask")
 
     def __init__(self) -> None:
         self._current: frozenset[str] = frozenset()
         self._replaced: dict[str, float] = {}
         """When each was replaced, the oldest first."""
-        self.pattern: re.Pattern[str] | None = None
+        self.mask = Mask(())
         self.gone_at: float | None = None
         """Since when the app is known to be gone."""
 
@@ -71,18 +69,4 @@ class _Values:
         self._current, self._replaced = values, dict(kept[-MAX_REPLACED:])
         self.gone_at = None
         if (hidden := values | self._replaced.keys()) != before:
-            longest_first = sorted(hidden, key=len, reverse=True)
-            joined = "|".join(map(_pattern, longest_first))
-            self.pattern = re.compile(joined) if joined else None
-
-
-def _parts(value: str) -> Iterable[str]:
-    """A value of several lines is printed line by line."""
-    yield from (line for line in value.splitlines() if len(line) > 1)
-    if value.strip():
-        yield value
-
-
-def _pattern(value: str) -> str:
-    escaped = re.escape(value)
-    return escaped if len(value) >= WORD else rf"(?<!\w){escaped}(?!\w)"
+            self.mask = Mask(hidden)

@@ -58,7 +58,8 @@ class LogsService:
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
         """See `Logs.write`."""
-        self._intake.put(app_id, level, self.masked(app_id, message))
+        if self._intake.admits(app_id):  # before the search for secrets, which takes time
+            self._intake.put(app_id, level, self.masked(app_id, message))
 
     def mask(self, app_id: str, values: Iterable[str]) -> None:
         """See `Logs.mask`."""

@@ -72,7 +72,9 @@ class WorkersPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:
         folders = self._folders = Folders(self.context.data_dir)
-        sandbox = self._sandbox = Sandbox(self.config, self.context.data_dir)
+        sandbox = self._sandbox = Sandbox(
+            self.config, self.context.data_dir, self.context.config_file
+        )
         await to_thread.run_sync(self._prepare)
         found = services.get(HOOKS).collect(hookspecs.register_runtimes)
         runtimes = Runtimes([runtime for _, some in found for runtime in some])
@@ -115,7 +117,7 @@ class WorkersPlugin(Plugin):
     @hookimpl
     def diagnose(self) -> Sequence[Remark]:
         """Tell `caudex doctor` what would confine workers here, and what runs them."""
-        return remarks(self.config, self.context.data_dir)
+        return remarks(self.config, self.context.data_dir, self.context.config_file)
 
     @hookimpl
     def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from anyio import to_thread
 from kernel.public import BadRequest, LogLevel, Runtime
 
 from .config import WorkersConfig
-from .folders import Folders, fill, full_disk, give, take_back
+from .folders import Folders, discard, fill, full_disk, give, take_back
 from .models import Release
 from .process import Child, text_of
 from .runtimes import Runtimes
@@ -51,7 +52,7 @@ class Builder:
         async with self._turns:
             uid = self._sandbox.uid(release.number)
             await to_thread.run_sync(self._folders.make_app, release, uid)
-            with self._folders.staging(release) as folder:
+            async with self._staging(release) as folder:
                 await to_thread.run_sync(fill, folder, archive)
                 commands = await to_thread.run_sync(self._plan, folder)
                 if commands:
@@ -64,6 +65,15 @@ class Builder:
                     await to_thread.run_sync(take_back, folder, uid)
                 with full_disk():
                     return await to_thread.run_sync(self._folders.publish, folder, release)
+
+    @asynccontextmanager
+    async def _staging(self, release: Release) -> AsyncGenerator[Path]:
+        folder = await to_thread.run_sync(self._folders.staging, release)
+        try:
+            yield folder
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(discard, folder)
 
     def _plan(self, folder: Path) -> Sequence[Sequence[str]]:
         runtime, entry = self._runtimes.find(folder)

@@ -19,9 +19,9 @@ from .sandbox import Sandbox
 NAME: Final = "workers"
 
 
-def remarks(config: WorkersConfig, data_dir: Path) -> list[Remark]:
+def remarks(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Remark]:
     """Tell what would confine workers, and what runs them. Blocking."""
-    sandbox = Sandbox(config, data_dir)
+    sandbox = Sandbox(config, data_dir, config_file)
     try:
         sandbox.look(made=os.path.isdir(data_dir / "workers"))
     except BootError as error:

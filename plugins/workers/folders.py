@@ -103,16 +103,12 @@ class Folders:
             for folder in (self.home(release), self.tmp(release)):
                 _folder(folder, 0o700, os.geteuid() if uid is None else uid, uid)
 
-    @contextmanager
-    def staging(self, release: Release) -> Generator[Path]:
-        """A new folder beside the app's releases, thrown away unless `publish` takes it."""
+    def staging(self, release: Release) -> Path:
+        """Make a folder beside the app's releases, to be thrown away unless `publish` takes it."""
         folder = self._app(release.app_id) / f".new-{secrets.token_hex(8)}"
         folder.mkdir(0o755)
         folder.chmod(0o755)
-        try:
-            yield folder
-        finally:
-            discard(folder)
+        return folder
 
     def publish(self, staged: Path, release: Release) -> Path:
         """Give a complete folder its name; another process of ours may have been faster."""

@@ -46,6 +46,7 @@ def main() -> None:
     """Restrict this process, then become the worker."""
     settings, program = json.loads(sys.argv[1]), sys.argv[2:]
     lifeline = int(os.environ.pop("CAUDEX_LIFELINE", "2"))
+    variables = handed_over(int(os.environ.pop("CAUDEX_VARIABLES", "-1")))
     # A server with children of its own has inheritable sockets, and uvloop closes none of them.
     os.closerange(3, lifeline)
     os.closerange(lifeline + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
@@ -64,9 +65,17 @@ def main() -> None:
         if settings["landlock"]:
             confine(settings["landlock"], settings["readable"], settings["writable"])
     try:
-        os.execv(program[0], program)
-    except OSError as error:
-        sys.exit(f"cannot run {program[0]}: {error.strerror}")
+        os.execve(program[0], program, {**variables, **os.environ})
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot run {program[0]}: {getattr(error, 'strerror', error)}")
+
+
+def handed_over(number: int) -> dict[str, str]:
+    """Read the variables of the worker that this process must not have in its own environment."""
+    if number < 0:
+        return {}
+    with open(number, "rb") as file:
+        return json.load(file)
 
 
 def limit(limits: dict[str, int]) -> None:

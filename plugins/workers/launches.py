@@ -105,7 +105,8 @@ class Launches:
             await write_archive(self._store, release, archive)
             await self._builder.build(release, archive, self.log_of(release.app_id))
         finally:
-            await to_thread.run_sync(discard, archive)
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(discard, archive)
 
     def _recipe(self, release: Release, folder: Path, hello: Hello) -> Recipe:
         runtime, entry = self._builder.runtime_of(folder)
@@ -119,7 +120,6 @@ class Launches:
             program=program,
             argv=self._sandbox.command(launch.argv, release.number, place),
             environment={
-                **hello.credentials,
                 **launch.environment,
                 **self._builder.environment(release, program),
                 "CAUDEX_RUNTIME_URL": self._runtime_url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anyio
+import msgspec
 import structlog
 
 from kernel.public import LogLevel, Unavailable
@@ -33,6 +35,10 @@ MAX_UNREAD: Final = 6 * MAX_FRAME
 
 DRAIN_SECONDS: Final = 1.0
 """What was written before the end is read for so long after it."""
+
+LIFELINE: Final = "CAUDEX_LIFELINE"
+VARIABLES: Final = "CAUDEX_VARIABLES"
+"""Numbers of open files, for the launcher alone."""
 
 log = structlog.get_logger("caudex.workers")
 
@@ -91,14 +97,22 @@ class Child(asyncio.SubprocessProtocol):
         environment: Mapping[str, str],
         folder: Path,
         uid: int | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Child:
-        """Start a program; `uid` is its account, if no other app has it, and what the environment
-        has as `MARK` the name of its server. Raises OSError, ValueError."""
+        """Start the launcher of a program; `uid` is its account, if no other app has it, and what
+        the environment has as `MARK` the name of its server.
+
+        The program finds `more` variables, the launcher does not: it runs with our rights until it
+        has confined itself, and its interpreter and its libraries listen to many a variable, which
+        apps must not choose. Raises OSError, ValueError.
+        """
         loop = asyncio.get_running_loop()
         child = cls(listener, new_mark(environment.get(MARK, "")), uid)
         child._lifeline = wire = lifeline()
-        told = {} if wire is None else {"CAUDEX_LIFELINE": str(wire)}  # for the launcher alone
+        told = {} if wire is None else {LIFELINE: wire}
         try:
+            if more:
+                told[VARIABLES] = _nameless_file(msgspec.json.encode(more))
             await loop.subprocess_exec(
                 lambda: child,
                 *argv,
@@ -106,13 +120,20 @@ class Child(asyncio.SubprocessProtocol):
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=str(folder),
-                env={**environment, **told, MARK: child._mark},
+                env={
+                    **environment,
+                    **{name: str(number) for name, number in told.items()},
+                    MARK: child._mark,
+                },
                 start_new_session=True,
-                pass_fds=[] if wire is None else [wire],
+                pass_fds=[*told.values()],
             )
         except BaseException:
             child._cut()
             raise
+        finally:
+            if VARIABLES in told:
+                os.close(told[VARIABLES])
         return child
 
     @property
@@ -283,6 +304,20 @@ class Child(asyncio.SubprocessProtocol):
 
     def _pipe(self, fd: int) -> Any:
         return None if self._transport is None else self._transport.get_pipe_transport(fd)
+
+
+def _nameless_file(data: bytes) -> int:
+    """Put data into a file that only who is handed its number can read; on a disk only where the
+    system knows no other way."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("caudex")
+    else:
+        with tempfile.TemporaryFile() as file:
+            number = os.dup(file.fileno())
+    with open(number, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(number, 0, os.SEEK_SET)
+    return number
 
 
 def text_of(line: bytes) -> str:

@@ -62,7 +62,7 @@ class JobCancel(ToWorker, frozen=True, tag="job_cancel"):
 class OpResult(ToWorker, frozen=True, tag="collection_op_result"):
     """What became of a collection_op."""
 
-    id: str
+    id: str | int
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -133,10 +133,18 @@ class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
     call: str | None = None
 
 
+class OddOp(FromWorker, frozen=True, tag="collection_op"):
+    """A `collection_op` that does not fit, and why; a handler waits for its answer all the same."""
+
+    id: str | int
+    why: str = ""
+
+
 Said = Discovered | RpcResponse | JobResult | JobProgress | Log | Happened | CollectionOp
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Said).decode
+_decode_odd = msgspec.json.Decoder(OddOp).decode
 
 
 def frame(message: ToWorker) -> bytes:
@@ -150,14 +158,23 @@ def on_one_line(raw: bytes) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.format(raw, indent=-1) if broken else raw)
 
 
-def read(line: bytes) -> Said | None:
+def read(line: bytes) -> Said | OddOp | None:
     """Read a line of a worker; None when it is no message."""
     if not line.startswith(b"{"):
         return None
     try:
         line.decode()  # what is handed on as it stands must be UTF-8 all through
         return _decode(line)
+    except msgspec.ValidationError as error:
+        return _odd_op(line, str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _odd_op(line: bytes, why: str) -> OddOp | None:
+    try:
+        return msgspec.structs.replace(_decode_odd(line), why=why)
+    except msgspec.ValidationError:
         return None
 
 

@@ -49,7 +49,7 @@ class Reconciler:
 
     async def heard(self, payload: str | None) -> None:
         """News: something about an app changed, or anything may have."""
-        if payload is None:
+        if payload is None or "\0" in payload:  # whoever may connect to the database can tell news
             self._stale = None
         elif self._stale is not None:
             self._stale.add(payload)

@@ -12,11 +12,11 @@ import anyio
 import msgspec
 from structlog.contextvars import get_contextvars
 
-from kernel.public import Caller, HandlerFailed, LogLevel, Services, WorkerLost
+from kernel.public import Caller, HandlerFailed, LogLevel, Mask, Services, WorkerLost
 
 from .calls import Call, Calls, Progress
 from .collections import Collections
-from .masking import Mask
+from .masking import hidden_within
 from .models import Release
 from .process import Child, text_of
 from .protocol import (
@@ -30,6 +30,8 @@ from .protocol import (
     JobProgress,
     JobResult,
     Log,
+    OddOp,
+    OpResult,
     Rpc,
     RpcResponse,
     Said,
@@ -128,7 +130,12 @@ class Replica:
         recipe = self.recipe
         try:
             self._child = await Child.spawn(
-                self, recipe.argv, recipe.environment, recipe.folder, recipe.uid
+                self,
+                recipe.argv,
+                recipe.environment,
+                recipe.folder,
+                recipe.uid,
+                recipe.hello.credentials,
             )
         except (OSError, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error)
@@ -263,18 +270,18 @@ class Replica:
         self._up.set()
         self._on_gone()
 
-    def _hear(self, said: Said) -> None:
+    def _hear(self, said: Said | OddOp) -> None:
         match said:
             case RpcResponse() | JobResult():
                 self._settle(said)
-            case CollectionOp():
+            case CollectionOp() | OddOp():
                 self._queue(said)
             case Log():
                 level = LEVELS.get(said.level, "info")
                 self.on_noise(level, text_of(self._words(said.message).encode("utf-8", "replace")))
             case Happened():
                 told = msgspec.json.encode({"name": said.name, "data": said.data})
-                hidden = self._mask.hide_within(msgspec.Raw(told))
+                hidden = hidden_within(msgspec.Raw(told), self._mask)
                 self._write_log("event", text_of(bytes(hidden)))
             case JobProgress():
                 self._progress(said)
@@ -293,7 +300,7 @@ class Replica:
 
     def _words(self, value: msgspec.Raw) -> str:
         """What a value says, with no secret in the texts within it."""
-        return in_words(self._mask.hide_within(value))
+        return in_words(hidden_within(value, self._mask))
 
     def _progress(self, said: JobProgress) -> None:
         call = self._calls.find(said.id)
@@ -303,16 +310,19 @@ class Replica:
         if idle:
             self._spawn(_report, call, call.progress)
 
-    def _queue(self, op: CollectionOp) -> None:
+    def _queue(self, op: CollectionOp | OddOp) -> None:
         """Carry an operation out; who has too many of them is not read until some are done."""
         self._waiting_ops += 1
         if self._waiting_ops >= MAX_OPS and self._child is not None:
             self._child.hold("operations")
         self._spawn(self._operate, op)
 
-    async def _operate(self, op: CollectionOp) -> None:
+    async def _operate(self, op: CollectionOp | OddOp) -> None:
         try:
-            answer = await self._ops.answer(op)
+            if isinstance(op, OddOp):
+                answer = OpResult(id=op.id, error=f"collection_op: {op.why}")
+            else:
+                answer = await self._ops.answer(op)
         finally:
             self._waiting_ops -= 1
         if self._child is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ DEVICES: Final = (
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm",
 )  # fmt: skip
 HIDDEN: Final = ("/etc/caudex",)
+FILE_VARIABLE: Final = re.compile(r"CAUDEX_\w+_FILE")
+"""Names a file that holds a value of the configuration, such as a key."""
 
 log = structlog.get_logger("caudex.workers")
 
@@ -48,9 +51,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Sandbox:
     """Blocking: what an account reaches is found out by asking as that account."""
 
-    def __init__(self, config: WorkersConfig, data_dir: Path) -> None:
+    def __init__(self, config: WorkersConfig, data_dir: Path, config_file: str = "") -> None:
         self._config = config
         self._data_dir = data_dir
+        self._config_file = config_file
         self._runnable: dict[str, bool] = {}
         self.notes: list[str] = []
         """What is not as it should be, for people to read."""
@@ -75,8 +79,11 @@ class Sandbox:
     def look(self, *, made: bool = True) -> None:
         """Find out what this machine can do; `made` says whether a server has made the data folder
         what it is to be. Raises BootError where that is not enough."""
+        if self.switches:
+            self._config.check_accounts(self._data_dir)
         if self.landlock:
-            hidden = [*HIDDEN, os.environ.get("CAUDEX_CONFIG", ""), str(self._data_dir)]
+            values = [path for name, path in os.environ.items() if FILE_VARIABLE.fullmatch(name)]
+            hidden = [*HIDDEN, self._config_file, *values, str(self._data_dir)]
             real = [os.path.realpath(path) for path in hidden if path and os.path.exists(path)]
             self._readable = [path for root in SYSTEM for path in around(root, real)]
         elif self._config.sandbox == "auto":

@@ -32,6 +32,8 @@ class JavaScriptRuntime:
     def entry(self, folder: Path) -> Path | None:
         """See `Runtime.entry`."""
         places = [folder / name for name in ENTRIES] + [folder / "src" / name for name in ENTRIES]
+        if self._bun() is None:  # what was compiled may lie beside its source
+            places.sort(key=lambda place: place.suffix == ".ts")
         return next((place for place in places if place.is_file()), None)
 
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:

@@ -338,8 +338,7 @@ class Worker:
                 )
         except (Exception, asyncio.CancelledError) as error:
             self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
-            said = str(error) or type(error).__name__
-            self.say({"type": kind, "id": call_id, "error": said})
+            self.say({"type": kind, "id": call_id, "error": _message_of(error)})
         finally:
             if self._contexts.get(call_id) is context:  # a job that was told may be back already
                 del self._contexts[call_id]
@@ -570,6 +569,15 @@ def _plain(value: object) -> object:
 _encode = json.JSONEncoder(
     default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode
+
+
+def _message_of(error: BaseException) -> str:
+    """What an error says, cut: a reply that is too large would not be sent, and somebody waits."""
+    try:
+        said = str(error)
+    except Exception:  # its __str__ is the app's
+        said = ""
+    return said[: MAX_FRAME // 16] or type(error).__name__
 
 
 def _shown(value: object) -> str:

@@ -106,9 +106,10 @@
     };
   }
 
+  // Cut: a reply that is too large would not be sent, and somebody waits for it.
   function messageOf(error) {
-    if (error instanceof Error) return error.message || error.name;
-    return typeof error === "string" ? error : format(error);
+    const said = error instanceof Error ? error.message || error.name : error;
+    return (typeof said === "string" ? said : format(said)).slice(0, MAX_TEXT);
   }
 
   // Splits what arrives into lines without joining what is there already again and again.

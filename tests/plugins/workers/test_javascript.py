@@ -126,6 +126,13 @@ def test_one_object_in_typescript_under_src(server: Server):
     assert result(server.admin, app, "whoami")["userId"] == server.admin.id
 
 
+def test_what_was_compiled_may_lie_beside_its_source(server: Server):
+    files = {"src/index.ts": OBJECT, "main.ts": OBJECT, "src/main.js": FLAT}
+    app = deployed(server, files)
+    compiled = server.engine == "node"  # type: ignore[attr-defined]
+    assert result(server.admin, app, "count" if compiled else "whoami") is not None
+
+
 def test_packages_are_installed(server: Server):
     app = install(server)
     files = {

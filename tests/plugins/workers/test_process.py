@@ -1,6 +1,7 @@
 """One child process, on both event loops: asyncio's own in tests, uvloop's in production."""
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -93,6 +94,27 @@ def test_a_program_that_is_not_there_raises(run: Run):
             await Child.spawn(heard, ["/nonexistent"], {}, Path("/"))  # type: ignore[arg-type]
 
     run(work)
+
+
+def test_the_launcher_has_none_of_the_variables_that_apps_choose(run: Run):
+    """It runs with our rights, and libc loads code that GCONV_PATH and the like name."""
+    code = (
+        "import json, os\nprint(json.dumps(dict(os.environ)))\n"
+        "print(open(int(os.environ['CAUDEX_VARIABLES'])).read())"
+    )
+    chosen = {"LC_ALL": "xx_XX.EVIL", "LOCPATH": "/tmp/evil", "TOKEN": "é" * 60_000}
+
+    async def work(heard: Heard) -> None:
+        argv, base = [sys.executable, "-I", "-S", "-c", code], {"PATH": os.defpath}
+        child = await Child.spawn(heard, argv, base, Path("/"), None, chosen)  # type: ignore[arg-type]
+        assert await child.exits_within(10)
+
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    found, handed_over = map(json.loads, run(work).lines)
+    assert not chosen.keys() & found.keys()
+    assert handed_over == chosen
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) <= before + 1  # the lifeline's own pipe
 
 
 def test_it_leads_a_group_of_its_own(run: Run):

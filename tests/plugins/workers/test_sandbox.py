@@ -17,7 +17,7 @@ from kernel.public import BootError
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
 from plugins.workers.folders import give, take_back
-from plugins.workers.sandbox import Place, Sandbox, around, landlock_version
+from plugins.workers.sandbox import SYSTEM, Place, Sandbox, around, landlock_version
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
 ROOT = os.geteuid() == 0
@@ -226,6 +226,31 @@ ln -s "$1" packages/link && mkfifo packages/pipe && echo mine > "$2/mine"
 """
 
 
+@confined
+def test_files_of_the_configuration_are_kept_from_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Wherever they lie: here in a folder of programs, which workers may read."""
+    folder = tmp_path / "opt"
+    folder.mkdir()
+    monkeypatch.setattr("plugins.workers.sandbox.SYSTEM", (*SYSTEM, str(folder)))
+    for name in ("caudex.toml", "database-url", "other"):
+        (folder / name).write_text(name)
+    monkeypatch.setenv("CAUDEX_DATABASE__URL_FILE", str(folder / "database-url"))
+    sandbox = Sandbox(WorkersConfig(), tmp_path / "data", str(folder / "caudex.toml"))
+    sandbox.switches = False
+    sandbox.prepare()
+    code = f"""
+import os
+for name in ("caudex.toml", "database-url", "other"):
+    try:
+        print(open("{folder}/" + name).read())
+    except OSError as error:
+        print(error.errno)
+"""
+    assert run(sandbox, code, Place()).stdout.split() == ["13", "13", "other"]
+
+
 @as_root
 def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
     monkeypatch: pytest.MonkeyPatch,
@@ -274,6 +299,41 @@ def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
         shutil.rmtree(base)
 
 
+def account(uid: int, name: str) -> pwd.struct_passwd:
+    return pwd.struct_passwd((name, "x", uid, uid, "", "/", "/bin/sh"))
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"uid_base": 60_000}, "nobody"),
+        ({"uid_base": 4_990, "uid_count": 11}, "alice"),
+        ({"uid_base": 5_000, "uid_count": 1}, "alice"),
+    ],
+)
+def test_no_app_gets_an_account_of_somebody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, int], name: str
+):
+    accounts = [account(0, "root"), account(5_000, "alice"), account(65_534, "nobody")]
+    monkeypatch.setattr("pwd.getpwall", lambda: accounts)
+    with pytest.raises(BootError, match=f"uid_base: .* is {name}; choose") as error:
+        Sandbox(WorkersConfig(**settings), tmp_path).prepare()
+    assert len(str(error.value).splitlines()) == 1
+    beside = WorkersConfig(uid_base=5_001, uid_count=60_533)
+    for config in (beside, WorkersConfig(**settings, sandbox="off")):
+        Sandbox(config, tmp_path).prepare()
+
+
+@as_root
+def test_no_app_gets_the_account_of_the_embedded_database(tmp_path: Path):
+    """Which no list of accounts need have: here nobody's uid, where a cluster would be."""
+    (tmp_path / "postgres").mkdir()
+    os.chown(tmp_path / "postgres", 203_000, 203_000)
+    with pytest.raises(BootError, match=r"203000 is the owner of .*/postgres"):
+        Sandbox(WorkersConfig(), tmp_path).prepare()
+
+
 def test_files_of_the_server_are_closed(tmp_path: Path):
     sandbox = Sandbox(WorkersConfig(), tmp_path)
     sandbox.prepare()
@@ -316,7 +376,7 @@ os.killpg(0, 9)
 BOMBS = """
 import json, pathlib, subprocess, sys
 from plugins.workers.config import WorkersConfig
-from plugins.workers.sandbox import Place, Sandbox
+from plugins.workers.sandbox import SYSTEM, Place, Sandbox
 
 sandbox = Sandbox(WorkersConfig(processes=30), pathlib.Path(sys.argv[1]))
 sandbox.prepare()

@@ -235,6 +235,24 @@ def test_a_file_for_input_is_read_to_its_end(tmp_path: Path):
     assert done.returncode == 0
 
 
+def test_an_error_of_any_size_or_kind_is_told(python):
+    talk = python(
+        """
+class Odd(Exception):
+    def __str__(self): raise ValueError
+@worker.rpc
+def long(params, ctx): raise ValueError("\\n" * 12_000_000)
+@worker.job
+async def job(payload, ctx): raise Odd
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="1", method="long", params={}, caller=CALLER)
+    assert set(talk.hear("rpc_response")["error"]) == {"\n"}
+    talk.say(type="job", id="2", payload={}, caller=CALLER)
+    assert talk.hear("job_result")["error"] == "Odd"
+
+
 def test_what_handlers_raise_is_the_error_and_the_trace_goes_to_the_log(python):
     talk = python(
         """

@@ -398,6 +398,29 @@ def test_garbage_is_only_noise(workers: Server):
     assert result(workers.admin, app, "any") == "fine"
 
 
+def test_an_operation_that_does_not_fit_is_an_error_of_the_handler(workers: Server):
+    app = deployed(
+        workers,
+        """
+from caudex_worker import Worker
+worker = Worker()
+
+@worker.rpc
+async def add(params, ctx):
+    return await ctx.collection("contacts").insert(params)
+
+worker.run()
+""",
+    )
+    started = time.monotonic()
+    for params in ([{"name": "Ann"}], "Ann", 7):
+        answer = rpc(workers.admin, app, "add", params)
+        assert answer.status_code == 500
+        assert "collection_op: Expected `object`" in answer.json()["error"]
+    assert time.monotonic() - started < 2.5
+    assert result(workers.admin, app, "add", {"name": "Ann"})["name"] == "Ann"
+
+
 def test_a_result_is_handed_on_as_it_stands(workers: Server):
     app = deployed(
         workers,

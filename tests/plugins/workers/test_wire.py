@@ -17,6 +17,7 @@ from plugins.workers.protocol import (
     Job,
     JobResult,
     Log,
+    OddOp,
     OpResult,
     Rpc,
     RpcResponse,
@@ -153,8 +154,8 @@ def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
         b'{"type":"rpc_response","id":1,"result":2}',
         b'{"type":"rpc_response"}',
         b'{"type":"log"}',
-        b'{"type":"collection_op","id":"1","op":"drop","entity":"x"}',
-        b'{"type":"collection_op","id":"1","op":"find","entity":"x","data":[]}',
+        b'{"type":"collection_op","op":"find","entity":"x"}',
+        b'{"type":"collection_op","id":[],"op":"find","entity":"x"}',
         b"{",
         b"{}",
         b"[]",
@@ -162,6 +163,23 @@ def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
 )
 def test_what_cannot_be_read_is_no_message(line: bytes):
     assert read(line) is None
+
+
+@pytest.mark.parametrize(
+    ("members", "op_id", "where"),
+    [
+        (b'"id":"1","op":"drop","entity":"x"', "1", "$.op"),
+        (b'"id":"1","op":"insert","entity":"x","data":[{}]', "1", "$.data"),
+        (b'"id":"1","op":"delete","entity":"x","data":null,"why":"x"', "1", "$.data"),
+        (b'"id":7,"op":"find","entity":"x"', 7, "$.id"),
+        (b'"id":"1"', "1", "op"),
+    ],
+)
+def test_an_operation_that_does_not_fit_can_be_answered(members: bytes, op_id: object, where: str):
+    said = read(b'{"type":"collection_op",' + members + b"}")
+    assert isinstance(said, OddOp)
+    assert said.id == op_id
+    assert where in said.why
 
 
 def test_every_message_of_a_worker_can_be_read():
