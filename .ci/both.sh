@@ -13,15 +13,15 @@ with_lane() {
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-with_pool >"$log" 2>&1 &
-with_lane
+with_pool "$@" >"$log" 2>&1 &
+with_lane "$@"
 lane=$?
 wait $!
 pool=$?
 printf '\n=== the same with the pool\n'
 cat "$log"
 if [ "${AGAIN:-0}" = 1 ]; then
-  if [ $lane != 0 ]; then with_lane --last-failed; lane=$?; fi
-  if [ $pool != 0 ]; then with_pool --last-failed; pool=$?; fi
+  if [ $lane != 0 ]; then with_lane --last-failed "$@"; lane=$?; fi
+  if [ $pool != 0 ]; then with_pool --last-failed "$@"; pool=$?; fi
 fi
 [ $lane = 0 ] && [ $pool = 0 ]

@@ -23,9 +23,9 @@ known one.
 
 A key has a variable: `{PREFIX}<SECTION>__<KEY>`, for a plugin
 `{PREFIX}PLUGINS__<NAME>__<KEY>`; lists and tables are written as JSON. With `_FILE` at its end it
-names a file that holds the value. Beside them there are {FILE}, {DATA_DIR}
-(for `[server] data_dir`), {TOKEN} (with which `caudex plugins` asks a server), and
-`DATABASE_URL`, which fills an empty `[database] url`.
+names a file that holds the value; where both are set, the file's value is taken. Beside them there
+are {FILE}, {DATA_DIR} (for `[server] data_dir`), {TOKEN} (with which `caudex plugins`
+asks a server), and `DATABASE_URL`, which fills an empty `[database] url`.
 """
 LOADER = (
     ("`enabled`", "`true`", "`false` switches the plugin off"),

@@ -13,8 +13,8 @@ HEAD = """# Hooks
 
 A plugin takes part in what others do by implementing hooks: a method with the hook's name,
 marked with `@hookimpl`, that names the arguments it wants. Sync or async is as the hook is
-declared. A misspelt or unmarked hook, a wrong argument or colour stops the boot with the file
-and line.
+declared. A misspelt or unmarked hook, a wrong argument, or `def` where `async def` is declared (or
+the reverse) stops the start, with file and line.
 
 Below each hook of the kernel stands a whole plugin that uses it; the tests run them all.
 """
