@@ -104,12 +104,10 @@ class RouteTable(BaseRoute):
 
     def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
         path: str = scope["path"]
-        node, values = (self._walk(_segments(scope)) if len(path) <= MAX_PATH else None) or (
-            None,
-            [],
-        )
-        if node is None:
+        found = self._walk(_segments(scope)) if len(path) <= MAX_PATH else None
+        if found is None:
             raise NotFound("there is no such route")
+        node, values = found
         method: str = scope["method"]
         target = node.routes.get("GET" if method == "HEAD" else method)
         if target is not None:

@@ -58,7 +58,8 @@ class Identity(Protocol):
         ...
 
     async def find(self, username: str) -> User | None:
-        """Return the account with this username, without regard to case."""
+        """Return the account with this username, without regard to case; where people can sign in
+        by their email address, that will do as well."""
         ...
 
     async def find_email(self, email: str) -> User | None:

@@ -91,7 +91,11 @@ class Transaction(Session, Protocol):
         ...
 
     async def publish(self, topic: str, payload: str = "") -> None:
-        """Tell every server process, this one included, after the commit; under 4 kB of text."""
+        """Tell every server process, this one included, after the commit.
+
+        A payload of more than 7 kB of JSON is not told: subscribers get None, anything may have
+        changed.
+        """
         ...
 
     def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:

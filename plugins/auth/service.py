@@ -126,10 +126,9 @@ class AuthService:
         return await _twice(lambda: self._by_password(form, caller, client))
 
     async def _by_password(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
-        name = form.username or form.email
-        if name is None and form.username is None:
+        if form.username is None and form.email is None:
             raise BadRequest("username is required")
-        account = await self._store.named(key := fold(name or ""))
+        account = await self._store.named(key := fold(form.username or form.email or ""))
         keys = _throttle_keys(account, key, caller.address)
         await self._refuse_blocked(keys)
         if not await self._fits(account, form.password) or account is None or account.disabled:

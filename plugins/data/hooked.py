@@ -13,7 +13,7 @@ from .rendering import id_of, records_in
 from .store import Table
 from .writing import Row, alike, row_of
 
-SETTINGS_HOLD = b"{}"
+NO_SETTINGS = b"{}"
 """What the statements are given in place of settings: a transaction has them from its begin."""
 
 _encode = msgspec.json.Encoder().encode
@@ -37,7 +37,7 @@ class HookedWrites:
         changed = [await self._changed(tx, table, "create", None, row) for row in rows]
         same = alike(table.columns, changed)
         statement = table.insert_many(tuple(same[0]))
-        raw = await tx.execute(statement, SETTINGS_HOLD, _encode(same), tx.actor.user_id)
+        raw = await tx.execute(statement, NO_SETTINGS, _encode(same), tx.actor.user_id)
         records = records_in(table.rendering.array(raw or b"[]"))
         for record in records:
             await tx.record(_event(tx, table, "INSERT", id_of(record), new=record))
@@ -50,7 +50,7 @@ class HookedWrites:
         changed = await self._changed(tx, table, "update", record_id, row)
         if not changed:
             return old
-        rows = reach.record(record_id, SETTINGS_HOLD, _encode(changed))
+        rows = reach.record(record_id, NO_SETTINGS, _encode(changed))
         raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
         if raw is None:
             raise missing(record_id)
@@ -62,7 +62,7 @@ class HookedWrites:
         """Delete a record."""
         old = await self._locked(tx, reach, record_id)
         await self._changed(tx, reach.table, "delete", record_id, {})
-        rows = reach.record(record_id, SETTINGS_HOLD)
+        rows = reach.record(record_id, NO_SETTINGS)
         if await tx.execute(reach.table.delete(rows), *rows.params) is None:
             raise missing(record_id)
         await tx.record(_event(tx, reach.table, "DELETE", record_id, old=old))

@@ -21,7 +21,7 @@ from kernel.public import (
 )
 
 from .breaches import in_words
-from .hooked import SETTINGS_HOLD, HookedWrites
+from .hooked import NO_SETTINGS, HookedWrites
 from .reach import missing
 from .reads import RecordReads, on_new_schema
 from .rendering import id_of, records_in
@@ -212,7 +212,7 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
     for index, row in enumerate(rows):
         statement = table.insert(tuple(row))
         try:
-            await tx.execute(statement, SETTINGS_HOLD, _encode(row), tx.actor.user_id)
+            await tx.execute(statement, NO_SETTINGS, _encode(row), tx.actor.user_id)
         except ConstraintBreach as breach:
             raise _Culprit(index, breach) from None
     raise _Innocent

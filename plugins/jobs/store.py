@@ -23,7 +23,7 @@ POISONOUS: Final = f"the worker was lost {MAX_LOSSES} times while this job ran a
 MAX_LAPSES: Final = 20
 """The same for leases that ended: servers are killed for many reasons, seldom by a job."""
 
-FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran alone in its worker"
+FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran"
 
 MAX_PAGE_BYTES: Final = 16_000_000
 """What the jobs of one page weigh together: a client that reads slowly holds it in memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -73,11 +74,9 @@ class SystemService:
     async def _ask_database(self, states: list[str]) -> None:
         state = "Offline"
         with anyio.move_on_after(LIMIT):
-            try:
+            with suppress(KernelError):
                 await self._services.get(STATEMENTS).fetch("select 1")
                 state = "Online"
-            except KernelError:
-                state = "Offline"
         states.append(state)
 
 
