@@ -96,6 +96,8 @@ def translate(error: psycopg.Error) -> KernelError | None:
         return ConnectionLost("the database is not available") if lost else None
     if state.startswith("23"):
         return _breach(error, state)
+    if state == "54000" and "NOTIFY" in said:  # its queue is full: somebody listens and takes none
+        return Unavailable("too many changes at the same moment")
     if state[:2] in _REFUSED:
         return BadRequest(said or "a value cannot be stored")
     if state in _GONE:  # or it is a mistake in the statement, which nobody can tell apart

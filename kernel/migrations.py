@@ -39,6 +39,9 @@ create table if not exists caudex_kernel.keys (
     name text primary key,
     fingerprint text not null
 );
+create table if not exists caudex_kernel.channel (name text not null);
+insert into caudex_kernel.channel
+    select 'caudex_' || gen_random_uuid() where not exists (select from caudex_kernel.channel);
 """
 """The ledger is the lock as well: an advisory one is open to every login of the database. Who only
 reads it does not wait."""

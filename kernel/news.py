@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import structlog
 from anyio.abc import TaskStatus
+from psycopg import sql
 
 from kernel.config import DatabaseConfig
 from kernel.connect import NETWORK, Connection, connected, reason
@@ -34,9 +35,9 @@ with bump as (
     insert into caudex_kernel.revisions as r (topic, revision) values ($1::text, 1)
     on conflict (topic) do update set revision = r.revision + 1 returning revision
 )
-select revision, pg_notify('caudex', json_build_object(
+select revision, pg_notify(c.name, json_build_object(
     'topic', $1::text, 'revision', revision, 'payload', $2::text, 'source', $3::text)::text)
-from bump"""
+from bump, caudex_kernel.channel as c"""
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -49,8 +50,9 @@ class _Message(msgspec.Struct, frozen=True):
 class NewsDesk:
     """See `kernel.contracts.statements.News`.
 
-    Whoever may connect to the database may also NOTIFY, so a message is never believed: the poll
-    compares with the rows, whatever was heard.
+    Whoever may connect to the database may also NOTIFY and LISTEN, so the channel has a name that
+    logins of apps cannot read; and a message is never believed: the poll compares with the rows,
+    whatever was heard.
     """
 
     def __init__(self, config: DatabaseConfig) -> None:
@@ -102,8 +104,7 @@ class NewsDesk:
         while True:
             try:
                 async with self._connected() as connection:
-                    with anyio.fail_after(ANSWER):
-                        await connection.execute("listen caudex")
+                    await _listen_to_channel(connection)
                     self._seen = await _revisions(connection)
                     self.online = True
                     if started:
@@ -167,6 +168,12 @@ class NewsDesk:
             if revision != self._seen.get(topic, 0) == before.get(topic, 0):
                 self._seen[topic] = revision
                 await self._tell(topic, None)
+
+
+async def _listen_to_channel(connection: Connection) -> None:
+    with anyio.fail_after(ANSWER):
+        [(name,)] = await (await connection.execute("table caudex_kernel.channel")).fetchall()
+        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
 
 
 async def _revisions(connection: Connection) -> dict[str, int]:

@@ -113,7 +113,8 @@ class AppsService:
             await tx.record(_event(actor, app, "APP_REMOVED", old=True))
             await tx.publish(TOPIC, app_id)
             # Last, as its links to accounts keep everybody from these until the commit.
-            await sync.run_ddl(tx, [ddl.drop_schema(app_id)])
+            dropping = [ddl.drop_schema(app_id)]
+            await sync.run_ddl_abroad(tx, dropping, self._config.lock_timeout)
 
         async with self._turn():
             await self._statements.run(actor, work)
@@ -186,7 +187,7 @@ class AppsService:
         )
         await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
-        await sync.carry_out_abroad(tx, app_id, plan)
+        await sync.carry_out_abroad(tx, app_id, plan, self._config.lock_timeout)
 
 
 def _event(

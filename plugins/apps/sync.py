@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import anyio
 import msgspec
 import psycopg
 from psycopg import sql
 
-from kernel.public import BadRequest, Reader, SchemaChanged, Transaction
+from kernel.public import BadRequest, Reader, SchemaChanged, Transaction, Unavailable
 
 from . import ddl, store
 from .checks import Answer
@@ -23,6 +24,11 @@ _decode_answer = msgspec.json.Decoder(Answer).decode
 
 ABROAD: Final = (Phase.JOIN, Phase.PART)
 """Phases that take hold of tables which are not the app's."""
+
+MOMENT: Final = 0.2
+"""Seconds that others may have to wait because a table that is theirs too is waited for."""
+PAUSE: Final = 0.3
+"""Seconds between two tries."""
 
 _NOT_OURS: Final = ("0A", "2B", "42", "55000", "55006")
 """Classes of SQLSTATE of a change that PostgreSQL refuses because of what was made by hand: a view
@@ -58,10 +64,35 @@ async def carry_out(tx: Transaction, app_id: str, plan: Plan) -> None:
             await run_ddl(tx, _statements(app_id, steps))
 
 
-async def carry_out_abroad(tx: Transaction, app_id: str, plan: Plan) -> None:
+async def carry_out_abroad(tx: Transaction, app_id: str, plan: Plan, patience: float) -> None:
     """Run the rest of a plan, at the end of the transaction: from here on others have to wait."""
     for phase in ABROAD:
-        await run_ddl(tx, _statements(app_id, plan.steps_of(phase)))
+        await run_ddl_abroad(tx, _statements(app_id, plan.steps_of(phase)), patience)
+
+
+async def run_ddl_abroad(
+    tx: Transaction, statements: Sequence[sql.Composable], patience: float
+) -> None:
+    """Run DDL that takes tables of others, accounts above all, for `patience` seconds.
+
+    Who waits for such a table keeps all that come later from it, and a login of an app can make
+    everybody wait for as long as it likes. So it is asked for a moment only, again and again.
+    Raises Unavailable; BadRequest as `run_ddl`.
+    """
+    if not statements:
+        return
+    until = anyio.current_time() + patience
+    await store.limit(tx, "lock_timeout", MOMENT)
+    while True:
+        try:
+            async with tx.savepoint():
+                return await run_ddl(tx, statements)
+        except SchemaChanged:
+            raise
+        except Unavailable:
+            if anyio.current_time() > until:
+                raise
+        await anyio.sleep(PAUSE)
 
 
 async def keep_ledger(tx: Transaction, manifest: Manifest) -> None:

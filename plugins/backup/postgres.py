@@ -17,6 +17,8 @@ from kernel.public import DATABASE_SERVER, BadRequest, BootError, Services, Unav
 
 TOOL_LIMIT: Final = 24 * 3600
 """Seconds that a tool may run."""
+LOCK_WAIT: Final = 60_000
+"""Milliseconds that a backup waits for all tables."""
 _ASIDE: Final = "caudex_before_"
 """What no app can be called; the comment of such a schema is the name it had."""
 _SCHEMAS: Final = """
@@ -48,7 +50,9 @@ def tool(services: Services, name: str) -> Path:
 def dump(program: Path, url: str, file: Path) -> None:
     """Dump a database in custom format, without leftovers. Raises BadRequest with what the tool
     says."""
+    # A login of an app may lock its tables for as long as it likes.
     arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={_ASIDE}*"]
+    arguments.append(f"--lock-wait-timeout={LOCK_WAIT}")
     _run([str(program), *arguments, *_without_password(url)], url)
 
 

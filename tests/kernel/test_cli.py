@@ -181,7 +181,8 @@ def test_init_never_writes_over_a_file(here: Here, tmp_path: Path) -> None:
         ("[server]\nprot = 1", "caudex.toml [server]", "did you mean 'port'?"),
         ("[servr]\nport = 1", "caudex.toml", "did you mean 'server'?"),
         ("[server]\nport = 'x'", "caudex.toml [server]", "expected int"),
-        ("[plugins.vualt]", "[plugins.vualt]", "did you mean 'vault'?"),
+        # A port of its own: whether that is free is asked before plugins are looked for.
+        ("[server]\nport = 0\n[plugins.vualt]", "[plugins.vualt]", "did you mean 'vault'?"),
         ("[server", "caudex.toml", "cannot be read"),
     ],
 )

@@ -13,13 +13,15 @@ from typing import Any
 
 import anyio
 import msgspec
+import psycopg
 import pytest
 
 from kernel import news
 from kernel.config import DatabaseConfig
 from kernel.contracts.statements import Transaction
 from kernel.db import Database
-from kernel.errors import BootError, Unavailable, unwrapped
+from kernel.dialect import translate
+from kernel.errors import BadRequest, BootError, Unavailable, unwrapped
 from kernel.migrations import migrate
 from kernel.news import POLL, NewsDesk
 from plugins.postgres import EmbeddedServer
@@ -138,8 +140,9 @@ async def test_a_forged_notification_hides_no_real_one(database: str) -> None:
         heard = one.listen()
         await two.publish("first")
         assert await until(lambda: heard == ["first"], 2.0) < 2.0
-        forged = "select pg_notify('caudex', json_build_object('topic', 'roles', 'revision', 2,"
-        sql(database, forged + " 'payload', 'forged', 'source', 'x')::text)")
+        forged = "select pg_notify(name, json_build_object('topic', 'roles', 'revision', 2,"
+        forged += " 'payload', 'forged', 'source', 'x')::text) from caudex_kernel.channel"
+        sql(database, forged)
         assert await until(lambda: heard == ["first", "forged"], 2.0) < 2.0
         await two.publish("second")
         assert await until(lambda: heard == ["first", "forged", "second"], 2.0) < 2.0
@@ -149,9 +152,9 @@ async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -
     """A worker's login may NOTIFY too, with topics of its own making."""
     async with process(database) as one:
         heard = one.listen()
-        forged = "select pg_notify('caudex', json_build_object('topic', 'made up ' || n,"
+        forged = "select pg_notify(name, json_build_object('topic', 'made up ' || n,"
         forged += " 'revision', 1, 'payload', null, 'source', 'x')::text)"
-        sql(database, f"{forged} from generate_series(1, 500) as n")
+        sql(database, f"{forged} from generate_series(1, 500) as n, caudex_kernel.channel")
         await one.publish("a")
         assert await until(lambda: heard == ["a"], 2.0) < 2.0
         await anyio.sleep(1.5 * POLL)
@@ -206,14 +209,49 @@ async def test_a_database_restored_to_an_older_state_is_noticed(database: str) -
         await until(lambda: heard == ["1", "2", "3", None], 2 * POLL)
 
 
+async def test_a_login_that_is_not_the_servers_neither_hears_nor_tells_anything(
+    database: str,
+) -> None:
+    sql(database, "drop role if exists caudex_test_listener")
+    sql(database, "create role caudex_test_listener")
+    async with process(database) as one, process(database) as two:
+        heard = two.listen()
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("set role caudex_test_listener")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("table caudex_kernel.channel")
+            connection.execute("listen caudex")
+            forged = {"topic": "roles", "revision": 1, "payload": "forged", "source": "x"}
+            connection.execute(
+                "select pg_notify('caudex', %s)", [msgspec.json.encode(forged).decode()]
+            )
+            await one.publish("real")
+            await until(lambda: heard == ["real"], 1)
+            told = [each.payload for each in connection.notifies(timeout=0.1)]
+            assert [msgspec.json.decode(text)["payload"] for text in told] == ["forged"]
+    sql(database, "drop role caudex_test_listener")
+
+
+async def test_a_full_queue_of_notifications_is_no_fault_of_the_caller(database: str) -> None:
+    raised = "do $$begin raise sqlstate '54000' using message = 'too many {}'; end$$"
+    for what, kind in (("notifications in the NOTIFY queue", Unavailable), ("x", BadRequest)):
+        with pytest.raises(psycopg.Error) as caught:
+            sql(database, raised.format(what))
+        assert type(translate(caught.value)) is kind
+
+
 async def test_a_forged_notification_hides_nothing(database: str) -> None:
-    """Everybody who may connect may NOTIFY, an app's worker too."""
+    """The name of the channel is no secret that all depends on."""
     async with process(database) as one, process(database) as two:
         heard = two.listen()
         await one.publish("real")
         await until(lambda: heard == ["real"], 1)
         forged = {"topic": "roles", "revision": 10**12, "payload": "forged", "source": "x"}
-        sql(database, "select pg_notify('caudex', %s)", msgspec.json.encode(forged).decode())
+        sql(
+            database,
+            "select pg_notify(name, %s) from caudex_kernel.channel",
+            msgspec.json.encode(forged).decode(),
+        )
         await until(lambda: heard[:2] == ["real", None], 1)
         await one.publish("revoked")
         await until(lambda: None in heard[2:] or "revoked" in heard[2:], 2 * POLL)
@@ -223,7 +261,7 @@ async def test_a_forged_notification_hides_nothing(database: str) -> None:
 async def test_a_notification_that_is_not_ours_is_passed_over(database: str, junk: str) -> None:
     async with process(database) as one, process(database) as two:
         heard = two.listen()
-        sql(database, "select pg_notify('caudex', %s)", junk)
+        sql(database, "select pg_notify(name, %s) from caudex_kernel.channel", junk)
         await one.publish("after")
         await until(lambda: heard[-1:] == ["after"], 1)
 
@@ -242,7 +280,10 @@ async def test_a_flood_of_notifications_does_not_starve_the_poll(database: str) 
 async def flood(db: Database) -> None:
     """Send junk as fast as it goes."""
     while True:
-        await db.execute("select count(pg_notify('caudex', g::text)) from generate_series(1, 50) g")
+        await db.execute(
+            "select count(pg_notify(name, g::text))"
+            " from generate_series(1, 50) g, caudex_kernel.channel"
+        )
 
 
 async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_from_hearing(

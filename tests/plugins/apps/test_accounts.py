@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar
 
 import anyio
@@ -156,6 +157,13 @@ class Listening:
     async def fetch(self, query: bytes) -> None:
         """No row stands in the way."""
 
+    async def execute(self, query: bytes, *params: object) -> None:
+        """A limit is set."""
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is taken back."""
+        return nullcontext()
+
     async def script(self, statements: bytes) -> None:
         """Note them."""
         self.told += statements.decode().split(";\n")
@@ -169,7 +177,7 @@ def carried_out(server: Server, wanted: dict[str, Any]) -> list[str]:
         users = server.services.get(IDENTITY).relation()
         plan = await sync.plan_for(server.services.get(STATEMENTS), read_manifest(wanted), users)
         await sync.carry_out(listening, wanted["appId"], plan)
-        await sync.carry_out_abroad(listening, wanted["appId"], plan)
+        await sync.carry_out_abroad(listening, wanted["appId"], plan, 1)
         return [text for text in listening.told if not text.startswith("lock table")]
 
     return server.run(work)

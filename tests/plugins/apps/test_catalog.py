@@ -168,7 +168,7 @@ def test_a_forged_notification_refuses_nobody(server):
     rows = server.sql("select revision from caudex_kernel.revisions where topic = 'apps'")
     revision = rows[0][0] + 1 if rows else 1
     forged = {"topic": "apps", "revision": revision, "payload": "\0", "source": "x"}
-    server.sql("select pg_notify('caudex', %s)", json.dumps(forged))
+    server.sql("select pg_notify(name, %s) from caudex_kernel.channel", json.dumps(forged))
 
     async def until_heard():
         with anyio.fail_after(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -119,6 +120,34 @@ def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, metho
     assert answer.status_code == 403, answer.text
     assert server.sql("select to_regclass(%s) is not null", f"{app}.b") == [(True,)]
     assert server.admin.request(method, url + path, json={}).status_code == 200
+
+
+def test_who_waits_for_accounts_lets_others_have_them(server, app):
+    """A worker's login may hold them for as long as it likes: each link to one is such a hold."""
+    linked = manifest(app, entity("a", field("x"), link("by", "core:users")))
+    other = fresh_id()
+    install(server.admin, linked)
+    install(server.admin, manifest(other, entity("a", link("by", "core:users"))))
+    columns = f"insert into {other}.a (by) select id from caudex_auth.users limit 1"
+    with psycopg.connect(server.dsn) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute(columns)
+        for change in (
+            lambda: post(server.admin, manifest(app, entity("a", field("x")))),
+            lambda: server.admin.delete(f"/api/v1/apps/{app}").status_code,
+        ):
+            done = pool.submit(change)
+            waited = []
+            for _ in range(15):
+                began = time.monotonic()
+                server.sql("select count(*) from caudex_auth.users")
+                waited.append(time.monotonic() - began)
+                time.sleep(0.1)
+            assert max(waited) < 1, waited
+            assert not done.done()
+            holder.rollback()
+            assert done.result(10) == 200
+            install(server.admin, linked)
+            holder.execute(columns)
 
 
 def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):

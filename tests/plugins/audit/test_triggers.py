@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from kernel.testing import Server
 from tests.plugins.audit.conftest import TABLE, install
@@ -120,6 +121,48 @@ def test_a_login_that_is_not_the_servers_cannot_name_an_actor(trail: Server) -> 
     assert (row["new_record"]["name"], row["actor_id"]) == ("Heidi", None)
 
 
+HOSTILE = """
+create temp table made_the_schema ();
+create function pg_temp.run(value pg_catalog.jsonb) returns pg_catalog.bool language plpgsql as $$
+begin
+    raise exception 'it runs as %', current_user;
+end $$;
+create domain pg_temp.jsonb as pg_catalog.jsonb check (pg_temp.run(value));
+create domain pg_temp.uuid as pg_catalog.uuid check (pg_temp.run('0'));
+create domain pg_temp.text as pg_catalog.text check (pg_temp.run('0'));
+create temp table pg_class (x int);
+"""
+
+
+@pytest.mark.usefixtures("superuser")
+def test_what_a_login_makes_for_its_session_is_not_run_by_the_trigger(trail: Server) -> None:
+    """A schema of the session comes first, for types too, where the path does not say otherwise."""
+    trail.sql("drop role if exists caudex_test_worker")
+    trail.sql("create role caudex_test_worker login")
+    trail.sql(f"grant temporary on database {conninfo_to_dict(trail.dsn)['dbname']} to public")
+    try:
+        trail.sql("grant usage on schema crm to caudex_test_worker")
+        trail.sql("grant insert, select, update on crm.contacts to caudex_test_worker")
+        with psycopg.connect(trail.dsn, autocommit=True) as connection:
+            connection.execute("set session authorization caudex_test_worker")
+            connection.execute(HOSTILE)
+            large = "x" * 1_100_000
+            connection.execute("insert into crm.contacts (name) values (%s)", [large])
+            connection.execute("update crm.contacts set name = 'Mallory'")
+    finally:
+        trail.sql("drop owned by caudex_test_worker")
+        trail.sql("drop role caudex_test_worker")
+    assert last(trail)[0]["new_record"]["name"] == "Mallory"
+
+
+def test_numbers_are_told_as_they_are_whatever_the_session_says(trail: Server) -> None:
+    with psycopg.connect(trail.dsn, autocommit=True) as connection:
+        connection.execute("alter table crm.contacts add column if not exists score float8")
+        connection.execute("set extra_float_digits = -15")
+        connection.execute("insert into crm.contacts (score) values (1234567.125)")
+    assert last(trail)[0]["new_record"]["score"] == 1234567.125
+
+
 @pytest.mark.parametrize("text", ["x" * 1_000_001, "é" * 600_000, '\\"' * 600_000])
 def test_a_value_over_1_mb_stands_as_length_and_hash(trail: Server, text: str) -> None:
     trail.sql("insert into crm.contacts (name, data) values (%s, '{\"small\": 1}')", text)
@@ -207,7 +250,7 @@ def test_functions_pin_their_search_path_and_are_nobody_elses(trail: Server) -> 
     )
     assert {name for name, _, _ in rows} == {"record", "refuse", "shrunk"}
     for _, settings, rights in rows:
-        assert 'search_path=\\"\\"' in settings
+        assert "search_path=pg_catalog, pg_temp" in settings
         assert "{=X" not in rights
         assert ",=X" not in rights
 

@@ -415,7 +415,7 @@ def test_a_notification_alone_cancels_nothing(server, app):
     under_way(server, job_id)
     for payload in (f"cancel:{job_id}", f"gone:{app}", "cancel:x", "due:", "nonsense"):
         told = {"topic": "jobs", "revision": 10**9, "payload": payload, "source": "nobody"}
-        server.sql("select pg_notify('caudex', %s)", json.dumps(told))
+        server.sql("select pg_notify(name, %s) from caudex_kernel.channel", json.dumps(told))
     job = ended(server, app, job_id)
     assert (job["status"], job["result"], job["attempts"]) == ("completed", "undisturbed", 1)
 
