@@ -12,6 +12,10 @@ from .layout import Layout
 from .processes import postgres_processes
 
 PATIENCE = 60.0
+# As in `Postmaster.stop`: quickly but in order, then without order, then by force.
+ORDER_PATIENCE = 30.0
+# As long as an immediate shutdown of PostgreSQL waits before it kills children that do not quit.
+QUIT_PATIENCE = 5.0
 INIT_PREFIX = "postgres.init-"
 INIT_CLUSTER = "cluster"
 
@@ -22,9 +26,9 @@ def clear_leftovers(layout: Layout, patience: float = PATIENCE) -> None:
     A lock file may name a recycled pid or a zombie, which PostgreSQL takes for a live server. It is
     removed only when no process of the cluster is left: otherwise two servers could share the data.
     """
-    give_up = time.monotonic() + patience
-    while alive := stop_orphans(layout.pgdata):
-        if time.monotonic() > give_up:
+    began = time.monotonic()
+    while alive := stop_orphans(layout.pgdata, time.monotonic() - began):
+        if time.monotonic() - began > patience:
             raise EmbeddedPostgresError(
                 f"PostgreSQL processes of an earlier run do not stop: end {_listed(alive)} by hand"
             )
@@ -32,16 +36,28 @@ def clear_leftovers(layout: Layout, patience: float = PATIENCE) -> None:
     remove_lock_files(layout.pgdata)
 
 
-def stop_orphans(pgdata: Path) -> list[int]:
-    """Signal the processes that still run in a data folder and tell which they are."""
+def stop_orphans(pgdata: Path, waited: float = 0.0) -> list[int]:
+    """Signal the processes that still run in a data folder and tell which they are; the more
+    roughly, the longer one has `waited` for them."""
     alive = postgres_processes(pgdata)
-    postmaster = postmaster_pid(pgdata)
-    # The postmaster ends its children in order; without it they have to quit one by one.
-    targets = {postmaster: signal.SIGINT} if postmaster in alive else {}
-    for pid, number in (targets or dict.fromkeys(alive, signal.SIGQUIT)).items():
+    for pid, number in _signals(alive, postmaster_pid(pgdata), waited).items():
         with contextlib.suppress(OSError):
             os.kill(pid, number)
     return alive
+
+
+def _signals(alive: list[int], postmaster: int, waited: float) -> dict[int, signal.Signals]:
+    # The postmaster ends its children in order; without it they quit one by one. Any program
+    # may bear the name and work in the folder, so in the end all go by force, and all together: no
+    # child outlives its postmaster for long, and a start waits until none is left.
+    if postmaster not in alive:
+        number = signal.SIGQUIT if waited <= QUIT_PATIENCE else signal.SIGKILL
+        return dict.fromkeys(alive, number)
+    if waited <= ORDER_PATIENCE:
+        return {postmaster: signal.SIGINT}
+    if waited <= ORDER_PATIENCE + 2 * QUIT_PATIENCE:
+        return {postmaster: signal.SIGQUIT}
+    return dict.fromkeys(alive, signal.SIGKILL)
 
 
 def remove_lock_files(pgdata: Path) -> None:

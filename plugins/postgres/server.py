@@ -1,6 +1,7 @@
 """The embedded server as its owner sees it: start, watch, stop, and the address for clients."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +92,7 @@ class EmbeddedServer:
         self._plan: Plan | None = None
         self._keeper: Keeper | None = None
         self._owner = 0
+        self._orphans_since: float | None = None
 
     @property
     def data_dir(self) -> Path:
@@ -188,8 +190,12 @@ class EmbeddedServer:
         self._announce(postmaster)
 
     def _relaunch(self) -> Postmaster | None:
-        if stop_orphans(self._layout.pgdata):
+        now = time.monotonic()
+        if self._orphans_since is None:
+            self._orphans_since = now
+        if stop_orphans(self._layout.pgdata, now - self._orphans_since):
             return None
+        self._orphans_since = None
         remove_lock_files(self._layout.pgdata)
         return Postmaster(self._running_plan())
 

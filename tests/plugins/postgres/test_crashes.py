@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, leftovers
 from plugins.postgres.files import rotate_log
 from plugins.postgres.keeper import DELAYS, Keeper
 from plugins.postgres.leftovers import postmaster_pid
@@ -98,6 +98,63 @@ def test_a_lock_file_that_names_a_living_stranger_is_stale(data: Path, name: str
     finally:
         stranger.kill()
         stranger.wait()
+
+
+IMPOSTOR = """
+import ctypes, os, signal, sys
+PR_SET_NAME = 15
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+os.setgroups([]) if os.geteuid() == 0 else None
+if (uid := int(sys.argv[2])) != os.geteuid():
+    os.setresuid(uid, uid, uid)
+os.chdir(sys.argv[1])
+ctypes.CDLL(None).prctl(PR_SET_NAME, b"postgres")
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
+def impostor(data: Path) -> subprocess.Popen[bytes]:
+    """Something under the account of PostgreSQL that looks like it and ends for no polite word."""
+    uid = (data / "postgres").stat().st_uid
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPOSTOR, str(data / "postgres"), str(uid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"here\n"
+    assert process.pid in postgres_processes(data / "postgres")
+    return process
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_does_not_quit_is_killed_before_a_start(
+    data: Path, named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that the lock file takes for the postmaster."""
+    monkeypatch.setattr("plugins.postgres.leftovers.ORDER_PATIENCE", 0.5, raising=False)
+    monkeypatch.setattr("plugins.postgres.leftovers.QUIT_PATIENCE", 0.5, raising=False)
+    monkeypatch.setattr(leftovers.clear_leftovers, "__defaults__", (8.0,))
+    with impostor(data) as process:
+        if named:
+            (data / "postgres" / "postmaster.pid").write_text(f"{process.pid}\n")
+        with server_on(data) as server:
+            assert process.poll() == -signal.SIGKILL
+            assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def test_what_does_not_quit_is_killed_before_a_restart(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.postgres.leftovers.QUIT_PATIENCE", 0.5, raising=False)
+    with server_on(data) as server, impostor(data) as process:
+        assert server.pid
+        kill(server.pid)
+        watch_until(server, "is back")
+        assert process.wait(5) == -signal.SIGKILL
+        assert ask(server.dsn(), "SELECT 1") == 1
 
 
 def free_port() -> int:
