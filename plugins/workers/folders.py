@@ -10,18 +10,20 @@ import errno
 import hashlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Collection, Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kernel.public import Unavailable
+import structlog
+
+from kernel.public import BadRequest, Unavailable
 
 from .archive import OURS, unpack
 from .models import Release
 from .sandbox import Place
+from .trees import SCARCE, SECONDS, remove, walk
 
 SDK: Final = Path(__file__).with_name("sdk")
 SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
@@ -30,11 +32,16 @@ SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelu
 STALE: Final = 3600.0
 """Seconds after which what a server left unfinished is swept away."""
 
+SWEEPING: Final = 30.0
+"""Seconds that a start may take for that."""
+
 OWNER: Final = "owner"
 """File in an app's folder: which database the app is in, and its number there."""
 
 _AS_IT_IS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+log = structlog.get_logger("caudex.workers")
 
 
 class Folders:
@@ -166,13 +173,28 @@ class Folders:
         return self.base / app_id
 
     def _sweep(self) -> None:
-        apps = [Path(entry.path) for entry in _entries(self.base)]
-        inside = [Path(entry.path) for app in apps for entry in _entries(app)]
+        """Whatever is the matter with what is left over, the server starts."""
+        end = time.monotonic() + SWEEPING
+        for path in self._left_over():
+            if time.monotonic() >= end:
+                log.warning("the next start removes the rest of what servers left unfinished")
+                break
+            discard(path, end - time.monotonic())
+
+    def _left_over(self) -> list[Path]:
+        apps = [Path(each.path) for each in _entries(self.base)]
+        inside, found = list[Path](), list[Path]()
+        for app in apps:
+            with suppress(OSError):
+                inside += [Path(each.path) for each in _entries(app)]
         for path in [*apps, *inside]:
-            unfinished = path.name.startswith((".new-", ".gone-")) or path.parent.name == ".uploads"
-            with suppress(FileNotFoundError):
-                if unfinished and time.time() - path.lstat().st_mtime > STALE:
-                    discard(path)
+            if path.name.startswith((".new-", ".gone-")) or path.parent.name == ".uploads":
+                with suppress(OSError):
+                    # What an app owns it can date forward, but for the time of that very change.
+                    times = path.lstat()
+                    if time.time() - min(times.st_mtime, times.st_ctime) > STALE:
+                        found.append(path)
+        return found
 
 
 def fill(folder: Path, archive: Path) -> None:
@@ -185,33 +207,44 @@ def give(folder: Path, uid: int | None) -> None:
     """Let an account write in a folder that we filled ourselves, to install what it needs."""
     (folder / OURS).mkdir()
     if uid is not None:
-        for at, folders, files, fd in os.fwalk(folder):
-            for name in [*folders, *files]:
-                os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
-            if at == str(folder):
-                os.fchown(fd, uid, uid)
+        # What is in a folder comes first: in one that is theirs they put what is not to be given.
+        with closing(walk(folder, inside_first=True)) as found:
+            for fd, name in found:
+                if name:
+                    os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
+                else:
+                    os.fchown(fd, uid, uid)
 
 
 def take_back(folder: Path, uid: int | None) -> None:
     """Make what an account installed ours, for it to read and run; only root can, and need.
 
     The account may have put anything there, and may still be at it: what is not its own stays as
-    it is, as does a link, which nobody but the owner of its folder can change.
+    it is, as does a link, which nobody but the owner of its folder can change. Raises BadRequest
+    for more than can be gone through, or what a process does not let go of.
     """
     if uid is None:
         return
-    for at, folders, files, fd in os.fwalk(folder):
-        if at == str(folder):
-            _take_back(fd, uid)
-        for name in [*folders, *files]:
-            try:
-                found = os.open(name, _AS_IT_IS, dir_fd=fd)
-            except OSError:
-                continue  # a link, or a socket
-            try:
-                _take_back(found, uid)
-            finally:
-                os.close(found)
+    with closing(walk(folder)) as found:
+        for fd, name in found:
+            if not name:
+                _take_back(fd, uid)
+            elif (file := _opened(name, fd)) is not None:
+                try:
+                    _take_back(file, uid)
+                finally:
+                    os.close(file)
+
+
+def _opened(name: str, fd: int) -> int | None:
+    try:
+        return os.open(name, _AS_IT_IS, dir_fd=fd)
+    except BlockingIOError:  # a lease (fcntl(2), F_SETLEASE): its holder would keep the file
+        raise BadRequest(f"{name!a} was installed, and a process holds it") from None
+    except OSError as error:
+        if error.errno in SCARCE:
+            raise
+        return None  # a link, or a socket
 
 
 def _take_back(fd: int, uid: int) -> None:
@@ -229,13 +262,16 @@ def digest_of(path: Path) -> tuple[str, int]:
         return digest, file.tell()
 
 
-def discard(path: Path) -> None:
-    """Remove a file or a tree, no link followed; what cannot be removed is left to the sweep."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+def discard(path: Path, seconds: float = SECONDS) -> None:
+    """Remove a file or a tree, no link followed; what cannot be removed is left to the sweep.
+
+    Never raises: those who discard have something else to bring to its end.
+    """
+    try:
+        if not remove(path, seconds):
+            log.warning("what is not used any more cannot be removed, or not yet", path=str(path))
+    except Exception as error:
+        log.error("what is not used any more cannot be removed", path=str(path), exc_info=error)
 
 
 @contextmanager

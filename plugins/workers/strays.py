@@ -32,6 +32,10 @@ ROUNDS: Final = 20
 
 PAUSE: Final = 0.01
 INIT: Final = 1
+MAX_ENVIRONMENT: Final = 8 * 2**20
+"""Bytes. execve(2) gives 6 MB at most; more is what a process says of itself (PR_SET_MM_MAP of
+prctl(2)), without limit and whether it has them or not."""
+
 MAX_NAMES: Final = 200
 """Of servers that are looked at in one start; what is above is left to the next."""
 
@@ -110,6 +114,8 @@ def _pids() -> list[int]:
 
 def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
     try:
+        if uid is not None and os.stat(f"/proc/{pid}").st_uid != uid:
+            return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
         variables = _environment(pid)
         if wanted in variables:
             return _status(pid)[0] != b"Z"
@@ -118,7 +124,7 @@ def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
         state, parent = _status(pid)
         if os.getpid() == INIT:
             return False  # here children of our own look as if they were nobody's
-        if state == b"Z" or parent != INIT or os.stat(f"/proc/{pid}").st_uid != uid:
+        if state == b"Z" or parent != INIT:
             return False
         time.sleep(PAUSE)  # in the middle of execve(2) an environment looks empty
         return not any(variable.startswith(_ANY) for variable in _environment(pid))
@@ -135,8 +141,10 @@ def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:
 
 
 def _environment(pid: int) -> list[bytes]:
+    """The variables of a process; none where it has more than there can be."""
     with open(f"/proc/{pid}/environ", "rb") as file:
-        return file.read().split(b"\0")
+        found = file.read(MAX_ENVIRONMENT + 1)
+    return found.split(b"\0") if len(found) <= MAX_ENVIRONMENT else []
 
 
 def _status(pid: int) -> tuple[bytes, int]:

@@ -188,7 +188,7 @@ class Supervisor:
                 await self._wake.wait()
         try:
             await to_thread.run_sync(self._host.remove, self.app_id, self.number)
-        except OSError as error:  # the next start tries again
+        except Exception as error:  # the next start tries again; others wait for the end of this
             log.error("files of an app that is gone stay", app_id=self.app_id, exc_info=error)
         self.ended = True
         self._tell()

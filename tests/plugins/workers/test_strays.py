@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,57 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
             os.waitpid(pid, 0)
 
 
+LARGE = """
+import ctypes, sys
+size = int(sys.argv[1])
+libc = ctypes.CDLL(None)
+libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+start = libc.mmap(None, size, 1, 0x22, -1, 0)  # readable, private, of zeros
+with open("/proc/self/stat") as file:
+    stat = [0, 0, 0, *file.read().rpartition(")")[2].split()]
+# proc(5): start and end of code, data and heap, then stack, start and end of arguments.
+code, data, heap = stat[26:28], stat[45:47], [stat[47], libc.sbrk(0)]
+numbers = [int(each) for each in (*code, *data, *heap, stat[28], *stat[48:50])]
+told = (ctypes.c_uint64 * 13)(*numbers, start, start + size, 0, 0xFFFFFFFF << 32)
+PR_SET_MM, PR_SET_MM_MAP = 35, 14
+print(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, told, ctypes.sizeof(told), 0), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_environment_without_end_is_not_read_to_its_end():
+    """Any process may say where its own is: here in zeros, which take no memory there."""
+    most = strays.MAX_ENVIRONMENT
+    for size, found in ((most, most + 1), (most + 4096, 0), (1 << 36, 0)):
+        with _Saying(LARGE, str(size)) as process:
+            if process.said != b"0":
+                pytest.skip("this kernel does not let a process say that")
+            assert len(strays._environment(process.pid)) == found
+            kill_strays("this", None)
+            assert process.poll() is None
+
+
+@as_root
+def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    read, usual = list[int](), strays._environment
+
+    def noted(pid: int) -> list[bytes]:
+        read.append(pid)
+        return usual(pid)
+
+    monkeypatch.setattr(strays, "_environment", noted)
+    marks = {MARK: "this"}
+    with _Sleeping(marks, user=299_999) as process, _Sleeping(marks) as other:
+        kill_strays("another", 299_999)
+        assert set(read) == {process.pid}
+        kill_strays("this", 299_999)
+        assert process.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+
+
 def test_only_what_is_marked_with_a_name_that_nobody_holds_is_left_over(folder: Path):
     with named(folder, folder / "draft") as ours, ExitStack() as stack:
         gone = _name_of_the_dead(folder)
@@ -228,13 +280,27 @@ def _name_of_the_dead(folder: Path) -> str:
 class _Sleeping(subprocess.Popen[bytes]):
     """A process that has been given its environment, and ends with the block."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        super().__init__(["/bin/sleep", "60"], env=environment)
+    def __init__(self, environment: dict[str, str], user: int | None = None) -> None:
+        super().__init__(["/bin/sleep", "60"], env=environment, user=user)
         eventually(lambda: "sleep" in _names(self.pid))
 
     def __exit__(self, *_: object) -> None:
         self.kill()
         self.wait()
+
+
+class _Saying(subprocess.Popen[bytes]):
+    """A program in Python that says something and then waits."""
+
+    def __init__(self, code: str, *arguments: str) -> None:
+        command = [sys.executable, "-c", code, *arguments]
+        super().__init__(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.stdout is not None
+        self.said = self.stdout.readline().strip()
+
+    def __exit__(self, *details: Any) -> None:
+        self.kill()
+        super().__exit__(*details)
 
 
 def _names(pid: int) -> str:
