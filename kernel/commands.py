@@ -42,8 +42,8 @@ def init(options: argparse.Namespace) -> int:
     """Write a commented configuration; never over an existing one."""
     path = Path(options.file)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE.read_text("utf-8"))
+        path.touch(0o600, exist_ok=False)  # keys and passwords may come to stand in it
+        path.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
     except OSError as error:
         remedy = "name another file" if path.exists() else "choose another folder"
         raise BootError(str(path), str(error.strerror).lower(), remedy) from None

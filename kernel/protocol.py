@@ -37,8 +37,10 @@ BODY_SECONDS = 30.0
 BODY_FLOOR = 10_000
 """A body that takes longer than 30 s must come at 10 kB/s or more."""
 TAKEN_SECONDS = 60.0
-"""Who takes nothing of a reply for so long is cut off. Not shorter: where the system holds
-megabytes for a connection, a slow reader makes room by leaps."""
+"""Who takes less of a reply in this time than a quarter of what a body must bring is cut off. Not
+shorter: where the system holds megabytes for a connection, a slow reader makes room by leaps."""
+MAX_UNTAKEN = 500_000_000
+"""Bytes of replies that wait in this process for clients to take them."""
 MAX_UNREAD = 64_000_000
 """Bytes of a body that are thrown away after the reply, so that its sender gets to read it."""
 
@@ -107,6 +109,30 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+class _Untaken:
+    """Connections with much of a reply that is not taken: what they hold together has a bound, and
+    the one that has waited for longest gives way."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[GuardedProtocol, int] = {}
+        self._total = 0
+
+    def add(self, connection: GuardedProtocol, size: int) -> None:
+        self.remove(connection)
+        self._sizes[connection] = size
+        self._total += size
+        while self._total > MAX_UNTAKEN and len(self._sizes) > 1:
+            oldest = next(iter(self._sizes))
+            self.remove(oldest)
+            oldest.transport.abort()
+
+    def remove(self, connection: GuardedProtocol) -> None:
+        self._total -= self._sizes.pop(connection, 0)
+
+
+_untaken = _Untaken()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection that is slow or endless with the head of its request (slowloris), slow
     with a body, goes on sending one that was refused, or takes nothing of a reply.
@@ -137,6 +163,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
+        _untaken.remove(self)
         self._stop_clock()
         for timer in (self._idle_timer, self._taken_timer):
             if timer is not None:
@@ -165,10 +192,12 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """More of a reply waits than is good: look whether any of it is taken."""
         super().pause_writing()
+        _untaken.add(self, self.transport.get_write_buffer_size())
         self._time_taking()
 
     def resume_writing(self) -> None:
         """It was taken."""
+        _untaken.remove(self)
         if self._taken_timer is not None:
             self._taken_timer.cancel()
         super().resume_writing()
@@ -275,7 +304,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken, size)
 
     def _check_taken(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
+        taken = before - self.transport.get_write_buffer_size()
+        if taken >= min(before, TAKEN_SECONDS * BODY_FLOOR / 4):
             self._time_taking()
         else:
             self.transport.abort()

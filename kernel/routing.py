@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated,
 from kernel.hooks import HookBus
 from kernel.services import Services
 from kernel.timing import timed
-from kernel.web import Bodies, Handler, Request, Route, check_content, decode
+from kernel.web import AGAIN, Bodies, Handler, Request, Route, check_content, decode
 
 MAX_PATH = 2048
 
@@ -159,11 +160,16 @@ class RouteTable(BaseRoute):
         if declared and declared.isdigit() and int(declared) > route.max_body:
             raise TooLarge(route.max_body)
         if target.decoder is None:
+            if route.method != "GET":  # it may read a body by itself
+                request.scope[AGAIN] = partial(self._guard, route, request)
             return await target.handler(request)
         check_content(headers)
         decoder, handler = target.decoder, target.handler
         return await self._bodies.handled(
-            request, route.max_body, lambda raw: handler(request, decode(raw, decoder))
+            request,
+            route.max_body,
+            lambda raw: handler(request, decode(raw, decoder)),
+            partial(self._guard, route, request),
         )
 
     async def _guard(self, route: Route, request: Request) -> None:

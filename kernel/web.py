@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -20,6 +21,10 @@ from kernel.contracts.identity import Actor
 from kernel.errors import BadRequest, TooLarge, Unavailable
 
 MAX_BODY = 50_000_000
+SOON = 1.0
+"""Seconds after which a body has taken its time: what its sender may do can have changed."""
+AGAIN = "caudex.again"
+"""What a scope has to ask the guard of its route once more."""
 MAX_DEPTH = 64
 MAX_QUERY_FIELDS = 600
 MAX_VALUES = 1_000_000
@@ -200,18 +205,23 @@ class Bodies:
         request: starlette.requests.Request,
         limit: int,
         handle: Callable[[bytes], Awaitable[Response]],
+        again: Callable[[], Awaitable[None]],
     ) -> Response:
-        """Read a body whole, and count it until it is handled.
+        """Read a body whole, and count it until it is handled; `again` asks whether its sender
+        still may, where it took its time.
 
         The first bytes of each are free, so that slow large ones keep no small one out. Raises
         TooLarge, Unavailable.
         """
         # Who reads it again is refused by Starlette then, and does not wait for more for ever.
         request._stream_consumed = True  # pyright: ignore[reportPrivateUsage]
+        began = time.monotonic()
         first = await request.receive()
         if first["type"] == "http.request" and not first.get("more_body", False):
             whole: bytes = first.get("body", b"")
             if len(whole) <= min(limit, self._free):  # nearly all come this way
+                if time.monotonic() - began > SOON:
+                    await again()
                 return await handle(whole)
         pieces, size, counted = list[bytes](), 0, 0
         try:
@@ -225,6 +235,7 @@ class Bodies:
                 self._held += more
             whole = b"".join(pieces)
             pieces.clear()
+            await again()
             return await handle(whole)
         finally:
             self._held -= counted
@@ -240,9 +251,13 @@ async def _pieces(message: ASGIMessage, receive: Receive) -> AsyncIterator[bytes
     raise ClientDisconnect
 
 
-def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
-    """Pass the pieces of a body on while they stay within the limit. Raises TooLarge."""
-    return _limited(request.stream(), limit)
+async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+    """Pass the pieces of a body on while they stay within the limit. Raises TooLarge, and at its
+    end what the guard of the route does, if its sender may not any more."""
+    async for piece in _limited(request.stream(), limit):
+        yield piece
+    if (again := request.scope.get(AGAIN)) is not None:
+        await again()
 
 
 async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:

@@ -177,6 +177,8 @@ class AuthService:
             if self._config.throttle and keys:
                 await self._store.forgive(tx, keys[0])
             await _record(tx, "LOGIN", actor, session_id)
+            for oldest in await self._store.excess(tx, account.id):
+                await self._end(tx, actor, oldest, "too many sessions")
 
         await self._statements.run(actor, insert)
         return LoggedIn(

@@ -19,6 +19,9 @@ MAX_DELAY: Final = 60
 FORGIVEN_AFTER: Final = 3600
 ADDRESS_ATTEMPTS: Final = 30
 ADDRESS_WINDOW: Final = 300
+MAX_SESSIONS: Final = 1000
+"""Sessions of one account that go on; the oldest make room. More than a script leaves that logs in
+every second, until its access tokens are over."""
 SWEEP: Final = 10_000
 """Rows that one sweep removes at most."""
 
@@ -180,6 +183,17 @@ class AuthStore:
             first,
         )
         return done is not None
+
+    async def excess(self, reader: Reader, user_id: str) -> list[str]:
+        """The oldest sessions of a user that are more than MAX_SESSIONS, a few of them."""
+        found = await reader.fetch_all(
+            "select id::text from caudex_auth.sessions"
+            " where user_id = $1::uuid and revoked_at is null"
+            " order by created_at desc offset $2::int limit 10",
+            user_id,
+            MAX_SESSIONS,
+        )
+        return [raw.decode() for raw in found]
 
     async def holder(self, user_id: str, session_id: str) -> str | None:
         """Name the user of a session that goes on, or of no session (`''`); else None."""

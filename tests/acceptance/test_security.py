@@ -73,6 +73,38 @@ def test_a_hostile_path_holds_nobody_up(server: Server, part: str):
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("member", ["username", "email"])
+def test_a_name_of_many_marks_is_not_put_in_order(server: Server, member: str):
+    """Normalising takes time by the square of the marks that stand together."""
+    marks = "a" + "\u0315" * 15_900 + "\u0316" * 15_900
+    with others_are_served(server, 0.5):
+        answer = server.http.post("/api/v1/auth/login", json={member: marks, "password": "x"})
+    assert answer.status_code in (401, 413)
+
+
+def test_who_may_is_asked_again_when_a_body_took_its_time(server: Server, admin: Client):
+    """Who is about to lose a role could begin a request, and end it an hour later."""
+    user = server.user()
+    role = {"userId": user.id, "role": "admin"}
+    admin.post("/api/v1/apps/core/roles/assign", json=role).raise_for_status()
+    other = server.user()
+
+    for path, name in (("/api/v1/apps/core/roles/assign", "slow"), ("/api/v1/apps", "slower")):
+
+        def body(name: str = name) -> Iterator[bytes]:
+            yield b'{"userId": "%b", "role": "admin", "appId": "%b", "name": "x"' % (
+                other.id.encode(), name.encode(),
+            )  # fmt: skip
+            admin.post("/api/v1/apps/core/roles/revoke", json=role).raise_for_status()
+            time.sleep(0.3)
+            yield b"}"
+
+        answer = user.post(path, content=body(), headers=JSON)
+        assert answer.status_code == 403, answer.text
+        admin.post("/api/v1/apps/core/roles/assign", json=role).raise_for_status()
+    assert other.get("/api/v1/secrets").status_code != 200
+
+
 def test_a_key_that_is_there_twice_is_found_in_no_time(server: Server):
     members = ",".join(f'"k{n}":1' for n in range(60_000))
     with others_are_served(server):
@@ -227,7 +259,7 @@ def test_every_function_that_runs_as_its_owner_is_pinned_and_closed(server: Serv
     loose = server.sql(
         "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid ="
         " p.pronamespace where n.nspname like 'caudex%%' and p.prosecdef and"
-        " (not coalesce(p.proconfig @> array['search_path=\"\"'], false)"
+        " (not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)"
         " or p.proacl is null or has_function_privilege('public', p.oid, 'execute'))"
     )
     assert loose == []

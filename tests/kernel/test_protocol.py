@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -352,6 +352,47 @@ def test_who_takes_nothing_of_a_reply_is_cut_off(
         time.sleep(1)
         assert server.http.get("/health").status_code == 200
         assert len(received(still)) < 16_000_000
+
+
+def test_who_takes_next_to_nothing_of_a_reply_is_cut_off(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TAKEN_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "BODY_FLOOR", 40_000_000)
+    with connected(odd) as slow:
+        slow.sendall(ASK.format("/odd/large").encode())
+        size, ends = 0, time.monotonic() + 10
+        with suppress(ConnectionResetError):
+            while time.monotonic() < ends and (piece := slow.recv(50_000)):
+                size += len(piece)
+                time.sleep(0.05)
+    assert time.monotonic() < ends
+    assert size < 16_000_000
+
+
+def test_replies_that_are_not_taken_have_a_bound_together(
+    odd: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has waited for longest gives way."""
+    monkeypatch.setattr(protocol, "MAX_UNTAKEN", 40_000_000)
+    with ExitStack() as open_ones:
+        readers = [open_ones.enter_context(connected(odd)) for _ in range(5)]
+        for reader in readers:
+            reader.sendall(ASK.format("/odd/large").encode())
+            time.sleep(0.2)
+        whole = [_size(reader) > 16_000_000 for reader in readers]
+    assert whole[:2] == [False, False]
+    assert whole[-1]
+    assert protocol._untaken._total <= 40_000_000
+
+
+def _size(connection: socket.socket) -> int:
+    """How much arrives of a large reply."""
+    size = 0
+    with suppress(ConnectionResetError):
+        while size < 16_000_000 and (piece := connection.recv(1_000_000)):
+            size += len(piece)
+    return size
 
 
 def test_who_takes_a_reply_slowly_gets_all_of_it(

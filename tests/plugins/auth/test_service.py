@@ -21,6 +21,7 @@ from kernel.public import (
     load_key,
     server_actor,
 )
+from plugins.auth import store
 from plugins.auth.models import Family
 from plugins.auth.service import AUTH, _network, used
 from plugins.auth.tokens import Tokens, digest
@@ -307,3 +308,13 @@ def test_the_first_account_is_made_on_purpose(make_server):
     assert server.run(identity.add, server_actor(), Person(username="outside"))
     with pytest.raises(BadRequest, match="already taken"):
         server.run(identity.add, server_actor(), Person(username="OUTSIDE"))
+
+
+def test_the_oldest_sessions_of_an_account_make_room(server, monkeypatch):
+    monkeypatch.setattr(store, "MAX_SESSIONS", 3)
+    user = server.user()
+    tokens = [server.login(user.username) for _ in range(5)]
+    alive = [each.get("/api/v1/auth/me").status_code for each in tokens]
+    assert alive == [401, 401, 200, 200, 200]
+    assert user.get("/api/v1/auth/me").status_code == 401
+    assert len(tokens[-1].get("/api/v1/auth/sessions").json()) == 3
