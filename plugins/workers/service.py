@@ -194,6 +194,11 @@ class WorkersService:
             supervisor.adopt(candidate, attempt)
             with anyio.move_on_after(ADOPTION):
                 await supervisor.outcome(attempt)
+                # An app has no row until its first deploy has begun: its supervisor may have been
+                # taken for that of the former app of its name, and another one starts the worker.
+                while supervisor.leaving:
+                    supervisor = await self._supervisor(app_id)
+                    await supervisor.outcome(attempt)
             await self._keep_folders(app_id, supervisor)
         return release.version
 

@@ -219,6 +219,21 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
     assert former not in [release.number for release in prepared], "it saw the secrets"
 
 
+def test_a_first_deploy_runs_though_it_was_taken_for_what_a_former_app_left(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    usual = Supervisor.adopt
+
+    def adopt(self: Supervisor, candidate: Replica, attempt: int) -> None:
+        monkeypatch.setattr(Supervisor, "adopt", usual)
+        self.forget()
+        usual(self, candidate, attempt)
+
+    monkeypatch.setattr(Supervisor, "adopt", adopt)
+    app = deployed(workers)
+    assert result(workers.admin, app, "echo", 1) == 1
+
+
 @pytest.mark.parametrize("when", [after_a_wait, after_the_build])
 def test_a_deploy_of_who_is_no_admin_any_more_is_refused(
     workers: Server, monkeypatch: pytest.MonkeyPatch, when: Callable[..., None]
