@@ -69,14 +69,14 @@ def _create(file: Path) -> None:
             os.fsync(aside.fileno())
             with suppress(FileExistsError):
                 os.link(aside.name, file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
     except OSError as error:
         problem = f"{file} cannot be written: {error.strerror}"
         raise BootError("data directory", problem, "choose another with --data-dir") from None
 
 
-def _sync_folder(folder: Path) -> None:
-    """The key must outlast a loss of power: what is encrypted under it will (fsync(2))."""
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder outlast a loss of power: what a key seals will (fsync(2))."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

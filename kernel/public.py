@@ -21,7 +21,7 @@ from kernel.errors import (
 )
 from kernel.hooks import HOOKS, HookBus, Implementation
 from kernel.hookspecs import hookspec
-from kernel.keys import check_key, load_key
+from kernel.keys import check_key, load_key, sync_folder
 from kernel.masking import Mask
 from kernel.plugin import (
     KERNEL_API,
@@ -65,6 +65,6 @@ __all__ = [
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
     "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer",
-    "one_of", "read_body", "reply", "stream_reply", "whole_number",
+    "one_of", "read_body", "reply", "stream_reply", "sync_folder", "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kernel.public import SECRET_NAME
+from kernel.public import SECRET_NAME, sync_folder
 
 from .errors import Unopenable
 from .models import FileState
@@ -91,7 +91,7 @@ class Folder:
             self._file(app_id, name).unlink()
         except FileNotFoundError:
             return False
-        _sync(self._place(app_id))
+        sync_folder(self._place(app_id))
         return True
 
     def states(self, app_id: str) -> list[FileState]:
@@ -141,7 +141,7 @@ class Folder:
     def _make(self, folder: Path) -> None:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-            _sync(folder.parent)
+            sync_folder(folder.parent)
 
 
 def _file_name(name: str) -> str:
@@ -167,13 +167,4 @@ def write_whole(file: Path, content: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    """A name must outlast a loss of power as its content does (fsync(2))."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(file.parent)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kernel.public import BootError, load_key
+from kernel.public import BootError, load_key, sync_folder
 
 from .config import VaultConfig
 from .sealing import key_id
@@ -104,13 +104,4 @@ def _replace(file: Path, text: str) -> None:
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    """The name must outlast a loss of power too: the database is about to need the new key."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(file.parent)

@@ -6,6 +6,7 @@ worker was started with.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,6 +15,10 @@ from kernel.public import Mask
 
 from .protocol import MAX_LINE
 
+SECONDS: Final = 0.2
+"""Of processor time for all texts of a message: whoever says many has also chosen the secrets."""
+
+_TOO_MANY: Final = msgspec.Raw(b'"texts that could not be searched for secrets in time"')
 _TOO_LARGE: Final = msgspec.Raw(msgspec.json.encode(f"over {MAX_LINE // 2**20} MB"))
 
 
@@ -30,18 +35,25 @@ def hidden_within(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
         return _TOO_LARGE
     try:
         found = msgspec.json.decode(raw)
-        hidden = _hidden_in(found, mask)
+        hidden = _hidden_in(found, mask, time.thread_time() + SECONDS)
         return value if hidden == found else msgspec.Raw(msgspec.json.encode(hidden))
     except (msgspec.DecodeError, RecursionError):
         return value
+    except TimeoutError:
+        return _TOO_MANY
 
 
-def _hidden_in(value: Any, mask: Mask) -> Any:
+def _hidden_in(value: Any, mask: Mask, end: float) -> Any:
     if isinstance(value, str):
+        if time.thread_time() > end:
+            raise TimeoutError
         return mask.hide(value)
     if isinstance(value, list):
-        return [_hidden_in(item, mask) for item in cast("list[Any]", value)]
+        return [_hidden_in(item, mask, end) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value)
-        return {mask.hide(key): _hidden_in(member, mask) for key, member in members.items()}
+        return {
+            _hidden_in(key, mask, end): _hidden_in(member, mask, end)
+            for key, member in members.items()
+        }
     return value

@@ -97,12 +97,12 @@ class Child(asyncio.SubprocessProtocol):
         environment: Mapping[str, str],
         folder: Path,
         uid: int | None = None,
-        more: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> Child:
         """Start the launcher of a program; `uid` is its account, if no other app has it, and what
         the environment has as `MARK` the name of its server.
 
-        The program finds `more` variables, the launcher does not: it runs with our rights until it
+        The program finds `variables` too, the launcher does not: it runs with our rights until it
         has confined itself, and its interpreter and its libraries listen to many a variable, which
         apps must not choose. Raises OSError, ValueError.
         """
@@ -111,8 +111,8 @@ class Child(asyncio.SubprocessProtocol):
         child._lifeline = wire = lifeline()
         told = {} if wire is None else {LIFELINE: wire}
         try:
-            if more:
-                told[VARIABLES] = _nameless_file(msgspec.json.encode(more))
+            if variables:
+                told[VARIABLES] = _nameless_file(msgspec.json.encode(variables))
             await loop.subprocess_exec(
                 lambda: child,
                 *argv,
