@@ -376,7 +376,7 @@ os.killpg(0, 9)
 BOMBS = """
 import json, pathlib, subprocess, sys
 from plugins.workers.config import WorkersConfig
-from plugins.workers.sandbox import SYSTEM, Place, Sandbox
+from plugins.workers.sandbox import Place, Sandbox
 
 sandbox = Sandbox(WorkersConfig(processes=30), pathlib.Path(sys.argv[1]))
 sandbox.prepare()
