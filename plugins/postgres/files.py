@@ -50,9 +50,12 @@ def rotate_log(log: Path, limit: int) -> None:
 
 def complaint(log: Path, offset: int) -> str:
     """The last complaint in a log after `offset`, as one line: what to show an operator."""
-    with log.open("rb") as file:
-        file.seek(offset)
-        lines = file.read()[-20_000:].decode("utf-8", "replace").split("\n")
+    try:
+        with log.open("rb") as file:
+            file.seek(offset)
+            lines = file.read()[-20_000:].decode("utf-8", "replace").split("\n")
+    except OSError:  # somebody moved it away; the server is to come back all the same
+        return "no message"
     for mark in ("PANIC:", "FATAL:", "ERROR:", "error:"):
         for line in reversed(lines):
             if mark in line:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from .processes import spawn
 from .settings import command_line
 
 LOG_LIMIT = 10_000_000
-# A server that recovers from a crash replays its log first; ending it then only starts that anew.
+# For a sign of life. A server that says `starting` has all the time it wants: it replays its log
+# after a crash, and ending it then only starts that anew.
 START_PATIENCE = 300.0
 STOP_PATIENCE = 30.0
+TOLD_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,15 @@ class Postmaster:
     @property
     def ready(self) -> bool:
         """Whether this very server (not one that left its lock file) takes connections."""
+        return self.status == "ready"
+
+    @property
+    def status(self) -> str:
+        """What this very server says of itself, such as `starting` or `ready`; "" before that."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             lines = (self._layout.pgdata / "postmaster.pid").read_text().splitlines()
-            return int(lines[0]) == self.pid and lines[7].strip() == "ready"
-        return False
+            return lines[7].strip() if int(lines[0]) == self.pid else ""
+        return ""
 
     def end(self) -> str | None:
         """How it ended, in words; None while it runs."""
@@ -83,18 +90,25 @@ class Postmaster:
             return "somebody shut it down"
         return f"signal {-code}" if code < 0 else complaint(self._layout.log, self._log_start)
 
-    def wait_ready(self, patience: float = START_PATIENCE) -> None:
-        """Wait for the first moment it takes connections; raise when that does not come."""
-        give_up = time.monotonic() + patience
-        while not self.ready:
+    def wait_ready(self, tell: Callable[[str], None]) -> None:
+        """Wait for the first moment it takes connections; raise when that does not come.
+
+        `tell` takes a line for each minute that a recovery takes.
+        """
+        began = told = time.monotonic()
+        while (status := self.status) != "ready":
             if end := self.end():
                 raise EmbeddedPostgresError(
                     f"PostgreSQL did not start ({end}): see {self._layout.log}"
                 )
-            if time.monotonic() > give_up:
+            now = time.monotonic()
+            if status != "starting" and now > began + START_PATIENCE:
                 raise EmbeddedPostgresError(
-                    f"PostgreSQL is not ready after {patience:.0f} s: see {self._layout.log}"
+                    f"PostgreSQL is not ready after {START_PATIENCE:.0f} s: see {self._layout.log}"
                 )
+            if now > told + TOLD_EVERY:
+                told = now
+                tell(f"PostgreSQL is {status or 'silent'} for {now - began:.0f} s now")
             time.sleep(0.01)
 
     def stop(self, patience: float = STOP_PATIENCE) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -70,12 +70,14 @@ class EmbeddedServer:
         account: str = "",
         bin_dir: str = "",
         ephemeral: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Nothing happens yet.
 
         `port` 0 takes any free one; `strict_port` refuses to start on another than the wanted one.
         `settings` are PostgreSQL parameters; `account` matters to root, `bin_dir` replaces the
-        search for the programs; `ephemeral` trades all durability for speed (tests).
+        search for the programs; `ephemeral` trades all durability for speed (tests); `tell` takes
+        the lines of a start that is long.
         """
         self._layout = Layout.of(data_dir)
         self._wanted_port = port
@@ -83,6 +85,7 @@ class EmbeddedServer:
         self._ephemeral = ephemeral
         self._account = account
         self._bin_dir = bin_dir
+        self._tell = tell
         self._settings = {
             **DEFAULTS,
             **(EPHEMERAL if ephemeral else {}),
@@ -186,7 +189,11 @@ class EmbeddedServer:
         self._plan = plan
         postmaster = Postmaster(plan)
         self._keeper = Keeper(postmaster, self._relaunch, self._announce)
-        postmaster.wait_ready()
+        try:
+            postmaster.wait_ready(self._tell)
+        except EmbeddedPostgresError:
+            postmaster.stop()  # before anybody looks whose the port is, or launches another one
+            raise
         self._announce(postmaster)
 
     def _relaunch(self) -> Postmaster | None:

@@ -50,6 +50,7 @@ class EmbeddedDatabase:
             account=config.account,
             bin_dir=config.bin_dir,
             ephemeral=config.ephemeral,
+            tell=log.warning,
         )
 
     def attach(self) -> str | None:

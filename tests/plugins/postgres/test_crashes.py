@@ -212,6 +212,18 @@ def test_a_dead_postmaster_is_brought_back_at_the_same_address(data: Path) -> No
         assert f'"postmaster":{server.pid}' in (data / "postgres.json").read_text()
 
 
+def test_a_server_whose_log_was_moved_away_is_brought_back(data: Path) -> None:
+    with EmbeddedServer(data, port=0, ephemeral=True, settings={"restart_after_crash": "off"}) as s:
+        dsn = s.dsn()
+        (data / "postgres.log").unlink()
+        # A child that is killed makes the postmaster itself end, with a status and no signal.
+        kill(ask(dsn, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"))
+        news = watch_until(s, "is back")
+        assert news[0] == "PostgreSQL ended (no message); starting it again"
+        assert ask(dsn, "SELECT 1") == 1
+        assert (data / "postgres.log").exists()
+
+
 def test_an_owner_that_watches_restarts_a_server_shut_down_by_hand(data: Path) -> None:
     with Owner(data) as owner:
         news = owner.news()

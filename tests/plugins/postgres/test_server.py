@@ -4,14 +4,17 @@ import os
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, postmaster
 from plugins.postgres.postmaster import Postmaster
+from plugins.postgres.processes import postgres_processes
 from tests.plugins.postgres.support import Owner, ask
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
@@ -280,6 +283,48 @@ def test_a_start_cut_short_by_the_operator_leaves_nothing(
             server_on(data).start()
     with server_on(data) as server:
         assert ask(server.dsn(), "SELECT 1") == 1
+
+
+def count_launches(patch: pytest.MonkeyPatch) -> list[int]:
+    launched: list[int] = []
+    launch = Postmaster.__init__
+
+    def counted(self: Postmaster, *arguments: Any) -> None:
+        launch(self, *arguments)
+        launched.append(self.pid)
+
+    patch.setattr(Postmaster, "__init__", counted)
+    return launched
+
+
+def test_a_long_recovery_is_waited_for_and_told_of(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, real, told = time.monotonic() + 2, Postmaster.status, list[str]()
+
+    def recovering(self: Postmaster) -> str:
+        return real.fget(self) if time.monotonic() > over else "starting"
+
+    monkeypatch.setattr(postmaster, "START_PATIENCE", 0.5)
+    monkeypatch.setattr(postmaster, "TOLD_EVERY", 0.5)
+    monkeypatch.setattr(Postmaster, "status", property(recovering))
+    launched = count_launches(monkeypatch)
+    with server_on(data, tell=told.append) as server:
+        assert ask(server.dsn(), "SELECT 1") == 1
+    assert len(launched) == 1
+    assert told
+    assert all("PostgreSQL is starting for" in line for line in told), told
+
+
+def test_a_server_that_says_nothing_is_ended_before_its_port_is_blamed(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postmaster, "START_PATIENCE", 0.5)
+    monkeypatch.setattr(Postmaster, "status", property(lambda _: ""))
+    launched = count_launches(monkeypatch)
+    assert "not ready after" in refusal(server_on(data))
+    assert len(launched) == 1
+    assert not postgres_processes(data / "postgres")
 
 
 def test_before_the_start_there_is_no_address(folder: Path) -> None:
