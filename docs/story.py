@@ -144,8 +144,8 @@ class Story:
         return UUID.sub(lambda found: self._id(found[0]), value)
 
     def _member(self, name: str, value: Any) -> Any:
-        if name == "port":  # null where PostgreSQL is not embedded
-            return 5480
+        if name == "postgres" and isinstance(value, dict):  # no port where it is not embedded
+            return {**value, "port": 5480}
         return 1001 if name == "id" and isinstance(value, int) else self._settled(value)
 
     def _id(self, found: str) -> str:

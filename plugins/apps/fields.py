@@ -113,6 +113,7 @@ def _enum_values(part: Part, kind: FieldType) -> tuple[str, ...]:
     values = part.texts("enum_values")
     if values and kind not in ("text", "[text]"):
         part.problem("enum_values", "is for fields of type text and [text] only")
+        return ()
     return values
 
 

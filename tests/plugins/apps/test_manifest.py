@@ -215,6 +215,8 @@ def test_a_link_without_on_delete_is_set_null_or_restrict():
         field("a", "entity_link", references={"entity": "things", "field": "name"}),
         field("a", "entity_link", references={"field": "id"}),
         field("a", "number", enum_values=["1"]),
+        field("a", "json", enum_values=["b"], default_value={"b": 1}),
+        field("a", "json", enum_values=["b"], default_value=[["b"]]),
         field("a", enum_values=[1, 2]),
         field("a", enum_values=["x"], default_value="y"),
         field("a", "[text]", enum_values=["x"], default_value=["x", "y"]),
