@@ -314,7 +314,10 @@ def _check_structure(raw: bytes) -> None:
     if marks.count(b'"') > 4 * MAX_VALUES:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
     bare = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # what is outside of texts
-    if len(bare) - bare.count(b"]") > MAX_VALUES:
+    closing = bare.count(b"]")
+    if closing > len(bare) // 2:  # more than open: and the walk below is a long one only then
+        raise BadRequest("the request body is not valid JSON")
+    if len(bare) - closing > MAX_VALUES:
         raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
     if max(accumulate(map(_STEPS.__getitem__, bare), initial=0)) > MAX_DEPTH:
         raise BadRequest(f"the JSON is nested more than {MAX_DEPTH} deep")

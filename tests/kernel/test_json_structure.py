@@ -71,3 +71,14 @@ def test_fifty_megabytes_of_anything_are_looked_through_quickly(piece: bytes):
     with pytest.raises(BadRequest):
         decode(raw, anything)
     assert time.process_time() - started < 3
+
+
+def test_a_body_of_closing_brackets_costs_no_step_of_the_interpreter_for_each():
+    raw = b"[" * (MAX_DEPTH + 1) + b"]" * 50_000_000
+    started = time.process_time()
+    assert raw.translate(None, b",") == raw
+    once = time.process_time() - started  # one whole-text operation and a comparison, say 0.1 s
+    started = time.process_time()
+    with pytest.raises(BadRequest, match="not valid JSON"):
+        decode(raw, anything)
+    assert time.process_time() - started < 12 * once
