@@ -83,7 +83,7 @@ class Columns:
         """Return the column of a field. Raises BadRequest that names it."""
         if (column := self._by_name.get(name)) is None:
             hint = nearest(name, self._by_name)
-            raise BadRequest(f"{self._entity} has no field {name!r}; {hint}")
+            raise BadRequest(f"{self._entity} has no field {name[:80]!r}; {hint}")
         return column
 
     def _declared(self, field: Field) -> Column:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -17,6 +16,12 @@ MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 1000
 MAX_TERMS: Final = 4000
 """Branches that hold no value cost something as well."""
+
+MAX_PATTERN: Final = 10_000
+"""Characters of a pattern, which PostgreSQL tries at each row."""
+
+MAX_LISTED: Final = 5_000_000
+"""Characters of the texts in all arrays of a tree, each of which is looked at for its quotes."""
 
 _ORDERED: Final = frozenset[Kind]({"text", "number", "date", "timestamp", "uuid"})
 _SINGLE: Final = _ORDERED | frozenset[Kind]({"boolean", "json"})
@@ -47,7 +52,6 @@ _INFIX: Final[Mapping[str, bytes]] = {
     "$like": b"like",
     "$ilike": b"ilike",
 }
-_HANGING: Final = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -66,8 +70,7 @@ class Conditions:
         self.params: list[Param] = list(params)
         self.parts: list[bytes] = []
         self._columns = columns
-        self._values = 0
-        self._terms = 0
+        self._values = self._terms = self._listed = 0
 
     def bind(self, value: Param, cast_to: bytes) -> bytes:
         """Add a parameter and return how the statement names it."""
@@ -80,7 +83,7 @@ class Conditions:
 
     def matches(self, tree: Mapping[str, Any]) -> None:
         """Demand a where-tree. Raises BadRequest that names what is wrong."""
-        self._values = self._terms = 0
+        self._values = self._terms = self._listed = 0
         self.parts.append(self._tree(tree, 1))
 
     def clause(self) -> bytes:
@@ -108,7 +111,8 @@ class Conditions:
         if name == "$not":
             return b"(not %b)" % self._tree(wanted, depth + 1)
         if name.startswith("$"):
-            raise BadRequest(f"where: unknown operator {name!r}; {_known(('$and', '$or', '$not'))}")
+            unknown = f"unknown operator {name[:80]!r}"
+            raise BadRequest(f"where: {unknown}; {_known(('$and', '$or', '$not'))}")
         return self._field(self._columns.find(name), wanted)
 
     def _trees(self, name: str, trees: Any, depth: int) -> list[bytes]:
@@ -131,7 +135,8 @@ class Conditions:
     def _term(self, column: Column, operator: str, value: Any) -> bytes:
         kinds = _ALLOWED.get(operator)
         if kinds is None:
-            raise BadRequest(f"{column.label}: unknown operator {operator!r}; {_known(_ALLOWED)}")
+            unknown = f"unknown operator {operator[:80]!r}"
+            raise BadRequest(f"{column.label}: {unknown}; {_known(_ALLOWED)}")
         if column.kind not in kinds:
             raise BadRequest(f"{column.label}: {operator} does not work on {column.type}")
         self._count_term()
@@ -141,8 +146,8 @@ class Conditions:
         fitting = self._coerced(column, value)
         if fitting is None:
             return _compare_null(column, operator)
-        if operator in ("$like", "$ilike") and _HANGING.search(fitting):
-            raise BadRequest(f"{column.label}: {operator} cannot end in a single backslash")
+        if operator in ("$like", "$ilike"):
+            _check_pattern(column, operator, fitting)
         return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bound(column, fitting))
 
     def _in(self, column: Column, operator: str, value: Any) -> bytes:
@@ -152,6 +157,7 @@ class Conditions:
         present = [_element(column.kind, item) for item in items if item is not None]
         if not items:
             return b"false" if operator == "$in" else b"true"
+        self._count_listed(present)
         listed = self.bind(present, column.cast + b"[]")
         one, all_of = b"(%b = any(%b))", b"(%b <> all(%b))"
         test = (one if operator == "$in" else all_of) % (column.sql, listed)
@@ -176,6 +182,8 @@ class Conditions:
         return b"(%b is %b)" % (column.sql, b"null" if wanted else b"not null")
 
     def _bound(self, column: Column, value: Any) -> bytes:
+        if column.kind == "texts":
+            self._count_listed(value)
         return self.bind(bindable(column.kind, value), column.cast)
 
     def _coerced(self, column: Column, value: Any) -> Any:
@@ -187,6 +195,11 @@ class Conditions:
         self._values += values
         if self._values > MAX_VALUES:
             raise BadRequest(f"where holds more than {MAX_VALUES} values")
+
+    def _count_listed(self, items: Iterable[Any] | None) -> None:
+        self._listed += sum(len(item) for item in items or () if isinstance(item, str))
+        if self._listed > MAX_LISTED:
+            raise BadRequest(f"arrays of where hold more than {MAX_LISTED} characters")
 
     def _count_term(self) -> None:
         self._terms += 1
@@ -205,6 +218,13 @@ _SPECIAL: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] =
 def _is_plain(column: Column, wanted: Mapping[str, Any]) -> bool:
     """Whether an object is a value of a json field, not a map of operators."""
     return column.kind == "json" and not any(name.startswith("$") for name in wanted)
+
+
+def _check_pattern(column: Column, operator: str, pattern: str) -> None:
+    if len(pattern) > MAX_PATTERN:
+        raise BadRequest(f"{column.label}: {operator} takes at most {MAX_PATTERN} characters")
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise BadRequest(f"{column.label}: {operator} cannot end in a single backslash")
 
 
 def _compare_null(column: Column, operator: str) -> bytes:

@@ -65,6 +65,8 @@ def coerce(kind: Kind, value: Any, where: str) -> Any:
 
 def shown(value: Any) -> str:
     """Print a caller's value for an error message, short."""
+    if isinstance(value, str):
+        value = value[: _SHOWN + 1]  # it may have megabytes
     try:
         text = _encode(value).decode()
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):

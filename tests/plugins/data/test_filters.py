@@ -295,3 +295,37 @@ def test_empty_trees_follow_their_rule():
     assert compiled({"$or": []})[0] == b" where false"
     assert compiled({"word": {"$in": []}})[0] == b" where false"
     assert compiled({"word": {"$nin": []}})[0] == b" where true"
+
+
+@pytest.mark.parametrize("operator", ["$like", "$ilike"])
+def test_a_pattern_has_a_bound_and_no_backslash_hangs_at_its_end(operator: str):
+    for slashes in range(6):
+        for before in ("", "a", "a%"):
+            tree = {"word": {operator: before + "\\" * slashes}}
+            if slashes % 2:
+                assert "single backslash" in refusal(tree)
+            else:
+                compiled(tree)
+    compiled({"word": {operator: "a" * 10_000}})
+    assert "10000 characters" in refusal({"word": {operator: "a" * 10_001}})
+
+
+def test_the_texts_of_arrays_have_a_bound_together():
+    half = ["a" * 2_500_000]
+    compiled({"word": {"$in": half, "$nin": half}})
+    for more in ({"word": {"$in": ["a"]}}, {"tags": {"$contains": ["a"]}}, {"tags": ["a"]}):
+        tree = {"$and": [{"word": {"$in": half}}, {"tags": {"$contains": half}}, more]}
+        assert "5000000 characters" in refusal(tree)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"$" + "a" * 1_000_000: 1},
+        {"b" * 1_000_000: 1},
+        {"word": {"$" + "c" * 1_000_000: 1}},
+        {"size": "d" * 1_000_000},
+    ],
+)
+def test_a_refusal_repeats_no_more_than_the_begin_of_a_name_or_a_value(tree: Any):
+    assert len(refusal(tree)) < 500
