@@ -11,7 +11,7 @@ from kernel.public import Action, Change, Event, HookBus, Transaction, hookspecs
 from .reach import Reach, missing
 from .rendering import id_of, records_in
 from .store import Table
-from .writing import Row, alike, row_of
+from .writing import Row, alike, aside, row_of
 
 NO_SETTINGS = b"{}"
 """What the statements are given in place of settings: a transaction has them from its begin."""
@@ -35,7 +35,7 @@ class HookedWrites:
     async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[bytes]:
         """Create records and return them in order."""
         changed = [await self._changed(tx, table, "create", None, row) for row in rows]
-        same = alike(table.columns, changed)
+        same = await aside(changed, alike, table.columns, changed)
         statement = table.insert_many(tuple(same[0]))
         raw = await tx.execute(statement, NO_SETTINGS, _encode(same), tx.actor.user_id)
         records = records_in(table.rendering.array(raw or b"[]"))

@@ -26,7 +26,7 @@ from .reach import missing
 from .reads import RecordReads, on_new_schema
 from .rendering import id_of, records_in
 from .store import Table
-from .writing import Row, alike, row_of
+from .writing import Row, alike, aside, row_of
 
 MAX_BULK: Final = 1000
 
@@ -46,7 +46,7 @@ class RecordsService(RecordReads):
     ) -> bytes:
         """See `Records.create`."""
         table = await self._table(app_id, entity)
-        row = row_of(table.entity, table.columns, values, creating=True)
+        row = await _coerced(table, values, creating=True)
         try:
             if self._hooked.concern(table):
                 made = await self._statements.run(
@@ -72,7 +72,7 @@ class RecordsService(RecordReads):
         table = await self._table(app_id, entity)
         if not 1 <= len(rows) <= MAX_BULK:
             raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
-        coerced = [_row_at(index, table, values) for index, values in enumerate(rows)]
+        coerced = await aside(rows, _rows_of, table, rows)
         try:
             return await self._create_many(actor, table, coerced)
         except ConstraintBreach as breach:
@@ -91,7 +91,7 @@ class RecordsService(RecordReads):
         """See `Records.update`."""
         reach = await self._reach(actor, grant, app_id, entity, "update")
         table = reach.table
-        row = row_of(table.entity, table.columns, values, creating=False)
+        row = await _coerced(table, values, creating=False)
         try:
             if self._hooked.concern(table):
                 return await self._statements.run(
@@ -143,7 +143,7 @@ class RecordsService(RecordReads):
                 actor, lambda tx: self._hooked.create(tx, table, rows)
             )
             return b"[" + b",\n".join(made) + b"]"
-        alike_rows = alike(table.columns, rows)
+        alike_rows = await aside(rows, alike, table.columns, rows)
         statement = table.insert_many(tuple(alike_rows[0]))
         settings = self._statements.settings(actor)
         raw = await self._statements.execute(
@@ -216,6 +216,14 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
         except ConstraintBreach as breach:
             raise _Culprit(index, breach) from None
     raise _Innocent
+
+
+async def _coerced(table: Table, values: Mapping[str, Any], *, creating: bool) -> Row:
+    return await aside((values,), row_of, table.entity, table.columns, values, creating=creating)
+
+
+def _rows_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    return [_row_at(index, table, values) for index, values in enumerate(rows)]
 
 
 def _row_at(index: int, table: Table, values: Mapping[str, Any]) -> Row:

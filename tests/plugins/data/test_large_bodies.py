@@ -1,0 +1,175 @@
+"""Bodies at their limit: what they cost the event loop, which everybody else waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+from anyio.lowlevel import checkpoint
+
+from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
+from kernel.testing.fakes import FakeApps
+from kernel.web import decode
+from plugins.data.columns import Columns
+from plugins.data.filters import Conditions
+from plugins.data.rendering import MANY, Rendering
+from plugins.data.service import RecordsService
+
+STAMP = "2024-01-15T10:30:00.5Z"
+NAMES = [f"at_{index}" for index in range(100)]
+
+
+def entity(*names: str, kind: Any = "timestamp", sql: str = "timestamptz") -> Entity:
+    fields = [Field(name=name, type=kind, sql_type=sql) for name in names]
+    return Entity(
+        app_id="lab", name="things", id_type="uuid", id_declared=False, fields=tuple(fields)
+    )
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("piece", [b"a", b"\\\\", b"a\\\\"])
+def test_fifty_megabytes_of_a_pattern_are_refused_at_once(piece: bytes):
+    raw = b'{"word": {"$like": "' + piece * (49_000_000 // len(piece)) + b'"}}'
+    once = seconds(lambda: raw.translate(None, b"\0"))  # one whole-text operation
+    tree = decode(raw, msgspec.json.Decoder(dict[str, Any]))
+
+    def match() -> None:
+        columns = Columns(entity("word", kind="text", sql="text"))
+        with pytest.raises(BadRequest, match="characters"):
+            Conditions(columns).matches(tree)
+
+    assert seconds(match) < once
+
+
+class Silent:
+    """No hooks, and statements that return what they are sent, without a turn of the loop."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def implementations(self, hook: object) -> Sequence[object]:
+        return ()
+
+    def listening(self, hook: object, subject: str) -> bool:
+        return False
+
+    def settings(self, actor: object) -> bytes:
+        return b"{}"
+
+    async def execute(self, query: bytes, *params: Any) -> bytes:
+        sent: Any = msgspec.json.decode(params[1])
+        self.sent = sent if isinstance(sent, list) else [sent]
+        return b"[]"
+
+
+def service_of(silent: Silent) -> RecordsService:
+    apps = FakeApps()
+    things = entity(*NAMES)
+    numbers = Field(name="sizes", type="[number]", sql_type="double precision[]")
+    things = msgspec.structs.replace(things, fields=(*things.fields, numbers))
+    apps.put(App(id="lab", name="lab", version="1", version_stamp=1, entities={"things": things}))
+    both: Any = silent
+    return RecordsService(both, apps, both)
+
+
+async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Silent]:
+    """Count the turns that others get of the event loop until a call returns."""
+    silent, turns = Silent(), 0
+    service = service_of(silent)
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turn)
+        await checkpoint()
+        before = turns
+        await call(service)
+        tasks.cancel_scope.cancel()
+        return turns - before, silent
+    raise AssertionError
+
+
+CALLER = (server_actor(), Grant(), "lab", "things")
+ROW = dict.fromkeys(NAMES, STAMP)
+CALLS: dict[str, tuple[Callable[[RecordsService], Any], int]] = {
+    "bulk": (lambda service: service.create_many(*CALLER, [ROW] * 1000), 1000),
+    "bulk of unlike rows": (
+        lambda service: service.create_many(*CALLER, [ROW, *[{"at_0": STAMP}] * 999]),
+        1000,
+    ),
+    "create": (lambda service: service.create(*CALLER, {"sizes": ["1.5"] * 200_000}), 1),
+    "update": (
+        lambda service: service.update(*CALLER, "0" * 8 + "-0000" * 3 + "-" + "0" * 12,
+                                       {"sizes": ["1.5"] * 200_000}),
+        1,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_others_go_on_while_many_values_are_coerced(name: str):
+    call, rows = CALLS[name]
+    turns, silent = await turns_during(call)
+    assert len(silent.sent) == rows
+    assert turns > 10
+
+
+async def test_a_bulk_that_is_coerced_in_a_thread_is_refused_in_the_same_words():
+    with pytest.raises(BadRequest, match=r"^\[999\] things\.at_0: a timestamp"):
+        await service_of(Silent()).create_many(*CALLER, [*[ROW] * 999, {"at_0": "soon"}])
+
+
+async def test_few_values_need_no_thread():
+    turns, _ = await turns_during(lambda service: service.create(*CALLER, ROW))
+    assert turns == 0
+
+
+def record(names: Sequence[str], offset: str) -> bytes:
+    """A record as PostgreSQL writes it, with a text and a json that look like timestamps."""
+    said = f"2024-01-15T10:30:00{offset}"
+    members = [
+        '"id":"1"',
+        '"word":"+00:00"',
+        f'"doc":{{"at_1": "2024+00:00", "at_2": "+00:00\\",\\"{names[0]}\\":"}}',
+        *(f'"{name}":"{said}"' for name in names),
+        f'"created_at":"{said}"',
+        f'"updated_at":"{said}"',
+    ]
+    return ("{" + ",".join(members) + "}").encode()
+
+
+@pytest.mark.parametrize("count", [1, MANY - 1, MANY, MANY + 1, 100])
+def test_timestamps_end_in_z_however_many_a_record_has(count: int):
+    names = NAMES[:count]
+    whole = entity(*names)
+    first = (
+        Field(name="word", type="text", sql_type="text"),
+        Field(name="doc", type="json", sql_type="jsonb"),
+    )
+    rendering = Rendering(Columns(msgspec.structs.replace(whole, fields=first + whole.fields)))
+    made, wanted = record(names, "+00:00"), record(names, "Z")
+    assert rendering.record(made) == wanted
+    assert rendering.array(b"[" + b",\n".join([made] * 3) + b"]") == (
+        b"[" + b",\n".join([wanted] * 3) + b"]"
+    )
+
+
+def test_a_page_is_not_walked_through_for_each_timestamp():
+    names = [f"at_{index}" for index in range(480)]
+    page = b"[" + b",\n".join([record(names, "+00:00")] * 400) + b"]"
+    few, many = Rendering(Columns(entity("at_0"))), Rendering(Columns(entity(*names)))
+    once = min(seconds(lambda: few.array(page)) for _ in range(3))  # ends of records, two stamps
+    assert seconds(lambda: many.array(page)) < 30 * once
