@@ -171,6 +171,36 @@ def test_a_cookie_that_is_none_of_ours_is_refused(browser, cookie):
     assert "begin again" in answer.json()["error"]
 
 
+OTHERS = {
+    "none": "{}",
+    "others": "a=1; {};b=2",
+    "no cookies at all": ";=; =;{}; caudex_oidc2=00; x",
+    "quotes": '"; {}; "',
+    "escapes in quotes": '"' + "\\" * 50_000 + '"; {}; b="' + '\\"' * 2000,
+    "names that are none": "a[1]=2; {}; a b=3",
+    "another of that name, of the whole site": "{}; caudex_oidc=00",
+}
+
+
+@pytest.mark.parametrize("others", OTHERS.values(), ids=OTHERS)
+def test_a_cookie_is_found_between_others_that_nobody_parses(server, others, monkeypatch):
+    def parse(*_):
+        raise AssertionError("http.cookies takes a time that grows with the square of a header")
+
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        began = http.get("/api/v1/auth/oidc/login", params={"return_to": ""})
+        sealed = began.headers["set-cookie"].partition(";")[0]
+        http.cookies.clear()
+        monkeypatch.setattr("http.cookies.SimpleCookie.load", parse)
+        answer = http.get(
+            "/api/v1/auth/oidc/callback",
+            params={"state": query(began.headers["location"])["state"], "error": "denied"},
+            headers={"cookie": others.replace("{}", sealed)},
+        )
+    assert answer.status_code == 401, answer.text
+    assert "denied" in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     "page",
     [
