@@ -12,7 +12,9 @@ LONGEST: Final = 63
 """Bytes that PostgreSQL keeps of an identifier (its NAMEDATALEN less one)."""
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]*")
-_OURS: Final = re.compile(r"_.*_[0-9a-f]{8}")
+_OURS: Final = re.compile(r"_.*_[0-9a-f]{8}", re.DOTALL)
+_WIDEST: Final = 4
+"""Bytes of a character in UTF-8, at most."""
 
 
 def is_identifier(text: object) -> bool:
@@ -27,9 +29,16 @@ def derive(table: str, stem: str, kind: str, *definition: object) -> str:
     changed definition has another name, so telling what must be made anew is comparing names.
     """
     digest = hashlib.sha256(msgspec.json.encode([table, stem, kind, definition])).hexdigest()[:8]
-    return f"_{table}_{stem}_{kind}"[: LONGEST - 9] + f"_{digest}"
+    told = f"_{table}_{stem}_{kind}".encode()[: LONGEST - 9].decode(errors="ignore")
+    return f"{told}_{digest}"
 
 
 def is_ours(name: str) -> bool:
-    """Whether `derive` may have made a name: what others made by hand is never touched."""
-    return bool(_OURS.fullmatch(name))
+    """Whether `derive` may have made a name: what others made by hand is never touched.
+
+    It once counted characters: of what was longer in bytes PostgreSQL has cut the end off.
+    """
+    if _OURS.fullmatch(name):
+        return True
+    cut = len(name.encode()) > LONGEST - _WIDEST
+    return name.startswith("_") and not name.isascii() and cut

@@ -8,6 +8,8 @@ import uuid
 import psycopg
 import pytest
 
+from plugins.apps.names import derive
+
 from .support import changes, entity, field, fresh_id, install, kinds, link, manifest, refused
 
 
@@ -167,6 +169,50 @@ def test_long_names_do_not_clash(server, app):
     )
     assert len(rows) == 10
     assert all(len(name) <= 63 for (name,) in rows)
+
+
+NAMES = ["é" * 31, "é" * 63, "x" + "é" * 62, "日" * 63, "🜁" * 63, "é\né", "ok"]
+
+
+def uniques(server, app) -> list[str]:
+    rows = server.sql(
+        "select indexrelid::regclass::text from pg_index as i join pg_class as c on c.oid = indrelid"
+        " where relnamespace = %s::regnamespace and indisunique and not indisprimary",
+        app,
+    )
+    return [name for (name,) in rows]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_an_index_converges_in_whatever_script_it_is_named(server, app, name):
+    named = [{"columns": ["a"], "unique": True, "name": name}]
+    wanted = manifest(app, entity("t", field("a"), indexes=named))
+    for _ in range(2):
+        install(server.admin, wanted)
+        assert changes(server.admin, wanted) == []
+        assert len(uniques(server, app)) == 1
+    without = manifest(app, entity("t", field("a")))
+    install(server.admin, without)
+    assert changes(server.admin, without) == []
+    assert uniques(server, app) == []
+
+
+def test_an_index_whose_name_postgresql_once_cut_is_made_again_under_its_own(server, app):
+    named = [{"columns": ["a"], "unique": True, "name": "é" * 31}]
+    wanted = manifest(app, entity("t", field("a"), indexes=named))
+    install(server.admin, wanted)
+    (name,) = uniques(server, app)
+    cut = "_t_" + "é" * 30
+    server.sql(f'alter index {name} rename to "{cut}"')
+    assert [kind for _, kind, _ in kinds(server.admin, wanted)] == ["drop_index", "create_index"]
+    install(server.admin, wanted)
+    assert uniques(server, app) == [name]
+    assert changes(server.admin, wanted) == []
+
+
+def test_names_of_ascii_are_what_they_were():
+    assert derive("t", "x" * 63, "key", ("a",)) == "_t_" + "x" * 51 + "_b6e4a24f"
+    assert derive("contacts", "email", "idx", ("email",)) == "_contacts_email_idx_461728bf"
 
 
 def test_an_entity_may_be_called_like_an_index_would_be(server, app):
