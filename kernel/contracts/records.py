@@ -113,7 +113,8 @@ class Records(Protocol):
         record_id: str,
         values: Mapping[str, Any],
     ) -> bytes:
-        """Change the fields that `values` names and return the record."""
+        """Change the fields that `values` names and return the record; where it names none that
+        can be changed, the actor must be allowed to read it. Raises Forbidden."""
         ...
 
     async def delete(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernel.public import (
+    ACCESS,
     APPS,
     HOOKS,
     RECORDS,
@@ -40,4 +41,5 @@ class DataPlugin(Plugin):
 
 
 def _build(services: Services) -> RecordsService:
-    return RecordsService(services.get(STATEMENTS), services.get(APPS), services.get(HOOKS))
+    statements, apps, bus = services.get(STATEMENTS), services.get(APPS), services.get(HOOKS)
+    return RecordsService(statements, apps, bus, lambda: services.get(ACCESS))

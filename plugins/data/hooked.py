@@ -43,13 +43,13 @@ class HookedWrites:
             await tx.record(_event(tx, table, "INSERT", id_of(record), new=record))
         return records
 
-    async def update(self, tx: Transaction, reach: Reach, record_id: str, row: Row) -> bytes:
-        """Change a record and return it."""
+    async def update(self, tx: Transaction, reach: Reach, record_id: str, row: Row) -> bytes | None:
+        """Change a record and return it, or None where nothing is left to change."""
         table = reach.table
         old = await self._locked(tx, reach, record_id)
         changed = await self._changed(tx, table, "update", record_id, row)
         if not changed:
-            return old
+            return None
         rows = reach.record(record_id, NO_SETTINGS, _encode(changed))
         raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
         if raw is None:

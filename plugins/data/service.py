@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from kernel.public import (
+    Access,
     Actor,
     Apps,
     BadRequest,
@@ -17,12 +18,13 @@ from kernel.public import (
     HookBus,
     Statements,
     Transaction,
+    entity,
     hookspecs,
 )
 
 from .breaches import in_words
 from .hooked import NO_SETTINGS, HookedWrites
-from .reach import missing
+from .reach import Reach, missing
 from .reads import RecordReads, on_new_schema
 from .rendering import id_of, records_in
 from .store import Table
@@ -36,8 +38,11 @@ _encode = msgspec.json.Encoder().encode
 class RecordsService(RecordReads):
     """Provides RECORDS: the reads, and every write."""
 
-    def __init__(self, statements: Statements, apps: Apps, bus: HookBus) -> None:
+    def __init__(
+        self, statements: Statements, apps: Apps, bus: HookBus, access: Callable[[], Access]
+    ) -> None:
         super().__init__(statements, apps, bus)
+        self._access = access
         self._hooked = HookedWrites(bus)
 
     @on_new_schema
@@ -94,11 +99,13 @@ class RecordsService(RecordReads):
         row = await _coerced(table, values, creating=False)
         try:
             if self._hooked.concern(table):
-                return await self._statements.run(
+                changed = await self._statements.run(
                     actor, lambda tx: self._hooked.update(tx, reach, record_id, row)
                 )
+                return changed or await self._unchanged(actor, reach, record_id)
             if not row:  # nothing but what is the server's own
-                return await self._get(reach, record_id)
+                await self._get(reach, record_id)
+                return await self._unchanged(actor, reach, record_id)
             rows = reach.record(record_id, self._statements.settings(actor), _encode(row))
             raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
         except ConstraintBreach as breach:
@@ -129,6 +136,15 @@ class RecordsService(RecordReads):
         await self._tell(actor, reach.table, "DELETE", [None], gone.decode())
 
     # What the methods above are made of.
+
+    async def _unchanged(self, actor: Actor, reach: Reach, record_id: str) -> bytes:
+        """Show a record that an update left as it is: it is read then, and no trace tells it."""
+        app_id, name = reach.table.entity.app_id, reach.table.entity.name
+        grant = Grant()  # of a worker that acts for nobody
+        if actor.user_id is not None:
+            place = {"app_id": app_id, "entity": name}
+            grant = await self._access().authorize(actor, entity("read"), place)
+        return await self.get(actor, grant, app_id, name, record_id)
 
     async def _insert(self, actor: Actor, table: Table, row: Row) -> bytes:
         settings = self._statements.settings(actor)

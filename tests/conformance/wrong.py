@@ -10,6 +10,7 @@ from msgspec.structs import replace
 import plugins.auth
 import plugins.rbac
 from kernel.public import (
+    ACCESS,
     APPS,
     HOOKS,
     IDENTITY,
@@ -260,5 +261,8 @@ class WrongRecordsPlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        needed = (STATEMENTS, APPS, HOOKS)
-        return [offer(RECORDS, lambda services: WrongRecords(*map(services.get, needed)))]
+        def build(services):
+            needed = map(services.get, (STATEMENTS, APPS, HOOKS))
+            return WrongRecords(*needed, lambda: services.get(ACCESS))
+
+        return [offer(RECORDS, build)]

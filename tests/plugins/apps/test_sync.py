@@ -176,7 +176,7 @@ NAMES = ["é" * 31, "é" * 63, "x" + "é" * 62, "日" * 63, "🜁" * 63, "é\né
 
 def uniques(server, app) -> list[str]:
     rows = server.sql(
-        "select indexrelid::regclass::text from pg_index as i join pg_class as c on c.oid = indrelid"
+        "select indexrelid::regclass::text from pg_index join pg_class as c on c.oid = indrelid"
         " where relnamespace = %s::regnamespace and indisunique and not indisprimary",
         app,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kernel.public import RECORDS, Actor, Grant, NotFound, Page, server_actor
+from kernel.public import RECORDS, Actor, Forbidden, Grant, NotFound, Page, server_actor
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import SAMPLES, clear, create, installed, names, refused
@@ -83,6 +83,33 @@ def test_a_caller_of_its_own_rows_sees_no_other(shop: Server, admin: Client):
     assert owner.patch(path, json={"name": "still mine"}).status_code == 200
     assert owner.get(path).json()["name"] == "still mine"
     assert owner.delete(path).status_code == 200
+
+
+def test_an_update_that_changes_nothing_is_a_read(lab: Server):
+    clear(lab)
+    nothing = {"created_at": "2000-01-01", "id": "x"}
+    record = create(lab.admin, name="other")
+    path = f"{SAMPLES}/{record['id']}"
+    writer = holding(lab, "samples.update")
+    assert refused(writer.patch(path, json=nothing), 403)
+    assert refused(writer.patch(f"{SAMPLES}/{uuid.uuid4()}", json=nothing), 404)
+    assert writer.patch(path, json={"name": "written"}).json()["name"] == "written"
+    own_reader = holding(lab, "samples.update", "samples.read.own", "samples.create")
+    assert refused(own_reader.patch(path, json=nothing), 404)
+    mine = create(own_reader, name="mine")
+    assert own_reader.patch(f"{SAMPLES}/{mine['id']}", json=nothing).json() == mine
+    own_writer = holding(lab, "samples.update.own", "samples.read")
+    assert refused(own_writer.patch(path, json=nothing), 404)
+    reader = holding(lab, "samples.update", "samples.read")
+    assert reader.patch(path, json=nothing).json() == reader.get(path).json()
+
+    async def update(actor: Actor) -> bytes:
+        place = ("lab", "samples", record["id"])
+        return await lab.services.get(RECORDS).update(actor, Grant(), *place, nothing)
+
+    with pytest.raises(Forbidden):
+        lab.run(update, Actor(user_id=writer.id))
+    assert record["id"].encode() in lab.run(update, server_actor())
 
 
 def test_rows_of_nobody_are_for_full_rights_only(shop: Server, admin: Client):

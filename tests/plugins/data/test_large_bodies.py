@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
-from kernel.testing.fakes import FakeApps
+from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web import decode
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
@@ -78,7 +78,7 @@ def service_of(silent: Silent) -> RecordsService:
     things = msgspec.structs.replace(things, fields=(*things.fields, numbers))
     apps.put(App(id="lab", name="lab", version="1", version_stamp=1, entities={"things": things}))
     both: Any = silent
-    return RecordsService(both, apps, both)
+    return RecordsService(both, apps, both, FakeAccess)
 
 
 async def turns_during(call: Callable[[RecordsService], Any]) -> tuple[int, Silent]:

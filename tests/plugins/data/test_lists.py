@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kernel.public import APPS, HOOKS, STATEMENTS, Grant, Page, server_actor
+from kernel.public import ACCESS, APPS, HOOKS, STATEMENTS, Grant, Page, server_actor
 from kernel.testing import Client, Server
 from plugins.data.service import RecordsService
 from tests.plugins.data.support import SAMPLES, TEAMS, clear, create, installed, names, refused
@@ -167,9 +167,10 @@ def test_a_cursor_that_nobody_knows_is_refused_by_every_way(shop: Server, admin:
 def test_a_cursor_costs_no_statement_of_its_own(shop: Server, admin: Client):
     filled(shop, [{"name": f"n{i}"} for i in range(3)])
     last = admin.get(SAMPLES, params={"limit": 1}).json()[0]["id"]
+    get = shop.services.get
     for sort, number in (("created_at", 1), ("id", 1), ("amount", 2)):
         counted: Any = CountedStatements(shop.services.get(STATEMENTS))
-        service = RecordsService(counted, shop.services.get(APPS), shop.services.get(HOOKS))
+        service = RecordsService(counted, get(APPS), get(HOOKS), lambda: get(ACCESS))
         page = Page(order_by=sort, after=last, limit=1)
         shop.run(service.page, server_actor(), Grant(), "lab", "samples", page)
         assert counted.number == number, sort

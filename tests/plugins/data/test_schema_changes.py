@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from kernel.public import (
+    ACCESS,
     APPS,
     HOOKS,
     STATEMENTS,
@@ -55,8 +56,8 @@ async def _stale(server: Server, *, learns: bool) -> tuple[RecordsService, Stale
     entities = {**app.entities, "samples": entity}
     stale = StaleApps(apps, msgspec.structs.replace(app, entities=entities), learns=learns)
     catalog: Any = stale
-    services = server.services
-    return RecordsService(services.get(STATEMENTS), catalog, services.get(HOOKS)), stale
+    get = server.services.get
+    return RecordsService(get(STATEMENTS), catalog, get(HOOKS), lambda: get(ACCESS)), stale
 
 
 def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):

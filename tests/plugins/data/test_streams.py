@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from kernel.public import APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
+from kernel.public import ACCESS, APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
 from kernel.testing import Client, Server
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
@@ -298,7 +298,8 @@ def test_filters_are_planned_for_their_values_and_the_rest_is_not(crowd: Server)
 
     async def asked() -> dict[str, list[bool]]:
         recorder: Any = Recorder(crowd.services.get(STATEMENTS))
-        service = RecordsService(recorder, crowd.services.get(APPS), crowd.services.get(HOOKS))
+        get = crowd.services.get
+        service = RecordsService(recorder, get(APPS), get(HOOKS), lambda: get(ACCESS))
         caller = (server_actor(), Grant(), "lab", "samples")
         found: dict[str, list[bool]] = {}
         record = id_of(await service.page(*caller, Page(limit=1)), 1)
