@@ -188,6 +188,69 @@ def test_a_large_json_value_stands_as_length_and_hash(trail: Server) -> None:
     assert last(trail)[0]["new_record"]["data"]["length"] > 1_100_000
 
 
+LARGE = [f"large_{index}" for index in range(10)]
+
+
+@pytest.fixture
+def wide(trail: Server) -> dict[str, str]:
+    """A record of ten large values, each below 1 MB and unlike the others, and a short one."""
+    columns = ", ".join(f"{name} text" for name in LARGE)
+    trail.sql(f"create table if not exists crm.wide (id text primary key, short text, {columns})")
+    install(trail, "crm", "wide", make=False)
+    trail.sql("truncate crm.wide")
+    values = {name: str(index) * (900_000 + index) for index, name in enumerate(LARGE)}
+    names, places = ", ".join(values), ", ".join(["%s"] * len(values))
+    trail.sql(f"insert into crm.wide (id, {names}) values ('w', {places})", *values.values())
+    return values
+
+
+def hashed(text: str) -> dict[str, Any]:
+    raw = text.encode()
+    return {"length": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def test_what_an_update_leaves_alone_in_a_large_row_is_not_written_again(
+    trail: Server, wide: dict[str, str]
+) -> None:
+    [made] = last(trail)
+    assert {name: made["new_record"][name] for name in LARGE} == wide
+    trail.sql("update crm.wide set short = 'x'")
+    [row] = last(trail)
+    assert (row["old_record"]["short"], row["new_record"]["short"]) == (None, "x")
+    # The smallest one fits.
+    unlike = {name: hashed(text) for name, text in wide.items()} | {"large_0": wide["large_0"]}
+    for record in (row["old_record"], row["new_record"]):
+        assert {name: record[name] for name in LARGE} == unlike
+        assert list(record) == list(made["new_record"])
+        assert len(json.dumps(record)) <= 1_000_000
+    assert row["record_id"] == row["new_record"]["id"] == "w"
+
+
+def test_what_an_update_changes_in_a_large_row_is_told_whole(
+    trail: Server, wide: dict[str, str]
+) -> None:
+    trail.sql("update crm.wide set large_3 = large_4, large_5 = null, large_6 = 'new'")
+    [row] = last(trail)
+    old, new = row["old_record"], row["new_record"]
+    assert [old[name] for name in LARGE[3:4] + LARGE[5:7]] == [
+        wide[n] for n in LARGE[3:4] + LARGE[5:7]
+    ]
+    assert (new["large_3"], new["large_5"], new["large_6"]) == (wide["large_4"], None, "new")
+    for name in set(LARGE) - {"large_3", "large_5", "large_6"}:
+        assert old[name] == new[name] == hashed(wide[name])
+    trail.sql("delete from crm.wide")
+    [row] = last(trail)
+    assert row["old_record"]["large_9"] == wide["large_9"]
+
+
+def test_a_row_of_up_to_1_mb_is_told_whole_by_an_update(trail: Server) -> None:
+    text = "x" * 990_000
+    trail.sql("insert into crm.contacts (name, tags) values (%s, '{a}')", text)
+    trail.sql("update crm.contacts set tags = '{b}' where name = %s", text)
+    [row] = last(trail)
+    assert row["old_record"]["name"] == row["new_record"]["name"] == text
+
+
 def test_timestamps_are_in_utc_whatever_the_session_says(trail: Server) -> None:
     with psycopg.connect(trail.dsn, autocommit=True) as connection:
         connection.execute("set timezone = 'Asia/Tokyo'")
