@@ -91,8 +91,8 @@ class Kernel:
 
     @property
     def database_url(self) -> str:
-        """The libpq connection string of the database, for tools such as pg_dump."""
-        return self.config.database.url
+        """The libpq connection string of the database, for tools such as pg_dump; no pooler's."""
+        return self.config.database.direct_url or self.config.database.url
 
     @property
     def port(self) -> int | None:

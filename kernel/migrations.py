@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from kernel.config import DatabaseConfig
 from kernel.connect import Connection, connect_options, connected, reason
+from kernel.contracts.statements import PUT_ASIDE
 from kernel.errors import BootError
 
 NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
@@ -22,6 +23,9 @@ PATIENCE = 600_000
 """Milliseconds to wait for another process that migrates, or for a table that is in use."""
 REWRITE = """restore it and write what is new into a new file, or take another database \
 ([database] url, or --data-dir for an embedded one)"""
+RESTORE = """wait for the restore that is under way; if it was killed, restore once more, which puts \
+all of it back first"""
+UNHURRIED = b"set local statement_timeout = 0; set local lock_timeout = %d"
 LEDGER = b"""create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (
     plugin text not null,
@@ -75,20 +79,21 @@ async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> li
     """Return what `migrate` would apply, without changing anything. Raises BootError."""
     with _boot_errors():
         async with connected(config.url, connect_options(config)) as c:
-            return _outstanding(c, migrations, await _ledger(c) or {})
+            return _outstanding(c, migrations, await _ledger(c))
 
 
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing, each file in its own transaction, and return the names.
 
     Raises BootError when a file that was applied has changed since, or when one fails. Where
-    nothing is missing nothing is locked, and the right to read the ledger is enough.
+    nothing is missing nothing is locked, and the right to read the ledger is enough. The channel
+    came last to the kernel's tables: a database from before it gets it, whatever else is missing.
     """
     applied: list[str] = []
     options = connect_options(config, lock_timeout=PATIENCE)
     with _boot_errors():
         async with connected(config.url, options) as c:
-            while (done := await _ledger(c)) is None or _outstanding(c, migrations, done):
+            while not await _has(c, "channel") or _outstanding(c, migrations, await _ledger(c)):
                 if name := await _apply_next(c, migrations):
                     applied.append(name)
     return applied
@@ -102,8 +107,10 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
     """
     with suppress(errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable):
         async with connection.transaction():
+            # Again, for a pooler that takes no `options`: it leaves those of the login in force.
+            await connection.execute(UNHURRIED % PATIENCE)
             await connection.execute(LEDGER)
-            if todo := _outstanding(connection, migrations, await _ledger(connection) or {}):
+            if todo := _outstanding(connection, migrations, await _ledger(connection)):
                 await _apply(connection, todo[0])
                 return f"{todo[0].plugin}/{todo[0].name}"
     return None
@@ -140,13 +147,25 @@ async def _apply(connection: Connection, migration: Migration) -> None:
     )
 
 
-async def _ledger(connection: Connection) -> dict[tuple[str, str], str] | None:
-    """What was applied; None in a database that the kernel has not seen yet."""
-    cursor = await connection.execute("select to_regclass('caudex_kernel.migrations') is not null")
-    if await cursor.fetchone() != (True,):
-        return None
-    cursor = await connection.execute("select plugin, name, checksum from caudex_kernel.migrations")
-    return {(plugin, name): checksum async for plugin, name, checksum in cursor}
+async def _ledger(connection: Connection) -> dict[tuple[str, str], str]:
+    """What was applied; nothing in a database that is new.
+
+    Raises BootError for one that only looks new: who registers first in it would be its admin.
+    """
+    if await _has(connection, "migrations"):
+        query = "select plugin, name, checksum from caudex_kernel.migrations"
+        cursor = await connection.execute(query)
+        if done := {(plugin, name): checksum async for plugin, name, checksum in cursor}:
+            return done
+    query = "select from pg_namespace where starts_with(nspname, $1)"
+    if await (await connection.execute(query, [PUT_ASIDE])).fetchone() is not None:
+        raise BootError("database", f"what it held is put aside ({PUT_ASIDE}…)", RESTORE)
+    return {}
+
+
+async def _has(connection: Connection, table: str) -> bool:
+    query = "select to_regclass('caudex_kernel.' || $1::text) is not null"
+    return await (await connection.execute(query, [table])).fetchone() == (True,)
 
 
 def _outstanding(

@@ -62,7 +62,10 @@ class Registry(Protocol):
 
     @property
     def database_url(self) -> str:
-        """The libpq connection string of the database, for tools such as pg_dump. A secret."""
+        """The libpq connection string of the database, for tools such as pg_dump. A secret.
+
+        It leads past a pooler (`database.direct_url`), which shares what a session has set.
+        """
         ...
 
     @property

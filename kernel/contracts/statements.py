@@ -228,6 +228,10 @@ class DatabaseServer(Protocol):
         ...
 
 
+PUT_ASIDE = "caudex_before_"
+"""How the names of schemas begin that a restore has put aside: while there are some, no server sets
+up a database that has nothing else."""
+
 STATEMENTS = ServiceKey[Statements]("statements")
 POOL = ServiceKey[Pool]("pool")
 NEWS = ServiceKey[News]("news")

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel import migrations
 from kernel.config import DatabaseConfig
+from kernel.connect import connect_options
 from kernel.errors import BootError
 from kernel.migrations import Migration, find_migrations, migrate, pending
 from tests.kernel.databases import sql
@@ -79,6 +80,74 @@ def test_files_are_applied_once_in_order_and_entered_in_the_ledger(
 def test_a_database_without_any_migration_gets_the_kernels_own_tables(database: str) -> None:
     assert anyio.run(migrate, DatabaseConfig(url=database), list[Migration]()) == []
     assert sql(database, "select * from caudex_kernel.revisions, caudex_kernel.keys") == []
+
+
+def test_a_database_from_before_the_channel_gets_it_where_nothing_else_is_missing(
+    database: str, folder: Path
+) -> None:
+    apply(database, folder)
+    sql(database, "drop table caudex_kernel.channel")
+    assert missing(database, folder) == []
+    assert apply(database, folder) == []
+    assert len(sql(database, "select name from caudex_kernel.channel")) == 1
+
+
+def test_a_database_whose_schemas_are_put_aside_is_not_set_up_anew(
+    database: str, folder: Path
+) -> None:
+    apply(database, folder)
+    sql(database, "alter schema caudex_kernel rename to caudex_before_1")
+    sql(database, "alter schema caudex_demo rename to caudex_before_2")
+    said = refusal(database, folder)
+    assert "put aside (caudex_before_…)" in said
+    assert "restore once more" in said
+    with pytest.raises(BootError, match="put aside"):
+        missing(database, folder)
+    assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
+    sql(database, "alter schema caudex_before_1 rename to caudex_kernel")
+    # What is left over beside a database that stands keeps nobody from using it.
+    assert apply(database, folder) == []
+
+
+def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_anew(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server does that looked before a restore began."""
+    monkeypatch.setattr(migrations, "PATIENCE", 60_000)
+    with psycopg.connect(database) as restore, ThreadPoolExecutor(1) as pool:
+        restore.execute("create schema caudex_kernel")
+        restore.execute("create schema caudex_before_1")
+        applied = pool.submit(refusal, database, folder)
+        waits = "select count(*)::int from pg_locks where not granted"
+        assert soon(lambda: sql(database, waits) == [(1,)], 30)
+        restore.execute("drop schema caudex_kernel")
+        restore.commit()
+        assert "put aside" in applied.result(60)
+    assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
+
+
+def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What connections set by `options` stands at the login there, as a page tells."""
+
+    def stripped(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
+        return {k: v for k, v in connect_options(config, **limits).items() if k != "options"}
+
+    monkeypatch.setattr(migrations, "connect_options", stripped)
+    monkeypatch.setattr(migrations, "PATIENCE", 60_000)
+    for setting in ("statement_timeout = '1s'", "lock_timeout = '1s'"):
+        sql(database, f"alter database {conninfo_to_dict(database)['dbname']} set {setting}")
+    apply(database)
+    write(folder, "0002_second.sql", "select pg_sleep(2)")
+    with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(migrations.LEDGER)
+        applied = pool.submit(apply, database, folder)
+        # Longer than the login would wait.
+        waited = "select count(*)::int from pg_locks where waitstart < now() - interval '1.5 s'"
+        assert soon(lambda: sql(database, waited) == [(1,)], 30)
+        other.commit()
+        assert applied.result(60) == ["demo/0001_first.sql", "demo/0002_second.sql"]
 
 
 def test_only_what_is_new_is_applied_later(database: str, folder: Path) -> None:

@@ -8,6 +8,7 @@ import httpx
 from kernel.config import load_config
 from kernel.loader import load, safe
 from kernel.testing import Client
+from tests.kernel.databases import sql
 from tests.kernel.processes import Served, caudex, write_config
 
 PASSWORD = "Str0ngPass!x"
@@ -67,3 +68,19 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
             on = {each["name"] for each in answer.json()["plugins"] if each["state"] == "on"}
             assert on == {"auth", "postgres", "rbac", "system"}
             assert client.get("/api/v1/apps").status_code == 404
+
+
+def test_a_database_from_before_the_channel_starts_without_plugins_that_migrate(
+    tmp_path: Path, database: str
+) -> None:
+    tree: dict[str, dict[str, Any]] = {
+        "server": {"data_dir": str(tmp_path / "data")},
+        "database": {"url": database, "wait": 5.0, "pool_size": 4},
+    }
+    write_config(tmp_path, tree)
+    assert caudex("migrate", cwd=tmp_path).status == 0
+    for words, table in (["--safe"], {}), ([], {"plugins.audit": {"enabled": False}}):
+        sql(database, "drop table caudex_kernel.channel")
+        write_config(tmp_path, tree | table)
+        with Served(*words, cwd=tmp_path) as server:
+            assert server.get("/health/ready").status_code == 200
