@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -26,6 +27,7 @@ from kernel.plan import plan
 from kernel.plugin import Command
 from kernel.serve import database_for, serve
 from kernel.services import Services
+from kernel.supervisor import handle
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every mistake is answered by one line that says what to do."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
+        handle((signal.SIGTERM, signal.SIGHUP), _end)
         with closing(logging.configure(LogConfig(level="warning"))):
             options = _parser(_kernel_for(words)).parse_args(words)
             return int(options.run(options))
@@ -51,12 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"caudex: {line}", file=sys.stderr)
         return EX_CONFIG if isinstance(error, BootError) else 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return 128 + int(error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:
         # Whoever read has gone; the interpreter would try to write what is left once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """End in order, as by Ctrl-C. Once: a second signal does not break off what clears away."""
+    handle((signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
 
 
 def _kernel_for(words: Sequence[str]) -> Kernel | None:

@@ -30,7 +30,7 @@ from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
 from kernel.errors import EX_CONFIG, BootError, culprit
 from kernel.loader import Kernel, load
 from kernel.protocol import GuardedProtocol
-from kernel.supervisor import Files, Supervisor, times
+from kernel.supervisor import ENDING, Files, Supervisor, handle, times
 
 DRAIN = 20
 """Seconds that requests have to finish after the first signal."""
@@ -92,7 +92,7 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
     With `again`, which reads the configuration, it starts anew when a file changes. Returns the
     exit status; raises BootError.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    handle((signal.SIGTERM, signal.SIGHUP), _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
         kernel = load(at_port(config, listener))
         with database_for(kernel, share=False) as server:
@@ -216,7 +216,7 @@ class Serving:
     def _listen(self, parent: Connection | None) -> None:
         """Within the loop: uvloop forgets a signal that comes between its handler and its run."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self._told)
         if parent is not None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from kernel.errors import EX_CONFIG
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK = 0.2
 PAUSE = 1.0
 """Seconds before a process that died is replaced: a crash loop leaves the machine usable."""
@@ -39,9 +41,11 @@ class _Child:
         self.pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=target, args=(theirs,), daemon=True)
         # Ctrl-C reaches the whole foreground group, but it is the parent who tells the children.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # The end of a terminal does so too.
+        before = handle((signal.SIGINT, signal.SIGHUP), signal.SIG_IGN)
         self.process.start()
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         theirs.close()
 
     def says(self) -> Seen | None:
@@ -146,13 +150,19 @@ class Supervisor:
         def ask(*_: object) -> None:
             self._asked += 1
 
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, ask) for number in signals]
+        before = handle(ENDING, ask)
         try:
             yield
         finally:
-            for number, handler in zip(signals, before, strict=True):
+            for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def handle(numbers: Iterable[int], handler: Any) -> dict[int, Any]:
+    """Handle signals, but for those that we were started to ignore, as by nohup. Returns what did
+    so before."""
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heeded}
 
 
 def times(files: Files | None) -> dict[Path, float]:

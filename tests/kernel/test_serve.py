@@ -107,7 +107,7 @@ def server(request: pytest.FixtureRequest, folder: Path) -> Generator[Served]:
 # --- signals --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_server_with_status_0(folder: Path, number: int) -> None:
     with Served(cwd=folder) as server:
         assert server.get("/probe").json()["version"] == 1
@@ -174,14 +174,34 @@ def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(
         assert stream.result().text.endswith("line\nlast\n")
 
 
-def test_ctrl_c_reaches_every_process_and_counts_once(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_a_terminal_tells_reaches_every_process_and_counts_once(
+    folder: Path, number: int
+) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         slow = Asking(server.url + "/probe/slow/1.5")
         time.sleep(0.5)
-        status, _ = server.end(signal.SIGINT, group=True)
+        status, _ = server.end(number, group=True)
         assert status == 0, server.err
         assert slow.result().json() == {"waited": True}
         assert "KeyboardInterrupt" not in server.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_was_started_by_nohup_outlives_the_terminal(
+    folder: Path, workers: str
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        started = Served("--workers", workers, cwd=folder)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with started as server:
+        os.killpg(server.process.pid, signal.SIGHUP)
+        slow = Asking(server.url + "/probe/slow/1.5")  # longer than it would take to stop
+        assert slow.result().json() == {"waited": True}
+        assert server.get("/probe").status_code == 200
+        assert server.end()[0] == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
