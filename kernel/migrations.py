@@ -23,8 +23,8 @@ PATIENCE = 600_000
 """Milliseconds to wait for another process that migrates, or for a table that is in use."""
 REWRITE = """restore it and write what is new into a new file, or take another database \
 ([database] url, or --data-dir for an embedded one)"""
-RESTORE = """wait for the restore that is under way; if it was killed, restore once more, which puts \
-all of it back first"""
+RESTORE = """wait for the restore that is under way; if it was killed, restore once more, which \
+puts all of it back first"""
 UNHURRIED = b"set local statement_timeout = 0; set local lock_timeout = %d"
 LEDGER = b"""create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (

@@ -30,8 +30,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack(file: Path, about: About, dump: Path, keys: list[Path]) -> None:
-    """Write a backup: aside, with mode 0600, then into place in one step."""
-    aside = file.with_name(f".{file.name}.partial")
+    """Write a backup: beside the dump, with mode 0600, then into place in one step."""
+    aside = dump.with_name("backup.partial")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:

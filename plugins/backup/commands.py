@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
+
+import psycopg
 
 from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, Services
 
@@ -18,6 +24,10 @@ from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
 from .errors import told
 from .history import remember
+
+SCRATCH: Final = ".caudex-backup-"
+YOUNG: Final = 60.0
+"""Seconds in which a folder may not be locked yet by whoever made it."""
 
 
 def backup_commands(context: Context) -> list[Command]:
@@ -97,30 +107,45 @@ async def _restore(
         about = unpack(options.file, folder)
         async with open_services() as services:
             _read(options, services, about, folder)
-        print(f"restored the backup of {about.made_at}")
-        print(_put_keys(context.data_dir, folder / KEYS, about))
+            print(f"restored the backup of {about.made_at}")
+            print(_put_keys(context.data_dir, folder / KEYS, about))
+            if options.replace:
+                _drop_replaced(services.get(REGISTRY).database_url)
     return 0
 
 
 def _read(options: argparse.Namespace, services: Services, about: About, folder: Path) -> None:
     url, program = services.get(REGISTRY).database_url, postgres.tool(services, "pg_restore")
-    if postgres.in_use(url):
-        raise BadRequest("a server runs on this database: stop it first")
+    _refuse_use(url)
     postgres.put_back(url)  # what a restore left that was killed before its end
     found = postgres.schemas(url)
     if found and not options.replace:
         shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
-    if options.replace:  # what one left that was killed at its end
-        postgres.drop_schemas(url, postgres.leftovers(url))
-    aside = postgres.put_aside(url, found)
+    postgres.put_aside(url, found)
     try:
+        _refuse_use(url)  # one that has started since; from here on none does
         postgres.make_roles(url, about.roles)
         postgres.restore(program, url, folder / DUMP)
     except BaseException:
         postgres.put_back(url)
         raise
-    postgres.drop_schemas(url, aside)
+
+
+def _refuse_use(url: str) -> None:
+    if postgres.in_use(url):
+        raise BadRequest("a server or another restore runs on this database: stop it first")
+
+
+def _drop_replaced(url: str) -> None:
+    """Drop what was put aside, also by one that was killed at its end; what is restored stands
+    without that."""
+    names = postgres.leftovers(url)
+    try:
+        postgres.drop_schemas(url, names)
+    except psycopg.Error as error:
+        said = f"{', '.join(names[:2])}, …): {str(error).splitlines()[0]}"
+        print(f"what it replaced is still there ({said}; the next --replace drops it")
 
 
 def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
@@ -148,6 +173,36 @@ def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
 @contextmanager
 def _scratch(parent: Path | None) -> Generator[Path]:
     """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
-    made = tempfile.TemporaryDirectory(prefix=".caudex-backup-", dir=parent)
-    with made as folder, told(Path(folder).parent):
+    _sweep(parent or Path(tempfile.gettempdir()))
+    made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
+    with made as folder, told(Path(folder).parent), _locked(Path(folder)):
         yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[bool]:
+    """Lock a folder while it is in use. Yields False where another command has done so, or where
+    the file system has no locks of folders, as NFS."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what commands left that were killed: dumps, and keys, in clear."""
+    for old in parent.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            found = old.lstat()
+            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - YOUNG:
+                with _locked(old) as unused:
+                    if unused:
+                        shutil.rmtree(old)

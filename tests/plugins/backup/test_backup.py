@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,11 +14,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from kernel import cli
 from kernel.public import BadRequest
+from plugins.backup import commands
 from plugins.backup import postgres as postgres_tools
 from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.errors import told
 from plugins.backup.history import remark, remember
+from tests.kernel.processes import alive, descendants, wait_for
 
 MANIFEST = {
     "appId": "crm",
@@ -26,16 +30,63 @@ MANIFEST = {
 }
 
 
+def command(*words, data_dir):
+    return [sys.executable, "-m", "kernel", *words, "--data-dir", str(data_dir)]
+
+
+def environment(home, dsn, more=None):
+    here = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+    }
+    return {**here, "CAUDEX_DATABASE__URL": dsn, "TMPDIR": str(home), **(more or {})}
+
+
+@contextmanager
+def started(tmp_path, dsn, *words, data_dir):
+    """A command that runs meanwhile, with the folder for its temporary files."""
+    held = tmp_path / "held"
+    held.mkdir(exist_ok=True)
+    with (tmp_path / "said").open("w+") as said:
+        process = subprocess.Popen(
+            command(*words, data_dir=data_dir),
+            env=environment(tmp_path, dsn, {"TMPDIR": str(held)}),
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            yield process, held
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def waits(dsn, seconds=0):
+    """Whether something has waited for a lock for so long."""
+    query = "select count(*) from pg_locks where waitstart < now() - make_interval(secs => %s)"
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(query, [seconds]).fetchone() != (0,)
+
+
+def damage(file, damaged, folder):
+    """Write a backup whose dump is cut off."""
+    folder.mkdir()
+    about = unpack(file, folder)
+    dump = (folder / DUMP).read_bytes()
+    (folder / DUMP).write_bytes(dump[: len(dump) * 9 // 10])
+    pack(damaged, about, folder / DUMP, [])
+
+
 @pytest.fixture
 def caudex(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def run(dsn, *words, data_dir, status=0):
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CAUDEX_DATABASE__URL": dsn}
-        root = str(Path(__file__).parents[3])
+    def run(dsn, *words, data_dir, status=0, env=None):
         ended = subprocess.run(
-            [sys.executable, "-m", "kernel", *words, "--data-dir", str(data_dir)],
-            env={**environment, "PYTHONPATH": root},
+            command(*words, data_dir=data_dir),
+            env=environment(tmp_path, dsn, env),
             capture_output=True,
             text=True,
             timeout=120,
@@ -146,11 +197,7 @@ def test_a_restore_that_fails_leaves_what_was_there(make_server, tmp_path, caude
     before = postgres_tools.schemas(server.dsn)
     file, damaged, folder = tmp_path / "all.backup", tmp_path / "damaged", tmp_path / "folder"
     caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
-    folder.mkdir()
-    about = unpack(file, folder)
-    dump = (folder / DUMP).read_bytes()
-    (folder / DUMP).write_bytes(dump[: len(dump) * 9 // 10])
-    pack(damaged, about, folder / DUMP, [])
+    damage(file, damaged, folder)
     server.stop()
 
     for _ in range(2):
@@ -208,6 +255,200 @@ def test_what_a_restore_that_was_killed_at_its_end_replaced_is_not_backed_up_and
     assert postgres_tools.schemas(server.dsn) == before
     notes = make_server(dsn=server.dsn, data_dir=tmp_path / "one").login("admin")
     assert len(notes.get("/api/v1/apps/crm/collections/notes").json()) == 20
+
+
+def test_no_server_sets_up_a_database_while_it_is_restored_or_after_a_kill(
+    make_server, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    server.stop()
+    before = postgres_tools.schemas(server.dsn)
+    postgres_tools.put_aside(server.dsn, before)
+    for words in (("serve", "--port", "0"), ("migrate",)):
+        said = line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=78))
+        assert "put aside" in said
+        assert "restore once more" in said
+        assert postgres_tools.schemas(server.dsn) == []
+    caudex(server.dsn, "restore", str(file), data_dir=tmp_path / "one", status=1)
+    assert postgres_tools.schemas(server.dsn) == before
+    admin = make_server(dsn=server.dsn, data_dir=tmp_path / "one").login("admin")
+    assert len(admin.get("/api/v1/apps/crm/collections/notes").json()) == 20
+
+
+def test_what_is_put_aside_beside_a_database_that_was_set_up_anew_goes_with_a_restore_only(
+    make_server, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    file, damaged = tmp_path / "all.backup", tmp_path / "damaged"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    damage(file, damaged, tmp_path / "folder")
+    server.stop()
+    before = postgres_tools.schemas(server.dsn)
+    aside = sorted(postgres_tools.put_aside(server.dsn, before))
+    with psycopg.connect(server.dsn) as connection:  # as a server of another version may
+        connection.execute("create schema caudex_kernel create table new ()")
+    restore = ("restore", "--replace")
+    for _ in range(2):
+        caudex(server.dsn, *restore, str(damaged), data_dir=tmp_path / "one", status=1)
+        assert postgres_tools.schemas(server.dsn) == ["caudex_kernel"]
+        assert postgres_tools.leftovers(server.dsn) == aside
+    caudex(server.dsn, *restore, str(file), data_dir=tmp_path / "one")
+    assert postgres_tools.schemas(server.dsn) == before
+    assert postgres_tools.leftovers(server.dsn) == []
+
+
+def test_a_server_that_starts_when_a_restore_does_keeps_what_is_there(
+    make_server, tmp_path, caudex, monkeypatch
+):
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    before = postgres_tools.schemas(server.dsn)
+    looked = iter([False, True])
+    monkeypatch.setattr(postgres_tools, "in_use", lambda _: next(looked))
+    monkeypatch.setenv("CAUDEX_DATABASE__URL", server.dsn)
+    words = ["restore", "--replace", str(file), "--data-dir", str(tmp_path / "one")]
+    assert cli.main(words) == 1
+    assert next(looked, None) is None
+    assert postgres_tools.schemas(server.dsn) == before
+    assert postgres_tools.leftovers(server.dsn) == []
+
+
+def test_keys_come_before_what_is_replaced_goes_which_takes_its_time(make_server, tmp_path, caudex):
+    """Longer than a statement of a server may take, where the limit is the login's."""
+    server = filled(make_server, tmp_path / "one")
+    file, keys = tmp_path / "all.backup", tmp_path / "two" / "config"
+    caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=tmp_path / "one")
+    server.stop()
+    before = postgres_tools.schemas(server.dsn)
+    with psycopg.connect(server.dsn) as other:
+        for limit in ("statement_timeout", "lock_timeout"):
+            name = conninfo_to_dict(server.dsn)["dbname"]
+            other.execute(f"alter database {name} set {limit} = '1s'")
+        other.commit()
+        other.execute("lock table crm.notes in access share mode")
+        words = ("restore", "--replace", str(file))
+        with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "two") as (process, _):
+            wait_for(lambda: waits(server.dsn, 1.5) or process.poll() is not None, 90)
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert sorted(key.name for key in keys.iterdir()) == ["master.key", "signing.key"]
+            other.rollback()
+            assert process.wait(90) == 0, (tmp_path / "said").read_text()
+    assert postgres_tools.schemas(server.dsn) == before
+    assert postgres_tools.leftovers(server.dsn) == []
+
+
+def test_what_is_replaced_and_cannot_go_is_told(database, monkeypatch, capsys):
+    monkeypatch.setattr(postgres_tools, "LOCK_WAIT", 200)
+    with psycopg.connect(database) as other:
+        other.execute("create schema crm create table notes ()")
+        other.commit()
+        [aside] = postgres_tools.put_aside(database, ["crm"])
+        other.execute(f"select from {aside}.notes")
+        commands._drop_replaced(database)
+    told = capsys.readouterr().out
+    assert f"still there ({aside}, …): canceling statement due to lock timeout; the next" in told
+    assert postgres_tools.leftovers(database) == [aside]
+    commands._drop_replaced(database)
+    assert postgres_tools.leftovers(database) == []
+    assert capsys.readouterr().out == ""
+
+
+def test_tools_go_past_a_pooler(make_server, tmp_path, caudex):
+    """One that hands each transaction to another connection would share what a tool sets."""
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    pooler = make_conninfo(server.dsn, host="127.0.0.1", port=1)  # nobody is there
+    direct = {"CAUDEX_DATABASE__DIRECT_URL": server.dsn}
+    caudex(pooler, "backup", str(file), data_dir=tmp_path / "one", env=direct)
+    server.stop()
+    words = ("restore", "--replace", str(file))
+    caudex(pooler, *words, data_dir=tmp_path / "one", env=direct)
+
+
+def test_an_extension_in_a_schema_of_its_own_stays(make_server, postgres, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    file, empty = tmp_path / "all.backup", postgres.create()
+    uses = "create index fuzzy on crm.notes using gin (body ext.gin_trgm_ops)"
+    found = """select n.nspname, to_regclass('crm.fuzzy') is not null
+        from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+        where extname = 'pg_trgm'"""
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("create schema ext; create extension pg_trgm schema ext;" + uses)
+        caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+        server.stop()
+        caudex(server.dsn, "restore", "--replace", str(file), data_dir=tmp_path / "one")
+        assert connection.execute(found).fetchone() == ("ext", True)
+    caudex(empty, "restore", str(file), data_dir=tmp_path / "one")
+    with psycopg.connect(empty) as connection:
+        assert connection.execute(found).fetchone() == ("ext", True)
+    postgres.drop(empty)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, number):
+    server = filled(make_server, tmp_path / "one")
+    place = tmp_path / "place"
+    place.mkdir()
+    words = ("backup", str(place / "all.backup"))
+    with psycopg.connect(server.dsn) as other:
+        other.execute("lock table crm.notes in access exclusive mode")
+        with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "one") as (process, _):
+            wait_for(lambda: waits(server.dsn), 60)
+            below = descendants(process.pid)
+            assert below
+            assert list(place.iterdir())
+            process.send_signal(number)
+            assert process.wait(30) == 128 + number, (tmp_path / "said").read_text()
+            wait_for(lambda: not alive(below), 10)
+        assert list(place.iterdir()) == []
+        wait_for(lambda: not waits(server.dsn), 30)
+    assert (tmp_path / "said").read_text() == ""
+
+
+def test_a_restore_that_is_told_to_end_leaves_what_was_there(make_server, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=tmp_path / "one")
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("drop schema crm cascade")
+    server.stop()
+    before = postgres_tools.schemas(server.dsn)
+    words = ("restore", "--replace", str(file))
+    with psycopg.connect(server.dsn) as other:
+        other.execute("create schema crm")  # as the restore will
+        with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "two") as (process, held):
+            wait_for(lambda: waits(server.dsn), 60)
+            below = descendants(process.pid)
+            assert list(held.iterdir())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 128 + signal.SIGTERM, (tmp_path / "said").read_text()
+            wait_for(lambda: not alive(below), 10)
+        assert list(held.iterdir()) == []
+        assert postgres_tools.schemas(server.dsn) == before
+    assert not (tmp_path / "two" / "config").exists()
+    assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+def test_what_a_killed_command_left_is_swept(make_server, tmp_path, caudex):
+    server = make_server(data_dir=tmp_path / "one")
+    place = tmp_path / "place"
+    for name in ("old", "used", "young"):
+        (place / f".caudex-backup-{name}").mkdir(parents=True)
+        (place / f".caudex-backup-{name}" / DUMP).write_text("in clear")
+    for name in ("old", "used"):
+        os.utime(place / f".caudex-backup-{name}", (0, 0))
+    (tmp_path / "elsewhere").mkdir()
+    (place / ".caudex-backup-link").symlink_to(tmp_path / "elsewhere")
+    with commands._locked(place / ".caudex-backup-used") as unused:
+        assert unused
+        words = ("backup", str(place / "all.backup"))
+        caudex(server.dsn, *words, data_dir=tmp_path / "one")
+    left = [f".caudex-backup-{name}" for name in ("link", "used", "young")]
+    assert sorted(path.name for path in place.iterdir()) == [*left, "all.backup"]
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 def test_no_backup_is_made_of_a_database_whose_schemas_are_put_aside(make_server, tmp_path, caudex):
