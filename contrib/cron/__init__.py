@@ -73,7 +73,8 @@ class CronPlugin(Plugin):
         if plan.first:
             await service.forget(tx, plan.app.id)
         crons = section.read(plan.section(section.KEY))
-        await service.declare(tx, plan.app.id, plan.app.version_stamp, crons)
+        app = plan.app
+        await service.declare(tx, app.id, app.version_stamp, app.born, crons)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

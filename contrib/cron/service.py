@@ -60,10 +60,10 @@ class CronService:
     # Manifests
 
     async def declare(
-        self, tx: Transaction, app_id: str, stamp: int, crons: Sequence[Declared]
+        self, tx: Transaction, app_id: str, stamp: int, born: int, crons: Sequence[Declared]
     ) -> None:
         """Take up what a manifest declares, unless that of a later stamp was taken up already."""
-        if not await store.take(tx, app_id, stamp):
+        if not await store.take(tx, app_id, stamp, born):
             return
         now = _moment(await store.now(tx))
         due = [Schedule(cron.schedule, cron.timezone).after(now) for cron in crons]
@@ -78,19 +78,19 @@ class CronService:
         """Bring in what was installed, updated and removed while the plugin was off."""
         known = await store.stamps(self._statements)
         # First the apps: a section that comes in between has the later stamp, and counts.
-        wanted = {app.id: (app.version_stamp, None) for app in await self._apps.all()}
-        latest = max((stamp for stamp, _ in wanted.values()), default=0)
+        wanted = {app.id: (app.version_stamp, app.born, None) for app in await self._apps.all()}
+        latest = max((stamp for stamp, _, _ in wanted.values()), default=0)
         for found in await self._apps.sections(section.KEY):
-            wanted[found.app_id] = (found.version_stamp, found.value)
-        for app_id, (stamp, value) in wanted.items():
+            wanted[found.app_id] = (found.version_stamp, found.born, found.value)
+        for app_id, (stamp, born, value) in wanted.items():
             if known.get(app_id, 0 if value else stamp) < stamp:
-                await self._take_up(app_id, stamp, section.read(value))
+                await self._take_up(app_id, stamp, born, section.read(value))
         for app_id in known.keys() - wanted.keys():
             await self._let_go(app_id, latest)
 
-    async def _take_up(self, app_id: str, stamp: int, crons: Sequence[Declared]) -> None:
+    async def _take_up(self, app_id: str, stamp: int, born: int, crons: Sequence[Declared]) -> None:
         async def work(tx: Transaction) -> None:
-            await self.declare(tx, app_id, stamp, crons)
+            await self.declare(tx, app_id, stamp, born, crons)
 
         await self._statements.run(server_actor("cron"), work)
 

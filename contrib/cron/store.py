@@ -18,9 +18,13 @@ _STAMPS: Final = """
 select coalesce(json_object_agg(app_id, stamp), '{}') from caudex_cron.apps"""
 
 _TAKE: Final = """
-insert into caudex_cron.apps as a (app_id, stamp) values ($1::text, $2::bigint)
+insert into caudex_cron.apps as a (app_id, stamp, born)
+values ($1::text, $2::bigint, $3::bigint)
 on conflict (app_id) do update set stamp = excluded.stamp where a.stamp < excluded.stamp
 returning 'true'"""
+
+_FORGET_FORMER: Final = """
+delete from caudex_cron.apps where app_id = $1::text and born < $2::bigint"""
 
 _FORGET: Final = "delete from caudex_cron.apps where app_id = $1::text"
 
@@ -175,9 +179,11 @@ async def stamps(reader: Reader) -> dict[str, int]:
     return _stamps(await reader.fetch(_STAMPS) or b"{}")
 
 
-async def take(tx: Transaction, app_id: str, stamp: int) -> bool:
-    """Note that an app is taken up at a stamp; False where a later one is known."""
-    return await tx.execute(_TAKE, app_id, stamp) is not None
+async def take(tx: Transaction, app_id: str, stamp: int, born: int) -> bool:
+    """Note that an app is taken up at a stamp; False where a later one is known. What is here of a
+    former app of its name goes."""
+    await tx.execute(_FORGET_FORMER, app_id, born)
+    return await tx.execute(_TAKE, app_id, stamp, born) is not None
 
 
 async def save(

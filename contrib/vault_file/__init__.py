@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from kernel.public import (
+    APPS,
     STATEMENTS,
     VAULT,
     App,
@@ -23,6 +24,7 @@ from kernel.public import (
     offer,
 )
 
+from . import lives, store
 from .commands import vault_file_command
 from .config import VaultFileConfig
 from .files import Folder
@@ -36,6 +38,7 @@ class VaultFilePlugin(Plugin):
     name = "vault_file"
     provides = (VAULT,)
     requires = (STATEMENTS,)
+    uses = (APPS,)
     Config = VaultFileConfig
     config: VaultFileConfig
 
@@ -49,6 +52,8 @@ class VaultFilePlugin(Plugin):
         keyring = Keyring(self.config, self.context.data_dir)
         service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
         await service.prepare()
+        if (apps := services.find(APPS)) is not None:
+            await lives.catch_up(services.get(STATEMENTS), apps, self._folder)
         yield service
 
     @hookimpl
@@ -59,12 +64,12 @@ class VaultFilePlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let a new app begin without what a former one of its name may have left."""
-        if plan.first:
-            await anyio.to_thread.run_sync(self._folder.wipe, plan.app.id)
+        await lives.begin(tx, self._folder, plan.app.id, plan.app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Delete the app's files once it is gone: a file does not come back with a rollback."""
+        await store.end_life(tx, app.id)
         found = await anyio.to_thread.run_sync(self._folder.states, app.id)
         forget = partial(self._folder.forget, app.id, found)
 

@@ -65,12 +65,19 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """An installed app. `version_stamp` changes with each install: a key for compiled SQL."""
+    """An installed app. `version_stamp` changes with each install: a key for compiled SQL.
+
+    `born` stays the same from its first install to its removal, and is greater for a later app of
+    the same id. Who keeps something of apps keeps it beside: a plugin that was off may have missed
+    a removal, and what it has of an earlier birth is somebody else's. 0 is from before births were
+    noted.
+    """
 
     id: str
     name: str
     version: str
     version_stamp: int
+    born: int = 0
     entities: Mapping[str, Entity]
     permissions: tuple[Permission, ...] = ()
     """The declared ones, in order; the generated ones follow from `entities`."""
@@ -94,10 +101,11 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstalledSection(msgspec.Struct, frozen=True, kw_only=True):
-    """A section of an installed app's manifest; `version_stamp` is the app's (see `App`)."""
+    """A section of an installed app's manifest; the two stamps are the app's (see `App`)."""
 
     app_id: str
     version_stamp: int
+    born: int = 0
     value: Any
 
 

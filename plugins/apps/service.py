@@ -175,7 +175,7 @@ class AppsService:
         plan = await sync.plan_for(tx, manifest, users)
         tables = sync.tables_of(manifest, users)
         app = with_constraints(manifest, tables).app(await store.next_stamp(tx))
-        await store.save(tx, app, msgspec.json.encode(manifest.raw))
+        app = await store.save(tx, app, msgspec.json.encode(manifest.raw))
         await sync.carry_out(tx, app_id, plan)
         await sync.keep_ledger(tx, manifest)
         await self._bus.emit(

@@ -18,22 +18,24 @@ on conflict (app_id) do update set app_id = excluded.app_id"""
 _LIMIT: Final = "select set_config($1::text, $2::text, true)"
 
 _CATALOG: Final = """
-select json_build_object('stamp', stamp, 'model', model) from caudex_apps.apps
+select json_build_object('stamp', stamp, 'born', born, 'model', model) from caudex_apps.apps
 where $1::text[] is null or id = any($1::text[])"""
 
 _SECTIONS: Final = """
-select json_build_object('app_id', id, 'version_stamp', stamp, 'value', manifest -> $1::text)
+select json_build_object('app_id', id, 'version_stamp', stamp, 'born', born,
+    'value', manifest -> $1::text)
 from caudex_apps.apps where json_typeof(manifest -> $1::text) <> 'null' order by id"""
 
 _INSTALLED: Final = "select to_json(id) from caudex_apps.apps where id = $1::text"
 _STAMP: Final = "select nextval('caudex_apps.stamps')"
 
 _SAVE: Final = """
-insert into caudex_apps.apps as a (id, name, version, manifest, model, stamp, installed_by)
-values ($1::text, $2::text, $3::text, $4::json, $5::json, $6::bigint, $7::uuid)
+insert into caudex_apps.apps as a (id, name, version, manifest, model, stamp, installed_by, born)
+values ($1::text, $2::text, $3::text, $4::json, $5::json, $6::bigint, $7::uuid, $6::bigint)
 on conflict (id) do update set name = excluded.name, version = excluded.version,
     manifest = excluded.manifest, model = excluded.model, stamp = excluded.stamp,
-    updated_at = now()"""
+    updated_at = now()
+returning born"""
 
 _FORGET: Final = """
 with turn as (delete from caudex_apps.turns where app_id = $1::text)
@@ -159,6 +161,7 @@ cross join lateral (
 
 class _Row(msgspec.Struct):
     stamp: int
+    born: int
     model: App
 
 
@@ -193,7 +196,9 @@ async def limit(tx: Transaction, setting: str, seconds: float) -> None:
 async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
     """Read apps: all, or those that still exist of `ids`."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
-    return [msgspec.structs.replace(row.model, version_stamp=row.stamp) for row in rows]
+    return [
+        msgspec.structs.replace(row.model, version_stamp=row.stamp, born=row.born) for row in rows
+    ]
 
 
 async def sections(reader: Reader, key: str) -> list[InstalledSection]:
@@ -211,12 +216,13 @@ async def next_stamp(tx: Transaction) -> int:
     return int(await tx.execute(_STAMP) or 0)
 
 
-async def save(tx: Transaction, app: App, manifest: bytes) -> None:
-    """Write what is installed; `manifest` is JSON."""
+async def save(tx: Transaction, app: App, manifest: bytes) -> App:
+    """Write what is installed, and return it with its birth; `manifest` is JSON."""
     model = msgspec.json.encode(app)
     by = tx.actor.user_id
     stamp = app.version_stamp
-    await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
+    born = await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
+    return msgspec.structs.replace(app, born=int(born or 0))
 
 
 async def forget(tx: Transaction, app_id: str) -> None:

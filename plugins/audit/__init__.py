@@ -56,15 +56,15 @@ class AuditPlugin(Plugin):
     async def _upkeep(self, services: Services) -> AsyncGenerator[None]:
         upkeep = Upkeep(services.get(STATEMENTS), self.config.keep_months)
         if apps := services.find(APPS):
-            await upkeep.watch_all(await apps.all())
+            await upkeep.catch_up(await apps.all())
         async with upkeep.daily():
             yield
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Watch the tables of an app from their first row on."""
-        if plan.first:
-            await begin(tx, plan.app)
+        if plan.first or plan.app.born:
+            await begin(tx, plan.app, first=plan.first)
         await watch(tx, plan.app)
 
     @hookimpl

@@ -68,9 +68,9 @@ async def record_event(tx: Transaction, event: Event) -> None:
     await store.record(tx, event)
 
 
-async def begin(tx: Transaction, app: App) -> None:
+async def begin(tx: Transaction, app: App, *, first: bool = False) -> None:
     """Keep what a former app of the same name did from the admins of a new one."""
-    await store.begin_life(tx, app.id)
+    await store.begin_life(tx, app.id, app.born, first=first)
 
 
 async def watch(tx: Transaction, app: App) -> None:

@@ -66,9 +66,12 @@ BY_KIND: Final = PAGE.replace("{rows}", """
     order by -newest.id limit $2::int""")  # fmt: skip
 
 BEGIN_LIFE: Final = """
-insert into caudex_audit.lives (app_id, begins)
-values ($1::text, nextval('caudex_audit.log_id'))
-on conflict (app_id) do update set begins = excluded.begins"""
+insert into caudex_audit.lives as l (app_id, begins, born)
+values ($1::text, nextval('caudex_audit.log_id'), $2::bigint)
+on conflict (app_id) do update set begins = excluded.begins, born = excluded.born
+where l.born < excluded.born or $3::boolean"""
+
+LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_audit.lives"
 
 KNOWS_OPERATION: Final = """
 select 'true' from caudex_audit.kinds where operation = $1::text limit 1"""
@@ -140,6 +143,7 @@ alter table caudex_audit.log attach partition {partition} for values from ({firs
 
 DROP_MONTH: Final = sql.SQL("drop table {partition};\n")
 MONTHS_DECODER: Final = msgspec.json.Decoder(Months)
+LIVES_DECODER: Final = msgspec.json.Decoder(dict[str, int])
 
 
 async def search(reader: Reader, wanted: AuditFilter) -> bytes:
@@ -183,9 +187,15 @@ async def watch(tx: Transaction, schema: str, tables: Sequence[str]) -> list[str
     return lacking
 
 
-async def begin_life(tx: Transaction, app_id: str) -> None:
-    """Note that what the trail has of an app so far is a former one's."""
-    await tx.execute(BEGIN_LIFE, app_id)
+async def begin_life(tx: Transaction, app_id: str, born: int, *, first: bool) -> None:
+    """Note that what the trail has of an app so far is a former one's, unless that is known of the
+    app that was born then and it is not its first install."""
+    await tx.execute(BEGIN_LIFE, app_id, born, first)
+
+
+async def lives(reader: Reader) -> dict[str, int]:
+    """Apps whose trail does not begin with the first row, and when each was born."""
+    return LIVES_DECODER.decode(await reader.fetch(LIVES) or b"{}")
 
 
 async def lock(tx: Transaction) -> None:

@@ -12,7 +12,7 @@ import structlog
 from kernel.public import App, BootError, KernelError, Statements, Transaction, server_actor
 
 from . import store
-from .service import watch
+from .service import begin, watch
 
 AHEAD: Final = 2
 """Months that have a partition before they begin."""
@@ -43,13 +43,18 @@ class Upkeep:
         # Another process may have been faster: look again.
         await store.change_months(tx, await store.months(tx, self._keep, AHEAD))
 
-    async def watch_all(self, apps: Iterable[App]) -> None:
-        """Attach triggers that are missing because the plugin was off during an install.
+    async def catch_up(self, apps: Iterable[App]) -> None:
+        """Make up for installs while the plugin was off: begin the trail of apps whose names others
+        had, and attach triggers that are missing.
 
         Raises BootError: what is not watched must not be served.
         """
+        known = await store.lives(self._statements)
         for app in apps:
+            anew = known.get(app.id, 0) < app.born
             try:
+                if anew:
+                    await self._statements.run(server_actor(), lambda tx, app=app: begin(tx, app))
                 await self._statements.run(server_actor(), lambda tx, app=app: watch(tx, app))
             except KernelError as error:
                 problem = f"the tables of app {app.id!r} cannot be watched: {error.message}"

@@ -24,6 +24,7 @@ from kernel.public import (
     offer,
 )
 
+from . import lives
 from .announcer import TOPIC
 from .config import JobsConfig
 from .routes import JobsRoutes
@@ -50,6 +51,7 @@ class JobsPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = self._service = JobsService(self.config, services)
+        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NEWS).subscribe(TOPIC, service.heard)
         async with service.open():
             yield service
@@ -77,8 +79,8 @@ class JobsPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let a new app begin without the jobs of a former one."""
-        if self._service is not None and plan.first:
-            await self._service.installed_anew(tx, plan.app.id)
+        if self._service is not None:
+            await self._service.installed(tx, plan.app, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

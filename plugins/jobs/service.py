@@ -15,6 +15,7 @@ from kernel.public import (
     IDENTITY,
     STATEMENTS,
     Actor,
+    App,
     BadRequest,
     Measure,
     NewJob,
@@ -25,7 +26,7 @@ from kernel.public import (
     one_of,
 )
 
-from . import store
+from . import lives, store
 from .announcer import CANCEL, DUE, GONE, TOPIC, Announcer
 from .callers import Callers
 from .config import JobsConfig
@@ -114,14 +115,14 @@ class JobsService:
 
     # Apps that come and go
 
-    async def installed_anew(self, tx: Transaction, app_id: str) -> None:
-        """An app that was not there cannot have jobs: what was enqueued while a former one of its
-        name was removed is not its own."""
-        await store.forget_app(tx, app_id)
+    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
+        """An app that was not there cannot have jobs: what was enqueued for a former one of its
+        name, or while that was removed, is not its own."""
+        await lives.begin(tx, app.id, app.born, first=first)
 
     async def removed(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and let workers know."""
-        await store.forget_app(tx, app_id)
+        await lives.end(tx, app_id)
         await tx.publish(TOPIC, GONE + app_id)
 
     # Numbers

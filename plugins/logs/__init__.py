@@ -22,6 +22,7 @@ from kernel.public import (
     offer,
 )
 
+from . import lives
 from .config import LogsConfig
 from .routes import LogsRoutes
 from .service import TOPIC, LogsService
@@ -48,6 +49,7 @@ class LogsPlugin(Plugin):
         service = self._service = LogsService(
             self.config, services.get(STATEMENTS), services.get(APPS)
         )
+        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NEWS).subscribe(TOPIC, service.heard)
         async with service.running():
             yield service
@@ -68,8 +70,8 @@ class LogsPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let a new app begin without the lines of a former one."""
-        if self._service is not None and plan.first:
-            await self._service.installed_anew(tx, plan.app.id)
+        if self._service is not None:
+            await self._service.installed(tx, plan.app, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

@@ -72,6 +72,13 @@ class Intake:
             if app_id in app_ids or bucket.dropped
         }
 
+    def drop(self, app_id: str) -> None:
+        """Drop what an app has said and is not stored yet: it is gone."""
+        kept = [line for line in self._lines if line.app_id != app_id]
+        self._lines = deque(kept)
+        self._size = sum(map(weight, kept))
+        self._buckets.pop(app_id, None)
+
     async def wait(self) -> None:
         """Wait until there is something to store."""
         await self._filled.wait()

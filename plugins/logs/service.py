@@ -12,6 +12,7 @@ import anyio
 import structlog
 
 from kernel.public import (
+    App,
     Apps,
     LogLevel,
     LogLine,
@@ -21,7 +22,7 @@ from kernel.public import (
     server_actor,
 )
 
-from . import store
+from . import lives, store
 from .config import LogsConfig
 from .feed import STOPS, Feed
 from .intake import Intake
@@ -105,11 +106,16 @@ class LogsService:
 
     async def forget_app(self, tx: Transaction, app_id: str) -> None:
         """Delete the lines of an app; its secrets stay hidden in what its worker still says."""
-        await store.forget_app(tx, app_id)
+        await lives.end(tx, app_id)
 
-    async def installed_anew(self, tx: Transaction, app_id: str) -> None:
-        """Delete what the worker of a former app of that name said when the app was gone."""
-        await store.forget_app(tx, app_id)
+        async def drop() -> None:
+            self._intake.drop(app_id)
+
+        tx.after_commit(drop)
+
+    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
+        """Delete what the worker of a former app of that name said, also when it was gone."""
+        await lives.begin(tx, app.id, app.born, first=first)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

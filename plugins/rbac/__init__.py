@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from kernel.public import (
     ACCESS,
+    APPS,
     IDENTITY,
     NEWS,
     REGISTRY,
@@ -25,7 +27,7 @@ from kernel.public import (
 from .models import ADMIN, CORE
 from .roster import TOPIC, Roster
 from .routes import RbacRoutes
-from .service import RbacService, give, install, remove
+from .service import RbacService, catch_up, give, install, remove
 from .store import RbacStore
 
 
@@ -55,6 +57,15 @@ class RbacPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of roles and permissions."""
         return RbacRoutes(services).routes()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Catch up with apps that went meanwhile. APPS needs ACCESS, so it is asked for here."""
+        apps = services.find(APPS)
+        if self._service is not None and apps is not None:
+            await catch_up(services.get(STATEMENTS), apps)
+        yield
 
     @hookimpl
     async def account_created(self, tx: Transaction, user: User, first: bool) -> None:

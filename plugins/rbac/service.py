@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from kernel.public import (
     Access,
     Actor,
+    App,
+    Apps,
     Assignment,
     BadRequest,
     Effective,
@@ -24,6 +27,7 @@ from kernel.public import (
     Role,
     Statements,
     Transaction,
+    server_actor,
 )
 
 from . import store
@@ -248,18 +252,38 @@ async def install(tx: Transaction, plan: InstallPlan) -> None:
     An app that came while ACCESS was somebody else's is not new, and has no `admin` yet.
     """
     app = plan.app
-    entities = list(app.entities)
-    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions))
-    await store.add_admin_role(tx, app.id)
+    await take_over(tx, app, first=plan.first)
     if plan.first and tx.actor.user_id:
         await give(tx, app.id, ADMIN, tx.actor.user_id)
+
+
+async def take_over(tx: Transaction, app: App, *, first: bool = False) -> None:
+    """Take over what there is to be permitted on an app, and no role of a former one."""
+    entities = list(app.entities)
+    await store.drop_former(tx, app.id, app.born, first=first)
+    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions), app.born)
+    await store.add_admin_role(tx, app.id)
     await tx.publish(TOPIC, about(app.id))
 
 
-async def remove(tx: Transaction, app_id: str) -> None:
-    """Forget an app."""
-    await store.drop_app(tx, app_id)
+async def remove(tx: Transaction, app_id: str, born: int | None = None) -> None:
+    """Forget an app; with `born` that one only."""
+    await store.drop_app(tx, app_id, born)
     await tx.publish(TOPIC, about(app_id))
+
+
+async def catch_up(statements: Statements, apps: Apps) -> None:
+    """Forget the roles on apps that went while ACCESS was somebody else's, also where others of
+    their names came since."""
+    known = await store.lives(statements)  # first: what comes in between is not taken for gone
+    await apps.refresh()
+    installed = {app.id: app for app in await apps.all()}
+    for app_id, born in known.items():
+        app = installed.get(app_id)
+        if app is None:
+            await statements.run(server_actor(), partial(remove, app_id=app_id, born=born))
+        elif born < app.born:
+            await statements.run(server_actor(), partial(take_over, app=app))
 
 
 async def permissions_for(

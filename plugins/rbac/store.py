@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statements, Transaction
 
-from .models import ADMIN, AppRow
+from .models import ADMIN, CORE, AppRow
 
 _APPS: Final = """
 select row_to_json(r) from (
@@ -75,17 +75,24 @@ where app_id = $1::text and role = $2::text order by assigned_at"""
 _FORGET_USER: Final = """
 delete from caudex_rbac.assignments where user_id = $1::uuid returning to_json(app_id)"""
 _PUT_APP: Final = """
-insert into caudex_rbac.apps (app_id, entities, permissions)
-values ($1::text, $2::text[], $3::jsonb)
+insert into caudex_rbac.apps (app_id, entities, permissions, born)
+values ($1::text, $2::text[], $3::jsonb, $4::bigint)
 on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions
 """
 _DROP_APP: Final = "delete from caudex_rbac.apps where app_id = $1::text"
+_DROP_FORMER: Final = """
+delete from caudex_rbac.apps where app_id = $1::text and (born < $2::bigint or $3::boolean)"""
+_DROP_BORN: Final = "delete from caudex_rbac.apps where app_id = $1::text and born = $2::bigint"
+_LIVES: Final = """
+select coalesce(json_object_agg(app_id, born), '{}') from caudex_rbac.apps where app_id <> $1::text
+"""
 
 _apps = msgspec.json.Decoder(AppRow)
 _role = msgspec.json.Decoder(Role)
 _assignment = msgspec.json.Decoder(Assignment)
 _text = msgspec.json.Decoder(str)
 _texts = msgspec.json.Decoder(list[str])
+_lives = msgspec.json.Decoder(dict[str, int])
 
 
 class RbacStore:
@@ -173,10 +180,14 @@ async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
 
 
 async def put_app(
-    tx: Transaction, app_id: str, entities: Sequence[str], permissions: Sequence[Permission]
+    tx: Transaction,
+    app_id: str,
+    entities: Sequence[str],
+    permissions: Sequence[Permission],
+    born: int,
 ) -> None:
     """Add an app, or replace what there is to be permitted on it."""
-    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions))
+    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions), born)
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:
@@ -185,6 +196,19 @@ async def add_admin_role(tx: Transaction, app_id: str) -> None:
     await insert_role(tx, app_id, role)
 
 
-async def drop_app(tx: Transaction, app_id: str) -> None:
-    """Remove an app with its roles and assignments."""
-    await tx.execute(_DROP_APP, app_id)
+async def drop_app(tx: Transaction, app_id: str, born: int | None = None) -> None:
+    """Remove an app with its roles and assignments; with `born` that one only."""
+    if born is None:
+        await tx.execute(_DROP_APP, app_id)
+    else:
+        await tx.execute(_DROP_BORN, app_id, born)
+
+
+async def drop_former(tx: Transaction, app_id: str, born: int, *, first: bool) -> None:
+    """Remove a former app of a name; whatever is there when this is the first install."""
+    await tx.execute(_DROP_FORMER, app_id, born, first)
+
+
+async def lives(reader: Reader) -> dict[str, int]:
+    """Apps other than core, and when each was born."""
+    return _lives.decode(await reader.fetch(_LIVES, CORE) or b"{}")

@@ -24,13 +24,13 @@ from kernel.public import (
     offer,
 )
 
+from . import lives
 from .commands import rotate_command
 from .config import VaultConfig
 from .delivery import Delivery
 from .keyring import Keyring
 from .routes import VaultRoutes
 from .service import VaultService
-from .store import forget_app
 
 
 class VaultPlugin(Plugin):
@@ -53,6 +53,7 @@ class VaultPlugin(Plugin):
         keyring = Keyring(self.config, self.context.data_dir)
         service = VaultService(services.get(STATEMENTS), keyring)
         await service.prepare()
+        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
         yield service
 
     @hookimpl
@@ -85,11 +86,10 @@ class VaultPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let a new app begin without a secret that was set while a former one was removed."""
-        if plan.first:
-            await forget_app(tx, plan.app.id)
+        """Let a new app begin without the secrets of a former one."""
+        await lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Delete the app's secrets."""
-        await forget_app(tx, app.id)
+        await lives.end(tx, app.id)

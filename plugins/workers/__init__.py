@@ -127,9 +127,9 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let the login of an app reach its new tables."""
+        """Let the login of an app reach its new tables, and a new app begin without a worker."""
         if self._service is not None:
-            await self._service.installed(tx, plan.app)
+            await self._service.installed(tx, plan.app, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

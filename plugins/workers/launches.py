@@ -10,7 +10,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, hookspecs
+from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, Unavailable, hookspecs
 
 from .archiving import write_archive
 from .builds import Builder
@@ -51,6 +51,8 @@ class Launches:
     async def prepare(self, release: Release) -> Recipe:
         """Return what to start, with the code in place. Raises KernelError."""
         app = await self._services.get(APPS).app(release.app_id)
+        if app.born != release.born:  # either is old news, and the next look finds out
+            raise Unavailable(f"app '{release.app_id}' is being installed anew", retry_after=5)
         folder = self._folders.release(release)
         await to_thread.run_sync(self._folders.clear, release)
         if not await to_thread.run_sync(folder.is_dir):
@@ -73,6 +75,13 @@ class Launches:
         replica = Replica(recipe, self._services, spawn, write_log, on_gone)
         self._made.add(replica)
         return replica
+
+    def of(self, app_id: str, number: int) -> list[Replica]:
+        """Every replica of an app whose process may live, those that retire among them. A later app
+        of its name has another number."""
+        wanted = (app_id, number)
+        made = list(self._made)
+        return [each for each in made if (each.release.app_id, each.release.number) == wanted]
 
     async def kill_all(self) -> None:
         """End every process that is left, whoever was to do it and was cancelled."""

@@ -8,10 +8,12 @@ from kernel.public import WorkerState
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Code that was deployed. `number` is the app's: its uid and its database login follow."""
+    """Code that was deployed. `number` is the app's: its uid and its database login follow. `born`
+    is the app's as well (see `App`): an app of the same name that was born later is another."""
 
     app_id: str
     number: int
+    born: int = 0
     version: int
     digest: str
 
@@ -26,6 +28,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     app_id: str
     number: int
+    born: int = 0
     version: int | None
     digest: str | None
     wanted: bool
@@ -37,7 +40,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         if not self.wanted or self.version is None or self.digest is None:
             return None
         return Release(
-            app_id=self.app_id, number=self.number, version=self.version, digest=self.digest
+            app_id=self.app_id,
+            number=self.number,
+            born=self.born,
+            version=self.version,
+            digest=self.digest,
         )
 
 

@@ -55,6 +55,12 @@ class Reconciler:
             self._stale.add(payload)
         self._wake.set()
 
+    def gone(self, app_id: str, number: int) -> None:
+        """An app was removed by this very process, which need not wait for the news of it."""
+        supervisor = self.supervisors.get(app_id)
+        if supervisor is not None and supervisor.number == number and not supervisor.leaving:
+            supervisor.forget()
+
     def tell(self) -> None:
         """Something changed here that others should know soon."""
         self._untold = True

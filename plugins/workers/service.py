@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -33,6 +34,7 @@ from kernel.public import (
     WorkerLost,
     WorkerState,
     WorkerStatus,
+    server_actor,
 )
 
 from . import logins, store
@@ -110,6 +112,7 @@ class WorkersService:
     async def alive(self) -> AsyncGenerator[None]:
         """Run what is wanted, until the server ends."""
         await self._find_database()
+        await self._catch_up()
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -131,6 +134,20 @@ class WorkersService:
         except Exception as error:  # PostgreSQL may keep that to itself
             said = f"{type(error).__name__}: {error}"
             log.warning("what apps leave that go while no server runs is not removed", error=said)
+
+    async def _catch_up(self) -> None:
+        """Forget the workers of apps that went while the plugin was off, also where others of their
+        names came since."""
+        rows = await self._store.wanted(None)  # first: who comes in between is not taken for gone
+        await self._apps.refresh()
+        births = {app.id: app.born for app in await self._apps.all()}
+        for row in rows:
+            if births.get(row.app_id, row.born + 1) > row.born:
+                former = partial(self._forget_number, app_id=row.app_id, number=row.number)
+                await self._statements.run(server_actor(), former)
+
+    async def _forget_number(self, tx: Transaction, app_id: str, number: int) -> None:
+        await self._let_go(tx, app_id, await store.forget_number(tx, app_id, number))
 
     async def _close(self) -> None:
         """Let workers answer what they were asked, while the server answers its last requests."""
@@ -172,13 +189,13 @@ class WorkersService:
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`."""
-        await self._apps.app(app_id)
-        number = await self._number(app_id)
+        born = (await self._apps.app(app_id)).born
+        number = await self._number(app_id, born)
         supervisor = await self._supervisor(app_id)
         async with supervisor.deploying():
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._store.begin(app_id, digest, self._config.uid_count)
+            release = await self._store.begin(app_id, digest, self._config.uid_count, born)
             self._launches.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
@@ -202,8 +219,13 @@ class WorkersService:
             await self._keep_folders(app_id, supervisor)
         return release.version
 
-    async def _number(self, app_id: str) -> int | None:
+    async def _number(self, app_id: str, born: int = 0) -> int | None:
+        """That of an app which was born then; what is known of a former one goes."""
         rows = await self._store.wanted([app_id])
+        if rows and rows[0].born < born:
+            former = partial(self._forget_former, app_id=app_id, born=born)
+            await self._statements.run(server_actor(), former)
+            return None
         return rows[0].number if rows else None
 
     async def _check_may_deploy(self, actor: Actor, app_id: str, number: int | None) -> None:
@@ -413,9 +435,11 @@ class WorkersService:
             replica.cancel_job(job_id)
 
     async def _at_hand(self, app_id: str) -> Replica:
+        """The replica that answers; never that of a former app of the name, which would be told who
+        calls, and with which token."""
+        app = await self._apps.app(app_id)
         replica = self._replica(app_id)
-        if replica is None:
-            await self._apps.app(app_id)
+        if replica is None or replica.release.born != app.born:
             raise Unavailable(f"the worker of app '{app_id}' is not running")
         return replica
 
@@ -444,16 +468,32 @@ class WorkersService:
 
     # Installs
 
-    async def installed(self, tx: Transaction, app: App) -> None:
-        """The tables of an app changed."""
+    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
+        """The tables of an app changed, or it is new: then it has no worker yet."""
+        if first:
+            await self.removed(tx, app.id)
+        else:
+            await self._forget_former(tx, app.id, app.born)
         await logins.renew(tx, app)
 
     async def removed(self, tx: Transaction, app_id: str) -> None:
         """An app goes, and its worker with it, on every server process."""
-        number = await store.forget(tx, app_id)
-        if number is not None:
-            await logins.drop(tx, app_id, number)
-            await tx.publish(TOPIC, app_id)
+        await self._let_go(tx, app_id, await store.forget(tx, app_id))
+
+    async def _forget_former(self, tx: Transaction, app_id: str, born: int) -> None:
+        await self._let_go(tx, app_id, await store.forget_former(tx, app_id, born))
+
+    async def _let_go(self, tx: Transaction, app_id: str, number: int | None) -> None:
+        """Take the login of an app whose row is gone, and end its worker wherever it runs."""
+        if number is None:
+            return
+        await logins.drop(tx, app_id, number)
+        await tx.publish(TOPIC, app_id)
+
+        async def end_here() -> None:
+            self.reconciler.gone(app_id, number)
+
+        tx.after_commit(end_here)
 
 
 async def _guarded(work: Callable[..., Awaitable[Any]], arguments: Sequence[Any]) -> None:

@@ -77,6 +77,7 @@ class FakeApps:
             InstalledSection(
                 app_id=app.id,
                 version_stamp=app.version_stamp,
+                born=app.born,
                 value=self.manifests[app.id][key],
             )
             for app in self.apps.values()

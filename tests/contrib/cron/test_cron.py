@@ -498,3 +498,27 @@ def test_an_engine_of_jobs_that_breaks_does_not_end_the_server(server):
     assert broken
     assert run["state"] == "fired"
     assert server.http.get("/health").status_code == 200
+
+
+def test_an_app_that_came_anew_while_the_plugin_was_off_has_nothing_of_the_former_ones(
+    make_server, tmp_path
+):
+    one = make_server(config(), data_dir=tmp_path)
+    app = app_with(one, {"name": "c"})
+    one.admin.post(path(app, "c", "trigger")).raise_for_status()
+    one.admin.patch(path(app, "c"), json={"enabled": False}).raise_for_status()
+    admin = one.admin.username
+    one.stop()
+    tree = config()
+    del tree["plugins"]["cron"]
+    off = make_server(tree, dsn=one.dsn, data_dir=tmp_path)
+    client = off.login(admin)
+    client.delete(f"/api/v1/apps/{app}").raise_for_status()
+    body = {"appId": app, "name": "x", "crons": [{"name": "c", "schedule": "0 0 1 1 *"}]}
+    client.post("/api/v1/apps", json=body).raise_for_status()
+    off.stop()
+    two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
+    two._admin = two.login(admin)
+    [cron] = two.admin.get(path(app)).json()
+    assert (cron["enabled"], cron["last_run"]) == (True, None)
+    assert runs(two, app, "c") == []

@@ -447,3 +447,24 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
         write_whole(path, b"new")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["installed anew", "gone"])
+def test_what_an_app_left_that_went_while_the_plugin_was_off_is_nobodys(
+    make_server, tmp_path, again
+):
+    one = make_server(CHOSEN, data_dir=tmp_path)
+    gone, kept = (install(one, app_id) for app_id in ("gone", "kept"))
+    for app_id in (gone, kept):
+        put(one, app_id, "TOKEN", "x")
+    one.stop()
+    off = make_server(dsn=one.dsn, data_dir=tmp_path)
+    client = off.login("admin")
+    assert client.delete(f"/api/v1/apps/{gone}").status_code == 200
+    for app_id in [gone, kept] if again else [kept]:
+        manifest = {"appId": app_id, "name": app_id}
+        assert client.post("/api/v1/apps", json=manifest).status_code == 200
+    off.stop()
+    two = make_server(CHOSEN, dsn=one.dsn, data_dir=tmp_path)
+    assert reveal(two, gone) == {}
+    assert reveal(two, kept) == {"TOKEN": "x"}

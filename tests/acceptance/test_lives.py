@@ -1,0 +1,177 @@
+"""What of an app stays when it goes while a plugin is off: nothing, for its successor neither."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.testing import Client, MakeServer, Server
+from tests.plugins.workers.support import QUICK, deploy, eventually, reaches, result, status
+
+APP = "crm"
+MANIFEST = {
+    "appId": APP,
+    "name": "CRM",
+    "dataContract": [{"entityName": "contacts", "fields": [{"name": "name", "type": "text"}]}],
+}
+OFF = ("workers", "vault", "jobs", "logs", "audit")
+WORKER = """
+import os
+from caudex_worker import Worker
+
+worker = Worker()
+
+@worker.rpc
+def facts(params, ctx):
+    return {"who": "WHO", "secret": os.environ.get("TOKEN"), "database": ctx.database_url}
+
+print("a line of WHO", flush=True)
+worker.run()
+"""
+
+
+def config(*off: str) -> dict[str, Any]:
+    plugins: dict[str, Any] = {"workers": dict(QUICK)}
+    for name in off:
+        plugins[name] = {"enabled": False}
+    return {"plugins": plugins}
+
+
+def path(what: str) -> str:
+    return f"/api/v1/apps/{APP}/{what}"
+
+
+def code(who: str) -> dict[str, str]:
+    return {"worker.py": WORKER.replace("WHO", who)}
+
+
+def lines(server: Server) -> list[str]:
+    return [text for (text,) in server.sql("select message from caudex_logs.lines")]
+
+
+def with_everything(server: Server) -> Client:
+    """Install an app that leaves something behind in each plugin, and return its admin."""
+    server.install(MANIFEST)
+    owner = server.user("former")
+    server.assign(owner, APP, "admin")
+    owner.post(path("secrets"), json={"key": "TOKEN", "value": "s3cret"}).raise_for_status()
+    assert deploy(owner, APP, code("former")).status_code == 200
+    assert result(owner, APP, "facts")["secret"] == "s3cret"
+    later = {"payload": {"of": "former"}, "run_at": "2200-01-01T00:00:00Z"}
+    owner.post(path("jobs"), json=later).raise_for_status()
+    owner.post(path("collections/contacts"), json={"name": "former"}).raise_for_status()
+    eventually(lambda: "a line of former" in lines(server), 30)
+    assert trail(owner)
+    return owner
+
+
+def trail(client: Client) -> list[dict[str, Any]]:
+    return client.get("/api/v1/audit", params={"app_id": APP}).raise_for_status().json()
+
+
+def logins(server: Server) -> list[tuple[int, str]]:
+    return server.sql("select number, login_password from caudex_workers.apps")
+
+
+def install_anew(server: Server) -> None:
+    """As a core admin, who has it for somebody else."""
+    client = server.login("admin")
+    client.delete(f"/api/v1/apps/{APP}").raise_for_status()
+    client.post("/api/v1/apps", json=MANIFEST).raise_for_status()
+    server.user("newcomer")
+    body = {"userId": server.login("newcomer").id, "role": "admin"}
+    client.post(path("roles/assign"), json=body).raise_for_status()
+
+
+def undo_births(server: Server) -> None:
+    """Leave the database as an earlier release does, that did not know when an app was born."""
+    for table in ("apps.apps", "workers.apps", "audit.lives", "rbac.apps"):
+        server.sql(f"alter table caudex_{table} drop column born")
+    for plugin in ("vault", "jobs", "logs"):
+        server.sql(f"drop table caudex_{plugin}.lives")
+    births = "name like '%births.sql' or name like '%lives.sql' and plugin <> 'audit'"
+    undone = server.sql(f"delete from caudex_kernel.migrations where {births} returning name")
+    assert len(undone) == 7
+
+
+@pytest.mark.parametrize("off", [OFF, *((name,) for name in OFF)], ids="-".join)
+def test_nothing_of_an_app_that_went_while_plugins_were_off_is_its_successors(
+    make_server: MakeServer, tmp_path: Path, off: tuple[str, ...]
+):
+    one = make_server(config(), data_dir=tmp_path)
+    with_everything(one)
+    [former] = logins(one)
+    one.stop()
+
+    without = make_server(config(*off), dsn=one.dsn, data_dir=tmp_path)
+    without._admin = without.login("admin")
+    install_anew(without)
+    without.stop()
+
+    two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
+    owner = two.login("newcomer")
+    found = status(owner, APP)
+    assert (found["status"], found["version"], found["replicas"]) == ("stopped", None, 0)
+    assert owner.get(path("secrets")).json() == []
+    assert owner.get(path("jobs")).json() == []
+    assert lines(two) == []
+    assert trail(owner) == []
+    assert logins(two) == []
+    roles = "select count(*) from pg_roles where rolname like 'caudex\\_%%\\_w' || %s"
+    assert two.sql(roles, str(former[0])) == [(0,)]
+
+    assert deploy(owner, APP, code("successor")).status_code == 200
+    facts = result(owner, APP, "facts")
+    assert (facts["who"], facts["secret"]) == ("successor", None)
+    [(number, password)] = logins(two)
+    assert number != former[0]
+    assert password != former[1]
+    assert facts["database"] is None or former[1] not in facts["database"]
+    eventually(lambda: "a line of successor" in lines(two), 30)
+    assert not [line for line in lines(two) if "former" in line]
+
+
+def test_an_app_that_stayed_while_plugins_were_off_keeps_everything(
+    make_server: MakeServer, tmp_path: Path
+):
+    """Also through an update of it, and where an earlier release never noted its birth."""
+    one = make_server(config(), data_dir=tmp_path)
+    with_everything(one)
+    kept = logins(one)
+    one.stop()
+    for births in ("noted", "unknown"):
+        without = make_server(config(*OFF), dsn=one.dsn, data_dir=tmp_path)
+        without.login("admin").post("/api/v1/apps", json=MANIFEST).raise_for_status()
+        if births == "unknown":
+            undo_births(without)
+        without.stop()
+        two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
+        owner = two.login("former")
+        for _ in range(2):
+            reaches(owner, APP, "running", 30)
+            assert result(owner, APP, "facts")["secret"] == "s3cret"
+            assert logins(two) == kept
+            assert [job["payload"] for job in owner.get(path("jobs")).json()] == [{"of": "former"}]
+            assert "a line of former" in lines(two)
+            assert trail(owner)
+            two.login("admin").post("/api/v1/apps", json=MANIFEST).raise_for_status()
+        two.stop()
+
+
+def test_what_an_app_leaves_that_went_while_plugins_were_off_goes_at_the_next_start(
+    make_server: MakeServer, tmp_path: Path
+):
+    one = make_server(config(), data_dir=tmp_path)
+    with_everything(one)
+    one.stop()
+    without = make_server(config(*OFF), dsn=one.dsn, data_dir=tmp_path)
+    without.login("admin").delete(f"/api/v1/apps/{APP}").raise_for_status()
+    without.stop()
+    two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
+    assert logins(two) == []
+    for table in ("vault.secrets", "vault.data_keys", "vault.lives", "jobs.jobs", "jobs.lives",
+                  "logs.lines", "logs.lives", "workers.chunks"):  # fmt: skip
+        assert two.sql(f"select count(*) from caudex_{table}") == [(0,)], table
+    eventually(lambda: not (tmp_path / "workers" / APP).exists(), 30)
