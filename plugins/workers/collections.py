@@ -11,6 +11,7 @@ import structlog
 
 from kernel.public import (
     ACCESS,
+    APPS,
     MAX_PAGE,
     RECORDS,
     Action,
@@ -18,6 +19,7 @@ from kernel.public import (
     BadRequest,
     Grant,
     KernelError,
+    NotFound,
     Page,
     Records,
     Services,
@@ -39,11 +41,15 @@ log = structlog.get_logger("caudex.workers")
 
 
 class Collections:
-    """The operations of one worker."""
+    """The operations of one worker, on the app that was `born` then and on no later one of its
+    name."""
 
-    def __init__(self, services: Services, app_id: str, find: Callable[[str], Call | None]) -> None:
+    def __init__(
+        self, services: Services, app_id: str, born: int, find: Callable[[str], Call | None]
+    ) -> None:
         self._services = services
         self._app_id = app_id
+        self._born = born
         self._find = find
         self._turns = anyio.CapacityLimiter(AT_ONCE)
 
@@ -65,6 +71,8 @@ class Collections:
         records = self._services.find(RECORDS)
         if records is None:
             raise Unavailable("this server keeps no records")
+        if (await self._services.get(APPS).app(self._app_id)).born != self._born:
+            raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
         actor, grant = await self._rights(op)
         return await _OPERATIONS[op.op](records, actor, grant, self._app_id, op.entity, op.data)
 

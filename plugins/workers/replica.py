@@ -100,10 +100,11 @@ class Replica:
         self.recipe = recipe
         self.stopping = False
         self._spawn = spawn
-        self._write_log = write_log
+        self._write = write_log
         self._on_gone = on_gone
         self._calls = Calls()
-        self._ops = Collections(services, recipe.release.app_id, self._calls.find)
+        release = recipe.release
+        self._ops = Collections(services, release.app_id, release.born, self._calls.find)
         self._waiting_ops = 0
         self._mask = Mask(recipe.hello.credentials.values())
         self._up = anyio.Event()
@@ -111,6 +112,7 @@ class Replica:
         self._tail: deque[str] = deque(maxlen=TAIL)
         """What it said last while it came up; nobody asks afterwards."""
         self._child: Child | None = None
+        self._disowned = False
 
     @property
     def release(self) -> Release:
@@ -141,6 +143,8 @@ class Replica:
             said = getattr(error, "strerror", None) or str(error)
             raise StartFailed(f"the worker cannot be started: {said}", ()) from None
         try:
+            if self._disowned:
+                raise StartFailed("the app is gone", ())
             self._child.write(frame(recipe.hello))
             with anyio.move_on_after(seconds):
                 await self._up.wait()
@@ -185,6 +189,17 @@ class Replica:
         if self._child is not None and not self._child.gone.is_set():
             self._child.signal(signal.SIGKILL)
             await self._child.exits_within(5)
+
+    def disown(self) -> None:
+        """Its app is gone: end it at once, and hear it no more. What it says or asks for until it
+        is dead may be about another app of that name."""
+        self._disowned = self.stopping = True
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+
+    def _write_log(self, level: LogLevel, message: str) -> None:
+        if not self._disowned:
+            self._write(level, message)
 
     def ending(self) -> str:
         """How it ended."""
@@ -321,6 +336,8 @@ class Replica:
         try:
             if isinstance(op, OddOp):
                 answer = OpResult(id=op.id, error=f"collection_op: {op.why}")
+            elif self._disowned:
+                answer = OpResult(id=op.id, error="collection_op: the app is gone")
             else:
                 answer = await self._ops.answer(op)
         finally:

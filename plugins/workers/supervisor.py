@@ -113,9 +113,14 @@ class Supervisor:
         self._aim(row.release)
 
     def forget(self, number: int | None = None) -> None:
-        """The app is gone: stop, remove what it has, end. `number` is its, for who knows it."""
+        """The app is gone: kill, remove what it has, end. `number` is its, for who knows it.
+
+        Nothing is left that would be worth a wait, and another app may have the name already.
+        """
         self._forget = True
         self.number = self.number or number
+        for replica in self._left():
+            replica.disown()
         self._aim(None)
 
     def restart(self) -> None:
@@ -162,6 +167,10 @@ class Supervisor:
         while not self.ended:
             await self._news.wait()
 
+    def _left(self) -> list[Replica]:
+        """Every process of the app, also what retires or comes up."""
+        return [] if self.number is None else self._host.launches.of(self.app_id, self.number)
+
     def _aim(self, goal: Release | None) -> None:
         if goal != self._goal and self._starting is not None:
             self._starting.cancel()
@@ -186,6 +195,8 @@ class Supervisor:
                 continue
             with anyio.move_on_after(math.inf if pause is None else pause):
                 await self._wake.wait()
+        for replica in self._left():
+            await replica.kill()
         try:
             await to_thread.run_sync(self._host.remove, self.app_id, self.number)
         except Exception as error:  # the next start tries again; others wait for the end of this
@@ -217,7 +228,7 @@ class Supervisor:
         if self._closing:
             return None
         await self._swap()
-        if self.replica is not None and self.replica.gone:
+        if self.replica is not None and self.replica.gone and not self._forget:
             await self._crashed(self.replica)
         if self._goal is None:
             await self._stop()
@@ -276,7 +287,10 @@ class Supervisor:
         if replica is not None:
             await self._become("stopping")
             config = self._host.config
-            await replica.stop(config.shutdown_wait, config.term_wait)
+            if self._forget:
+                await replica.kill()
+            else:
+                await replica.stop(config.shutdown_wait, config.term_wait)
             self.replica = None
         self._settled, self._failure, self._restart = attempt, None, False
         await self._become("stopped")
