@@ -18,6 +18,12 @@ T = TypeVar("T")
 MANY: Final = 10_000
 """Values that are coerced in some 50 ms at most; more would keep others waiting."""
 
+LONGEST_ID: Final = 1000
+"""Characters, so that the path of a record has fewer than a server reads."""
+
+UNREACHABLE: Final = frozenset({"query", "bulk", ".", ".."})
+"""Routes of the entity itself, and what clients take out of a path."""
+
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
 
@@ -83,12 +89,18 @@ def _fitting(column: Column, value: Any) -> Any:
 
 
 def _chosen_id(column: Column, value: Any) -> str:
-    if value == "":
+    """Take an id that every route reaches: its record could be neither read nor deleted else."""
+    chosen: str = column.coerce(value)
+    if not chosen:
         raise BadRequest(f"{column.label} must not be empty")
-    return column.coerce(value)
+    if len(chosen) > LONGEST_ID:
+        raise BadRequest(f"{column.label} must have at most {LONGEST_ID} characters")
+    if chosen in UNREACHABLE:
+        raise BadRequest(f"{column.label} must not be {chosen!r}, which no path can name")
+    return chosen
 
 
 def _default(column: Column) -> Any:
     if column.field is None:
         return str(uuid4())
-    return column.coerce(column.field.default)
+    return column.field.default  # as records show it: the manifest's reader has seen to that

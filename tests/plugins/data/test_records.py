@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from urllib.parse import quote
 
 import pytest
 
@@ -213,6 +214,40 @@ def test_bulk_keeps_given_ids_and_makes_the_others(admin: Client):
     made = admin.post(f"{TEAMS}/bulk", json=[{"id": "a", "name": "1"}, {"name": "2"}]).json()
     assert made[0]["id"] == "a"
     assert len(made[1]["id"]) > 10
+
+
+@pytest.mark.parametrize("chosen", ["query", "bulk", ".", "..", "a" * 1001, ""])
+def test_no_record_has_an_id_that_no_path_reaches(admin: Client, chosen: str):
+    assert "teams.id must" in refused(admin.post(TEAMS, json={"id": chosen, "name": "x"}))
+    rows = [{"id": "a", "name": "x"}, {"id": chosen, "name": "x"}]
+    assert "teams.id must" in refused(admin.post(f"{TEAMS}/bulk", json=rows))
+    assert admin.get(TEAMS).json() == []
+
+
+@pytest.mark.parametrize("chosen", ["a" * 1000, "é" * 1000, "a/b", "Query", "...", " ", "%2f"])
+def test_every_id_that_is_taken_can_be_read_changed_and_deleted(admin: Client, chosen: str):
+    path = f"{TEAMS}/{quote(create(admin, TEAMS, id=chosen, name='x')['id'], safe='')}"
+    assert admin.get(path).json()["id"] == chosen
+    assert admin.patch(path, json={"name": "y"}).json()["name"] == "y"
+    assert admin.delete(path).status_code == 200
+    refused(admin.get(path), 404)
+
+
+def test_a_default_of_a_bulk_is_that_of_a_single_record(server: Server):
+    fields = [
+        {"name": "name", "type": "text"},
+        {"name": "empty", "type": "json", "required": True, "default_value": ""},
+        {"name": "at", "type": "timestamp", "default_value": "2026-01-02 03:04+01:00"},
+    ]
+    contract = [{"entityName": "drafts", "fields": fields}]
+    manifest = {"appId": "defaults", "name": "Defaults", "dataContract": contract}
+    assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
+    path = "/api/v1/apps/defaults/collections/drafts"
+    one = create(server.admin, path, name="x")
+    whole = {"name": "y", "empty": {}, "at": None}
+    many = server.admin.post(f"{path}/bulk", json=[{"name": "x"}, whole]).json()
+    assert (one["empty"], one["at"]) == ("", "2026-01-02T02:04:00Z")
+    assert (many[0]["empty"], many[0]["at"]) == (one["empty"], one["at"])
 
 
 @pytest.mark.parametrize("rows", [[], [{}], [7], {}, None, [{"name": "x"}, []]])
