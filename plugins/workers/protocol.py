@@ -172,9 +172,10 @@ def read(line: bytes) -> Said | OddOp | None:
 
 
 def _odd_op(line: bytes, why: str) -> OddOp | None:
+    """Read what did not fit: up to there, so the rest may even be no JSON."""
     try:
         return msgspec.structs.replace(_decode_odd(line), why=why)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -113,6 +113,21 @@ def test_garbage_is_no_message(line: bytes):
     assert said is None or line.startswith(b"{")
 
 
+@settings(deadline=None)
+@given(
+    st.sampled_from(TAGS),
+    st.sampled_from([b'"id":1', b'"id":"1"', b'"id":[]', b'"op":7', b'"data":"x"', b'"name":null']),
+    st.binary(max_size=30)
+    | st.sampled_from([b",x}", b',"data":{"a":', b"}", b"}}", b',"op":"\\ud800"}']),
+)
+def test_garbage_behind_what_does_not_fit_is_no_message_either(
+    tag: str, member: bytes, rest: bytes
+):
+    line = b'{"type":"' + tag.encode() + b'",' + member + rest
+    said = read(line)
+    assert said is None or json.loads(line)["type"] == tag
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: (
@@ -156,6 +171,11 @@ def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
         b'{"type":"log"}',
         b'{"type":"collection_op","op":"find","entity":"x"}',
         b'{"type":"collection_op","id":[],"op":"find","entity":"x"}',
+        b'{"type":"collection_op","id":1,x}',
+        b'{"type":"collection_op","id":1,"op":"\\ud800"}',
+        b'{"id":1,"type":"collection_op"',
+        b'{"type":"collection_op","id":1,"data":' + b"[" * 100_000,
+        b'{"type":"collection_op","id":1,"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b"{",
         b"{}",
         b"[]",
