@@ -27,7 +27,8 @@ SHARE: Final = 0.25
 """Of the event loop's time that reading from one worker may take."""
 
 DEBT: Final = 0.02
-"""Seconds over its share after which a worker has to wait until it is read again."""
+"""Seconds over its share after which a worker has to wait until it is heard again; so long at most
+it is heard without a turn of others in between, but for the line that it is at."""
 
 WRITE_SECONDS: Final = 5.0
 MAX_UNREAD: Final = 6 * MAX_FRAME
@@ -76,7 +77,9 @@ class Child(asyncio.SubprocessProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._held: set[str] = set()
-        """Why its output is not read just now."""
+        """Why it is not heard just now."""
+        self._paused = False
+        """Whether its output is not read: while it is held, and what was read waits."""
         self._spent, self._since = 0.0, time.monotonic()
         self._open = {1, 2}
         self._exited = self._swept = False
@@ -192,24 +195,52 @@ class Child(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Of asyncio: it said something."""
-        started = time.monotonic()
-        self._splitters[fd].feed(data)
-        self._charge(started)
+        if splitter := self._splitters.get(fd):
+            splitter.feed(data)
+            self._hear()
 
     def hold(self, reason: str) -> None:
-        """Do not read from it until `release`."""
-        if not self._held:
+        """Neither hear it nor read from it until `release`."""
+        self._held.add(reason)
+        if not self._paused:
+            self._paused = True
             for fd in self._open:
                 if pipe := self._pipe(fd):
                     pipe.pause_reading()
-        self._held.add(reason)
 
     def release(self, reason: str) -> None:
-        """Read from it again, unless there is another reason not to."""
+        """Hear it again, unless there is another reason not to."""
         if reason not in self._held:
             return
         self._held.discard(reason)
         if not self._held:
+            self._loop.call_soon(self._hear)
+
+    def _hear(self) -> None:
+        """Hand on what was read, then read on; a piece of many lines that take their time has to
+        leave others their turn as many pieces have."""
+        if self._held:
+            return
+        started = time.monotonic()
+        while (splitter := self._waiting()) and not self._held:
+            try:
+                splitter.hand_on()
+            except Exception as error:  # of ours; the next line may be what somebody waits for
+                log.error("a line of a child could not be handled", exc_info=error)
+            if time.monotonic() - started > DEBT:
+                break
+        self._charge(started)
+        if not self._held:
+            self._read_on()
+        self._end_if_done()
+
+    def _waiting(self) -> LineSplitter | None:
+        """What has lines to hand on."""
+        return next((splitter for splitter in self._splitters.values() if splitter.waits), None)
+
+    def _read_on(self) -> None:
+        if self._paused:
+            self._paused = False
             for fd in self._open:
                 if pipe := self._pipe(fd):
                     pipe.resume_reading()
@@ -255,12 +286,13 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Of asyncio: it closed a pipe. Without its output it is of no use."""
         self._open.discard(fd)
-        if fd in self._splitters:
-            self._splitters[fd].close()
         if fd == 0:
             self._writable.set()
         if fd == 1 and not self._exited:
             self._loop.call_later(DRAIN_SECONDS, self._kill_silent)
+        if splitter := self._splitters.get(fd):
+            splitter.close()
+        self._hear()
         self._end_if_done()
 
     def process_exited(self) -> None:
@@ -271,13 +303,14 @@ class Child(asyncio.SubprocessProtocol):
         self._cut()
         for reason in list(self._held):
             self.release(reason)
-        if self._open:
-            self._loop.call_later(DRAIN_SECONDS, self._give_up_reading)
+        if self._open or self._waiting():
+            self._loop.call_later(DRAIN_SECONDS, self._give_up_hearing)
         sweep = self._loop.run_in_executor(None, kill_strays, self._mark, self._uid)
         sweep.add_done_callback(self._on_swept)
 
-    def _give_up_reading(self) -> None:
+    def _give_up_hearing(self) -> None:
         self._open.clear()
+        self._splitters.clear()
         self._end_if_done()
 
     def _on_swept(self, sweep: asyncio.Future[None]) -> None:
@@ -296,7 +329,9 @@ class Child(asyncio.SubprocessProtocol):
             self.signal(signal.SIGKILL)
 
     def _end_if_done(self) -> None:
-        if self.gone.is_set() or self._open or not (self._exited and self._swept):
+        if self.gone.is_set() or self._open or self._waiting():
+            return
+        if not (self._exited and self._swept):
             return
         self.gone.set()
         self._transport.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from kernel.public import Unavailable
 from plugins.workers import process
@@ -224,4 +225,190 @@ def test_nothing_is_left_open(run: Run):
         await asyncio.sleep(0.1)
         assert len(os.listdir("/proc/self/fd")) <= before
 
+    run(work)
+
+
+def written(output: bytes, *, then: str = "") -> str:
+    """Code of a program that writes this at once."""
+    return f"import os, time\nos.write(1, {output!r})\n{then}"
+
+
+class Clumsy(Heard):
+    """Fails at some lines."""
+
+    def on_line(self, line: bytes) -> None:
+        super().on_line(line)
+        if line == b"bad":
+            raise ValueError(line)
+
+
+class Slow(Heard):
+    """Takes its time for each line, and counts turns of the event loop."""
+
+    def __init__(self, seconds: float = 0.01):
+        super().__init__()
+        self.turn = 0
+        self.turns: list[int] = []
+        self._seconds = seconds
+        asyncio.get_running_loop().call_soon(self._count)
+
+    def _count(self) -> None:
+        self.turn += 1
+        if not self.gone:
+            asyncio.get_running_loop().call_soon(self._count)
+
+    def on_line(self, line: bytes) -> None:
+        super().on_line(line)
+        self.turns.append(self.turn)
+        time.sleep(self._seconds)  # as a search for secrets would
+
+
+def test_a_line_that_nobody_can_handle_takes_no_other_with_it(run: Run):
+    heard = Clumsy()
+
+    async def work(_: Heard) -> None:
+        child = await spawn(heard, written(b"one\nbad\ntwo\nbad\nbad"))
+        assert await child.exits_within(20)
+
+    with capture_logs() as logged:
+        run(work)
+    assert [entry["log_level"] for entry in logged] == ["error"] * 3
+    assert heard.lines == [b"one", b"bad", b"two", b"bad", b"bad"]
+    assert heard.gone == 1
+
+
+def test_who_closes_its_output_is_ended_whatever_its_last_line_does(run: Run):
+    async def work(_: Heard) -> None:
+        # uvloop leaves it its pipes under other numbers as well, which the launcher closes.
+        code = written(b"bad", then="os.close(1)\nos.closerange(3, 4096)\ntime.sleep(100)")
+        child = await spawn(Clumsy(), code)
+        try:
+            assert await child.exits_within(20)
+            assert child.status == -9
+        finally:
+            child.signal(9)
+            await child.exits_within(5)
+
+    with capture_logs():
+        run(work)
+
+
+def test_time_that_ends_in_an_error_is_charged(run: Run):
+    class Costly(Heard):
+        def on_line(self, line: bytes) -> None:
+            super().on_line(line)
+            time.sleep(0.05)
+            raise ValueError
+
+    async def work(_: Heard) -> None:
+        heard = Costly()
+        child = await spawn(heard, "import os\nwhile True: os.write(1, b'y\\n')")
+        while not heard.lines:
+            await asyncio.sleep(0.01)
+        before, began = len(heard.lines), time.monotonic()
+        await asyncio.sleep(2)
+        passed = time.monotonic() - began
+        child.signal(9)
+        assert await child.exits_within(20)
+        assert len(heard.lines) - before < passed * 2 * process.SHARE / 0.05
+
+    with capture_logs():
+        run(work)
+
+
+def test_one_piece_of_many_slow_lines_leaves_others_their_turn(run: Run):
+    lines = [b"%d" % number for number in range(40)]
+    listeners: list[Slow] = []
+
+    async def work(_: Heard) -> None:
+        listeners.append(heard := Slow())
+        child = await spawn(heard, written(b"\n".join(lines) + b"\n", then="time.sleep(100)"))
+        while len(heard.lines) < len(lines):
+            await asyncio.sleep(0.01)
+        child.signal(9)
+        assert await child.exits_within(20)
+
+    run(work)
+    [heard] = listeners
+    assert heard.lines == lines
+    # Three lines of 10 ms fit into a turn, and the worker waits for many turns then.
+    assert max(map(heard.turns.count, heard.turns)) <= 3
+    assert heard.turns[-1] - heard.turns[0] > len(lines)
+
+
+def test_what_waits_to_be_heard_is_heard_before_the_end(run: Run, monkeypatch):
+    monkeypatch.setattr(process, "DRAIN_SECONDS", 15)
+    lines = [b"%d" % number for number in range(10)]
+    listeners: list[Slow] = []
+
+    async def work(_: Heard) -> None:
+        listeners.append(heard := Slow())
+        child = await spawn(heard, written(b"\n".join(lines)))
+        assert await child.exits_within(20)
+
+    run(work)
+    [heard] = listeners
+    assert heard.lines == lines
+    assert heard.gone == 1
+
+
+def test_an_end_does_not_wait_for_long_until_all_is_heard(run: Run):
+    async def work(_: Heard) -> None:
+        heard = Slow()
+        child = await spawn(heard, written(b"x\n" * 20_000))
+        assert await child.exits_within(20)  # of 800
+        count = len(heard.lines)
+        assert count < 20_000
+        await asyncio.sleep(0.2)
+        assert len(heard.lines) == count
+
+    run(work)
+
+
+def test_nothing_is_read_while_much_waits_to_be_heard(run: Run, tmp_path: Path):
+    """Or what is read would grow without a bound."""
+    count = tmp_path / "count"
+    code = (
+        f"import os\nfile = os.open({str(count)!r}, os.O_RDWR | os.O_CREAT)\nnumber = 0\n"
+        "while True:\n number += 1\n os.write(1, b'x' * 9999 + b'\\n')\n"
+        " os.pwrite(file, b'%d' % number, 0)"
+    )
+
+    async def work(_: Heard) -> None:
+        heard = Slow(0.03)
+        child = await spawn(heard, code)
+        while len(heard.lines) < 30:
+            await asyncio.sleep(0.01)
+        assert int(count.read_text()) * 10_000 < 20_000_000
+        child.signal(9)
+        assert await child.exits_within(20)
+
+    run(work)
+
+
+def test_who_is_held_is_not_heard_before_it_is_released(run: Run):
+    """However much of it was read already."""
+
+    class Holding(Heard):
+        def on_line(self, line: bytes) -> None:
+            super().on_line(line)
+            if line == b"hold":
+                child.hold("a while")
+
+    async def work(_: Heard) -> None:
+        nonlocal child
+        heard = Holding()
+        child = await spawn(heard, written(b"one\nhold\ntwo\nthree\n", then="time.sleep(100)"))
+        while len(heard.lines) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert heard.lines == [b"one", b"hold"]
+        child.release("a while")
+        while len(heard.lines) < 4:
+            await asyncio.sleep(0.01)
+        assert heard.lines == [b"one", b"hold", b"two", b"three"]
+        child.signal(9)
+        assert await child.exits_within(20)
+
+    child: Child
     run(work)

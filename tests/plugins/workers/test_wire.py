@@ -45,6 +45,15 @@ class Heard:
     def feed(self, *pieces: bytes) -> None:
         for piece in pieces:
             self.splitter.feed(piece)
+            self.hear()
+
+    def close(self) -> None:
+        self.splitter.close()
+        self.hear()
+
+    def hear(self) -> None:
+        while self.splitter.waits:
+            self.splitter.hand_on()
 
 
 @settings(deadline=None)
@@ -52,7 +61,7 @@ class Heard:
 def test_lines_are_the_same_however_they_arrive(pieces: list[bytes]):
     heard = Heard()
     heard.feed(*pieces)
-    heard.splitter.close()
+    heard.close()
     whole = b"".join(pieces)
     expected = whole.split(b"\n")
     if expected[-1] == b"":
@@ -104,6 +113,37 @@ def test_an_endless_line_costs_no_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8_000_000
+
+
+def test_a_line_of_many_small_pieces_costs_little_more_than_its_bytes():
+    heard, count = Heard(), 300_000
+    tracemalloc.start()
+    heard.feed(b"{")
+    for number in range(count):
+        heard.feed(b"%06d" % number)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 6 * count
+    heard.close()
+    assert [len(line) for line in heard.lines] == [1 + 6 * count]
+
+
+def test_a_line_that_is_handed_on_is_done_with_even_if_nobody_can_take_it():
+    taken: list[bytes] = []
+
+    def take(line: bytes) -> None:
+        taken.append(line)
+        raise ValueError("nobody can take it")
+
+    splitter = LineSplitter(take, lambda head, edges: None, messages=True)
+    splitter.feed(b"one\ntw")
+    splitter.feed(b"o\nthree")
+    splitter.close()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="nobody"):
+            splitter.hand_on()
+    assert taken == [b"one", b"two", b"three"]
+    assert not splitter.waits
 
 
 @settings(deadline=None)
