@@ -16,7 +16,7 @@ MOST: Final = 5000
 ALONE: Final = 32
 """Short values that are looked for where they stand alone; more are hidden wherever they stand."""
 ROUND: Final = 32
-"""Values between two looks at the clock."""
+"""Values between two looks at the clock; in a text of 10,000 characters each takes its time."""
 _MARK: Final = "\ud800"
 """What is hidden while others are looked for; no text that was ever encoded has it in it."""
 
@@ -46,11 +46,13 @@ class Mask:
 
     def hide(self, text: str) -> str:
         """Return a text with the values hidden; to be cut afterwards, or half a value is left."""
-        end = time.thread_time() + 0.002 + len(text) * 5e-8 if len(self._values) > ROUND else 0.0
+        turn = ROUND if len(text) < 10_000 else 1
+        timed = len(self._values) >= turn  # few values take less time than a look at the clock
+        end = time.thread_time() + 0.002 + len(text) * 5e-8 if timed else 0.0
         hidden = text
         for number, value in enumerate(self._values, 1):
             hidden = hidden.replace(value, _MARK)
-            if not number % ROUND and time.thread_time() > end:
+            if not number % turn and time.thread_time() > end:
                 return f"[{len(text)} characters that could not be searched for secrets in time]"
         if self._alone is not None:
             hidden = self._alone.sub(_MARK, hidden)

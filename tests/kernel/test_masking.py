@@ -71,6 +71,15 @@ def test_neither_values_nor_texts_make_the_search_slow(values: list[str], text: 
     assert time.thread_time() - started < 0.5
 
 
+@pytest.mark.parametrize("text", ["value 0!", "value 0!" + "." * 20_000], ids=["short", "long"])
+@pytest.mark.parametrize("count", range(1, 101))
+def test_any_number_of_values_is_looked_for(count: int, text: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(masking.time, "thread_time", lambda: 1.0)  # in time, on any machine
+    mask = Mask([f"value {number}" for number in range(count)])
+    assert mask.hide(text) == text.replace("value 0", HIDDEN)
+    assert mask.hide(text.replace("0", "x")) == text.replace("0", "x")
+
+
 def test_a_text_that_takes_too_long_is_hidden_as_a_whole(monkeypatch: pytest.MonkeyPatch):
     mask = Mask([f"value {number}" for number in range(masking.ROUND * 2)])
     assert mask.hide("value 7!") == "[secret]!"
