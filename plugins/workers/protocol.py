@@ -89,9 +89,9 @@ class Settled(FromWorker, frozen=True):
     error: msgspec.Raw = _NOTHING
 
     @property
-    def failure(self) -> str | None:
-        """The error in words, or None."""
-        return None if bytes(self.error) == b"null" else in_words(self.error)
+    def failed(self) -> bool:
+        """Whether it is an error."""
+        return bytes(self.error) != b"null"
 
 
 class RpcResponse(Settled, frozen=True, tag="rpc_response"):

@@ -16,7 +16,7 @@ from kernel.public import Caller, HandlerFailed, LogLevel, Mask, Services, Worke
 
 from .calls import Call, Calls, Progress
 from .collections import Collections
-from .masking import hidden_within
+from .masking import hidden_in, hidden_within
 from .models import Release
 from .process import Child, text_of
 from .protocol import (
@@ -307,10 +307,10 @@ class Replica:
         call = self._calls.find(said.id)
         if call is None or call.is_job != isinstance(said, JobResult):
             return
-        if said.failure is None:
+        if not said.failed:
             self._calls.succeed(said.id, bytes(said.result))
         else:
-            words = self._mask.hide(self._words(said.error))
+            words = hidden_in(self._words(said.error), self._mask)
             self._calls.fail(said.id, words or "the handler failed")
 
     def _words(self, value: msgspec.Raw) -> str:

@@ -196,7 +196,7 @@ def test_messages_of_any_shape_are_read_or_are_none(fields: dict, tag: object):
         assert said is None
     if isinstance(said, RpcResponse | JobResult):
         assert said.id == fields["id"]
-        assert (said.failure is None) == (fields.get("error") is None)
+        assert said.failed == (fields.get("error") is not None)
 
 
 @pytest.mark.parametrize(
