@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
@@ -17,21 +17,26 @@ from .models import NewLine, weight
 MAX_MESSAGE: Final = 1_000_000
 """Bytes of a line in UTF-8: what is behind them is cut off."""
 MAX_QUEUED: Final = 16_000_000
-"""Bytes of memory for what waits for the database; beyond, lines are dropped."""
+"""Bytes of memory for what waits for the database. One app may have half of what the others leave
+of it: however many write too much, there is room for who does not."""
 BATCH: Final = 500
 BATCH_SIZE: Final = 4_000_000
 """Bytes of memory that fill a batch."""
 BURST: Final = 5.0
-"""Seconds' worth of lines that an app may write at once."""
+"""Seconds' worth of lines, and of their bytes, that an app may write at once."""
 
 
 class _Bucket:
-    """How much an app may still write now, and how many lines it lost."""
+    """How many lines and bytes an app may still write now, and how many lines it lost.
 
-    __slots__ = ("dropped", "filled_at", "tokens")
+    The last line may be larger than what is left: it is owed then.
+    """
 
-    def __init__(self, tokens: float) -> None:
-        self.tokens = tokens
+    __slots__ = ("bytes", "dropped", "filled_at", "lines")
+
+    def __init__(self, lines: float, size: float) -> None:
+        self.lines = lines
+        self.bytes = size
         self.filled_at = time.monotonic()
         self.dropped = 0
 
@@ -39,10 +44,13 @@ class _Bucket:
 class Intake:
     """Lines that wait to be stored."""
 
-    def __init__(self, lines_per_second: int) -> None:
-        self._rate = lines_per_second
+    def __init__(self, lines_per_second: int, bytes_per_second: int) -> None:
+        self._line_rate = lines_per_second
+        self._byte_rate = bytes_per_second
         self._lines: deque[NewLine] = deque()
         self._size = 0
+        self._held = Counter[str]()
+        """What the waiting lines of each app weigh."""
         self._buckets: dict[str, _Bucket] = {}
         self._filled = anyio.Event()
 
@@ -50,18 +58,21 @@ class Intake:
         return len(self._lines)
 
     def admits(self, app_id: str) -> bool:
-        """Whether there is room for a line; it is counted, or counted as lost."""
+        """Whether there may be room for a line; it is counted, or counted as lost."""
         bucket = self._bucket(app_id)
-        if bucket.tokens < 1 or self._size > MAX_QUEUED:
+        if bucket.lines < 1 or bucket.bytes <= 0 or self._room(app_id) <= 0:
             bucket.dropped += 1
             self._filled.set()
             return False
-        bucket.tokens -= 1
+        bucket.lines -= 1
         return True
 
     def put(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Take a line that was admitted."""
-        self._add(app_id, level, _storable(message))
+        """Take a line that was admitted, unless it is too large for the room there is."""
+        text, bucket = _storable(message), self._bucket(app_id)
+        bucket.bytes -= len(text.encode())
+        if not self._add(app_id, level, text):
+            bucket.dropped += 1
         self._filled.set()
 
     def keep_only(self, app_ids: Collection[str]) -> None:
@@ -90,8 +101,8 @@ class Intake:
         size = 0
         while self._lines and len(taken) < BATCH and size < BATCH_SIZE:
             taken.append(line := self._lines.popleft())
-            size += weight(line)
-        self._size -= size
+            size += (heavy := weight(line))
+            self._hold(line.app_id, -heavy)
         if not self._lines:
             self._filled = anyio.Event()
         return taken
@@ -99,28 +110,44 @@ class Intake:
     def put_back(self, lines: list[NewLine]) -> None:
         """Keep lines that could not be stored, in their order."""
         self._lines.extendleft(reversed(lines))
-        self._size += sum(map(weight, lines))
+        for line in lines:
+            self._hold(line.app_id, weight(line))
         self._filled.set()
 
-    def _add(self, app_id: str, level: LogLevel, message: str) -> None:
-        now = datetime.now(UTC).isoformat()
-        self._lines.append(line := NewLine(app_id, level, message, now))
-        self._size += weight(line)
+    def _room(self, app_id: str) -> float:
+        """Bytes of memory that an app may still take."""
+        return (MAX_QUEUED - self._size) / 2 - self._held[app_id]
+
+    def _hold(self, app_id: str, size: int) -> None:
+        """Count what an app's waiting lines weigh more by now, or less."""
+        self._size += size
+        self._held[app_id] += size
+        if not self._held[app_id]:
+            del self._held[app_id]
+
+    def _add(self, app_id: str, level: LogLevel, message: str) -> bool:
+        line = NewLine(app_id, level, message, datetime.now(UTC).isoformat())
+        if (size := weight(line)) > self._room(app_id):
+            return False
+        self._lines.append(line)
+        self._hold(app_id, size)
+        return True
 
     def _tell_dropped(self) -> None:
         for app_id, bucket in self._buckets.items():
-            if bucket.dropped and self._size <= MAX_QUEUED:
-                count, bucket.dropped = bucket.dropped, 0
-                self._add(app_id, "system", f"{count} lines were dropped: too many at once")
+            said = f"{bucket.dropped} lines were dropped: too many at once"
+            if bucket.dropped and self._add(app_id, "system", said):
+                bucket.dropped = 0
 
     def _bucket(self, app_id: str) -> _Bucket:
         bucket = self._buckets.get(app_id)
-        most = self._rate * BURST
+        lines, size = self._line_rate * BURST, self._byte_rate * BURST
         if bucket is None:
-            bucket = self._buckets[app_id] = _Bucket(most)
+            bucket = self._buckets[app_id] = _Bucket(lines, size)
         now = time.monotonic()
-        bucket.tokens = min(most, bucket.tokens + (now - bucket.filled_at) * self._rate)
-        bucket.filled_at = now
+        passed, bucket.filled_at = now - bucket.filled_at, now
+        bucket.lines = min(lines, bucket.lines + passed * self._line_rate)
+        bucket.bytes = min(size, bucket.bytes + passed * self._byte_rate)
         return bucket
 
 

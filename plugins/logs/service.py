@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final, Literal
 
 import anyio
@@ -28,6 +27,7 @@ from .feed import STOPS, Feed
 from .intake import Intake
 from .masking import Masks
 from .models import NewLine, remark
+from .sweeper import Sweeper
 
 TOPIC: Final = "logs"
 GATHER: Final = 0.05
@@ -36,6 +36,8 @@ RETRY: Final = 1.0
 FLUSH: Final = 2.0
 """Seconds for what waits to be stored when the server ends."""
 SWEEP_EVERY: Final = 600.0
+BREATH: Final = 0.2
+"""Seconds between two portions of old lines."""
 Outcome = Literal["stored", "later", "lost"]
 
 log = structlog.get_logger("caudex.logs")
@@ -48,8 +50,9 @@ class LogsService:
         self._config = config
         self._statements = statements
         self._apps = apps
-        self._intake = Intake(config.lines_per_second)
+        self._intake = Intake(config.lines_per_second, config.bytes_per_second)
         self._masks = Masks()
+        self._sweeper = Sweeper(config, statements)
         self._feeds: dict[str, Feed] = {}
         self._stale: set[str] = set()
         self._news = anyio.Event()
@@ -234,16 +237,12 @@ class LogsService:
                 gone = await self._sweep()
             except Exception as error:
                 log.warning("old log lines could not be swept", error=_said(error))
-            await anyio.sleep(0.2 if gone else SWEEP_EVERY)
+            await anyio.sleep(BREATH if gone else min(SWEEP_EVERY, self._sweeper.retry_in))
 
     async def _sweep(self) -> int:
         """Delete a portion of the old lines and return its size; what is kept here of apps that
         are gone goes as well."""
-        run, config = self._statements.run, self._config
-        gone = await run(server_actor(), lambda tx: store.sweep_old(tx, config.keep_days))
-        for app_id in await store.apps(self._statements):
-            many = partial(store.sweep_many, app_id=app_id, keep_lines=config.keep_lines)
-            gone += await run(server_actor(), many)
+        gone = await self._sweeper.sweep()
         installed = {app.id for app in await self._apps.all()}
         self._intake.keep_only(installed)
         self._masks.keep_only(installed)

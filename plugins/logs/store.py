@@ -56,23 +56,46 @@ with recursive apps as (
         order by l.app_id limit 1
     ) from apps where apps.app_id is not null
 ) select app_id from apps where app_id is not null"""
-_SWEEP_OLD: Final = """
-with old as (
-    delete from caudex_logs.lines where id in (
-        select id from caudex_logs.lines
-        where $1::int > 0 and ts < now() - make_interval(days => $1::int) limit 5000
-    ) returning 1
-) select count(*) from old"""
-_SWEEP_MANY: Final = """
-with old as (
-    delete from caudex_logs.lines where id in (
-        select id from caudex_logs.lines where $2::int > 0 and app_id = $1::text and id <= (
-            select id from caudex_logs.lines where app_id = $1::text
-            order by id desc offset $2::int limit 1
-        ) limit 5000
-    ) returning 1
-) select count(*) from old"""
-_FORGET: Final = "delete from caudex_logs.lines where app_id = $1::text"
+# A portion is bounded by the room that it takes on disk, which is known without reading it, as well
+# as by number: the first line is always in it.
+_PORTION: Final = """
+with portion as materialized (
+    select id from (
+        select id, size, sum(size) over (order by id) as upto from ({lines}) n
+    ) s where s.upto - s.size < $2::bigint
+),
+gone as (delete from caudex_logs.lines where id = any(array(select id from portion)))
+select {told} from portion"""
+_SWEEP_OLD: Final = _PORTION.replace("{told}", "count(*)").replace(
+    "{lines}",
+    """
+    select id, pg_column_size(message) as size from caudex_logs.lines
+    where $3::int > 0 and ts < now() - make_interval(days => $3::int) order by ts limit $1::int""",
+)
+# No app takes more room than all of them: only then is anything added up, from the newest line on.
+_SWEEP_MANY: Final = _PORTION.replace("{told}", "count(*)").replace(
+    "{lines}",
+    """
+    select id, pg_column_size(message) as size from caudex_logs.lines
+    where app_id = $3::text and id <= (select greatest(
+        case when $4::int > 0 then (
+            select id from caudex_logs.lines where app_id = $3::text
+            order by id desc offset $4::int limit 1
+        ) end,
+        case when $5::bigint > 0 and pg_total_relation_size('caudex_logs.lines') > $5::bigint then (
+            select id from (
+                select id, sum(pg_column_size(message)) over (order by id desc) as upto
+                from caudex_logs.lines where app_id = $3::text
+            ) k where k.upto > $5::bigint order by id desc limit 1
+        ) end
+    )) order by id limit $1::int""",
+)
+_FORGET: Final = _PORTION.replace("{told}", "max(id)").replace(
+    "{lines}",
+    """
+    select id, pg_column_size(message) as size from caudex_logs.lines
+    where app_id = $3::text and id > $4::bigint order by id limit $1::int""",
+)
 
 _LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_logs.lives"
 _BEGIN_LIFE: Final = """
@@ -89,6 +112,9 @@ _encode = msgspec.json.Encoder().encode
 NEWEST: Final = 2**63 - 1
 TAIL_SIZE: Final = 4_000_000
 """Bytes of messages that fill a tail: the line with which they come to that is its first one."""
+PORTION: Final = 5000
+PORTION_SIZE: Final = 64_000_000
+"""Lines that one statement deletes at most, and bytes on disk that fill it."""
 PAGE: Final = 500
 PAGE_SIZE: Final = 1_000_000
 """Bytes of messages that fill a page: the line with which they come to that is its last one."""
@@ -131,25 +157,35 @@ async def apps(reader: Reader) -> list[str]:
     return [raw.decode() for raw in await reader.fetch_all(_APPS)]
 
 
-async def sweep_old(tx: Transaction, keep_days: int) -> int:
+async def sweep_old(tx: Transaction, keep_days: int, halvings: int = 0) -> int:
     """Delete a portion of what is too old, and return how many lines that were; 0 days are for
     ever."""
     if await tx.execute(_SWEEP_ALONE) is None:
         return 0
-    return int(await tx.execute(_SWEEP_OLD, keep_days) or 0)
+    return int(await tx.execute(_SWEEP_OLD, *_portion(halvings), keep_days) or 0)
 
 
-async def sweep_many(tx: Transaction, app_id: str, keep_lines: int) -> int:
+async def sweep_many(
+    tx: Transaction, app_id: str, keep_lines: int, keep_bytes: int = 0, halvings: int = 0
+) -> int:
     """Delete a portion of what an app has too much of, and return how many lines that were; of 0
-    lines none is too many."""
+    lines, or bytes on disk, none is too many."""
     if await tx.execute(_SWEEP_ALONE) is None:
         return 0
-    return int(await tx.execute(_SWEEP_MANY, app_id, keep_lines) or 0)
+    most = keep_lines, keep_bytes
+    return int(await tx.execute(_SWEEP_MANY, *_portion(halvings), app_id, *most) or 0)
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
-    """Delete the lines of an app."""
-    await tx.execute(_FORGET, app_id)
+    """Delete the lines of an app, portion by portion."""
+    last: bytes | None = b"0"
+    while last is not None:
+        last = await tx.execute(_FORGET, *_portion(), app_id, int(last))
+
+
+def _portion(halvings: int = 0) -> tuple[int, int]:
+    """How many lines, of how many bytes, one statement deletes."""
+    return max(1, PORTION >> halvings), max(1, PORTION_SIZE >> halvings)
 
 
 async def lives(reader: Reader) -> dict[str, int]:

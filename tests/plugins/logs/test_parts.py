@@ -14,6 +14,9 @@ from plugins.logs.models import LINE_COST, weight
 from plugins.logs.routes import _events
 from plugins.logs.sse import event
 
+PLENTY = 1_000_000_000
+"""Bytes in a second."""
+
 
 def line(number, message=""):
     return LogLine(id=number, level="info", message=message or str(number), ts="t")
@@ -100,7 +103,7 @@ def test_the_values_of_an_app_that_came_back_stay(clock):
 
 
 async def test_a_flood_is_cut_and_counted():
-    intake = Intake(lines_per_second=10)
+    intake = Intake(10, PLENTY)
     for number in range(200):
         put(intake, "app", "info", str(number))
     lines = intake.take()
@@ -110,15 +113,64 @@ async def test_a_flood_is_cut_and_counted():
 
 
 async def test_one_apps_flood_leaves_room_for_another():
-    intake = Intake(lines_per_second=10)
+    intake = Intake(10, PLENTY)
     for _ in range(200):
         put(intake, "loud", "info", "x")
     put(intake, "quiet", "info", "heard")
     assert [entry.message for entry in intake.take() if entry.app_id == "quiet"] == ["heard"]
 
 
+LARGE = "x" * MAX_MESSAGE
+
+
+def until_refused(intake, app_id):
+    """Put large lines until one is not taken any more; returns how many were."""
+    before = len(intake)
+    for count in range(1000):
+        put(intake, app_id, "info", LARGE)
+        if len(intake) == before + count:
+            return count
+    raise AssertionError("never refused")
+
+
+async def test_large_lines_of_one_app_leave_room_for_another():
+    intake = Intake(2000, PLENTY)
+    assert until_refused(intake, "loud") >= 4
+    put(intake, "quiet", "info", "heard")
+    lines = []
+    while batch := intake.take():
+        lines += batch
+    assert [entry.message for entry in lines if entry.app_id == "quiet"] == ["heard"]
+
+
+async def test_large_lines_of_many_apps_leave_room_for_another():
+    intake = Intake(2000, PLENTY)
+    for number in range(40):
+        until_refused(intake, f"loud{number}")
+    assert intake._size <= MAX_QUEUED
+    put(intake, "quiet", "info", "heard")
+    assert intake._lines[-1].message == "heard"
+
+
+async def test_an_app_that_was_refused_is_taken_again_when_its_lines_are_stored():
+    intake = Intake(2000, PLENTY)
+    first = until_refused(intake, "loud")
+    while intake.take():
+        pass
+    assert not intake._held
+    assert until_refused(intake, "loud") == first
+
+
+async def test_a_flood_of_bytes_is_cut_and_counted():
+    intake = Intake(2000, 10_000)
+    assert until_refused(intake, "loud") == 1
+    assert [entry.level for entry in intake.take()] == ["info", "system"]
+    assert until_refused(intake, "loud") == 0, "the queue is empty, and yet it wrote too much"
+    assert until_refused(intake, "other") == 1
+
+
 async def test_what_cannot_be_stored_is_replaced_and_long_lines_are_cut():
-    intake = Intake(lines_per_second=100)
+    intake = Intake(100, PLENTY)
     put(intake, "app", "info", "a\0b\ud800")
     put(intake, "app", "info", "x" * (MAX_MESSAGE + 5))
     first, second = intake.take()
@@ -127,14 +179,14 @@ async def test_what_cannot_be_stored_is_replaced_and_long_lines_are_cut():
 
 
 async def test_a_long_line_is_measured_in_bytes_and_not_cut_within_a_character():
-    intake = Intake(lines_per_second=100)
+    intake = Intake(100, PLENTY)
     put(intake, "app", "info", "x" + "\U0001f511" * MAX_MESSAGE)
     [entry] = intake.take()
     assert entry.message == "x" + "\U0001f511" * ((MAX_MESSAGE - 1) // 4)
 
 
 async def test_lines_without_a_character_are_not_kept_without_end():
-    intake = Intake(lines_per_second=10_000_000)
+    intake = Intake(10_000_000, PLENTY)
     many = MAX_QUEUED // LINE_COST
     for _ in range(many):
         put(intake, "app", "info", "")
@@ -153,7 +205,7 @@ async def test_lines_without_a_character_are_not_kept_without_end():
 
 
 def test_what_is_known_of_apps_that_are_gone_is_dropped():
-    intake = Intake(lines_per_second=1)
+    intake = Intake(1, PLENTY)
     for app in ("there", "gone", "lost"):
         put(intake, app, "info", "x")
     for _ in range(5):
@@ -166,7 +218,7 @@ def test_what_is_known_of_apps_that_are_gone_is_dropped():
 
 
 async def test_lines_that_could_not_be_stored_keep_their_order():
-    intake = Intake(lines_per_second=10_000)
+    intake = Intake(10_000, PLENTY)
     for number in range(BATCH + 10):
         put(intake, "app", "info", str(number))
     batch = intake.take()
