@@ -89,6 +89,11 @@ class LogsService:
         """See `Logs.follow`."""
         feed = await self._attach(app_id)
         try:
+            if (
+                after > feed.last_id
+            ):  # known by a tail that is newer than the feed, or not there yet
+                newest = await store.last_id(self._statements, app_id)
+                after = min(after, max(feed.last_id, newest))
             yield self._lines(app_id, feed, after)
         finally:
             feed.readers -= 1
@@ -156,7 +161,8 @@ class LogsService:
                 return
             yield line
         async for line in feed.read(position):
-            yield line
+            if line is None or not line.id or line.id > after:
+                yield line
 
     async def _stored(self, app_id: str, after: int, until: int) -> AsyncIterator[LogLine]:
         while after < until:

@@ -235,3 +235,59 @@ async def test_lines_that_come_while_the_first_reader_does_are_not_missed(statem
             with anyio.fail_after(5):
                 assert (await anext(following)).id == 1
             await following.aclose()
+
+
+class Newest(Statements):
+    """Knows the newest id, and gives lines up to where a reader asks for."""
+
+    async def fetch(self, query, *params, custom_plan=False):
+        return str(max((row.id for row in self.rows), default=0)).encode()
+
+    async def fetch_all(self, query, *params, custom_plan=False):
+        found = await super().fetch_all(query, *params)
+        return [raw for raw in found if msgspec.json.decode(raw)["id"] <= params[4]]
+
+
+async def ids(following, count):
+    """The ids of the next lines."""
+    with anyio.fail_after(5):
+        return [(await anext(following)).id for _ in range(count)]
+
+
+@pytest.mark.parametrize("after", [5, 8, 10])
+async def test_who_comes_while_the_feed_lags_gets_each_line_once(after):
+    """The tail that a reader had before is newer than what the feed has come to."""
+    statements = Newest()
+    service = LogsService(LogsConfig(), statements, Apps())
+    statements.rows = [row(number) for number in range(1, 6)]
+    async with service.follow("app", 5):
+        statements.rows += [row(number) for number in range(6, 11)]
+        async with service.follow("app", after) as second, anyio.create_task_group() as tasks:
+            got = []
+
+            async def read():
+                got.extend(await ids(second, 11 - after))
+
+            tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            statements.rows.append(row(11))
+            await service._catch_up("app")
+        assert got == [*range(after + 1, 12)]
+        await second.aclose()
+
+
+@pytest.mark.parametrize("after", [2**62, 1000], ids=["live only", "of another database"])
+async def test_an_id_that_there_is_not_yet_means_what_comes_from_now_on(after):
+    """A client may have read ahead of a backup that was restored since."""
+    statements = Newest()
+    service = LogsService(LogsConfig(), statements, Apps())
+    statements.rows = [row(1)]
+    async with service.follow("app", 0):
+        statements.rows.append(row(2))
+        async with service.follow("app", after) as second:
+            statements.rows.append(row(3))  # before the reader's first look
+            await service._catch_up("app")
+            statements.rows.append(row(4))
+            await service._catch_up("app")
+            assert await ids(second, 2) == [3, 4]
+            await second.aclose()
