@@ -70,6 +70,8 @@ class Claimer:
                 await self._ripen()
         while asked := self._slots.ask(self._running()):
             await self._claim(asked)
+            if time.monotonic() >= self._next_look:
+                break  # busy apps could keep it here for as long as they have jobs
 
     async def give_back(self) -> None:
         """Give back what was claimed by statements whose answers were lost. Raises Unavailable."""

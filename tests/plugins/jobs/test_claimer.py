@@ -1,0 +1,59 @@
+"""The claim loop over a store of the test, whatever the apps ask of it."""
+
+import anyio
+import msgspec
+
+from plugins.jobs.claimer import Claimer
+from plugins.jobs.config import JobsConfig
+from plugins.jobs.models import Claimed, Ripened
+from plugins.jobs.slots import Slots
+
+APPS = ("busy", "other")
+
+
+def claimed(app_id, number):
+    return Claimed(
+        id=str(number), app_id=app_id, payload=msgspec.Raw(b"1"), user_id=None, timeout_s=900,
+        failures=0, max_attempts=1, suspect=False, losses=0, priority=0, run_at=number,
+    )  # fmt: skip
+
+
+class Endless:
+    """A store whose apps always have more jobs than there are places."""
+
+    def __init__(self):
+        self.jobs = self.ripened = 0
+
+    async def claim(self, asked, token, lease):
+        await anyio.sleep(0.005)
+        found = [claimed(one.app_id, self.jobs + n) for one in asked for n in range(one.free)]
+        self.jobs += len(found)
+        return found
+
+    async def ripen(self):
+        self.ripened += 1
+        return Ripened(apps=[], next=None)
+
+    async def unclaim(self, tokens):
+        pass
+
+
+async def test_jobs_whose_time_comes_are_looked_at_however_many_others_wait():
+    store, announced = Endless(), []
+    claimer = Claimer(
+        JobsConfig(poll=0.1), store, Slots(10), running=lambda: APPS,
+        start=lambda job, token: None,  # it has ended at once, and its place is free
+        announce=announced.append,
+    )  # fmt: skip
+
+    async def work():
+        while True:
+            await claimer.step()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            while store.ripened < 5:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    assert store.jobs > 20, "claims go on between two looks"
