@@ -34,6 +34,13 @@ MAX_COUNT: Final = 100_000
 PORTION: Final = 1000
 """Rows that one statement of the upkeep touches at most."""
 
+PORTION_SIZE: Final = 64_000_000
+"""Bytes on disk that fill what one statement of the upkeep deletes."""
+
+FORGET: Final = 10_000
+FORGET_SIZE: Final = 1_000_000_000
+"""The same where the jobs of an app are deleted, for which statements have minutes."""
+
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
     run_at, payload)
@@ -119,27 +126,40 @@ select json_build_object(
     'running', (select count(*) from (
         select from caudex_jobs.jobs where status = 'running' limit $1::integer) as r))"""
 
+# The room that a job takes on disk, which is known without reading it.
+_SIZE: Final = """
+    pg_column_size(payload) + coalesce(pg_column_size(result), 0)
+        + coalesce(pg_column_size(progress), 0) + coalesce(pg_column_size(error), 0)"""
+
+# A portion is bounded by room as well as by number; the first job is always in it.
 _PRUNE: Final = """
 with alone as materialized (
     select from caudex_jobs.turns where name = 'prune' for update skip locked
 ),
-old as (
-    delete from caudex_jobs.jobs where id in (
-        select id from caudex_jobs.jobs
-        where ended_at < now() - make_interval(days => $1::integer) and exists (select from alone)
-        order by ended_at limit $2::integer
-    ) returning 1
-)
-select count(*) from old"""
+portion as materialized (
+    select id from (
+        select id, size, sum(size) over (order by ended_at, id) as upto from (
+            select id, ended_at, {size} as size from caudex_jobs.jobs
+            where ended_at < now() - make_interval(days => $1::integer)
+                and exists (select from alone)
+            order by ended_at limit $2::integer
+        ) as o
+    ) as s where s.upto - s.size < $3::bigint
+),
+old as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
+select count(*) from portion""".replace("{size}", _SIZE)
 
 _FORGET: Final = """
-with gone as (
-    delete from caudex_jobs.jobs where id in (
-        select id from caudex_jobs.jobs
-        where app_id = $1::text and ($3::boolean or status <> 'running') limit $2::integer
-    ) returning 1
-)
-select count(*) from gone"""
+with portion as materialized (
+    select id from (
+        select id, size, sum(size) over (order by id) as upto from (
+            select id, {size} as size from caudex_jobs.jobs
+            where app_id = $1::text and ($3::boolean or status <> 'running') limit $2::integer
+        ) as o
+    ) as s where s.upto - s.size < $4::bigint
+),
+gone as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
+select count(*) from portion""".replace("{size}", _SIZE)
 
 _LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_jobs.lives"
 _BEGIN_LIFE: Final = """
@@ -231,9 +251,10 @@ class JobsStore:
         """Let a portion of the jobs be claimed whose time has come."""
         return _ripened((await self._finish(_RIPEN, PORTION))[0])
 
-    async def prune(self, keep_days: int) -> int:
+    async def prune(self, keep_days: int, halvings: int = 0) -> int:
         """Delete a portion of the jobs that ended long ago; returns how many."""
-        return int((await self._finish(_PRUNE, keep_days, PORTION))[0])
+        most = max(1, PORTION >> halvings), max(1, PORTION_SIZE >> halvings)
+        return int((await self._finish(_PRUNE, keep_days, *most))[0])
 
     async def _finish(self, query: LiteralString, *params: Param) -> list[bytes]:
         """Run a statement to its end, also while the server stops: one that is broken off costs
@@ -269,7 +290,7 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
     """Delete the jobs of an app, portion by portion; those that run last, as their servers have to
     wait for the end of the transaction then."""
     for running in (False, True):
-        while int(await tx.execute(_FORGET, app_id, 10 * PORTION, running) or 0):
+        while int(await tx.execute(_FORGET, app_id, FORGET, running, FORGET_SIZE) or 0):
             continue
 
 

@@ -10,12 +10,14 @@ import anyio
 import structlog
 
 from .config import JobsConfig
-from .store import PORTION, JobsStore
+from .store import JobsStore
 
 EXPIRE_EVERY: Final = 5.0
 PRUNE_EVERY: Final = 600.0
 BREATH: Final = 0.2
 """Seconds between two portions."""
+MOST_HALVINGS: Final = 20
+"""Of a portion of old jobs: a single one is left long before."""
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -56,13 +58,17 @@ class Upkeep:
                 log.warning("jobs are taken back from a server that is gone", count=len(app_ids))
 
     async def _prune_always(self) -> None:
+        failures = 0  # a portion that fails may have been too much for one statement
         while self._config.keep_days:  # 0: they are kept for ever
             gone = 0
             try:
-                gone = await self._store.prune(self._config.keep_days)
+                gone = await self._store.prune(self._config.keep_days, failures)
+                failures = failures if gone else 0
             except Exception as error:
                 log.warning("old jobs cannot be deleted", error=_said(error))
-            await anyio.sleep(BREATH if gone >= PORTION else PRUNE_EVERY)
+                failures = min(failures + 1, MOST_HALVINGS)
+            retry = 2.0**failures if failures else PRUNE_EVERY
+            await anyio.sleep(BREATH if gone else min(PRUNE_EVERY, retry))
 
 
 def _said(error: Exception) -> str:
