@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -32,6 +33,7 @@ class Scheduler:
     def __init__(self, service: CronService, poll: float) -> None:
         self._service = service
         self._poll = poll
+        self._next_check = 0.0
         self._news = anyio.Event()
 
     async def heard(self, _: str | None) -> None:
@@ -64,6 +66,9 @@ class Scheduler:
         """Fire what is due; returns the seconds until it is worth a look again."""
         while await self._fired():
             continue
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + self._poll
+            await self._service.set_back()
         looks = [self._poll]
         if await self._service.release():
             looks.append(LOOK)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
+from anyio.lowlevel import checkpoint
 
 from kernel.public import (
     APPS,
@@ -30,12 +32,15 @@ from . import section, store
 from .config import CronConfig
 from .models import Cron, Declared, NewRun, Waiting
 from .schedule import BadSchedule, Passed, Schedule
-from .store import CronStore, Waiter
+from .store import CronStore, Far, Waiter
 
 TOPIC: Final = "cron"
 BUSY: Final = "the job of the run before has not ended"
 LATER: Final = 3600.0
 """Seconds after which a cron is looked at again whose schedule this server does not understand."""
+
+HELD_UP: Final = 5.0
+"""Seconds that an app is passed over whose jobs cannot be enqueued: somebody is at them."""
 
 MAX_DETAIL: Final = 1000
 
@@ -56,6 +61,8 @@ class CronService:
         self._apps = services.get(APPS)
         self._jobs = services.get(JOBS)
         self._store = CronStore(self._statements)
+        self._held_up: dict[str, float] = {}
+        """Apps that are passed over, and until when by `time.monotonic`."""
 
     # Manifests
 
@@ -103,31 +110,60 @@ class CronService:
     # Due times
 
     async def seconds_to_next(self) -> float | None:
-        """Seconds until a cron is due; None where none ever is."""
-        return await store.seconds_to_next(self._statements)
+        """Seconds until a cron is worth a look; None where none ever is."""
+        due = await store.seconds_to_next(self._statements, self._passed_over())
+        looks = [until - time.monotonic() for until in self._held_up.values()]
+        return min(looks if due is None else [due, *looks], default=None)
 
     async def fire_next(self) -> bool:
-        """Fire the cron that is due the longest; False where none is that is free."""
-        return await self._statements.run(server_actor("cron"), self._fire_next)
+        """Fire the cron that is due the longest; False where none is that is free.
 
-    async def _fire_next(self, tx: Transaction) -> bool:
-        cron = await store.claim_due(tx)
-        if cron is None:
-            return False
+        Where it cannot fire just now its app is passed over for a while: others go on.
+        """
+        app_id = ""
+
+        async def work(tx: Transaction) -> bool:
+            nonlocal app_id
+            app_id = ""
+            cron = await store.claim_due(tx, self._passed_over())
+            if cron is None:
+                return False
+            app_id = cron.app_id
+            await self._fire(tx, cron)
+            return True
+
+        try:
+            return await self._statements.run(server_actor("cron"), work)
+        except Unavailable as error:
+            if not app_id:
+                raise
+            self._pass_over(app_id, error)
+            return True
+
+    def _passed_over(self) -> list[str]:
+        now = time.monotonic()
+        self._held_up = {app: until for app, until in self._held_up.items() if until > now}
+        return list(self._held_up)
+
+    def _pass_over(self, app_id: str, error: KernelError) -> None:
+        log.warning("crons of an app are held up", app=app_id, error=error.message)
+        self._held_up[app_id] = time.monotonic() + HELD_UP
+
+    async def _fire(self, tx: Transaction, cron: Cron) -> None:
         try:
             passed = self._passed(cron)
         except BadSchedule as error:
             await store.advance(tx, cron.id, cron.now + LATER)
             await self._log(tx, cron, cron.due, state="failed", detail=str(error))
-            return True
+            return
         await store.advance(tx, cron.id, passed.next.timestamp())
         if passed.latest is None:
             detail = f"nobody was there for {self._config.catch_up} s"
             await self._log(tx, cron, cron.due, state="missed", detail=detail)
-            return True
+            return
         due = passed.latest.timestamp()
         if await store.is_logged(tx, cron.id, due):  # a clock was put back
-            return True
+            return
         try:
             await self._start(tx, cron, due, missed=passed.missed)
         except Unavailable:
@@ -136,7 +172,18 @@ class CronService:
             await store.forget(tx, cron.app_id)
         except KernelError as error:
             await self._log(tx, cron, due, state="failed", detail=error.message[:MAX_DETAIL])
-        return True
+
+    async def set_back(self) -> None:
+        """Let no cron be due later than its schedule says: a clock that was ahead said so, and it
+        would be silent until then."""
+        after = store.FIRST
+        while crons := await store.far(self._statements, after):
+            for cron in crons:
+                await checkpoint()  # to compute it is some work
+                due = _next_of(cron)
+                if due < cron.due and (told := await store.set_back(self._statements, cron, due)):
+                    log.warning("a due time from a clock that was ahead is set back", **told)
+            after = crons[-1].id
 
     def _passed(self, cron: Cron) -> Passed:
         now = _moment(cron.now)
@@ -194,8 +241,12 @@ class CronService:
         """Start runs that waited and need not any longer; tells whether any wait still."""
         waiters = await store.waiters(self._statements)
         for waiter in waiters:
-            if not await self._is_busy(waiter):
+            if waiter.app_id in self._passed_over() or await self._is_busy(waiter):
+                continue
+            try:
                 await self._release(waiter.id)
+            except Unavailable as error:
+                self._pass_over(waiter.app_id, error)
         return bool(waiters)
 
     async def _is_busy(self, waiter: Waiter) -> bool:
@@ -290,6 +341,13 @@ def _next_due(cron: Cron) -> float:
         return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
     except BadSchedule as error:  # the time zones of this machine are not those of the install
         raise BadRequest(str(error)) from None
+
+
+def _next_of(cron: Far) -> float:
+    try:
+        return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
+    except BadSchedule:
+        return cron.now + LATER
 
 
 def _missing(name: str) -> NotFound:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Statements, Transaction
+from kernel.public import Reader, Statements, Transaction, Writer
 
 from .models import Cron, Declared, NewRun, Waiting
 
@@ -62,7 +62,7 @@ select row_to_json(l) from (
 _CLAIM_DUE: Final = (
     _LOCKED
     + """
-    where c.enabled and c.next_due <= clock_timestamp()
+    where c.enabled and c.next_due <= clock_timestamp() and c.app_id <> all($1::text[])
     order by c.next_due limit 1 for update skip locked
 ) as l"""
 )
@@ -72,10 +72,25 @@ _CLAIM: Final = _LOCKED + " where c.id = $1::uuid for update skip locked) as l"
 _LOCK: Final = _LOCKED + " where c.app_id = $1::text and c.name = $2::text for update) as l"
 
 _NEXT: Final = """
-select extract(epoch from min(next_due) - clock_timestamp()) from caudex_cron.crons where enabled"""
+select extract(epoch from min(next_due) - clock_timestamp()) from caudex_cron.crons
+where enabled and app_id <> all($1::text[])"""
 
 _ADVANCE: Final = """
 update caudex_cron.crons set next_due = to_timestamp($2::double precision) where id = $1::uuid"""
+
+# Schedules know whole minutes: what is due within one is due in time.
+_FAR: Final = """
+select json_build_object('id', id, 'schedule', schedule, 'timezone', timezone,
+    'due', extract(epoch from next_due), 'now', extract(epoch from clock_timestamp()))
+from caudex_cron.crons
+where enabled and next_due > clock_timestamp() + interval '1 minute' and id > $1::uuid
+order by id limit $2::integer"""
+
+_SET_BACK: Final = """
+update caudex_cron.crons set next_due = to_timestamp($4::double precision)
+where id = $1::uuid and (schedule, timezone) = ($2::text, $3::text)
+    and next_due > to_timestamp($4::double precision)
+returning json_build_object('app', app_id, 'cron', name)"""
 
 _SWITCH: Final = """
 update caudex_cron.crons
@@ -139,7 +154,8 @@ _ID: Final = """
 select to_json(id) from caudex_cron.crons where app_id = $1::text and name = $2::text"""
 
 AT_ONCE: Final = 1000
-"""Crons with runs that wait of which one look takes care."""
+"""Crons that one statement of a look finds: with runs that wait, or due in more than a minute."""
+FIRST: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class Waiter(msgspec.Struct, frozen=True):
@@ -148,6 +164,16 @@ class Waiter(msgspec.Struct, frozen=True):
     id: str
     app_id: str
     last_job: str | None
+
+
+class Far(msgspec.Struct, frozen=True):
+    """A cron that is not due within a minute; `due` and `now` as those of `Cron`."""
+
+    id: str
+    schedule: str
+    timezone: str
+    due: float
+    now: float
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +192,8 @@ _stamps = msgspec.json.Decoder(dict[str, int]).decode
 _cron = msgspec.json.Decoder(Cron).decode
 _waiting = msgspec.json.Decoder(Waiting).decode
 _waiter = msgspec.json.Decoder(Waiter).decode
+_far = msgspec.json.Decoder(Far).decode
+_told = msgspec.json.Decoder(dict[str, str]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
@@ -210,9 +238,9 @@ async def forget(tx: Transaction, app_id: str, before: int | None = None) -> Non
         await tx.execute(_FORGET_OLD, app_id, before)
 
 
-async def claim_due(tx: Transaction) -> Cron | None:
-    """Lock the cron that is due the longest and that no other server is at."""
-    row = await tx.execute(_CLAIM_DUE)
+async def claim_due(tx: Transaction, but: Sequence[str]) -> Cron | None:
+    """Lock the cron that is due the longest and that no other server is at, of other apps."""
+    row = await tx.execute(_CLAIM_DUE, but)
     return None if row is None else _cron(row)
 
 
@@ -228,15 +256,28 @@ async def lock(tx: Transaction, app_id: str, name: str) -> Cron | None:
     return None if row is None else _cron(row)
 
 
-async def seconds_to_next(reader: Reader) -> float | None:
-    """Seconds until a cron is due, below zero where one is; None where none ever is."""
-    row = await reader.fetch(_NEXT)
+async def seconds_to_next(reader: Reader, but: Sequence[str]) -> float | None:
+    """Seconds until a cron of other apps is due, below zero where one is; None where none ever
+    is."""
+    row = await reader.fetch(_NEXT, but)
     return None if row is None else float(row)
 
 
 async def advance(tx: Transaction, cron_id: str, due: float) -> None:
     """Say when a cron is due next."""
     await tx.execute(_ADVANCE, cron_id, due)
+
+
+async def far(reader: Reader, after: str) -> list[Far]:
+    """A portion of the crons that are not due within a minute, in the order of their ids."""
+    return [_far(row) for row in await reader.fetch_all(_FAR, after, AT_ONCE)]
+
+
+async def set_back(writer: Writer, cron: Far, due: float) -> dict[str, str] | None:
+    """Let a cron be due no later than `due`; None where that is so, or its schedule is another by
+    now."""
+    row = await writer.execute(_SET_BACK, cron.id, cron.schedule, cron.timezone, due)
+    return None if row is None else _told(row)
 
 
 async def switch(tx: Transaction, cron_id: str, enabled: bool, due: float) -> bool:

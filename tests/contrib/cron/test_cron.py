@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import psycopg
 import pytest
 
 from kernel.config import load_config
@@ -283,19 +284,20 @@ def update(server, app, *crons):
 
 
 def test_an_update_of_the_app_keeps_times_and_switches_unless_the_manifest_changes_them(server):
-    daily = {"name": "c", "schedule": "0 3 * * *"}
-    app = app_with(server, daily)
-    server.sql("update caudex_cron.crons set next_due = '2099-01-01T00:00Z' where app_id = %s", app)
-    update(server, app, {**daily, "payload": {"x": 1}})
+    yearly = {"name": "c", "schedule": "0 3 1 1 *"}
+    app = app_with(server, yearly)
+    soon = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    server.sql("update caudex_cron.crons set next_due = %s where app_id = %s", soon, app)
+    update(server, app, {**yearly, "payload": {"x": 1}})
     cron = shown(server, app, "c")
-    assert (cron["next_due"], cron["payload"]) == ("2099-01-01T00:00:00Z", {"x": 1})
-    update(server, app, {**daily, "timezone": "Asia/Tokyo"})
-    assert shown(server, app, "c")["next_due"] < "2099"
+    assert (cron["next_due"], cron["payload"]) == (soon, {"x": 1})
+    update(server, app, {**yearly, "timezone": "Asia/Tokyo"})
+    assert shown(server, app, "c")["next_due"] > soon
     server.admin.patch(path(app, "c"), json={"enabled": False}).raise_for_status()
-    update(server, app, daily)
+    update(server, app, yearly)
     assert shown(server, app, "c")["enabled"] is False
-    update(server, app, {**daily, "enabled": False})
-    update(server, app, {**daily, "enabled": True})
+    update(server, app, {**yearly, "enabled": False})
+    update(server, app, {**yearly, "enabled": True})
     assert shown(server, app, "c")["enabled"] is True
 
 
@@ -522,3 +524,72 @@ def test_an_app_that_came_anew_while_the_plugin_was_off_has_nothing_of_the_forme
     [cron] = two.admin.get(path(app)).json()
     assert (cron["enabled"], cron["last_run"]) == (True, None)
     assert runs(two, app, "c") == []
+
+
+FAR = "update caudex_cron.crons set next_due = now() + interval '4 years' where app_id = %s"
+
+
+def test_a_due_time_from_a_clock_that_was_ahead_is_set_back(server):
+    app = app_with(server, {"name": "tick", "schedule": "* * * * *"}, {"name": "yearly"})
+    yearly = shown(server, app, "yearly")["next_due"]
+    server.sql(FAR, app)
+    eventually(lambda: shown(server, app, "yearly")["next_due"] == yearly)
+    due = datetime.fromisoformat(shown(server, app, "tick")["next_due"])
+    assert due - datetime.now(UTC) <= timedelta(seconds=62)
+    assert (runs(server, app, "tick"), runs(server, app, "yearly")) == ([], [])
+
+
+def test_a_due_time_that_is_far_and_cannot_be_computed_is_looked_at_later(server):
+    app = app_with(server, {"name": "c"})
+    server.sql("update caudex_cron.crons set timezone = 'Moon/Sea' where app_id = %s", app)
+    server.sql(FAR, app)
+    near = (
+        "select next_due < now() + interval '1 hour 5 s' from caudex_cron.crons where app_id = %s"
+    )
+    eventually(lambda: server.sql(near, app) == [(True,)])
+
+
+def hold_up(server, app):
+    """Let somebody else be at the jobs of an app, as its removal is; returns the connection."""
+    connection = psycopg.connect(server.dsn)
+    connection.execute("delete from caudex_jobs.jobs where app_id = %s", [app])
+    return connection
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_an_app_whose_jobs_somebody_is_at_holds_up_no_other(make_server, overlap):
+    server = make_server({**config(), "database": {"lock_timeout": 1.0}})
+    held = app_with(server, *({"name": f"c{n}", "overlap": overlap} for n in range(10)))
+    make_due(server, held, ago=60)
+    for number in range(10):
+        fired(server, held, f"c{number}")
+    other = app_with(server, {"name": "d", "overlap": overlap}, running=(server,))
+    with hold_up(server, held) as connection:
+        make_due(server, held, ago=30)
+        make_due(server, other)
+        [run] = fired(server, other, "d")
+        assert run["state"] == "fired"
+        connection.rollback()
+    later = {"queue": "waiting", "skip": "skipped"}[overlap]
+    for number in range(10):
+        fired(server, held, f"c{number}", 2)
+        assert states(server, held, f"c{number}") == ["fired", later]
+
+
+def test_runs_that_wait_in_an_app_that_is_held_up_hold_up_no_other(make_server):
+    server = make_server({**config(), "database": {"lock_timeout": 1.0}})
+    apps = [app_with(server, {"name": "c", "overlap": "queue"}) for _ in range(2)]
+    for app in apps:
+        for count in (1, 2):
+            make_due(server, app, ago=60 - count)
+            fired(server, app, "c", count)
+        assert states(server, app, "c") == ["fired", "waiting"]
+    [(first,)] = server.sql("select app_id from caudex_cron.crons order by id limit 1")
+    [other] = set(apps) - {first}
+    for app in apps:  # the jobs before have ended, and another has the key of the first one's
+        server.sql("update caudex_jobs.jobs set status = 'completed', ended_at = now(), due = false"
+                   " where app_id = %s and %s <> app_id", app, first)  # fmt: skip
+    server.sql("update caudex_cron.crons set last_job = null where app_id = %s", first)
+    with hold_up(server, first) as connection:
+        eventually(lambda: states(server, other, "c") == ["fired", "fired"], 20)
+        connection.rollback()
