@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -70,11 +72,16 @@ def _installed() -> Iterator[Source]:
 
 
 def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
-    folder = Path(config.server.plugins_dir)
-    if config.server.plugins_dir and not folder.is_dir():
+    folder, dropped = config.server.plugins_dir, list[str]()
+    try:
+        dropped = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py")) if folder else []
+    except (FileNotFoundError, NotADirectoryError):
         errors.append(BootError("[server] plugins_dir", f"{folder} is no folder", "make it"))
-    dropped = sorted(folder.glob("[!_]*.py")) if config.server.plugins_dir else []
-    for path in [*dropped, *map(Path, config.server.plugin_files)]:
+    except OSError as error:  # guards may lie in it: nobody must take it for empty
+        problem = f"{folder} cannot be listed: {error.strerror}"
+        remedy = "let the server's account read it"
+        errors.append(BootError("[server] plugins_dir", problem, remedy))
+    for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
         yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
 
 

@@ -1,6 +1,8 @@
 """What the kernel's tests share."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import contrib
@@ -13,6 +15,7 @@ BUILT_IN = [
     for folder in Path(package.__path__[0]).iterdir()
     if (folder / "__init__.py").exists()
 ]
+NOBODY = 65534
 HEAD = """
 from caudex import *; from caudex import APP_ADMIN
 from caudex import Plugin, hookimpl, concerns, offer, ServiceKey, Route, Permission, Command, entity
@@ -26,3 +29,17 @@ def plugin(name: str, body: str = "pass", head: str = "") -> str:
     """The text of a plugin class; the body is indented by one level."""
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     return f"{head}\nclass P(Plugin):\n    name = {name!r}\n{lines}\n"
+
+
+@contextmanager
+def shut(folder: Path, mode: int = 0) -> Generator[None]:
+    """Let nobody into a folder, root neither: meanwhile this is an account that owns nothing."""
+    before, account = folder.stat().st_mode, os.geteuid()
+    folder.chmod(mode)
+    if account == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(account)
+        folder.chmod(before)

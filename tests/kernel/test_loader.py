@@ -11,7 +11,8 @@ from kernel import cli, contributions, sources
 from kernel.config import load_config
 from kernel.errors import BootError
 from kernel.loader import load
-from tests.kernel.support import BUILT_IN, LoadPlugins, plugin
+from tests.kernel.processes import open_folder
+from tests.kernel.support import BUILT_IN, LoadPlugins, plugin, shut
 
 Refusal = Callable[..., list[str]]
 GOOD = """
@@ -76,6 +77,21 @@ def test_a_folder_of_plugins_that_is_not_there(refusal: Refusal, tmp_path: Path)
     [said] = refusal({"server.plugins_dir": str(tmp_path / "none")})
     assert "[server] plugins_dir" in said
     assert "none is no folder" in said
+
+
+def test_a_folder_of_plugins_that_may_not_be_listed() -> None:
+    """What guards may lie in it: nobody must take it for empty."""
+    with open_folder() as above:
+        folder = above / "dropped"
+        folder.mkdir()
+        (folder / "guard.py").write_text(GOOD)
+        config = load_config(environ={}, overrides={"server.plugins_dir": str(folder)})
+        for shut_out, mode in ((folder, 0), (folder, 0o111), (above, 0)):
+            errors: list[BootError] = []
+            with shut(shut_out, mode):
+                sources.find_sources(config, errors)
+            problem = f"[server] plugins_dir: {folder} cannot be listed: Permission denied"
+            assert list(map(str, errors)) == [f"{problem}; let the server's account read it"]
 
 
 def test_a_file_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
