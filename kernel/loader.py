@@ -295,13 +295,13 @@ def _guards(cls: type[Plugin] | None) -> str:
 
 def _why_not(kernel: Kernel, plugin: str) -> list[str]:
     """Say why a server cannot do without a plugin that is loaded."""
-    provider = kernel.services.provider
-    reasons = [
-        f"{other.name} needs {key.name!r}"
-        for other in kernel.instances
-        for key in other.requires
-        if other.name != plugin and provider(key.name) == plugin
-    ]
+    provider, owners = kernel.services.provider, {by for by, _ in kernel.routes}
+    others = [other for other in kernel.instances if other.name != plugin]
+    needs = [(f"{o.name} needs", key) for o in others for key in o.requires]
+    # Who offers the same service does not require it, and its routes stand on the chosen engine.
+    routing = [o for o in others if o.name in owners]
+    needs += [(f"routes of {o.name} need", key) for o in routing for key in o.provides]
+    reasons = [f"{who} {key.name!r}" for who, key in needs if provider(key.name) == plugin]
     if provider("access") == plugin:
         asking = {by for by, r in kernel.routes if r.needs.kind not in ("public", "user")}
         reasons += [f"routes of {by} need 'access'" for by in sorted(asking - {plugin})]

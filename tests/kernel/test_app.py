@@ -200,6 +200,34 @@ async def test_a_plugin_that_others_need_is_not_left_out(kernel_of: Load, kind: 
     )
 
 
+@pytest.mark.parametrize("kind", ["factory", "lifespan"])
+async def test_an_engine_is_not_left_out_where_routes_stand_on_it(
+    kernel_of: Load, kind: str
+) -> None:
+    """Who offers the same service does not require it, and has only the chosen one all the same."""
+    front = part("front").replace('ServiceKey("front")', 'ServiceKey("alpha")')
+    front += (
+        "\n    @hookimpl\n    def register_routes(self, services):"
+        "\n        return [Route('GET', '/alpha', self.live, needs=PUBLIC)]\n"
+    )
+    broken = part("alpha", **{kind: 'raise LookupError("gone")'})
+    with pytest.raises(BootError) as caught:
+        await visit(kernel_of({**MISSABLE, "services.alpha": "alpha"}, alpha=broken, front=front))
+    _, reason = str(caught.value).splitlines()
+    assert reason == (
+        "plugin alpha: cannot be left out: routes of front need 'alpha'; "
+        "mend it, or switch off who needs it too"
+    )
+
+
+async def test_an_engine_is_left_out_beside_another_that_is_not_chosen(kernel_of: Load) -> None:
+    spare = part("spare").replace('ServiceKey("spare")', 'ServiceKey("alpha")')
+    broken = part("alpha", factory="1 / 0")
+    kernel = kernel_of({**MISSABLE, "services.alpha": "alpha"}, alpha=broken, spare=spare)
+    async with running(kernel), lifespans(kernel):
+        assert [i.name for i in kernel.plugins if i.state == "degraded"] == ["alpha"]
+
+
 async def test_a_plugin_that_guards_is_not_left_out_when_it_fails_to_start(
     kernel_of: Load,
 ) -> None:

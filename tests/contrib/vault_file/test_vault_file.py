@@ -350,6 +350,14 @@ def test_two_databases_do_not_share_a_folder(make_server, tmp_path):
         make_server(configured(folder=str(tmp_path / "shared")))
 
 
+def test_it_is_not_left_out_where_its_folder_is_away(make_server, tmp_path):
+    """Else every route of secrets would be a 500, and no worker would start."""
+    (tmp_path / "file").write_text("")
+    tree = configured(folder=str(tmp_path / "file" / "x"), on_failure="degrade")
+    with pytest.raises(BootError, match="cannot be left out: routes of vault need 'vault'"):
+        make_server(tree)
+
+
 def test_a_folder_that_cannot_be_made_stops_the_start(make_server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BootError, match=r"\[plugins.vault_file\] folder.*cannot be used"):
