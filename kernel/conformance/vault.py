@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -23,13 +26,17 @@ from kernel.contracts.identity import server_actor
 from kernel.contracts.logs import LOGS
 from kernel.contracts.statements import NEWS
 from kernel.contracts.vault import SECRETS, VAULT, Vault
-from kernel.errors import BadRequest, NotFound
-from kernel.testing import Server
+from kernel.errors import BadRequest, BootError, KernelError, NotFound
+from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
 ACTOR = server_actor("conformance")
 LONGEST = 64 * 1024
 """Bytes of a value."""
+MOST = 1000
+"""Secrets of a scope."""
+SESSIONS_KEY = "signing.key"
+"""Of the server's accounts: without it no other machine starts, whatever the engine."""
 PLATFORM = "/api/v1/platform/secrets"
 STEERING = [
     "PATH", "path", "HOME", "LANG", "TMPDIR", "GCONV_PATH", "LD_PRELOAD", "DYLD_X", "PYTHONPATH",
@@ -169,6 +176,28 @@ class VaultConformance(Conformance):
         assert names(server, app) == []
         assert "OLD" not in reveal(server, app)
 
+    def test_a_secret_set_after_the_removal_is_not_the_next_apps(
+        self, server: Server, app: str
+    ) -> None:
+        """As by a request that was under way: the route saw the app, the engine no longer."""
+        remove(server, app)
+        with suppress(KernelError):  # an engine may look again
+            put(server, app, "LATE", "x")
+        install(server, app)
+        assert names(server, app) == []
+        assert "LATE" not in reveal(server, app)
+
+    def test_a_thousand_are_kept_and_one_more_is_refused(self, server: Server, app: str) -> None:
+        wanted = [f"KEY_{n:03}" for n in range(MOST)]
+        at_once(lambda name: put(server, app, name, "x"), wanted)
+        with pytest.raises(BadRequest):
+            put(server, app, "MORE", "x")
+        put(server, app, wanted[0], "changed")
+        assert names(server, app) == wanted
+        drop(server, app, wanted[1])
+        put(server, app, "MORE", "x")
+        assert reveal(server, app)[wanted[0]] == "changed"
+
     def test_many_at_once_are_all_kept(self, server: Server, app: str) -> None:
         wanted = [f"KEY_{n:02}" for n in range(20)]
         at_once(lambda name: put(server, app, name, name * 2), wanted)
@@ -250,6 +279,20 @@ class VaultConformance(Conformance):
         assert reveal(server, app)["KEY"] == "two"
         drop(server, app, "MORE")
         assert names(second, app) == ["KEY"]
+
+    def test_a_machine_without_the_key_does_not_start_or_opens_them_all_the_same(
+        self, postgres: Postgres, server: Server, app: str, tmp_path: Path
+    ) -> None:
+        """It must not make a key of its own: what the one seals the other could not open."""
+        put(server, app, "KEY", "sealed elsewhere")
+        (tmp_path / "config").mkdir(mode=0o700)
+        shutil.copy(server.kernel.config.data_dir / "config" / SESSIONS_KEY, tmp_path / "config")
+        options: MoreOptions = {**self.options(), "dsn": server.dsn, "data_dir": tmp_path}
+        with (
+            suppress(BootError),
+            running_server(postgres, self.configuration(), **options) as other,
+        ):
+            assert reveal(other, app)["KEY"] == "sealed elsewhere"
 
     # Over HTTP
 
