@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib.metadata import distributions
 from pathlib import Path
@@ -20,10 +21,12 @@ from kernel import hookspecs
 from kernel.config import Config
 from kernel.connect import connect_options, connected, wait_for_database
 from kernel.errors import BootError, KernelError
+from kernel.hooks import Implementation
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
 from kernel.migrations import pending
 from kernel.serve import bound_socket, database_server, use_database
+from kernel.sources import blamed
 
 TEMPLATE = Path(__file__).with_name("template.toml")
 PACKAGES = ("kernel", "plugins", "contrib", "caudex")
@@ -122,10 +125,8 @@ def doctor(config: Callable[[], Config]) -> int:
         for info in kernel.plugins:
             if info.state == "degraded":
                 findings.warn(f"plugin {info.name}", info.note)
-        for _, remarks in kernel.bus.collect(hookspecs.diagnose):
-            for remark in remarks:
-                say = findings.good if remark.good else findings.warn
-                say(remark.name, remark.text)
+        for impl in kernel.bus.implementations(hookspecs.diagnose):
+            findings.look("diagnosis", partial(_diagnose, impl, findings))
     return findings.status
 
 
@@ -154,6 +155,13 @@ class _Findings:
         print(f"  mind   {name}: {text}")
 
 
+def _diagnose(impl: Implementation, findings: _Findings) -> None:
+    with blamed(f"plugin {impl.plugin}", "diagnose failed"):
+        for remark in impl.invoke({}) or ():
+            say = findings.good if remark.good else findings.warn
+            say(remark.name, remark.text)
+
+
 def _check_port(config: Config) -> str:
     place = f"{config.server.host}:{config.server.port}"
     try:
@@ -176,7 +184,7 @@ def _check_hosts(config: Config, findings: _Findings) -> None:
 
 
 def _answers(config: Config) -> bool:
-    with suppress(OSError, HTTPException):
+    with suppress(OSError, HTTPException, ValueError):
         return b'"ok"' in _get(_address(config), "/health", LOCAL)[1]
     return False
 
@@ -201,16 +209,23 @@ def _get(url: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
 
 def _check_data_dir(config: Config) -> str:
     folder = config.data_dir
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise BootError(str(folder), "cannot be written", "choose another with --data-dir")
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        remedy = "run as the account that owns it, or choose another with --data-dir"
+        raise BootError(str(folder), "cannot be written", remedy)
     return f"{folder}" + ("" if folder.exists() else " (will be made)")
 
 
 def _check_keys(folder: Path) -> str:
-    keys = sorted(folder.glob("*.key")) if os.access(folder, os.R_OK | os.X_OK) else []
-    for key in keys:
-        if key.stat().st_mode & 0o077:
+    try:
+        keys = {p: p.stat().st_mode for p in sorted(folder.iterdir()) if p.suffix == ".key"}
+    except FileNotFoundError:
+        keys = dict[Path, int]()
+    except OSError as error:
+        remedy = "run as the account that owns it"
+        raise BootError(str(folder), f"cannot be read: {error.strerror}", remedy) from None
+    for key, mode in keys.items():
+        if mode & 0o077:
             raise BootError(str(key), "others can read it", f"chmod 600 {key}")
     return ", ".join(key.name for key in keys) or "none yet; they are made on first boot"
 

@@ -26,7 +26,7 @@ ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/*?#]+$"
 """An exact origin; `null` and patterns are none."""
 HOST = r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$"
 """A name or an address, without a port, or `*` for all of them."""
-Seconds = Annotated[float, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ServerConfig(Section, frozen=True, kw_only=True):
     """`[server]`: the address, the limits, where data lies."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9100
     """Port to listen on; 0 takes any that is free."""
@@ -51,7 +51,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     allowed_hosts: list[Annotated[str, Meta(pattern=HOST)]] = []
     """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
     without them any on an address that is no loopback. `"*"` stands for every name."""
-    max_requests: Annotated[int, Meta(ge=1)] = 1000
+    max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """Requests that a process serves at once; more are answered by 503."""
     server_timing: bool | None = None
     """Tell each caller what each plugin cost; without it with `--reload` and `--plugin` only."""
@@ -141,15 +141,13 @@ def load_config(
     the place and what to write instead.
     """
     env = os.environ if environ is None else environ
-    file = _find(path or env.get("CAUDEX_CONFIG"))
-    tree = _read(file) if file else {}
+    source, tree = _read(path or env.get("CAUDEX_CONFIG"))
     errors: list[BootError] = []
     _overlay(tree, env, errors)
     for key, value in (overrides or {}).items():
         if value is not None:
-            section, _, name = key.partition(".")
-            tree.setdefault(section, {})[name] = value
-    config = _build(tree, str(file or ""), errors)
+            _put(tree, key.split(".", 1), value)
+    config = _build(tree, source, errors)
     if errors:
         raise BootErrors(errors)
     return config
@@ -182,19 +180,21 @@ def _in_words(problem: str) -> str:
     return f"{path.rstrip('`')}: {said}" if path else said
 
 
-def _find(named: str | None) -> Path | None:
+def _read(named: str | None) -> tuple[str, dict[str, Any]]:
+    """Where the configuration lies, and what it says; ('', {}) where there is none."""
+    for path in [Path(named)] if named else SEARCH:
+        try:
+            return str(path), tomllib.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # not none at all: that would be another database
+            remedy = "let this account read it, or name another by --config"
+            raise BootError(str(path), f"cannot be read: {error.strerror}", remedy) from None
+        except ValueError as error:
+            raise BootError(str(path), f"cannot be read: {error}") from None
     if named:
-        if not Path(named).is_file():
-            raise BootError("config", f"there is no file {named}", "`caudex init` writes one")
-        return Path(named)
-    return next((path for path in SEARCH if path.is_file()), None)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BootError(str(file), f"cannot be read: {error}") from None
+        raise BootError("config", f"there is no file {named}", "`caudex init` writes one")
+    return "", {}
 
 
 def _overlay(tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]) -> None:

@@ -150,6 +150,8 @@ class HookBus:
     def add_specs(self, specs: ModuleType, owner: str) -> None:
         """Let a plugin own hooks of its own, declared in its `hookspecs.py`."""
         names = {name for name, value in vars(specs).items() if _is_spec(value)}
+        if not names:
+            raise BootError(f"plugin {owner}", "its hookspecs hold none", "mark it by @hookspec")
         if clash := names & self._specs.keys():
             raise BootError(f"plugin {owner}", f"declares the hook {min(clash)!r} that exists")
         self._pm.add_hookspecs(specs)

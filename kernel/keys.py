@@ -25,8 +25,9 @@ def load_key(name: str, configured: str, data_dir: Path) -> bytes:
     """
     file = data_dir / "config" / f"{name}.key"
     if not configured:
-        _create(file)
         try:
+            if not file.exists():
+                _create(file)
             configured = file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             said = getattr(error, "strerror", None) or "it is no text"
@@ -60,8 +61,6 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
 def _create(file: Path) -> None:
     """Write a new key aside and link it into place: nobody ever reads half a key."""
     try:
-        if file.exists():
-            return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-") as aside:
             aside.write(base64.b64encode(secrets.token_bytes(SIZE)).decode() + "\n")

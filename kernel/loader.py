@@ -328,7 +328,8 @@ def _add_specs(kernel: Kernel, errors: list[BootError]) -> None:
     for plugin in kernel.instances:
         try:
             if plugin.hookspecs is not None:
-                kernel.bus.add_specs(plugin.hookspecs, plugin.name)
+                with blamed(f"plugin {plugin.name}", "its hookspecs cannot be used"):
+                    kernel.bus.add_specs(plugin.hookspecs, plugin.name)
         except BootError as error:
             errors.append(error)
 

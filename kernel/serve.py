@@ -309,8 +309,8 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
         try:
             listener.bind((host, port))
             listener.listen(2048)
-        except OSError as error:
-            said = (error.strerror or str(error)).lower()
+        except (OSError, TypeError) as error:
+            said = (getattr(error, "strerror", None) or str(error)).lower()
             where, remedy = f"address {host}:{port}", "choose another with --host or --port"
             raise BootError(where, said, remedy) from None
         yield listener

@@ -75,11 +75,9 @@ def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
     folder, dropped = config.server.plugins_dir, list[str]()
     try:
         dropped = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py")) if folder else []
-    except (FileNotFoundError, NotADirectoryError):
-        errors.append(BootError("[server] plugins_dir", f"{folder} is no folder", "make it"))
     except OSError as error:  # guards may lie in it: nobody must take it for empty
-        problem = f"{folder} cannot be listed: {error.strerror}"
-        remedy = "let the server's account read it"
+        problem = f"{folder} is no folder that can be listed: {error.strerror}"
+        remedy = "make it, or let the server's account read it"
         errors.append(BootError("[server] plugins_dir", problem, remedy))
     for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
         yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)

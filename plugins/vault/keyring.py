@@ -67,12 +67,18 @@ class Keyring:
     def _texts(self, *, may_create: bool) -> Sequence[str]:
         if self._config.master_key:
             return [self._config.master_key, *self._config.old_master_keys]
-        if not self.file.exists():
+        if self._is_missing():
             if not may_create:
                 problem = f"{self.file} is missing, and this database holds secrets sealed by it"
                 raise BootError("key master", problem, "restore the file")
             load_key("master", "", self._data_dir)
         return [*self._lines(), *self._config.old_master_keys]
+
+    def _is_missing(self) -> bool:
+        try:
+            return not self.file.exists()
+        except OSError:  # it may be there: whoever reads it says what is wrong
+            return False
 
     def _lines(self) -> list[str]:
         try:

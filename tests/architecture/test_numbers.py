@@ -1,5 +1,6 @@
-"""Every number of every plugin's configuration has a least and a largest value, and says so."""
+"""Every number of the configuration has a least and a largest value, and says so."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -8,18 +9,19 @@ import msgspec
 import pytest
 
 from docs.pages.code import plugin_classes
-from kernel.config import Section, convert
+from kernel.config import SECTIONS, Section, convert
 from kernel.public import BootError
 
 
 def numbers() -> Iterator[tuple[str, type[Section], dict[str, Any]]]:
     """The key, the Struct and the JSON Schema of each."""
-    for plugin in plugin_classes():
-        if issubclass(plugin.Config, Section):
-            schema = msgspec.json.schema(plugin.Config)["$defs"][plugin.Config.__name__]
+    of_plugins = [plugin.Config for plugin in plugin_classes()]
+    for config in [*SECTIONS.values(), *of_plugins]:
+        if issubclass(config, Section):
+            schema = msgspec.json.schema(config)["$defs"][config.__name__]
             for key, found in schema["properties"].items():
                 if found.get("type") in ("integer", "number"):
-                    yield key, plugin.Config, found
+                    yield key, config, found
 
 
 FOUND = [pytest.param(*found, id=f"{found[1].__name__}-{found[0]}") for found in numbers()]
@@ -31,7 +33,8 @@ def test_a_number_has_bounds_and_is_refused_beyond_them_in_one_line(
 ) -> None:
     low, high = schema["minimum"], schema["maximum"]
     assert low <= schema["default"] <= high
-    for wrong in (low - 1, high + 1, str(low - 1)):
+    beyond = ("inf", "nan", math.inf, math.nan) if schema["type"] == "number" else ()
+    for wrong in (low - 1, high + 1, str(low - 1), *beyond):
         with pytest.raises(BootError) as error:
             convert({key: wrong}, config, "[plugins.x]")
         told = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"

@@ -32,6 +32,7 @@ from tests.kernel.processes import (
     open_folder,
     write_config,
 )
+from tests.kernel.support import shut
 
 
 class Here:
@@ -251,6 +252,135 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SPECLESS = """
+import types
+from caudex import Plugin
+module = types.ModuleType("specs")
+module.tea_made = lambda: None
+
+class ProbePlugin(Plugin):
+    name = "probe"
+    hookspecs = module
+"""
+MISTAKES = [
+    ("[[server]]\nport = 1", "serve --port 0", "caudex.toml: server must be a table"),
+    ("[[server]]\nport = 1", "routes --data-dir x", "caudex.toml: server must be a table"),
+    ("server = '0.0.0.0:9100'", "serve --port 0", "caudex.toml: server must be a table"),
+    ("server = '0.0.0.0:9100'", "doctor --data-dir x", "caudex.toml: server must be a table"),
+    ("plugins = 1", "plugins", "caudex.toml: plugins must be a table"),
+    ("[server]\nhost = ''", "config check", "caudex.toml [server]: host: expected str of length"),
+    ("[server]\nhost = 'a b'", "serve --port 0", "address a b:0: "),
+    ("[server]\nhost = '[::1]'", "serve --port 0", "address [::1]:0: "),
+    ("[server]\nhost = '\u00fc..x'", "serve --port 0", "address \u00fc..x:0: "),
+    (f"[server]\nhost = '{'x' * 70}.test'", "serve --port 0", f"address {'x' * 70}.test:0: "),
+    ("[server]\nmax_requests = 1000000000", "config check", "caudex.toml [server]: max_requests: "),
+    (
+        "[database]\nstatement_timeout = 3600000",
+        "config check",
+        "statement_timeout: expected float <=",
+    ),
+    ("[database]\nlock_timeout = inf", "config check", "lock_timeout: expected float <="),
+    ("[database]\npool_timeout = nan", "config check", "pool_timeout: expected float >="),
+    ("[database]\nwait = 1e300", "config check", "wait: expected float <="),
+    ("", "config check --plugin probe.py", "plugin probe: its hookspecs hold none; mark "),
+    ("", f"routes --config {'x' * 300}", f"{'x' * 300}: cannot be read: File name too long; "),
+]
+
+
+@pytest.mark.parametrize(("text", "words", "says"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_line(
+    here: Here, tmp_path: Path, text: str, words: str, says: str
+) -> None:
+    (tmp_path / "caudex.toml").write_text(text)
+    (tmp_path / "probe.py").write_text(SPECLESS)
+    ended = here(*words.split())
+    if words.startswith("doctor"):
+        [said] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+        assert (ended.status, ended.err) == (1, "")
+        assert f"configuration: {says}" in said
+    else:
+        assert says in ended.refusal
+
+
+# --- accounts -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """An empty folder that other accounts can enter too, to run commands in."""
+    with open_folder() as folder:
+        monkeypatch.chdir(folder)
+        yield folder
+
+
+@pytest.mark.parametrize("command", ["config check", "routes", "users list", "plugins plan"])
+def test_a_configuration_of_another_account_is_one_line(
+    here: Here, shared: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It is not taken for none at all: the command would go on with another database."""
+    file = shared / "etc" / "caudex.toml"
+    file.parent.mkdir()
+    file.write_text("")
+    monkeypatch.setattr("kernel.config.SEARCH", (Path("caudex.toml"), file))
+    with shut(file.parent):
+        searched = here(*command.split())
+        named = here(*command.split(), "--config", str(file))
+    for ended in (searched, named):
+        assert ended.refusal == (
+            f"{file}: cannot be read: Permission denied; "
+            "let this account read it, or name another by --config"
+        )
+    with shut(file.parent):
+        assert here("--help").status == 0
+
+
+def test_doctor_says_whose_the_data_folder_is(here: Here, shared: Path) -> None:
+    above = shared / "above"
+    data = above / "data"
+    data.mkdir(parents=True)
+    for folder in (data, above):
+        with shut(folder):
+            ended = here("doctor", "--data-dir", str(data))
+        [first, second, *_] = [x for x in ended.out.splitlines() if x.startswith("  wrong")]
+        assert first == (
+            f"  wrong  data directory: {data}: cannot be written; "
+            "run as the account that owns it, or choose another with --data-dir"
+        )
+        assert second == (
+            f"  wrong  keys: {data / 'config'}: cannot be read: Permission denied; "
+            "run as the account that owns it"
+        )
+        assert (ended.status, ended.err) == (1, "")
+
+
+def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
+    configured: Path, here: Here
+) -> None:
+    for name, body in (("alpha", "return 1 / 0"), ("beta", "return [1]"), ("gamma", "return []")):
+        (configured / f"{name}.py").write_text(
+            "from caudex import Plugin, hookimpl\n\n"
+            f"class P(Plugin):\n    name = {name!r}\n\n"
+            f"    @hookimpl\n    def diagnose(self):\n        {body}\n"
+        )
+    names = ("alpha", "beta", "gamma")
+    files = [word for name in names for word in ("--plugin", str(configured / f"{name}.py"))]
+    ended = here("doctor", *files)
+    assert (ended.status, ended.err) == (1, "")
+    wrong = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+    assert [line.split(":")[0] for line in wrong] == ["  wrong  diagnosis"] * 2
+    assert "alpha.py:8: diagnose failed: ZeroDivisionError" in wrong[0]
+    assert "plugin beta" in wrong[1]
+    assert "good   workers: python" in ended.out, "the plugins' own remarks are told all the same"
+
+
+def test_doctor_beside_whatever_the_address_is(here: Here, tmp_path: Path) -> None:
+    write_config(tmp_path, {"server": {"host": "::1:", "port": 1}})
+    ended = here("doctor", "--data-dir", str(tmp_path / "data"))
+    [said, *_] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+    assert said.startswith("  wrong  port: address ::1::1: ")
+    assert ended.err == ""
 
 
 # --- database -------------------------------------------------------------------------------

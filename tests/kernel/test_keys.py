@@ -14,6 +14,8 @@ from kernel.contracts.statements import Statements
 from kernel.errors import BootError
 from kernel.keys import check_key, load_key
 from tests.kernel.databases import opened, sql
+from tests.kernel.processes import open_folder
+from tests.kernel.support import shut
 
 KEY = bytes(range(32))
 
@@ -34,6 +36,19 @@ def test_a_key_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert load_key("signing", "", tmp_path) == key
     assert load_key("master", "", tmp_path) != key
     assert sorted(path.name for path in file.parent.iterdir()) == ["master.key", "signing.key"]
+
+
+def test_a_key_of_another_account_is_not_taken_for_a_missing_one() -> None:
+    """Who is told to choose another folder would make a second key."""
+    with open_folder() as data:
+        load_key("signing", "", data)
+        file = data / "config" / "signing.key"
+        for path in (file, file.parent, data):
+            with shut(path):
+                assert refusal("", data) == (
+                    f"key signing: {file} cannot be read: Permission denied; "
+                    "run as the account that made it, or restore it"
+                )
 
 
 def test_a_wide_umask_makes_no_difference(tmp_path: Path) -> None:

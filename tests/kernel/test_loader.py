@@ -90,8 +90,9 @@ def test_a_folder_of_plugins_that_may_not_be_listed() -> None:
             errors: list[BootError] = []
             with shut(shut_out, mode):
                 sources.find_sources(config, errors)
-            problem = f"[server] plugins_dir: {folder} cannot be listed: Permission denied"
-            assert list(map(str, errors)) == [f"{problem}; let the server's account read it"]
+            problem = f"{folder} is no folder that can be listed: Permission denied"
+            remedy = "make it, or let the server's account read it"
+            assert list(map(str, errors)) == [f"[server] plugins_dir: {problem}; {remedy}"]
 
 
 def test_a_file_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
