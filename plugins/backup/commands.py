@@ -84,8 +84,7 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
     if postgres.is_put_aside(url):
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
-    files = sorted((context.data_dir / "config").glob("*.key")) if options.with_keys else []
-    keys = [file for file in files if KEY.fullmatch(file.name)]
+    keys = keys_of(context.data_dir / "config") if options.with_keys else []
     about = About(
         caudex=version("caudex"),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,6 +97,23 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
     remember(context.data_dir, file, about.made_at)
     held = f"with {', '.join(about.keys)}" if keys else "without keys: keep a copy of them"
     return f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), {held}"
+
+
+def keys_of(folder: Path) -> list[Path]:
+    """The keys that a backup is to hold. Raises BadRequest where one, or all, cannot be had."""
+    try:
+        keys = sorted(path for path in folder.iterdir() if KEY.fullmatch(path.name))
+        for key in keys:
+            key.open("rb").close()
+    except FileNotFoundError:
+        keys = []
+    except OSError as error:
+        problem = f"{error.filename} cannot be read: {error.strerror}"
+        raise BadRequest(f"{problem}: run as the account of the server") from None
+    if not keys:
+        remedy = "leave out --with-keys, or name the server's folder by --data-dir"
+        raise BadRequest(f"{folder}: there are no keys: {remedy}")
+    return keys
 
 
 async def _restore(

@@ -19,9 +19,11 @@ from kernel.public import BadRequest
 from plugins.backup import commands
 from plugins.backup import postgres as postgres_tools
 from plugins.backup.archive import DUMP, About, pack, unpack
+from plugins.backup.commands import keys_of
 from plugins.backup.errors import told
 from plugins.backup.history import remark, remember
-from tests.kernel.processes import alive, descendants, wait_for
+from tests.kernel.processes import alive, descendants, open_folder, wait_for
+from tests.kernel.support import shut
 
 MANIFEST = {
     "appId": "crm",
@@ -162,6 +164,33 @@ def test_what_was_there_comes_back_on_another_database(make_server, postgres, tm
     assert len(audit) == 21
     again.stop()
     postgres.drop(dsn)
+
+
+def test_keys_that_are_not_there_or_not_readable_are_not_left_out(tmp_path):
+    """A backup that was to hold them and does not is found out on the day it is needed."""
+    with open_folder() as data:
+        folder = data / "config"
+        with pytest.raises(BadRequest, match=r"config: there are no keys: leave out --with-keys"):
+            keys_of(folder)
+        folder.mkdir()
+        with pytest.raises(BadRequest, match=r"config: there are no keys: leave out --with-keys"):
+            keys_of(folder)
+        (folder / "master.key").write_text("x")
+        (folder / ".master.key-new").write_text("x")
+        assert keys_of(folder) == [folder / "master.key"]
+        for place in (folder / "master.key", folder, data):
+            with shut(place), pytest.raises(BadRequest, match=r"cannot be read: Permission denied"):
+                keys_of(folder)
+
+
+def test_a_backup_without_the_keys_it_was_to_hold_is_refused(
+    make_server, postgres, tmp_path, caudex
+):
+    server = make_server(data_dir=tmp_path / "one")
+    file, empty = tmp_path / "all.backup", tmp_path / "two"
+    said = caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=empty, status=1)
+    assert "there are no keys" in line(said)
+    assert not file.exists()
 
 
 def test_an_existing_file_is_not_replaced_by_chance(make_server, tmp_path, caudex):
