@@ -318,7 +318,7 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         origin=source.origin,
         provides=tuple(key.name for key in plugin.provides),
         requires=tuple(key.name for key in plugin.requires),
-        uses=tuple(key.name for key in plugin.uses),
+        uses=tuple(key.name for key in (*plugin.uses, *plugin.finds)),
         settings=type(plugin).Config.__struct_encode_fields__,
         configured=tuple(sorted(_own(table))),
     )

@@ -123,7 +123,7 @@ def _without(before: Kernel, after: Kernel) -> list[str]:
     return [
         f"plugin {plugin.name} uses the service {key.name!r} and would do without"
         for plugin in after.instances
-        for key in plugin.uses
+        for key in (*plugin.uses, *plugin.finds)
         if before.services.provider(key.name) and not after.services.provider(key.name)
     ]
 

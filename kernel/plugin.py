@@ -52,7 +52,8 @@ class Plugin:
     """Base class of every plugin; one instance for each application.
 
     `requires` names services without which it cannot work, `uses` those that it asks for with
-    `services.find`: whoever provides them starts before it and ends after it.
+    `services.find`: whoever provides them starts before it and ends after it. `finds` are others
+    that it asks for so, once all have started: in a handler, say. They set no order.
     `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
     `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, found beside the
     module when it is not given.
@@ -64,6 +65,7 @@ class Plugin:
     provides: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     requires: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     uses: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    finds: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     Config: ClassVar[type[msgspec.Struct]] = NoConfig
     hookspecs: ClassVar[ModuleType | None] = None
     migrations: ClassVar[Path | None] = None

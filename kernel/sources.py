@@ -159,7 +159,7 @@ def check_class(cls: type[Plugin], source: Source) -> None:
     if cls.kernel_api != KERNEL_API:
         problem = f"wants kernel_api {cls.kernel_api}, this kernel has {KERNEL_API}"
         raise BootError(where, problem, "install a version of the plugin for this kernel")
-    for attribute in ("provides", "requires", "uses"):
+    for attribute in ("provides", "requires", "uses", "finds"):
         keys: object = getattr(cls, attribute)
         if not isinstance(keys, tuple) or not all(
             isinstance(key, ServiceKey) for key in cast("tuple[object, ...]", keys)

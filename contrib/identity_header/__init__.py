@@ -44,6 +44,7 @@ class IdentityHeaderPlugin(Plugin):
     name = "identity_header"
     provides = (IDENTITY,)
     requires = (STATEMENTS, NEWS, HOOKS)
+    finds = (ACCESS,)
     Config = IdentityHeaderConfig
     config: IdentityHeaderConfig
     _headers: Headers | None = None

@@ -77,7 +77,8 @@ def _service(key: Key) -> str:
     if key.name in KERNEL_SERVICES:
         given = f"the kernel, {given}" if given else "the kernel"
     needed = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.requires))
-    found = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.uses))
+    asked = ((cls.name, (*cls.uses, *cls.finds)) for cls in plugin_classes())
+    found = _names(name for name, keys in asked if key.name in _named(keys))
     who = f"Provided by {given or 'nobody here'}; required by {needed or 'nobody here'}"
     who += f"; used, where it is there, by {found}." if found else "."
     members = [_member(name, value) for name, value in _members(key.interface)]

@@ -15,10 +15,8 @@ class Vault(Protocol):
     """Keeps secrets sealed. `app_id` None is the platform's scope, shared by every app."""
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
-        """Set a secret; twice is once.
-
-        Raises BadRequest for a bad key, too long a value, and more than 1,000 keys in a scope.
-        """
+        """Set a secret; twice is once. Raises BadRequest for a bad key, too long a value, and a
+        key beyond 1,000 of its scope."""
         ...
 
     async def names(self, app_id: str | None) -> list[str]:

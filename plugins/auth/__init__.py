@@ -57,6 +57,7 @@ class AuthPlugin(Plugin):
     name = "auth"
     provides = (AUTH, IDENTITY, SESSIONS)
     requires = (STATEMENTS, NEWS, HOOKS)
+    finds = (ACCESS,)
     Config = AuthConfig
     config: AuthConfig
 

@@ -12,6 +12,7 @@ from kernel.public import (
     SECRETS,
     STATEMENTS,
     VAULT,
+    WORKERS,
     App,
     Command,
     InstallPlan,
@@ -39,6 +40,7 @@ class VaultPlugin(Plugin):
     name = "vault"
     provides = (VAULT,)
     requires = (STATEMENTS, NEWS, APPS)
+    finds = (WORKERS, LOGS)
     Config = VaultConfig
     config: VaultConfig
     _services: Services

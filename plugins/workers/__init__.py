@@ -13,7 +13,9 @@ from kernel.public import (
     APPS,
     HOOKS,
     IDENTITY,
+    LOGS,
     NEWS,
+    RECORDS,
     STATEMENTS,
     WORKERS,
     App,
@@ -54,6 +56,7 @@ class WorkersPlugin(Plugin):
     Config = WorkersConfig
     provides = (WORKERS, SERVICE, CALLERS)
     requires = (STATEMENTS, NEWS, HOOKS, APPS, ACCESS, IDENTITY)
+    finds = (LOGS, RECORDS)
     config: WorkersConfig
     _service: WorkersService | None = None
 

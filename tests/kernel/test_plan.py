@@ -111,6 +111,15 @@ def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
     assert "plugin mate uses the service 'audit' and would do without" in lines(ended, "mind")
 
 
+def test_it_says_so_of_those_whose_start_has_no_order(planned: Run) -> None:
+    assert lines(planned("--disable", "logs"), "mind") == [
+        "plugin vault uses the service 'logs' and would do without",
+        "plugin workers uses the service 'logs' and would do without",
+    ]
+    told = lines(planned("--disable", "workers"), "mind")
+    assert {line.split()[1] for line in told} == {"jobs", "vault"}
+
+
 def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> None:
     ended = planned("--disable", "apps")
     assert (ended.status, ended.err) == (78, "")
