@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
+import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
@@ -45,7 +47,7 @@ class Trust:
         if self._secret:
             return None if self._knows_secret(scope["headers"]) else "the secret is not the proxy's"
         # Worker code runs on this machine: an address alone does not tell it from a proxy here.
-        if server and _same(peer, server[0]):
+        if (server and _same(peer, server[0])) or _is_ours(peer):
             return "its peer is this machine itself, which needs a secret"
         return None
 
@@ -77,6 +79,24 @@ def _within(peer: str, networks: Sequence[Network]) -> bool:
 def _same(peer: str, own: str) -> bool:
     address = _address(peer)
     return address is not None and address == _address(own)
+
+
+def _is_ours(peer: str) -> bool:
+    """Whether an address is one of this machine: only to such a one a socket can be bound.
+
+    Code that runs here chooses from which of them it connects, whatever it connects to. Asked each
+    time, since a machine gets and loses addresses; what cannot be found out counts as ours.
+    """
+    address = _address(peer)
+    if address is None:
+        return False
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trial:
+            trial.bind((str(address), 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def _address(text: str) -> Any:

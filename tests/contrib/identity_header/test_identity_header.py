@@ -1,7 +1,9 @@
 """Who is believed, whose account it is, and which roles follow from groups."""
 
 import time
+from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -115,6 +117,25 @@ def test_an_address_alone_is_believed_but_not_from_this_machine():
         assert proxy.refusal(scope(peer)) == "its peer is no trusted proxy"
     assert "this machine itself" in proxy.refusal(scope("10.0.0.1"))
     assert "this machine itself" in proxy.refusal(scope("::ffff:10.0.0.1"))
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.2", "::ffff:127.0.0.3", "::1"])
+def test_no_address_of_this_machine_is_believed_alone(peer):
+    """`own` is where the request arrived: code that runs here connects from another one."""
+    if peer == "::1" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    proxy = trust(trusted=["126.0.0.0/7", "::/1"])
+    assert proxy.refusal(scope("126.0.0.9")) is None
+    assert "this machine itself" in proxy.refusal(scope(peer))
+
+
+def test_code_on_this_machine_passes_for_no_proxy_by_its_source_address(make_server):
+    server = make_server(behind_proxy(trusted=["126.0.0.0/7"]))
+    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(transport=transport, trust_env=False) as code:
+        answer = code.get(f"{server.url}{ME}", headers={"x-forwarded-user": "root"})
+    refused(answer)
+    assert server.run(server.services.get(IDENTITY).users) == []
 
 
 def test_a_local_socket_has_no_address_and_needs_the_secret_alone():
