@@ -15,6 +15,7 @@ from kernel.public import (
     IDENTITY,
     LOGS,
     NEWS,
+    POOL,
     RECORDS,
     STATEMENTS,
     WORKERS,
@@ -55,7 +56,7 @@ class WorkersPlugin(Plugin):
     name = "workers"
     Config = WorkersConfig
     provides = (WORKERS, SERVICE, CALLERS)
-    requires = (STATEMENTS, NEWS, HOOKS, APPS, ACCESS, IDENTITY)
+    requires = (STATEMENTS, POOL, NEWS, HOOKS, APPS, ACCESS, IDENTITY)
     finds = (LOGS, RECORDS)
     config: WorkersConfig
     _service: WorkersService | None = None

@@ -6,7 +6,7 @@ Roles belong to the whole cluster, so a name carries the object id of the databa
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from psycopg import sql
 
 from kernel.public import App, Statements, Transaction, Unavailable, server_actor
 
-from .models import Login
+from .models import SHUT, Login
 
 STATEMENT_MS: Final = 30_000
 IDLE_MS: Final = 60_000
@@ -44,6 +44,15 @@ where app_id = $1::text and login_password is not null for update"""
 
 _TABLES: Final = """
 select tablename from pg_tables where schemaname = $1::name order by tablename"""
+
+_APP: Final = "select app_id from caudex_workers.apps where number = $1::bigint"
+
+_TURN: Final = "select from caudex_workers.apps where number = $1::bigint for update"
+"""A start changes the login as well, and PostgreSQL makes an error of two at once."""
+
+_SHUT: Final = """
+select rolname from pg_roles
+where rolname = $1::text and starts_with(shobj_description(oid, 'pg_authid'), $2::text)"""
 
 _EXISTS: Final = "select 1 from pg_roles where rolname = $1::text"
 
@@ -76,6 +85,8 @@ class Logins:
         self._connections = connections
         self.allowed: bool | None = None
         """Whether the server may make roles; None before anybody asked."""
+        self.shut: Mapping[int, str] = {}
+        """Numbers of apps whose login is kept out, with the reason."""
 
     async def may(self) -> bool:
         """Whether the server may make roles."""
@@ -85,8 +96,16 @@ class Logins:
                 log.warning("workers get no database_url: the server's login may not make roles")
         return self.allowed
 
+    def notes(self, number: int) -> Sequence[str]:
+        """What keeps the worker of an app from the database."""
+        if self.allowed is False:
+            return ["no database_url: the server's login may not make roles"]
+        if (why := self.shut.get(number)) is None:
+            return []
+        return [f"its database login is shut: {why}; stop and start its worker to open it again"]
+
     async def url(self, app: App, number: int) -> str | None:
-        """The connection string of an app's own login, or None where it can have none.
+        """The connection string of an app's own login, or None where it can have none or is shut.
 
         Raises Unavailable when an install of the app takes long.
         """
@@ -109,6 +128,9 @@ class Logins:
                 return None
             await _hold_tables(tx, app.id)
             role = await _name(tx, number)
+            if await tx.fetch(_SHUT, role, SHUT):
+                log.warning("a worker gets no database_url: its login is shut", app_id=app.id)
+                return None
             await self._put(tx, role, password.decode())
             await grant(tx, app, role)
             return _login(await tx.fetch(_WHERE, role, password) or b"")
@@ -129,6 +151,48 @@ class Logins:
         ).format(name, sql.Literal(STATEMENT_MS), sql.Literal(IDLE_MS))
         await tx.script((sql.SQL(verb) + options).as_bytes(None))
         await tx.script(timeouts.as_bytes(None))
+        await reach(tx, role)
+
+    async def app_of(self, number: int) -> str | None:
+        """Which app has a number; None where that cannot be asked either."""
+        try:
+            found = await self._statements.fetch(_APP, number)
+        except Unavailable:
+            return None
+        return None if found is None else found.decode()
+
+    async def reach(self, role: str) -> bool:
+        """Become a member of a login, without which its sessions cannot be ended; False where
+        that is refused. Raises Unavailable."""
+        return await self._statements.run(server_actor(), lambda tx: reach(tx, role))
+
+    async def shut_out(self, role: str, number: int, why: str) -> None:
+        """Keep a login out until an admin starts or deploys its worker; its sessions stay.
+
+        The reason stands in its comment. Raises Unavailable.
+        """
+        script = sql.SQL("alter role {0} nologin; comment on role {0} is {1}").format(
+            sql.Identifier(role), sql.Literal(SHUT + why)
+        )
+
+        async def write(tx: Transaction) -> None:
+            await tx.fetch_all(_TURN, number)
+            await tx.script(script.as_bytes(None))
+
+        await self._statements.run(server_actor(), write)
+
+    async def reopen(self, app_id: str) -> None:
+        """Let the login of an app in again, if it was kept out."""
+
+        async def write(tx: Transaction) -> None:
+            number = await tx.fetch(_HAS, app_id)
+            role = await _name(tx, int(number)) if number is not None else ""
+            if await tx.fetch(_SHUT, role, SHUT):
+                script = sql.SQL("comment on role {0} is null; alter role {0} login")
+                await tx.script(script.format(sql.Identifier(role)).as_bytes(None))
+
+        if await self.may():
+            await self._statements.run(server_actor(), write)
 
     def _url(self, login: Login) -> str:
         user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
@@ -171,6 +235,16 @@ async def grant(tx: Transaction, app: App, role: str) -> None:
     await tx.script(sql.SQL(";").join(script).as_bytes(None))
 
 
+async def reach(tx: Transaction, role: str) -> bool:
+    """Become a member of a login: who made it may give it away, and no more. False where that is
+    refused."""
+    if await tx.fetch(_INHERITS, role) != b"t":
+        member = sql.SQL("grant {} to current_user").format(sql.Identifier(role))
+        if await _tried(tx, member + sql.SQL(" with inherit true")):  # unknown to PostgreSQL 15
+            return await _tried(tx, member) is None
+    return True
+
+
 async def drop(tx: Transaction, app_id: str, number: int) -> None:
     """Remove the login of an app, and end its sessions.
 
@@ -181,10 +255,7 @@ async def drop(tx: Transaction, app_id: str, number: int) -> None:
     if not await tx.fetch(_EXISTS, role):
         return
     schema, name = sql.Identifier(app_id), sql.Identifier(role)
-    if await tx.fetch(_INHERITS, role) != b"t":  # who made it may give it away, and no more
-        member = sql.SQL("grant {} to current_user").format(name)
-        if await _tried(tx, member + sql.SQL(" with inherit true")):  # unknown to PostgreSQL 15
-            await _tried(tx, member)
+    await reach(tx, role)
     error: Exception | None = None
     for _ in range(2):  # its worker may have come back meanwhile, and made something more
         await _tried(tx, sql.SQL(_END).format(sql.Literal(role)))

@@ -19,6 +19,7 @@ from kernel.public import (
     ACCESS,
     APP_ADMIN,
     APPS,
+    POOL,
     STATEMENTS,
     Actor,
     App,
@@ -51,6 +52,7 @@ from .replica import Replica, StartFailed
 from .sandbox import Sandbox
 from .store import TOPIC, WorkersStore
 from .supervisor import Host, Supervisor
+from .watch import Watch
 
 WORST: Final[Sequence[WorkerState]] = ("crashed", "stopping", "starting", "running")
 CLOSING: Final = (15.0, 5.0, 2.0)
@@ -95,6 +97,13 @@ class WorkersService:
             services, self._store, self.logins, folders, sandbox, builder, runtime_url
         )
         self.reconciler = Reconciler(self._store, folders, self._supervise)
+        self._watch = Watch(
+            services.get(POOL),
+            self.logins,
+            config.database_transaction,
+            lambda app_id, said: self._launches.write_log(app_id, "system", said),
+            self._launches.kill_all,
+        )
         self._tasks: TaskGroup | None = None
         self._uploads = 0
         self._callbacks: list[OnChange] = []
@@ -116,6 +125,7 @@ class WorkersService:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                await tasks.start(self._watch.run)  # before there is anybody to watch
                 tasks.start_soon(self.reconciler.run)
                 try:
                     yield
@@ -196,6 +206,7 @@ class WorkersService:
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
             release = await self._store.begin(app_id, digest, self._config.uid_count, born)
+            await self.logins.reopen(app_id)
             self._launches.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
@@ -279,6 +290,7 @@ class WorkersService:
         attempt = await self._want(actor, app_id, wanted=True)
         if attempt is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
+        await self.logins.reopen(app_id)
         supervisor = await self._supervisor(app_id)
         await self.reconciler.heard(app_id)
         limit = self._config.start_timeout + self._config.install_timeout
@@ -354,9 +366,8 @@ class WorkersService:
         found = self._sandbox.in_force(replica.recipe.uid if replica else uid)
         if replica is not None:
             found["program"] = replica.recipe.program
-        if self.logins.allowed is False:
-            said = "no database_url: the server's login may not make roles"
-            found["notes"] = [*self._sandbox.notes, said]
+        if number is not None and (said := self.logins.notes(number)):
+            found["notes"] = [*self._sandbox.notes, *said]
         return found
 
     def described(self) -> dict[str, Any]:

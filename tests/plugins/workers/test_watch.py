@@ -1,0 +1,251 @@
+"""What a login of an app may not do to everybody: fill what all share, or go on for ever."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from kernel.config import load_config
+from kernel.contracts.statements import DATABASE_SERVER
+from kernel.loader import load
+from kernel.testing import Postgres, Server, running_server
+from tests.plugins.workers.support import (
+    QUICK,
+    deployed,
+    eventually,
+    install,
+    reaches,
+    result,
+    rpc,
+    status,
+)
+
+PATIENCE = 30.0
+"""Seconds in which all works again: a look takes two, and this machine may be busy."""
+
+FULL = "53200"
+ADVISORY = ("select pg_advisory_lock(g) from generate_series(1, 1000000) as g",)
+SAVEPOINTS = (
+    "create temp table written (i int)",
+    "begin;" + "savepoint s; insert into written values (1);" * 12_000,
+)
+"""Each part of a transaction that writes has a number of its own, and that is a lock."""
+
+SMALL = {"max_notify_queue_pages": 64, "max_locks_per_transaction": 32}
+"""So that what all share is filled quickly."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Generator[Postgres]:
+    """A PostgreSQL of its own: nothing else that runs is to meet a full table of locks."""
+    folder = Path(tempfile.mkdtemp(prefix="caudex-test-"))
+    folder.chmod(0o755)
+    settings = {"port": 0, "ephemeral": True, "max_connections": 100, "settings": SMALL}
+    changes = {"server.data_dir": str(folder), "plugins.postgres": settings}
+    server = load(load_config("", environ={}, overrides=changes)).services.build_early(
+        DATABASE_SERVER
+    )
+    assert server is not None
+    try:
+        yield Postgres(server.start())
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=["superuser", "modest"])
+def site(request: pytest.FixtureRequest, cluster: Postgres) -> Generator[Server]:
+    """A server on that PostgreSQL, as its superuser and as one who may make roles and no more."""
+    config = {"plugins": {"workers": {**QUICK, "database_transaction": 300}}}
+    if request.param == "superuser":
+        with running_server(cluster, config) as server:
+            yield server
+        return
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute("create role modest login createrole password 'x'")
+        connection.execute("create database modest owner modest template template0")
+    dsn = make_conninfo(cluster.url, user="modest", password="x", dbname="modest")
+    with running_server(cluster, config, dsn=dsn) as server:
+        yield server
+
+
+class Flood(threading.Thread):
+    """Code of an app that does one thing with its login again and again, and connects anew."""
+
+    def __init__(self, url: str, statements: Sequence[LiteralString]) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.statements = statements
+        self.states = set[str | None]()
+        self.full = threading.Event()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            with suppress(psycopg.Error), psycopg.connect(self.url, autocommit=True) as connection:
+                while not self.over.is_set() and not connection.closed:
+                    self.once(connection)
+
+    def once(self, connection: psycopg.Connection[Any]) -> None:
+        try:
+            for statement in self.statements:
+                connection.execute(statement)
+        except psycopg.Error as error:
+            self.states.add(error.sqlstate)
+            if error.sqlstate == FULL:
+                self.full.set()
+            self.over.wait(0.02)
+
+
+@contextmanager
+def flooding(url: str, statements: Sequence[LiteralString]) -> Generator[Flood]:
+    flood = Flood(url, statements)
+    flood.start()
+    try:
+        yield flood
+    finally:
+        flood.over.set()
+        flood.join(60)
+        assert not flood.is_alive()
+
+
+def login(server: Server, app: str) -> str:
+    return result(server.admin, app, "facts")["database_url"]
+
+
+def shut(server: Server, url: str) -> bool:
+    role = urlsplit(url).username
+    with suppress(psycopg.OperationalError):  # while the table is full nobody connects
+        return server.sql("select rolcanlogin from pg_roles where rolname = %s", role) == [(False,)]
+    return False
+
+
+def written(server: Server, app: str) -> bool:
+    answer = server.admin.post(f"/api/v1/apps/{app}/collections/contacts", json={"name": "x"})
+    assert answer.status_code in (200, 201, 503), answer.text
+    return answer.status_code != 503
+
+
+def stopped(server: Server, app: str) -> bool:
+    answer = server.admin.post(f"/api/v1/apps/{app}/worker/stop")
+    assert answer.status_code in (200, 503), answer.text
+    return answer.status_code == 200
+
+
+def notes(server: Server, app: str) -> list[str]:
+    said = status(server.admin, app)["sandbox"].get("notes", [])
+    return [note for note in said if "database" in note]
+
+
+@pytest.mark.parametrize("statements", [ADVISORY, SAVEPOINTS], ids=["advisory", "savepoints"])
+def test_a_login_that_fills_the_table_of_locks_is_shut_and_an_admin_opens_it(
+    site: Server, statements: Sequence[LiteralString]
+):
+    app, other = deployed(site), install(site)
+    url = login(site, app)
+    with flooding(url, statements) as flood:
+        eventually(lambda: flood.full.is_set() or shut(site, url), PATIENCE)
+        eventually(lambda: written(site, other), PATIENCE)
+        eventually(lambda: shut(site, url), PATIENCE)
+        assert written(site, other)
+        [note] = eventually(lambda: notes(site, app))
+        assert "login is shut: it held" in note
+        assert rpc(site.admin, app, "die").status_code == 503
+        reaches(site.admin, app, "running")
+        assert login(site, app) is None, "a crash opens nothing"
+        assert stopped(site, app)
+    answer = site.admin.post(f"/api/v1/apps/{app}/worker/start")
+    assert answer.status_code == 200, answer.text
+    with psycopg.connect(login(site, app)) as connection:
+        connection.execute(f"select from {app}.contacts")
+    eventually(lambda: not notes(site, app))
+    assert site.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+
+
+def test_a_stop_gets_through_a_full_table_of_locks(site: Server):
+    app = deployed(site)
+    with flooding(login(site, app), ADVISORY) as flood:
+        assert flood.full.wait(PATIENCE), flood.states
+        eventually(lambda: stopped(site, app), PATIENCE)
+
+
+def test_who_reads_no_notifications_keeps_nobody_from_telling_others(site: Server):
+    app = deployed(site)
+    url = login(site, app)
+    many = (
+        "select count(pg_notify('x', repeat('x', 7900) || g)) from generate_series(1, 20) as g",
+    )
+    with psycopg.connect(url, autocommit=True) as idle:
+        idle.execute("set idle_in_transaction_session_timeout = 0")
+        idle.execute("listen x")
+        idle.execute("begin; select 1")
+        with flooding(url, many) as flood:
+            eventually(lambda: "54000" in flood.states, PATIENCE)
+            eventually(lambda: stopped(site, app), PATIENCE)
+        with pytest.raises(psycopg.OperationalError):
+            idle.execute("select 1")
+
+
+def test_where_nobody_can_look_who_fills_the_table_all_workers_are_started_anew(site: Server):
+    app, other = deployed(site), install(site)
+    process = result(site.admin, app, "facts")["pid"]
+    cut = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_get_activity(null)"
+        " where query like '%pg_notification_queue_usage%' and pid <> pg_backend_pid()"
+    )
+    # Nothing here takes a lock that has to be in the table.
+    with psycopg.connect(site.dsn, autocommit=True) as boss:
+        boss.execute("set statement_timeout = 0")
+        with flooding(login(site, app), ADVISORY) as flood:
+            eventually(lambda: boss.execute(cut) and flood.full.is_set(), PATIENCE)
+            eventually(
+                lambda: boss.execute(cut) and not Path(f"/proc/{process}").exists(), PATIENCE
+            )
+    reaches(site.admin, app, "running", PATIENCE)
+    assert result(site.admin, app, "facts")["pid"] != process
+    assert written(site, other)
+
+
+def test_a_login_from_before_comes_within_reach(site: Server):
+    app = deployed(site)
+    [(superuser,)] = site.sql("select rolsuper from pg_roles where rolname = current_user")
+    if superuser:
+        pytest.skip("a superuser reaches all")
+    role = urlsplit(login(site, app)).username or ""
+    site.sql(f"revoke {role} from current_user")  # type: ignore[arg-type]
+    eventually(
+        lambda: site.sql("select pg_has_role(%s::name, 'usage')", role) == [(True,)], PATIENCE
+    )
+
+
+def test_a_transaction_ends_whatever_its_session_sets(postgres: Postgres):
+    config = {"plugins": {"workers": {**QUICK, "database_transaction": 1}}}
+    with running_server(postgres, config) as server:
+        url = login(server, deployed(server))
+        with (
+            psycopg.connect(url, autocommit=True) as calm,
+            psycopg.connect(url, autocommit=True) as old,
+        ):
+            for each in (calm, old):
+                each.execute("set idle_in_transaction_session_timeout = 0")
+                each.execute("set statement_timeout = 0")
+            old.execute("begin; select 1")
+            eventually(lambda: gone(server, old), PATIENCE)
+            with pytest.raises(psycopg.OperationalError):
+                old.execute("select 1")
+            calm.execute("select 1")
+
+
+def gone(server: Server, connection: psycopg.Connection[Any]) -> bool:
+    pid = connection.info.backend_pid
+    return server.sql("select pid from pg_stat_activity where pid = %s", pid) == []
