@@ -87,7 +87,7 @@ class Intake:
         """Drop what an app has said and is not stored yet: it is gone."""
         kept = [line for line in self._lines if line.app_id != app_id]
         self._lines = deque(kept)
-        self._size = sum(map(weight, kept))
+        self._hold(app_id, -self._held[app_id])
         self._buckets.pop(app_id, None)
 
     async def wait(self) -> None:

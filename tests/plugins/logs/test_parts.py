@@ -161,6 +161,18 @@ async def test_an_app_that_was_refused_is_taken_again_when_its_lines_are_stored(
     assert until_refused(intake, "loud") == first
 
 
+async def test_an_app_that_came_back_has_the_room_that_its_former_lines_took():
+    intake = Intake(2000, PLENTY)
+    put(intake, "other", "info", "kept")
+    first = until_refused(intake, "loud")
+    intake.drop("loud")
+    assert intake._held == {"other": intake._size}
+    assert until_refused(intake, "loud") == first
+    while intake.take():
+        pass
+    assert not intake._held
+
+
 async def test_a_flood_of_bytes_is_cut_and_counted():
     intake = Intake(2000, 10_000)
     assert until_refused(intake, "loud") == 1
