@@ -108,7 +108,7 @@ class Flood(threading.Thread):
 
 
 @contextmanager
-def flooding(url: str, statements: Sequence[LiteralString]) -> Generator[Flood]:
+def flooding(server: Server, url: str, statements: Sequence[LiteralString]) -> Generator[Flood]:
     flood = Flood(url, statements)
     flood.start()
     try:
@@ -117,6 +117,7 @@ def flooding(url: str, statements: Sequence[LiteralString]) -> Generator[Flood]:
         flood.over.set()
         flood.join(60)
         assert not flood.is_alive()
+    eventually(lambda: nobody(server, url), PATIENCE)  # what it held goes with its session
 
 
 def login(server: Server, app: str) -> str:
@@ -127,6 +128,15 @@ def shut(server: Server, url: str) -> bool:
     role = urlsplit(url).username
     with suppress(psycopg.OperationalError):  # while the table is full nobody connects
         return server.sql("select rolcanlogin from pg_roles where rolname = %s", role) == [(False,)]
+    return False
+
+
+def nobody(server: Server, url: str) -> bool:
+    """Whether the login of a connection string has no session left."""
+    role = urlsplit(url).username
+    query = "select pid from pg_stat_activity where usename = %s"
+    with suppress(psycopg.OperationalError):
+        return server.sql(query, role) == []
     return False
 
 
@@ -153,7 +163,7 @@ def test_a_login_that_fills_the_table_of_locks_is_shut_and_an_admin_opens_it(
 ):
     app, other = deployed(site), install(site)
     url = login(site, app)
-    with flooding(url, statements) as flood:
+    with flooding(site, url, statements) as flood:
         eventually(lambda: flood.full.is_set() or shut(site, url), PATIENCE)
         eventually(lambda: written(site, other), PATIENCE)
         eventually(lambda: shut(site, url), PATIENCE)
@@ -174,7 +184,7 @@ def test_a_login_that_fills_the_table_of_locks_is_shut_and_an_admin_opens_it(
 
 def test_a_stop_gets_through_a_full_table_of_locks(site: Server):
     app = deployed(site)
-    with flooding(login(site, app), ADVISORY) as flood:
+    with flooding(site, login(site, app), ADVISORY) as flood:
         assert flood.full.wait(PATIENCE), flood.states
         eventually(lambda: stopped(site, app), PATIENCE)
 
@@ -189,7 +199,7 @@ def test_who_reads_no_notifications_keeps_nobody_from_telling_others(site: Serve
         idle.execute("set idle_in_transaction_session_timeout = 0")
         idle.execute("listen x")
         idle.execute("begin; select 1")
-        with flooding(url, many) as flood:
+        with flooding(site, url, many) as flood:
             eventually(lambda: "54000" in flood.states, PATIENCE)
             eventually(lambda: stopped(site, app), PATIENCE)
         with pytest.raises(psycopg.OperationalError):
@@ -206,7 +216,7 @@ def test_where_nobody_can_look_who_fills_the_table_all_workers_are_started_anew(
     # Nothing here takes a lock that has to be in the table.
     with psycopg.connect(site.dsn, autocommit=True) as boss:
         boss.execute("set statement_timeout = 0")
-        with flooding(login(site, app), ADVISORY) as flood:
+        with flooding(site, login(site, app), ADVISORY) as flood:
             eventually(lambda: boss.execute(cut) and flood.full.is_set(), PATIENCE)
             eventually(
                 lambda: boss.execute(cut) and not Path(f"/proc/{process}").exists(), PATIENCE
