@@ -75,9 +75,14 @@ def reinstall(server: Server, app: str) -> None:
     assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
 
 
-def is_gone(app: str) -> None:
+def processes_of(server: Server, app: str) -> list[int]:
+    """Live processes of an app of this very server: others have apps of such names as well."""
+    return processes(f"{server.kernel.config.server.data_dir}/workers/{app}/")
+
+
+def is_gone(server: Server, app: str) -> None:
     """Wait until no process of an app lives."""
-    eventually(lambda: not processes(f"/workers/{app}/"), SOON)
+    eventually(lambda: not processes_of(server, app), SOON)
 
 
 def rows(server: Server, app: str) -> int:
@@ -103,7 +108,7 @@ def test_a_worker_that_will_not_end_is_killed_with_its_app(patient: Server):
     eventually(lambda: rows(patient, app), SOON)
     eventually(lambda: FORMER in lines(patient, app), SOON)
     reinstall(patient, app)
-    is_gone(app)
+    is_gone(patient, app)
     assert rows(patient, app) == 0
     assert FORMER not in lines(patient, app)
     assert deploy(patient.admin, app, {"worker.py": PYTHON}).status_code == 200
@@ -112,12 +117,12 @@ def test_a_worker_that_will_not_end_is_killed_with_its_app(patient: Server):
 
 def test_so_is_one_that_retires_already(patient: Server):
     app = deployed(patient, STUBBORN)
-    [stubborn] = eventually(lambda: processes(f"/workers/{app}/"), SOON)
+    [stubborn] = eventually(lambda: processes_of(patient, app), SOON)
     assert deploy(patient.admin, app, {"worker.py": PYTHON}).status_code == 200
     assert result(patient.admin, app, "pid") != stubborn
-    assert stubborn in processes(f"/workers/{app}/")
+    assert stubborn in processes_of(patient, app)
     assert patient.admin.delete(f"/api/v1/apps/{app}").status_code == 200
-    is_gone(app)
+    is_gone(patient, app)
 
 
 def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name(
@@ -144,9 +149,9 @@ def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name
         reinstall(patient, app)
         refused.clear()
         eventually(lambda: len(refused) > 50, SOON)
-        assert processes(f"/workers/{app}/")
+        assert processes_of(patient, app)
         assert rows(patient, app) == 0
         answered = rpc(patient.admin, app, "echo")
         assert answered.status_code == 503, answered.text
-    is_gone(app)
+    is_gone(patient, app)
     assert status(patient.admin, app)["status"] == "stopped"
