@@ -28,11 +28,13 @@ from kernel.dialect import (
     AsText,
     ConnectionLost,
     FirstColumns,
+    Unsure,
     every,
     repeatable,
     run_on,
     to_text,
     translated,
+    unsure,
 )
 from kernel.errors import KernelError, SchemaChanged, Unavailable
 from kernel.hooks import HookBus
@@ -121,7 +123,8 @@ class _Session(FirstColumns):
             self.ended = True
         if self._given_up:
             raise RuntimeError("a statement was given up, and whoever ran it went on")
-        done = await run_on(self._connection, b"commit")
+        with unsure():
+            done = await run_on(self._connection, b"commit")
         if done is None or done.command_status != b"COMMIT":
             raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
 
@@ -272,7 +275,7 @@ class Database(FirstColumns):
                 for callback in tx.callbacks:
                     await _guarded(callback)
             return result
-        raise ConnectionLost("the database is not available")
+        raise Unsure
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
@@ -362,7 +365,8 @@ class Database(FirstColumns):
         return await self._once(query, params, custom_plan)
 
     async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
-        return await self._once(query, params, False)
+        with unsure():
+            return await self._once(query, params, False)
 
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool

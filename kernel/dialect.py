@@ -68,7 +68,15 @@ def _item(item: Scalar) -> str:
 
 
 class ConnectionLost(Unavailable):
-    """The connection broke, so nobody knows whether the statement was carried out."""
+    """The connection broke under a statement that has changed nothing, or might have: `Unsure`."""
+
+
+class Unsure(ConnectionLost):
+    """It broke under a write or a commit, which may be in: who comes again could do it twice."""
+
+    def __init__(self) -> None:
+        said = "the connection to the database broke: the change may have been made; "
+        super().__init__(said + "look before you repeat it", retry_after=None)
 
 
 _REFUSED: Final = ("22", "54")
@@ -143,6 +151,15 @@ def translated() -> Generator[None]:
         if (known := translate(error)) is None:
             raise
         raise known from error
+
+
+@contextmanager
+def unsure() -> Generator[None]:
+    """Raise Unsure in place of ConnectionLost, around what changes something by being sent."""
+    try:
+        yield
+    except ConnectionLost as error:
+        raise Unsure from error
 
 
 async def run_on(

@@ -120,8 +120,9 @@ class Unavailable(KernelError):
 
     status = 503
 
-    def __init__(self, message: str, *, retry_after: int = 1) -> None:
-        super().__init__(message, headers={"retry-after": str(retry_after)})
+    def __init__(self, message: str, *, retry_after: int | None = 1) -> None:
+        later = {"retry-after": str(retry_after)} if retry_after else {}
+        super().__init__(message, headers=later)
 
 
 class SchemaChanged(Unavailable):

@@ -26,16 +26,17 @@ _ERRORS: Final[Mapping[int, str]] = {
     413: "The body is over the limit of the route.",
     429: "Too many attempts; `Retry-After` says for how long.",
     500: "An app's own code failed; the text is its message.",
-    503: "Something that the request needs is away for the moment.",
+    503: "Something that the request needs is away for the moment. Without `Retry-After` the "
+    "change may have been made: look before you repeat it.",
 }
 _REQUEST_ID: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
-_LATER: Final[Schema] = {
-    "Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}
-}
+_SECONDS: Final[Schema] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
+_LATER: Final[Schema] = {"Retry-After": {"required": True, **_SECONDS}}
+_PERHAPS: Final[Schema] = {"Retry-After": {"required": False, **_SECONDS}}
 _CHALLENGE: Final[Schema] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}
 }
-_HEADERS: Final[Mapping[int, Schema]] = {401: _CHALLENGE, 429: _LATER, 503: _LATER}
+_HEADERS: Final[Mapping[int, Schema]] = {401: _CHALLENGE, 429: _LATER, 503: _PERHAPS}
 
 
 def skeleton(title: str, edition: str, description: str) -> Schema:

@@ -21,6 +21,10 @@ is said. Whatever is not public wants `Authorization: Bearer <access token>`. Ev
 `{"error": "<one human sentence>"}`, every reply has an `X-Request-Id`. A `limit` above its maximum
 is taken as the maximum; timestamps of records end in `Z`, those of users in `+00:00`.
 
+A 503 with a `Retry-After` changed nothing: send the request again after that many seconds. One
+without it says that the connection to PostgreSQL broke under a write: the change may have been
+made, so look before you repeat it.
+
 The examples are what a server was sent and what it answered (ids, times and tokens are put in); a
 test asks again and compares. Plugins of contrib/ that are switched on add
 [routes of their own](rest-contrib.md). The same as OpenAPI 3.1, and for each app with its own

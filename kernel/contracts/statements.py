@@ -50,7 +50,8 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Writes: sent once; an outcome that cannot be known is `Unavailable`."""
+    """Writes: sent once; an outcome that cannot be known is `kernel.dialect.Unsure`, an Unavailable
+    without a Retry-After: whoever comes again could make the change twice."""
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """Run one statement and return the first column of the first row it returns, if any."""

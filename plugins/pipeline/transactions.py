@@ -88,7 +88,10 @@ class PipedSession(dialect.FirstColumns):
             return
         if self._given_up:
             raise RuntimeError("a statement was given up, and whoever ran it went on")
-        done = await self._surely(b"commit", prepare=True)
+        if self._pipe.closed.is_set():  # it takes nothing any more, so nothing is in
+            raise dialect.ConnectionLost("the database is not available")
+        with dialect.unsure():
+            done = await self._surely(b"commit", prepare=True)
         if done.command_status != b"COMMIT":
             raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
 

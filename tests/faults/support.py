@@ -205,7 +205,7 @@ class Load:
         self._base = url
 
     def counts(self, answer: httpx.Response, wanted: int) -> bool:
-        """Count an answer; a 503 has to say when to come back, anything else is odd."""
+        """Count an answer; a 503 has to say when to come back, or to look first, else it is odd."""
         with self._lock:
             self.answers[answer.status_code] += 1
         if answer.status_code == wanted:
@@ -213,8 +213,10 @@ class Load:
         self._look_at(answer)
         return False
 
-    def _look_at(self, answer: httpx.Response) -> None:
-        polite = answer.status_code == 503 and int(answer.headers.get("retry-after", 0)) > 0
+    def _look_at(self, answer: httpx.Response, *, sure: bool = False) -> None:
+        again = int(answer.headers.get("retry-after", 0)) > 0
+        unsure = "the change may have been made" in answer.text and not sure
+        polite = answer.status_code == 503 and again != unsure
         if not polite or list(answer.json()) != ["error"]:
             self.odd.append(f"{answer.status_code} {answer.text}")
         self.over.wait(0.02)
@@ -231,7 +233,7 @@ class Load:
                 with self._lock:
                     self.reads[answer.status_code] += 1
                 if answer.status_code != 200:
-                    self._look_at(answer)
+                    self._look_at(answer, sure=True)
 
     def __enter__(self) -> Self:
         for thread in (*self._writers, *self._readers):

@@ -14,6 +14,7 @@ from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
 from kernel.contracts.statements import SETTINGS, Statements, Transaction
 from kernel.db import TRIES
+from kernel.dialect import Unsure
 from kernel.errors import BadRequest, ConstraintBreach, Unavailable
 from kernel.plugin import hookimpl
 from kernel.testing import Postgres
@@ -441,7 +442,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
 
     async with opened(dsn, pool_size=1) as db:
         began = anyio.current_time()
-        with anyio.move_on_after(0.1), pytest.raises(Unavailable):
+        with anyio.move_on_after(0.1), pytest.raises(Unsure):
             await db.run(ACTOR, write)
         assert 0.4 < anyio.current_time() - began < 8
         assert await db.fetch("select 1") == b"1"
@@ -488,10 +489,41 @@ async def test_a_transaction_whose_connection_breaks_is_unavailable_and_not_run_
         await tx.execute(text(f"insert into {name} values (2)"))
 
     async with opened(dsn) as db:
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as told:
             await db.run(ACTOR, write)
         assert tries == 1
+        # It was not committed, so whoever comes again does it once.
+        assert told.value.message == "the database is not available"
+        assert told.value.headers["retry-after"]
         assert await db.fetch(text(f"select count(*) from {name}")) == b"0"
+
+
+async def test_a_connection_that_breaks_under_the_commit_leaves_nobody_sure(
+    opened: Opening, dsn: str
+) -> None:
+    name, tries = table(dsn), 0
+    sql(dsn, DEFERRED.format(name, 30))
+
+    async def write(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.execute(text(f"insert into {name} values (1)"))
+
+    async def cut() -> None:
+        with anyio.fail_after(20):
+            while not sql(dsn, COMMITS):
+                await anyio.sleep(0.01)
+        assert kill(dsn) >= 1
+
+    async def commit() -> None:
+        with pytest.raises(Unsure) as told:
+            await db.run(ACTOR, write)
+        assert "may have been made" in told.value.message
+        assert "retry-after" not in told.value.headers
+
+    async with opened(dsn) as db:
+        await together(cut, commit)
+    assert tries == 1
 
 
 # --- session settings -----------------------------------------------------------------------

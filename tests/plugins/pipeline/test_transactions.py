@@ -279,11 +279,29 @@ async def test_a_connection_that_breaks_between_two_statements(dsn: str) -> None
             await until(lambda: mine not in pids(lane, "transactions"))
             await inserts(name, 2)(tx)
 
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as told:
             await lane.run(ACTOR, write)
+        assert told.value.headers["retry-after"]
         await until(lambda: bool(pids(lane, "transactions")))
         await lane.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [3]
+
+
+async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) -> None:
+    name = table(dsn)
+    async with fast_lane(dsn, ONE) as (lane, _):
+        [mine] = pids(lane, "transactions")
+
+        async def write(tx: Transaction) -> None:
+            await inserts(name, 1)(tx)
+            sql(dsn, "select pg_terminate_backend(%s)", mine)
+            await until(lambda: mine not in pids(lane, "transactions"))
+
+        with pytest.raises(Unavailable) as told:
+            await lane.run(ACTOR, write)
+        assert told.value.message == "the database is not available"
+        assert told.value.headers["retry-after"]
+    assert rows(dsn, name) == []
 
 
 async def test_too_many_parameters_are_refused(dsn: str) -> None:
