@@ -79,6 +79,8 @@ class Unsure(ConnectionLost):
         super().__init__(said + "look before you repeat it", retry_after=None)
 
 
+LARGE: Final = 4_000_000
+"""Bytes of a message that are worth a new connection afterwards."""
 _REFUSED: Final = ("22", "54")
 _AWAY: Final = ("08", "40", "53", "57", "58")
 _BUSY: Final = ("55P03", "25P03", "25006")
@@ -168,14 +170,23 @@ async def run_on(
     """Run one statement; without a prepared statement PostgreSQL plans for the very values."""
     values = [to_text(param) for param in params] or None
     prepare = False if custom_plan else None
+    _wear(connection, *(values or ()))
     with translated():
         try:
-            return (await connection.execute(query, values, prepare=prepare)).pgresult
+            result = (await connection.execute(query, values, prepare=prepare)).pgresult
         except psycopg.errors.FeatureNotSupported as error:
             if not _stale(error) or connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 raise
-        await connection.execute("deallocate all")
-        return (await connection.execute(query, values, prepare=False)).pgresult
+            await connection.execute("deallocate all")
+            result = (await connection.execute(query, values, prepare=False)).pgresult
+    _wear(connection, first(result))
+    return result
+
+
+def _wear(connection: Connection, *texts: bytes | None) -> None:
+    """Have the pool replace it on return: libpq keeps the buffer of its largest message."""
+    if any(text is not None and len(text) > LARGE for text in texts):
+        connection._expire_at = 0.0  # pyright: ignore[reportPrivateUsage]  # as if its time was up
 
 
 def first(result: PGresult | None) -> bytes | None:

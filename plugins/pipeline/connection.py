@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from kernel.public import Query
+from kernel.public import Query, dialect
 
 from .prepared import STALE, Command, Preparations, Verb
 from .sync import end_of_unit
@@ -28,18 +28,15 @@ from .sync import end_of_unit
 # Plain numbers: an enum's member is looked up anew for each of three results of a statement.
 IDLE: Final = TransactionStatus.IDLE
 BEGUN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+FOUND: Final = int(ExecStatus.TUPLES_OK)
 DONE: Final = int(ExecStatus.COMMAND_OK)
 FAILED: Final = int(ExecStatus.FATAL_ERROR)
 SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
-ANSWERS: Final = (int(ExecStatus.TUPLES_OK), DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
+ANSWERS: Final = (FOUND, DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
 
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """What would make the statements of others part of a transaction that nobody ends."""
-
-
-LARGE: Final = 4_000_000
-"""Bytes of a parameter that are worth a new connection afterwards."""
 
 
 class Fate(Enum):
@@ -229,7 +226,7 @@ class Pipe:
         if full and not self._is_full:
             self._loop.add_writer(self._socket, self._flush)
             values = (value for unit in self.pending for value in unit.values)
-            self.worn = self.worn or any(value and len(value) > LARGE for value in values)
+            self.worn = self.worn or any(value and len(value) > dialect.LARGE for value in values)
         elif self._is_full and not full:
             self._loop.remove_writer(self._socket)
         self._is_full = full
@@ -318,6 +315,8 @@ class Pipe:
         if outcome is None:
             unit.settle(Fate.LOST)
             raise psycopg.OperationalError("the connection is out of step")
+        if outcome.status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
+            self.worn = True
         if outcome.status == FAILED and self._is_stale(unit, outcome, successes):
             self._send_again(unit)
             return

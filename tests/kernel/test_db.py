@@ -389,6 +389,29 @@ async def test_a_caller_that_gives_up_leaves_a_usable_connection(dsn: str) -> No
             assert time.monotonic() - started < 1
 
 
+@pytest.mark.parametrize("large", ["parameter", "answer", "transaction"])
+async def test_a_connection_that_took_a_large_buffer_is_replaced(dsn: str, large: str) -> None:
+    """libpq keeps the buffer of its largest message, in either direction."""
+    pid = "select pg_backend_pid()"
+    async with opened(dsn, pool_size=1) as db:
+        before = await db.fetch(pid)
+        assert await db.fetch("select length($1::text)", "x" * 3_000_000) == b"3000000"
+        assert len(await db.fetch("select repeat('x', 3000000)") or b"") == 3_000_000
+        assert await db.fetch(pid) == before
+        if large == "parameter":
+            assert await db.execute("select length($1::text)", "x" * 30_000_000) == b"30000000"
+        elif large == "answer":
+            assert len(await db.fetch("select repeat('x', 30000000)") or b"") == 30_000_000
+        else:
+
+            async def twice(tx: Transaction) -> None:
+                assert await tx.execute("select length($1::text)", "x" * 30_000_000)
+                assert await tx.fetch(pid) == before
+
+            await db.run(ACTOR, twice)
+        assert await db.fetch(pid) != before
+
+
 # --- lost connections -----------------------------------------------------------------------
 
 

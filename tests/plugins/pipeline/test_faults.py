@@ -276,6 +276,22 @@ async def test_a_connection_that_took_a_large_buffer_is_replaced(
         await until(lambda: pids(lane, "writes") not in (before, []))
 
 
+async def test_a_connection_that_brought_a_large_answer_is_replaced(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    many = "select repeat('x', 3000000) from generate_series(1, 10)"
+    async with fast_lane(dsn, ONE) as (lane, _):
+        for name, call in (("reads", lane.fetch_all), ("writes", lane.execute_all)):
+            before = pids(lane, name)
+            assert len(await call(many)) == 10  # no row of which is large
+            await asyncio.sleep(0.3)
+            assert pids(lane, name) == before
+            assert len((await call("select repeat('x', 30000000)"))[0]) == 30_000_000
+            await until(lambda name=name, before=before: pids(lane, name) not in (before, []))
+            assert await call("select 1") == [b"1"]
+
+
 async def test_a_connection_is_replaced_when_it_is_old_and_idle(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
