@@ -386,12 +386,15 @@ from (select convert_to(coalesce(r::text, 'null'), 'UTF8') || '\\x00' as bytes f
 
 
 async def _batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
-    begun = b""
+    begun = list[bytes]()  # pieces of a row whose end is still to come
     # Not prepared: only the simple protocol heeds that the cursor is binary.
     while pieces := every(await run_on(connection, b"fetch %d from stream" % BATCH, (), True)):
-        *batch, begun = (begun + b"".join(pieces)).split(b"\0")
+        *batch, rest = b"".join(pieces).split(b"\0")
         if batch:
+            batch[0] = b"".join([*begun, batch[0]])
+            begun.clear()
             yield batch
+        begun.append(rest)
 
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:

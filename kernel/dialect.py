@@ -170,7 +170,6 @@ async def run_on(
     """Run one statement; without a prepared statement PostgreSQL plans for the very values."""
     values = [to_text(param) for param in params] or None
     prepare = False if custom_plan else None
-    _wear(connection, *(values or ()))
     with translated():
         try:
             result = (await connection.execute(query, values, prepare=prepare)).pgresult
@@ -179,14 +178,10 @@ async def run_on(
                 raise
             await connection.execute("deallocate all")
             result = (await connection.execute(query, values, prepare=False)).pgresult
-    _wear(connection, first(result))
+    if any(text and len(text) > LARGE for text in (*(values or ()), first(result))):
+        # The pool replaces what has expired: libpq keeps the buffer of its largest message.
+        connection._expire_at = 0.0  # pyright: ignore[reportPrivateUsage]
     return result
-
-
-def _wear(connection: Connection, *texts: bytes | None) -> None:
-    """Have the pool replace it on return: libpq keeps the buffer of its largest message."""
-    if any(text is not None and len(text) > LARGE for text in texts):
-        connection._expire_at = 0.0  # pyright: ignore[reportPrivateUsage]  # as if its time was up
 
 
 def first(result: PGresult | None) -> bytes | None:

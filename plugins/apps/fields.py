@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
+import msgspec
+
 from kernel.public import Field, FieldType, OnDelete, Reference
 
 from .fieldtypes import ALIASES, COLUMN_TYPES, value_of
@@ -14,6 +16,9 @@ LinkTargets = dict[str, str]
 
 SERVER_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """Names that PostgreSQL keeps for itself in every table (its manual, 5.6)."""
+
+MAX_DEFAULT: Final = 64_000
+"""Bytes of JSON: a default is written anew in each record that leaves its field out."""
 
 _ON_DELETE: Final[dict[str, OnDelete]] = {
     "cascade": "cascade",
@@ -123,9 +128,12 @@ def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str,
         return None
     try:
         value = value_of(kind, given, sql_type)
+        size = len(msgspec.json.encode(value))
     except (ValueError, OverflowError):
         part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
         return None
+    if size > MAX_DEFAULT:
+        part.problem("default_value", f"must be at most {MAX_DEFAULT} bytes of JSON, not {size}")
     if enum_values and not set(_items(value)) <= set(enum_values):
         part.problem("default_value", f"must be one of {', '.join(enum_values)}"[:300])
     return value

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from kernel.public import Action, Change, Event, HookBus, Transaction, hookspecs
 
 from .reach import Reach, missing
 from .rendering import id_of, records_in
 from .store import Table
+from .weight import encoded, readable
 from .writing import Row, alike, aside, row_of
 
 NO_SETTINGS = b"{}"
 """What the statements are given in place of settings: a transaction has them from its begin."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class HookedWrites:
@@ -37,7 +34,9 @@ class HookedWrites:
         changed = [await self._changed(tx, table, "create", None, row) for row in rows]
         same = await aside(changed, alike, table.columns, changed)
         statement = table.insert_many(tuple(same[0]))
-        raw = await tx.execute(statement, NO_SETTINGS, _encode(same), tx.actor.user_id)
+        raw = await tx.execute(
+            statement, NO_SETTINGS, encoded(table.columns, same), tx.actor.user_id
+        )
         records = records_in(table.rendering.array(raw or b"[]"))
         for record in records:
             await tx.record(_event(tx, table, "INSERT", id_of(record), new=record))
@@ -50,7 +49,7 @@ class HookedWrites:
         changed = await self._changed(tx, table, "update", record_id, row)
         if not changed:
             return None
-        rows = reach.record(record_id, NO_SETTINGS, _encode(changed))
+        rows = reach.record(record_id, NO_SETTINGS, encoded(table.columns, changed))
         raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
         if raw is None:
             raise missing(record_id)
@@ -72,7 +71,7 @@ class HookedWrites:
         raw = await tx.execute(reach.table.one(rows, lock=True), *rows.params)
         if raw is None:
             raise missing(record_id)
-        return reach.table.rendering.record(raw)
+        return reach.table.rendering.record(readable(raw, record_id))
 
     async def _changed(
         self, tx: Transaction, table: Table, action: Action, record_id: str | None, row: Row

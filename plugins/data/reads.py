@@ -31,7 +31,8 @@ from .lru import Bounded
 from .models import LastSeen
 from .reach import Reach, missing, reach_of
 from .rendering import count_in
-from .store import MAX_PAGE_BYTES, TOO_LARGE, Table
+from .store import MAX_PAGE_BYTES, Table
+from .weight import TOO_LARGE, readable
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordReads")
@@ -151,7 +152,7 @@ class RecordReads:
             raw = await self._statements.fetch(query, *reach.owner, record_id)
         if raw is None:
             raise missing(record_id)
-        return reach.table.rendering.record(raw)
+        return reach.table.rendering.record(readable(raw, record_id))
 
     async def _listed(self, reach: Reach, page: Page, sort: Column, limit: int) -> bytes:
         """Return a page without conditions of its own, by a statement that is kept."""
@@ -189,7 +190,7 @@ class RecordReads:
         raw = await self._statements.fetch(query, *rows.params)
         if raw is None:
             raise _unseen(page)
-        return _last_seen(raw)
+        return _last_seen(readable(raw, page.after))
 
     @on_new_schema
     async def _streamed(
@@ -219,6 +220,8 @@ def _fitting(raw: bytes | None, page: Page) -> bytes:
     if raw is None:
         raise _unseen(page)
     if raw == TOO_LARGE:
+        if page.limit == 1:
+            readable(raw, None)
         size = MAX_PAGE_BYTES // 1_000_000
         raise BadRequest(f"these records have over {size} MB together: ask for fewer by limit")
     return raw
@@ -229,9 +232,11 @@ def _unseen(page: Page) -> BadRequest:
 
 
 async def _pieces(table: Table, batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
-    """Write batches of records as one JSON array."""
+    """Write batches of records as one JSON array. Raises BadRequest at one that is too large."""
     before = b"["
     async for batch in batches:
+        if TOO_LARGE in batch:
+            readable(TOO_LARGE, None)
         yield before + table.rendering.batch(batch)
         before = b",\n"
     yield b"[]" if before == b"[" else b"]"

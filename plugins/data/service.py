@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from kernel.public import (
     Access,
     Actor,
@@ -22,17 +20,17 @@ from kernel.public import (
     hookspecs,
 )
 
+from . import weight
 from .breaches import in_words
 from .hooked import NO_SETTINGS, HookedWrites
 from .reach import Reach, missing
 from .reads import RecordReads, on_new_schema
 from .rendering import id_of, records_in
 from .store import Table
+from .weight import encoded
 from .writing import Row, alike, aside, row_of
 
 MAX_BULK: Final = 1000
-
-_encode = msgspec.json.Encoder().encode
 
 
 class RecordsService(RecordReads):
@@ -59,8 +57,8 @@ class RecordsService(RecordReads):
                 )
                 return made[0]
             record = table.rendering.record(await self._insert(actor, table, row))
-        except ConstraintBreach as breach:
-            raise await self._in_words(breach, table) from None
+        except BadRequest as error:
+            raise await self._in_words(error, table) from None
         await self._tell(actor, table, "INSERT", [record])
         return record
 
@@ -82,6 +80,8 @@ class RecordsService(RecordReads):
             return await self._create_many(actor, table, coerced)
         except ConstraintBreach as breach:
             raise await self._blamed(actor, table, coerced, breach) from None
+        except BadRequest as error:
+            raise weight.in_words(error, len(rows)) from None
 
     @on_new_schema
     async def update(
@@ -106,10 +106,12 @@ class RecordsService(RecordReads):
             if not row:  # nothing but what is the server's own
                 await self._get(reach, record_id)
                 return await self._unchanged(actor, reach, record_id)
-            rows = reach.record(record_id, self._statements.settings(actor), _encode(row))
+            rows = reach.record(
+                record_id, self._statements.settings(actor), encoded(table.columns, row)
+            )
             raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
-        except ConstraintBreach as breach:
-            raise await self._in_words(breach, table) from None
+        except BadRequest as error:
+            raise await self._in_words(error, table) from None
         if raw is None:
             raise missing(record_id)
         record = table.rendering.record(raw)
@@ -149,7 +151,7 @@ class RecordsService(RecordReads):
     async def _insert(self, actor: Actor, table: Table, row: Row) -> bytes:
         settings = self._statements.settings(actor)
         raw = await self._statements.execute(
-            table.insert(tuple(row)), settings, _encode(row), actor.user_id
+            table.insert(tuple(row)), settings, encoded(table.columns, row), actor.user_id
         )
         return raw or b""
 
@@ -163,10 +165,11 @@ class RecordsService(RecordReads):
         statement = table.insert_many(tuple(alike_rows[0]))
         settings = self._statements.settings(actor)
         raw = await self._statements.execute(
-            statement, settings, _encode(alike_rows), actor.user_id
+            statement, settings, encoded(table.columns, alike_rows), actor.user_id
         )
         records = table.rendering.array(raw or b"[]")
-        await self._tell(actor, table, "INSERT", records_in(records))
+        if self._is_told(table):
+            await self._tell(actor, table, "INSERT", records_in(records))
         return records
 
     async def _tell(
@@ -178,7 +181,7 @@ class RecordsService(RecordReads):
         record_id: str | None = None,
     ) -> None:
         """Tell observers of a write that was one statement."""
-        if not self._bus.listening(hookspecs.event_committed, table.entity.subject):
+        if not self._is_told(table):
             return
         for record in records:
             event = Event(
@@ -191,9 +194,14 @@ class RecordsService(RecordReads):
             )
             await self._bus.notify(hookspecs.event_committed, event=event)
 
+    def _is_told(self, table: Table) -> bool:
+        return self._bus.listening(hookspecs.event_committed, table.entity.subject)
+
     async def _in_words(
-        self, breach: ConstraintBreach, table: Table, deleted: str | None = None
+        self, breach: BadRequest, table: Table, deleted: str | None = None
     ) -> BadRequest:
+        if not isinstance(breach, ConstraintBreach):
+            return weight.in_words(breach)
         app = await self._apps.app(table.entity.app_id)
         return in_words(breach, app, table.entity, deleted)
 
@@ -228,7 +236,8 @@ async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> Non
     for index, row in enumerate(rows):
         statement = table.insert(tuple(row))
         try:
-            await tx.execute(statement, NO_SETTINGS, _encode(row), tx.actor.user_id)
+            written = encoded(table.columns, row)
+            await tx.execute(statement, NO_SETTINGS, written, tx.actor.user_id)
         except ConstraintBreach as breach:
             raise _Culprit(index, breach) from None
     raise _Innocent

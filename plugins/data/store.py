@@ -18,6 +18,7 @@ from .filters import Conditions
 from .lru import Bounded
 from .models import LastSeen
 from .rendering import Rendering
+from .weight import MAX_RECORD_BYTES, TOO_HEAVY, TOO_LARGE
 
 MAX_SHAPES: Final = 256
 MAX_PAGE_BYTES: Final = 16_000_000
@@ -25,9 +26,6 @@ MAX_PAGE_BYTES: Final = 16_000_000
 
 MAX_MADE_BYTES: Final = 64_000_000
 """What PostgreSQL puts together at most of a page that it weighs only in the end."""
-
-TOO_LARGE: Final = b""
-"""What comes in place of a page that weighs too much."""
 
 OWNER: Final = b"t." + quoted(OWNER_COLUMN)
 
@@ -86,11 +84,8 @@ class Table:
             rows.parts.append(b"(%b, %b) %b (select value, id from place)" % here)
 
     def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
-        """Return one record."""
-        return b"select row_to_json(_r) from (%b%b) _r" % (
-            self._select(rows),
-            b" for update" if lock else b"",
-        )
+        """Return one record, or `TOO_LARGE`."""
+        return _weighed(b"(%b%b)" % (self._select(rows), b" for update" if lock else b""))
 
     def by_id(self, *, own_only: bool) -> bytes:
         """Return one record that nobody but the grant narrows: the owner where `own_only`, id."""
@@ -123,21 +118,26 @@ class Table:
         return self._array(texts, fits, light, sort, place)
 
     def careful_page(self, texts: bytes, sort: Column, place: Conditions | None) -> bytes:
-        """The same, slower, in bounded memory whatever the records weigh; one alone always fits."""
+        """The same, slower, in bounded memory whatever the records weigh; one alone may weigh what
+        a record may."""
         weighed = (
             b"select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
             b" from (%b) p" % texts
         )
-        fits = b"max(upto) <= %d or count(*) = 1" % MAX_PAGE_BYTES
-        begins = b"upto - octet_length(json) < %d" % MAX_PAGE_BYTES
+        most = MAX_PAGE_BYTES, MAX_RECORD_BYTES
+        fits = b"max(upto) <= %d or (count(*) = 1 and max(upto) <= %d)" % most
+        begins = b"upto - octet_length(json) < %d and octet_length(json) <= %d" % most
         return self._array(weighed, fits, begins, sort, place)
 
     def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
-        """Return the records one by one."""
-        return b"select row_to_json(_r) from (%b%b%b) _r" % (
-            self._select(rows),
-            self._order(sort, order),
-            b" offset " + rows.bind(offset, b"bigint") if offset else b"",
+        """Return the records one by one, each or `TOO_LARGE`."""
+        return _weighed(
+            b"(%b%b%b)"
+            % (
+                self._select(rows),
+                self._order(sort, order),
+                b" offset " + rows.bind(offset, b"bigint") if offset else b"",
+            )
         )
 
     def count(self, rows: Conditions) -> bytes:
@@ -145,10 +145,10 @@ class Table:
         return b"select count(*) from %b as t%b" % (self._name, rows.clause())
 
     def place(self, rows: Conditions, sort: Column) -> bytes:
-        """Return where a record stands in an order, as a `LastSeen`."""
-        return (
-            b"select row_to_json(_r) from (select %b::text as record_id, %b::text as value"
-            b" from %b as t%b) _r" % (self.columns.id.sql, sort.sql, self._name, rows.clause())
+        """Return where a record stands in an order, as a `LastSeen`, or `TOO_LARGE`."""
+        return _weighed(
+            b"(select %b::text as record_id, %b::text as value from %b as t%b)"
+            % (self.columns.id.sql, sort.sql, self._name, rows.clause())
         )
 
     def insert(self, names: tuple[str, ...]) -> bytes:
@@ -162,11 +162,7 @@ class Table:
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
         """Change records by a JSON object that has `names`: settings, object, conditions."""
         head = self._shapes.made(("update", names), lambda: self._update(names))
-        return b"%b%b returning %b) select row_to_json(_made) from _made" % (
-            head,
-            rows.clause(),
-            self._all,
-        )
+        return b"%b%b returning %b) %b" % (head, rows.clause(), self._all, _MADE)
 
     def delete(self, rows: Conditions) -> bytes:
         """Delete records and return one of their ids: settings, conditions."""
@@ -205,7 +201,7 @@ class Table:
             found = b" having exists (select from place)"
         return (
             b"%bselect case when count(*) = 0 then '[]' when %b"
-            b" then '[' || string_agg(json, E',\\n') filter (where %b) || ']' else '' end"
+            b" then '[' || string_agg(json, E',\\n') filter (where %b) || ']' else '\"\"' end"
             b" from (%b) a%b" % (head, fits, part, source, found)
         )
 
@@ -228,7 +224,7 @@ class Table:
             if columns
             else b"settings where $2::jsonb is not null"
         )
-        return self._inserting(columns, source) + b" select row_to_json(_made) from _made"
+        return b"%b %b" % (self._inserting(columns, source), _MADE)
 
     def _insert_many(self, names: tuple[str, ...]) -> bytes:
         columns = self._named(names)
@@ -239,9 +235,7 @@ class Table:
             if columns
             else b"settings, jsonb_array_elements($2::jsonb)"
         )
-        return self._inserting(columns, source) + (
-            b" select '[' || string_agg(row_to_json(_made)::text, E',\\n') || ']' from _made"
-        )
+        return b"%b %b" % (self._inserting(columns, source), _ALL_MADE)
 
     def _inserting(self, columns: Sequence[Column], source: bytes) -> bytes:
         owner = quoted(OWNER_COLUMN)
@@ -267,6 +261,28 @@ class Table:
 
     def _named(self, names: Iterable[str]) -> list[Column]:
         return [self.columns.find(name) for name in names]
+
+
+def _weighed(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
+    """Return rows as JSON, and something else for one that weighs too much. The size of what is in
+    memory costs nothing to ask for."""
+    return (
+        b"select case when pg_column_size(json) <= %d then json else %b end"
+        b" from (select row_to_json(_r) as json from %b _r offset 0) _w"
+        % (MAX_RECORD_BYTES, otherwise, source)
+    )
+
+
+# PostgreSQL takes a statement back that fails: this one with a word of ours in its error, and not
+# before it is come to, as what stands for no row would fail while it is planned.
+_FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % TOO_HEAVY.encode()
+_MADE: Final = _weighed(b"_made", _FAILING + b"::json")
+_ALL_MADE: Final = (
+    b"select '[' || string_agg(case when upto <= %d then json else %b end, E',\\n') || ']'"
+    b" from (select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
+    b" from (select row_to_json(_r)::text as json from _made _r offset 0) _j) _w"
+    % (MAX_RECORD_BYTES, _FAILING)
+)
 
 
 def _definitions(columns: Iterable[Column]) -> bytes:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
+import msgspec
 from anyio import to_thread
 
 from kernel.public import BadRequest, Entity
 
 from .breaches import one_of
 from .columns import Column, Columns
+from .weight import MAX_RECORD_BYTES, too_heavy
+
+_encode = msgspec.json.Encoder().encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,11 +73,15 @@ def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creat
 
 
 def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
-    """Give every row the same fields; one that lacks a field gets its default."""
+    """Give every row the same fields; one that lacks a field gets its default.
+
+    Raises BadRequest where the defaults weigh too much together.
+    """
     named = {name for row in rows for name in row}
     if all(len(row) == len(named) for row in rows):
         return list(rows)
     wanted = [columns.find(name) for name in columns.ordered(named)]
+    _check_defaults(wanted, rows)
     return [{c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows]
 
 
@@ -98,6 +106,14 @@ def _chosen_id(column: Column, value: Any) -> str:
     if chosen in UNREACHABLE:
         raise BadRequest(f"{column.label} must not be {chosen!r}, which no path can name")
     return chosen
+
+
+def _check_defaults(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    sizes = {c.name: len(_encode(c.field.default)) for c in columns if c.field is not None}
+    if sum(sizes.values()) * len(rows) <= MAX_RECORD_BYTES:  # nearly always
+        return
+    if sum(sizes[name] for row in rows for name in sizes if name not in row) > MAX_RECORD_BYTES:
+        raise too_heavy(len(rows))
 
 
 def _default(column: Column) -> Any:

@@ -268,6 +268,19 @@ async def test_large_rows_after_small_ones_take_no_more_memory(dsn: str) -> None
     assert peak < 4 * bound  # the pieces, what they are joined to, its parts, the batch before
 
 
+async def test_a_row_that_comes_in_many_pieces_is_put_together_once(dsn: str) -> None:
+    """Joined anew with each of them it would be copied as often, and be there three times."""
+    size = 80_000_000
+    async with opened(dsn) as db:
+        tracemalloc.start()
+        try:
+            async with db.stream(f"select repeat('x', {size})") as batches:
+                assert [[len(row) for row in batch] async for batch in batches] == [[size]]
+            assert tracemalloc.get_traced_memory()[1] < 2.4 * size
+        finally:
+            tracemalloc.stop()
+
+
 async def test_rows_of_every_length_come_whole_and_in_order(dsn: str) -> None:
     """Around the length of a piece, with characters of several bytes across its end."""
     query = """

@@ -360,3 +360,16 @@ def test_indexes_name_fields_once():
         assert problems(raw)[0].startswith("dataContract[0].indexes[")
     read = only_entity(field("a"), indexes=[{"columns": ["a", "created_at", "id"]}])
     assert read.indexes["things"][0].columns == ("a", "created_at", "id")
+
+
+def test_a_default_is_bounded():
+    """It is written anew in each record of a bulk that leaves its field out."""
+    longest = "x" * 63_998  # with its quotes
+    assert only_entity(field("a", default_value=longest)).entities[0].fields[0].default == longest
+    for kind, default in (
+        ("text", longest + "x"),
+        ("json", [0.5] * 20_000),
+        ("[number]", [0.5] * 20_000),
+    ):
+        [problem] = problems(manifest("s", entity("a", field("a", kind, default_value=default))))
+        assert problem.startswith("dataContract[0].fields[0].default_value: must be at most 64000")

@@ -53,11 +53,20 @@ MANIFEST: dict[str, Any] = {
                 },
             ],
         },
+        {
+            "entityName": "papers",
+            "fields": [
+                {"name": "title", "type": "text"},
+                {"name": "front", "type": "text", "default_value": "x" * 60_000},
+                {"name": "back", "type": "text", "default_value": "x" * 60_000},
+            ],
+        },
     ],
 }
 FIELDS = [field["name"] for field in MANIFEST["dataContract"][1]["fields"]]
 SAMPLES = "/api/v1/apps/lab/collections/samples"
 TEAMS = "/api/v1/apps/lab/collections/teams"
+PAPERS = "/api/v1/apps/lab/collections/papers"
 NOTES = "/api/v1/apps/lab/collections/notes"
 
 
@@ -91,4 +100,4 @@ def names(answer: httpx.Response) -> list[str]:
 
 def clear(server: Server) -> None:
     """Empty the tables."""
-    server.sql("truncate lab.notes, lab.samples, lab.teams")
+    server.sql("truncate lab.notes, lab.papers, lab.samples, lab.teams")

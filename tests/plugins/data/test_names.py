@@ -11,6 +11,7 @@ import pytest
 import plugins.apps.checks
 import plugins.data.store
 from kernel.testing import Server
+from plugins.data.routes import PARAMETERS
 
 OWN = ("id", "created_at", "updated_at")
 STATEMENTS = "".join(
@@ -63,7 +64,7 @@ def walk(server: Server, path: str, fields: list[str]) -> None:
     assert many.status_code == 201, many.text
     assert [row[fields[0]] for row in many.json()] == [1, 2]
     place = f"{path}/{one.json()['id']}"
-    some = fields[:: len(fields) // 20 + 1]
+    some = [name for name in fields[:: len(fields) // 20 + 1] if name not in PARAMETERS]
     for question in (
         place, path, f"{path}?limit=2", f"{path}?limit=2&after={one.json()['id']}",
         *(f"{path}?limit=5&sort={name}&{name}=1" for name in some),
