@@ -29,11 +29,15 @@ MAX_DEPTH = 64
 MAX_QUERY_FIELDS = 600
 MAX_VALUES = 1_000_000
 """Brackets and commas of a JSON body outside of its texts: what it costs in memory."""
+MAX_FAR = 10_000
+"""Numbers of a body with an exponent of three digits: the decoder takes 12 µs for one near the ends
+of a double, two hundred times as long as for another, and nobody else is served meanwhile."""
 
 JSON = b"application/json"
 JSON_KIND = re.compile(r"application/(json|[\w.-]+\+json)")
 
 Handler = Callable[..., Awaitable[Response]]
+_FAR = re.compile(rb"[eE][+-]?0*[1-9][0-9]{2,}\s*[],}]")
 _MARKS = bytes.maketrans(b"{}", b"[]")
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{},"')
 _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
@@ -293,6 +297,10 @@ def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     if b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b""):
         raise BadRequest("text must not contain the character U+0000")
     _check_structure(raw)
+    if raw.count(b",") >= MAX_FAR and len(_FAR.findall(raw)) > MAX_FAR:
+        parts = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        if len(_FAR.findall(b"".join(parts[::2]))) > MAX_FAR:  # outside of texts
+            raise BadRequest(f"the JSON has more than {MAX_FAR} numbers beyond 1e±99")
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.errors import BadRequest
-from kernel.web import MAX_DEPTH, MAX_VALUES, decode
+from kernel.web import MAX_DEPTH, MAX_FAR, MAX_VALUES, decode
 
 anything = msgspec.json.Decoder()
 awkward = st.text(alphabet='[]{},:"\\ab\n', max_size=8)
@@ -82,3 +82,18 @@ def test_a_body_of_closing_brackets_costs_no_step_of_the_interpreter_for_each():
     with pytest.raises(BadRequest, match="not valid JSON"):
         decode(raw, anything)
     assert time.process_time() - started < 12 * once
+
+
+@pytest.mark.parametrize("number", [b"1e308", b"-5e-324", b"1.5E+0300 ", b"12345678901e290"])
+def test_too_many_numbers_that_take_long_are_refused(number: bytes):
+    """A million of them would hold up everybody for twelve seconds."""
+    decode(b"[" + b",".join([number] * MAX_FAR) + b"]", anything)
+    with pytest.raises(BadRequest, match="more than 10000 numbers beyond"):
+        decode(b'{"a":[' + b",".join([number] * (MAX_FAR + 1)) + b"]}", anything)
+    with pytest.raises(BadRequest, match="more than 10000 numbers beyond"):
+        decode(b"[" + b",".join([b'{"e":%b}' % number] * (MAX_FAR + 1)) + b"]", anything)
+
+
+def test_numbers_that_take_no_time_and_texts_may_be_many():
+    for value in (b"1e99", b'"1e308,"', rb'"\\"', rb'"\"1e308]"', b'"0000-0000001e308"'):
+        assert len(decode(b"[" + b",".join([value] * (3 * MAX_FAR)) + b"]", anything)) > MAX_FAR

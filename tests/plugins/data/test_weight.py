@@ -14,8 +14,8 @@ from kernel.testing import Client, Server
 from plugins.data.weight import MAX_RECORD_BYTES, SURE, printed
 from tests.plugins.data.support import PAPERS, SAMPLES, create, names, refused
 
-LONG = b"1e288"
-TOO_MANY = MAX_RECORD_BYTES // 289 + 20_000
+LONG = b"1e99"
+TOO_MANY = MAX_RECORD_BYTES // 100 + 20_000
 BIG = MAX_RECORD_BYTES + 10_000_000
 
 
@@ -41,7 +41,7 @@ def unaudited(lab: Server) -> Iterator[None]:
 
 
 def test_numbers_that_would_be_written_out_in_full_are_refused(lab: Server, admin: Client):
-    """1.4 MB of them make 70 MB of text, each time that somebody reads the record."""
+    """3 MB of them make 66 MB of text, each time that somebody reads the record."""
     numbers = b"[" + b",".join([LONG] * TOO_MANY) + b"]"
     record = create(admin)
     assert "written out" in post(admin, SAMPLES, b'{"name":"n","details":%b}' % numbers)
@@ -55,7 +55,7 @@ def test_numbers_that_would_be_written_out_in_full_are_refused(lab: Server, admi
 
 def test_numbers_of_a_field_of_their_own_are_not(lab: Server, admin: Client, unaudited: None):
     """PostgreSQL prints a double as it came."""
-    record = create(admin, sizes=[1e288] * TOO_MANY)
+    record = create(admin, sizes=[1e99] * TOO_MANY)
     assert len(record["sizes"]) == TOO_MANY
 
 
@@ -75,7 +75,7 @@ def test_what_numbers_are_printed_as_is_known_beforehand(lab: Server):
 
 
 def test_a_short_body_needs_no_look():
-    for number in (LONG, b"5e-324", b"-1e308", b"-5e-324"):
+    for number in (b"1e308", b"5e-324", b"-1e308", b"-5e-324"):
         raw = b"[" + b",".join([number] * (SURE // (len(number) + 1))) + b"]"
         wide = (1 + 325) * raw.count(b",")  # with the spaces that jsonb puts in
         assert len(raw) <= SURE + 1
