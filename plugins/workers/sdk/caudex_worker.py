@@ -247,9 +247,12 @@ class Worker:
     def run(self) -> None:
         """Serve until the server says that it is enough, or is gone."""
         self._wire.take_over()
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(self._serve())
-        self._leave(0)
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._serve())  # `asyncio.run` would cancel what is under way
+        except BaseException as error:
+            self._end(error)
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -273,8 +276,9 @@ class Worker:
             self._begin(self._start(message))
         elif kind == "rpc":
             self._begin(self._call(call_id, message))
-        elif kind == "job":
-            self._begin(self._work(call_id, message))
+        elif kind == "job":  # its context is there at once: a cancel may come right behind
+            context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
+            self._begin(self._work(call_id, message, context))
         elif kind == "job_cancel" and call_id in self._contexts:
             self._contexts[call_id].cancelled = True
         elif kind == "collection_op_result" and call_id in self._operations:
@@ -295,9 +299,8 @@ class Worker:
         try:
             for handler in self._on_start:
                 await self._run(handler, Context(self, None, None))
-        except Exception:
-            sys.stderr.write(traceback.format_exc())
-            self._leave(1)
+        except BaseException as error:
+            self._end(error)
         self.say({"type": "discover", "methods": sorted(self._methods)})
 
     async def _call(self, call_id: str, message: dict[str, Any]) -> None:
@@ -307,25 +310,29 @@ class Worker:
             error = f"unknown method: {method}"
             self.say({"type": "rpc_response", "id": call_id, "error": error})
         else:
-            await self._answer("rpc_response", call_id, handler, message.get("params"), message)
+            context = Context(self, call_id, message.get("caller"))
+            await self._answer("rpc_response", call_id, handler, message.get("params"), context)
 
-    async def _work(self, call_id: str, message: dict[str, Any]) -> None:
+    async def _work(self, call_id: str, message: dict[str, Any], context: Context) -> None:
         payload: Any = message.get("payload")
         try:
             kind = str(payload["type"])
         except (TypeError, KeyError, IndexError):
             kind = ""
         handler = self._jobs.get(kind) or self._jobs.get("")
-        if handler is None:
-            error = f"no handler takes this job: {kind}" if kind else "no handler takes this job"
-            self.say({"type": "job_result", "id": call_id, "error": error})
-        else:
-            await self._answer("job_result", call_id, handler, payload, message)
+        try:
+            if handler is None:
+                error = "no handler takes this job" + (f": {kind}" if kind else "")
+                self.say({"type": "job_result", "id": call_id, "error": error})
+            else:
+                await self._answer("job_result", call_id, handler, payload, context)
+        finally:
+            if self._contexts.get(call_id) is context:  # a job that was told may be back already
+                del self._contexts[call_id]
 
     async def _answer(
-        self, kind: str, call_id: str, handler: Handler, data: object, message: dict[str, Any]
+        self, kind: str, call_id: str, handler: Handler, data: object, context: Context
     ) -> None:
-        context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
         takes, is_async = self._known.get(id(handler)) or self._know(handler)
         arguments = (data, context)[:takes]
         try:
@@ -333,15 +340,12 @@ class Worker:
                 self._tell(kind, call_id, await handler(*arguments))
             else:
                 context.blocking = True
-                await self.loop.run_in_executor(
-                    self._threads, lambda: self._tell(kind, call_id, handler(*arguments))
-                )
-        except (Exception, asyncio.CancelledError) as error:
+                await self._on_thread(lambda: self._tell(kind, call_id, handler(*arguments)))
+        except (SystemExit, KeyboardInterrupt):
+            raise  # to `run`, before anything else happens
+        except BaseException as error:
             self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
             self.say({"type": kind, "id": call_id, "error": _message_of(error)})
-        finally:
-            if self._contexts.get(call_id) is context:  # a job that was told may be back already
-                del self._contexts[call_id]
 
     def _tell(self, kind: str, call_id: str, result: object) -> None:
         """Send an outcome, that of a job before any other handler goes on: the next one may end
@@ -358,7 +362,20 @@ class Worker:
             return
         for argument in arguments:
             argument.blocking = True
-        await self.loop.run_in_executor(self._threads, lambda: handler(*arguments))
+        await self._on_thread(lambda: handler(*arguments))
+
+    async def _on_thread(self, work: Callable[[], object]) -> None:
+        """Run what may block."""
+
+        def run() -> None:
+            try:
+                work()
+            except (SystemExit, KeyboardInterrupt) as error:
+                self._end(error)  # from here: the event loop may be held up
+            except StopIteration as error:  # no future carries it
+                raise RuntimeError("handler raised StopIteration") from error
+
+        await self.loop.run_in_executor(self._threads, run)
 
     def _know(self, handler: Handler) -> tuple[int, bool]:
         """Look at a handler once: it is as it is, and looking takes longer than most calls."""
@@ -375,6 +392,22 @@ class Worker:
             except Exception:
                 sys.stderr.write(traceback.format_exc())
         self._leave(0)
+
+    def _end(self, error: BaseException) -> None:
+        """End the process for an exit, or what else nobody catches, on whatever thread. Nothing is
+        said of what is under way: the server takes it for lost then, and not for failed."""
+        status, quiet = 1, isinstance(error, KeyboardInterrupt)
+        if quiet:
+            status = 0
+        elif isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            status = (error.code or 0) & 0xFF
+            quiet = status == 0 and self._last is not None
+        try:
+            if not quiet:
+                trace = traceback.format_exception(None, error, error.__traceback__)
+                sys.stderr.write("".join(trace))
+        finally:
+            self._leave(status)
 
     def _leave(self, status: int) -> None:
         """Exit at once: a handler that hangs on a thread would keep the interpreter."""

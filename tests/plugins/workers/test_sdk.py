@@ -67,6 +67,11 @@ class Talk:
             return True
         return False
 
+    def rest(self) -> list[dict]:
+        """What else it said, once it has ended."""
+        self.join()
+        return [json.loads(self._lines.get_nowait()) for _ in range(self._lines.qsize())]
+
     def end(self) -> int:
         assert self.process.stdin
         self.process.stdin.close()
@@ -159,7 +164,9 @@ async def alone(params, ctx): return [piece.decode() for piece in pieces]
 
 
 NEIGHBOURS = {f"j{n}": n for n in range(9)}
-DEATHS = ["os._exit(7)", "os.kill(os.getpid(), signal.SIGKILL)", "ctypes.string_at(0)"]
+DEATHS = [
+    "os._exit(7)", "sys.exit(7)", "os.kill(os.getpid(), signal.SIGKILL)", "ctypes.string_at(0)"
+]  # fmt: skip
 
 
 def outcomes_beside_a_killer(talk: Talk) -> dict[str, object]:
@@ -181,7 +188,7 @@ def outcomes_beside_a_killer(talk: Talk) -> dict[str, object]:
 def test_a_handler_that_ends_the_process_loses_no_outcome_of_its_neighbours(python, death: str):
     talk = python(
         f"""
-import ctypes, os, signal
+import ctypes, os, signal, sys
 @worker.job
 async def work(payload, ctx):
     if "die" in payload: {death}
@@ -189,6 +196,96 @@ async def work(payload, ctx):
 """
     )
     assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+
+
+EXITS = {
+    "async": "async def die(payload, ctx): sys.exit(7)",
+    "thread": "def die(payload, ctx): sys.exit(7)",
+    "task": "async def die(payload, ctx): await asyncio.create_task(leave())",
+    "task of nobody": "async def die(payload, ctx): asyncio.create_task(leave()); await forever()",
+    "callback": "async def die(payload, ctx): worker.loop.call_soon(sys.exit, 7); await forever()",
+    "loop held up": """
+def die(payload, ctx):
+    worker.loop.call_soon_threadsafe(time.sleep, 60)
+    time.sleep(0.5)
+    sys.exit(7)""",
+}
+
+
+@pytest.mark.parametrize("how", EXITS)
+def test_a_handler_that_exits_ends_the_worker_at_once_and_says_nothing_of_its_neighbours(
+    python, how: str
+):
+    """Whoever waits for them hears that the worker is gone, not that they failed."""
+    talk = python(
+        f"""
+import asyncio, sys, time
+async def leave(): sys.exit(7)
+async def forever(): await asyncio.get_running_loop().create_future()
+@worker.job("thread")
+def thread(payload, ctx):
+    ctx.progress("begun")
+    time.sleep(60)
+@worker.job("async")
+async def waits(payload, ctx):
+    ctx.progress("begun")
+    await forever()
+@worker.rpc
+async def call(params, ctx): await forever()
+@worker.job("die")
+{EXITS[how].strip()}
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="call", method="call", params={}, caller=CALLER)
+    for kind in ("thread", "async"):
+        talk.say(type="job", id=kind, payload={"type": kind}, caller=None)
+        assert talk.hear() == {"type": "job_progress", "id": kind, "value": "begun"}
+    talk.say(type="job", id="killer", payload={"type": "die"}, caller=None)
+    assert talk.process.wait(20) == 7
+    assert talk.rest() == []
+    assert b"SystemExit: 7" in b"".join(talk.stderr)
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+@pytest.mark.parametrize(
+    ("argument", "status"), [("", 0), ("0", 0), ("3", 3), ("261", 5), ("'gone bad'", 1)]
+)
+def test_the_status_of_an_exit_is_that_of_the_interpreter(
+    python, define: str, argument: str, status: int
+):
+    talk = python(f"import sys\n@worker.on_start\n{define} first(): sys.exit({argument})")
+    assert talk.process.wait(20) == status
+    assert talk.rest() == []
+    assert b"SystemExit" in b"".join(talk.stderr)
+
+
+def test_an_exit_is_an_orderly_way_to_end_the_shutdown(python):
+    talk = python("import sys\n@worker.on_shutdown\ndef last(): sys.exit(0)")
+    talk.hear("discover")
+    talk.say(type="shutdown")
+    assert talk.process.wait(20) == 0
+    assert talk.rest() == []
+    assert talk.stderr == []
+
+
+def test_whatever_else_a_handler_raises_is_an_error_of_its_own(python):
+    talk = python(
+        """
+class Odd(BaseException): pass
+@worker.job("thread")
+def thread(payload, ctx): raise Odd("so odd")
+@worker.job("async")
+async def waits(payload, ctx): raise Odd("so odd")
+@worker.job("next")
+def first(payload, ctx): return next(iter([]))
+"""
+    )
+    talk.hear("discover")
+    expected = {"thread": "so odd", "async": "so odd", "next": "handler raised StopIteration"}
+    for kind, error in expected.items():
+        talk.say(type="job", id=kind, payload={"type": kind}, caller=None)
+        assert talk.hear("job_result") == {"type": "job_result", "id": kind, "error": error}
 
 
 def test_outcomes_of_threads_do_not_wait_for_an_event_loop_that_is_held_up(python):
@@ -350,6 +447,18 @@ def long(payload, ctx):
     talk.say(type="job_cancel", id="another")
     talk.say(type="job_cancel", id="j1")
     assert talk.hear("job_result")["result"] == "stopped"
+
+
+@pytest.mark.parametrize("define", ["def", "async def"])
+def test_a_cancel_that_comes_with_its_job_is_heard(python, define: str):
+    talk = python(f"@worker.job\n{define} work(payload, ctx): return ctx.cancelled")
+    talk.hear("discover")
+    job = {"type": "job", "payload": {}, "caller": None}
+    talk.say_at_once({**job, "id": "j1"}, {"type": "job_cancel", "id": "j1"}, {**job, "id": "j2"})
+    heard = [talk.hear("job_result") for _ in range(2)]
+    assert {message["id"]: message["result"] for message in heard} == {"j1": True, "j2": False}
+    talk.say(**job, id="j1")
+    assert talk.hear("job_result")["result"] is False, "another run of the job begins anew"
 
 
 @pytest.mark.parametrize(("define", "wait"), [("def", ""), ("async def", "await ")])
@@ -641,6 +750,35 @@ serve({{}}, {{ onJob: {handler} {{
 """
     )
     assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+
+
+@pytest.mark.parametrize(
+    ("death", "status"),
+    [
+        ("process.exit(7)", 7),
+        ("setImmediate(() => { throw new Error('nobody catches it'); })", 1),
+        ("Promise.reject(new Error('nobody catches it'))", 1),
+    ],
+)
+def test_an_end_of_javascript_says_nothing_of_what_is_under_way(
+    javascript, death: str, status: int
+):
+    talk = javascript(
+        f"""
+const forever = () => new Promise((resolve) => setTimeout(resolve, 60000));
+serve({{ call: forever }}, {{ onJob: (payload, caller, ctx) => {{
+  ctx.progress("begun");
+  if (payload.die) {death};
+  return forever();
+}} }});
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="call", method="call", params={}, caller=CALLER)
+    talk.say(type="job", id="neighbour", payload={}, caller=None)
+    talk.say(type="job", id="killer", payload={"die": True}, caller=None)
+    assert talk.process.wait(20) == status
+    assert {message["type"] for message in talk.rest()} == {"job_progress"}
 
 
 def test_long_messages_arrive_whole(javascript):
