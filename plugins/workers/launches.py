@@ -20,7 +20,7 @@ from .models import Release
 from .protocol import Hello
 from .replica import Recipe, Replica, Spawn
 from .sandbox import Sandbox
-from .store import WorkersStore
+from .store import KEPT, WorkersStore
 
 log = structlog.get_logger("caudex.workers")
 
@@ -82,6 +82,20 @@ class Launches:
         wanted = (app_id, number)
         made = list(self._made)
         return [each for each in made if (each.release.app_id, each.release.number) == wanted]
+
+    async def tidy(self, app_id: str) -> None:
+        """Remove the code of versions that are kept no more, but never what runs here, nor what
+        another process may be about to put into service."""
+        try:
+            releases = await self._store.releases(app_id)
+        except Unavailable:
+            return  # the next start or deploy does it
+        names = {release.folder for release in releases}
+        for number in {release.number for release in releases}:
+            running = (each for each in self.of(app_id, number) if not each.gone)
+            names.update(replica.release.folder for replica in running)
+        oldest = max((release.version for release in releases), default=0) - KEPT + 1
+        await to_thread.run_sync(self._folders.keep, app_id, names, oldest)
 
     async def kill_all(self) -> None:
         """End every process that is left, whoever was to do it and was cancelled."""

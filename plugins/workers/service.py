@@ -227,7 +227,7 @@ class WorkersService:
                 while supervisor.leaving:
                     supervisor = await self._supervisor(app_id)
                     await supervisor.outcome(attempt)
-            await self._keep_folders(app_id, supervisor)
+            await self._launches.tidy(app_id)
         return release.version
 
     async def _number(self, app_id: str, born: int = 0) -> int | None:
@@ -270,16 +270,6 @@ class WorkersService:
                 await candidate.kill()
             await to_thread.run_sync(discard, self._folders.release(release))
             await self.reconciler.heard(release.app_id)  # the app may be gone, but for its folder
-
-    async def _keep_folders(self, app_id: str, supervisor: Supervisor) -> None:
-        """Remove the folders of versions that are kept no more, but never what runs here, nor one
-        that another process may be about to put into service."""
-        releases = await self._store.releases(app_id)
-        names = {release.folder for release in releases}
-        if supervisor.replica is not None:
-            names.add(supervisor.replica.release.folder)
-        oldest = max((release.version for release in releases), default=0) - store.KEPT + 1
-        await to_thread.run_sync(self._folders.keep, app_id, names, oldest)
 
     async def start(self, actor: Actor, app_id: str) -> None:
         """See `Workers.start`; waits until it runs here.

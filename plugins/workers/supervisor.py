@@ -339,6 +339,8 @@ class Supervisor:
                 await self._failed(StartFailed("an unexpected error happened", ()), attempt)
             finally:
                 self._starting = None
+                # What another server deployed was fetched for it, whatever came of it then.
+                self._host.spawn(self._host.launches.tidy, self.app_id)
         return None
 
     async def start_replica(self, release: Release) -> Replica:

@@ -189,6 +189,44 @@ def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
     assert not os.path.exists(f"/proc/{pid}")
 
 
+def code_at(server: Server, app: str) -> set[int]:
+    """Versions whose code lies there."""
+    folder = server.kernel.context.data_dir / "workers" / app
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return {int(name.partition("-")[0]) for name in names if name[0].isdigit()}
+
+
+def runs_at(server: Server, client: Client, app: str, version: int) -> bool:
+    """Whether a version answers there."""
+    answer = rpc(at(server, client), app, "version")
+    return answer.status_code == 200 and answer.json() == version
+
+
+def test_what_is_deployed_at_one_is_kept_at_the_other_for_as_many_versions(pair: Pair):
+    one, two = pair
+    app, seen = install(one), 0
+    for version in range(1, 9):
+        told = f"@worker.rpc\ndef version(params, ctx): return {version}\nworker.run()\n"
+        code = PYTHON.replace("worker.run()\n", told)
+        assert deploy(one.admin, app, {"worker.py": code}).status_code == 200
+        eventually(lambda version=version: runs_at(two, one.admin, app, version), 30)
+        seen = max(seen, len(code_at(two, app)))
+    eventually(lambda: code_at(two, app) == code_at(one, app) == {4, 5, 6, 7, 8}, 30)
+    assert seen >= 5, "it had the code of each version"
+    assert runs_at(two, one.admin, app, 8)
+
+
+def test_code_of_others_that_does_not_come_up_here_does_not_pile_up(pair: Pair):
+    one, two = pair
+    app, there = install(one), two.kernel.context.data_dir
+    broken = f"import os\nif {str(there)!r} in os.getcwd(): raise SystemExit(1)\n"
+    for version in range(1, 9):
+        code = f"{broken}version = {version}\n{PYTHON}"
+        assert deploy(one.admin, app, {"worker.py": code}).status_code == 200
+        eventually(lambda version=version: version in code_at(two, app), 30)
+    eventually(lambda: code_at(two, app) == {4, 5, 6, 7, 8}, 30)
+
+
 def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
