@@ -20,7 +20,7 @@ from .models import Release, Wanted
 from .replica import Replica, Spawn, StartFailed
 
 CRASHES: Final = 5
-"""So many within WINDOW seconds are enough."""
+"""So many within WINDOW seconds are enough, or so many starts in turn that fail."""
 
 WINDOW: Final = 60.0
 MAX_BACKOFF: Final = 60.0
@@ -47,12 +47,14 @@ class Host:
         launches: Launches,
         changed: Callable[[Supervisor], Awaitable[None]],
         remove: Callable[[str, int | None], None],
+        clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self.config = config
         self.spawn = spawn
         self.launches = launches
         self.changed = changed
         self.remove = remove
+        self.clock = clock
         self.starts = anyio.CapacityLimiter(8)
         """Workers of this server that come up at the same moment."""
 
@@ -81,6 +83,8 @@ class Supervisor:
         self._given_up = False
         self._closing = False
         self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._came_up = 0.0
+        """When a worker last did."""
         self._not_before = 0.0
         self._postponed = False
         self._told: tuple[WorkerState, int | None] = ("stopped", None)
@@ -241,7 +245,7 @@ class Supervisor:
             return None
         if self._given_up:
             return None
-        wait = self._not_before - anyio.current_time()
+        wait = self._not_before - self._host.clock()
         if wait > 0:
             await self._become("starting")
             return wait
@@ -264,7 +268,7 @@ class Supervisor:
     async def _take(self, replica: Replica) -> None:
         """Let a replica that is up answer from now on."""
         self.replica, self._settled, self._failure = replica, self._attempt, None
-        self._restart = False
+        self._restart, self._came_up = False, self._host.clock()
         await self._become("running")
         refreshed, self._refreshed = self._refreshed, False
         if not refreshed and await self._is_outdated(replica):
@@ -330,7 +334,7 @@ class Supervisor:
             except Unavailable as error:
                 # The database is away: that says nothing about the worker.
                 self._postponed = True
-                self._not_before = anyio.current_time() + POSTPONED
+                self._not_before = self._host.clock() + POSTPONED
                 log.warning("a worker has to wait", app_id=self.app_id, error=error.message)
             except KernelError as error:
                 await self._failed(StartFailed(error.message, ()), attempt)
@@ -382,10 +386,12 @@ class Supervisor:
         self._tell()
 
     def _count(self) -> None:
-        """Note a crash: the first is followed by a start at once, the next ones by longer waits."""
-        now = anyio.current_time()
+        """Note a crash: the first is followed by a start at once, the next ones by longer waits.
+        Starts that fail count until one does not: a build may take longer than WINDOW to fail."""
+        now = self._host.clock()
         self._crashes.append(now)
-        recent = sum(1 for at in self._crashes if now - at <= WINDOW)
+        since = min(now - WINDOW, self._came_up)
+        recent = sum(1 for at in self._crashes if at >= since)
         self._given_up = recent >= CRASHES
         unit = self._host.config.backoff
         wait = 0.0 if recent <= 1 else unit * 2 ** (recent - 2)

@@ -8,13 +8,29 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
+import anyio
 import pytest
 
 from kernel.hooks import Implementation
-from kernel.public import WORKERS, Actor, Caller, HandlerFailed, Unauthenticated, WorkerLost
+from kernel.public import (
+    WORKERS,
+    Actor,
+    BadRequest,
+    Caller,
+    HandlerFailed,
+    Unauthenticated,
+    WorkerLost,
+    WorkerState,
+)
 from kernel.testing import MakeServer, Server
 from plugins.workers.callers import CALLERS
+from plugins.workers.config import WorkersConfig
+from plugins.workers.launches import Launches
+from plugins.workers.models import Release, Wanted
+from plugins.workers.replica import Recipe
+from plugins.workers.supervisor import Host, Supervisor
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -117,6 +133,68 @@ def test_waits_between_crashes_grow(make_server: MakeServer):
     assert first < second
     assert 0.4 < second < third
     assert third > 0.8
+
+
+BUILD = 75.0
+"""Seconds after which pip gives up where it finds no index: longer than crashes are counted."""
+
+
+class Slowly(Launches):
+    """Of a server where a release takes long to fail, by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.begun: list[float] = []
+
+    async def prepare(self, release: Release) -> Recipe:
+        self.begun.append(self.now)
+        self.now += BUILD
+        raise BadRequest("pip failed")
+
+    def write_log(self, app_id: str, level: str, message: str) -> None:
+        """Nobody reads it."""
+
+    async def tidy(self, app_id: str) -> None:
+        """There is nothing."""
+
+
+def slow_supervisor() -> tuple[Supervisor, Slowly]:
+    launches = Slowly()
+
+    async def changed(supervisor: Supervisor) -> None:
+        """Nobody is told."""
+
+    host = Host(
+        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, launches=launches,
+        changed=changed, remove=lambda *_: None, clock=lambda: launches.now,
+    )  # fmt: skip
+    return Supervisor("crm", host), launches
+
+
+def wanted(attempt: int) -> Wanted:
+    return Wanted(app_id="crm", number=1, version=1, digest="0" * 64, wanted=True, attempt=attempt)
+
+
+async def step_until(supervisor: Supervisor, launches: Slowly, state: WorkerState) -> None:
+    for _ in range(50):
+        pause = await supervisor._step()
+        if supervisor.state == state:
+            return
+        launches.now += pause or 0.0
+    raise AssertionError(f"{supervisor.state} for ever, begun at {launches.begun}")
+
+
+def test_starts_that_fail_slowly_wait_longer_and_longer_and_end():
+    async def fail() -> None:
+        supervisor, launches = slow_supervisor()
+        for attempt in (1, 2):  # a start or a deploy begins anew
+            launches.begun.clear()
+            supervisor.want(wanted(attempt))
+            await step_until(supervisor, launches, "crashed")
+            waits = [after - before - BUILD for before, after in pairwise(launches.begun)]
+            assert waits == [0, 2, 4, 8]
+
+    anyio.run(fail)
 
 
 def test_a_start_of_what_cannot_start_says_why(workers: Server):
