@@ -261,6 +261,26 @@ def test_nor_is_the_first_deploy_of_one_who_was_admin_of_a_former_app(
     assert status(workers.admin, app)["status"] == "stopped"
 
 
+def test_the_code_of_what_runs_stays_however_old_it_is(workers: Server):
+    app, service = deployed(workers), service_of(workers)
+    folder = workers.kernel.context.data_dir / "workers" / app
+    # As where this process is slow to follow, and others deployed many versions since.
+    workers.sql("delete from caudex_workers.versions where app_id = %s", app)
+    workers.sql(
+        "insert into caudex_workers.versions (app_id, version, digest, size)"
+        " values (%s, 20, 'd', 0)",
+        app,
+    )
+    workers.run(service._launches.tidy, app)
+    assert len(list(folder.glob("1-*"))) == 1
+    [replica] = service._launches.of(app, begin(workers, app).number)
+    assert not replica.gone
+    assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
+    eventually(lambda: replica.gone)
+    workers.run(service._launches.tidy, app)
+    assert not list(folder.glob("1-*"))
+
+
 # What is told
 
 
