@@ -19,9 +19,9 @@ def asked(cls: type[Plugin], method: str) -> Iterator[tuple[str, str]]:
     """Keys that a plugin's modules hand to a method of `services`, and where."""
     package = Path(inspect.getfile(cls)).parent
     for path in sorted(package.rglob("*.py")):
-        if "template" in path.parts or "sdk" in path.parts:
-            continue
         inner = path.relative_to(package).with_suffix("").parts
+        if "template" in inner or "sdk" in inner:
+            continue
         dotted = ".".join([cls.__module__, *(part for part in inner if part != "__init__")])
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
