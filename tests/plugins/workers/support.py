@@ -196,6 +196,11 @@ def processes(marker: str) -> list[int]:
     return found
 
 
+def processes_of(server: Server, app: str) -> list[int]:
+    """Live processes of an app of this very server: others have apps of such names as well."""
+    return processes(f"{server.kernel.config.server.data_dir}/workers/{app}/")
+
+
 @cache
 def bun() -> str | None:
     """A bun: the one on PATH, or the one that npm's package `bun` brings, installed once."""

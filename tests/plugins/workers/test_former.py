@@ -18,7 +18,7 @@ from tests.plugins.workers.support import (
     deploy,
     deployed,
     eventually,
-    processes,
+    processes_of,
     result,
     rpc,
     status,
@@ -73,11 +73,6 @@ def reinstall(server: Server, app: str) -> None:
     manifest = {"appId": app, "name": app, "dataContract": [contacts]}
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
     assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
-
-
-def processes_of(server: Server, app: str) -> list[int]:
-    """Live processes of an app of this very server: others have apps of such names as well."""
-    return processes(f"{server.kernel.config.server.data_dir}/workers/{app}/")
 
 
 def is_gone(server: Server, app: str) -> None:
@@ -154,4 +149,4 @@ def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name
         answered = rpc(patient.admin, app, "echo")
         assert answered.status_code == 503, answered.text
     is_gone(patient, app)
-    assert status(patient.admin, app)["status"] == "stopped"
+    eventually(lambda: status(patient.admin, app)["status"] == "stopped", SOON)

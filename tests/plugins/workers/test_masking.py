@@ -142,7 +142,7 @@ def test_neither_many_secrets_nor_many_texts_make_it_slow(texts: list[object]):
     raw = json.dumps(texts).encode()
     began = time.thread_time()
     assert b"could not be searched for secrets in time" in within(mask, raw)
-    assert time.thread_time() - began < 0.5
+    assert time.thread_time() - began < 1
 
 
 def test_the_texts_of_a_message_are_searched_in_the_time_of_one():

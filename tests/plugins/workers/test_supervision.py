@@ -38,7 +38,7 @@ from tests.plugins.workers.support import (
     deployed,
     eventually,
     install,
-    processes,
+    processes_of,
     reaches,
     result,
     rpc,
@@ -292,14 +292,13 @@ worker.run()
 @pytest.mark.parametrize("how", ["stop", "crash"])
 def test_what_a_worker_forked_dies_with_it(workers: Server, how: str):
     app = deployed(workers, FORKS)
-    mine = f"CAUDEX_APP_ID={app}"
     kids = result(workers.admin, app, "kids")
-    assert len(processes(mine)) > 20
+    assert len(processes_of(workers, app)) > 20
     if how == "crash":
         rpc(workers.admin, app, "die")
         eventually(lambda: not any(map(alive, kids)))
     stop(workers, app)
-    eventually(lambda: not processes(mine), 5)
+    eventually(lambda: not processes_of(workers, app), 5)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="counts processes of an account of its own")
@@ -325,7 +324,7 @@ worker.run()
     assert result(server.admin, app, "bomb") < 40
     assert server.http.get("/health").status_code == 200
     stop(server, app)
-    eventually(lambda: not processes(f"CAUDEX_APP_ID={app}"), 5)
+    eventually(lambda: not processes_of(server, app), 5)
 
 
 def test_a_worker_without_its_output_is_of_no_use(workers: Server):
@@ -610,7 +609,7 @@ def test_a_storm_of_starts_and_stops_ends_in_the_last_wish(workers: Server):
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
     assert result(workers.admin, app, "echo", 1) == 1
     stop(workers, app)
-    assert not processes(f"CAUDEX_APP_ID={app}")
+    assert not processes_of(workers, app)
 
 
 def test_deploys_at_once_are_taken_in_turn(workers: Server):
@@ -630,7 +629,7 @@ def test_deploys_at_once_are_taken_in_turn(workers: Server):
         thread.join()
     assert answers == [200] * 3
     assert status(workers.admin, app)["version"] == 4
-    eventually(lambda: len(processes(f"CAUDEX_APP_ID={app}")) == 1)
+    eventually(lambda: len(processes_of(workers, app)) == 1)
 
 
 def test_a_restart_replaces_the_process_and_no_call_is_lost(workers: Server):
