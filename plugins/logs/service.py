@@ -89,9 +89,8 @@ class LogsService:
         """See `Logs.follow`."""
         feed = await self._attach(app_id)
         try:
-            if (
-                after > feed.last_id
-            ):  # known by a tail that is newer than the feed, or not there yet
+            # Known by a tail that is newer than the feed, or not there yet.
+            if after > feed.last_id:
                 newest = await store.last_id(self._statements, app_id)
                 after = min(after, max(feed.last_id, newest))
             yield self._lines(app_id, feed, after)
