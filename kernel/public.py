@@ -22,6 +22,7 @@ from kernel.errors import (
 from kernel.hooks import HOOKS, HookBus, Implementation
 from kernel.hookspecs import hookspec
 from kernel.keys import check_key, load_key, sync_folder
+from kernel.lives import Lives
 from kernel.masking import Mask
 from kernel.plugin import (
     KERNEL_API,
@@ -59,9 +60,9 @@ from kernel.web import (
 __all__ = [
     "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "BootErrors", "Command",
     "ConstraintBreach",
-    "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "ManifestSection",
-    "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "Offer",
-    "OpenServices", "Plugin", "Remark",
+    "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "Lives",
+    "ManifestSection", "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound",
+    "Offer", "OpenServices", "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
     "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer",

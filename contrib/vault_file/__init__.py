@@ -16,6 +16,7 @@ from kernel.public import (
     App,
     Command,
     InstallPlan,
+    Lives,
     Offer,
     Plugin,
     Services,
@@ -24,7 +25,6 @@ from kernel.public import (
     offer,
 )
 
-from . import lives, store
 from .commands import vault_file_command
 from .config import VaultFileConfig
 from .files import Folder
@@ -53,7 +53,7 @@ class VaultFilePlugin(Plugin):
         service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
         await service.prepare()
         if (apps := services.find(APPS)) is not None:
-            await lives.catch_up(services.get(STATEMENTS), apps, self._folder)
+            await self._lives.catch_up(services.get(STATEMENTS), apps)
         yield service
 
     @hookimpl
@@ -64,12 +64,14 @@ class VaultFilePlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let a new app begin without what a former one of its name may have left."""
-        await lives.begin(tx, self._folder, plan.app.id, plan.app.born, first=plan.first)
+        await self._lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Delete the app's files once it is gone: a file does not come back with a rollback."""
-        await store.end_life(tx, app.id)
+        """Delete the app's files once it is gone: a file does not come back with a rollback.
+
+        Its life ends here with the next start, which looks after files that were left.
+        """
         found = await anyio.to_thread.run_sync(self._folder.states, app.id)
         forget = partial(self._folder.forget, app.id, found)
 
@@ -78,6 +80,13 @@ class VaultFilePlugin(Plugin):
 
         if found:
             tx.after_commit(delete)
+
+    @property
+    def _lives(self) -> Lives:
+        return Lives("vault_file", self._wipe)
+
+    async def _wipe(self, tx: Transaction, app_id: str) -> None:
+        await anyio.to_thread.run_sync(self._folder.wipe, app_id)
 
     @property
     def _folder(self) -> Folder:

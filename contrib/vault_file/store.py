@@ -17,17 +17,7 @@ on conflict (only_row) do update set id = f.id returning row_to_json(f)"""
 _LOCK: Final = "select row_to_json(f) from caudex_vault_file.folder f for update"
 _SET_KEY: Final = "update caudex_vault_file.folder set key_id = $1::text"
 
-_LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_vault_file.lives"
-_BEGIN_LIFE: Final = """
-insert into caudex_vault_file.lives as l (app_id, born) values ($1::text, $2::bigint)
-on conflict (app_id) do update set born = excluded.born where l.born < excluded.born
-returning case when born > 0 then 'true' end"""
-_END_LIFE: Final = """
-delete from caudex_vault_file.lives where app_id = $1::text and born = coalesce($2::bigint, born)
-returning 'true'"""
-
 _row = msgspec.json.Decoder(FolderRow).decode
-_lives = msgspec.json.Decoder(dict[str, int]).decode
 
 
 async def folder(reader: Reader) -> FolderRow | None:
@@ -49,21 +39,6 @@ async def lock(tx: Transaction) -> FolderRow:
 async def set_key(tx: Transaction, key_id: str) -> None:
     """Record another key."""
     await tx.execute(_SET_KEY, key_id)
-
-
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps that are known here, and when each was born."""
-    return _lives(await reader.fetch(_LIVES) or b"{}")
-
-
-async def begin_life(tx: Transaction, app_id: str, born: int) -> bool:
-    """Note which life of an app this is; True where what is here can be a former one's only."""
-    return await tx.execute(_BEGIN_LIFE, app_id, born) is not None
-
-
-async def end_life(tx: Transaction, app_id: str, born: int | None = None) -> bool:
-    """Note that an app is gone; with `born` that one only, and False where it is another."""
-    return await tx.execute(_END_LIFE, app_id, born) is not None
 
 
 def _there(raw: bytes | None) -> FolderRow:

@@ -24,7 +24,7 @@ from kernel.public import (
     offer,
 )
 
-from . import lives
+from . import store
 from .announcer import TOPIC
 from .config import JobsConfig
 from .routes import JobsRoutes
@@ -51,7 +51,7 @@ class JobsPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = self._service = JobsService(self.config, services)
-        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
+        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NEWS).subscribe(TOPIC, service.heard)
         async with service.open():
             yield service

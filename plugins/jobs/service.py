@@ -26,7 +26,7 @@ from kernel.public import (
     one_of,
 )
 
-from . import lives, store
+from . import store
 from .announcer import CANCEL, DUE, GONE, TOPIC, Announcer
 from .callers import Callers
 from .config import JobsConfig
@@ -118,11 +118,11 @@ class JobsService:
     async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
         """An app that was not there cannot have jobs: what was enqueued for a former one of its
         name, or while that was removed, is not its own."""
-        await lives.begin(tx, app.id, app.born, first=first)
+        await store.LIVES.begin(tx, app.id, app.born, first=first)
 
     async def removed(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and let workers know."""
-        await lives.end(tx, app_id)
+        await store.LIVES.end(tx, app_id)
         await tx.publish(TOPIC, GONE + app_id)
 
     # Numbers

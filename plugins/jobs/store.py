@@ -8,7 +8,7 @@ from typing import Final, LiteralString
 import anyio
 import msgspec
 
-from kernel.public import Param, Reader, Statements, Transaction
+from kernel.public import Lives, Param, Statements, Transaction
 
 from .models import STATUSES, Asked, Claimed, NewRow, Outcome, Place, Renewed, Ripened, Status, Step
 
@@ -161,15 +161,6 @@ with portion as materialized (
 gone as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
 select count(*) from portion""".replace("{size}", _SIZE)
 
-_LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_jobs.lives"
-_BEGIN_LIFE: Final = """
-insert into caudex_jobs.lives as l (app_id, born) values ($1::text, $2::bigint)
-on conflict (app_id) do update set born = excluded.born where l.born < excluded.born
-returning case when born > 0 then 'true' end"""
-_END_LIFE: Final = """
-delete from caudex_jobs.lives where app_id = $1::text and born = coalesce($2::bigint, born)
-returning 'true'"""
-
 _NEWEST: Final = Place("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 _encode = msgspec.json.Encoder().encode
@@ -177,7 +168,6 @@ _claimed = msgspec.json.Decoder(Claimed).decode
 _renewed = msgspec.json.Decoder(Renewed).decode
 _ripened = msgspec.json.Decoder(Ripened).decode
 _counts = msgspec.json.Decoder(dict[str, int]).decode
-_lives = msgspec.json.Decoder(dict[str, int]).decode
 _place = msgspec.json.Decoder(Place).decode
 
 
@@ -294,16 +284,5 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
             continue
 
 
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps that are known here, and when each was born."""
-    return _lives(await reader.fetch(_LIVES) or b"{}")
-
-
-async def begin_life(tx: Transaction, app_id: str, born: int) -> bool:
-    """Note which life of an app this is; True where what is here can be a former one's only."""
-    return await tx.execute(_BEGIN_LIFE, app_id, born) is not None
-
-
-async def end_life(tx: Transaction, app_id: str, born: int | None = None) -> bool:
-    """Note that an app is gone; with `born` that one only, and False where it is another."""
-    return await tx.execute(_END_LIFE, app_id, born) is not None
+LIVES: Final = Lives("jobs", forget_app)
+"""Which apps the jobs here are of."""

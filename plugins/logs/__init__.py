@@ -22,7 +22,7 @@ from kernel.public import (
     offer,
 )
 
-from . import lives
+from . import store
 from .config import LogsConfig
 from .routes import LogsRoutes
 from .service import TOPIC, LogsService
@@ -49,7 +49,7 @@ class LogsPlugin(Plugin):
         service = self._service = LogsService(
             self.config, services.get(STATEMENTS), services.get(APPS)
         )
-        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
+        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NEWS).subscribe(TOPIC, service.heard)
         async with service.running():
             yield service

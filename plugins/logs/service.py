@@ -21,7 +21,7 @@ from kernel.public import (
     server_actor,
 )
 
-from . import lives, store
+from . import store
 from .config import LogsConfig
 from .feed import STOPS, Feed
 from .intake import Intake
@@ -113,7 +113,7 @@ class LogsService:
 
     async def forget_app(self, tx: Transaction, app_id: str) -> None:
         """Delete the lines of an app; its secrets stay hidden in what its worker still says."""
-        await lives.end(tx, app_id)
+        await store.LIVES.end(tx, app_id)
 
         async def drop() -> None:
             self._intake.drop(app_id)
@@ -122,7 +122,7 @@ class LogsService:
 
     async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
         """Delete what the worker of a former app of that name said, also when it was gone."""
-        await lives.begin(tx, app.id, app.born, first=first)
+        await store.LIVES.begin(tx, app.id, app.born, first=first)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

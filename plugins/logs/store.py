@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import LogLine, Reader, Transaction
+from kernel.public import Lives, LogLine, Reader, Transaction
 
 from .models import NewLine
 
@@ -97,17 +97,7 @@ _FORGET: Final = _PORTION.replace("{told}", "max(id)").replace(
     where app_id = $3::text and id > $4::bigint order by id limit $1::int""",
 )
 
-_LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_logs.lives"
-_BEGIN_LIFE: Final = """
-insert into caudex_logs.lives as l (app_id, born) values ($1::text, $2::bigint)
-on conflict (app_id) do update set born = excluded.born where l.born < excluded.born
-returning case when born > 0 then 'true' end"""
-_END_LIFE: Final = """
-delete from caudex_logs.lives where app_id = $1::text and born = coalesce($2::bigint, born)
-returning 'true'"""
-
 _line = msgspec.json.Decoder(LogLine).decode
-_lives = msgspec.json.Decoder(dict[str, int]).decode
 _encode = msgspec.json.Encoder().encode
 NEWEST: Final = 2**63 - 1
 TAIL_SIZE: Final = 4_000_000
@@ -183,24 +173,13 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
         last = await tx.execute(_FORGET, *_portion(), app_id, int(last))
 
 
+LIVES: Final = Lives("logs", forget_app)
+"""Which apps the lines here are of."""
+
+
 def _portion(halvings: int = 0) -> tuple[int, int]:
     """How many lines, of how many bytes, one statement deletes."""
     return max(1, PORTION >> halvings), max(1, PORTION_SIZE >> halvings)
-
-
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps that are known here, and when each was born."""
-    return _lives(await reader.fetch(_LIVES) or b"{}")
-
-
-async def begin_life(tx: Transaction, app_id: str, born: int) -> bool:
-    """Note which life of an app this is; True where what is here can be a former one's only."""
-    return await tx.execute(_BEGIN_LIFE, app_id, born) is not None
-
-
-async def end_life(tx: Transaction, app_id: str, born: int | None = None) -> bool:
-    """Note that an app is gone; with `born` that one only, and False where it is another."""
-    return await tx.execute(_END_LIFE, app_id, born) is not None
 
 
 def _size(lines: Sequence[LogLine]) -> int:

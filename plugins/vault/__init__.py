@@ -25,7 +25,7 @@ from kernel.public import (
     offer,
 )
 
-from . import lives
+from . import store
 from .commands import rotate_command
 from .config import VaultConfig
 from .delivery import Delivery
@@ -55,7 +55,7 @@ class VaultPlugin(Plugin):
         keyring = Keyring(self.config, self.context.data_dir)
         service = VaultService(services.get(STATEMENTS), keyring)
         await service.prepare()
-        await lives.catch_up(services.get(STATEMENTS), services.get(APPS))
+        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         yield service
 
     @hookimpl
@@ -89,9 +89,9 @@ class VaultPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Let a new app begin without the secrets of a former one."""
-        await lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
+        await store.LIVES.begin(tx, plan.app.id, plan.app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Delete the app's secrets."""
-        await lives.end(tx, app.id)
+        await store.LIVES.end(tx, app.id)

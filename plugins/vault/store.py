@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Transaction
+from kernel.public import Lives, Reader, Transaction
 
 from .models import DataKeyRow, Scope, SecretRow
 
@@ -58,18 +58,8 @@ _FORGET_SECRETS: Final = (
 )
 _FORGET_KEY: Final = "delete from caudex_vault.data_keys where scope = 'app' and app_id = $1::text"
 
-_LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_vault.lives"
-_BEGIN_LIFE: Final = """
-insert into caudex_vault.lives as l (app_id, born) values ($1::text, $2::bigint)
-on conflict (app_id) do update set born = excluded.born where l.born < excluded.born
-returning case when born > 0 then 'true' end"""
-_END_LIFE: Final = """
-delete from caudex_vault.lives where app_id = $1::text and born = coalesce($2::bigint, born)
-returning 'true'"""
-
 _data_key = msgspec.json.Decoder(DataKeyRow).decode
 _secret = msgspec.json.Decoder(SecretRow).decode
-_lives = msgspec.json.Decoder(dict[str, int]).decode
 _list = msgspec.json.Decoder(list[str]).decode
 
 
@@ -146,19 +136,8 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
     await tx.execute(_FORGET_KEY, app_id)
 
 
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps that are known here, and when each was born."""
-    return _lives(await reader.fetch(_LIVES) or b"{}")
-
-
-async def begin_life(tx: Transaction, app_id: str, born: int) -> bool:
-    """Note which life of an app this is; True where what is here can be a former one's only."""
-    return await tx.execute(_BEGIN_LIFE, app_id, born) is not None
-
-
-async def end_life(tx: Transaction, app_id: str, born: int | None = None) -> bool:
-    """Note that an app is gone; with `born` that one only, and False where it is another."""
-    return await tx.execute(_END_LIFE, app_id, born) is not None
+LIVES: Final = Lives("vault", forget_app)
+"""Which apps the secrets here are of."""
 
 
 def _text(raw: bytes | None) -> str:
