@@ -476,3 +476,17 @@ def test_what_an_app_left_that_went_while_the_plugin_was_off_is_nobodys(
     two = make_server(CHOSEN, dsn=one.dsn, data_dir=tmp_path)
     assert reveal(two, gone) == {}
     assert reveal(two, kept) == {"TOKEN": "x"}
+
+
+def test_files_that_a_killed_server_left_go_with_the_next_start(make_server, tmp_path, monkeypatch):
+    one = make_server(CHOSEN, data_dir=tmp_path)
+    app = install(one, "gone")
+    put(one, app, "TOKEN", "x")
+    monkeypatch.setattr(Folder, "forget", lambda *_: None)  # it was killed after the commit
+    assert one.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+    place = root(one) / "apps" / app
+    assert list(place.iterdir())
+    one.stop()
+    monkeypatch.undo()
+    make_server(CHOSEN, dsn=one.dsn, data_dir=tmp_path)
+    assert not place.exists() or not list(place.iterdir())
