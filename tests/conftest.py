@@ -15,10 +15,12 @@ settings.register_profile("soak", max_examples=2000, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-# A shell starts what runs in its background with SIGINT ignored. Servers rightly keep to that, but
-# here they are to be told to end by it.
+# A shell starts what runs in its background with SIGINT ignored, nohup with SIGHUP. Servers rightly
+# keep to that, but here they are to be told to end by it. What is started inherits no handler.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 DEAR = (passwords.PASSES, passwords.MEMORY, passwords.PARAMETERS)
 CHEAP = (1, 8192, "$argon2id$v=19$m=8,t=1,p=1$")

@@ -114,6 +114,8 @@ def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
     one, two = pair
     app, there, codes = deployed(one), at(two, one.admin), []
     clients = [one.admin, there]
+    for client in clients:
+        eventually(lambda client=client: rpc(client, app, "pid").status_code == 200, 5)
 
     def go(client: Client) -> None:
         codes.append(deploy(client, app, {"worker.py": PYTHON}).status_code)
@@ -127,14 +129,16 @@ def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
     assert sorted(codes) in ([200, 200], [200, 400])
 
     def agreed() -> bool:
-        versions = one.sql(
-            "select distinct version from caudex_workers.replicas where app_id = %s", app
+        replicas = one.sql(
+            "select version, state from caudex_workers.replicas where app_id = %s", app
         )
-        return versions == [(3,)] and status(one.admin, app)["version"] == 3
+        return replicas == [(3, "running")] * 2 and status(one.admin, app)["version"] == 3
 
-    eventually(agreed, 5)
-    for client in clients:
-        assert result(client, app, "echo", 1) == 1
+    ends = time.monotonic() + 20
+    while not agreed():
+        assert time.monotonic() < ends
+        for client in clients:
+            assert result(client, app, "echo", 1) == 1
 
 
 def test_a_server_that_vanishes_no_longer_counts(pair: Pair):
