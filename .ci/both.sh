@@ -3,6 +3,7 @@
 # work. With AGAIN=1 what failed is run once more, alone.
 set -u
 cd "$(dirname "$0")/.."
+make setup || exit  # here: two at once would set up the same folder
 
 with_pool() {
   CAUDEX_TEST_STATEMENTS=kernel make test ARGS="-o cache_dir=.pytest_cache/pool $*"
