@@ -197,6 +197,9 @@ class Database(FirstColumns):
             max_waiting=1000,
             reconnect_timeout=3.0,
             configure=_configure,
+            reset=_reset,
+            # One for each connection that may be under way, and one for those that are given back.
+            num_workers=config.pool_size + 1,
             open=False,
             name="caudex",
         )
@@ -406,3 +409,9 @@ async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
 
 async def _configure(connection: Connection) -> None:
     connection.adapters.register_dumper(bytes, AsText)
+
+
+async def _reset(connection: Connection) -> None:
+    """Nothing to do. But a pool that has this takes connections back in tasks of its own; else who
+    is cancelled while he hands one to another that waits for it loses it, for both.
+    """

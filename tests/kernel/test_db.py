@@ -1,11 +1,13 @@
 """Statements, transactions and streams against a real PostgreSQL."""
 
+import asyncio
 import os
+import random
 import signal
 import time
 import tracemalloc
 from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -514,3 +516,26 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
             assert await db.fetch("select 1") == b"1"  # on a new connection
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+async def test_who_is_cancelled_while_a_connection_is_given_back_takes_it_from_nobody(
+    dsn: str,
+) -> None:
+    """Given up in the middle, neither the connection nor who waits for it would be found again."""
+    dice = random.Random(7)
+
+    async def ask(db: Database) -> None:
+        with suppress(asyncio.CancelledError):
+            assert await db.fetch("select 1") == b"1"
+
+    async with opened(dsn, pool_size=2, pool_timeout=5.0) as db:
+        loop = asyncio.get_running_loop()
+        for _ in range(200):
+            tasks = [loop.create_task(ask(db)) for _ in range(12)]
+            for task in tasks[::2]:
+                loop.call_later(dice.random() * 0.004, task.cancel)
+            await asyncio.gather(*tasks)
+        both = [loop.create_task(db.fetch("select pg_sleep(0.2)")) for _ in range(2)]
+        began = time.monotonic()
+        await asyncio.gather(*both)
+        assert time.monotonic() - began < 0.39, "one connection is lost"

@@ -179,6 +179,8 @@ def test_what_a_terminal_tells_reaches_every_process_and_counts_once(
     folder: Path, number: int
 ) -> None:
     with Served("--workers", "2", cwd=folder) as server:
+        pids: set[int] = set()
+        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         slow = Asking(server.url + "/probe/slow/1.5")
         time.sleep(0.5)
         status, _ = server.end(number, group=True)
