@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 from starlette.responses import Response
@@ -15,7 +15,14 @@ from starlette.types import Receive, Scope, Send
 from kernel import hookspecs
 from kernel.contracts.access import ACCESS, Grant
 from kernel.contracts.identity import Actor
-from kernel.errors import MethodNotAllowed, NotFound, TooLarge, Unauthenticated, Unavailable
+from kernel.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from kernel.hooks import HookBus
 from kernel.services import Services
 from kernel.timing import timed
@@ -155,6 +162,8 @@ class RouteTable(BaseRoute):
         request.scope["caudex.plugin"] = target.plugin
         request.scope["caudex.route"] = route
         await self._guard(route, request)
+        if "\ufffd" in request.scope["path"]:
+            _check_path(request.scope)
         headers: Mapping[bytes, bytes] = request.scope["caudex.headers"]
         declared = headers.get(b"content-length")
         if declared and declared.isdigit() and int(declared) > route.max_body:
@@ -196,6 +205,15 @@ def _segments(scope: Scope) -> list[str]:
     if b"%2f" in raw.lower():
         return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
     return scope["path"][1:].split("/")
+
+
+def _check_path(scope: Scope) -> None:
+    """Refuse a replacement character that stands for bytes which are no UTF-8: it could be that of
+    another record's id."""
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not valid UTF-8") from None
 
 
 def _methods(node: _Node) -> list[str]:

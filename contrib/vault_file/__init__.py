@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-
-import anyio.to_thread
 
 from kernel.public import (
     APPS,
@@ -41,6 +38,7 @@ class VaultFilePlugin(Plugin):
     uses = (APPS,)
     Config = VaultFileConfig
     config: VaultFileConfig
+    _service: VaultFileService | None = None
 
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:
@@ -52,8 +50,9 @@ class VaultFilePlugin(Plugin):
         keyring = Keyring(self.config, self.context.data_dir)
         service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
         await service.prepare()
+        self._service = service
         if (apps := services.find(APPS)) is not None:
-            await self._lives.catch_up(services.get(STATEMENTS), apps)
+            await Lives("vault_file", service.wipe).catch_up(services.get(STATEMENTS), apps)
         yield service
 
     @hookimpl
@@ -63,30 +62,22 @@ class VaultFilePlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let a new app begin without what a former one of its name may have left."""
-        await self._lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
+        """Let a new app begin without what a former one of its name may have left.
+
+        Where another engine is chosen, the next start with this one looks after that.
+        """
+        if self._service is not None:
+            lives = Lives("vault_file", self._service.wipe)
+            await lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Delete the app's files once it is gone: a file does not come back with a rollback.
 
-        Its life ends here with the next start, which looks after files that were left.
+        Its row in `lives` stays until the next start, which deletes files that were left.
         """
-        found = await anyio.to_thread.run_sync(self._folder.states, app.id)
-        forget = partial(self._folder.forget, app.id, found)
-
-        async def delete() -> None:
-            await anyio.to_thread.run_sync(forget)
-
-        if found:
-            tx.after_commit(delete)
-
-    @property
-    def _lives(self) -> Lives:
-        return Lives("vault_file", self._wipe)
-
-    async def _wipe(self, tx: Transaction, app_id: str) -> None:
-        await anyio.to_thread.run_sync(self._folder.wipe, app_id)
+        if self._service is not None:
+            await self._service.forget(tx, app.id)
 
     @property
     def _folder(self) -> Folder:

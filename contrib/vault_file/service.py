@@ -92,6 +92,20 @@ class VaultFileService:
         """See `Vault.reveal`."""
         return await self._guarded(self._there(lambda: self._opened(app_id)))
 
+    async def forget(self, tx: Transaction, app_id: str) -> None:
+        """Delete the files that an app has now, as soon as the transaction is committed."""
+        found = await self._guarded(self._there(lambda: self._folder.states(app_id)))
+
+        async def delete() -> None:
+            await self._there(lambda: self._folder.forget(app_id, found))
+
+        if found:
+            tx.after_commit(delete)
+
+    async def wipe(self, _: Transaction, app_id: str) -> None:
+        """Delete every file of an app, now: those of a former one of its name."""
+        await self._guarded(self._there(lambda: self._folder.wipe(app_id)))
+
     async def rotate(self) -> Rotation:
         """Seal every secret by a new key; servers go on. What failed half-way is taken up again."""
         actor, done = server_actor(), 0

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final, Literal, cast
-from uuid import UUID
 
 import msgspec
 from psycopg import sql
@@ -56,11 +56,15 @@ _SPOKEN: Final[Mapping[str, str]] = {
     sql_type: kind for kind, sql_type in COLUMN_TYPES.items() if kind not in ("file", "entity_link")
 }
 
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+# The forms that a record's values have: see plugins/data/values.py.
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?")
+_LONGEST_WHOLE = 400
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-    r"([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:[.,]([0-9]{1,9}))?"
+    r"\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 
 
@@ -96,19 +100,29 @@ def _quoted(item: object) -> str:
 
 
 def _text(given: object) -> str:
-    if not isinstance(given, str):
+    if not isinstance(given, str) or "\0" in given:
         raise ValueError
     return given
 
 
 def _number(given: object) -> float | int:
+    """A double, or a whole number that has one of its own or is the shortest text of one."""
     if isinstance(given, str) and _NUMBER.fullmatch(given):
-        given = float(given)
+        whole = len(given) < _LONGEST_WHOLE and given.lstrip("+-").isdigit()
+        given = int(given) if whole else _double(given)
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ValueError
-    if not math.isfinite(given) or (isinstance(given, int) and abs(given) > 2**53):
+    double = float(given)  # raises OverflowError
+    if not math.isfinite(double) or (double != given and Decimal(repr(double)) != given):
         raise ValueError
     return given
+
+
+def _double(text: str) -> float:
+    double = float(text)
+    if double == 0 and re.search(r"[1-9]", re.split("[eE]", text)[0]):
+        raise ValueError
+    return double
 
 
 def _boolean(given: object) -> bool:
@@ -126,10 +140,15 @@ def _date(given: object) -> str:
 
 
 def _timestamp(given: object) -> str:
-    if not isinstance(given, str) or not _TIMESTAMP.fullmatch(given):
+    found = _TIMESTAMP.fullmatch(given) if isinstance(given, str) else None
+    if found is None:
         raise ValueError
-    read = datetime.fromisoformat(given.upper())
-    read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    day, minutes, seconds, fraction, offset = found.groups("")
+    if (fraction and not seconds) or fraction[6:].strip("0"):
+        raise ValueError
+    clock = f"{minutes or '00:00'}{seconds or ':00'}.{fraction[:6]:0<6}"
+    zone = "+00:00" if offset in ("", "Z", "z") else offset
+    read = datetime.fromisoformat(f"{day}T{clock}{zone}").astimezone(UTC)
     return read.isoformat().removesuffix("+00:00") + "Z"
 
 
@@ -138,9 +157,9 @@ def _json(given: object) -> object:
 
 
 def _uuid(given: object) -> str:
-    if not isinstance(given, str) or len(given) != 36:
+    if not isinstance(given, str) or not _UUID.fullmatch(given):
         raise ValueError
-    return str(UUID(given))
+    return given.lower()
 
 
 def _list_of(item: Callable[[object], Any]) -> Callable[[object], list[Any]]:

@@ -47,8 +47,6 @@ _TAKEN: Final = ": this value is already taken"
 def _fields(breach: ConstraintBreach, entity: Entity) -> tuple[str, ...]:
     if breach.column:
         return (breach.column,)
-    if breach.constraint == f"{entity.name}_pkey":
-        return ("id",)
     return entity.constraints.get(breach.constraint, ())
 
 

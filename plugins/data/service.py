@@ -15,14 +15,14 @@ from kernel.public import (
     Grant,
     HookBus,
     Statements,
-    Transaction,
     entity,
     hookspecs,
 )
 
 from . import weight
 from .breaches import in_words
-from .hooked import NO_SETTINGS, HookedWrites
+from .culprits import culprit
+from .hooked import HookedWrites
 from .reach import Reach, missing
 from .reads import RecordReads, on_new_schema
 from .rendering import id_of, records_in
@@ -208,39 +208,9 @@ class RecordsService(RecordReads):
     async def _blamed(
         self, actor: Actor, table: Table, rows: Sequence[Row], breach: ConstraintBreach
     ) -> BadRequest:
-        """Find the row of a bulk that breaks a rule: PostgreSQL does not tell which it was."""
-        at = ""
-        try:
-            await self._statements.run(actor, lambda tx: _one_by_one(tx, table, rows))
-        except _Culprit as found:
-            at, breach = f"[{found.index}] ", found.breach
-        except _Innocent:
-            pass
+        found = await culprit(self._statements, actor, table, rows)
+        at, breach = ("", breach) if found is None else (f"[{found.index}] ", found.breach)
         return BadRequest(at + (await self._in_words(breach, table)).message)
-
-
-class _Culprit(Exception):
-    """The row of a bulk that breaks a rule."""
-
-    def __init__(self, index: int, breach: ConstraintBreach) -> None:
-        super().__init__(index)
-        self.index = index
-        self.breach = breach
-
-
-class _Innocent(Exception):
-    """Every row could be inserted, this time; raised so that none is."""
-
-
-async def _one_by_one(tx: Transaction, table: Table, rows: Sequence[Row]) -> None:
-    for index, row in enumerate(rows):
-        statement = table.insert(tuple(row))
-        try:
-            written = encoded(table.columns, row)
-            await tx.execute(statement, NO_SETTINGS, written, tx.actor.user_id)
-        except ConstraintBreach as breach:
-            raise _Culprit(index, breach) from None
-    raise _Innocent
 
 
 async def _coerced(table: Table, values: Mapping[str, Any], *, creating: bool) -> Row:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
@@ -111,11 +112,13 @@ def _exact(number: int | float) -> int | float:
 
 
 def _has_double(number: int) -> bool:
-    """Such as 10^20, which JavaScript writes out in full."""
+    """Such as 10^20; or the shortest digits of a double, filled up with zeros, which is how
+    JavaScript writes those below 10^21 (ECMA-262, Number::toString)."""
     try:
-        return float(number) == number
+        double = float(number)
     except OverflowError:
         return False
+    return double == number or Decimal(repr(double)) == number
 
 
 def _boolean(value: Any) -> bool:

@@ -335,6 +335,11 @@ def test_a_folder_that_goes_away_is_not_taken_for_an_empty_one(make_server, tmp_
     assert server.admin.delete(f"{path}/KEY").status_code == 503
     with pytest.raises(Unavailable):
         reveal(server, app)
+    # Else the secrets would come back with the folder, for the next app of that name.
+    assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 503
+    assert app in server.admin.get("/api/v1/apps").text
+    newcomer = {"appId": "newcomer", "name": "newcomer"}
+    assert server.admin.post("/api/v1/apps", json=newcomer).status_code == 503
     assert list(folder.iterdir()) == []
     with pytest.raises(BootError, match="is not the folder of this database's secrets"):
         make_server(CHOSEN, dsn=server.dsn, data_dir=tmp_path)

@@ -233,6 +233,15 @@ def test_every_id_that_is_taken_can_be_read_changed_and_deleted(admin: Client, c
     refused(admin.get(path), 404)
 
 
+def test_a_path_that_is_no_utf_8_reaches_no_record(admin: Client):
+    create(admin, TEAMS, id="\ufffd", name="x")
+    for path in (f"{TEAMS}/%ff", f"{TEAMS}/%C3", f"{TEAMS}/a%2fb%ff", f"{TEAMS}/%EF%BF%BD%ff"):
+        assert "not valid UTF-8" in refused(admin.get(path))
+        assert "not valid UTF-8" in refused(admin.patch(path, json={"name": "y"}))
+        assert "not valid UTF-8" in refused(admin.delete(path))
+    assert admin.get(f"{TEAMS}/%EF%BF%BD").json()["name"] == "x"
+
+
 def test_a_default_of_a_bulk_is_that_of_a_single_record(server: Server):
     fields = [
         {"name": "name", "type": "text"},
@@ -276,6 +285,22 @@ def test_bulk_is_all_or_nothing_and_names_the_row(admin: Client, bad: dict[str, 
     said = refused(admin.post(f"{SAMPLES}/bulk", json=[*rows, bad, *rows]))
     assert said.startswith("[5] samples"), said
     assert names(admin.get(SAMPLES)) == []
+
+
+def test_a_bulk_may_link_forward_and_the_row_that_is_named_is_the_wrong_one(server: Server):
+    link = {"name": "parent", "type": "entity_link", "references": {"entity": "nodes"}}
+    fields = [{"name": "id", "type": "text"}, {**link, "required": True}]
+    contract = [{"entityName": "nodes", "fields": fields}]
+    manifest = {"appId": "forward", "name": "Forward", "dataContract": contract}
+    assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
+    path = "/api/v1/apps/forward/collections/nodes/bulk"
+    good = [{"parent": "b"}, {"id": "a", "parent": "b"}, {"id": "b", "parent": "a"}]
+    for bad, says in (
+        ({"parent": "nobody"}, "[3] nodes.parent: no such nodes record"),
+        ({"id": "a", "parent": "a"}, "[3] nodes.id: this value is already taken"),
+    ):
+        assert refused(server.admin.post(path, json=[*good, bad, *good[:1]])) == says
+    assert server.admin.post(path, json=good).status_code == 201
 
 
 def test_updates_and_deletes_reach_one_record_only(lab: Server, admin: Client):

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.public import BadRequest
+from kernel.public import BadRequest, FieldType
+from plugins.apps.fieldtypes import value_of
 from plugins.data.values import Kind, coerce
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -23,6 +24,8 @@ GOOD: list[tuple[Kind, Any, Any]] = [
     ("number", 5, 5),
     ("number", 2**53, 2**53),
     ("number", 10**20, 10**20),
+    ("number", 1152921504606847000, 1152921504606847000),  # 2**60 as JavaScript writes it
+    ("number", "-123456789012345680000", -123456789012345680000),
     ("number", "-9007199254740994", -9007199254740994),
     ("number", 1e20, 1e20),
     ("number", "1.5", 1.5),
@@ -67,7 +70,7 @@ BAD: list[tuple[Kind, list[Any]]] = [
     ),
     ("uuid", ["x", "3fa85f6457174562b3fc2c963f66afa6", 5, [], "3fa85f64-5717-4562-b3fc-2c963f66"]),
     ("texts", ["a", [1], [None], ["a", ["b"]], {"0": "a"}, ["a\0"]]),
-    ("numbers", [1, ["x"], [None], [True], [""], [[1]], [2**60 + 1]]),
+    ("numbers", [1, ["x"], [None], [True], [""], [[1]], [2**60 + 1], [1152921504606847001]]),
 ]  # fmt: skip
 
 
@@ -124,6 +127,44 @@ def test_any_value_is_kept_or_refused_in_words(kind: Kind, value: Any):
     elif kind == "number":
         assert float(found) == float(value)
     msgspec.json.encode(found)
+
+
+FIELD_TYPES: dict[Kind, FieldType] = {
+    kind: {"texts": "[text]", "numbers": "[number]"}.get(kind, kind)  # type: ignore[misc]
+    for kind in KINDS
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [*((kind, value) for kind, value, _ in GOOD), *((k, value) for k, bad in BAD for value in bad)],
+)
+def test_a_default_of_a_manifest_is_read_like_a_value(kind: Kind, value: Any):
+    assert as_default(kind, value) == as_value(kind, value)
+
+
+@given(kind=st.sampled_from(KINDS), value=JSON)
+def test_any_default_of_a_manifest_is_read_like_a_value(kind: Kind, value: Any):
+    assert as_default(kind, value) == as_value(kind, value)
+
+
+def as_default(kind: Kind, value: Any) -> Any:
+    if value is None or value == "":
+        return None
+    try:
+        return value_of(FIELD_TYPES[kind], value, "")
+    except (ValueError, OverflowError):
+        return None
+
+
+def as_value(kind: Kind, value: Any) -> Any:
+    if value == "":  # of a text it is one, and nothing else
+        return None
+    try:
+        found = coerce(kind, value, "t.f")
+    except BadRequest:
+        return None
+    return found.replace("+00:00", "Z") if kind == "timestamp" and found else found
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
