@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction, isfunction, ismethod, unwrap
 from typing import TYPE_CHECKING, Any
 
 from kernel import hookspecs
@@ -105,6 +106,11 @@ def _check_route(kernel: Kernel, where: str, what: str, route: Route) -> None:
         raise BootError(where, problem, nearest(route.method.upper(), METHODS))
     if not PATH.fullmatch(route.path):
         raise BootError(where, f"{what} is no path", "write it as /api/v1/things/{id}")
+    if (isfunction(route.handler) or ismethod(route.handler)) and not iscoroutinefunction(
+        unwrap(route.handler)
+    ):
+        problem = f"{what} has a handler that is a plain def, {place(route.handler)}"
+        raise BootError(where, problem, "write it as async def")
     if needs.kind in OF_AN_APP and "{app_id}" not in route.path:
         problem = f"{what} needs {needs}, and its path names no app"
         raise BootError(where, problem, "put {app_id} into the path")

@@ -36,7 +36,7 @@ from kernel.dialect import (
     translated,
     unsure,
 )
-from kernel.errors import KernelError, SchemaChanged, Unavailable
+from kernel.errors import KernelError, SchemaChanged, Unavailable, failure
 from kernel.hooks import HookBus
 from kernel.news import PUBLISH, NewsDesk
 
@@ -47,6 +47,8 @@ MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
 COMMIT: Final = 60.0
 """Seconds that a commit has before it is given up, and its connection with it."""
+AFTERWARDS: Final = 30.0
+"""Seconds that a callback after a commit has: nobody can give it up otherwise."""
 CANCEL: Final = 5.0
 """Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
 GRACE: Final = 15.0
@@ -402,9 +404,10 @@ async def _batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
     try:
-        await callback()
+        with anyio.fail_after(AFTERWARDS):
+            await callback()
     except Exception as error:
-        log.error("a callback after a commit failed", error=f"{type(error).__name__}: {error}")
+        log.error("a callback after a commit failed", **failure(error))
 
 
 async def _configure(connection: Connection) -> None:

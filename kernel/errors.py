@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import structlog
 
@@ -162,6 +162,16 @@ def place_of(error: BaseException) -> str:
     return own[-1] if own else ""
 
 
+class NoReply(TypeError):
+    """A handler returned what is no Response, such as a dict without `reply`."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, what: str, given: object, where: str) -> None:
+        super().__init__(f"the handler of {what} returned {type(given).__name__}")
+        self.where = where
+
+
 def culprit(
     error: BaseException, homes: Mapping[str, str], plugin: str | None = None
 ) -> dict[str, str]:
@@ -172,6 +182,8 @@ def culprit(
     """
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    if isinstance(error, NoReply) and plugin:  # no frame of its is left
+        return {"plugin": plugin, "where": error.where, "remedy": "return reply(...)"}
     met: list[tuple[str, str]] = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         parts = str(frame.f_globals.get("__name__", "")).split(".")
@@ -217,6 +229,13 @@ def _telling(error: BaseException) -> BaseException:
     boot = group.subgroup(BootError)
     alone = boot is not None or len(group.exceptions) == 1
     return _telling((boot or group).exceptions[0]) if alone else group
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Tell an error in a log line, `log.warning("cannot sweep", **failure(error))`: with its
+    traceback where it is none of ours and none of the system's, so that somebody has to mend it."""
+    said = {"error": f"{type(error).__name__}: {error}"}
+    return said if isinstance(error, KernelError | OSError) else {**said, "exc_info": error}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -207,6 +207,7 @@ class HookBus:
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> list[tuple[str, R]]:
         """Call a sync hook and return (plugin, result) pairs, without the Nones."""
+        _by_name(args)
         results = [(i.plugin, i.invoke(kwargs)) for i in self.implementations(spec)]
         return [(plugin, result) for plugin, result in results if result is not None]
 
@@ -214,6 +215,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> R | None:
         """Return the first answer that is not None."""
+        _by_name(args)
         for impl in self._implementations[spec.__name__]:
             began = perf_counter()  # `impl.call` inline: every request comes this way
             try:
@@ -231,6 +233,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[R | None]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
         """Return every answer that is not None; an exception is the caller's."""
+        _by_name(args)
         answers: list[R] = []
         for impl in self.implementations(spec):
             began = perf_counter()  # `impl.call` inline: every request comes this way
@@ -249,6 +252,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Call everyone who is concerned, in order; an exception stops and is raised."""
+        _by_name(args)
         for impl in self._told(spec, kwargs):
             await impl.call(kwargs)
 
@@ -256,6 +260,7 @@ class HookBus:
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Tell everyone who is concerned; what an observer does wrong is logged, never raised."""
+        _by_name(args)
         for impl in self._told(spec, kwargs):
             try:
                 with anyio.move_on_after(NOTIFY_LIMIT) as scope:
@@ -285,6 +290,12 @@ class HookBus:
                 self._heard.clear()
             found = self._heard[key] = [impl for impl in impls if impl.concerns(subject)]
         return found
+
+
+def _by_name(args: tuple[object, ...]) -> None:
+    """Each implementation takes the arguments that it names."""
+    if args:
+        raise TypeError("the arguments of a hook are passed by name")
 
 
 def _is_spec(value: object) -> bool:

@@ -138,7 +138,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact,
-            _pretty(target.isatty()) if pretty else structlog.processors.JSONRenderer(),
+            _bounded(_pretty(target.isatty()) if pretty else structlog.processors.JSONRenderer()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
@@ -149,6 +149,26 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each cancelled statement
     return writer
+
+
+def _bounded(render: Processor) -> Processor:
+    """Shorten the values of a line that is too long: cut as a whole it would be no JSON."""
+
+    def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+        line: Any = render(logger, method, dict(event))
+        for most in (LINE // 10, 200):
+            if len(line) < LINE:
+                break
+            short = {key: _shortened(value, most) for key, value in event.items()}
+            line = render(logger, method, short)
+        return line
+
+    return rendered
+
+
+def _shortened(value: Any, most: int) -> Any:
+    text = value if isinstance(value, str) else str(value)
+    return value if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _pretty(colors: bool) -> Processor:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from kernel.config import DatabaseConfig
 from kernel.connect import NETWORK, Connection, connected, reason
-from kernel.errors import BootError
+from kernel.errors import BootError, failure
 
 POLL: Final = 1.0
 PAUSE: Final = 0.3
@@ -85,8 +85,7 @@ class NewsDesk:
                 with anyio.fail_after(PATIENCE):
                     await callback(payload)
             except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-                log.error("a subscriber failed", topic=topic, error=said)
+                log.error("a subscriber failed", topic=topic, **failure(error))
                 self._seen[topic] = -1  # no revision: the next poll tells it again
 
     @asynccontextmanager

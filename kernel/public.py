@@ -17,6 +17,7 @@ from kernel.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    failure,
     nearest,
 )
 from kernel.hooks import HOOKS, HookBus, Implementation
@@ -65,7 +66,7 @@ __all__ = [
     "Offer", "OpenServices", "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
-    "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest", "offer",
-    "one_of", "read_body", "reply", "stream_reply", "sync_folder", "whole_number",
+    "failure", "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest",
+    "offer", "one_of", "read_body", "reply", "stream_reply", "sync_folder", "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -18,12 +18,13 @@ from kernel.contracts.identity import Actor
 from kernel.errors import (
     BadRequest,
     MethodNotAllowed,
+    NoReply,
     NotFound,
     TooLarge,
     Unauthenticated,
     Unavailable,
 )
-from kernel.hooks import HookBus
+from kernel.hooks import HookBus, place
 from kernel.services import Services
 from kernel.timing import timed
 from kernel.web import AGAIN, Bodies, Handler, Request, Route, check_content, decode
@@ -103,11 +104,13 @@ class RouteTable(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
         target, scope["path_params"] = self._find(scope)
-        response = (
+        response: Any = (
             _allowed(target)
             if isinstance(target, _Node)
             else await self._serve(target, Request(scope, receive))
         )
+        if not isinstance(response, Response):
+            raise _no_reply(scope["caudex.route"], response)
         await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
@@ -205,6 +208,10 @@ def _segments(scope: Scope) -> list[str]:
     if b"%2f" in raw.lower():
         return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
     return scope["path"][1:].split("/")
+
+
+def _no_reply(route: Route, given: object) -> NoReply:
+    return NoReply(f"{route.method} {route.path}", given, place(route.handler))
 
 
 def _check_path(scope: Scope) -> None:

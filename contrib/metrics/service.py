@@ -16,7 +16,7 @@ import anyio
 import msgspec
 import structlog
 
-from kernel.public import HOOKS, POOL, HookBus, Measure, ServiceKey, Services
+from kernel.public import HOOKS, POOL, HookBus, Measure, ServiceKey, Services, failure
 
 from . import hookspecs
 from .config import MetricsConfig
@@ -106,8 +106,7 @@ class MetricsService:
                 own, _ = await self._snapshot()
                 await self._processes.write(own)
             except Exception as error:  # no number is worth the server
-                said = f"{type(error).__name__}: {error}"
-                log.warning("the other processes cannot be told", error=said)
+                log.warning("the other processes cannot be told", **failure(error))
             await anyio.sleep(self._config.every)
 
     async def _snapshot(self) -> tuple[Snapshot, list[Family]]:
@@ -139,8 +138,8 @@ class MetricsService:
                     given: Iterable[Measure] = await implementation.call({})
                 found += [_checked(measure) for measure in islice(given, MAX_MEASURES)]
             except Exception as error:  # whatever one does wrong, the others are measured
-                said = f"{type(error).__name__}: {error}"
-                log.warning("a plugin is not measured", plugin=implementation.plugin, error=said)
+                who = implementation.plugin
+                log.warning("a plugin is not measured", plugin=who, **failure(error))
         return found
 
 

@@ -27,7 +27,7 @@ What keeps a server from starting is told in one line each, all at once, as
 
 def page(_: Kernel) -> str:
     """The classes of the kernel, then those of plugins."""
-    raised = [*classes(errors, KernelError), *_contracted()]
+    raised = [*classes(errors, KernelError), *_contracted(), errors.NoReply]
     parts = [HEAD, _table(raised), BOOT, _table(classes(errors, BootError))]
     for module in modules("errors"):
         if own := classes(module, Exception):
@@ -67,4 +67,4 @@ def _table(found: Sequence[type[BaseException]]) -> str:
 
 
 def _status(cls: type[BaseException]) -> str:
-    return str(cls.status) if issubclass(cls, KernelError) else ""
+    return str(getattr(cls, "status", ""))

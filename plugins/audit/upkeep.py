@@ -9,7 +9,15 @@ from typing import Final
 import anyio
 import structlog
 
-from kernel.public import App, BootError, KernelError, Statements, Transaction, server_actor
+from kernel.public import (
+    App,
+    BootError,
+    KernelError,
+    Statements,
+    Transaction,
+    failure,
+    server_actor,
+)
 
 from . import store
 from .service import begin, watch
@@ -79,8 +87,6 @@ class Upkeep:
         try:
             await self.maintain()
         except Exception as error:
-            log.error(
-                "audit partitions are not up to date", error=f"{type(error).__name__}: {error}"
-            )
+            log.error("audit partitions are not up to date", **failure(error))
             return RETRY
         return DAY

@@ -25,6 +25,7 @@ from kernel.public import (
     Route,
     Services,
     check_key,
+    failure,
     hookimpl,
     load_key,
     offer,
@@ -136,5 +137,5 @@ async def _sweep_always(auth: AuthService) -> None:
             await auth.sweep()
         except Exception as error:
             # Housekeeping that cannot be done (the database is away, or read-only) harms nobody.
-            log.warning("cannot sweep", error=f"{type(error).__name__}: {error}")
+            log.warning("cannot sweep", **failure(error))
         await anyio.sleep(SWEEP_EVERY)

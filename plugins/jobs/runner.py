@@ -21,6 +21,7 @@ from kernel.public import (
     Workers,
     WorkerState,
     WorkerStopped,
+    failure,
 )
 
 from .callers import Callers
@@ -354,7 +355,7 @@ class Runner:
             await self._outbox.flush()
             await self.claimer.give_back()
         except Exception as error:
-            log.warning("jobs could not be given back", error=f"{type(error).__name__}: {error}")
+            log.warning("jobs could not be given back", **failure(error))
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -9,6 +9,8 @@ from typing import Final
 import anyio
 import structlog
 
+from kernel.public import failure
+
 from .config import JobsConfig
 from .store import JobsStore
 
@@ -49,7 +51,7 @@ class Upkeep:
                 app_ids = await self._store.expire()
             except Exception as error:
                 # Nobody could renew a lease while the database was away.
-                log.warning("leases of jobs cannot be looked at", error=_said(error))
+                log.warning("leases of jobs cannot be looked at", **failure(error))
                 await anyio.sleep(self._config.lease / 2)
                 continue
             for app_id in set(app_ids):
@@ -65,11 +67,7 @@ class Upkeep:
                 gone = await self._store.prune(self._config.keep_days, failures)
                 failures = failures if gone else 0
             except Exception as error:
-                log.warning("old jobs cannot be deleted", error=_said(error))
+                log.warning("old jobs cannot be deleted", **failure(error))
                 failures = min(failures + 1, MOST_HALVINGS)
             retry = 2.0**failures if failures else PRUNE_EVERY
             await anyio.sleep(BREATH if gone else min(PRUNE_EVERY, retry))
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

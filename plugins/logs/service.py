@@ -18,6 +18,7 @@ from kernel.public import (
     Statements,
     Transaction,
     Unavailable,
+    failure,
     server_actor,
 )
 
@@ -208,7 +209,7 @@ class LogsService:
         except Unavailable:
             return "later"
         except Exception as error:
-            log.error("log lines could not be stored", count=len(lines), error=_said(error))
+            log.error("log lines could not be stored", count=len(lines), **failure(error))
             return "lost"
         return "stored"
 
@@ -223,7 +224,7 @@ class LogsService:
                 except Exception as error:
                     self._stale.add(app_id)
                     if not isinstance(error, Unavailable):
-                        log.error("new log lines cannot be read", app=app_id, error=_said(error))
+                        log.error("new log lines cannot be read", app=app_id, **failure(error))
             if self._stale:
                 await anyio.sleep(RETRY)
                 self._news.set()
@@ -241,7 +242,7 @@ class LogsService:
             try:
                 gone = await self._sweep()
             except Exception as error:
-                log.warning("old log lines could not be swept", error=_said(error))
+                log.warning("old log lines could not be swept", **failure(error))
             await anyio.sleep(BREATH if gone else min(SWEEP_EVERY, self._sweeper.retry_in))
 
     async def _sweep(self) -> int:
@@ -252,7 +253,3 @@ class LogsService:
         self._intake.keep_only(installed)
         self._masks.keep_only(installed)
         return gone
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from kernel.public import Statements, Transaction, server_actor
+from kernel.public import Statements, Transaction, failure, server_actor
 
 from . import store
 from .config import LogsConfig
@@ -58,8 +58,7 @@ class Sweeper:
         try:
             gone = await self._statements.run(server_actor(), work)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            log.warning("old log lines could not be swept", app=app_id or "any", error=said)
+            log.warning("old log lines could not be swept", app=app_id or "any", **failure(error))
             self._failures[app_id] = min(failures + 1, MOST_HALVINGS)
             return 0
         if not gone:

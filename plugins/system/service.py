@@ -7,13 +7,25 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import anyio
+import structlog
 
-from kernel.public import HOOKS, REGISTRY, STATEMENTS, Health, HookBus, KernelError, Services
+from kernel.public import (
+    HOOKS,
+    REGISTRY,
+    STATEMENTS,
+    Health,
+    Implementation,
+    KernelError,
+    Services,
+    failure,
+)
 
 from .inventory import left_out
 
 LIMIT: Final = 2.0
 """Seconds that a subsystem may take to answer."""
+
+log = structlog.get_logger("caudex.system")
 
 
 class SystemService:
@@ -24,6 +36,7 @@ class SystemService:
         self._lock = anyio.Lock()
         self._began = float("-inf")
         self._answer: tuple[str, list[Health]] = ("Offline", [])
+        self._failing = set[str]()
 
     async def missing(self) -> list[str]:
         """Names of what keeps the server from doing its work, sorted."""
@@ -67,8 +80,8 @@ class SystemService:
         states: list[str] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._ask_database, states)
-            for position in range(len(bus.implementations("health"))):
-                tasks.start_soon(_ask_one, bus, position, answers)
+            for implementation in bus.implementations("health"):
+                tasks.start_soon(self._ask_one, implementation, answers)
         return states[0], answers
 
     async def _ask_database(self, states: list[str]) -> None:
@@ -79,14 +92,21 @@ class SystemService:
                 state = "Online"
         states.append(state)
 
-
-async def _ask_one(bus: HookBus, position: int, answers: list[Health]) -> None:
-    """Ask one plugin; silence and exceptions are answers too."""
-    implementation = bus.implementations("health")[position]
-    answer: Health | None = None
-    with anyio.move_on_after(LIMIT):
-        try:
-            answer = await implementation.call({})
-        except Exception:  # whatever a plugin does wrong, the others are told apart from it
-            answer = None
-    answers.append(answer or Health(name=implementation.plugin, state="Error", ready=False))
+    async def _ask_one(self, implementation: Implementation, answers: list[Health]) -> None:
+        """Ask one plugin; silence and exceptions are answers too, told in the log once."""
+        failed: Exception = TimeoutError(f"it took more than {LIMIT:g} seconds")
+        answer: Health | None = None
+        with anyio.move_on_after(LIMIT) as scope:
+            try:
+                answer = await implementation.call({})
+            except Exception as error:  # whatever it does wrong, the others are told apart from it
+                failed = error
+        if scope.cancelled_caught:  # it could not count this itself
+            implementation.failed(failed)
+        plugin = implementation.plugin
+        if answer is not None:
+            self._failing.discard(plugin)
+        elif plugin not in self._failing:
+            self._failing.add(plugin)
+            log.error("a plugin does not tell its health", plugin=plugin, **failure(failed))
+        answers.append(answer or Health(name=plugin, state="Error", ready=False))

@@ -35,6 +35,7 @@ from kernel.public import (
     WorkerLost,
     WorkerState,
     WorkerStatus,
+    failure,
     server_actor,
 )
 
@@ -142,8 +143,8 @@ class WorkersService:
         try:
             self._folders.database = await self._store.database()
         except Exception as error:  # PostgreSQL may keep that to itself
-            said = f"{type(error).__name__}: {error}"
-            log.warning("what apps leave that go while no server runs is not removed", error=said)
+            problem = "what apps leave that go while no server runs is not removed"
+            log.warning(problem, **failure(error))
 
     async def _catch_up(self) -> None:
         """Forget the workers of apps that went while the plugin was off, also where others of their
@@ -168,8 +169,7 @@ class WorkersService:
         try:
             await self.reconciler.leave()
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            log.warning("others are not told that no worker runs here any more", error=said)
+            log.warning("others are not told that no worker runs here any more", **failure(error))
 
     def _spawn(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
         """Run something beside the rest; what it does wrong is logged."""

@@ -208,7 +208,8 @@ async def test_an_engine_is_not_left_out_where_routes_stand_on_it(
     front = part("front").replace('ServiceKey("front")', 'ServiceKey("alpha")')
     front += (
         "\n    @hookimpl\n    def register_routes(self, services):"
-        "\n        return [Route('GET', '/alpha', self.live, needs=PUBLIC)]\n"
+        "\n        return [Route('GET', '/alpha', self.answer, needs=PUBLIC)]\n"
+        "\n    async def answer(self, request): ...\n"
     )
     broken = part("alpha", **{kind: 'raise LookupError("gone")'})
     with pytest.raises(BootError) as caught:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from kernel.errors import MEND
 from kernel.public import (
     ANY_USER,
+    PUBLIC,
     Action,
     Actor,
     Change,
@@ -50,11 +51,17 @@ class FaultyPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        return [Route("GET", "/faulty", self.get, needs=ANY_USER)]
+        return [
+            Route("GET", "/faulty", self.get, needs=ANY_USER),
+            Route("GET", "/mute", self.mute, needs=PUBLIC),
+        ]
 
     async def get(self, request: Request) -> Response:
         self._try("handler")
         return reply({})
+
+    async def mute(self, request: Request) -> Any:
+        return {"a": 1}
 
     @hookimpl
     def register_middleware(self, services: Services) -> Sequence[Middleware]:
@@ -110,12 +117,33 @@ class FaultyPlugin(Plugin):
         self._try("account_closing")
 
 
+class Bystander(Plugin):
+    """Its frame is in every traceback, as that of a plugin that measures requests."""
+
+    name = "bystander"
+
+    @hookimpl
+    def register_middleware(self, services: Services) -> Sequence[Middleware]:
+        def wrap(app: Any) -> Any:
+            async def middleware(scope: Any, receive: Any, send: Any) -> None:
+                await app(scope, receive, send)
+
+            return middleware
+
+        return [wrap]
+
+
 @pytest.fixture(scope="module")
 def server(postgres: Postgres) -> Generator[Server]:
-    with running_server(postgres, {"plugins": {"faulty": {"module": FaultyPlugin}}}) as running:
+    with running_server(postgres, PLUGINS) as running:
         running.admin.post("/api/v1/apps", json=MANIFEST).raise_for_status()
         running.admin.post(CUPS, json={"title": "first"}).raise_for_status()
         yield running
+
+
+PLUGINS = {
+    "plugins": {"faulty": {"module": FaultyPlugin}, "bystander": {"module": Bystander}},
+}
 
 
 @contextmanager
@@ -166,6 +194,16 @@ def test_what_guards_fails_closed_and_the_log_names_it(server: Server, hook: str
     else:
         assert line["where"].startswith(f"plugin faulty, hook {hook}, {__file__}:")
     assert line["remedy"] == MEND
+
+
+def test_who_returns_no_reply_is_named(server: Server) -> None:
+    with capture_logs() as logs:
+        assert server.http.get("/mute").status_code == 500
+    [line] = [line for line in logs if line["event"] == "a request failed"]
+    assert (line["plugin"], line["error"]) == ("faulty", "NoReply")
+    assert line["where"].startswith(f"{__file__}:")
+    assert line["remedy"] == "return reply(...)"
+    assert str(line["exc_info"]) == "the handler of GET /mute returned dict"
 
 
 def test_nothing_came_of_it(server: Server) -> None:

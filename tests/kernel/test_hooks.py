@@ -185,6 +185,15 @@ def test_first_takes_the_first_answer() -> None:
     assert anyio.run(lambda: bus.first(hookspecs.authenticate, request="mine")) == "b knows"
 
 
+def test_the_arguments_of_a_hook_are_passed_by_name() -> None:
+    bus: Any = bus_of(A, B)
+    for call in (bus.first, bus.gather, bus.emit, bus.notify):
+        with pytest.raises(TypeError, match="by name"):
+            anyio.run(call, hookspecs.authenticate, "r")
+    with pytest.raises(TypeError, match="by name"):
+        bus.collect(hookspecs.register_routes, None)
+
+
 def test_gather_takes_every_answer_but_none() -> None:
     bus = bus_of(A, B)
     for app, answers in (("crm", [{"A": "crm"}] * 2), ("none", [])):

@@ -228,6 +228,24 @@ def test_a_line_of_any_length_is_cut() -> None:
     assert stream.getvalue().endswith("...\n")
 
 
+def test_a_line_whose_values_are_cut_is_still_json() -> None:
+    line = told(text='"' * 30_000, deep={"list": ["\n" * 9_000] * 9}, user="ada")
+    assert (line["event"], line["user"]) == ("said", "ada")
+    assert len(json.dumps(line)) < 20_000
+    assert line["text"].startswith('"""')
+
+
+def test_of_a_long_traceback_the_beginning_is_kept() -> None:
+    def fail() -> None:
+        try:
+            raise ValueError("x" * 30_000 + " at the end")
+        except ValueError:
+            structlog.get_logger("t").exception("said", text="\n" * 15_000)
+
+    [line] = logged(fail)
+    assert json.loads(line)["exception"].startswith("Traceback")
+
+
 def test_a_stream_that_is_gone_is_no_error() -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from kernel.contracts.events import Event
 from kernel.contracts.identity import Actor
@@ -374,6 +375,29 @@ async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(
     async with opened(dsn) as db:
         assert await db.run(ACTOR, write) == 5
     assert seen == [[(7,)]]
+
+
+async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_of_one_that_fails(
+    opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.db.AFTERWARDS", 0.05)
+
+    async def fail() -> None:
+        raise RuntimeError("a callback's own affair")
+
+    async def write(tx: Transaction) -> int:
+        tx.after_commit(anyio.sleep_forever)
+        tx.after_commit(fail)
+        return 5
+
+    with capture_logs() as logs:
+        async with opened(dsn) as db:
+            with anyio.fail_after(10):
+                assert await db.run(ACTOR, write) == 5
+    told = [line for line in logs if line["event"] == "a callback after a commit failed"]
+    assert [line["error"].split(":")[0] for line in told] == ["TimeoutError", "RuntimeError"]
+    assert "exc_info" not in told[0]
+    assert isinstance(told[1]["exc_info"], RuntimeError)
 
 
 async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(

@@ -8,9 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 import plugins
-from kernel.public import STATEMENTS
+from kernel.public import HOOKS, STATEMENTS
 from kernel.testing import MakeServer
 
 SICK = """
@@ -76,6 +77,24 @@ def test_a_subsystem_that_is_away_raises_or_hangs_makes_the_server_not_ready(
     assert answer.status_code == 503
     assert answer.json() == {"error": "not ready: sick"}
     assert server.http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("raise ValueError('it leaks')", "ValueError: it leaks"),
+     ("await anyio.sleep(60)", "TimeoutError: it took more than 2 seconds")],
+)  # fmt: skip
+def test_why_a_subsystem_tells_nothing_is_in_the_log_once(
+    make_server: MakeServer, tmp_path: Path, body: str, said: str
+):
+    server = make_server(with_plugin(tmp_path, body))
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert server.http.get("/health/ready").status_code == 503
+    told = [line for line in logs if line["event"] == "a plugin does not tell its health"]
+    assert [(line["plugin"], line["error"]) for line in told] == [("sick", said)]
+    [implementation] = server.services.get(HOOKS).implementations("health")
+    assert implementation.errors == 2
 
 
 def test_a_subsystem_that_is_merely_idle_does_not(make_server: MakeServer, tmp_path: Path):
