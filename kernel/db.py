@@ -124,11 +124,11 @@ class _Session(FirstColumns):
         async with self._turn:
             self.ended = True
         if self._given_up:
-            raise RuntimeError("a statement was given up, and whoever ran it went on")
+            raise RuntimeError("a statement was cancelled, and its caller went on")
         with unsure():
             done = await run_on(self._connection, b"commit")
         if done is None or done.command_status != b"COMMIT":
-            raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+            raise RuntimeError("a statement failed, and its error was swallowed")
 
     async def _surely(self, query: bytes) -> None:
         """Run what nobody can give up half-way. Raises ConnectionLost after a minute."""
@@ -383,7 +383,8 @@ class Database(FirstColumns):
             raise ConnectionLost("the database is not available")
 
 
-# What the next rows weigh nobody knows: each comes in pieces, ended by the byte that no text holds.
+# The size of the next rows is unknown, so each is fetched in pieces; a NUL byte, which no text
+# holds, ends a row.
 _IN_PIECES: Final = b"""declare stream binary no scroll cursor for
 select substring(bytes from generate_series(1, octet_length(bytes), %d) for %d)
 from (select convert_to(coalesce(r::text, 'null'), 'UTF8') || '\\x00' as bytes from (%%b
@@ -415,6 +416,6 @@ async def _configure(connection: Connection) -> None:
 
 
 async def _reset(connection: Connection) -> None:
-    """Nothing to do. But a pool that has this takes connections back in tasks of its own; else who
-    is cancelled while he hands one to another that waits for it loses it, for both.
+    """Empty on purpose: with a `reset` the pool takes connections back in tasks of its own, so a
+    caller that is cancelled at that moment cannot lose one, for itself and for who waits for it.
     """

@@ -68,11 +68,11 @@ def _item(item: Scalar) -> str:
 
 
 class ConnectionLost(Unavailable):
-    """The connection broke under a statement that has changed nothing, or might have: `Unsure`."""
+    """The connection broke during a statement. Nothing was changed, unless it is an `Unsure`."""
 
 
 class Unsure(ConnectionLost):
-    """It broke under a write or a commit, which may be in: who comes again could do it twice."""
+    """It broke during a write or a commit that may have been applied: a retry could repeat it."""
 
     def __init__(self) -> None:
         said = "the connection to the database broke: the change may have been made; "

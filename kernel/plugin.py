@@ -52,8 +52,9 @@ class Plugin:
     """Base class of every plugin; one instance for each application.
 
     `requires` names services without which it cannot work, `uses` those that it asks for with
-    `services.find`: whoever provides them starts before it and ends after it. `finds` are others
-    that it asks for so, once all have started: in a handler, say. They set no order.
+    `services.find`: whoever provides them starts before it and ends after it. `finds` names
+    services that it looks up only once everything has started, in a handler for instance; they do
+    not affect the order.
     `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
     `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, found beside the
     module when it is not given.

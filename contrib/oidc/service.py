@@ -102,7 +102,8 @@ class OidcService:
         challenge = urlsafe_b64encode(hashlib.sha256(form.verifier.encode()).digest())
         user_id = await self._store.take_over(_digest(form.code), challenge.rstrip(b"=").decode())
         if user_id is None:
-            raise Unauthenticated("this code is used up, too old or none of this page's")
+            problem = "this code was already used, has expired, or was issued to another page"
+            raise Unauthenticated(problem)
         return await self.session(user_id, caller, user_agent)
 
     async def forget(self, tx: Transaction, user_id: str) -> None:

@@ -26,7 +26,7 @@ class OpenapiPlugin(Plugin):
 
     name = "openapi"
     provides = (DOCUMENTS,)
-    requires = (APPS, ACCESS)
+    requires = (APPS, ACCESS, REGISTRY)
     Config = OpenapiConfig
     config: OpenapiConfig
 

@@ -67,10 +67,10 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An installed app. `version_stamp` changes with each install: a key for compiled SQL.
 
-    `born` stays the same from its first install to its removal, and is greater for a later app of
-    the same id. Who keeps something of apps keeps it beside: a plugin that was off may have missed
-    a removal, and what it has of an earlier birth is somebody else's. 0 is from before births were
-    noted.
+    `born` stays the same from an app's first install to its removal, and is greater for a later app
+    of the same id. Store it with whatever you keep for an app: a plugin that was off may have
+    missed a removal, and rows with a smaller `born` belong to a former app of that name. 0 means
+    that the app was installed before births were recorded.
     """
 
     id: str

@@ -43,7 +43,7 @@ class AppsPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Serve apps; a section of manifests that is broken is found before anything starts."""
-        Sections(services.get(REGISTRY).manifest_sections)
+        self._known(services)
         return AppsRoutes(services).routes()
 
     _sections: Sections | None = None

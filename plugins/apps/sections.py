@@ -40,8 +40,8 @@ _OWN: Final = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "definitions")
 class Sections:
     """Compiled once. Raises BootErrors that name every plugin with a broken schema.
 
-    A plugin that fails to start, and may, leaves what is registered: nobody understands its section
-    then, though it was compiled before.
+    A plugin that fails to start and is left out (`on_failure = "degrade"`) loses its
+    section, though it was compiled before.
     """
 
     def __init__(self, registered: Sequence[tuple[str, ManifestSection]] = ()) -> None:

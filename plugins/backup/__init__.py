@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import DATABASE_SERVER, Command, Plugin, Remark, hookimpl
+from kernel.public import DATABASE_SERVER, REGISTRY, Command, Plugin, Remark, hookimpl
 
 from .commands import backup_commands
 from .history import remark
@@ -14,6 +14,7 @@ class BackupPlugin(Plugin):
     """Adds `caudex backup` and `caudex restore`."""
 
     name = "backup"
+    requires = (REGISTRY,)
     finds = (DATABASE_SERVER,)
 
     @hookimpl

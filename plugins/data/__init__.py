@@ -27,7 +27,8 @@ class DataPlugin(Plugin):
 
     name = "data"
     provides = (RECORDS,)
-    requires = (STATEMENTS, APPS)
+    requires = (STATEMENTS, APPS, HOOKS)
+    finds = (ACCESS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Offer]:

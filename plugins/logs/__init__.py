@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from kernel.public import (
+    ACCESS,
     APPS,
     HOOKS,
     LOGS,
@@ -34,6 +35,7 @@ class LogsPlugin(Plugin):
     name = "logs"
     provides = (LOGS,)
     requires = (STATEMENTS, NEWS, APPS, HOOKS)
+    finds = (ACCESS,)
     Config = LogsConfig
     config: LogsConfig
     _service: LogsService | None = None

@@ -87,13 +87,13 @@ class PipedSession(dialect.FirstColumns):
         if self._ahead:  # nothing was ever sent
             return
         if self._given_up:
-            raise RuntimeError("a statement was given up, and whoever ran it went on")
+            raise RuntimeError("a statement was cancelled, and its caller went on")
         if self._pipe.closed.is_set():  # it takes nothing any more, so nothing is in
             raise dialect.ConnectionLost("the database is not available")
         with dialect.unsure():
             done = await self._surely(b"commit", prepare=True)
         if done.command_status != b"COMMIT":
-            raise RuntimeError("a statement failed, and whoever ran it kept that to himself")
+            raise RuntimeError("a statement failed, and its error was swallowed")
 
     async def rollback(self) -> None:
         """Take everything back, or close the connection, with which it goes as well."""

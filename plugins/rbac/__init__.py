@@ -36,7 +36,7 @@ class RbacPlugin(Plugin):
 
     name = "rbac"
     provides = (ACCESS,)
-    requires = (STATEMENTS, NEWS, IDENTITY)
+    requires = (STATEMENTS, NEWS, REGISTRY, IDENTITY)
     finds = (APPS,)
     _service: RbacService | None = None
     """None where another plugin was chosen to provide ACCESS: then the hooks keep still."""

@@ -12,6 +12,8 @@ import pytest
 import contrib
 import plugins
 from docs.pages.code import readme_rows
+from kernel import public
+from kernel.contracts.services import ServiceKey
 from kernel.loader import OWN_KEYS
 from kernel.plugin import Plugin
 from plugins.audit.models import SYSTEM_OPERATIONS
@@ -131,3 +133,16 @@ def test_the_trail_knows_what_the_system_reports(folder: Path) -> None:
     text = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
     for operation in re.findall(r'(?s)Event\([^()]*?operation="(\w+)"', text):
         assert operation in SYSTEM_OPERATIONS, operation
+
+
+def test_it_declares_every_service_that_it_asks_for(folder: Path) -> None:
+    """`caudex plugins`, its plan and the order of starts go by what is declared."""
+    cls = plugin_class(folder)
+    declared = {key.name for key in (*cls.provides, *cls.requires, *cls.uses, *cls.finds)}
+    asked = {
+        name
+        for path in folder.glob("*.py")
+        for name in re.findall(r"services\.(?:get|find)\(([A-Z_]+)\)", path.read_text("utf-8"))
+        if isinstance(key := getattr(public, name, None), ServiceKey) and key.name not in declared
+    }
+    assert not asked
