@@ -146,7 +146,7 @@ def test_a_server_that_ends_gives_its_jobs_back(site: Site) -> None:
     with site.serve() as server:
         user = site.user(server)
         jobs = Jobs(site, working(user))
-        jobs.put(user, 10, seconds=1)
+        jobs.put(user, 10, seconds=3)
         jobs.put(user, 20, seconds=0.1)
         wait_for(lambda: jobs.count("running") == 10, 20, jobs.rows)
         status, seconds = server.end()
