@@ -5,6 +5,9 @@ ROUNDS  ?= 10
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
 
+# Tests start hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench profile bench-lock faults soak lock clean
 
 help: ## Print this list
