@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from kernel.public import (
     Event,
     Forbidden,
     HookBus,
+    Mandate,
     NotFound,
     Person,
     Reader,
@@ -27,6 +27,7 @@ from kernel.public import (
     Unauthenticated,
     User,
     hookspecs,
+    new_mandate,
 )
 
 from . import store
@@ -51,6 +52,7 @@ class _Known(NamedTuple):
     username: str
     until: float
     """By `time.time`."""
+    mandate: Mandate | None = None
 
 
 class HeaderIdentity:
@@ -118,10 +120,15 @@ class HeaderIdentity:
 
     async def token(self, user_id: str, seconds: float) -> str:
         """See `Identity.token`; of a disabled user nothing is acted for either."""
+        return await self.entrust(user_id, new_mandate(seconds))
+
+    async def entrust(self, user_id: str, mandate: Mandate) -> str:
+        """See `kernel.contracts.identity.Mandates.entrust`; none is withdrawn but by closing the
+        account."""
         user = await self.user(user_id)
         if user is None or user.disabled:
             raise _unknown(user_id)
-        return self._tokens.issue(user.id, math.ceil(seconds))
+        return self._tokens.issue(user.id, mandate)
 
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""
@@ -150,8 +157,10 @@ class HeaderIdentity:
             user = await self.user(claims.sub)
             if user is None or user.disabled:
                 raise Unauthenticated("the account has ended")
-            known = self._remember(match[1], user, claims.exp, heard)
-        return replace(caller, user_id=known.user_id, username=known.username)
+            known = self._remember(match[1], user, claims.exp, heard, claims.mandate)
+        return replace(
+            caller, user_id=known.user_id, username=known.username, mandate=known.mandate
+        )
 
     async def hear(self, news: str | None) -> None:
         """Forget the user who changed; None means that any may have."""
@@ -168,8 +177,15 @@ class HeaderIdentity:
         known = self._known.get(key)
         return known if known is not None and time.time() < known.until else None
 
-    def _remember(self, key: Claim | str, user: User, until: float, heard: int) -> _Known:
-        known = _Known(user.id, user.username, until)
+    def _remember(
+        self,
+        key: Claim | str,
+        user: User,
+        until: float,
+        heard: int,
+        mandate: Mandate | None = None,
+    ) -> _Known:
+        known = _Known(user.id, user.username, until, mandate)
         self._known.pop(key, None)
         if heard == self._news:  # else the answer may be older than the news
             if len(self._known) >= MAX_KNOWN:

@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from kernel.public import Unauthenticated
+from kernel.public import Mandate, Unauthenticated
 
 MAX_TOKEN = 4096
 LEEWAY = 10
@@ -18,13 +18,21 @@ LEEWAY = 10
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says; types and literals are checked when it is read."""
+    """What a token says; types and literals are checked when it is read. `ends` is of its mandate
+    (see `kernel.contracts.identity.Mandate`)."""
 
     sub: str
     iat: int
     exp: int
     iss: Literal["caudex"] = "caudex"
     typ: Literal["access"]
+    ends: int = 0
+
+    @property
+    def mandate(self) -> Mandate:
+        """What lets a worker act that has this token. One of former versions says no end: it leads
+        to nothing beyond its own."""
+        return Mandate(expires=self.exp, ends=max(self.exp, self.ends))
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,10 +46,15 @@ class Tokens:
     def __init__(self, key: bytes) -> None:
         self._key = OctKey.import_key(key)
 
-    def issue(self, user_id: str, seconds: int) -> str:
+    def issue(self, user_id: str, mandate: Mandate) -> str:
         """Make a token for a user."""
-        now = int(time.time())
-        claims = Claims(sub=user_id, iat=now, exp=now + seconds, typ="access")
+        claims = Claims(
+            sub=user_id,
+            iat=int(time.time()),
+            exp=int(mandate.expires),
+            typ="access",
+            ends=int(mandate.ends),
+        )
         header = {"alg": "HS256", "typ": "JWT"}
         return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, ["HS256"])
 

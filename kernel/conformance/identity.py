@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from kernel import hookspecs
 from kernel.conformance.kit import (
     SOON,
     Conformance,
@@ -21,10 +24,20 @@ from kernel.conformance.kit import (
     unique,
 )
 from kernel.contracts.access import ACCESS
-from kernel.contracts.identity import IDENTITY, Person, User, server_actor
+from kernel.contracts.identity import (
+    IDENTITY,
+    MANDATE,
+    Actor,
+    Mandates,
+    Person,
+    User,
+    server_actor,
+)
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound
+from kernel.hooks import HOOKS
 from kernel.testing import PASSWORD, Client, MakeServer, Server
+from kernel.web import Request
 
 ACTOR = server_actor("conformance")
 ME = "/api/v1/auth/me"
@@ -205,6 +218,26 @@ class IdentityConformance(Conformance):
         eventually(lambda: server.http.get(ME, headers=headers).status_code == 401)
         assert told(somebody.get(ME))["id"] == somebody.id
 
+    def test_a_token_leads_to_none_that_outlives_it(self, server: Server, somebody: Client) -> None:
+        identity = server.services.get(IDENTITY)
+        if not isinstance(identity, Mandates):
+            pytest.skip("this provider knows no mandates")
+        assert acting(server, dict(somebody.headers)).mandate is None
+        mandate = acting(server, bearer(server, somebody.id, 60)).mandate
+        assert mandate is not None
+        now = time.time()
+        assert mandate.expires <= now + 61
+        assert mandate.expires < mandate.ends <= now + MANDATE
+        shorter = replace(mandate, expires=mandate.expires - 30)
+        token = server.run(identity.entrust, somebody.id, shorter)
+        found = acting(server, {"authorization": f"Bearer {token}"})
+        assert (found.user_id, found.mandate) == (somebody.id, shorter)
+        token = server.run(identity.entrust, somebody.id, replace(mandate, expires=now))
+        refused(as_bearer(server, token), 401)
+        for user_id in NO_IDS:
+            with pytest.raises(NotFound):
+                server.run(identity.entrust, user_id, mandate)
+
     @pytest.mark.parametrize("user_id", NO_IDS, ids=range(len(NO_IDS)))
     def test_there_is_no_token_for_nobody(self, server: Server, user_id: str) -> None:
         with pytest.raises(NotFound):
@@ -381,6 +414,18 @@ class SessionsConformance(IdentityConformance):
         eventually(lambda: as_bearer(second, access).status_code == 401, SOON)
         assert told(other.get(ME))["id"] == somebody.id
 
+    def test_a_new_password_ends_the_tokens_of_workers(
+        self, server: Server, second: Server, somebody: Client
+    ) -> None:
+        before = bearer(server, somebody.id)
+        for one in (server, second):
+            told(one.http.get(ME, headers=before))
+        change = {"current": PASSWORD, "new": f"{PASSWORD}2"}
+        told(somebody.post("/api/v1/auth/password", json=change))
+        refused(server.http.get(ME, headers=before), 401)
+        eventually(lambda: second.http.get(ME, headers=before).status_code == 401, SOON)
+        told(server.http.get(ME, headers=bearer(server, somebody.id)))
+
     @pytest.mark.parametrize("body", [{}, {"refreshToken": 5}, {"refreshToken": None}, []])
     def test_a_refresh_without_a_token_is_a_400(self, server: Server, body: Any) -> None:
         refused(server.http.post("/api/v1/auth/refresh", json=body), 400)
@@ -419,6 +464,22 @@ def bearer(server: Server, user_id: str, seconds: float = 60) -> dict[str, str]:
     """The header that acts for a user. Raises NotFound."""
     token = server.run(server.services.get(IDENTITY).token, user_id, seconds)
     return {"authorization": f"Bearer {token}"}
+
+
+def acting(server: Server, headers: Mapping[str, str]) -> Actor:
+    """Whom the server takes for the sender of a request. Raises Unauthenticated."""
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": ME, "headers": sent,
+             "client": ("127.0.0.1", 5000), "server": ("10.0.0.1", 9100),
+             "caudex.request_id": "conformance", "caudex.address": "127.0.0.1"}  # fmt: skip
+
+    async def ask() -> Actor | None:
+        hooks = server.services.get(HOOKS)
+        return await hooks.first(hookspecs.authenticate, request=Request(scope))
+
+    actor = server.run(ask)
+    assert actor is not None
+    return actor
 
 
 def as_bearer(server: Server, token: str) -> httpx.Response:

@@ -41,12 +41,18 @@ from kernel.contracts.audit import (
 from kernel.contracts.events import Change, Event
 from kernel.contracts.identity import (
     IDENTITY,
+    MANDATE,
     SESSIONS,
+    WITHDRAWN,
     Actor,
     Identity,
+    Mandate,
+    Mandates,
     Person,
     Sessions,
     User,
+    entrust,
+    new_mandate,
     server_actor,
 )
 from kernel.contracts.jobs import JOBS, Jobs, NewJob
@@ -124,6 +130,7 @@ __all__ = [
     "IDENTITY",
     "JOBS",
     "LOGS",
+    "MANDATE",
     "MANIFEST_KEYS",
     "MAX_PAGE",
     "MAX_SECRET",
@@ -142,6 +149,7 @@ __all__ = [
     "STATEMENTS",
     "STEERING_NAME",
     "VAULT",
+    "WITHDRAWN",
     "WORKERS",
     "Access",
     "Action",
@@ -172,6 +180,8 @@ __all__ = [
     "LogLevel",
     "LogLine",
     "Logs",
+    "Mandate",
+    "Mandates",
     "Measure",
     "Needs",
     "NewJob",
@@ -211,5 +221,7 @@ __all__ = [
     "Writer",
     "core_permission",
     "entity",
+    "entrust",
+    "new_mandate",
     "server_actor",
 ]

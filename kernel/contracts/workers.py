@@ -32,7 +32,8 @@ class HandlerFailed(KernelError):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """On whose behalf a worker is called; the token is good for as long as the call may run."""
+    """On whose behalf a worker is called; the token is good for as long as the call may run, and
+    empty where workers may act for the user no more (see `kernel.contracts.identity.Mandate`)."""
 
     user_id: str
     username: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,12 +12,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import (
+    WITHDRAWN,
     Actor,
     BadRequest,
     ConstraintBreach,
     Event,
     Forbidden,
     HookBus,
+    Mandate,
     NotFound,
     Person,
     Reader,
@@ -26,6 +27,7 @@ from kernel.public import (
     Transaction,
     User,
     hookspecs,
+    new_mandate,
 )
 
 from .models import Account, NewAccount, Registration, UserChanges, view
@@ -93,10 +95,15 @@ class Accounts:
 
     async def token(self, user_id: str, seconds: float) -> str:
         """See `Identity.token`; of a disabled user nothing is acted for either."""
-        user = await self.user(user_id)
-        if user is None or user.disabled:
+        return await self.entrust(user_id, new_mandate(seconds))
+
+    async def entrust(self, user_id: str, mandate: Mandate) -> str:
+        """See `kernel.contracts.identity.Mandates.entrust`."""
+        user = await self._store.mandator(user_id) if ID.fullmatch(user_id) else None
+        if user is None or mandate.mark not in ("", user.mark):
             raise _unknown(user_id)
-        return self._tokens.access(user.id, user.username, "", math.ceil(seconds))
+        mandate = replace(mandate, mark=user.mark)
+        return self._tokens.entrusted(user.id, user.username, mandate)
 
     def check(self, form: Registration) -> None:
         """Raise BadRequest for a registration that breaks a rule, whoever else is there."""
@@ -131,7 +138,8 @@ class Accounts:
             raise _already_taken(breach, new) from None
 
     async def update(self, actor: Actor, user_id: str, changes: UserChanges) -> User:
-        """Change an account. A new password or a closed account ends its sessions.
+        """Change an account. A new password or a closed account ends its sessions,
+        and what workers were given.
 
         Raises BadRequest, NotFound; hooks may refuse to close the account.
         """
@@ -210,9 +218,11 @@ class Accounts:
         await self._statements.run(actor, write)
 
     async def end_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
-        """End the sessions of a user on every server process."""
+        """End the sessions of a user, and what workers were given, on every server process."""
+        await self._store.withdraw(tx, user_id)
         await self._store.revoke_sessions(tx, user_id, but)
         await tx.publish(TOPIC, f"user:{user_id}")
+        await tx.publish(WITHDRAWN, user_id)
 
     async def _changed(
         self, account: Account, changes: UserChanges

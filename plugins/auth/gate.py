@@ -6,7 +6,7 @@ import re
 import time
 from typing import Final, NamedTuple
 
-from kernel.public import Actor, Unauthenticated
+from kernel.public import Actor, Mandate, Unauthenticated
 
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
@@ -23,6 +23,7 @@ class _Known(NamedTuple):
     username: str
     session_id: str
     expires: int
+    mandate: Mandate | None
 
 
 class Gate:
@@ -49,6 +50,7 @@ class Gate:
             session_id=known.session_id or None,
             request_id=request_id,
             address=address,
+            mandate=known.mandate,
         )
 
     async def hear(self, news: str | None) -> None:
@@ -71,10 +73,10 @@ class Gate:
             raise Unauthenticated
         claims = self._tokens.read_access(match[1].decode("ascii"))
         heard = self._news
-        username = await self._store.holder(claims.sub, claims.sid)
+        username = await self._store.holder(claims.sub, claims.sid, claims.mark)
         if username is None:
             raise Unauthenticated(OVER)
-        known = _Known(claims.sub, username, claims.sid, claims.exp)
+        known = _Known(claims.sub, username, claims.sid, claims.exp, claims.mandate)
         if heard == self._news:  # else the answer may be older than the news
             self._remember(header, known)
         return known

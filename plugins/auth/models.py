@@ -167,6 +167,14 @@ class Taken(Struct, frozen=True):
     email: bool
 
 
+class Mandator(Struct, frozen=True, kw_only=True):
+    """An account for which workers may act; `mark` changes when their mandates are withdrawn."""
+
+    id: str
+    username: str
+    mark: str
+
+
 class Family(Struct, frozen=True, kw_only=True):
     """A session, locked, with the hashes of its refresh tokens and the name of its user."""
 

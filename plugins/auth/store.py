@@ -8,7 +8,7 @@ import msgspec
 
 from kernel.public import Reader, Statements, Transaction, User
 
-from .models import Account, Client, Family, NewAccount, SessionView, Taken
+from .models import Account, Client, Family, Mandator, NewAccount, SessionView, Taken
 from .tokens import REFRESH_SECONDS
 
 GRACE: Final = 30
@@ -33,6 +33,7 @@ _WHOLE_ACCOUNT: Final = _ACCOUNT.replace("no key update", "update")
 
 _account = msgspec.json.Decoder(Account).decode
 _family = msgspec.json.Decoder(Family).decode
+_mandator = msgspec.json.Decoder(Mandator).decode
 _session = msgspec.json.Decoder(SessionView).decode
 _taken = msgspec.json.Decoder(Taken).decode
 _user = msgspec.json.Decoder(User).decode
@@ -195,17 +196,36 @@ class AuthStore:
         )
         return [raw.decode() for raw in found]
 
-    async def holder(self, user_id: str, session_id: str) -> str | None:
-        """Name the user of a session that goes on, or of no session (`''`); else None."""
+    async def holder(self, user_id: str, session_id: str, mark: str) -> str | None:
+        """Name the user of a session that goes on, or (where that is `''`) of a mandate that was
+        not withdrawn; else None."""
         name = await self._statements.fetch(
             "select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled"
-            " and ($2::text = '' or exists (select from caudex_auth.sessions s"
+            " and (($2::text = '' and u.withdrawals::text = $3::text)"
+            " or exists (select from caudex_auth.sessions s"
             " where s.id = nullif($2::text, '')::uuid and s.user_id = u.id"
             " and s.revoked_at is null))",
             user_id,
             session_id,
+            mark,
         )
         return None if name is None else name.decode()
+
+    async def mandator(self, user_id: str) -> Mandator | None:
+        """Read of an account what tokens for workers say; None where nothing is done for it."""
+        row = await self._statements.fetch(
+            "select row_to_json(r) from (select id, username, withdrawals::text as mark"
+            " from caudex_auth.users where id = $1::uuid and not disabled) r",
+            user_id,
+        )
+        return None if row is None else _mandator(row)
+
+    async def withdraw(self, tx: Transaction, user_id: str) -> None:
+        """End the mandates of a user."""
+        await tx.execute(
+            "update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid",
+            user_id,
+        )
 
     async def sessions(self, user_id: str) -> list[SessionView]:
         """Read the sessions of a user that go on, the newest first, 1000 at most."""

@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from kernel.public import Unauthenticated
+from kernel.public import Mandate, Unauthenticated
 
 T = TypeVar("T", bound="Claims")
 ACCESS_SECONDS = 900
@@ -38,11 +38,22 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     iss: Literal["caudex"]
 
 
-class AccessClaims(Claims, frozen=True, kw_only=True):
-    """An access token; `sid` is empty where it stands for no session (see `Tokens.access`)."""
+class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
+    """An access token; `sid` is empty where it stands for no session but a worker has it, and
+    `ends` and `mark` are of its mandate then (see `kernel.contracts.identity.Mandate`)."""
 
     username: str
     typ: Literal["access"]
+    ends: int = 0
+    mark: str = "0"
+
+    @property
+    def mandate(self) -> Mandate | None:
+        """What lets a worker act that has this token; None where it is a session's. One of former
+        versions says no end: it leads to nothing beyond its own."""
+        if self.sid:
+            return None
+        return Mandate(expires=self.exp, ends=max(self.exp, self.ends), mark=self.mark)
 
 
 class RefreshClaims(Claims, frozen=True, kw_only=True):
@@ -71,7 +82,7 @@ class Tokens:
     def access(
         self, user_id: str, username: str, session_id: str, seconds: int = ACCESS_SECONDS
     ) -> str:
-        """Issue an access token; without a session it ends by its time or with the account."""
+        """Issue an access token for a session."""
         now = int(time.time())
         claims = AccessClaims(
             sub=user_id,
@@ -81,6 +92,21 @@ class Tokens:
             exp=now + seconds,
             iss="caudex",
             typ="access",
+        )
+        return self._sign(claims)
+
+    def entrusted(self, user_id: str, username: str, mandate: Mandate) -> str:
+        """Issue an access token for a worker: it stands for no session."""
+        claims = AccessClaims(
+            sub=user_id,
+            username=username,
+            sid="",
+            iat=int(time.time()),
+            exp=int(mandate.expires),
+            iss="caudex",
+            typ="access",
+            ends=int(mandate.ends),
+            mark=mandate.mark,
         )
         return self._sign(claims)
 

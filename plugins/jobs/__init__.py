@@ -11,6 +11,7 @@ from kernel.public import (
     JOBS,
     NEWS,
     STATEMENTS,
+    WITHDRAWN,
     WORKERS,
     App,
     InstallPlan,
@@ -53,6 +54,7 @@ class JobsPlugin(Plugin):
         service = self._service = JobsService(self.config, services)
         await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NEWS).subscribe(TOPIC, service.heard)
+        services.get(NEWS).subscribe(WITHDRAWN, service.withdrawn)
         async with service.open():
             yield service
 

@@ -43,7 +43,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is accepted; `payload` is its JSON as text, `run_at` RFC 3339 text or at once."""
+    """A job that is accepted; `payload` is its JSON as text, `run_at` RFC 3339 text or at once.
+
+    `until` (seconds since 1970) and `mark` are of the mandate of a worker that enqueues it; where
+    users do so themselves, theirs begins with the first start.
+    """
 
     id: str
     app_id: str
@@ -54,10 +58,15 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     user_id: str | None
     key: str | None
+    until: float | None = None
+    mark: str = ""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is ours to run; `run_at` in seconds since 1970, for the order only."""
+    """A job that is ours to run; `run_at` in seconds since 1970, for the order only.
+
+    Its handlers may act for the user before `until` (seconds since 1970), by the mandate `mark`.
+    """
 
     id: str
     app_id: str
@@ -70,6 +79,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     losses: int
     priority: int
     run_at: float
+    until: float
+    mark: str
 
 
 class Asked(msgspec.Struct, frozen=True):

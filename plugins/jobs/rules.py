@@ -42,6 +42,8 @@ def accepted(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         priority=job.priority,
         user_id=actor.user_id,
         key=job.key,
+        until=None if actor.mandate is None else actor.mandate.ends,
+        mark="" if actor.mandate is None else actor.mandate.mark,
     )
 
 

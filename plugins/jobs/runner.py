@@ -187,7 +187,7 @@ class Runner:
                 self._outbox.report(Step(job.id, run.token, value.decode(errors="replace")))
 
         try:
-            caller = await self._callers.of(job.user_id, job.timeout_s)
+            caller = await self._callers.of(job)
             payload = bytes(job.payload)
             return run.completed(
                 await self._workers.run_job(job.app_id, job.id, payload, caller, progress)

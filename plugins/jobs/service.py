@@ -171,6 +171,10 @@ class JobsService:
             async with runner.working():
                 yield
 
+    async def withdrawn(self, news: str | None) -> None:
+        """Forget tokens of a user, or of all, that no longer hold."""
+        await self._callers.hear(news)
+
     async def heard(self, news: str | None) -> None:
         """Take news of any server process; None where some may be lost."""
         runner = self._runner

@@ -43,12 +43,12 @@ FORGET_SIZE: Final = 1_000_000_000
 
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
-    run_at, payload)
+    until, mark, run_at, payload)
 select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
-    n.user_id, n.key, coalesce(n.run_at, now()), n.payload::json
+    n.user_id, n.key, to_timestamp(n.until), n.mark, coalesce(n.run_at, now()), n.payload::json
 from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
     max_attempts integer, timeout_s double precision, user_id uuid, key text,
-    run_at timestamptz, payload text)"""
+    until double precision, mark text, run_at timestamptz, payload text)"""
 
 _INSERT_KEYED: Final = (
     _INSERT

@@ -18,6 +18,7 @@ from kernel.public import (
     POOL,
     RECORDS,
     STATEMENTS,
+    WITHDRAWN,
     WORKERS,
     App,
     Health,
@@ -71,7 +72,9 @@ class WorkersPlugin(Plugin):
         ]
 
     def _callers(self, services: Services) -> Callers:
-        return Callers(services.get(IDENTITY), self.config.rpc_timeout)
+        callers = Callers(services.get(IDENTITY), self.config.rpc_timeout)
+        services.get(NEWS).subscribe(WITHDRAWN, callers.hear)
+        return callers
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
-from kernel.public import Actor, Caller, Identity, ServiceKey, Unauthenticated
+from msgspec.structs import replace
+
+from kernel.public import (
+    Actor,
+    Caller,
+    Identity,
+    Mandate,
+    NotFound,
+    ServiceKey,
+    Unauthenticated,
+    entrust,
+)
 
 MAX_KNOWN: Final = 2000
 
@@ -16,29 +27,53 @@ class _Known(NamedTuple):
 
 
 class Callers:
-    """Makes callers whose tokens are good for at least `seconds` and at most twice that."""
+    """Makes callers whose tokens are good for at least `seconds` and at most twice that, and for a
+    worker that acts for somebody no longer than its own."""
 
     def __init__(self, identity: Identity, seconds: float) -> None:
         self._identity = identity
         self._seconds = seconds
-        self._known: dict[str, _Known] = {}
+        self._known: dict[tuple[str, Mandate | None], _Known] = {}
+        self._news = 0
 
     async def of(self, actor: Actor) -> Caller:
         """The caller that an actor is. Raises Unauthenticated for an account that has gone."""
-        user_id = actor.user_id or ""
-        known = self._known.get(user_id)
+        key = (user_id := actor.user_id or "", actor.mandate)
+        known = self._known.get(key)
         if known is not None and known.fresh_until > time.monotonic():
             return known.caller
-        now = time.monotonic()
+        now, heard = time.monotonic(), self._news
         user = await self._identity.user(user_id)
         if user is None or user.disabled:
             raise Unauthenticated
-        token = await self._identity.token(user_id, 2 * self._seconds + 5)
+        token = await self._token(user_id, actor.mandate)
         caller = Caller(user_id=user.id, username=user.username, email=user.email, auth_token=token)
+        if heard == self._news:  # else the token may be older than the news
+            self._remember(key, _Known(caller, now + self._seconds))
+        return caller
+
+    async def hear(self, news: str | None) -> None:
+        """Forget the user whose tokens hold no more; None means that anybody's may not."""
+        self._news += 1
+        for key in [key for key in self._known if news in (None, key[0])]:
+            del self._known[key]
+
+    async def _token(self, user_id: str, mandate: Mandate | None) -> str:
+        seconds = 2 * self._seconds + 5
+        if mandate is None:
+            return await self._identity.token(user_id, seconds)
+        # Else a worker that goes on calling itself would be its caller for ever.
+        expires = min(mandate.expires, time.time() + seconds)
+        try:
+            return await entrust(self._identity, user_id, replace(mandate, expires=expires))
+        except NotFound:  # withdrawn since the request came
+            raise Unauthenticated from None
+
+    def _remember(self, key: tuple[str, Mandate | None], known: _Known) -> None:
+        self._known.pop(key, None)
         while len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[user_id] = _Known(caller, now + self._seconds)
-        return caller
+        self._known[key] = known
 
 
 CALLERS = ServiceKey[Callers]("workers_callers")

@@ -130,7 +130,8 @@ class Context:
 
     @property
     def auth_token(self) -> str | None:
-        """A bearer token that is good for as long as the call or job may run."""
+        """A bearer token that is good for as long as the call or job may run; empty in a job that
+        follows over a week after anything that the user did."""
         return (self.caller or {}).get("authToken")
 
     def progress(self, value: object) -> None:

@@ -1,9 +1,11 @@
 """The memory of tokens: fast, bounded, and never wrong about what has ended."""
 
+import time
+
 import anyio
 import pytest
 
-from kernel.public import Unauthenticated
+from kernel.public import Mandate, Unauthenticated
 from plugins.auth import gate as module
 from plugins.auth.gate import Gate
 from plugins.auth.tokens import Tokens
@@ -17,10 +19,12 @@ class Store:
     def __init__(self):
         self.live = {"s1": "alice", "s2": "bob", "": "carol"}
         self.asked = 0
+        self.marks = []
         self.pause = None
 
-    async def holder(self, user_id, session_id):
+    async def holder(self, user_id, session_id, mark):
         self.asked += 1
+        self.marks.append(mark)
         name = self.live.get(session_id)
         if self.pause:
             await self.pause()
@@ -137,7 +141,15 @@ def test_only_the_exact_form_is_a_bearer_token(value):
 
 def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
     async def main():
-        actor = await Gate(tokens, Store()).actor(header(session=""))
-        assert (actor.username, actor.session_id) == ("carol", None)
+        store, now = Store(), int(time.time())
+        mandate = Mandate(expires=now + 60, ends=now + 3600, mark="7")
+        sent = b"Bearer " + tokens.entrusted("u1", "named", mandate).encode()
+        gate = Gate(tokens, store)
+        for _ in range(2):
+            actor = await gate.actor(sent)
+            assert (actor.username, actor.session_id) == ("carol", None)
+            assert actor.mandate == mandate
+        assert store.marks == ["7"]
+        assert (await gate.actor(header())).mandate is None
 
     anyio.run(main)

@@ -15,6 +15,7 @@ def claimed(app_id, number):
     return Claimed(
         id=str(number), app_id=app_id, payload=msgspec.Raw(b"1"), user_id=None, timeout_s=900,
         failures=0, max_attempts=1, suspect=False, losses=0, priority=0, run_at=number,
+        until=0, mark="",
     )  # fmt: skip
 
 
