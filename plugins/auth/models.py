@@ -124,7 +124,8 @@ class Client(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """A row of users as it is needed to check a password or to write it back."""
+    """A row of users as it is needed to check a password or to write it back; `been_here` where it
+    was asked whether the account has signed in from a network, and it has."""
 
     id: str
     username: str
@@ -134,6 +135,7 @@ class Account(Struct, frozen=True, kw_only=True):
     created_at: str
     disabled: bool
     password_hash: str
+    been_here: bool = False
 
     @property
     def user(self) -> User:

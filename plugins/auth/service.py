@@ -128,8 +128,9 @@ class AuthService:
     async def _by_password(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
         if form.username is None and form.email is None:
             raise BadRequest("username is required")
-        account = await self._store.named(key := fold(form.username or form.email or ""))
-        keys = _throttle_keys(account, key, caller.address)
+        network = _network(caller.address)
+        account = await self._store.named(key := fold(form.username or form.email or ""), network)
+        keys = _throttle_keys(account, key, network)
         await self._refuse_blocked(keys)
         if not await self._fits(account, form.password) or account is None or account.disabled:
             await self._failed(caller, account, keys)
@@ -179,6 +180,7 @@ class AuthService:
             await _record(tx, "LOGIN", actor, session_id)
             for oldest in await self._store.excess(tx, account.id):
                 await self._end(tx, actor, oldest, "too many sessions")
+            await self._been(tx, account.id, client.address)
 
         await self._statements.run(actor, insert)
         return LoggedIn(
@@ -187,6 +189,10 @@ class AuthService:
             expires_in=ACCESS_SECONDS,
             user=view(account.user),
         )
+
+    async def _been(self, tx: Transaction, user_id: str, address: str) -> None:
+        if network := _network(address):
+            await self._store.been(tx, user_id, network)
 
     async def _failed(self, caller: Actor, account: Account | None, keys: list[str]) -> NoReturn:
         """Count a failure and refuse. Attempts that ran at the same time as the one that used up
@@ -270,6 +276,7 @@ class AuthService:
             rotate = self._config.rotate_refresh
             following = digest(self._tokens.successor(claims.jti)) if rotate else None
         await self._store.touch_session(tx, claims.sid, following, address)
+        await self._been(tx, claims.sub, address)
 
     def _successor(self, claims: RefreshClaims) -> str | None:
         if not self._config.rotate_refresh:
@@ -364,12 +371,15 @@ def used(family: Family, jti_hash: str) -> Use:
     return "stale"
 
 
-def _throttle_keys(account: Account | None, name_key: str, address: str) -> list[str]:
-    """First the key of the account, whether its name or its address was typed. Names that nobody
+def _throttle_keys(account: Account | None, name_key: str, network: str) -> list[str]:
+    """First the key of the account, whether its name or its address was typed: one for each network
+    where it has signed in, which no stranger can use up, and one for all others. Names that nobody
     has are hashed: any text may be typed, of any length."""
     typed = hashlib.sha256(name_key.encode()).hexdigest()
     keys = [f"name:{typed}" if account is None else f"account:{account.id}"]
-    return [*keys, f"address:{_network(address)}"] if address else keys
+    if account is not None and account.been_here:
+        keys = [f"account:{account.id}@{network}"]
+    return [*keys, f"address:{network}"] if network else keys
 
 
 def _network(address: str) -> str:

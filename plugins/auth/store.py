@@ -22,6 +22,8 @@ ADDRESS_WINDOW: Final = 300
 MAX_SESSIONS: Final = 1000
 """Sessions of one account that go on; the oldest make room. More than a script leaves that logs in
 every second, until its access tokens are over."""
+MAX_NETWORKS: Final = 50
+"""Networks that are known of one account; the newest."""
 SWEEP: Final = 10_000
 """Rows that one sweep removes at most."""
 
@@ -64,13 +66,18 @@ class AuthStore:
         )
         return [_user(row) for row in rows]
 
-    async def named(self, key: str) -> Account | None:
-        """Find the account that has this username or this email, as a folded key."""
+    async def named(self, key: str, network: str = "") -> Account | None:
+        """Find the account that has this username or this email, as a folded key, and tell whether
+        it has signed in from a network."""
         row = await self._statements.fetch(
             "select row_to_json(r) from (select id, username, email, email_key, display_name,"
-            " created_at, disabled, password_hash from caudex_auth.users"
-            " where username_key = $1::text or email_key = $1::text) r",
+            " created_at, disabled, password_hash, exists (select from caudex_auth.networks n"
+            " where n.user_id = u.id and n.network = $2::text"
+            " and n.seen_at > now() - make_interval(secs => $3::int)) as been_here"
+            " from caudex_auth.users u where username_key = $1::text or email_key = $1::text) r",
             key,
+            network,
+            REFRESH_SECONDS,
         )
         return None if row is None else _account(row)
 
@@ -159,8 +166,10 @@ class AuthStore:
         return done is not None
 
     async def delete_user(self, tx: Transaction, user_id: str) -> None:
-        """Remove an account with its sessions."""
+        """Remove an account with its sessions and networks."""
         await tx.execute("delete from caudex_auth.users where id = $1::uuid", user_id)
+        # After the sessions: a refresh locks its own before it notes the network.
+        await tx.execute("delete from caudex_auth.networks where user_id = $1::uuid", user_id)
 
     # Sessions
 
@@ -294,6 +303,25 @@ class AuthStore:
             but,
         )
 
+    async def been(self, tx: Transaction, user_id: str, network: str) -> None:
+        """Note that an account signed in from a network, or went on; a new one pushes out the
+        oldest. Writes nothing within an hour of the last time: logins beside each other do not
+        wait."""
+        await tx.execute(
+            "with seen as (insert into caudex_auth.networks (user_id, network)"
+            " select $1::uuid, $2::text where not exists (select from caudex_auth.networks"
+            " where user_id = $1::uuid and network = $2::text"
+            " and seen_at > now() - interval '1 hour')"
+            " on conflict (user_id, network) do update set seen_at = now() returning user_id)"
+            " delete from caudex_auth.networks where user_id = (select user_id from seen)"
+            " and network in (select network from caudex_auth.networks"
+            " where user_id = $1::uuid and network <> $2::text"
+            " order by seen_at desc offset $3::int)",
+            user_id,
+            network,
+            MAX_NETWORKS - 1,
+        )
+
     # The throttle, by the clock of the database
 
     async def blocked_for(self, reader: Reader | None, keys: list[str]) -> int:
@@ -360,12 +388,20 @@ class AuthStore:
     # Housekeeping
 
     async def sweep(self) -> None:
-        """Remove sessions that ended and failures that are forgiven, a bounded number."""
+        """Remove sessions that ended, networks that none of them could come from any more and
+        failures that are forgiven, a bounded number of each."""
         await self._statements.execute(
             "delete from caudex_auth.sessions where id in (select id from caudex_auth.sessions"
             " where expires_at < now() or revoked_at < now() - interval '1 day'"
             " limit $1::int for update skip locked)",
             SWEEP,
+        )
+        await self._statements.execute(
+            "delete from caudex_auth.networks where ctid = any (array(select ctid"
+            " from caudex_auth.networks where seen_at < now() - make_interval(secs => $2::int)"
+            " limit $1::int for update skip locked))",
+            SWEEP,
+            REFRESH_SECONDS,
         )
         await self._statements.execute(
             "delete from caudex_auth.throttle where key in (select key from caudex_auth.throttle"

@@ -1,0 +1,158 @@
+"""Who guesses from one network keeps the owner out of no other where the owner has been before."""
+
+import pytest
+
+from plugins.auth import store
+from plugins.auth.service import AUTH
+from tests.plugins.auth.test_throttle import PASSWORD, pass_time
+
+HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "192.0.2.77", "198.51.100.7", "203.0.113.9"
+BEHIND_PROXY = {
+    "plugins": {"auth": {"throttle": True}},
+    "server": {"trusted_proxies": ["127.0.0.0/8"]},
+}
+
+
+@pytest.fixture
+def server(make_server):
+    running = make_server(BEHIND_PROXY)
+    assert running.admin
+    return running
+
+
+@pytest.fixture
+def owner(server):
+    """An account that has signed in at home."""
+    user = server.user()
+    assert attempt(server, user, HOME, PASSWORD).status_code == 200
+    return user
+
+
+def attempt(server, user, address, password="Wr0ngPass!xyz"):
+    name = user if isinstance(user, str) else user.username
+    return server.http.post(
+        "/api/v1/auth/login",
+        json={"username": name, "password": password},
+        headers={"x-forwarded-for": address},
+    )
+
+
+def guess(server, user, address, times):
+    return [attempt(server, user, address).status_code for _ in range(times)]
+
+
+def blocked(server, user, address):
+    return attempt(server, user, address, PASSWORD).status_code == 429
+
+
+def refresh(server, tokens, address):
+    return server.http.post(
+        "/api/v1/auth/refresh",
+        json={"refreshToken": tokens["refreshToken"]},
+        headers={"x-forwarded-for": address},
+    ).json()
+
+
+def sweep(server):
+    server.run(server.services.get(AUTH).sweep)
+
+
+def networks(server, user):
+    found = server.sql("select network from caudex_auth.networks where user_id = %s", user.id)
+    return {network for (network,) in found}
+
+
+def test_the_owner_gets_in_where_they_have_been_before_whatever_a_stranger_tries(server, owner):
+    assert guess(server, owner, STRANGER, 6) == [401] * 6
+    for delay in (1, 2, 4, 8):
+        assert blocked(server, owner, STRANGER)
+        assert attempt(server, owner, HOME, PASSWORD).status_code == 200
+        pass_time(server, delay)
+        assert guess(server, owner, STRANGER, 1) == [401]
+    assert blocked(server, owner, ABROAD), "a new network is as good as the stranger's"
+
+
+def test_a_login_of_the_owner_gives_a_stranger_no_more_guesses(server, owner):
+    assert guess(server, owner, STRANGER, 6) == [401] * 6
+    assert attempt(server, owner, HOME, PASSWORD).status_code == 200
+    assert blocked(server, owner, STRANGER)
+
+
+def test_guessing_is_slowed_down_where_the_owner_has_been_too(server, owner):
+    assert guess(server, owner, HOME, 6) == [401] * 6
+    assert blocked(server, owner, HOME)
+    assert attempt(server, owner, STRANGER, PASSWORD).status_code == 200
+
+
+def test_many_networks_give_a_stranger_no_more_guesses(server, owner):
+    addresses = [f"198.51.100.{number}" for number in range(6)]
+    assert [attempt(server, owner, each).status_code for each in addresses] == [401] * 6
+    assert blocked(server, owner, STRANGER)
+
+
+def test_a_name_that_nobody_has_is_counted_like_an_account_that_has_not_been_there(server):
+    assert guess(server, "nobody-of-that-name", STRANGER, 6) == [401] * 6
+    assert blocked(server, "nobody-of-that-name", HOME)
+
+
+def test_a_network_is_remembered_after_a_logout(server, owner):
+    tokens = attempt(server, owner, OFFICE, PASSWORD).json()
+    out = {"refreshToken": tokens["refreshToken"]}
+    assert server.http.post("/api/v1/auth/logout", json=out).status_code == 200
+    server.sql("update caudex_auth.sessions set revoked_at = now() - interval '2 days'")
+    sweep(server)
+    guess(server, owner, STRANGER, 6)
+    assert not blocked(server, owner, OFFICE)
+
+
+def test_a_network_where_a_session_goes_on_is_one_where_the_owner_has_been(server, owner):
+    tokens = attempt(server, owner, HOME, PASSWORD).json()
+    assert "accessToken" in refresh(server, tokens, OFFICE)
+    guess(server, owner, STRANGER, 6)
+    assert not blocked(server, owner, OFFICE)
+
+
+def test_an_ipv6_network_is_its_64(server):
+    user = server.user()
+    assert attempt(server, user, "2001:db8:1:2::1", PASSWORD).status_code == 200
+    guess(server, user, STRANGER, 6)
+    assert not blocked(server, user, "2001:db8:1:2:ffff::9")
+    assert blocked(server, user, "2001:db8:1:3::1")
+
+
+def test_networks_are_forgotten_a_month_after_they_were_seen(server, owner):
+    assert HOME in networks(server, owner)
+    server.sql("update caudex_auth.networks set seen_at = seen_at - interval '31 days'")
+    guess(server, owner, STRANGER, 6)
+    assert blocked(server, owner, HOME)
+    sweep(server)
+    assert networks(server, owner) == set()
+
+
+def test_a_network_that_is_used_goes_on_being_known(server, owner):
+    tokens = attempt(server, owner, HOME, PASSWORD).json()
+    for again in (
+        lambda: attempt(server, owner, HOME, PASSWORD),
+        lambda: refresh(server, tokens, HOME),
+    ):
+        server.sql("update caudex_auth.networks set seen_at = now() - interval '29 days'")
+        again()
+        seen = "select seen_at > now() - interval '1 hour' from caudex_auth.networks"
+        assert server.sql(f"{seen} where network = %s and user_id = %s", HOME, owner.id) == [
+            (True,)
+        ]
+
+
+def test_the_newest_networks_of_an_account_are_known_and_no_more(server, owner, monkeypatch):
+    monkeypatch.setattr(store, "MAX_NETWORKS", 3)
+    tokens = attempt(server, owner, HOME, PASSWORD).json()
+    for number in range(5):
+        attempt(server, owner, f"203.0.113.{number}", PASSWORD)
+        tokens = refresh(server, tokens, f"203.0.113.{100 + number}")
+    assert networks(server, owner) == {"203.0.113.103", "203.0.113.4", "203.0.113.104"}
+
+
+def test_networks_go_with_the_account(server, owner):
+    assert networks(server, owner)
+    server.admin.delete(f"/api/v1/users/{owner.id}").raise_for_status()
+    assert networks(server, owner) == set()
