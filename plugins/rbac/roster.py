@@ -12,13 +12,17 @@ import structlog
 from kernel.public import Permission, Unavailable
 
 from .grammar import NEWS
+from .models import CORE
 from .rights import AppView
 from .store import RbacStore
 
 TOPIC: Final = "rbac"
 _ALL: Final = ""
+_WHOLE: Final = ""
 MOST: Final = 100
 """Parts that are read one by one; where more are stale, everything is read."""
+PATIENCE: Final = 0.5
+"""Seconds that news wait for what they are about to be read: others wait behind them."""
 
 log = structlog.get_logger("caudex.rbac")
 
@@ -28,23 +32,38 @@ def about(app_id: str, user_id: str = "") -> str:
     return f"{app_id} {user_id}".strip()
 
 
+class _Doubt:
+    """What is not to be decided from until it is read: the users of an app, all of it, or all."""
+
+    __slots__ = ("failures", "lock", "marks")
+
+    def __init__(self) -> None:
+        self.marks: set[str] = set()
+        """Ids of users, or `_WHOLE`, that no read has begun for."""
+        self.failures: int = 0
+        self.lock = anyio.Lock()
+
+
 class Roster:
     """One view for each app. After news they count as stale until they are read again; a read that
-    fails leaves them stale, so nothing is ever decided from what may be wrong."""
+    fails leaves them stale, so nothing is ever decided from what may be wrong.
+
+    Each app is read by itself, and only who asks about it waits for that: the admins of one decide
+    how long theirs takes, and how often.
+    """
 
     def __init__(self, store: RbacStore, core_keys: Sequence[Permission]) -> None:
         self.core_keys = core_keys
         self._store = store
         self._views: dict[str, AppView] = {}
-        self._stale: set[str] = {_ALL}
-        self._warm = False
-        self._failures: int = 0
-        self._lock = anyio.Lock()
+        self._doubts: dict[str, _Doubt] = {}
+        """By app, or `_ALL`; what is not here is as the tables have it."""
+        self._doubt(_ALL, _WHOLE)
 
-    async def views(self) -> Mapping[str, AppView]:
-        """Every app's view, from memory while it is warm. Raises Unavailable."""
-        if not self._warm:
-            await self._refresh()
+    async def views(self, *app_ids: str) -> Mapping[str, AppView]:
+        """Every app's view, of which those of `app_ids` and `core` hold. Raises Unavailable."""
+        if self._doubts:
+            await self._settle(CORE, *app_ids)
         return self._views
 
     async def heard(self, news: str | None) -> None:
@@ -52,57 +71,73 @@ class Roster:
 
         Whoever may connect to the database can tell news: any of another form means everything.
         """
-        self._stale.add(news if news and NEWS.fullmatch(news) else _ALL)
-        if len(self._stale) > MOST:
-            self._stale = {_ALL}
-        self._warm = False
-        with suppress(Unavailable):
-            await self._refresh()
+        known = news if news and NEWS.fullmatch(news) else _ALL
+        app_id, _, user_id = known.partition(" ")
+        self._doubt(app_id, user_id or _WHOLE)
+        with suppress(Unavailable), anyio.move_on_after(PATIENCE):
+            await self._settle(app_id)
 
-    async def _refresh(self) -> None:
+    def _doubt(self, app_id: str, mark: str) -> None:
+        everything = self._doubts.get(_ALL)
+        if everything is not None and everything.marks:
+            return  # a read that is still to begin finds it
+        self._doubts.setdefault(app_id, _Doubt()).marks.add(mark)
+        if app_id == _ALL:
+            # Reads under way are of no use any more: they may end after this one.
+            self._doubts = {_ALL: self._doubts[_ALL]}
+        elif sum(len(doubt.marks) or 1 for doubt in self._doubts.values()) > MOST:
+            self._doubt(_ALL, _WHOLE)
+
+    async def _settle(self, *app_ids: str) -> None:
+        """Read until nothing of this is in doubt."""
+        while found := [app_id for app_id in (_ALL, *app_ids) if app_id in self._doubts]:
+            await self._refresh(found[0], self._doubts[found[0]])
+
+    async def _refresh(self, app_id: str, doubt: _Doubt) -> None:
         """Read what is stale; who waited while a read failed shares its failure."""
-        failures = self._failures
-        async with self._lock:
-            if self._failures != failures:
+        failures = doubt.failures
+        async with doubt.lock:
+            if doubt.failures != failures:
                 raise Unavailable("roles cannot be read at the moment")
-            while not self._warm:
-                stale, self._stale = self._stale, set()
+            while doubt.marks and self._stands(app_id, doubt):
+                marks, doubt.marks = doubt.marks, set()
                 try:
-                    await self._read(stale)
+                    await self._read(app_id, doubt, marks)
                 except BaseException as error:
-                    self._stale |= stale
-                    self._failures += isinstance(error, Unavailable)
+                    doubt.marks |= marks
+                    doubt.failures += isinstance(error, Unavailable)
                     raise
-                self._warm = not self._stale
+            if self._stands(app_id, doubt):
+                del self._doubts[app_id]
 
-    async def _read(self, stale: set[str]) -> None:
-        """Read parts, or everything: one that cannot be read must not keep all from everybody."""
-        if _ALL not in stale:
-            try:
-                return await self._read_parts(stale)
-            except Unavailable:
-                raise
-            except Exception as error:
-                log.error("roles cannot be read in part", exc_info=error)
-        rows = await self._store.apps()
-        self._views = {row.app_id: AppView(row, self.core_keys) for row in rows}
+    def _stands(self, app_id: str, doubt: _Doubt) -> bool:
+        """Whether everything has not come into doubt since."""
+        return self._doubts.get(app_id) is doubt
 
-    async def _read_parts(self, stale: set[str]) -> None:
-        whole = {news for news in stale if " " not in news}
-        for app_id in whole:
-            await self._read_app(app_id)
-        for news in stale - whole:
-            app_id, _, user_id = news.partition(" ")
-            if app_id in whole:
-                continue
-            if (view := self._views.get(app_id)) is None:
-                await self._read_app(app_id)
+    async def _read(self, app_id: str, doubt: _Doubt, marks: set[str]) -> None:
+        """Read a part, or everything: one that cannot be read must not keep it from everybody."""
+        if app_id == _ALL:
+            rows = await self._store.apps()
+            self._views = {row.app_id: AppView(row, self.core_keys) for row in rows}
+            return
+        try:
+            await self._read_part(app_id, doubt, marks)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.error("roles cannot be read in part", exc_info=error)
+            self._doubt(_ALL, _WHOLE)
+
+    async def _read_part(self, app_id: str, doubt: _Doubt, marks: set[str]) -> None:
+        view = self._views.get(app_id)
+        if view is None or _WHOLE in marks:
+            rows = await self._store.apps(app_id)
+            if not self._stands(app_id, doubt):
+                return
+            if rows:
+                self._views[app_id] = AppView(rows[0], self.core_keys)
             else:
-                view.put(user_id, await self._store.held(app_id, user_id))
-
-    async def _read_app(self, app_id: str) -> None:
-        rows = await self._store.apps(app_id)
-        if rows:
-            self._views[app_id] = AppView(rows[0], self.core_keys)
-        else:
-            self._views.pop(app_id, None)
+                self._views.pop(app_id, None)
+            return
+        for user_id in marks:  # of a view that everything was read instead of, it does not matter
+            view.put(user_id, await self._store.held(app_id, user_id))

@@ -41,6 +41,11 @@ from .store import RbacStore
 MAX_ROLES: Final = 500
 """Roles of one app."""
 
+MAX_SIZE: Final = 1_000_000
+"""Bytes of JSON of all of them together, which every process reads again when one changes."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
 
 class RbacService:
     """The provider of ACCESS. Decisions come from the roster, changes go through the store."""
@@ -57,7 +62,7 @@ class RbacService:
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
-        views = await self._roster.views()
+        views = await self._roster.views(path.get("app_id", CORE))
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
@@ -81,7 +86,7 @@ class RbacService:
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
         """See `Access.grant`. Nobody has signed in for this, so that the account is looked at too:
         a disabled one keeps its roles."""
-        found = _on_entity(await self._roster.views(), user_id, app_id, entity, action)
+        found = _on_entity(await self._roster.views(app_id), user_id, app_id, entity, action)
         user = await self._identity.user(user_id or "")
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
@@ -93,7 +98,7 @@ class RbacService:
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
         """See `Access.is_app_admin`."""
-        views = await self._roster.views()
+        views = await self._roster.views(app_id)
         view = views.get(app_id)
         return view is not None and (view.is_admin(user_id) or views[CORE].is_admin(user_id))
 
@@ -101,7 +106,7 @@ class RbacService:
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        views = await self._roster.views()
+        views = await self._roster.views(app_id)
         view = _known(views, app_id)
         roles, rights = view.held(user_id), view.rights(user_id)
         everything = rights.everything
@@ -118,15 +123,15 @@ class RbacService:
 
     async def available(self, app_id: str) -> Sequence[Permission]:
         """See `Access.available`."""
-        return _known(await self._roster.views(), app_id).permissions
+        return _known(await self._roster.views(app_id), app_id).permissions
 
     async def roles(self, app_id: str) -> Sequence[Role]:
         """See `Access.roles`."""
-        return list(_known(await self._roster.views(), app_id).roles.values())
+        return list(_known(await self._roster.views(app_id), app_id).roles.values())
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
-        _known(await self._roster.views(), app_id)
+        _known(await self._roster.views(app_id), app_id)
         return await self._store.assignments(app_id)
 
     # --- roles
@@ -185,7 +190,7 @@ class RbacService:
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.assign`."""
-        _known(await self._roster.views(), app_id)
+        _known(await self._roster.views(app_id), app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -200,7 +205,7 @@ class RbacService:
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.revoke`."""
-        _known(await self._roster.views(), app_id)
+        _known(await self._roster.views(app_id), app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -352,7 +357,19 @@ def _checked(view: AppView, roles: Mapping[str, Role], role: Role) -> Role:
     )
     parents = {name: other.inherits for name, other in roles.items()}
     check_inheritance(role.name, {**parents, role.name: role.inherits})
+    _check_size(roles, role)
     return role
+
+
+def _check_size(roles: Mapping[str, Role], role: Role) -> None:
+    """Refuse what makes an app's roles too large; those that were before may get smaller."""
+    sizes = {name: len(_encode(other)) for name, other in roles.items()}
+    before, size = sizes.get(role.name, 0), len(_encode(role))
+    if size > before and sum(sizes.values()) - before + size > MAX_SIZE:
+        raise BadRequest(
+            f"permissions: the roles of an app take at most {MAX_SIZE} bytes of JSON together;"
+            " wildcards and `inherits` take less"
+        )
 
 
 async def _tell_role(

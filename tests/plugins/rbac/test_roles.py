@@ -268,9 +268,9 @@ def test_what_stands_in_memory_is_not_asked_within_a_transaction(
     async def insert(*_: object) -> None:
         steps.append("inserted")
 
-    async def asked() -> object:
+    async def asked(*app_ids: str) -> object:
         steps.append("asked")
-        return await views()
+        return await views(*app_ids)
 
     monkeypatch.setattr(store, "lock_app", lock)
     monkeypatch.setattr(store, "insert_role", insert)
@@ -290,6 +290,43 @@ def test_an_app_has_a_bounded_number_of_roles(rbac: Server):
     answer = rbac.admin.post(roles_of(app), json={"name": "one-more"})
     assert answer.status_code == 400
     assert "at most 500 roles" in answer.json()["error"]
+
+
+def test_the_roles_of_an_app_have_a_bounded_size_together(rbac: Server):
+    """Every process reads them all when one changes."""
+    keys = [f"key{number}-{'x' * 110}" for number in range(2100)]
+    app = installed(rbac, declared=[Permission(key) for key in keys])
+    for number in range(3):
+        body = {"name": f"r{number}", "permissions": keys}
+        assert rbac.admin.post(roles_of(app), json=body).status_code == 200
+    small = {"name": "small", "permissions": keys[:1]}
+    assert rbac.admin.post(roles_of(app), json=small).status_code == 200
+    for answer in (
+        rbac.admin.post(roles_of(app), json={"name": "r3", "permissions": keys}),
+        rbac.admin.patch(f"{roles_of(app)}/small", json={"permissions": keys}),
+    ):
+        assert answer.status_code == 400
+        assert "at most 1000000 bytes of JSON together" in answer.json()["error"]
+    shown = {role["name"]: role["permissions"] for role in rbac.admin.get(roles_of(app)).json()}
+    assert shown.keys() == {"admin", "r0", "r1", "r2", "small"}
+    assert shown["small"] == keys[:1]
+
+
+def test_roles_that_were_too_large_before_are_read_and_may_get_smaller(rbac: Server):
+    keys = [f"key{number}-{'x' * 110}" for number in range(4500)]
+    app = installed(rbac, declared=[Permission(key) for key in keys])
+    rbac.sql(
+        "insert into caudex_rbac.roles (app_id, name, permissions) select %s, n, %s"
+        " from unnest(array['one', 'two', 'three']) as n",
+        app, keys,
+    )  # fmt: skip
+    role = f"{roles_of(app)}/one"
+    assert rbac.admin.patch(role, json={"description": "larger"}).status_code == 400
+    assert rbac.admin.patch(role, json={"permissions": keys[1:]}).status_code == 200
+    assert rbac.admin.delete(f"{roles_of(app)}/two").status_code == 200
+    assert {role["name"] for role in rbac.admin.get(roles_of(app)).json()} == {
+        "admin", "one", "three",
+    }  # fmt: skip
 
 
 def test_many_assignments_at_once_all_count(rbac: Server):

@@ -22,10 +22,12 @@ class Tables:
         self.broken: set[str | None] = set()
         self.gate = anyio.Event()
         self.gate.set()
+        self.slow: dict[str | None, anyio.Event] = {}
 
     async def apps(self, app_id: str | None = None) -> list[AppRow]:
+        found = [r for name, r in self.rows.items() if app_id in (None, name)]
         await self._answer(app_id)
-        return [r for name, r in self.rows.items() if app_id in (None, name)]
+        return found
 
     async def held(self, app_id: str, user_id: str) -> Sequence[str]:
         await self._answer(about(app_id, user_id))
@@ -34,6 +36,8 @@ class Tables:
     async def _answer(self, what: str | None) -> None:
         self.reads.append(what)
         await self.gate.wait()
+        if what in self.slow:
+            await self.slow[what].wait()
         if self.failing:
             raise Unavailable("away")
         if what in self.broken:
@@ -66,7 +70,7 @@ async def test_news_about_an_app_or_a_user_reads_that_alone():
     await roster.views()
     tables.rows["crm"] = row("crm", **{USER: ["admin"]})
     await roster.heard(about("crm", USER))
-    assert (await roster.views())["crm"].is_admin(USER)
+    assert (await roster.views("crm"))["crm"].is_admin(USER)
     tables.rows["hr"] = row("hr")
     await roster.heard(about("hr", USER))
     await roster.heard(about("crm"))
@@ -136,7 +140,7 @@ async def test_what_cannot_be_read_alone_is_read_with_everything():
     assert set(await roster.views()) == {"core", "crm", "hr"}
     await roster.heard("crm")
     assert set(await roster.views()) == {"core", "crm", "hr"}
-    assert tables.reads == [None] + ["crm", None] * 3
+    assert tables.reads == [None, "crm", None, None, "crm", None]
 
 
 @pytest.mark.anyio
@@ -148,10 +152,10 @@ async def test_a_failed_read_leaves_nothing_to_decide_from_until_one_succeeds():
     await roster.heard(about("crm"))
     for _ in range(2):
         with pytest.raises(Unavailable):
-            await roster.views()
+            await roster.views("crm")
     tables.failing = False
     tables.rows["crm"] = row("crm", **{USER: ["admin"]})
-    assert (await roster.views())["crm"].is_admin(USER)
+    assert (await roster.views("crm"))["crm"].is_admin(USER)
 
 
 @pytest.mark.anyio
@@ -200,3 +204,88 @@ async def test_a_reader_that_gives_up_leaves_the_roster_in_order():
         await roster.views()
     tables.gate.set()
     assert set(await roster.views()) == {"core", "crm"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("news", [about("crm"), about("crm", USER)])
+async def test_who_asks_about_another_app_does_not_wait_for_one_that_is_read(news: str):
+    tables = Tables()
+    tables.rows["hr"] = row("hr", **{USER: ["admin"]})
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    tables.slow = {news: anyio.Event()}
+    seen: list[bool] = []
+
+    async def ask() -> None:
+        seen.append((await roster.views("crm"))["crm"].is_admin(USER))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(roster.heard, news)
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(5):
+            assert (await roster.views("hr"))["hr"].is_admin(USER)
+            # Nor does another app's, or core's, own change wait for it.
+            tables.rows |= {name: row(name) for name in ("core", "hr")}
+            await roster.heard(about("hr", USER))
+            await roster.heard(about("core"))
+            assert not (await roster.views("hr"))["hr"].is_admin(USER)
+        assert seen == []
+        tables.slow[news].set()
+    assert seen == [True]
+
+
+@pytest.mark.anyio
+async def test_news_do_not_wait_behind_a_long_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("plugins.rbac.roster.PATIENCE", 0.01)
+    tables = Tables()
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    tables.slow = {"crm": anyio.Event()}
+    with anyio.fail_after(5):
+        await roster.heard(about("crm"))
+    tables.slow = {}
+    assert (await roster.views("crm"))["crm"].is_admin(USER)
+
+
+@pytest.mark.anyio
+async def test_an_older_read_does_not_undo_that_of_everything():
+    tables = Tables()
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.slow = {"crm": (gate := anyio.Event())}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(roster.heard, about("crm"))
+        await anyio.wait_all_tasks_blocked()
+        tables.rows["crm"] = row("crm")
+        await roster.heard(None)
+        assert not (await roster.views("crm"))["crm"].is_admin(USER)
+        gate.set()
+    assert not (await roster.views("crm"))["crm"].is_admin(USER)
+
+
+@pytest.mark.anyio
+async def test_what_is_told_while_everything_is_read_is_read_after_it():
+    tables = Tables()
+    tables.rows["crm"] = row("crm", **{USER: ["admin"]})
+    roster = Roster(tables, ())  # type: ignore[arg-type]
+    await roster.views()
+    tables.slow = {None: anyio.Event()}
+    seen: list[bool] = []
+
+    async def ask() -> None:
+        seen.append((await roster.views("crm"))["crm"].is_admin(USER))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(roster.heard, None)
+        await anyio.wait_all_tasks_blocked()
+        tables.rows["crm"] = row("crm")
+        tasks.start_soon(roster.heard, about("crm"))
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        tables.slow[None].set()
+    assert seen == [False]
+    assert tables.reads == [None, None, "crm"]
