@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -19,6 +21,10 @@ MAX_TERMS: Final = 4000
 
 MAX_PATTERN: Final = 10_000
 """Characters of a pattern, which PostgreSQL tries at each row."""
+
+MAX_BEHIND: Final = 500
+"""Characters behind the first `%` of patterns, for each field together. PostgreSQL may compare them
+anew at each character of a text, and nothing interrupts it before the end of the text."""
 
 MAX_LISTED: Final = 5_000_000
 """Characters of the texts in all arrays of a tree, each of which is looked at for its quotes."""
@@ -52,6 +58,7 @@ _INFIX: Final[Mapping[str, bytes]] = {
     "$like": b"like",
     "$ilike": b"ilike",
 }
+_BEFORE_WILDCARD: Final = re.compile(r"(?:[^%\\]|\\.)*", re.DOTALL)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -69,8 +76,14 @@ class Conditions:
     def __init__(self, columns: Columns, params: Iterable[Param] = ()) -> None:
         self.params: list[Param] = list(params)
         self.parts: list[bytes] = []
+        self.searches = False
+        """Whether a pattern is among them that no index helps with: each record is looked at."""
         self._columns = columns
+        self._begin()
+
+    def _begin(self) -> None:
         self._values = self._terms = self._listed = 0
+        self._behind: Counter[str] = Counter()
 
     def bind(self, value: Param, cast_to: bytes) -> bytes:
         """Add a parameter and return how the statement names it."""
@@ -83,7 +96,7 @@ class Conditions:
 
     def matches(self, tree: Mapping[str, Any]) -> None:
         """Demand a where-tree. Raises BadRequest that names what is wrong."""
-        self._values = self._terms = self._listed = 0
+        self._begin()
         self.parts.append(self._tree(tree, 1))
 
     def clause(self) -> bytes:
@@ -148,6 +161,7 @@ class Conditions:
             return _compare_null(column, operator)
         if operator in ("$like", "$ilike"):
             _check_pattern(column, operator, fitting)
+            self._count_behind(column, operator, fitting)
         return b"(%b %b %b)" % (column.sql, _INFIX[operator], self._bound(column, fitting))
 
     def _in(self, column: Column, operator: str, value: Any) -> bytes:
@@ -200,6 +214,15 @@ class Conditions:
         self._listed += sum(len(item) for item in items or () if isinstance(item, str))
         if self._listed > MAX_LISTED:
             raise BadRequest(f"arrays of where hold more than {MAX_LISTED} characters")
+
+    def _count_behind(self, column: Column, operator: str, pattern: str) -> None:
+        before = _BEFORE_WILDCARD.match(pattern)
+        behind = max(0, len(pattern) - (before.end() if before else 0) - 1)
+        self._behind[column.name] += behind
+        if self._behind[column.name] > MAX_BEHIND:
+            most = f"at most {MAX_BEHIND} characters behind a '%'"
+            raise BadRequest(f"{column.label}: patterns take {most} together")
+        self.searches |= behind > 0 or operator == "$ilike"
 
     def _count_term(self) -> None:
         self._terms += 1

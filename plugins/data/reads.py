@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -32,6 +37,7 @@ from .models import LastSeen
 from .reach import Reach, missing, reach_of
 from .rendering import count_in
 from .store import MAX_PAGE_BYTES, Table
+from .turns import Turns
 from .weight import TOO_LARGE, readable
 
 P = ParamSpec("P")
@@ -67,6 +73,7 @@ class RecordReads:
         self._apps = apps
         self._bus = bus
         self._tables: Bounded[Table] = Bounded(MAX_TABLES)
+        self._turns = Turns()
 
     async def forget_schema(self) -> None:
         """Read the catalog anew: a table is not what it was."""
@@ -98,9 +105,10 @@ class RecordReads:
         # A plan for any values could walk the whole table where these match little.
         custom = len(rows.parts) > in_one
         fetch = partial(self._statements.fetch, custom_plan=custom)
-        raw = await fetch(table.page(texts, sort, limit, place), *rows.params)
-        if raw == TOO_LARGE:
-            raw = await fetch(table.careful_page(texts, sort, place), *rows.params)
+        async with self._turn(app_id, rows):
+            raw = await fetch(table.page(texts, sort, limit, place), *rows.params)
+            if raw == TOO_LARGE:
+                raw = await fetch(table.careful_page(texts, sort, place), *rows.params)
         return table.rendering.array(_fitting(raw, page))
 
     @on_new_schema
@@ -113,7 +121,9 @@ class RecordReads:
         if where:
             rows.matches(where)
         query = reach.table.count(rows)
-        return int(await self._statements.fetch(query, *rows.params, custom_plan=True) or 0)
+        async with self._turn(app_id, rows):
+            found = await self._statements.fetch(query, *rows.params, custom_plan=True)
+        return int(found or 0)
 
     @asynccontextmanager
     async def stream(
@@ -124,6 +134,9 @@ class RecordReads:
             yield await self._streamed(stack, actor, grant, app_id, entity, page)
 
     # What the methods above are made of.
+
+    def _turn(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
+        return self._turns.turn(app_id) if rows.searches else nullcontext()
 
     async def _table(self, app_id: str, name: str) -> Table:
         app = await self._apps.app(app_id)
