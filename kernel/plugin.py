@@ -126,7 +126,7 @@ class ManifestSection(msgspec.Struct, frozen=True):
 
     The schema stands by itself: a `$ref` leads to its own `$defs`, a `pattern` has no look-around.
     `check` finds what a schema cannot say in a value that fits it: (place, sentence) pairs, the
-    place within the value, as in `[0].schedule`.
+    place within the value, as in `[0].schedule`. It is called in a thread, and one at a time.
     """
 
     key: str

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+from anyio import to_thread
 
 from kernel.public import (
     Access,
@@ -37,10 +38,14 @@ from .sections import Sections
 
 TOPIC: Final = "apps"
 AT_ONCE: Final = 2
-"""Installs of one process that hold a connection at the same moment."""
+"""Installs of one process that hold a connection at the same moment; as many are verified."""
+
+READERS: Final = 1
+"""Manifests that are read at the same moment: a large one takes a second of a processor, which a
+thread shares with everybody else's requests."""
 
 WAITING: Final = 50
-"""Installs that may wait for their turn."""
+"""Installs that may wait for their turn, and as many to be verified, or read."""
 
 
 class AppsService:
@@ -63,7 +68,9 @@ class AppsService:
         self._bus = bus
         self._sections = sections
         self._config = config
-        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._installs = anyio.CapacityLimiter(AT_ONCE)
+        self._verifies = anyio.CapacityLimiter(AT_ONCE)
+        self._readings = anyio.CapacityLimiter(READERS)
 
     async def summaries(self) -> list[Summary]:
         """Every installed app by name."""
@@ -79,14 +86,14 @@ class AppsService:
     async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
         """Install a manifest, or sync the app that has its id. It happens whole or not at all."""
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
-        manifest = self._read(raw)
+        manifest = await self._read(raw)
 
         async def work(tx: Transaction) -> None:
             await self._begin(tx, manifest.app_id)
             await self._check_may_install(tx, actor, manifest.app_id)
             await self._install(tx, manifest)
 
-        async with self._turn():
+        async with _turn(self._installs):
             await self._statements.run(actor, work)
         return Installed(
             message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
@@ -95,8 +102,9 @@ class AppsService:
     async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:
         """Say what an install of a manifest would change, and change nothing."""
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
-        manifest = self._read(raw)
-        plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
+        async with _turn(self._verifies):
+            manifest = await self._read(raw)
+            plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
         return Verdict(compliant=not plan.steps, changes=plan.changes)
 
     async def remove(self, actor: Actor, app_id: str) -> None:
@@ -116,7 +124,7 @@ class AppsService:
             dropping = [ddl.drop_schema(app_id)]
             await sync.run_ddl_abroad(tx, dropping, self._config.lock_timeout)
 
-        async with self._turn():
+        async with _turn(self._installs):
             await self._statements.run(actor, work)
 
     async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
@@ -131,11 +139,12 @@ class AppsService:
                 await tx.publish(TOPIC, app_id)
             return pruned
 
-        async with self._turn():
+        async with _turn(self._installs):
             return await self._statements.run(actor, work)
 
-    def _read(self, raw: Mapping[str, Any]) -> Manifest:
-        return read_manifest(raw, self._sections)
+    async def _read(self, raw: Mapping[str, Any]) -> Manifest:
+        async with _turn(self._readings):
+            return await to_thread.run_sync(read_manifest, raw, self._sections)
 
     async def _check_may_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
         """Asked again under the lock: the app may have come or gone meanwhile."""
@@ -147,14 +156,6 @@ class AppsService:
                 raise Forbidden("an installed app is updated by its own admins only")
         elif self._config.install != "any":
             raise Forbidden("a new app is installed by a core admin only")
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncGenerator[None]:
-        """Wait in memory, not on a connection that other requests need."""
-        if self._turns.statistics().tasks_waiting >= WAITING:
-            raise Unavailable("too many installs are waiting", retry_after=5)
-        async with self._turns:
-            yield
 
     async def _begin(self, tx: Transaction, app_id: str) -> None:
         await store.lock(tx, app_id, self._config.queue)
@@ -188,6 +189,15 @@ class AppsService:
         await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
         await sync.carry_out_abroad(tx, app_id, plan, self._config.lock_timeout)
+
+
+@asynccontextmanager
+async def _turn(turns: anyio.CapacityLimiter) -> AsyncGenerator[None]:
+    """Wait in memory, not on a connection that other requests need."""
+    if turns.statistics().tasks_waiting >= WAITING:
+        raise Unavailable("too many installs are waiting", retry_after=5)
+    async with turns:
+        yield
 
 
 def _event(

@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import msgspec
 import psycopg
+from anyio import to_thread
 from psycopg import sql
 
 from kernel.public import BadRequest, Reader, SchemaChanged, Transaction, Unavailable
@@ -39,7 +40,7 @@ async def plan_for(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
     """Compare a manifest with what stands. Raises BadRequest where it can never be reached."""
     schema = await store.schema(reader, manifest.app_id)
     tables = await wanted_tables(reader, manifest, users)
-    plan = diff(tables, schema, manifest.app_id)
+    plan = await to_thread.run_sync(diff, tables, schema, manifest.app_id)
     if plan.refusals:
         raise BadRequest("; ".join(plan.refusals[:MOST]))
     return plan

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from kernel.testing import Client
+from plugins.apps import service, sync
 
 from .support import changes, entity, field, fresh_id, install, link, manifest
 
@@ -162,3 +163,33 @@ def test_installs_of_other_apps_do_not_wait_for_a_locked_one(make_server, app):
         assert answer.headers["retry-after"]
         install(server.admin, manifest(fresh_id(), entity("a")))
     install(server.admin, number)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/apps", "/api/v1/apps/schema/verify"])
+@pytest.mark.parametrize(("module", "name"), [(service, "read_manifest"), (sync, "diff")])
+def test_others_are_served_while_a_manifest_is_read_and_compared(
+    server, app, monkeypatch, path, module, name
+):
+    """A large one takes a second of a processor; two are never read at the same moment, and no more
+    than two compared."""
+    work, served, inside, most = getattr(module, name), threading.Event(), [0], [0]
+
+    def slow(*args):
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        in_time = served.wait(10)
+        inside[0] -= 1
+        assert in_time, "nobody was served meanwhile"
+        return work(*args)
+
+    monkeypatch.setattr(module, name, slow)
+    client, wanted = server.admin, [manifest(f"{app}_{number}") for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(client.post, path, json=one) for one in wanted]
+        while not inside[0]:
+            assert not any(answer.done() for answer in answers)
+            time.sleep(0.001)
+        assert client.get("/api/v1/apps").status_code == 200
+        served.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+    assert most[0] <= (1 if module is service else 2)
