@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Final, LiteralString
@@ -13,6 +14,7 @@ from kernel.public import AuditFilter, Event, Param, Reader, Transaction
 
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 LOCK: Final = "lock table caudex_audit.turns in share row exclusive mode"
 
 # The JSON of the rows `l` that a search finds, made once; a page ends before they are too large.
@@ -37,17 +39,32 @@ LATEST: Final = PAGE.replace("{rows}", """
     where ($3::bigint is null or id < $3::bigint) order by id desc limit $2::int""")  # fmt: skip
 
 # Planned for the very values (`custom_plan`): a condition on a parameter that is null vanishes.
-BY_ROW: Final = PAGE.replace("{rows}", """
+_OF_ROW: Final = """
     select * from caudex_audit.log
     where ($3::text is null or table_schema = $3::text)
     and ($4::text is null or table_name = $4::text)
     and ($5::text is null or operation = $5::text)
-    and ($6::text is null or record_id = $6::text)
+    and {record}
     and ($7::uuid is null or actor_id = $7::uuid)
     and ($8::bigint is null or -id > -$8::bigint)
     and (not $9::boolean or -id < -coalesce((
         select begins from caudex_audit.lives where app_id = $3::text), 0))
-    order by -id limit $2::int""")  # fmt: skip
+    order by -id limit $2::int"""
+
+BY_ROW: Final = PAGE.replace(
+    "{rows}", _OF_ROW.replace("{record}", "($6::text is null or record_id = $6::text)")
+)
+
+# The newest rows of each spelling of a UUID, then the newest of these.
+BY_SPELLING: Final = PAGE.replace("{rows}", """
+    select * from (
+        select * from ({given}) as given union all select * from ({written}) as written
+    ) as spelling
+    order by -id limit $2::int""").replace(
+    "{given}", _OF_ROW.replace("{record}", "record_id = $6::text")
+).replace(
+    "{written}", _OF_ROW.replace("{record}", "record_id = lower($6::text)")
+)  # fmt: skip
 
 # The newest rows of each kind that is asked for, then the newest of these: no kind is so rare that
 # its rows must be looked for among the others'.
@@ -159,11 +176,18 @@ def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[Param, ...]]:
         (wanted.app_id, wanted.entity, wanted.operation),
         (wanted.record_id, wanted.actor_id),
     )
+    if _in_capitals(wanted.record_id):
+        return BY_SPELLING, (*kind, *row, wanted.before, wanted.current)
     if any(row):
         return BY_ROW, (*kind, *row, wanted.before, wanted.current)
     if any(kind):
         return BY_KIND, (*kind, wanted.before, wanted.current)
     return LATEST, (wanted.before,)
+
+
+def _in_capitals(record_id: str | None) -> bool:
+    """Whether it is a UUID that PostgreSQL writes otherwise; a text id may be as it is."""
+    return bool(record_id and _UUID.fullmatch(record_id) and record_id != record_id.lower())
 
 
 async def knows_operation(reader: Reader, operation: str) -> bool:

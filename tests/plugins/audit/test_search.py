@@ -15,6 +15,8 @@ from tests.plugins.audit.conftest import install
 from tests.plugins.audit.stand_in import ROOT
 
 ABSENT = "99999999-9999-4999-8999-999999999999"
+BUSY = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
+"""The id of a record that changed often."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,6 +93,27 @@ def test_the_history_of_one_record(root: httpx.Client) -> None:
     history = get(root, record_id=update["record_id"])
     assert [row["operation"] for row in history] == ["UPDATE", "INSERT"]
     assert history[0]["old_record"] == history[1]["new_record"]
+
+
+def test_a_uuid_is_found_in_capitals_and_as_it_was_written(
+    trail: Server, root: httpx.Client
+) -> None:
+    lower, upper = "abcdefab-0000-4000-8000-000000000001", "ABCDEFAB-0000-4000-8000-000000000001"
+    ids = [lower, upper, "Kim", "kim", lower]
+    for record_id in ids:
+        event = Event(
+            app_id="core", entity="users", operation="LOGIN", actor=actor(), record_id=record_id
+        )
+        record(trail, event)
+    assert [row["record_id"] for row in get(root, record_id=upper)] == [lower, upper, lower]
+    newest = get(root, record_id=upper, limit=1, app_id="core", operation="LOGIN")
+    assert [row["record_id"] for row in newest] == [lower]
+    before = get(root, record_id=upper, before=newest[0]["id"], actor_id=ROOT)
+    assert [row["record_id"] for row in before] == [upper, lower]
+    assert get(root, record_id=upper, app_id="crm") == []
+    # What is no UUID, and what is written as PostgreSQL writes one, is compared as it is.
+    for record_id in (lower, "Kim", "kim"):
+        assert {row["record_id"] for row in get(root, record_id=record_id)} == {record_id}
 
 
 @pytest.mark.parametrize(
@@ -215,6 +238,8 @@ WANTED = [
     AuditFilter(app_id="many", before=50_000),
     AuditFilter(app_id="many", current=True),
     AuditFilter(app_id="many", record_id="7", current=True),
+    AuditFilter(record_id=BUSY),
+    AuditFilter(record_id=BUSY.upper()),
 ]
 ABSENTEES = [
     AuditFilter(app_id="absent"),
@@ -251,6 +276,11 @@ def many(trail: Server) -> Server:
         "insert into caudex_audit.log (table_schema, table_name, record_id, operation, new_record)"
         " select 'later', 'e1', i::text, 'INSERT', '{}' from generate_series(1, 30000) as i;"
         "insert into caudex_audit.lives values ('later', nextval('caudex_audit.log_id'))"
+    )
+    trail.sql(
+        "insert into caudex_audit.log (table_schema, table_name, record_id, operation, new_record)"
+        " select 'many', 'e1', %s, 'UPDATE', '{}' from generate_series(1, 30000) as i",
+        BUSY,
     )
     trail.sql("analyze caudex_audit.log")
     return trail
