@@ -110,8 +110,9 @@ class Statements(Reader, Writer, Protocol):
     async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
-        A serialization failure or a deadlock runs `fn` anew, three times at most: it must not
-        keep anything from an earlier try. A statement that fails, or is given up at a deadline,
+        A serialization failure or a deadlock runs `fn` anew, three times at most, and a change of
+        the schema as often as there are connections: it must not keep anything from an earlier
+        try. A statement that fails, or is given up at a deadline,
         ends the transaction unless it is part of a `savepoint` that ends with it.
 
         Raises: RuntimeError when `fn` returns although that happened, and nothing is written.

@@ -66,7 +66,7 @@ class JobsRoutes:
         return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel a job that has not ended; a running one is told, and has 10 s to end."""
+        """Cancel a job that has not ended; a running one is told, and has `grace` to end."""
         job_id = request.path("job_id")
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
         return reply({"message": f"job '{job_id}' cancelled"})
