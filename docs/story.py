@@ -260,7 +260,7 @@ def _work(story: Story, token: str) -> None:
     _until(lambda: _state(story, token, job_id) == "completed")
     story.ask(f"GET {jobs}/{{job_id}}", job_id=job_id, **more)
     story.ask(f"GET {jobs}", query="?status=completed&limit=1", **more)
-    later = {"payload": payload, "run_at": "2100-01-01T00:00:00Z"}
+    later = {"payload": payload, "run_at": f"{time.gmtime().tm_year + 1}-12-31T00:00:00Z"}
     late = story.ask(f"POST {jobs}", later, status=201, **more)["job_id"]
     story.ask(f"POST {jobs}/{{job_id}}/cancel", job_id=late, **more)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -17,6 +17,8 @@ MAX_PAYLOAD: Final = 1024 * 1024
 MAX_ATTEMPTS: Final = 1000
 MAX_TIMEOUT: Final = 7 * 86_400.0
 MAX_KEY: Final = 200
+MAX_YEARS: Final = 10
+"""Years until a job runs: what is kept for ever is no job."""
 MAX_PRIORITY: Final = 2**31 - 1
 MAX_BACKOFF: Final = 900.0
 MAX_ERROR: Final = 64 * 1024
@@ -36,7 +38,7 @@ def accepted(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         id=new_id(),
         app_id=app_id,
         payload=_payload(job.payload),
-        run_at=None if job.run_at is None else moment(job.run_at).isoformat(),
+        run_at=None if job.run_at is None else _time(job.run_at).isoformat(),
         max_attempts=job.max_attempts,
         timeout_s=job.timeout_s,
         priority=job.priority,
@@ -54,6 +56,13 @@ def _payload(raw: msgspec.Raw) -> str:
         return bytes(raw).decode()
     except UnicodeDecodeError:
         raise BadRequest("payload must be JSON in UTF-8") from None
+
+
+def _time(text: str) -> datetime:
+    at = moment(text)
+    if at - datetime.now(UTC) > timedelta(days=366 * MAX_YEARS):
+        raise BadRequest(f"run_at must be at most {MAX_YEARS} years ahead")
+    return at
 
 
 def moment(text: str) -> datetime:

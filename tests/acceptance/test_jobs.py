@@ -159,6 +159,18 @@ def test_run_at_is_shown_in_utc(server, path, given, shown):
     assert get(server, path, enqueue(server, path, run_at=given))["run_at"] == shown
 
 
+def test_run_at_has_a_bound(server, path):
+    """What waits is never pruned."""
+    for days in (10 * 365, 100):
+        later = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+        assert get(server, path, enqueue(server, path, run_at=later))["status"] == "pending"
+    beyond = (datetime.now(UTC) + timedelta(days=10 * 366 + 1)).isoformat()
+    for given in (beyond, "9999-01-01T00:00:00Z"):
+        answer = server.admin.post(path, json={"payload": 1, "run_at": given})
+        assert answer.status_code == 400
+        assert answer.json() == {"error": "run_at must be at most 10 years ahead"}
+
+
 def test_the_list_is_newest_first_and_pages(server, path):
     ids = [enqueue(server, path, payload=n) for n in range(7)][::-1]
     listed = server.admin.get(path).json()

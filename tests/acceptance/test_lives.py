@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def with_everything(server: Server) -> Client:
     owner.post(path("secrets"), json={"key": "TOKEN", "value": "s3cret"}).raise_for_status()
     assert deploy(owner, APP, code("former")).status_code == 200
     assert result(owner, APP, "facts")["secret"] == "s3cret"
-    later = {"payload": {"of": "former"}, "run_at": "2200-01-01T00:00:00Z"}
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    later = {"payload": {"of": "former"}, "run_at": tomorrow}
     owner.post(path("jobs"), json=later).raise_for_status()
     owner.post(path("collections/contacts"), json={"name": "former"}).raise_for_status()
     eventually(lambda: "a line of former" in lines(server), 30)

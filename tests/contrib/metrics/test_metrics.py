@@ -181,7 +181,7 @@ def test_jobs_are_counted_by_state_and_by_what_became_of_them(server):
     later = value(server, "caudex_jobs", state="scheduled")
     done = value(server, "caudex_jobs_runs_total", status="completed")
     job = enqueue(server, app, 1)
-    enqueue(server, app, 2, run_at="2099-01-01T00:00:00Z")
+    enqueue(server, app, 2, run_at=f"{time.gmtime().tm_year + 1}-12-31T00:00:00Z")
     eventually(lambda: value(server, "caudex_jobs", state="pending") == waiting + 1)
     eventually(lambda: value(server, "caudex_jobs", state="scheduled") == later + 1)
     become(server, app, "running")
