@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from random import getrandbits
 from typing import Any
 
@@ -19,6 +19,7 @@ from kernel.config import Config
 from kernel.contracts.workers import HandlerFailed
 from kernel.errors import BadRequest, KernelError, Unavailable, culprit
 from kernel.protocol import Cycle
+from kernel.shares import Networks, Places
 from kernel.web import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -35,6 +36,9 @@ PREFLIGHT = [
 CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
+PROBES = frozenset({"/health", "/health/ready"})
+"""Take no place and read no body: who asks restarts a server that is full, if it does not answer.
+"""
 SINGLE = (b"host", b"content-type")
 """Headers that a request has once; a second `authorization` is the business of who reads them."""
 MAX_MET = 100
@@ -43,8 +47,6 @@ MAX_MESSAGE = 50_000
 """Characters of an error that a caller reads; many rules name the value that breaks them."""
 MAX_LOGGED = 1000
 """Characters of a path or a reason in the log: masking costs more than their length."""
-
-Networks = Sequence[IPv4Network | IPv6Network]
 
 log = structlog.get_logger("caudex.http")
 
@@ -60,13 +62,12 @@ class Edge:
         """`homes` is for `kernel.errors.culprit`."""
         self.app = app
         self._homes = homes
-        self._limit = config.server.max_requests
-        self._active = 0
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts(config)
         self._met = set[bytes]()
         self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
+        self._places = Places(config.server.max_requests, self._trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -78,10 +79,10 @@ class Edge:
         scope["caudex.address"] = _address(scope, self._trusted)
         bind_contextvars(request_id=request_id)
         sender = _Sender(send, self._reply_headers(headers, request_id))
-        self._active += 1
+        place: str | None = None
         try:
-            if self._active > self._limit:
-                raise Unavailable("too many requests at once")
+            if scope["path"] not in PROBES:
+                place = self._places.take(scope["caudex.address"])
             if len(headers) < len(scope["headers"]):
                 _check_single(scope["headers"])
             if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._met:
@@ -101,7 +102,8 @@ class Edge:
         except Exception as error:
             await self._fail(error, scope, receive, sender)
         finally:
-            self._active -= 1
+            if place is not None:
+                self._places.leave(place)
 
     async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
         """Answer with the envelope, or cut a reply that has begun."""

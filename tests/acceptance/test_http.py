@@ -5,7 +5,8 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -307,21 +308,82 @@ def test_the_query_string_has_rules(server: Server):
         assert is_envelope(answer)
 
 
+def stalled_login(server: Server, address: str = "") -> socket.socket:
+    """A login of whose body one byte comes, from behind a proxy that names the address."""
+    place = urlsplit(server.url)
+    connection = socket.create_connection((place.hostname or "", place.port or 0))
+    proxied = [f"X-Forwarded-For: {address}"] if address else []
+    declared = ["Host: localhost", "Content-Length: 60000", *proxied]
+    connection.sendall(head(f"POST {LOGIN} HTTP/1.1", *declared) + b"{")
+    return connection
+
+
+def soon(true: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    ends = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
 def test_too_many_requests_at_once_are_503_in_the_envelope(make_server: MakeServer):
     server = make_server({"server": {"max_requests": 1}})
-    address = urlsplit(server.url)
-    request = head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 5")
-    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
-        connection.sendall(request)
-        time.sleep(0.2)
-        answer = server.http.get("/health")
-        assert answer.status_code == 503
+    mode = "/api/v1/auth/mode"
+    with stalled_login(server):
+        soon(lambda: server.http.get(mode).status_code == 503)
+        answer = server.http.get(mode)
+        assert answer.json() == {"error": "too many requests at once"}
         assert "retry-after" in answer.headers
         assert is_envelope(answer)
-    time.sleep(0.2)
-    assert server.http.get("/health").status_code == 200
+    soon(lambda: server.http.get(mode).status_code == 200)
 
 
+def test_a_server_that_is_full_is_not_taken_for_a_dead_one(make_server: MakeServer):
+    server = make_server({"server": {"max_requests": 1}})
+    with stalled_login(server):
+        soon(lambda: server.http.get("/nothing").status_code == 503)
+        assert server.http.get("/health").json() == {"status": "ok"}
+        assert server.http.get("/health/ready").status_code == 200
+        assert server.http.get("/health/").status_code == 503
+
+
+def test_one_address_leaves_others_places(make_server: MakeServer):
+    server = make_server({"server": {"max_requests": 8, "trusted_proxies": ["127.0.0.0/8"]}})
+
+    def status(address: str) -> int:
+        return server.http.get("/nothing", headers={"x-forwarded-for": address}).status_code
+
+    with ExitStack() as stack:
+        first = [stack.enter_context(stalled_login(server, f"2001:db8::{n}")) for n in range(1, 20)]
+        soon(lambda: len(select.select(first, [], [], 0)[0]) == len(first) - 4)
+        for refused in select.select(first, [], [], 0)[0]:
+            assert b"too many requests at once from this address" in refused.recv(4096)
+        assert status("2001:db8::ffff") == 503, "an IPv6 customer has a /64"
+        assert status("203.0.113.9") == 404
+        second = [stack.enter_context(stalled_login(server, "203.0.113.9")) for _ in range(20)]
+        soon(lambda: len(select.select(second, [], [], 0)[0]) == len(second) - 2)
+        assert status("203.0.113.9") == 503
+        assert status("198.51.100.1") == 404
+        assert server.http.get("/nothing").status_code == 404, "the proxy itself"
+
+
+LATE = """
+import asyncio
+
+from caudex import PUBLIC, Plugin, Route, hookimpl, reply
+
+
+class LatePlugin(Plugin):
+    name = "late"
+
+    @hookimpl
+    def register_routes(self, services):
+        return [Route("POST", "/late", self.take, needs=PUBLIC)]
+
+    async def take(self, request):
+        await asyncio.sleep(0.6)
+        return reply((await request.body()).decode())
+"""
 FORM = """
 from caudex import PUBLIC, Plugin, Route, hookimpl, reply
 

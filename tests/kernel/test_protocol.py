@@ -348,9 +348,9 @@ def test_who_takes_nothing_of_a_reply_is_cut_off(
     with connected(server) as still:
         still.sendall(ASK.format("/odd/large").encode() * 2)  # the second reply waits for the first
         time.sleep(0.3)
-        assert server.http.get("/health").status_code == 503
+        assert server.http.get("/odd/plain").status_code == 503
         time.sleep(1)
-        assert server.http.get("/health").status_code == 200
+        assert server.http.get("/odd/plain").status_code == 200
         assert len(received(still)) < 16_000_000
 
 

@@ -1,0 +1,93 @@
+"""What one address or one user has of what all want."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from kernel.errors import Unavailable
+from kernel.shares import MAX_MET, Places, Shares
+
+PROXIES = [ip_network("10.0.0.0/8")]
+
+
+def taken(places: Places, address: str, most: int = 100) -> int:
+    """How many places an address gets that takes all it can."""
+    for count in range(most):
+        try:
+            places.take(address)
+        except Unavailable:
+            return count
+    return most
+
+
+@pytest.mark.parametrize(("limit", "alone"), [(1, 1), (2, 1), (3, 2), (10, 5)])
+def test_who_is_alone_has_half_of_the_places(limit: int, alone: int) -> None:
+    assert taken(Places(limit, []), "203.0.113.9") == alone
+
+
+def test_however_many_addresses_take_all_they_can_the_next_one_finds_a_place() -> None:
+    places = Places(64, [])
+    found = [taken(places, f"203.0.113.{n}") for n in range(6)]
+    assert found == [32, 16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.9", "::ffff:203.0.113.9", True),
+        ("203.0.113.9", "203.0.113.10", False),
+        ("2001:db8::1", "2001:db8::2:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:203.0.113.9", "::ffff:203.0.113.10", False),
+    ],
+)
+def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
+    places = Places(2, [])
+    places.take(one)
+    assert taken(places, other) == (0 if same else 1)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", ""]
+)
+def test_who_hands_on_for_many_has_all_places(address: str) -> None:
+    places = Places(10, PROXIES)
+    assert taken(places, address) == 10
+    with pytest.raises(Unavailable, match="at once$"):
+        places.take("203.0.113.9")
+
+
+def test_places_that_are_left_are_free_again_and_nothing_is_kept_of_who_had_them() -> None:
+    places = Places(4, [])
+    for n in range(2 * MAX_MET):
+        held = [places.take(f"2001:db8:{n:x}::{k}") for k in (1, 2)]
+        for place in held:
+            places.leave(place)
+    assert (places._active, places._held) == (0, {})
+    assert places._origin.cache_info().currsize <= MAX_MET
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 1), (2, 1), (3, 2), (16, 8)])
+def test_one_user_has_half_of_a_pool(size: int, most: int) -> None:
+    shares = Shares(size, "too many", retry_after=7)
+    for _ in range(most):
+        shares.take("ada")
+    with pytest.raises(Unavailable, match="too many") as caught:
+        shares.take("ada")
+    assert caught.value.headers["retry-after"] == "7"
+    shares.take("bob")
+    shares.give_back("ada")
+    shares.take("ada")
+
+
+def test_what_is_given_back_is_forgotten() -> None:
+    shares = Shares(100, "too many")
+    with pytest.raises(ZeroDivisionError), shares.held("ada"):
+        raise ZeroDivisionError
+    shares.take("ada", 50)
+    with pytest.raises(Unavailable):
+        shares.take("ada", 1)
+    shares.give_back("ada", 20)
+    shares.give_back("ada", 30)
+    shares.give_back("bob", 0)
+    assert shares._held == {}
