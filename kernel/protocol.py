@@ -33,9 +33,11 @@ FEW_WAITING = 100
 their client leaves."""
 MAX_WAITING = 2000
 """More come by one read in a flood only."""
-BODY_SECONDS = 30.0
+BODY_GRACE = 10.0
 BODY_FLOOR = 10_000
-"""A body that takes longer than 30 s must come at 10 kB/s or more."""
+BODY_AHEAD = 30.0
+"""A body must come at 10 kB/s or more, from 10 s after it began: a small one holds its place no
+longer. What came faster counts for 30 s, so one that stalls is cut off by then."""
 TAKEN_SECONDS = 60.0
 """Who takes less of a reply in this time than a quarter of what a body must bring is cut off. Not
 shorter: where the system holds megabytes for a connection, a slow reader makes room by leaps."""
@@ -147,8 +149,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = False
     _in_body = False
-    _body_bytes = 0
-    _body_began = 0.0
+    _body_due = 0.0
     _unread = 0
     _around = 0
     _fed = False
@@ -233,7 +234,7 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        self._in_body, self._body_bytes, self._unread = True, 0, 0
+        self._in_body, self._unread = True, 0
         self._fed, self._around = True, 0
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)
@@ -329,13 +330,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _count_body(self, size: int) -> None:
         """Time a body that does not come in one piece, and read only so much of a refused one."""
-        self._body_bytes += size
         self._around, self._fed = (0 if self._fed else self._around + size), False
         if self._around > HEAD_BYTES:
             self._refuse(400, "what stands around the request body is too large")
-        elif self._timer is None:
-            self._body_began = self.loop.time()
-            self._timer = self.loop.call_later(BODY_SECONDS, self._check_body)
+        else:
+            now = self.loop.time()
+            due = self._body_due if self._timer is not None else now + BODY_GRACE
+            self._body_due = min(due + size / BODY_FLOOR, now + BODY_AHEAD)
+            if self._timer is None:
+                self._timer = self.loop.call_at(self._body_due, self._check_body)
         if self._idle():
             self._idle_since = self.loop.time()
             self._unread += size
@@ -343,13 +346,12 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def _check_body(self) -> None:
-        self._timer = None
-        took = self.loop.time() - self._body_began
-        if self.flow.read_paused:  # the server reads slowly, not the client sends so
-            self._body_bytes = 0
-            self._count_body(0)
-        elif self._body_bytes >= took * BODY_FLOOR:
-            self._timer = self.loop.call_later(1.0, self._check_body)
+        now = self.loop.time()
+        # The server reads slowly, or did not ask for it yet: not the client sends slowly.
+        if self.flow.read_paused or getattr(self.cycle, "waiting_for_100_continue", False):
+            self._body_due = now + BODY_AHEAD
+        if self._body_due > now:
+            self._timer = self.loop.call_at(self._body_due, self._check_body)
         else:
             self._refuse(400, "the request body comes too slowly")
 

@@ -679,7 +679,7 @@ def test_an_endless_head_is_refused(server: Server):
 
 
 def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "BODY_GRACE", 0.5)
     request = head(
         f"POST {LOGIN} HTTP/1.1",
         "Host: localhost",
@@ -696,7 +696,7 @@ def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "BODY_GRACE", 0.3)
     started = time.monotonic()
     answer = talk(server, head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 60"))
     assert time.monotonic() - started < 3
@@ -706,7 +706,8 @@ def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.
 def test_a_body_that_is_long_and_quick_enough_passes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
+    monkeypatch.setattr(protocol, "BODY_AHEAD", 0.3)
     body = b'{"username": "nobody", "password": "x"' + b" " * 40_000 + b"}"
     request = head(
         f"POST {LOGIN} HTTP/1.1",
@@ -716,6 +717,40 @@ def test_a_body_that_is_long_and_quick_enough_passes(
     )
     pieces = [body[at : at + 4000] for at in range(0, len(body), 4000)]
     assert talk(server, request, *pieces, pause=0.1).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 40000000", "Transfer-Encoding: chunked"])
+def test_a_body_that_began_quickly_and_then_stalls_is_cut_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch, length: str
+):
+    """What came early does not count for long: 5 MB would, for 500 s."""
+    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
+    monkeypatch.setattr(protocol, "BODY_AHEAD", 0.5)
+    token = f"Authorization: {server.admin.headers['authorization']}"
+    began = head(f"POST {ROLES} HTTP/1.1", "Host: localhost", token, length)
+    framed = b"%x\r\n" % 5_000_000 if "chunked" in length else b""
+    started = time.monotonic()
+    answer = talk(server, began + framed + b" " * 5_000_000, wait=10)
+    assert answer.endswith(b'{"error": "the request body comes too slowly"}')
+    assert time.monotonic() - started < 5
+
+
+def test_who_waits_to_be_asked_for_a_body_is_not_slow(
+    make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
+    (tmp_path / "late.py").write_text(LATE)
+    server = make_server({"server": {"plugin_files": [str(tmp_path / "late.py")]}})
+    request = head(
+        "POST /late HTTP/1.1", "Host: localhost", "Content-Length: 2", "Expect: 100-continue"
+    )
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.settimeout(10)
+        connection.sendall(request)
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(
