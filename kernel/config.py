@@ -52,7 +52,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
     without them any on an address that is no loopback. `"*"` stands for every name."""
     max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
-    """Requests that a process serves at once; more are answered by 503."""
+    """Requests that a process serves at once, of one address half; more are answered by 503."""
     server_timing: bool | None = None
     """Tell each caller what each plugin cost; without it with `--reload` and `--plugin` only."""
     plugins_dir: str = ""

@@ -42,6 +42,7 @@ from kernel.plugin import (
     offer,
 )
 from kernel.services import Services
+from kernel.shares import Shares
 from kernel.web import (
     MAX_BODY,
     Message,
@@ -64,7 +65,8 @@ __all__ = [
     "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "Lives",
     "ManifestSection", "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound",
     "Offer", "OpenServices", "Plugin", "Remark",
-    "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Throttled",
+    "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Shares",
+    "Throttled",
     "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
     "failure", "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest",
     "offer", "one_of", "read_body", "reply", "stream_reply", "sync_folder", "whole_number",

@@ -19,12 +19,14 @@ from starlette.types import Receive, Scope, Send
 from kernel.contracts.access import Grant, Needs
 from kernel.contracts.identity import Actor
 from kernel.errors import BadRequest, TooLarge, Unavailable
+from kernel.shares import Shares
 
 MAX_BODY = 50_000_000
 SOON = 1.0
 """Seconds after which a body has taken its time: what its sender may do can have changed."""
 AGAIN = "caudex.again"
 """What a scope has to ask the guard of its route once more."""
+BODIES = "too many large bodies at once"
 MAX_DEPTH = 64
 MAX_QUERY_FIELDS = 600
 MAX_VALUES = 1_000_000
@@ -203,6 +205,7 @@ class Bodies:
         self._most = most
         self._free = free
         self._held = 0
+        self._shares = Shares(most, BODIES)
 
     async def handled(
         self,
@@ -214,7 +217,8 @@ class Bodies:
         """Read a body whole, and count it until it is handled; `again` asks whether its sender
         still may, where it took its time.
 
-        The first bytes of each are free, so that slow large ones keep no small one out. Raises
+        The first bytes of each are free, so that slow large ones keep no small one out. Of the rest
+        one user has half at most, and so have all together who need not say who they are. Raises
         TooLarge, Unavailable.
         """
         # Who reads it again is refused by Starlette then, and does not wait for more for ever.
@@ -227,22 +231,26 @@ class Bodies:
                 if time.monotonic() - began > SOON:
                     await again()
                 return await handle(whole)
+        sender = request.scope["caudex.actor"].user_id
         pieces, size, counted = list[bytes](), 0, 0
         try:
             async for piece in _limited(_pieces(first, request.receive), limit):
                 pieces.append(piece)
                 size += len(piece)
                 more = max(0, size - self._free) - counted
-                if more and self._held + more > self._most:
-                    raise Unavailable("too many large bodies at once")
-                counted += more
-                self._held += more
+                if more:
+                    if self._held + more > self._most:
+                        raise Unavailable(BODIES)
+                    self._shares.take(sender, more)
+                    counted += more
+                    self._held += more
             whole = b"".join(pieces)
             pieces.clear()
             await again()
             return await handle(whole)
         finally:
             self._held -= counted
+            self._shares.give_back(sender, counted)
 
 
 async def _pieces(message: ASGIMessage, receive: Receive) -> AsyncIterator[bytes]:

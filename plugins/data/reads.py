@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -37,7 +32,7 @@ from .models import LastSeen
 from .reach import Reach, missing, reach_of
 from .rendering import count_in
 from .store import MAX_PAGE_BYTES, Table
-from .turns import Turns
+from .turns import LISTS, MAX_LISTS_WAITING, MAX_SEARCHES_WAITING, SEARCHES, Turns
 from .weight import TOO_LARGE, readable
 
 P = ParamSpec("P")
@@ -73,7 +68,12 @@ class RecordReads:
         self._apps = apps
         self._bus = bus
         self._tables: Bounded[Table] = Bounded(MAX_TABLES)
-        self._turns = Turns()
+        self._searches = Turns(
+            SEARCHES, MAX_SEARCHES_WAITING, "too many searches of this app are under way"
+        )
+        self._lists = Turns(
+            LISTS, MAX_LISTS_WAITING, "too many complete lists are being read for this user"
+        )
 
     async def forget_schema(self) -> None:
         """Read the catalog anew: a table is not what it was."""
@@ -130,13 +130,13 @@ class RecordReads:
         self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """See `Records.stream`."""
-        async with AsyncExitStack() as stack:
+        async with self._lists.turn(actor.user_id), AsyncExitStack() as stack:
             yield await self._streamed(stack, actor, grant, app_id, entity, page)
 
     # What the methods above are made of.
 
     def _turn(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
-        return self._turns.turn(app_id) if rows.searches else nullcontext()
+        return self._searches.turn(app_id if rows.searches else None)
 
     async def _table(self, app_id: str, name: str) -> Table:
         app = await self._apps.app(app_id)

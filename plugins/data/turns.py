@@ -1,8 +1,7 @@
-"""Searches that look at every record: a few at a time for each app."""
+"""What takes long, a few at a time for each app or user: nobody has all the connections for it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -11,47 +10,60 @@ import anyio
 
 from kernel.public import Unavailable
 
-AT_ONCE: Final = 3
-"""Fewer than there are connections for them, so that no app has them all."""
+SEARCHES: Final = 3
+"""Searches of an app that are under way at once: fewer than there are connections for them."""
+MAX_SEARCHES_WAITING: Final = 100
 
-MAX_WAITING: Final = 100
+LISTS: Final = 2
+"""Complete lists of one user: half of those that a process reads at once; each has a connection."""
+MAX_LISTS_WAITING: Final = 20
+"""A page of a client may ask for several."""
+
 MAX_WAIT: Final = 5.0
-"""Searches of an app that wait for their turn, and for how many seconds."""
+"""Seconds that one waits for its turn, in memory and not on a connection."""
 
 
 class Turns:
-    """Who searches waits for the others of the same app, in memory and not on a connection."""
+    """Each holder, an app or a user, has `at_once` of them; so many more may wait."""
 
-    def __init__(self) -> None:
-        self._apps: dict[str, anyio.Semaphore] = {}
-        self._inside: Counter[str] = Counter()
+    def __init__(self, at_once: int, waiting: int, message: str) -> None:
+        self._at_once = at_once
+        self._most = at_once + waiting
+        self._message = message
+        self._turns: dict[str, anyio.Semaphore] = {}
+        self._present: dict[str, int] = {}
 
     @asynccontextmanager
-    async def turn(self, app_id: str) -> AsyncGenerator[None]:
-        """Have one of the turns of an app. Raises Unavailable where too many wait, or too long."""
-        if self._inside[app_id] >= AT_ONCE + MAX_WAITING:
-            raise _crowded()
-        turns = self._apps.setdefault(app_id, anyio.Semaphore(AT_ONCE))
-        self._inside[app_id] += 1
+    async def turn(self, holder: str | None) -> AsyncGenerator[None]:
+        """Hold a turn; the server itself, None, needs none.
+
+        Raises Unavailable where too many wait, or for too long.
+        """
+        if holder is None:
+            yield
+            return
+        present = self._present.get(holder, 0)
+        if present >= self._most:
+            raise self._refusal()
+        turns = self._turns.setdefault(holder, anyio.Semaphore(self._at_once))
+        self._present[holder] = present + 1
         try:
-            await _taken(turns)
+            await self._take(turns)
             try:
                 yield
             finally:
                 turns.release()
         finally:
-            self._inside[app_id] -= 1
-            if not self._inside[app_id]:
-                del self._inside[app_id], self._apps[app_id]
+            self._present[holder] -= 1
+            if not self._present[holder]:
+                del self._present[holder], self._turns[holder]
 
+    async def _take(self, turns: anyio.Semaphore) -> None:
+        try:
+            with anyio.fail_after(MAX_WAIT):
+                await turns.acquire()
+        except TimeoutError:
+            raise self._refusal() from None
 
-async def _taken(turns: anyio.Semaphore) -> None:
-    try:
-        with anyio.fail_after(MAX_WAIT):
-            await turns.acquire()
-    except TimeoutError:
-        raise _crowded() from None
-
-
-def _crowded() -> Unavailable:
-    return Unavailable("too many searches of this app are under way", retry_after=5)
+    def _refusal(self) -> Unavailable:
+        return Unavailable(self._message, retry_after=5)

@@ -59,7 +59,7 @@ class LogsPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the route."""
-        return LogsRoutes(services).routes()
+        return LogsRoutes(services, self.config.readers_per_app).routes()
 
     @hookimpl
     @asynccontextmanager

@@ -17,6 +17,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Shares,
     whole_number,
 )
 
@@ -38,10 +39,14 @@ STREAM: Final[dict[str, Any]] = {
 
 
 class LogsRoutes:
-    """The handlers; whoever provides LOGS answers."""
+    """The handlers; whoever provides LOGS answers.
 
-    def __init__(self, services: Services) -> None:
+    `readers` may follow one log here, and one user has half of these places.
+    """
+
+    def __init__(self, services: Services, readers: int) -> None:
         self._services = services
+        self._readers = Shares(readers, "too many readers of this log", retry_after=5)
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
@@ -55,13 +60,15 @@ class LogsRoutes:
         app = await self._services.get(APPS).app(request.path("app_id"))
         tail, after = _position(request)
         logs = self._services.get(LOGS)
-        lines = [] if after is not None else await logs.tail(app.id, tail)
-        if after is None:
-            after = lines[-1].id if lines else LIVE_ONLY if not tail else 0
-        stack = AsyncExitStack()
-        following = await stack.enter_async_context(logs.follow(app.id, after))
-        guard = Guard(self._services, request)
-        return EventStream(_events(deque(lines), following), stack, guard.refusal)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._readers.held((app.id, request.actor.user_id)))
+            lines = [] if after is not None else await logs.tail(app.id, tail)
+            if after is None:
+                after = lines[-1].id if lines else LIVE_ONLY if not tail else 0
+            following = await stack.enter_async_context(logs.follow(app.id, after))
+            guard = Guard(self._services, request)
+            return EventStream(_events(deque(lines), following), stack.pop_all(), guard.refusal)
+        raise AssertionError  # the stack above swallows nothing
 
 
 async def _events(

@@ -68,7 +68,7 @@ class WorkersRoutes:
         The version before goes on until then, and stays where the new one does not come up.
         """
         app_id = request.path("app_id")
-        async with self._services.get(SERVICE).upload() as archive:
+        async with self._services.get(SERVICE).upload(request.actor) as archive:
             content_type = request.headers.get("content-type", "")
             await receive(limited(request, MAX_BODY), content_type, archive)
             await self._services.get(WORKERS).deploy(request.actor, app_id, archive)

@@ -30,6 +30,7 @@ from kernel.public import (
     NotFound,
     ServiceKey,
     Services,
+    Shares,
     Transaction,
     Unavailable,
     WorkerLost,
@@ -67,6 +68,7 @@ NOTICE: Final = 5.0
 
 OnChange = Callable[[str, WorkerState], Awaitable[None]]
 MAX_UPLOADS: Final = 16
+RECEIVING: Final = "too many archives are being received"
 MAX_METHOD: Final = 200
 MAX_PARAMS: Final = 1024 * 1024
 
@@ -107,6 +109,7 @@ class WorkersService:
         )
         self._tasks: TaskGroup | None = None
         self._uploads = 0
+        self._uploaders = Shares(MAX_UPLOADS, RECEIVING, retry_after=10)
         self._callbacks: list[OnChange] = []
         self._host = Host(
             config=config,
@@ -451,21 +454,23 @@ class WorkersService:
         return replica if usable else None
 
     @asynccontextmanager
-    async def upload(self) -> AsyncGenerator[Path]:
+    async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
         """Name a new file for an archive that is received, and remove it in the end.
 
-        Raises Unavailable while too many are under way: each may take 50 MB of the disk.
+        Raises Unavailable while too many are under way, of all or of this user: each may take 50 MB
+        of the disk.
         """
         if self._uploads >= MAX_UPLOADS:
-            raise Unavailable("too many archives are being received", retry_after=10)
-        self._uploads += 1
-        archive = self._folders.upload()
-        try:
-            yield archive
-        finally:
-            self._uploads -= 1
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(discard, archive)
+            raise Unavailable(RECEIVING, retry_after=10)
+        with self._uploaders.held(actor.user_id):
+            self._uploads += 1
+            archive = self._folders.upload()
+            try:
+                yield archive
+            finally:
+                self._uploads -= 1
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(discard, archive)
 
     # Installs
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -144,27 +144,56 @@ def test_backslashes_without_end_are_looked_at_once(server: Server, admin: Clien
 JSON = {"content-type": "application/json"}
 
 
+@contextmanager
+def begun(server: Server, client: Client, size: int, bodies: Bodies) -> Iterator[None]:
+    """A body of which so many bytes have come, and the rest does not, while the block runs."""
+    host, port = server.url.removeprefix("http://").split(":")
+    before = bodies._held
+    with socket.create_connection((host, int(port)), 10) as slow:
+        head = f"POST {NOTES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size + 100}\r\n"
+        slow.sendall(f"{head}authorization: {client.headers['authorization']}\r\n\r\n".encode())
+        slow.sendall(b'{"title": "' + b"x" * (size - 11))
+        await_true(lambda: bodies._held - before == size - 64_000)
+        yield
+    await_true(lambda: bodies._held == before)
+
+
+def await_true(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_large_bodies_have_a_bound_together_and_small_ones_pass(
     server: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=300_000))
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), 10) as slow:
-        head = f"POST {NOTES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 400000\r\n"
-        slow.sendall(f"{head}authorization: {admin.headers['authorization']}\r\n\r\n".encode())
-        slow.sendall(b'{"title": "' + b"x" * 300_000)
-        deadline = time.monotonic() + 10
-        while bodies._held < 200_000 and time.monotonic() < deadline:
-            time.sleep(0.01)
+    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=600_000))
+    one, other = server.login("admin"), server.user()
+    server.assign(other, "vault_door", "admin")
+    with begun(server, one, 350_000, bodies), begun(server, other, 350_000, bodies):
         refused = admin.post(NOTES, json={"title": "x" * 200_000})
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
         assert admin.post(NOTES, json={"title": "x" * 10_000}).status_code == 201
-    deadline = time.monotonic() + 10
-    while bodies._held and time.monotonic() < deadline:
-        time.sleep(0.01)
     assert bodies._held == 0
     assert admin.post(NOTES, json={"title": "x" * 200_000}).status_code == 201
+
+
+def test_one_user_leaves_others_room_for_large_bodies(
+    server: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=1_000_000))
+    other = server.user()
+    server.assign(other, "vault_door", "admin")
+    with begun(server, admin, 450_000, bodies):
+        for client in (admin, server.login("admin")):
+            refused = client.post(NOTES, json={"title": "x" * 250_000})
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"]
+        assert admin.post(NOTES, json={"title": "x" * 10_000}).status_code == 201
+        assert other.post(NOTES, json={"title": "x" * 250_000}).status_code == 201
+    assert admin.post(NOTES, json={"title": "x" * 250_000}).status_code == 201
 
 
 def test_parallel_revocations_do_not_wait_for_each_others_connections(server: Server):

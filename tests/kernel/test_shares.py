@@ -53,7 +53,7 @@ def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
 def test_who_hands_on_for_many_has_all_places(address: str) -> None:
     places = Places(10, PROXIES)
     assert taken(places, address) == 10
-    with pytest.raises(Unavailable, match="at once$"):
+    with pytest.raises(Unavailable, match=r"at once$"):
         places.take("203.0.113.9")
 
 

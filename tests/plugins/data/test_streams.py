@@ -14,8 +14,18 @@ import anyio
 import httpx
 import pytest
 
-from kernel.public import ACCESS, APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
+from kernel.public import (
+    ACCESS,
+    APPS,
+    HOOKS,
+    RECORDS,
+    STATEMENTS,
+    Grant,
+    Page,
+    server_actor,
+)
 from kernel.testing import Client, Server
+from plugins.data import turns
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
@@ -75,11 +85,12 @@ def test_a_long_list_takes_little_memory(crowd: Server):
 
 
 def test_a_fifth_stream_has_to_wait(crowd: Server):
-    with paused_streams(crowd, 4):
-        answer = crowd.admin.get(SAMPLES)
+    other, third = (reader(crowd) for _ in range(2))
+    with paused_streams(crowd, 2), paused_streams(crowd, 2, other):
+        answer = third.get(SAMPLES)
         assert "too many" in refused(answer, 503)
         assert answer.headers["retry-after"]
-        assert crowd.admin.get(SAMPLES, params={"limit": 1}).status_code == 200
+        assert third.get(SAMPLES, params={"limit": 1}).status_code == 200
     for _ in range(50):  # the server sees that the readers went away
         if crowd.admin.get(SAMPLES, params={"offset": MANY - 1}).status_code == 200:
             return
@@ -87,13 +98,31 @@ def test_a_fifth_stream_has_to_wait(crowd: Server):
     raise AssertionError("streams that nobody reads any more are not given up")
 
 
+def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
+    crowd: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(turns, "MAX_WAIT", 0.3)
+    few = {"offset": MANY - 1}
+    with paused_streams(crowd, 2):
+        answer = crowd.admin.get(SAMPLES, params=few)
+        assert "for this user" in refused(answer, 503)
+        assert answer.headers["retry-after"] == "5"
+        assert reader(crowd).get(SAMPLES, params=few).status_code == 200
+
+
+def reader(server: Server) -> Client:
+    """Somebody else who may read all samples."""
+    return server.user(permissions={"lab": ["samples.read"]})
+
+
 @contextmanager
-def paused_streams(server: Server, number: int) -> Iterator[None]:
+def paused_streams(server: Server, number: int, reader: Client | None = None) -> Iterator[None]:
     """Open streams and read nothing but their beginning."""
+    headers = (reader or server.admin).headers
     opened: list[tuple[httpx.Client, httpx.Response, Iterator[bytes]]] = []
     try:
         for _ in range(number):
-            client = Client(headers=server.admin.headers)
+            client = Client(headers=headers)
             answer = client.send(client.build_request("GET", server.url + SAMPLES), stream=True)
             pieces = answer.iter_raw(100)
             opened.append((client, answer, pieces))

@@ -10,7 +10,8 @@ from anyio.lowlevel import checkpoint
 from kernel.public import Actor, App, Entity, Field, Grant, Page, Unavailable
 from plugins.data import turns
 from plugins.data.reads import RecordReads
-from plugins.data.turns import AT_ONCE, Turns
+from plugins.data.turns import SEARCHES as AT_ONCE
+from plugins.data.turns import Turns
 
 ACTOR = Actor(user_id="3fa85f64-5717-4562-b3fc-2c963f66afa6", username="kim")
 SEARCHES: list[Mapping[str, Any]] = [{"name": {"$like": "%a"}}, {"name": {"$ilike": "a"}}]
@@ -75,9 +76,33 @@ async def test_a_few_searches_of_an_app_are_under_way_and_others_do_not_wait(whe
 
 
 @pytest.mark.anyio
+async def test_who_waits_has_the_next_turn_and_the_server_itself_needs_none():
+    lists = Turns(2, 20, "too many")
+    leave, entered = anyio.Event(), list[str]()
+
+    async def read(name: str) -> None:
+        async with lists.turn("ada"):
+            entered.append(name)
+            await leave.wait()
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("first", "second", "third"):
+            tasks.start_soon(read, name)
+        await anyio.wait_all_tasks_blocked()
+        assert len(entered) == 2
+        for holder in (None, "kim"):
+            with anyio.fail_after(5):
+                async with lists.turn(holder):
+                    pass
+        leave.set()
+    assert len(entered) == 3
+    assert not lists._turns  # pyright: ignore[reportPrivateUsage]
+    assert not lists._present  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.anyio
 async def test_too_many_and_too_long_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(turns, "MAX_WAITING", 1)
-    waiting = Turns()
+    waiting = Turns(3, 1, "too many searches")
     told: list[Unavailable] = []
 
     async def search() -> None:
@@ -88,19 +113,18 @@ async def test_too_many_and_too_long_is_told(monkeypatch: pytest.MonkeyPatch):
             told.append(error)
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(AT_ONCE + 2):
+        for _ in range(5):
             tasks.start_soon(search)
         await anyio.wait_all_tasks_blocked()
         assert len(told) == 1
         tasks.cancel_scope.cancel()
     monkeypatch.setattr(turns, "MAX_WAIT", 0.01)
     async with anyio.create_task_group() as tasks:
-        for _ in range(AT_ONCE + 1):
+        for _ in range(4):
             tasks.start_soon(search)
         with anyio.fail_after(5):
             while len(told) < 2:
                 await checkpoint()
         tasks.cancel_scope.cancel()
     assert {error.headers["retry-after"] for error in told} == {"5"}
-    assert not waiting._apps  # pyright: ignore[reportPrivateUsage]
-    assert not waiting._inside  # pyright: ignore[reportPrivateUsage]
+    assert not waiting._turns  # pyright: ignore[reportPrivateUsage]

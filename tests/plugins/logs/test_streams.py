@@ -240,6 +240,23 @@ def test_a_head_is_answered_whole_and_holds_nothing(make_server):
         assert server.admin.head(path("headed")).status_code == 503
 
 
+def test_one_user_leaves_others_places_at_a_log(make_server):
+    server = make_server({"plugins": {"logs": {"readers_per_app": 4}}})
+    for app_id in ("shared", "quiet"):
+        server.install({"appId": app_id, "name": "x"})
+    other = reader_of(server, "shared")
+    now = {"params": {"tail": "0"}}
+    with Follower(server.admin, "shared", **now), Follower(server.admin, "shared", **now):
+        for client in (server.admin, server.login("admin")):
+            answer = client.head(path("shared"))
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "5"
+        assert server.admin.head(path("quiet")).status_code == 200, "each log has its own"
+        with Follower(other, "shared", **now), Follower(other, "shared", **now):
+            third = reader_of(server, "shared")
+            assert third.head(path("shared")).status_code == 503
+
+
 # Who may go on reading
 
 

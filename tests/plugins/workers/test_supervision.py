@@ -4,10 +4,12 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from itertools import pairwise
 
 import anyio
@@ -20,6 +22,7 @@ from kernel.public import (
     BadRequest,
     Caller,
     HandlerFailed,
+    Shares,
     Unauthenticated,
     WorkerLost,
     WorkerState,
@@ -30,6 +33,7 @@ from plugins.workers.config import WorkersConfig
 from plugins.workers.launches import Launches
 from plugins.workers.models import Release, Wanted
 from plugins.workers.replica import Recipe
+from plugins.workers.service import SERVICE
 from plugins.workers.supervisor import Host, Supervisor
 from tests.plugins.workers.support import (
     PYTHON,
@@ -796,6 +800,32 @@ def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.M
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
+
+
+def test_one_user_leaves_others_places_for_uploads(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    service = workers.services.get(SERVICE)
+    monkeypatch.setattr(service, "_uploaders", Shares(4, "too many", retry_after=10))
+    app, other = deployed(workers), workers.user()
+    workers.assign(other, app, "admin")
+    host, port = workers.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/v1/apps/{app}/deploy HTTP/1.1\r\nhost: localhost\r\n"
+        f"authorization: {workers.admin.headers['authorization']}\r\n"
+        "content-type: multipart/form-data; boundary=x\r\ncontent-length: 60000\r\n\r\n--x"
+    )
+    with ExitStack() as stack:
+        for _ in range(2):
+            slow = socket.create_connection((host, int(port)), 10)
+            stack.enter_context(slow).sendall(head.encode())
+        eventually(lambda: service._uploads == 2)
+        answer = deploy(workers.admin, app, {"worker.py": PYTHON})
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "10"
+        assert deploy(other, app, {"worker.py": PYTHON}).status_code == 200
+    eventually(lambda: service._uploads == 0)
+    assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
 
 def test_a_full_disk_is_503_and_the_old_version_goes_on(
