@@ -92,6 +92,7 @@ class RouteTable(BaseRoute):
         for target in self._targets:
             if target.plugin == plugin:
                 target.handler, target.decoder = away, None
+                target.route = msgspec.structs.replace(target.route, admit=None)
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""
@@ -190,16 +191,18 @@ class RouteTable(BaseRoute):
             scope["caudex.actor"] = Actor(
                 user_id=None, request_id=request.request_id, address=request.address
             )
-            return
-        actor = await self._bus.first(hookspecs.authenticate, request=request)
-        if actor is None:
-            raise Unauthenticated
-        scope["caudex.actor"] = actor
-        scope["caudex.grant"] = (
-            Grant()
-            if needs.kind == "user"
-            else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
-        )
+        else:
+            actor = await self._bus.first(hookspecs.authenticate, request=request)
+            if actor is None:
+                raise Unauthenticated
+            scope["caudex.actor"] = actor
+            scope["caudex.grant"] = (
+                Grant()
+                if needs.kind == "user"
+                else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
+            )
+        if route.admit is not None:
+            await route.admit(request)
 
 
 def _segments(scope: Scope) -> list[str]:

@@ -50,7 +50,8 @@ class Route(msgspec.Struct, frozen=True):
     """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
 
     With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
-    `async def (request)`. `needs` is checked before anything of the body is read.
+    `async def (request)`. `needs` is checked before anything of the body is read, and so is what
+    `admit` asks where no `needs` says it: `async def (request)`, which raises Forbidden.
 
     The rest is told to readers of the API and costs a request nothing: `returns` is the type of the
     reply's JSON and `status` its code, `query` a Struct with a field for each query parameter,
@@ -69,6 +70,7 @@ class Route(msgspec.Struct, frozen=True):
     query: type[msgspec.Struct] | None = None
     errors: tuple[int, ...] = ()
     openapi: Mapping[str, Any] = {}
+    admit: Callable[..., Awaitable[None]] | None = None
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -50,11 +50,11 @@ class AppsRoutes:
             ),
             Route(
                 "POST", apps, self.install, ANY_USER, ManifestBody, MAX_BYTES, Installed,
-                errors=(403,),
+                errors=(403,), admit=self.admit,
             ),
             Route(
                 "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
-                errors=(403,),
+                errors=(403,), admit=self.admit,
             ),
             Route("DELETE", app, self.remove, APP_ADMIN, returns=Message),
             Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
@@ -67,6 +67,10 @@ class AppsRoutes:
     async def schema(self, request: Request) -> Response:
         """Show the JSON Schema of manifests, with the sections of the plugins that are on."""
         return reply(self._apps.schema())
+
+    async def admit(self, request: Request) -> None:
+        """Refuse who can install no app, whatever the manifest says."""
+        await self._apps.check_may_install_any(request.actor)
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
         """Install an app from a manifest, or bring it to a new one; data is kept."""

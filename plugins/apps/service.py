@@ -99,6 +99,18 @@ class AppsService:
             message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
         )
 
+    async def check_may_install_any(self, actor: Actor) -> None:
+        """Refuse who may neither install an app nor update one, before there is a manifest.
+
+        Raises Forbidden.
+        """
+        if self._config.install == "any" or await self._access.is_core_admin(actor.user_id):
+            return
+        for app in await self._catalog.all():
+            if await self._access.is_app_admin(actor.user_id, app.id):
+                return
+        raise Forbidden("apps are installed by core admins, and updated by their own admins")
+
     async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:
         """Say what an install of a manifest would change, and change nothing."""
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))

@@ -287,6 +287,17 @@ def test_401_comes_before_the_body(server: Server):
     assert server.http.post(ROLES, content=b" " * 60_000_000).status_code == 401
 
 
+def test_what_a_route_asks_by_itself_comes_before_the_body(make_server: MakeServer, tmp_path: Path):
+    (tmp_path / "late.py").write_text(LATE)
+    server = make_server({"server": {"plugin_files": [str(tmp_path / "late.py")]}})
+    request = head(
+        "POST /closed HTTP/1.1", "Host: localhost", "Content-Length: 60", "Expect: 100-continue"
+    )
+    answer = talk(server, request, wait=1)
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert answer.endswith(b'{"error":"closed"}')
+
+
 def test_what_goes_on_after_its_refusal_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(protocol, "MAX_UNREAD", 1_000_000)
     request = head(f"POST {ROLES} HTTP/1.1", "Host: localhost", "Content-Length: 60000000000")
@@ -370,7 +381,7 @@ def test_one_address_leaves_others_places(make_server: MakeServer):
 LATE = """
 import asyncio
 
-from caudex import PUBLIC, Plugin, Route, hookimpl, reply
+from caudex import PUBLIC, Forbidden, Plugin, Route, hookimpl, reply
 
 
 class LatePlugin(Plugin):
@@ -378,7 +389,11 @@ class LatePlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services):
-        return [Route("POST", "/late", self.take, needs=PUBLIC)]
+        closed = Route("POST", "/closed", self.take, PUBLIC, dict, admit=self.refuse)
+        return [Route("POST", "/late", self.take, needs=PUBLIC), closed]
+
+    async def refuse(self, request):
+        raise Forbidden("closed")
 
     async def take(self, request):
         await asyncio.sleep(0.6)

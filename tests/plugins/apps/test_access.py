@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from .support import entity, field, fresh_id, install, link, manifest
@@ -47,6 +49,29 @@ def test_a_refusal_comes_before_the_problems_of_the_manifest(server, app):
     for wanted in ({}, {"appId": 5}, {"appId": "core"}, manifest(app, entity("X"))):
         assert post(user, wanted).status_code == 403
         assert post(server.admin, wanted).status_code == 400
+
+
+def before_the_body(client, path):
+    """The first status of the answer to a request whose body never comes."""
+    host, port = str(client.base_url).rstrip("/").removeprefix("http://").split(":")
+    head = {"host": "localhost", "content-length": "900000", "expect": "100-continue"}
+    head["authorization"] = client.headers["authorization"]
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {text}" for name, text in head.items())]
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        return int(connection.recv(4096).split()[1])
+
+
+def test_who_can_install_nothing_is_refused_before_the_body(server, make_server, app):
+    install(server.admin, manifest(app))
+    owner, other = server.user(), server.user()
+    make_admin(server, app, owner)
+    for path in ("/api/v1/apps", "/api/v1/apps/schema/verify"):
+        assert before_the_body(other, path) == 403
+        for client in (server.admin, owner):
+            assert before_the_body(client, path) == 100
+    anyone = make_server({"plugins": {"apps": {"install": "any"}}}).user()
+    assert before_the_body(anyone, "/api/v1/apps") == 100
 
 
 def test_an_app_is_updated_and_removed_by_its_own_admins(server, app):
