@@ -10,11 +10,10 @@ from anyio.lowlevel import checkpoint
 from kernel.public import Actor, App, Entity, Field, Grant, Page, Unavailable
 from plugins.data import turns
 from plugins.data.reads import RecordReads
-from plugins.data.turns import SEARCHES as AT_ONCE
-from plugins.data.turns import Turns
+from plugins.data.turns import SEARCHES, Turns
 
 ACTOR = Actor(user_id="3fa85f64-5717-4562-b3fc-2c963f66afa6", username="kim")
-SEARCHES: list[Mapping[str, Any]] = [{"name": {"$like": "%a"}}, {"name": {"$ilike": "a"}}]
+PATTERNS: list[Mapping[str, Any]] = [{"name": {"$like": "%a"}}, {"name": {"$ilike": "a"}}]
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ class Bus:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("where", SEARCHES)
+@pytest.mark.parametrize("where", PATTERNS)
 async def test_a_few_searches_of_an_app_are_under_way_and_others_do_not_wait(where: Any):
     database = Database()
     reads = RecordReads(database, Catalog(), Bus())  # type: ignore[arg-type]
@@ -63,14 +62,14 @@ async def test_a_few_searches_of_an_app_are_under_way_and_others_do_not_wait(whe
             both.start_soon(reads.page, ACTOR, Grant(), app_id, "notes", page)
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(AT_ONCE):
+        for _ in range(SEARCHES):
             tasks.start_soon(ask, "lab", where)
         await anyio.wait_all_tasks_blocked()
-        assert database.inside == AT_ONCE
+        assert database.inside == SEARCHES
         tasks.start_soon(ask, "lab", {"name": "a"})
         tasks.start_soon(ask, "crm", where)
         await anyio.wait_all_tasks_blocked()
-        assert database.inside == AT_ONCE + 4
+        assert database.inside == SEARCHES + 4
         database.gate.set()
     assert database.inside == 0
 
