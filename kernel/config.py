@@ -43,7 +43,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Server processes."""
     data_dir: str = ""
-    """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default."""
+    """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default. A
+    relative one lies in the folder that the server is started in."""
     cors_origins: list[Annotated[str, Meta(pattern=ORIGIN)]] | None = None
     """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
     trusted_proxies: list[str] = []
@@ -108,7 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def data_dir(self) -> Path:
-        """Where keys, the embedded database and files lie."""
+        """Where keys, the embedded database and files lie; absolute."""
         return Path(self.server.data_dir) if self.server.data_dir else default_data_dir()
 
     @property
@@ -150,7 +151,17 @@ def load_config(
     config = _build(tree, source, errors)
     if errors:
         raise BootErrors(errors)
-    return config
+    return _anchored(config)
+
+
+def _anchored(config: Config) -> Config:
+    """Make the data folder absolute: processes of plugins are started in folders of their own."""
+    if not (named := config.server.data_dir):
+        return config
+    folder = str(Path(os.path.expanduser(named)).absolute())
+    return msgspec.structs.replace(
+        config, server=msgspec.structs.replace(config.server, data_dir=folder)
+    )
 
 
 def convert(table: Mapping[str, object], into: type[S], where: str, also: Sequence[str] = ()) -> S:

@@ -61,6 +61,22 @@ def test_the_file_is_found_in_the_folder_or_by_a_variable(tmp_path: Path) -> Non
     assert environment(CAUDEX_CONFIG=str(other)).server.port == 8
 
 
+@pytest.mark.parametrize("named", ["data", "./data", "~/data", "/data"])
+def test_the_data_folder_is_absolute_whoever_names_it(
+    toml: Any, named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/home/of")
+    expected = {"~/data": "/home/of/data", "/data": "/data"}.get(named, f"{Path.cwd()}/data")
+    read = [
+        toml(f"[server]\ndata_dir = '{named}'"),
+        environment(CAUDEX_DATA_DIR=named),
+        environment(CAUDEX_SERVER__DATA_DIR=named),
+        load_config(environ={}, overrides={"server.data_dir": named}),
+    ]
+    monkeypatch.chdir(tmp_path)  # it stays where it was when the server started
+    assert {str(config.data_dir) for config in read} == {expected}
+
+
 def test_a_file_that_is_not_there() -> None:
     assert refused("none.toml", {}) == [
         "config: there is no file none.toml; `caudex init` writes one"

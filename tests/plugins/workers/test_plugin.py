@@ -1,10 +1,13 @@
 """The plugin among others: switched off, replaced, extended."""
 
 import os
+import tempfile
 import textwrap
 from pathlib import Path
 
-from kernel.testing import MakeServer
+import pytest
+
+from kernel.testing import MakeServer, Postgres, running_server
 from tests.plugins.workers.support import QUICK, deploy, deployed, install, result, rpc, status
 
 
@@ -15,6 +18,21 @@ def test_switched_off_its_routes_are_gone_and_apps_go_on(make_server: MakeServer
     for method, path in (("POST", "deploy"), ("GET", "worker/status"), ("POST", "rpc")):
         assert server.admin.request(method, f"/api/v1/apps/{app}/{path}").status_code == 404
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+
+
+def test_a_relative_data_folder_is_where_the_server_was_started(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+):
+    config = {"plugins": {"workers": QUICK}, "server": {"data_dir": "data"}}
+    with tempfile.TemporaryDirectory(prefix="caudex-test-") as name, monkeypatch.context() as here:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)  # accounts of apps pass through it
+        here.chdir(folder)
+        with running_server(postgres, config) as server:
+            app = deployed(server)
+            facts = result(server.admin, app, "facts")
+    assert Path(facts["cwd"]).is_relative_to(folder / "data" / "workers" / app)
+    assert (facts["uid"] == os.geteuid()) is (os.geteuid() != 0)
 
 
 SHELL = '''
