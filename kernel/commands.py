@@ -259,7 +259,7 @@ def _check_packages() -> str:
             continue
         tops = {str(path).split("/", 1)[0] for path in distribution.files or ()}
         if taken := tops.intersection(PACKAGES):
-            remedy = f"uninstall {name}, or install caudex into an environment of its own"
+            remedy = f"uninstall {name}, or give caudex an environment of its own"
             raise BootError(f"package {name}", f"it also owns {', '.join(taken)}", remedy)
     return "kernel, plugins and contrib are ours alone"
 

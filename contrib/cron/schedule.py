@@ -14,7 +14,7 @@ try:
     from cronsim import CronSim, CronSimError
 except ImportError as error:
     raise BootError(
-        "plugin cron", "the package cronsim is not installed", "pip install 'caudex[cron]'"
+        "plugin cron", "the package cronsim is not installed", "pip install 'cronsim>=2.6'"
     ) from error
 
 FIELDS: Final = 5

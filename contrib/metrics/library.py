@@ -27,7 +27,7 @@ except ImportError as error:
     raise BootError(
         "plugin metrics",
         "the package prometheus-client is not installed",
-        "pip install 'caudex[metrics]'",
+        "pip install 'prometheus-client>=0.22'",
     ) from error
 
 

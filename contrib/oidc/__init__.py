@@ -31,7 +31,7 @@ try:
     from .service import OIDC, OidcService
 except ModuleNotFoundError as missing:
     problem = f"the package {missing.name} is missing"
-    raise BootError("plugin oidc", problem, "pip install 'caudex[oidc]'") from None
+    raise BootError("plugin oidc", problem, "pip install 'httpx2>=2'") from None
 
 
 class OidcPlugin(Plugin):

@@ -43,7 +43,7 @@ def assets() -> Mapping[str, Asset]:
         }
     except (ModuleNotFoundError, FileNotFoundError):
         problem = "Swagger UI is not installed"
-        remedy = "pip install 'caudex[openapi]', or set [plugins.openapi] page = false"
+        remedy = "pip install 'mkdocs-swagger-ui-tag>=0.8.1', or set [plugins.openapi] page = false"
         raise BootError("plugin openapi", problem, remedy) from None
     ours = files(__package__ or "") / "page"
     return found | {name: _asset((ours / name).read_bytes(), kind) for name, kind in _OURS.items()}

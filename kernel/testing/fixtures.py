@@ -1,4 +1,4 @@
-"""The fixtures that `caudex[testing]` brings."""
+"""The fixtures that pytest finds where Caudex is installed with its extra `testing`."""
 
 from __future__ import annotations
 

@@ -1,16 +1,23 @@
 """What is installed is ours: no other distribution brings a package of these names."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+
+import pytest
 
 import caudex
 from kernel import public
 
 ROOT = Path(__file__).parents[2]
 OURS = ("kernel", "plugins", "contrib", "caudex")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+FROM_AN_INDEX = re.compile(r"(?<![/\w])caudex\[|pip install (-\S+ )*['\"]?caudex(?![-\w])")
+PLUGIN_PACKAGES = ("examples/hello_plugin", "plugins/scaffold/template")
 
 
 def test_no_other_distribution_owns_files_of_our_packages() -> None:
@@ -66,8 +73,31 @@ def test_the_lock_names_no_address() -> None:
 
 
 def test_every_dependency_is_locked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     locked = (ROOT / "requirements.lock").read_text("utf-8")
-    for requirement in project["dependencies"]:
+    for requirement in PROJECT["dependencies"]:
         name = requirement.partition(">")[0].partition("[")[0]
         assert f"\n{name}" in f"\n{locked}", name
+
+
+def test_nothing_leads_to_the_project_of_our_name_on_pypi() -> None:
+    """That one is a stranger's: who follows a page or a message must not install it."""
+    folders = ("kernel", "plugins", "contrib", "examples", "docs")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    for path in [*paths, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        if path.suffix in (".md", ".py", ".toml", ".html"):
+            assert not (found := FROM_AN_INDEX.search(path.read_text("utf-8"))), (path, found)
+
+
+@pytest.mark.parametrize("place", PLUGIN_PACKAGES)
+def test_the_package_of_a_plugin_depends_on_no_caudex(place: str) -> None:
+    project = tomllib.loads((ROOT / place / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["dependencies"] == []
+    assert project["optional-dependencies"] == {"testing": EXTRAS["testing"]}
+
+
+@pytest.mark.parametrize("plugin", sorted(set(EXTRAS) - {"testing"}))
+def test_a_plugin_names_the_package_that_its_extra_brings(plugin: str) -> None:
+    [needed] = EXTRAS[plugin]
+    folder = ROOT / "contrib" / plugin
+    for texts in ([folder / "README.md"], folder.glob("*.py")):
+        assert any(f"pip install '{needed}'" in path.read_text("utf-8") for path in texts), plugin

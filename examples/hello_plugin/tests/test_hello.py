@@ -1,4 +1,4 @@
-"""The plugin against a real server and database: the fixtures come with `caudex[testing]`."""
+"""The plugin against a real server and database: the fixtures come with Caudex."""
 
 import subprocess
 import sys

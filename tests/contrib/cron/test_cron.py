@@ -465,7 +465,7 @@ def test_without_the_package_the_start_says_what_to_install(monkeypatch):
     with pytest.raises(BootError) as found:
         load(load_config(None, environ={}, overrides={"plugins.cron": {}}))
     assert str(found.value) == (
-        "plugin cron: the package cronsim is not installed; pip install 'caudex[cron]'"
+        "plugin cron: the package cronsim is not installed; pip install 'cronsim>=2.6'"
     )
 
 

@@ -416,7 +416,7 @@ def test_without_the_package_the_start_says_what_to_install(monkeypatch):
         load(load_config(None, environ={}, overrides={"plugins.metrics": {}}))
     assert str(found.value) == (
         "plugin metrics: the package prometheus-client is not installed; "
-        "pip install 'caudex[metrics]'"
+        "pip install 'prometheus-client>=0.22'"
     )
 
 

@@ -93,7 +93,7 @@ def test_the_plugin_is_off_unless_it_is_named(make_server):
 
 def test_without_the_extra_the_start_says_what_to_install(make_server, monkeypatch):
     monkeypatch.setattr(assets, "PACKAGE", "a_package_that_is_not_there")
-    with pytest.raises(BootError, match=r"plugin openapi: .*pip install 'caudex\[openapi\]'"):
+    with pytest.raises(BootError, match=r"plugin openapi: .*pip install 'mkdocs-swagger-ui-tag>"):
         make_server({"plugins": {"openapi": {}}})
     server = make_server({"plugins": {"openapi": {"page": False}}})
     assert server.admin.get("/api/v1/openapi.json").status_code == 200

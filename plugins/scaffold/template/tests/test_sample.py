@@ -1,4 +1,4 @@
-"""The plugin on a real server and database: the fixtures come with `caudex[testing]`."""
+"""The plugin on a real server and database: the fixtures come with Caudex."""
 
 from __future__ import annotations
 
