@@ -12,19 +12,21 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
 
 from kernel import hookspecs
-from kernel.config import Config
+from kernel.config import Config, DatabaseConfig
 from kernel.connect import connect_options, connected, wait_for_database
 from kernel.errors import BootError, KernelError
 from kernel.hooks import Implementation
 from kernel.loader import Kernel, load
 from kernel.migrations import migrate as apply
 from kernel.migrations import pending
+from kernel.plugin import Ask
 from kernel.serve import bound_socket, database_server, use_database
 from kernel.sources import blamed
 
@@ -35,7 +37,10 @@ PLUGIN = ("name", "version", "state", "provides", "requires", "routes", "origin"
 HOOK = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
 LOCAL = {"Host": "localhost"}
 """The one name that a server answers to on its own machine, whatever it listens on."""
-MAKES_ROLES = b"select from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)"
+MAKES_ROLES = "select 1 from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)"
+SERVED = """
+select pid from pg_stat_activity where datname = current_database()
+    and application_name like 'caudex%' and pid <> pg_backend_pid() limit 1"""
 NO_ROLES = "this login may not make roles, so apps get no login of their own"
 LARGEST = 10_000_000
 """Bytes of a reply: what listens there may be anything."""
@@ -117,16 +122,17 @@ def doctor(config: Callable[[], Config]) -> int:
     findings.look("packages", _check_packages)
     if isinstance(kernel, Kernel):
         findings.good("configuration", kernel.config.source or "defaults, no file")
-        findings.look("port", lambda: _check_port(kernel.config))
         _check_hosts(kernel.config, findings)
         findings.look("data directory", lambda: _check_data_dir(kernel.config))
         findings.look("keys", lambda: _check_keys(kernel.config.data_dir / "config"))
-        findings.look("database", lambda: _check_database(kernel))
+        database = _Database(kernel)
+        findings.look("database", database.check)
+        findings.look("port", lambda: _check_port(kernel.config, database.served))
         for info in kernel.plugins:
             if info.state == "degraded":
                 findings.warn(f"plugin {info.name}", info.note)
         for impl in kernel.bus.implementations(hookspecs.diagnose):
-            findings.look("diagnosis", partial(_diagnose, impl, findings))
+            findings.look("diagnosis", partial(_diagnose, impl, database.ask, findings))
     return findings.status
 
 
@@ -155,22 +161,25 @@ class _Findings:
         print(f"  mind   {name}: {text}")
 
 
-def _diagnose(impl: Implementation, findings: _Findings) -> None:
+def _diagnose(impl: Implementation, ask: Ask, findings: _Findings) -> None:
     with blamed(f"plugin {impl.plugin}", "diagnose failed"):
-        for remark in impl.invoke({}) or ():
+        for remark in impl.invoke({"ask": ask}) or ():
             say = findings.good if remark.good else findings.warn
             say(remark.name, remark.text)
 
 
-def _check_port(config: Config) -> str:
+def _check_port(config: Config, served: bool | None) -> str:
     place = f"{config.server.host}:{config.server.port}"
     try:
         with bound_socket(config):
             return f"{place} is free"
     except BootError:
-        if _answers(config):
-            return f"a Caudex server answers on {place}"
-        raise
+        if not _answers(config):
+            raise
+    if served is False:
+        problem = "the Caudex server that answers there is another one, of other data"
+        raise BootError(place, problem, "choose another port by --port or [server] port")
+    return f"a Caudex server answers on {place}"
 
 
 def _check_hosts(config: Config, findings: _Findings) -> None:
@@ -227,28 +236,52 @@ def _check_keys(folder: Path) -> str:
     for key, mode in keys.items():
         if mode & 0o077:
             raise BootError(str(key), "others can read it", f"chmod 600 {key}")
-    return ", ".join(key.name for key in keys) or "none yet; they are made on first boot"
+    names = ", ".join(key.name for key in keys)
+    return f"only this account reads {names}" if names else "none yet; they are made on first boot"
 
 
-def _check_database(kernel: Kernel) -> str:
-    """Look without changing anything: an embedded server that does not run is not started."""
-    if not kernel.config.database.url:
-        server = database_server(kernel)
-        if (url := server.attach()) is None:
-            return "embedded, not running; `caudex serve` starts it"
-        use_database(kernel, url, server.port)
-    return asyncio.run(_examine_database(kernel))
+class _Database:
+    """Looks without changing anything: an embedded server that does not run is not started."""
 
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._reached: DatabaseConfig | None = None
+        self.served: bool | None = None
+        """Whether a server runs on it, None where it does not answer."""
 
-async def _examine_database(kernel: Kernel) -> str:
-    config = msgspec.structs.replace(kernel.config.database, wait=0.0)
-    found = f"PostgreSQL {await wait_for_database(config)}"
-    async with connected(config.url, connect_options(config)) as connection:
-        if await (await connection.execute(MAKES_ROLES)).fetchone() is None:
+    def check(self) -> str:
+        if not self._kernel.config.database.url:
+            server = database_server(self._kernel)
+            if (url := server.attach()) is None:
+                self.served = False
+                return "embedded, not running; `caudex serve` starts it"
+            use_database(self._kernel, url, server.port)
+        return asyncio.run(self._examine())
+
+    async def _examine(self) -> str:
+        config = msgspec.structs.replace(self._kernel.config.database, wait=0.0)
+        found = f"PostgreSQL {await wait_for_database(config)}"
+        self._reached = config
+        self.served = await _first(config, SERVED) is not None
+        if await _first(config, MAKES_ROLES) is None:
             found += f" ({NO_ROLES})"
-    if todo := await pending(config, kernel.migrations()):
-        return f"{found}, {len(todo)} migrations to apply (a start does, or `caudex migrate`)"
-    return f"{found}, up to date"
+        if todo := await pending(config, self._kernel.migrations()):
+            return f"{found}, {len(todo)} migrations to apply (a start does, or `caudex migrate`)"
+        return f"{found}, up to date"
+
+    def ask(self, statement: LiteralString, *arguments: str) -> str | None:
+        """See `Ask`."""
+        if self._reached is None:
+            return None
+        with suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return asyncio.run(_first(self._reached, statement, *arguments))
+        return None
+
+
+async def _first(config: DatabaseConfig, statement: LiteralString, *given: str) -> str | None:
+    async with connected(config.url, connect_options(config)) as connection:
+        row = await (await connection.execute(statement, given)).fetchone()
+        return None if row is None else str(row[0])
 
 
 def _check_packages() -> str:

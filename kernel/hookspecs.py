@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernel.contracts.identity import Actor, User
     from kernel.contracts.statements import Transaction
     from kernel.contracts.workers import Runtime
-    from kernel.plugin import Command, Health, ManifestSection, Middleware, Offer, Remark
+    from kernel.plugin import Ask, Command, Health, ManifestSection, Middleware, Offer, Remark
     from kernel.services import Services
     from kernel.web import Request, Route
 
@@ -66,8 +66,11 @@ def register_commands() -> Sequence[Command]:
 
 
 @hookspec
-def diagnose() -> Sequence[Remark]:
-    """Tell `caudex doctor` what an operator should know. Collect; nothing has been started."""
+def diagnose(ask: Ask) -> Sequence[Remark]:
+    """Tell `caudex doctor` what an operator should know. Collect; nothing has been started.
+
+    A BootError is told as something wrong. `ask` reads one value of the database.
+    """
     raise NotImplementedError
 
 

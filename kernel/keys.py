@@ -13,8 +13,11 @@ from pathlib import Path
 
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
+from kernel.plugin import Ask
 
 SIZE = 32
+KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"
+ANOTHER = "it is not the key that this database was set up with"
 
 
 def load_key(name: str, configured: str, data_dir: Path) -> bytes:
@@ -23,7 +26,7 @@ def load_key(name: str, configured: str, data_dir: Path) -> bytes:
     The file is made with mode 0600 when it is missing; of a longer key the SHA-256 is used. Raises
     BootError when it cannot be read or is too short to be a key.
     """
-    file = data_dir / "config" / f"{name}.key"
+    file = _file(name, data_dir)
     if not configured:
         try:
             if not file.exists():
@@ -40,12 +43,42 @@ def load_key(name: str, configured: str, data_dir: Path) -> bytes:
     return key if len(key) == SIZE else hashlib.sha256(key).digest()
 
 
+async def server_key(statements: Statements, name: str, configured: str, data_dir: Path) -> bytes:
+    """Return the key `name` as `load_key` does, the one that all servers of a database share.
+
+    The first server makes it. Raises BootError, and changes nothing, where that has been and the
+    key is missing or another.
+    """
+    kept = await statements.fetch(KEPT, name)
+    key = _same(name, configured, data_dir, kept.decode() if kept else None)
+    await check_key(statements, name, key)
+    return key
+
+
+def compare_key(ask: Ask, name: str, configured: str, data_dir: Path) -> None:
+    """Say in `diagnose` what would keep `server_key` from its key. Raises BootError."""
+    if kept := ask(KEPT, name):
+        _same(name, configured, data_dir, kept)
+
+
+def _same(name: str, configured: str, data_dir: Path, kept: str | None) -> bytes:
+    file = _file(name, data_dir)
+    if kept and not configured and _is_missing(file):
+        problem = f"{file} is missing, and this database was set up with it"
+        raise BootError(f"key {name}", problem, "restore the file")
+    key = load_key(name, configured, data_dir)
+    if kept and _fingerprint(key) != kept:
+        remedy = "configure that one" if configured else f"put that one into {file}"
+        raise BootError(f"key {name}", ANOTHER, remedy)
+    return key
+
+
 async def check_key(statements: Statements, name: str, key: bytes) -> None:
     """Compare a key's fingerprint with the one in the database, kept there by the first server.
 
     Raises BootError: two servers on one database must not disagree.
     """
-    fingerprint = hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
+    fingerprint = _fingerprint(key)
     kept = await statements.execute(
         "insert into caudex_kernel.keys as k (name, fingerprint) values ($1::text, $2::text)"
         " on conflict (name) do update set fingerprint = k.fingerprint returning fingerprint",
@@ -53,9 +86,23 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
         fingerprint,
     )
     if kept is not None and kept.decode() != fingerprint:
-        problem = "it is not the key that this database was set up with"
-        remedy = f"restore <data-dir>/config/{name}.key or the configured key"
-        raise BootError(f"key {name}", problem, remedy)
+        remedy = f"restore config/{name}.key of the data folder, or the configured key"
+        raise BootError(f"key {name}", ANOTHER, remedy)
+
+
+def _fingerprint(key: bytes) -> str:
+    return hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
+
+
+def _file(name: str, data_dir: Path) -> Path:
+    return data_dir / "config" / f"{name}.key"
+
+
+def _is_missing(file: Path) -> bool:
+    try:
+        return not file.exists()
+    except OSError:  # it may be there: whoever reads it says what is wrong
+        return False
 
 
 def _create(file: Path) -> None:

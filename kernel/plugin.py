@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, LiteralString, Protocol, TypeVar
 
 import msgspec
 import pluggy
@@ -111,6 +111,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["Online", "Offline", "Starting", "Stopping", "Error"] = "Online"
     ready: bool = True
     detail: dict[str, Any] = {}
+
+
+class Ask(Protocol):
+    """How `diagnose` looks into the database."""
+
+    def __call__(self, statement: LiteralString, *arguments: str) -> str | None:
+        """Return the first value of the first row as text; None where there is no row, the table
+        is not there yet or the database does not answer."""
+        ...
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,11 +22,12 @@ from kernel.errors import (
 )
 from kernel.hooks import HOOKS, HookBus, Implementation
 from kernel.hookspecs import hookspec
-from kernel.keys import check_key, load_key, sync_folder
+from kernel.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.lives import Lives
 from kernel.masking import Mask
 from kernel.plugin import (
     KERNEL_API,
+    Ask,
     Command,
     Context,
     Health,
@@ -60,15 +61,16 @@ from kernel.web import (
 )
 
 __all__ = [
-    "HOOKS", "KERNEL_API", "MAX_BODY", "BadRequest", "BootError", "BootErrors", "Command",
+    "HOOKS", "KERNEL_API", "MAX_BODY", "Ask", "BadRequest", "BootError", "BootErrors", "Command",
     "ConstraintBreach",
     "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "Lives",
     "ManifestSection", "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound",
     "Offer", "OpenServices", "Plugin", "Remark",
     "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Shares",
     "Throttled",
-    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "concerns", "decode", "dialect",
-    "failure", "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key", "nearest",
-    "offer", "one_of", "read_body", "reply", "stream_reply", "sync_folder", "whole_number",
+    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "compare_key", "concerns", "decode",
+    "dialect", "failure", "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key",
+    "nearest", "offer", "one_of", "read_body", "reply", "server_key", "stream_reply",
+    "sync_folder", "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -12,16 +12,17 @@ from kernel.public import (
     NEWS,
     STATEMENTS,
     Actor,
+    Ask,
     Offer,
     Plugin,
     Remark,
     Request,
     Route,
     Services,
-    check_key,
+    compare_key,
     hookimpl,
-    load_key,
     offer,
+    server_key,
 )
 
 from .config import IdentityHeaderConfig
@@ -58,8 +59,8 @@ class IdentityHeaderPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[HeaderIdentity]:
         trust, statements = Trust(self.config), services.get(STATEMENTS)
-        key = load_key("identity_header", self.config.signing_key, self.context.data_dir)
-        await check_key(statements, "identity_header", key)
+        configured, folder = self.config.signing_key, self.context.data_dir
+        key = await server_key(statements, "identity_header", configured, folder)
         headers = {"email": self.config.email_header, "display_name": self.config.name_header}
         identity = HeaderIdentity(
             statements,
@@ -86,8 +87,9 @@ class IdentityHeaderPlugin(Plugin):
         return None if self._headers is None else await self._headers.authenticate(request)
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
-        """Tell `caudex doctor` when addresses alone are believed."""
+    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+        """Tell `caudex doctor` when addresses alone are believed, and of a key that is another."""
+        compare_key(ask, "identity_header", self.config.signing_key, self.context.data_dir)
         if self.config.secret:
             return []
         return [Remark(name="sign-in by header", text=BY_ADDRESS, good=False)]

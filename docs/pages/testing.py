@@ -14,8 +14,8 @@ from kernel.testing.options import PluginLike
 
 HEAD = """# Testing
 
-`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, brings what stands on this page
-(in the clone's own `.venv` `make setup` has done so): pytest loads the fixtures by itself,
+`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, brings what stands on this
+page (`make setup` has done so for the clone's own `.venv`): pytest loads the fixtures by itself,
 the rest is imported from `kernel.testing`. Each test run has a PostgreSQL of its own, or uses the
 one that `CAUDEX_TEST_DATABASE_URL` names (the account must be able to make databases).
 """

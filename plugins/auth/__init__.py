@@ -17,6 +17,7 @@ from kernel.public import (
     SESSIONS,
     STATEMENTS,
     Actor,
+    Ask,
     Command,
     Offer,
     Plugin,
@@ -24,11 +25,11 @@ from kernel.public import (
     Request,
     Route,
     Services,
-    check_key,
+    compare_key,
     failure,
     hookimpl,
-    load_key,
     offer,
+    server_key,
 )
 
 from .accounts import TOPIC, Accounts
@@ -83,8 +84,9 @@ class AuthPlugin(Plugin):
         return [users_command()]
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
-        """Tell `caudex doctor` who may register."""
+    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+        """Tell `caudex doctor` who may register, and whether the key is the database's."""
+        compare_key(ask, "signing", self.config.signing_key, self.context.data_dir)
         return [Remark(name="registration", text=OPEN, good=False)] if self._exposed else []
 
     @property
@@ -112,8 +114,8 @@ class AuthPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[AuthService]:
         statements, news = services.get(STATEMENTS), services.get(NEWS)
-        key = load_key("signing", self.config.signing_key, self.context.data_dir)
-        await check_key(statements, "signing", key)
+        configured, folder = self.config.signing_key, self.context.data_dir
+        key = await server_key(statements, "signing", configured, folder)
         tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
         rules = PasswordRules(read_common(self.config.common_passwords))
         accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)

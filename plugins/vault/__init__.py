@@ -14,10 +14,12 @@ from kernel.public import (
     VAULT,
     WORKERS,
     App,
+    Ask,
     Command,
     InstallPlan,
     Offer,
     Plugin,
+    Remark,
     Route,
     Services,
     Transaction,
@@ -68,6 +70,15 @@ class VaultPlugin(Plugin):
     def register_commands(self) -> Sequence[Command]:
         """Add `caudex rotate-keys`."""
         return [rotate_command()]
+
+    @hookimpl
+    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+        """Tell `caudex doctor` of a key that is missing or another."""
+        if self._services.provider(VAULT.name) == self.name and (recorded := ask(store.MASTER)):
+            keyring = Keyring(self.config, self.context.data_dir)
+            keyring.load(may_create=False)
+            keyring.check(recorded)
+        return []
 
     @hookimpl
     @asynccontextmanager

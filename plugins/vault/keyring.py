@@ -46,6 +46,15 @@ class Keyring:
             self.load(may_create=False)
         return self._keys.get(name)
 
+    def check(self, recorded: str) -> None:
+        """See that the key which seals what the database holds is here. Raises BootError."""
+        if self.find(recorded) is None:
+            raise BootError(
+                "key master",
+                "it is not the key that this database's secrets are sealed with",
+                f"restore {self.file} or the configured master_key",
+            )
+
     def add_new(self) -> str:
         """Put a new key before the others and return its id. Raises BootError."""
         if self._config.master_key:

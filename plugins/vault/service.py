@@ -17,7 +17,6 @@ from kernel.public import (
     STEERING_NAME,
     Actor,
     BadRequest,
-    BootError,
     Event,
     NotFound,
     Statements,
@@ -55,12 +54,7 @@ class VaultService:
             recorded = await self._statements.run(
                 server_actor(), lambda tx: store.claim_master(tx, newest)
             )
-        if self._keyring.find(recorded) is None:
-            raise BootError(
-                "key master",
-                "it is not the key that this database's secrets are sealed with",
-                f"restore {self._keyring.file} or the configured master_key",
-            )
+        self._keyring.check(recorded)
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         """See `Vault.set`."""

@@ -10,7 +10,7 @@ from kernel.public import Lives, Reader, Transaction
 
 from .models import DataKeyRow, Scope, SecretRow
 
-_MASTER: Final = "select key_id from caudex_vault.master"
+MASTER: Final = "select key_id from caudex_vault.master"
 _LOCK_MASTER: Final = "select key_id from caudex_vault.master for update"
 _SHARE_MASTER: Final = "select key_id from caudex_vault.master for share"
 _CLAIM_MASTER: Final = """
@@ -65,7 +65,7 @@ _list = msgspec.json.Decoder(list[str]).decode
 
 async def master(reader: Reader) -> str | None:
     """Id of the master key that seals data keys, None before the first boot is through."""
-    found = await reader.fetch(_MASTER)
+    found = await reader.fetch(MASTER)
     return None if found is None else found.decode()
 
 

@@ -553,10 +553,45 @@ def test_doctor_says_what_is_wrong_and_what_to_do(
         ended = here("doctor")
     assert ended.status == 1
     wrong = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
-    assert [line.split(":")[0].split()[-1] for line in wrong] == ["port", "keys", "database"]
-    assert "--port" in wrong[0]
-    assert f"chmod 600 {keys / 'signing.key'}" in wrong[1]
-    assert "database.url" in wrong[2]
+    assert [line.split(":")[0].split()[-1] for line in wrong] == ["keys", "database", "port"]
+    assert f"chmod 600 {keys / 'signing.key'}" in wrong[0]
+    assert "database.url" in wrong[1]
+    assert "--port" in wrong[2]
+
+
+def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Here) -> None:
+    assert here("users", "list").status == 0  # which makes them
+    assert here("doctor").status == 0
+    for name in ("master", "signing"):
+        file = configured / "data" / "config" / f"{name}.key"
+        kept = file.read_bytes()
+        for content, said in ((None, f"{file} is missing"), (b"ab" * 32, "it is not the key that")):
+            file.unlink()
+            if content is not None:
+                file.touch(0o600)
+                file.write_bytes(content)
+            ended = here("doctor")
+            [wrong] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+            assert f"key {name}: {said}" in wrong
+            assert (ended.status, file.exists()) == (1, content is not None)
+            file.touch(0o600)
+        file.write_bytes(kept)
+    assert here("doctor").status == 0
+
+
+def test_doctor_knows_another_server_on_the_port_from_its_own(
+    embedded: tuple[Path, Served], here: Here, tmp_path: Path
+) -> None:
+    folder, server = embedded
+    port = {"CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
+    own = caudex("doctor", cwd=folder, env=port)
+    assert "good   port: a Caudex server answers on" in own.out, own.out
+    other = caudex("doctor", "--data-dir", str(tmp_path / "other"), cwd=tmp_path, env=port)
+    assert (other.status, other.told) == (1, [])
+    assert "database: embedded, not running" in other.out
+    [wrong] = [line for line in other.out.splitlines() if line.startswith("  wrong")]
+    assert "the Caudex server that answers there is another one" in wrong
+    assert "--port" in wrong
 
 
 def test_doctor_looks_at_a_broken_configuration(tmp_path: Path, here: Here) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kernel.config import load_config
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.keys import check_key, load_key
+from kernel.keys import check_key, load_key, server_key
 from tests.kernel.databases import opened, sql
 from tests.kernel.processes import open_folder
 from tests.kernel.support import shut
@@ -156,6 +156,28 @@ async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(
     kept = sql(database, "select name, fingerprint from caudex_kernel.keys order by name")
     assert [name for name, _ in kept] == ["master", "signing"]
     assert KEY.hex()[:16] not in str(kept)
+
+
+async def test_a_key_that_was_lost_is_not_made_anew(database: str, tmp_path: Path) -> None:
+    """A new one beside the old database would be in the way of the right one."""
+    file = tmp_path / "config" / "signing.key"
+    async with opened(database) as db:
+        key = await server_key(db, "signing", "", tmp_path)
+        assert await server_key(db, "signing", "", tmp_path) == key
+        file.unlink()
+        with pytest.raises(BootError) as caught:
+            await server_key(db, "signing", "", tmp_path)
+        assert str(caught.value) == (
+            f"key signing: {file} is missing, and this database was set up with it; "
+            "restore the file"
+        )
+        assert list(file.parent.iterdir()) == []
+        file.write_text(KEY.hex())
+        with pytest.raises(BootError, match=f"set up with; put that one into {file}$"):
+            await server_key(db, "signing", "", tmp_path)
+        with pytest.raises(BootError, match=r"set up with; configure that one$"):
+            await server_key(db, "signing", KEY.hex(), tmp_path)
+        assert await server_key(db, "signing", key.hex(), tmp_path) == key
 
 
 async def test_of_two_first_servers_with_different_keys_one_starts(database: str) -> None:

@@ -127,7 +127,11 @@ def _tokens(server):
 
 
 def test_a_server_with_another_key_does_not_start(server, make_server, tmp_path):
-    with pytest.raises(BootError, match="signing"):
+    with pytest.raises(BootError, match=r"signing\.key is missing"):
+        make_server(dsn=server.dsn, data_dir=tmp_path)
+    assert not (tmp_path / "config" / "signing.key").exists()
+    load_key("signing", "", tmp_path)
+    with pytest.raises(BootError, match="key signing: it is not the key"):
         make_server(dsn=server.dsn, data_dir=tmp_path)
 
 

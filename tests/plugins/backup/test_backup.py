@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,23 @@ def test_what_was_there_comes_back_on_another_database(make_server, postgres, tm
     assert len(audit) == 21
     again.stop()
     postgres.drop(dsn)
+
+
+def test_keys_that_were_lost_come_back_by_a_restore(make_server, tmp_path, caudex):
+    """The start that tells of the loss puts no new ones in their way."""
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all.backup"
+    caudex(server.dsn, "backup", str(file), "--with-keys", data_dir=tmp_path / "one")
+    server.stop()
+    shutil.rmtree(tmp_path / "one" / "config")
+    for _ in range(2):
+        said = caudex(server.dsn, "serve", "--port", "0", data_dir=tmp_path / "one", status=78)
+        assert ".key is missing" in line(said)
+        assert line(said).endswith("restore the file")
+    said = caudex(server.dsn, "restore", str(file), "--replace", data_dir=tmp_path / "one")
+    assert "signing.key restored" in said
+    again = make_server(dsn=server.dsn, data_dir=tmp_path / "one")
+    assert again.login("admin").get("/api/v1/apps/crm/secrets").json() == ["TOKEN"]
 
 
 def test_keys_that_are_not_there_or_not_readable_are_not_left_out(tmp_path):
