@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
 
+from kernel import dsn
+from kernel.convert import convert
 from kernel.errors import BootError, BootErrors, nearest
 
-S = TypeVar("S", bound=msgspec.Struct)
 PREFIX = "CAUDEX_"
 SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
 FOR_TESTS = "CAUDEX_TEST_"
@@ -22,10 +23,14 @@ FOR_TESTS = "CAUDEX_TEST_"
 SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
 
 
-ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/*?#]+$"
-"""An exact origin; `null` and patterns are none."""
-HOST = r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$"
-"""A name or an address, without a port, or `*` for all of them."""
+ORIGIN = Meta(
+    pattern=r"^[a-z][a-z0-9+.-]*://[^/*?#]+$",
+    description="an exact origin without a path or a star, as https://tools.example.com",
+)
+HOST = Meta(
+    pattern=r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$",
+    description="a name or an address without scheme and port, as api.example.com, or *",
+)
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
@@ -45,11 +50,11 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     data_dir: str = ""
     """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default. A
     relative one lies in the folder that the server is started in."""
-    cors_origins: list[Annotated[str, Meta(pattern=ORIGIN)]] | None = None
+    cors_origins: list[Annotated[str, ORIGIN]] | None = None
     """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
     trusted_proxies: list[str] = []
     """CIDRs of proxies whose `X-Forwarded-For` is believed."""
-    allowed_hosts: list[Annotated[str, Meta(pattern=HOST)]] = []
+    allowed_hosts: list[Annotated[str, HOST]] = []
     """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
     without them any on an address that is no loopback. `"*"` stands for every name."""
     max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
@@ -106,6 +111,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     services: dict[str, str] = {}
     plugins: dict[str, dict[str, Any]] = {}
     source: str = ""
+    variables: dict[str, str] = {}
+    """Which variable of the environment a key comes from, by the path of the key."""
+
+    def variables_of(self, table: str) -> dict[str, str]:
+        """Those of one table, by the name of the key."""
+        return _within(self.variables, table)
 
     @property
     def data_dir(self) -> Path:
@@ -144,11 +155,12 @@ def load_config(
     env = os.environ if environ is None else environ
     source, tree = _read(path or env.get("CAUDEX_CONFIG"))
     errors: list[BootError] = []
-    _overlay(tree, env, errors)
+    variables = _overlay(tree, env, errors)
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key.split(".", 1), value)
-    config = _build(tree, source, errors)
+            variables.pop(key, None)
+    config = _build(tree, source, variables, errors)
     if errors:
         raise BootErrors(errors)
     return _anchored(config)
@@ -162,33 +174,6 @@ def _anchored(config: Config) -> Config:
     return msgspec.structs.replace(
         config, server=msgspec.structs.replace(config.server, data_dir=folder)
     )
-
-
-def convert(table: Mapping[str, object], into: type[S], where: str, also: Sequence[str] = ()) -> S:
-    """Check a table against its Struct. Raises BootErrors, each with the nearest known name.
-
-    `also` are keys that the table may have for somebody else: they are suggested, not taken.
-    """
-    known = into.__struct_encode_fields__
-    errors = [
-        BootError(where, f"unknown key {key!r}", nearest(key, (*known, *also)))
-        for key in table
-        if key not in known
-    ]
-    try:
-        found = msgspec.convert({k: v for k, v in table.items() if k in known}, into, strict=False)
-        if not errors:
-            return found
-    except msgspec.ValidationError as error:
-        errors.append(BootError(where, _in_words(str(error))))
-    raise BootErrors(errors)
-
-
-def _in_words(problem: str) -> str:
-    """Turn msgspec's message around: the key stands first."""
-    said, _, path = problem.partition(" - at `$.")
-    said = said[0].lower() + said[1:].replace("`", "")
-    return f"{path.rstrip('`')}: {said}" if path else said
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:
@@ -208,10 +193,15 @@ def _read(named: str | None) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def _overlay(tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]) -> None:
-    """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values."""
-    if url := env.get("DATABASE_URL"):
-        _put(tree, ["database", "url"], url, over=False)
+def _overlay(
+    tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]
+) -> dict[str, str]:
+    """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values. Returns which variable
+    each key comes from."""
+    taken: dict[str, str] = {}
+    url = env.get("DATABASE_URL")
+    if url and _put(tree, ["database", "url"], url, over=False):
+        taken["database.url"] = "DATABASE_URL"
     if folder := env.get("CAUDEX_DATA_DIR"):
         _put(tree, ["server", "data_dir"], folder)
     for name, text in sorted(env.items()):
@@ -225,8 +215,10 @@ def _overlay(tree: dict[str, Any], env: Mapping[str, str], errors: list[BootErro
         try:
             read = text if stem == parts else Path(text).read_text("utf-8").strip()
             _put(tree, stem, _value(read))
+            taken[".".join(stem)] = name
         except (OSError, UnicodeDecodeError) as error:
             errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
+    return taken
 
 
 def _is_known(parts: list[str]) -> bool:
@@ -237,15 +229,17 @@ def _is_known(parts: list[str]) -> bool:
     return all(keys) and (section, min(len(keys), 2)) in (("services", 1), ("plugins", 2))
 
 
-def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> None:
+def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> bool:
+    """Set a key; one that has a value already only where it may be laid `over`."""
     table = tree
     for part in parts[:-1]:
         inner: Any = table.setdefault(part, {})
         if not isinstance(inner, dict):
-            return  # the file's mistake, told with its place
+            return False  # the file's mistake, told with its place
         table = cast("dict[str, Any]", inner)
-    if over or not table.get(parts[-1]):
+    if taken := over or not table.get(parts[-1]):
         table[parts[-1]] = value
+    return taken
 
 
 def _value(text: str) -> object:
@@ -272,19 +266,28 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def _build(tree: dict[str, Any], source: str, errors: list[BootError]) -> Config:
+def _within(variables: Mapping[str, str], table: str) -> dict[str, str]:
+    start = f"{table}."
+    return {k.removeprefix(start): v for k, v in variables.items() if k.startswith(start)}
+
+
+def _build(
+    tree: dict[str, Any], source: str, variables: dict[str, str], errors: list[BootError]
+) -> Config:
     place = source or "configuration"
-    parts: dict[str, Any] = {"source": source}
+    parts: dict[str, Any] = {"source": source, "variables": variables}
     for name, value in tree.items():
         where = f"{place} [{name}]"
-        if name not in Config.__struct_fields__ or name == "source":
+        if name not in (*SECTIONS, "services", "plugins"):
             remedy = nearest(name, (*SECTIONS, "services", "plugins"))
             errors.append(BootError(place, f"unknown section [{name}]", remedy))
         elif not isinstance(value, dict):
             errors.append(BootError(place, f"{name} must be a table", f"write [{name}]"))
         elif name in SECTIONS:
             try:
-                parts[name] = convert(cast("dict[str, object]", value), SECTIONS[name], where)
+                table = cast("dict[str, object]", value)
+                named = _within(variables, name)
+                parts[name] = convert(table, SECTIONS[name], where, variables=named)
             except BootError as error:
                 errors.append(error)
         else:
@@ -294,6 +297,7 @@ def _build(tree: dict[str, Any], source: str, errors: list[BootError]) -> Config
         return Config()
     config = Config(**parts)
     errors += _check_networks(config, place)
+    errors += _check_urls(config, place)
     return config
 
 
@@ -313,5 +317,16 @@ def _check_networks(config: Config, place: str) -> list[BootError]:
             ip_network(network)
         except ValueError as error:
             where = f"{place} [server] trusted_proxies"
+            where = config.variables.get("server.trusted_proxies", where)
             errors.append(BootError(where, str(error), 'write CIDRs: ["10.0.0.0/8"]'))
+    return errors
+
+
+def _check_urls(config: Config, place: str) -> list[BootError]:
+    errors: list[BootError] = []
+    for key in ("url", "direct_url"):
+        url = getattr(config.database, key)
+        if url and (wrong := dsn.mistake(url)):
+            where = config.variables.get(f"database.{key}", f"{place} [database] {key}")
+            errors.append(BootError(where, *wrong))
     return errors

@@ -14,11 +14,12 @@ import msgspec
 import structlog
 
 from kernel import hookspecs
-from kernel.config import Config, convert
+from kernel.config import Config
 from kernel.contracts.access import Permission
 from kernel.contracts.registry import REGISTRY, PluginInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.contributions import collect
+from kernel.convert import convert
 from kernel.errors import BootError, BootErrors, nearest
 from kernel.hooks import HookBus, place
 from kernel.log import masked
@@ -251,7 +252,9 @@ def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
     if (choice := table.get("on_failure", "stop")) not in ON_FAILURE:
         remedy = nearest(str(choice), ON_FAILURE)
         raise BootError(f"{where} on_failure", f"{choice!r} is unknown", remedy)
-    config = convert(_own(table), cls.Config, where, OWN_KEYS)
+    config = convert(
+        _own(table), cls.Config, where, OWN_KEYS, kernel.config.variables_of(f"plugins.{cls.name}")
+    )
     with blamed(f"plugin {cls.name}", "cannot be made"):
         return cls(config, kernel.context)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from kernel.public import Section
+
+TOKEN: Final = Meta(
+    pattern=r"^(|[!-~]{16,1000})$",
+    description="16 characters or more, at most 1000, of ASCII and without spaces",
+)
 
 
 class MetricsConfig(Section, frozen=True, kw_only=True):
@@ -16,5 +21,5 @@ class MetricsConfig(Section, frozen=True, kw_only=True):
     may read.
     """
 
-    token: Annotated[str, Meta(pattern=r"^(|[!-~]{16,1000})$")] = ""
+    token: Annotated[str, TOKEN] = ""
     every: Annotated[float, Meta(ge=0.1, le=300)] = 5.0

@@ -408,7 +408,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
 ) -> None:
     write_config(tmp_path, {"database": {"url": url, "wait": 0.3}})
     ended = here(*command.split(), "--data-dir", str(tmp_path / "data"))
-    assert ended.refusal.startswith("database: ")
+    assert ended.refusal.startswith(("database: ", "caudex.toml [database] url: "))
     assert AWAY[url] in ended.refusal
     assert "hush" not in ended.err
 
@@ -559,6 +559,14 @@ def test_doctor_says_what_is_wrong_and_what_to_do(
     assert "--port" in wrong[2]
 
 
+@pytest.mark.parametrize("url", ["mysql://x", "localhost:5432/x", "postgresql://u:p@ss@h/d"])
+def test_config_check_refuses_what_the_start_does(configured: Path, here: Here, url: str) -> None:
+    write_config(configured, {"database": {"url": url, "wait": 600}})
+    said = here("config", "check").refusal
+    assert said.startswith("caudex.toml [database] url: ")
+    assert here("serve", "--port", "0").refusal == said
+
+
 def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Here) -> None:
     assert here("users", "list").status == 0  # which makes them
     assert here("doctor").status == 0
@@ -620,7 +628,7 @@ def test_doctor_tells_which_names_are_served(
     monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["app.example.org"]')
     assert "good   hosts: localhost, app.example.org" in here("doctor").out
     monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["https://app.example.org"]')
-    assert "[server]: allowed_hosts[0]" in here("doctor").out
+    assert "CAUDEX_SERVER__ALLOWED_HOSTS: [0]: expected a name" in here("doctor").out
 
 
 # --- commands beside a running server -------------------------------------------------------

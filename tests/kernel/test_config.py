@@ -7,6 +7,7 @@ import pytest
 
 from kernel.config import Config, load_config
 from kernel.errors import BootError
+from kernel.loader import load
 
 
 @pytest.fixture
@@ -99,12 +100,17 @@ def test_a_file_that_is_no_toml(toml: Any) -> None:
         ("[server]\nport = 70000", "[server]: port: expected int <= 65535"),
         ("[server]\nworkers = 0", "[server]: workers: expected int >= 1"),
         ("[server]\nmax_requests = 0", "[server]: max_requests: expected int >= 1"),
-        ("[server]\ncors_origins = ['null']", "[server]: cors_origins"),
-        ("[server]\ncors_origins = ['https://*.x.org']", "[server]: cors_origins"),
+        (
+            "[server]\ncors_origins = ['null']",
+            "[server]: cors_origins[0]: expected an exact origin without a path or",
+        ),
+        ("[server]\ncors_origins = ['https://*.x.org']", "[server]: cors_origins[0]: expected an"),
+        ("[server]\nallowed_hosts = ['a:1']", "[server]: allowed_hosts[0]: expected a name or an"),
+        ("variables = {}", ": unknown section [variables]; known: "),
         ("[server]\ntrusted_proxies = ['10.0.0.0/99']", "[server] trusted_proxies: '10.0.0.0/99'"),
         ("[database]\npool_size = 0", "[database]: pool_size: expected int >= 1"),
         ("[database]\nlock_timeout = -1", "[database]: lock_timeout: expected float >= 0.0"),
-        ("[log]\nlevel = 'loud'", "[log]: level: invalid enum value 'loud'"),
+        ("[log]\nlevel = 'loud'", "[log]: level: invalid enum value 'loud'; write one of debug, "),
         ("[services]\nvault = 1", "[services]: vault must be a plugin's name"),
         ("[plugins]\naudit = true", "[plugins]: audit must be a table"),
         ("plugins = []", ": plugins must be a table; write [plugins]"),
@@ -186,19 +192,46 @@ def test_a_value_whose_file_cannot_be_read(path: str) -> None:
 
 def test_variables_do_not_fall_over_a_broken_file(toml: Any) -> None:
     environ = {
-        "DATABASE_URL": "x", "CAUDEX_DATA_DIR": "y", "CAUDEX_PLUGINS__AUDIT__KEEP_MONTHS": "1",
+        "DATABASE_URL": "host=x", "CAUDEX_DATA_DIR": "y", "CAUDEX_PLUGINS__AUDIT__KEEP_MONTHS": "1",
     }  # fmt: skip
     with pytest.raises(BootError, match="must be a table"):
         toml("database = 1\nserver = 2\nplugins = 3", environ)
 
 
 def test_database_url_is_what_platforms_call_it(toml: Any) -> None:
-    environ = {"DATABASE_URL": "from the platform"}
-    assert load_config(environ=environ).database.url == "from the platform"
-    assert toml("[database]\nurl = 'mine'", environ).database.url == "mine"
-    assert toml("[database]\nurl = ''", environ).database.url == "from the platform"
-    environ["CAUDEX_DATABASE__URL"] = "named"
-    assert load_config(environ=environ).database.url == "named"
+    environ = {"DATABASE_URL": "host=platform"}
+    assert load_config(environ=environ).database.url == "host=platform"
+    assert toml("[database]\nurl = 'host=mine'", environ).database.url == "host=mine"
+    assert toml("[database]\nurl = ''", environ).database.url == "host=platform"
+    environ["CAUDEX_DATABASE__URL"] = "host=named"
+    assert load_config(environ=environ).database.url == "host=named"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CAUDEX_SERVER__PORT", "abc", "expected int, got str"),
+        ("CAUDEX_LOG__LEVEL", "loud", "invalid enum value 'loud'; write one of debug, info, "),
+        ("CAUDEX_SERVER__CORS_ORIGINS", '["null"]', "[0]: expected an exact origin"),
+        ("CAUDEX_SERVER__TRUSTED_PROXIES", '["x"]', "'x' does not appear to be"),
+        ("CAUDEX_DATABASE__DIRECT_URL", "x", "it is not one of libpq's; write postgresql://"),
+        ("DATABASE_URL", "mysql://x", "it begins with mysql://, which is no PostgreSQL; write p"),
+        ("CAUDEX_PLUGINS__AUTH__REGISTRATION", "all", "invalid enum value 'all'; write one of "),
+        ("CAUDEX_PLUGINS__AUTH__REGISTRATON", "open", "unknown key 'registraton'; did you mean"),
+    ],
+)
+def test_a_mistake_in_a_variable_is_told_with_its_name(
+    toml: Any, name: str, value: str, said: str
+) -> None:
+    with pytest.raises(BootError) as caught:
+        load(toml("[server]\nport = 1\n[plugins.auth]\nregistration = 'open'", {name: value}))
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"{name}: {said}")
+
+
+def test_the_command_line_takes_the_blame_from_a_variable(toml: Any) -> None:
+    with pytest.raises(BootError, match=r"caudex\.toml \[server\]: port: "):
+        toml("", {"CAUDEX_SERVER__PORT": "1"}, overrides={"server.port": 70_000})
 
 
 @pytest.mark.parametrize(

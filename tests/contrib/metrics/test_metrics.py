@@ -253,7 +253,8 @@ def test_without_accounts_and_a_token_nobody_may_read(make_server):
 
 @pytest.mark.parametrize("token", ["short", "x" * 15, "with a blank in it", "é" * 20, "x" * 1001])
 def test_a_token_is_long_and_plain(token):
-    with pytest.raises(BootError, match=r"plugins\.metrics"):
+    said = r"\[plugins\.metrics\]: token: expected 16 characters or more, [^\[]*$"
+    with pytest.raises(BootError, match=said):
         load(load_config(None, environ={}, overrides={"plugins.metrics": {"token": token}}))
 
 
