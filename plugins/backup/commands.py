@@ -24,6 +24,7 @@ from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
 from .errors import told
 from .history import remember
+from .tools import tool
 
 SCRATCH: Final = ".caudex-backup-"
 YOUNG: Final = 60.0
@@ -84,6 +85,7 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
     if postgres.is_put_aside(url):
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
+    program = tool(services, "pg_dump", url)
     keys = keys_of(context.data_dir / "config") if options.with_keys else []
     about = About(
         caudex=version("caudex"),
@@ -92,7 +94,7 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
         roles=postgres.other_roles(url),
     )
     with _scratch(file.parent) as folder:
-        postgres.dump(postgres.tool(services, "pg_dump"), url, folder / DUMP)
+        postgres.dump(program, url, folder / DUMP)
         pack(file, about, folder / DUMP, keys)
     remember(context.data_dir, file, about.made_at)
     held = f"with {', '.join(about.keys)}" if keys else "without keys: keep a copy of them"
@@ -131,7 +133,8 @@ async def _restore(
 
 
 def _read(options: argparse.Namespace, services: Services, about: About, folder: Path) -> None:
-    url, program = services.get(REGISTRY).database_url, postgres.tool(services, "pg_restore")
+    url = services.get(REGISTRY).database_url
+    program = tool(services, "pg_restore", url)
     _refuse_use(url)
     postgres.put_back(url)  # what a restore left that was killed before its end
     found = postgres.schemas(url)

@@ -1,10 +1,9 @@
-"""PostgreSQL's own tools: pg_dump and pg_restore, of a version that fits."""
+"""What PostgreSQL's own tools do, pg_dump and pg_restore, and what they leave to be done."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import shutil
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,11 +15,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.public import (
-    DATABASE_SERVER,
     PUT_ASIDE,
     BadRequest,
-    BootError,
-    Services,
     Unavailable,
 )
 
@@ -55,13 +51,10 @@ where d.refclassid = 'pg_authid'::regclass and r.rolname <> current_user
 order by r.rolname"""
 
 
-def tool(services: Services, name: str) -> Path:
-    """Find a program: the embedded server's, which is the newest, or the one on PATH."""
-    if (server := services.find(DATABASE_SERVER)) is not None:
-        return server.program(name)
-    if found := shutil.which(name):
-        return Path(found)
-    raise BootError(name, "it is not on PATH", "install PostgreSQL's client programs")
+def major_of(url: str) -> int:
+    """The major version of the database's PostgreSQL."""
+    with _connected(url) as connection:
+        return connection.info.server_version // 10_000
 
 
 def dump(program: Path, url: str, file: Path) -> None:

@@ -520,7 +520,6 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line(make_server, tmp_
         urls = {
             make_conninfo(server.dsn, host="127.0.0.1", port=1): "onnection refused",
             make_conninfo(dsn, host="127.0.0.1", password="sesame"): "authentication failed",
-            "postgresql://me:sesame@[": "not one of libpq's; write postgresql://user:password@host/name",
         }
         for url, reason in urls.items():
             for words in (("backup", str(new)), ("restore", str(file))):
@@ -528,6 +527,20 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line(make_server, tmp_
                 assert reason in said
                 assert "sesame" not in said
     assert not new.exists()
+
+
+def test_where_the_program_on_path_is_older_than_the_database_that_of_the_packages_is_used(
+    make_server, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    old = tmp_path / "old" / "pg_dump"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\nexit 1\n")
+    old.chmod(0o755)
+    env = {"CAUDEX_PLUGINS__POSTGRES__ENABLED": "false", "PATH": f"{old.parent}:/usr/bin:/bin"}
+    file = tmp_path / "all.backup"
+    said = caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one", env=env)
+    assert said.startswith(f"wrote {file}")
 
 
 def test_a_login_that_may_not_read_or_make_everything_is_told_so(
