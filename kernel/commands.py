@@ -271,10 +271,9 @@ class _Database:
 
     def ask(self, statement: LiteralString, *arguments: str) -> str | None:
         """See `Ask`."""
-        if self._reached is None:
-            return None
-        with suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            return asyncio.run(_first(self._reached, statement, *arguments))
+        with suppress(psycopg.errors.UndefinedTable):
+            if self._reached is not None:
+                return asyncio.run(_first(self._reached, statement, *arguments))
         return None
 
 

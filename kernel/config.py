@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -111,12 +112,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     services: dict[str, str] = {}
     plugins: dict[str, dict[str, Any]] = {}
     source: str = ""
-    variables: dict[str, str] = {}
-    """Which variable of the environment a key comes from, by the path of the key."""
-
-    def variables_of(self, table: str) -> dict[str, str]:
-        """Those of one table, by the name of the key."""
-        return _within(self.variables, table)
+    variables: dict[str, dict[str, str]] = {}
+    """Which variable of the environment a key comes from, by table (`plugins.auth`) and key."""
 
     @property
     def data_dir(self) -> Path:
@@ -159,28 +156,23 @@ def load_config(
     for key, value in (overrides or {}).items():
         if value is not None:
             _put(tree, key.split(".", 1), value)
-            variables.pop(key, None)
+            section, _, name = key.rpartition(".")
+            variables[section].pop(name, None)
     config = _build(tree, source, variables, errors)
     if errors:
         raise BootErrors(errors)
-    return _anchored(config)
-
-
-def _anchored(config: Config) -> Config:
-    """Make the data folder absolute: processes of plugins are started in folders of their own."""
-    if not (named := config.server.data_dir):
-        return config
-    folder = str(Path(os.path.expanduser(named)).absolute())
-    return msgspec.structs.replace(
-        config, server=msgspec.structs.replace(config.server, data_dir=folder)
-    )
+    # Absolute from here on: processes of plugins are started in folders of their own.
+    named = config.server.data_dir
+    folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""
+    server = msgspec.structs.replace(config.server, data_dir=folder)
+    return msgspec.structs.replace(config, server=server)
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:
     """Where the configuration lies, and what it says; ('', {}) where there is none."""
     for path in [Path(named)] if named else SEARCH:
         try:
-            return str(path), tomllib.loads(path.read_text("utf-8"))
+            return str(path), tomllib.loads(path.read_text("utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:  # not none at all: that would be another database
@@ -195,13 +187,13 @@ def _read(named: str | None) -> tuple[str, dict[str, Any]]:
 
 def _overlay(
     tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]
-) -> dict[str, str]:
+) -> defaultdict[str, dict[str, str]]:
     """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values. Returns which variable
     each key comes from."""
-    taken: dict[str, str] = {}
+    taken = defaultdict[str, dict[str, str]](dict)
     url = env.get("DATABASE_URL")
     if url and _put(tree, ["database", "url"], url, over=False):
-        taken["database.url"] = "DATABASE_URL"
+        taken["database"]["url"] = "DATABASE_URL"
     if folder := env.get("CAUDEX_DATA_DIR"):
         _put(tree, ["server", "data_dir"], folder)
     for name, text in sorted(env.items()):
@@ -215,7 +207,7 @@ def _overlay(
         try:
             read = text if stem == parts else Path(text).read_text("utf-8").strip()
             _put(tree, stem, _value(read))
-            taken[".".join(stem)] = name
+            taken[".".join(stem[:-1])][stem[-1]] = name
         except (OSError, UnicodeDecodeError) as error:
             errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
     return taken
@@ -266,13 +258,11 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def _within(variables: Mapping[str, str], table: str) -> dict[str, str]:
-    start = f"{table}."
-    return {k.removeprefix(start): v for k, v in variables.items() if k.startswith(start)}
-
-
 def _build(
-    tree: dict[str, Any], source: str, variables: dict[str, str], errors: list[BootError]
+    tree: dict[str, Any],
+    source: str,
+    variables: Mapping[str, Mapping[str, str]],
+    errors: list[BootError],
 ) -> Config:
     place = source or "configuration"
     parts: dict[str, Any] = {"source": source, "variables": variables}
@@ -286,8 +276,7 @@ def _build(
         elif name in SECTIONS:
             try:
                 table = cast("dict[str, object]", value)
-                named = _within(variables, name)
-                parts[name] = convert(table, SECTIONS[name], where, variables=named)
+                parts[name] = convert(table, SECTIONS[name], where, variables.get(name, {}))
             except BootError as error:
                 errors.append(error)
         else:
@@ -317,7 +306,7 @@ def _check_networks(config: Config, place: str) -> list[BootError]:
             ip_network(network)
         except ValueError as error:
             where = f"{place} [server] trusted_proxies"
-            where = config.variables.get("server.trusted_proxies", where)
+            where = config.variables.get("server", {}).get("trusted_proxies", where)
             errors.append(BootError(where, str(error), 'write CIDRs: ["10.0.0.0/8"]'))
     return errors
 
@@ -327,6 +316,7 @@ def _check_urls(config: Config, place: str) -> list[BootError]:
     for key in ("url", "direct_url"):
         url = getattr(config.database, key)
         if url and (wrong := dsn.mistake(url)):
-            where = config.variables.get(f"database.{key}", f"{place} [database] {key}")
+            where = f"{place} [database] {key}"
+            where = config.variables.get("database", {}).get(key, where)
             errors.append(BootError(where, *wrong))
     return errors

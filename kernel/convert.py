@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -13,20 +12,19 @@ from msgspec import Meta
 from kernel.errors import BootError, BootErrors, nearest
 
 S = TypeVar("S", bound=msgspec.Struct)
-NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 def convert(
     table: Mapping[str, object],
     into: type[S],
     where: str,
+    variables: Mapping[str, str],
     also: Sequence[str] = (),
-    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> S:
     """Check a table against its Struct. Raises BootErrors, each with the nearest known name.
 
-    `also` are keys that the table may have for somebody else: they are suggested, not taken.
-    `variables` names, by key, the variable of the environment that a value comes from.
+    `variables` names, by key, the variable of the environment that a value comes from. `also` are
+    keys that the table may have for somebody else: they are suggested, not taken.
     """
     known = into.__struct_encode_fields__
     errors = [

@@ -14,7 +14,6 @@ from kernel.errors import nearest
 
 FORM: Final = "write postgresql://user:password@host/name"
 ENCODE: Final = "percent-encode what is special in it: % as %25, @ as %40, / as %2F, ? as %3F"
-_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _URL: Final = re.compile(
     r"postgres(?:ql)?://(?:(?P<user>[^@/:]*)(?::(?P<password>[^@/]*))?@)?(?P<host>[^/?]*)"
     r"(?:/(?P<name>[^?]*))?(?:\?(?P<parameters>.*))?",
@@ -27,7 +26,7 @@ _UNKNOWN: Final = re.compile(r'invalid (?:URI query parameter:|connection option
 
 def mistake(url: str) -> tuple[str, str] | None:
     """Return what is wrong with a libpq connection string and what to write, or None."""
-    scheme = _SCHEME.match(url)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
     if scheme and scheme[1] not in ("postgresql", "postgres"):
         return f"it begins with {scheme[1]}://, which is no PostgreSQL", FORM
     parts = found.groupdict() if scheme and (found := _URL.fullmatch(url)) else {}
@@ -39,18 +38,11 @@ def mistake(url: str) -> tuple[str, str] | None:
     try:
         ports = str(conninfo_to_dict(url).get("port") or "")
     except psycopg.ProgrammingError as error:
-        return _of_libpq(str(error))
+        if (unknown := _UNKNOWN.search(str(error))) is None:
+            return "it is not one of libpq's", FORM
+        # Not shown itself: it may be a piece of a password that has a `?`.
+        known = [each.keyword.decode() for each in pq.Conninfo.get_defaults()]
+        return "it has an unknown parameter", nearest(unknown[1], known)
     if not re.fullmatch(r"[\d,\s]*", ports):
         return "its port is no number", "write / in the user or the password as %2F"
     return None
-
-
-def _of_libpq(said: str) -> tuple[str, str]:
-    """The option itself is not shown: it may be a piece of a password."""
-    if found := _UNKNOWN.search(said):
-        known = [each.keyword.decode() for each in pq.Conninfo.get_defaults()]
-        remedy = nearest(found[1], known)
-        if not remedy.startswith("did you mean"):
-            remedy = "write ? in the user or the password as %3F"
-        return "it has an unknown parameter", remedy
-    return "it is not one of libpq's", FORM

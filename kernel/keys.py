@@ -20,16 +20,19 @@ KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"
 ANOTHER = "it is not the key that this database was set up with"
 
 
-def load_key(name: str, configured: str, data_dir: Path) -> bytes:
+def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = True) -> bytes:
     """Return the key `name` (32 bytes): base64 or hex text, else `<data-dir>/config/<name>.key`.
 
-    The file is made with mode 0600 when it is missing; of a longer key the SHA-256 is used. Raises
-    BootError when it cannot be read or is too short to be a key.
+    The file is made with mode 0600 when it is missing and may be; of a longer key the SHA-256 is
+    used. Raises BootError when it is missing, cannot be read or is too short to be a key.
     """
-    file = _file(name, data_dir)
+    file = data_dir / "config" / f"{name}.key"
     if not configured:
         try:
             if not file.exists():
+                if not may_create:
+                    problem = f"{file} is missing, and this database was set up with it"
+                    raise BootError(f"key {name}", problem, "restore the file")
                 _create(file)
             configured = file.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -62,12 +65,9 @@ def compare_key(ask: Ask, name: str, configured: str, data_dir: Path) -> None:
 
 
 def _same(name: str, configured: str, data_dir: Path, kept: str | None) -> bytes:
-    file = _file(name, data_dir)
-    if kept and not configured and _is_missing(file):
-        problem = f"{file} is missing, and this database was set up with it"
-        raise BootError(f"key {name}", problem, "restore the file")
-    key = load_key(name, configured, data_dir)
+    key = load_key(name, configured, data_dir, may_create=not kept)
     if kept and _fingerprint(key) != kept:
+        file = data_dir / "config" / f"{name}.key"
         remedy = "configure that one" if configured else f"put that one into {file}"
         raise BootError(f"key {name}", ANOTHER, remedy)
     return key
@@ -92,17 +92,6 @@ async def check_key(statements: Statements, name: str, key: bytes) -> None:
 
 def _fingerprint(key: bytes) -> str:
     return hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
-
-
-def _file(name: str, data_dir: Path) -> Path:
-    return data_dir / "config" / f"{name}.key"
-
-
-def _is_missing(file: Path) -> bool:
-    try:
-        return not file.exists()
-    except OSError:  # it may be there: whoever reads it says what is wrong
-        return False
 
 
 def _create(file: Path) -> None:

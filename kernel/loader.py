@@ -252,9 +252,8 @@ def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
     if (choice := table.get("on_failure", "stop")) not in ON_FAILURE:
         remedy = nearest(str(choice), ON_FAILURE)
         raise BootError(f"{where} on_failure", f"{choice!r} is unknown", remedy)
-    config = convert(
-        _own(table), cls.Config, where, OWN_KEYS, kernel.config.variables_of(f"plugins.{cls.name}")
-    )
+    variables = kernel.config.variables.get(f"plugins.{cls.name}", {})
+    config = convert(_own(table), cls.Config, where, variables, OWN_KEYS)
     with blamed(f"plugin {cls.name}", "cannot be made"):
         return cls(config, kernel.context)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, LiteralString, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 import pluggy
@@ -113,13 +113,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
-class Ask(Protocol):
-    """How `diagnose` looks into the database."""
-
-    def __call__(self, statement: LiteralString, *arguments: str) -> str | None:
-        """Return the first value of the first row as text; None where there is no row, the table
-        is not there yet or the database does not answer."""
-        ...
+Ask = Callable[..., str | None]
+"""How `diagnose` looks into the database: `ask(statement, *arguments)` returns the first value of
+the first row as text, None where there is no row, no such table yet, or no database that answers.
+"""
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):

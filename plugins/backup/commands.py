@@ -24,7 +24,7 @@ from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
 from .errors import told
 from .history import remember
-from .tools import tool
+from .programs import tool
 
 SCRATCH: Final = ".caudex-backup-"
 YOUNG: Final = 60.0

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from docs.pages.code import plugin_classes
-from kernel.config import SECTIONS, Section, convert
+from kernel.config import SECTIONS, Section
+from kernel.convert import convert
 from kernel.public import BootError
 
 
@@ -36,8 +37,8 @@ def test_a_number_has_bounds_and_is_refused_beyond_them_in_one_line(
     beyond = ("inf", "nan", math.inf, math.nan) if schema["type"] == "number" else ()
     for wrong in (low - 1, high + 1, str(low - 1), *beyond):
         with pytest.raises(BootError) as error:
-            convert({key: wrong}, config, "[plugins.x]")
+            convert({key: wrong}, config, "[plugins.x]", {})
         told = rf"\[plugins\.x\]: {key}: expected (int|float) [<>]= [0-9.]+"
         assert re.fullmatch(told, str(error.value))
     for right in (low, high, str(low)):
-        assert getattr(convert({key: right}, config, ""), key) == float(right)
+        assert getattr(convert({key: right}, config, "", {}), key) == float(right)

@@ -6,8 +6,8 @@ import pytest
 
 from kernel.public import BadRequest
 from kernel.services import Services
-from plugins.backup import tools
-from plugins.backup.tools import tool
+from plugins.backup import programs
+from plugins.backup.programs import tool
 
 OLD = "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24 (Debian 9.6)'\nexit 1\n"
 
@@ -28,7 +28,7 @@ def test_where_none_is_new_enough_it_is_told_what_to_install(
     postgres, monkeypatch, old, tmp_path, there
 ):
     monkeypatch.setenv("PATH", str(old if there else tmp_path))
-    monkeypatch.setattr(tools, "WHEEL", "a-package-that-is-not-there")
+    monkeypatch.setattr(programs, "WHEEL", "a-package-that-is-not-there")
     seen = f"{old}/pg_dump is of 9" if there else "there is none"
     with pytest.raises(BadRequest) as caught:
         tool(Services({}), "pg_dump", postgres.url)
