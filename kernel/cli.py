@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -21,7 +22,7 @@ from kernel.app import running
 from kernel.config import Config, LogConfig, load_config
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.contributions import KERNEL_COMMANDS
-from kernel.errors import EX_CONFIG, BootError, KernelError
+from kernel.errors import EX_CONFIG, BootError, KernelError, nearest
 from kernel.loader import Kernel, load, safe
 from kernel.plan import plan
 from kernel.plugin import Command
@@ -91,9 +92,27 @@ def _common(default: Any = None) -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells the nearest known word; what a command does not know, it refuses itself."""
+
+    def parse_known_args(self, *given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found, unknown = super().parse_known_args(*given)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        known = [word for action in self._actions for word in action.option_strings]
+        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            known = re.findall(r"[^\s',]+", choice[2])
+        choice = choice or re.search(r"unrecognized arguments: (--[^\s=]+)", message)
+        hint = nearest(choice[1], known) if choice else ""
+        super().error(f"{message}; {hint}" if hint.startswith("did you mean") else message)
+
+
 def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
     common = _common()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="caudex", allow_abbrev=False,
         description="The backend core for internal tools: one server on PostgreSQL.",
         epilog="`caudex COMMAND --help` tells more about a command.",

@@ -120,7 +120,8 @@ def _file_loader(path: Path) -> Callable[[], ModuleType]:
             name, path, loader=_FreshLoader(name, str(path))
         )
         if spec is None or spec.loader is None or not path.is_file() or path.suffix != ".py":
-            raise ImportError(f"{path} is no Python file")
+            said = "is no Python file" if path.exists() else "is not there"
+            raise ImportError(f"{path} {said}")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

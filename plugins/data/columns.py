@@ -79,10 +79,13 @@ class Columns:
         """Put names of fields in the order of a record."""
         return sorted(names, key=self._positions.__getitem__)
 
-    def find(self, name: str) -> Column:
-        """Return the column of a field. Raises BadRequest that names it."""
+    def find(self, name: str, also: Iterable[str] = ()) -> Column:
+        """Return the column of a field. Raises BadRequest that names it; `also` are words that may
+        have been meant as well."""
         if (column := self._by_name.get(name)) is None:
-            hint = nearest(name, self._by_name)
+            hint = nearest(name, (*self._by_name, *also))
+            if not hint.startswith("did you mean"):
+                hint = nearest(name, self._by_name)
             raise BadRequest(f"{self._entity} has no field {name[:80]!r}; {hint}")
         return column
 

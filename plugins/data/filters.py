@@ -12,6 +12,7 @@ import msgspec
 from kernel.public import BadRequest, Param
 
 from .columns import Column, Columns
+from .models import PARAMETERS
 from .values import Kind, coerce, shown
 
 MAX_DEPTH: Final = 16
@@ -126,7 +127,7 @@ class Conditions:
         if name.startswith("$"):
             unknown = f"unknown operator {name[:80]!r}"
             raise BadRequest(f"where: {unknown}; {_known(('$and', '$or', '$not'))}")
-        return self._field(self._columns.find(name), wanted)
+        return self._field(self._columns.find(name, PARAMETERS), wanted)
 
     def _trees(self, name: str, trees: Any, depth: int) -> list[bytes]:
         if not isinstance(trees, list | tuple):

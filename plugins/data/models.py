@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,10 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="id of the last record seen, with the same `sort`")
     ] = None
     filters: FieldFilters = {}
+
+
+PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
+"""What a list's query string says beside values of fields."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,13 +32,12 @@ from kernel.public import (
 )
 
 from .lru import Bounded
-from .models import Bulk, Found, ListQuery, QueryBody
+from .models import PARAMETERS, Bulk, Found, ListQuery, QueryBody
 from .reads import answer
 from .rendering import count_in, last_id
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 RECORD: Final = f"{COLLECTION}/{{id}}"
-PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 
 Order = Literal["asc", "desc"]
 

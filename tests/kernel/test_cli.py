@@ -139,6 +139,21 @@ def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) ->
     assert words[0 if len(words) == 1 else 1] in ended.err
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("srve", "'serve'"), ("serve --prot 1", "'--port'"), ("serve --prot=1", "'--port'"),
+        ("users lst", "'list'"), ("plugins plan --disabel x", "'--disable'"),
+        ("config chek", "'check'"),
+    ],
+)  # fmt: skip
+def test_the_nearest_word_is_told(here: Here, words: str, meant: str) -> None:
+    ended = here(*words.split())
+    assert ended.status == 2
+    assert ended.err.endswith(f"; did you mean {meant}?\n")
+    assert "did you mean" not in here("serve", "--zzzzzzz").err
+
+
 # --- init and config ------------------------------------------------------------------------
 
 

@@ -84,6 +84,13 @@ def test_a_file_that_is_not_there() -> None:
     ]
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """Some editors write one."""
+    path = tmp_path / "caudex.toml"
+    path.write_text("[server]\nport = 7", "utf-8-sig")
+    assert load_config(str(path), {}).server.port == 7
+
+
 def test_a_file_that_is_no_toml(toml: Any) -> None:
     with pytest.raises(BootError, match=r"caudex\.toml: cannot be read: .*line 2"):
         toml("[server]\nport = = 1")

@@ -98,6 +98,9 @@ def test_a_folder_of_plugins_that_may_not_be_listed() -> None:
 def test_a_file_that_is_not_there(refusal: Refusal, tmp_path: Path) -> None:
     [said] = refusal({"server.plugin_files": [str(tmp_path / "lost.py")]})
     assert said.startswith("plugin lost, ")
+    assert f"{tmp_path / 'lost.py'} is not there" in said
+    (tmp_path / "lost.py").mkdir()
+    [said] = refusal({"server.plugin_files": [str(tmp_path / "lost.py")]})
     assert "is no Python file" in said
 
 

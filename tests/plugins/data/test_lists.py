@@ -54,6 +54,15 @@ def test_an_empty_list_is_an_empty_array(admin: Client):
     assert admin.post(f"{SAMPLES}/query", json={}).json() == {"data": [], "total": 0}
 
 
+def test_a_misspelt_parameter_is_told_with_the_one_that_was_meant(admin: Client):
+    for wrong, meant in (("limt", "limit"), ("ofset", "offset"), ("nmae", "name")):
+        said = refused(admin.get(SAMPLES, params={wrong: "3"}))
+        assert said == f"samples has no field {wrong!r}; did you mean {meant!r}?"
+    said = refused(admin.get(SAMPLES, params={"zzzzzzzz": "3"}))
+    assert "; known: " in said
+    assert "limit" not in said
+
+
 def test_the_newest_comes_first(shop: Server, admin: Client):
     filled(shop, [{"name": f"n{i}"} for i in range(5)])
     assert names(admin.get(SAMPLES)) == ["n4", "n3", "n2", "n1", "n0"]
