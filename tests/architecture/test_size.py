@@ -16,7 +16,7 @@ SOURCES = [
     for package in (kernel, plugins, contrib)
     for path in sorted(Path(package.__path__[0]).rglob("*.py"))
 ]
-KERNEL_LIMIT = 4_700
+KERNEL_LIMIT = 4_850
 """Lines of code. The design aimed at 2,000; this is what it took, and a limit against more."""
 
 
