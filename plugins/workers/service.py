@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import anyio
-import msgspec
 import structlog
-from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from kernel.public import (
     ACCESS,
-    APP_ADMIN,
     APPS,
     POOL,
     STATEMENTS,
@@ -25,12 +22,10 @@ from kernel.public import (
     App,
     BadRequest,
     Caller,
-    Event,
     Measure,
     NotFound,
     ServiceKey,
     Services,
-    Shares,
     Transaction,
     Unavailable,
     WorkerLost,
@@ -41,14 +36,13 @@ from kernel.public import (
 )
 
 from . import logins, store
-from .archiving import store_archive
 from .builds import Builder
 from .calls import Progress
 from .config import WorkersConfig
-from .folders import Folders, digest_of, discard
+from .deploys import Deploys
+from .folders import Folders
 from .launches import Launches
 from .logins import Logins
-from .models import Release
 from .reconciler import Reconciler
 from .replica import Replica, StartFailed
 from .sandbox import Sandbox
@@ -60,15 +54,10 @@ WORST: Final[Sequence[WorkerState]] = ("crashed", "stopping", "starting", "runni
 CLOSING: Final = (15.0, 5.0, 2.0)
 """Seconds that workers have with the server's end: for calls, after the message, after TERM."""
 
-ADOPTION: Final = 10.0
-"""Seconds that a deploy waits until the version that is up already answers the calls."""
-
 NOTICE: Final = 5.0
 """Seconds that a listener of state changes may take."""
 
 OnChange = Callable[[str, WorkerState], Awaitable[None]]
-MAX_UPLOADS: Final = 16
-RECEIVING: Final = "too many archives are being received"
 MAX_METHOD: Final = 200
 MAX_PARAMS: Final = 1024 * 1024
 
@@ -100,6 +89,10 @@ class WorkersService:
             services, self._store, self.logins, folders, sandbox, builder, runtime_url
         )
         self.reconciler = Reconciler(self._store, folders, self._supervise)
+        self._deploys = Deploys(
+            services, self._store, folders, builder, self.logins, self._launches, self.reconciler,
+            self._supervisor, self._forget_former, config,
+        )  # fmt: skip
         self._watch = Watch(
             services.get(POOL),
             self.logins,
@@ -108,8 +101,6 @@ class WorkersService:
             self._launches.kill_all,
         )
         self._tasks: TaskGroup | None = None
-        self._uploads = 0
-        self._uploaders = Shares(MAX_UPLOADS, RECEIVING, retry_after=10)
         self._callbacks: list[OnChange] = []
         self._host = Host(
             config=config,
@@ -202,77 +193,11 @@ class WorkersService:
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`."""
-        born = (await self._apps.app(app_id)).born
-        number = await self._number(app_id, born)
-        supervisor = await self._supervisor(app_id)
-        async with supervisor.deploying():
-            await self._check_may_deploy(actor, app_id, number)
-            digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._store.begin(app_id, digest, self._config.uid_count, born)
-            await self.logins.reopen(app_id)
-            self._launches.write_log(app_id, "system", f"deploying version {release.version}")
-            candidate: Replica | None = None
-            try:
-                await self._builder.build(release, archive, self._launches.log_of(app_id))
-                await self._check_may_deploy(actor, app_id, release.number)
-                candidate = await supervisor.start_replica(release)
-                attempt = await self._put_in_service(actor, release, archive, size)
-            except BaseException as error:
-                await self._roll_back(release, candidate)
-                if isinstance(error, StartFailed):
-                    raise BadRequest(str(error)) from None
-                raise
-            supervisor.adopt(candidate, attempt)
-            with anyio.move_on_after(ADOPTION):
-                await supervisor.outcome(attempt)
-                # An app has no row until its first deploy has begun: its supervisor may have been
-                # taken for that of the former app of its name, and another one starts the worker.
-                while supervisor.leaving:
-                    supervisor = await self._supervisor(app_id)
-                    await supervisor.outcome(attempt)
-            await self._launches.tidy(app_id)
-        return release.version
+        return await self._deploys.deploy(actor, app_id, archive)
 
-    async def _number(self, app_id: str, born: int = 0) -> int | None:
-        """That of an app which was born then; what is known of a former one goes."""
-        rows = await self._store.wanted([app_id])
-        if rows and rows[0].born < born:
-            former = partial(self._forget_former, app_id=app_id, born=born)
-            await self._statements.run(server_actor(), former)
-            return None
-        return rows[0].number if rows else None
-
-    async def _check_may_deploy(self, actor: Actor, app_id: str, number: int | None) -> None:
-        """Asked again after each wait of minutes: another app may have the name by now, with other
-        admins and other secrets. `number` is that of the app before, if it had one."""
-        if number is not None and number != await self._number(app_id):
-            raise NotFound(f"app '{app_id}' not found")
-        await self._apps.app(app_id)
-        if actor.user_id is not None:
-            await self._access.authorize(actor, APP_ADMIN, {"app_id": app_id})
-
-    async def _put_in_service(
-        self, actor: Actor, release: Release, archive: Path, size: int
-    ) -> int:
-        async def write(tx: Transaction) -> int:
-            if not await store.save(tx, release, size):
-                raise NotFound(f"app '{release.app_id}' not found")
-            await store_archive(tx, release, archive)
-            attempt = await store.adopt(tx, release)
-            if attempt is None:
-                raise BadRequest("a later version was deployed meanwhile")
-            told = {"version": release.version, "sha256": release.digest, "size": size}
-            await _record(tx, "DEPLOYED", release.app_id, told)
-            return attempt
-
-        return await self._statements.run(actor, write)
-
-    async def _roll_back(self, release: Release, candidate: Replica | None) -> None:
-        with anyio.CancelScope(shield=True):
-            if candidate is not None:
-                await candidate.kill()
-            await to_thread.run_sync(discard, self._folders.release(release))
-            await self.reconciler.heard(release.app_id)  # the app may be gone, but for its folder
+    def upload(self, actor: Actor) -> AbstractAsyncContextManager[Path]:
+        """See `Deploys.upload`."""
+        return self._deploys.upload(actor)
 
     async def start(self, actor: Actor, app_id: str) -> None:
         """See `Workers.start`; waits until it runs here.
@@ -287,13 +212,13 @@ class WorkersService:
         supervisor = await self._supervisor(app_id)
         await self.reconciler.heard(app_id)
         limit = self._config.start_timeout + self._config.install_timeout
-        failure: StartFailed | None = None
+        failed: StartFailed | None = None
         with anyio.move_on_after(limit) as waiting:
-            failure = await supervisor.outcome(attempt)
+            failed = await supervisor.outcome(attempt)
         if waiting.cancelled_caught:
             raise Unavailable(f"the worker of app '{app_id}' has not come up in {limit:g} s")
-        if failure is not None:
-            raise Unavailable(str(failure))
+        if failed is not None:
+            raise Unavailable(str(failed))
 
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
@@ -311,7 +236,7 @@ class WorkersService:
             attempt = await store.want(tx, app_id, wanted)
             if attempt is not None:
                 operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"
-                await _record(tx, operation, app_id, {})
+                await store.record(tx, operation, app_id, {})
             return attempt
 
         return await self._statements.run(actor, write)
@@ -453,25 +378,6 @@ class WorkersService:
         usable = replica is not None and not replica.gone and not replica.stopping
         return replica if usable else None
 
-    @asynccontextmanager
-    async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
-        """Name a new file for an archive that is received, and remove it in the end.
-
-        Raises Unavailable while too many are under way, of all or of this user: each may take 50 MB
-        of the disk.
-        """
-        if self._uploads >= MAX_UPLOADS:
-            raise Unavailable(RECEIVING, retry_after=10)
-        with self._uploaders.held(actor.user_id):
-            self._uploads += 1
-            archive = self._folders.upload()
-            try:
-                yield archive
-            finally:
-                self._uploads -= 1
-                with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(discard, archive)
-
     # Installs
 
     async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
@@ -507,20 +413,6 @@ async def _guarded(work: Callable[..., Awaitable[Any]], arguments: Sequence[Any]
         await work(*arguments)
     except Exception as error:
         log.error("a task of the workers failed", exc_info=error)
-
-
-async def _record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
-    await tx.record(
-        Event(
-            app_id="core",
-            entity="workers",
-            operation=operation,
-            actor=tx.actor,
-            record_id=app_id,
-            new=msgspec.json.encode({"app_id": app_id, **more}),
-        )
-    )
-    await tx.publish(TOPIC, app_id)
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from kernel.public import Statements, Transaction, Unavailable, server_actor
+from kernel.public import Event, Statements, Transaction, Unavailable, server_actor
 
 from .models import Overview, Release, Replica, Wanted
 
@@ -224,3 +224,18 @@ async def forget_number(tx: Transaction, app_id: str, number: int) -> int | None
     """The same, where the row has that number."""
     gone = await tx.execute(_FORGET_NUMBER, app_id, number)
     return None if gone is None else int(gone)
+
+
+async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
+    """Tell the audit trail what was done to an app's worker, and every server process to look."""
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="workers",
+            operation=operation,
+            actor=tx.actor,
+            record_id=app_id,
+            new=msgspec.json.encode({"app_id": app_id, **more}),
+        )
+    )
+    await tx.publish(TOPIC, app_id)

@@ -796,7 +796,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
 
 def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.MonkeyPatch):
     app = deployed(workers)
-    monkeypatch.setattr("plugins.workers.service.MAX_UPLOADS", 0)
+    monkeypatch.setattr("plugins.workers.deploys.MAX_UPLOADS", 0)
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
@@ -805,8 +805,8 @@ def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.M
 def test_one_user_leaves_others_places_for_uploads(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    service = workers.services.get(SERVICE)
-    monkeypatch.setattr(service, "_uploaders", Shares(4, "too many", retry_after=10))
+    deploys = workers.services.get(SERVICE)._deploys
+    monkeypatch.setattr(deploys, "_uploaders", Shares(4, "too many", retry_after=10))
     app, other = deployed(workers), workers.user()
     workers.assign(other, app, "admin")
     host, port = workers.url.removeprefix("http://").split(":")
@@ -819,12 +819,12 @@ def test_one_user_leaves_others_places_for_uploads(
         for _ in range(2):
             slow = socket.create_connection((host, int(port)), 10)
             stack.enter_context(slow).sendall(head.encode())
-        eventually(lambda: service._uploads == 2)
+        eventually(lambda: deploys._uploads == 2)
         answer = deploy(workers.admin, app, {"worker.py": PYTHON})
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "10"
         assert deploy(other, app, {"worker.py": PYTHON}).status_code == 200
-    eventually(lambda: service._uploads == 0)
+    eventually(lambda: deploys._uploads == 0)
     assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
 
