@@ -278,7 +278,7 @@ async def test_what_was_given_up_is_not_committed(
         if undone:
             await db.run(ACTOR, write)
         else:
-            with pytest.raises(RuntimeError, match="given up"):
+            with pytest.raises(RuntimeError, match="was cancelled"):
                 await db.run(ACTOR, write)
     assert sql(dsn, f"select id from {name}") == ([(2,)] if undone else [])
 
