@@ -21,7 +21,8 @@ ANOTHER = "it is not the key that this database was set up with"
 
 
 def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = True) -> bytes:
-    """Return the key `name` (32 bytes): base64 or hex text, else `<data-dir>/config/<name>.key`.
+    """Return the key `name` (32 bytes): base64 or hex, else `<data-dir>/config/<name>.key`. Text
+    that is neither is a key as it stands.
 
     The file is made with mode 0600 when it is missing and may be; of a longer key the SHA-256 is
     used. Raises BootError when it is missing, cannot be read or is too short to be a key.

@@ -52,7 +52,7 @@ class VaultFilePlugin(Plugin):
         await service.prepare()
         self._service = service
         if (apps := services.find(APPS)) is not None:
-            await Lives("vault_file", service.wipe).catch_up(services.get(STATEMENTS), apps)
+            await _lives(service).catch_up(services.get(STATEMENTS), apps)
         yield service
 
     @hookimpl
@@ -67,8 +67,8 @@ class VaultFilePlugin(Plugin):
         Where another engine is chosen, the next start with this one looks after that.
         """
         if self._service is not None:
-            lives = Lives("vault_file", self._service.wipe)
-            await lives.begin(tx, plan.app.id, plan.app.born, first=plan.first)
+            app = plan.app
+            await _lives(self._service).begin(tx, app.id, app.born, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
@@ -83,3 +83,7 @@ class VaultFilePlugin(Plugin):
     def _folder(self) -> Folder:
         chosen = self.config.folder
         return Folder(Path(chosen) if chosen else self.context.data_dir / "secrets")
+
+
+def _lives(service: VaultFileService) -> Lives:
+    return Lives("vault_file", service.wipe)
