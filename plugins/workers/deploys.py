@@ -25,13 +25,12 @@ from kernel.public import (
     server_actor,
 )
 
-from . import store
+from . import logins, store
 from .archiving import store_archive
 from .builds import Builder
 from .config import WorkersConfig
 from .folders import Folders, digest_of, discard
 from .launches import Launches
-from .logins import Logins
 from .models import Release
 from .reconciler import Reconciler
 from .replica import Replica, StartFailed
@@ -55,7 +54,6 @@ class Deploys:
         workers: WorkersStore,
         folders: Folders,
         builder: Builder,
-        logins: Logins,
         launches: Launches,
         reconciler: Reconciler,
         supervisor: Callable[[str], Awaitable[Supervisor]],
@@ -68,7 +66,6 @@ class Deploys:
         self._store = workers
         self._folders = folders
         self._builder = builder
-        self._logins = logins
         self._launches = launches
         self._reconciler = reconciler
         self._supervisor = supervisor
@@ -105,7 +102,7 @@ class Deploys:
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
             release = await self._store.begin(app_id, digest, self._config.uid_count, born)
-            await self._logins.reopen(app_id)
+            await self._statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
             self._launches.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:

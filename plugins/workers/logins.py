@@ -181,19 +181,6 @@ class Logins:
 
         await self._statements.run(server_actor(), write)
 
-    async def reopen(self, app_id: str) -> None:
-        """Let the login of an app in again, if it was kept out."""
-
-        async def write(tx: Transaction) -> None:
-            number = await tx.fetch(_HAS, app_id)
-            role = await _name(tx, int(number)) if number is not None else ""
-            if await tx.fetch(_SHUT, role, SHUT):
-                script = sql.SQL("comment on role {0} is null; alter role {0} login")
-                await tx.script(script.format(sql.Identifier(role)).as_bytes(None))
-
-        if await self.may():
-            await self._statements.run(server_actor(), write)
-
     def _url(self, login: Login) -> str:
         user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
         database = quote(login.database, safe="")
@@ -208,6 +195,15 @@ class Logins:
         # Not every login may know the folder; libpq has one that it takes by itself.
         folder = f"host={quote(login.socket_folder, safe='')}&" if login.socket_folder else ""
         return f"postgresql://{user}@/{database}?{folder}port={login.port}"
+
+
+async def reopen(tx: Transaction, app_id: str) -> None:
+    """Let the login of an app in again, if it was kept out."""
+    number = await tx.fetch(_HAS, app_id)
+    role = await _name(tx, int(number)) if number is not None else ""
+    if await tx.fetch(_SHUT, role, SHUT) and await tx.fetch(_MAY) == b"t":
+        script = sql.SQL("comment on role {0} is null; alter role {0} login")
+        await tx.script(script.format(sql.Identifier(role)).as_bytes(None))
 
 
 async def renew(tx: Transaction, app: App) -> None:

@@ -90,7 +90,7 @@ class WorkersService:
         )
         self.reconciler = Reconciler(self._store, folders, self._supervise)
         self._deploys = Deploys(
-            services, self._store, folders, builder, self.logins, self._launches, self.reconciler,
+            services, self._store, folders, builder, self._launches, self.reconciler,
             self._supervisor, self._forget_former, config,
         )  # fmt: skip
         self._watch = Watch(
@@ -208,7 +208,6 @@ class WorkersService:
         attempt = await self._want(actor, app_id, wanted=True)
         if attempt is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
-        await self.logins.reopen(app_id)
         supervisor = await self._supervisor(app_id)
         await self.reconciler.heard(app_id)
         limit = self._config.start_timeout + self._config.install_timeout
@@ -233,6 +232,8 @@ class WorkersService:
 
     async def _want(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
         async def write(tx: Transaction) -> int | None:
+            if wanted:  # with it: the news alone brings a worker up, which would find a shut login
+                await logins.reopen(tx, app_id)
             attempt = await store.want(tx, app_id, wanted)
             if attempt is not None:
                 operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"

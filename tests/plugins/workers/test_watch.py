@@ -19,6 +19,7 @@ from kernel.config import load_config
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.loader import load
 from kernel.testing import Postgres, Server, running_server
+from plugins.workers.models import SHUT
 from tests.plugins.workers.support import (
     QUICK,
     deployed,
@@ -180,6 +181,27 @@ def test_a_login_that_fills_the_table_of_locks_is_shut_and_an_admin_opens_it(
         connection.execute(f"select from {app}.contacts")
     eventually(lambda: not notes(site, app))
     assert site.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+
+
+def test_a_start_opens_the_login_or_starts_nothing(postgres: Postgres):
+    config = {"plugins": {"workers": QUICK}, "database": {"lock_timeout": 0.5}}
+    with running_server(postgres, config) as server:
+        app = deployed(server)
+        role = urlsplit(login(server, app)).username or ""
+        assert stopped(server, app)
+        server.sql(f"alter role {role} nologin")  # type: ignore[arg-type]
+        server.sql(f"comment on role {role} is '{SHUT}a test'")  # type: ignore[arg-type]
+        start = f"/api/v1/apps/{app}/worker/start"
+        with psycopg.connect(server.dsn) as other:  # which keeps the login from being opened
+            other.execute(f"comment on role {role} is '{SHUT}more'")  # type: ignore[arg-type]
+            assert server.admin.post(start).status_code == 503
+            other.rollback()
+        assert server.sql("select wanted from caudex_workers.apps where app_id = %s", app) == [
+            (False,)
+        ]
+        answer = server.admin.post(start)
+        assert answer.status_code == 200, answer.text
+        psycopg.connect(login(server, app)).close()
 
 
 def test_a_stop_gets_through_a_full_table_of_locks(site: Server):
