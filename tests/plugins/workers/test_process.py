@@ -398,7 +398,9 @@ def test_who_is_held_is_not_heard_before_it_is_released(run: Run):
     async def work(_: Heard) -> None:
         nonlocal child
         heard = Holding()
-        child = await spawn(heard, written(b"one\nhold\ntwo\nthree\n", then="time.sleep(100)"))
+        code = written(b"one\nhold\ntwo\nthree\n", then="time.sleep(100)")
+        child = await spawn(heard, f"input()\n{code}")
+        child.write(b"now that there is one to hold\n")
         while len(heard.lines) < 2:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
