@@ -371,9 +371,9 @@ def test_tokens_and_passwords_within_texts_do_not_reach_the_log(text: str):
 
 @pytest.mark.parametrize("part", ["eyJ", "eyJ12345678.", "://a:", "password='", "-", "eyJ-@://:"])
 def test_masking_a_hostile_text_takes_no_time(part: str):
-    begun = time.monotonic()
+    begun = time.thread_time()
     redact(None, "", {"event": part * (1_000_000 // len(part)), "said": [part * 20_000]})
-    assert time.monotonic() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 # Requests that two parsers would read differently

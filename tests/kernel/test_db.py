@@ -368,7 +368,7 @@ async def test_an_exhausted_pool_answers_within_its_timeout(dsn: str) -> None:
                 started = time.monotonic()
                 with pytest.raises(Unavailable, match="no free connection"):
                     await call("select 1")
-                assert 0.4 < time.monotonic() - started < 1.0
+                assert 0.4 < time.monotonic() - started < 3
             release.set()
         assert await db.fetch("select 1") == b"1"
 

@@ -401,7 +401,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         with pytest.raises(Unavailable):
             async with one.db.stream("select 1"):
                 pass
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 1
 
         await anyio.sleep(4)  # long enough for the pool to lose patience
         await revive(own)

