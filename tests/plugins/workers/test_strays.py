@@ -23,6 +23,10 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 pytestmark = linux
 
+MINE = new_mark()
+ACCOUNT = 300_000 + os.getpid()
+"""Nobody else's: these tests may run twice at the same time, and see all processes."""
+
 WORKER = """
 import os, sys
 from caudex_worker import Worker
@@ -147,12 +151,12 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("plugins.workers.strays.ROUNDS", 1)
     pids = [
         os.spawnve(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"], environment)
-        for environment in ({MARK: "this"}, {MARK: new_mark()}, {}, {"X": f"{MARK}=this"})
+        for environment in ({MARK: MINE}, {MARK: new_mark()}, {}, {"X": f"{MARK}={MINE}"})
     ]
     try:
         eventually(lambda: "sleep" in _names(pids[0]))
         for uid in (None, 0, os.geteuid()):
-            kill_strays("this", uid)
+            kill_strays(MINE, uid)
         assert ended == [pids[0]] * 3
     finally:
         monkeypatch.undo()
@@ -188,7 +192,7 @@ def test_an_environment_without_end_is_not_read_to_its_end():
             if process.said != b"0":
                 pytest.skip("this kernel does not let a process say that")
             assert len(strays._environment(process.pid)) == found
-            kill_strays("this", None)
+            kill_strays(MINE, None)
             assert process.poll() is None
 
 
@@ -203,11 +207,11 @@ def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
         return usual(pid)
 
     monkeypatch.setattr(strays, "_environment", noted)
-    marks = {MARK: "this"}
-    with _Sleeping(marks, user=299_999) as process, _Sleeping(marks) as other:
-        kill_strays("another", 299_999)
+    marks = {MARK: MINE}
+    with _Sleeping(marks, user=ACCOUNT) as process, _Sleeping(marks) as other:
+        kill_strays(new_mark(), ACCOUNT)
         assert set(read) == {process.pid}
-        kill_strays("this", 299_999)
+        kill_strays(MINE, ACCOUNT)
         assert process.wait(5) == -signal.SIGKILL
         assert other.poll() is None
 
