@@ -216,7 +216,8 @@ class JobsConformance(Conformance):
     def test_a_job_does_not_begin_before_its_time(self, server: Server, app: str) -> None:
         at = datetime.now(UTC) + timedelta(seconds=3)
         job_id = enqueue(server, app, "return", 1, run_at=at.isoformat())
-        assert look(server, app, job_id)["status"] == "pending"
+        early = look(server, app, job_id)["status"]
+        assert early == "pending" or datetime.now(UTC) >= at
         job = ended(server, app, job_id, 30)
         assert datetime.now(UTC) >= at
         assert (job["status"], job["attempts"]) == ("completed", 1)

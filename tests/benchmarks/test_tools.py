@@ -80,10 +80,12 @@ def test_every_request_is_counted_and_timed(server):
 @pytest.mark.parametrize("wrk", WITH_WRK)
 def test_load_sends_every_variant_and_counts_what_was_answered(server, wrk):
     raw = [request("GET", server.url, f"/health?{n}") for n in range(3)]
+    began = time.perf_counter()
     sample = load(server.url, raw, connections=4, seconds=1, wrk=wrk)
-    assert sample.count > 50
+    took = time.perf_counter() - began
+    assert sample.count > 8  # each connection goes on
     assert 0 < sample.p50 <= sample.p99 < 5
-    assert sample.per_second == pytest.approx(sample.count, rel=0.7)
+    assert sample.count / took <= sample.per_second < 2 * sample.count
 
 
 @pytest.mark.parametrize("wrk", WITH_WRK)

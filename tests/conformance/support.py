@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FAILED = re.compile(r"^(?:FAILED|ERROR) \S+::(test_\w+)", re.MULTILINE)
 
 
-def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only=""):
+def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="", patience="0.2"):
     """Names of the tests of `kit` that fail for `engine`, a class of `wrong.py`."""
     test = folder / "test_wrong.py"
     overrides = {"plugins": {provider: {"module": f"tests.conformance.wrong:{engine}"}}}
@@ -25,7 +25,7 @@ def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="")
          f"--rootdir={folder}", "-k", only, "test_wrong.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "CAUDEX_TEST_DATABASE_URL": postgres.url,
-             "CAUDEX_TEST_PATIENCE": "0.2"},  # what such an engine does not do, it never does
+             "CAUDEX_TEST_PATIENCE": patience},  # what such an engine does not do, it never does
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr

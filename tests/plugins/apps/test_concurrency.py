@@ -123,8 +123,9 @@ def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, metho
     assert server.admin.request(method, url + path, json={}).status_code == 200
 
 
-def test_who_waits_for_accounts_lets_others_have_them(server, app):
+def test_who_waits_for_accounts_lets_others_have_them(make_server, app):
     """A worker's login may hold them for as long as it likes: each link to one is such a hold."""
+    server = make_server({"plugins": {"apps": {"lock_timeout": 30}}})
     linked = manifest(app, entity("a", field("x"), link("by", "core:users")))
     other = fresh_id()
     install(server.admin, linked)
@@ -137,14 +138,10 @@ def test_who_waits_for_accounts_lets_others_have_them(server, app):
             lambda: server.admin.delete(f"/api/v1/apps/{app}").status_code,
         ):
             done = pool.submit(change)
-            waited = []
             for _ in range(15):
-                began = time.monotonic()
                 server.sql("select count(*) from caudex_auth.users")
-                waited.append(time.monotonic() - began)
+                assert not done.done()  # it waits on, and others had them meanwhile
                 time.sleep(0.1)
-            assert max(waited) < 1, waited
-            assert not done.done()
             holder.rollback()
             assert done.result(10) == 200
             install(server.admin, linked)

@@ -1,6 +1,7 @@
 """Reading the trail: who may, what is asked, what it costs."""
 
 import json
+import math
 import time
 from typing import Any
 
@@ -306,14 +307,16 @@ def test_a_search_reads_few_pages_after_twenty_others(many: Server, wanted: Audi
 def test_a_search_for_what_is_absent_is_as_fast_as_a_common_one(many: Server) -> None:
     service = many.services.get(AUDIT)
 
-    def best(wanted: AuditFilter) -> float:
-        times: list[float] = []
-        for _ in range(20):
-            started = time.perf_counter()
-            many.run(service.search, wanted)
-            times.append(time.perf_counter() - started)
-        return min(times)
+    def took(wanted: AuditFilter) -> float:
+        started = time.perf_counter()
+        many.run(service.search, wanted)
+        return time.perf_counter() - started
 
-    common = best(AuditFilter(app_id="many", entity="e1"))
+    usual = AuditFilter(app_id="many", entity="e1")
     for wanted in ABSENTEES:
-        assert best(wanted) <= 2 * common, wanted
+        common = absent = math.inf
+        for turn in range(400):  # in turns: a busy moment hits both
+            common, absent = min(common, took(usual)), min(absent, took(wanted))
+            if turn >= 19 and absent <= 2 * common:
+                break
+        assert absent <= 2 * common, wanted

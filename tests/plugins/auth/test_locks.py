@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from kernel.public import STATEMENTS, Transaction, server_actor
-from kernel.testing import Server
+from kernel.testing import MakeServer, Server
 from plugins.auth.service import AUTH
 
 PASSWORD = "Str0ngPass!x"
@@ -67,8 +67,11 @@ def test_who_decides_about_names_does_so_alone_and_is_read_past(server: Server):
     assert steps == ["in", "out"] * 2
 
 
-def test_a_link_that_an_app_is_just_making_keeps_nobody_from_disabling_the_user(server: Server):
+def test_a_link_that_an_app_is_just_making_keeps_nobody_from_disabling_the_user(
+    make_server: MakeServer,
+):
     """The check of a foreign key locks the user's row by the right of the table's owner."""
+    server = make_server({"database": {"lock_timeout": 30}})
     user, url = server.user(), "/api/v1/users/"
     with psycopg.connect(server.dsn) as app, ThreadPoolExecutor(1) as pool:
         app.execute("select from caudex_auth.users where id = %s for key share", [user.id])

@@ -4,7 +4,7 @@ import pytest
 
 from plugins.auth import store
 from plugins.auth.service import AUTH
-from tests.plugins.auth.test_throttle import PASSWORD, pass_time
+from tests.plugins.auth.test_throttle import PASSWORD, hold, pass_time
 
 HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "192.0.2.77", "198.51.100.7", "203.0.113.9"
 BEHIND_PROXY = {
@@ -42,7 +42,10 @@ def guess(server, user, address, times):
 
 
 def blocked(server, user, address):
-    return attempt(server, user, address, PASSWORD).status_code == 429
+    hold(server)
+    answer = attempt(server, user, address, PASSWORD)
+    pass_time(server, 60)
+    return answer.status_code == 429
 
 
 def refresh(server, tokens, address):

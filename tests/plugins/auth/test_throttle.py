@@ -37,17 +37,27 @@ def pass_time(server, seconds):
     )  # fmt: skip
 
 
+def hold(server):
+    """Block who is blocked for a minute more: a busy machine may take longer than the delay."""
+    pass_time(server, -60)
+
+
 @pytest.mark.parametrize("name", ["victim", "nobody-of-that-name"])
 def test_five_failures_are_free_and_then_the_delay_doubles(server, name):
     server.user("victim")
     assert fail(server, name, 5) == [401] * 5
     for delay in (1, 2, 4, 8, 16, 32, 60, 60):
         assert attempt(server, name).status_code == 401
+        assert server.sql(
+            "select round(extract(epoch from max(blocked_until - failed_at)))::int"
+            " from caudex_auth.throttle"
+        ) == [(delay,)]
+        hold(server)
         answer = attempt(server, name, PASSWORD)
         assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) == delay
+        assert delay + 40 < int(answer.headers["retry-after"]) <= delay + 60
         assert set(answer.json()) == {"error"}
-        pass_time(server, delay)
+        pass_time(server, delay + 60)
 
 
 def test_a_login_that_fits_forgives(server):
@@ -69,6 +79,7 @@ def test_every_spelling_of_a_name_is_one_account(server):
     spellings = ["victim", "VICTIM", " Victim ", "\uff36ictim", "vIcTiM", "victim"]
     for spelling in spellings:
         assert attempt(server, spelling).status_code == 401
+    hold(server)
     assert attempt(server, user.username, PASSWORD).status_code == 429
 
 
@@ -77,6 +88,7 @@ def test_name_and_address_of_an_account_are_counted_together(server):
     email = f"{user.username}@example.com"
     server.admin.patch(f"/api/v1/users/{user.id}", json={"email": email}).raise_for_status()
     assert fail(server, user.username, 3) == fail(server, email, 3) == [401] * 3
+    hold(server)
     assert attempt(server, user.username, PASSWORD).status_code == 429
     assert attempt(server, email, PASSWORD).status_code == 429
 
@@ -84,6 +96,7 @@ def test_name_and_address_of_an_account_are_counted_together(server):
 def test_other_accounts_are_not_affected(server):
     victim, other = server.user(), server.user()
     fail(server, victim.username, 6)
+    hold(server)
     assert attempt(server, victim.username, PASSWORD).status_code == 429
     assert attempt(server, other.username, PASSWORD).status_code == 200
 
@@ -93,7 +106,7 @@ def test_spraying_from_one_address_is_stopped_for_five_minutes(server):
     assert [attempt(server, f"name{n}").status_code for n in range(30)] == [401] * 30
     answer = attempt(server, user.username, PASSWORD)
     assert answer.status_code == 429
-    assert 290 < int(answer.headers["retry-after"]) <= 300
+    assert 200 < int(answer.headers["retry-after"]) <= 300
     pass_time(server, 301)
     assert attempt(server, user.username, PASSWORD).status_code == 200
 
@@ -111,7 +124,7 @@ def test_registering_account_after_account_is_stopped_for_five_minutes(server):
         assert register(server, f"n{number % 27}").status_code == (201 if number < 27 else 400)
     answer = register(server, "one-more", **{"x-forwarded-for": "192.0.2.1"})
     assert answer.status_code == 429
-    assert 280 < int(answer.headers["retry-after"]) <= 300
+    assert 200 < int(answer.headers["retry-after"]) <= 300
     assert "too many registrations" in answer.json()["error"]
     [route] = [r for r in AuthRoutes(server.services).routes() if r.path.endswith("/register")]
     assert 429 in route.errors
@@ -191,8 +204,10 @@ def test_parallel_logins_that_fit_are_not_throttled(server):
 def test_guessing_the_current_password_is_slowed_down_too(server):
     user = server.user()
     change = {"current": "Wr0ngPass!xyz", "new": "N3wPassword!"}
-    statuses = [user.post("/api/v1/auth/password", json=change).status_code for _ in range(7)]
-    assert statuses == [400] * 6 + [429]
+    statuses = [user.post("/api/v1/auth/password", json=change).status_code for _ in range(6)]
+    assert statuses == [400] * 6
+    hold(server)
+    assert user.post("/api/v1/auth/password", json=change).status_code == 429
     assert attempt(server, user.username, PASSWORD).status_code == 200
 
 
@@ -201,11 +216,13 @@ def test_a_worker_that_fails_keeps_its_user_from_no_new_password(server):
     token = server.run(server.services.get(IDENTITY).token, user.id, 60)
     headers = {"authorization": f"Bearer {token}"}
     wrong = {"current": "Wr0ngPass!xyz", "new": "N3wPassword!"}
-    statuses = [
-        server.http.post("/api/v1/auth/password", json=wrong, headers=headers).status_code
-        for _ in range(7)
-    ]
-    assert statuses == [400] * 6 + [429]
+
+    def guess():
+        return server.http.post("/api/v1/auth/password", json=wrong, headers=headers).status_code
+
+    assert [guess() for _ in range(6)] == [400] * 6
+    hold(server)
+    assert guess() == 429
     change = {"current": PASSWORD, "new": "N3wPassword!"}
     assert user.post("/api/v1/auth/password", json=change).status_code == 200
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401

@@ -101,9 +101,9 @@ def test_a_fifth_stream_has_to_wait(crowd: Server):
 def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
     crowd: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(turns, "MAX_WAIT", 0.3)
     few = {"offset": MANY - 1}
     with paused_streams(crowd, 2):
+        monkeypatch.setattr(turns, "MAX_WAIT", 0.3)
         answer = crowd.admin.get(SAMPLES, params=few)
         assert "for this user" in refused(answer, 503)
         assert answer.headers["retry-after"] == "5"
@@ -124,6 +124,7 @@ def paused_streams(server: Server, number: int, reader: Client | None = None) ->
         for _ in range(number):
             client = Client(headers=headers)
             answer = client.send(client.build_request("GET", server.url + SAMPLES), stream=True)
+            assert answer.status_code == 200
             pieces = answer.iter_raw(100)
             opened.append((client, answer, pieces))
             next(pieces)

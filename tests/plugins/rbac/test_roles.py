@@ -220,18 +220,22 @@ def test_a_user_is_given_roles_or_closed_by_one_transaction_at_a_time(rbac: Serv
     statements, steps = rbac.services.get(STATEMENTS), list[str]()
     someone, other = (str(uuid.UUID(int=number)) for number in (1, 2))
 
-    async def work(tx: Transaction, user_id: str, name: str) -> None:
+    async def work(tx: Transaction, user_id: str, name: str, b_in: anyio.Event) -> None:
         await lock_user(tx, user_id)
         steps.append(f"{name} in")
-        await anyio.sleep(0.2)
+        if name == "b":
+            b_in.set()
+        with anyio.fail_after(10):
+            await b_in.wait()
+        await anyio.sleep(0.2)  # in which the other `a` would come in
         steps.append(f"{name} out")
 
     async def all_at_once() -> None:
+        b_in = anyio.Event()
         async with anyio.create_task_group() as tasks:
             for user_id, name in ((someone, "a"), (someone, "a"), (other, "b")):
-                tasks.start_soon(
-                    statements.run, server_actor(), partial(work, user_id=user_id, name=name)
-                )
+                does = partial(work, user_id=user_id, name=name, b_in=b_in)
+                tasks.start_soon(statements.run, server_actor(), does)
 
     rbac.run(all_at_once)
     assert [step for step in steps if step[0] == "a"] == ["a in", "a out"] * 2
