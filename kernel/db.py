@@ -51,6 +51,9 @@ AFTERWARDS: Final = 30.0
 """Seconds that a callback after a commit has: nobody can give it up otherwise."""
 CANCEL: Final = 5.0
 """Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
+AGAIN: Final = 0.2
+"""Seconds until a wish to cancel is repeated: PostgreSQL pays no heed to one that it gets before
+the statement."""
 GRACE: Final = 15.0
 """Seconds beyond the timeout of a statement in which its answer has to come: a proxy keeps a
 connection alive behind which nobody is left."""
@@ -118,6 +121,12 @@ class _Session(FirstColumns):
     def at_work(self) -> bool:
         """Whether a statement is under way."""
         return self._turn.locked()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait until no statement is under way, for so long at most."""
+        with anyio.move_on_after(seconds):
+            async with self._turn:
+                pass
 
     async def commit(self) -> None:
         """Raises: RuntimeError when a statement failed or was given up and nobody was told."""
@@ -299,9 +308,10 @@ class Database(FirstColumns):
                 await session.commit()
             except BaseException:
                 session.ended = True
-                with anyio.CancelScope(shield=True), suppress(psycopg.Error):
-                    if session.at_work:  # for nobody any more
+                with anyio.move_on_after(CANCEL, shield=True), suppress(psycopg.Error):
+                    while session.at_work:  # for nobody any more
                         await connection.cancel_safe(timeout=CANCEL)
+                        await session.rest(AGAIN)
                 # What cannot even be rolled back is closed by the pool.
                 with anyio.CancelScope(shield=True), suppress(psycopg.Error):
                     if connection.pgconn.transaction_status in _OPEN:

@@ -18,6 +18,7 @@ from kernel.public import (
     BadRequest,
     Grant,
     HookBus,
+    NotFound,
     Page,
     Records,
     SchemaChanged,
@@ -47,14 +48,22 @@ _last_seen = msgspec.json.Decoder(LastSeen).decode
 def on_new_schema(
     method: Callable[Concatenate[R, P], CoroutineType[Any, Any, T]],
 ) -> Callable[Concatenate[R, P], CoroutineType[Any, Any, T]]:
-    """Try once more when an install changed the table under a statement: it did nothing yet."""
+    """Try once more when an install changed the table under a statement: it did nothing yet.
+
+    Not where another app has the name by now, in which the caller was given nothing. It is for
+    methods that begin with an actor, a grant and an app's id.
+    """
 
     @wraps(method)
     async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
+        app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
+        born = await self.born(app_id)
         try:
             return await method(self, *args, **kwargs)
         except SchemaChanged:
             await self.forget_schema()
+            if await self.born(app_id) != born:
+                raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
             return await method(self, *args, **kwargs)
 
     return attempt
@@ -74,6 +83,10 @@ class RecordReads:
         self._lists = Turns(
             LISTS, MAX_LISTS_WAITING, "too many complete lists are being read for this user"
         )
+
+    async def born(self, app_id: str) -> int:
+        """Tell one life of an app from the next. Raises NotFound."""
+        return (await self._apps.app(app_id)).born
 
     async def forget_schema(self) -> None:
         """Read the catalog anew: a table is not what it was."""
@@ -131,7 +144,7 @@ class RecordReads:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """See `Records.stream`."""
         async with self._lists.turn(actor.user_id), AsyncExitStack() as stack:
-            yield await self._streamed(stack, actor, grant, app_id, entity, page)
+            yield await self._streamed(actor, grant, app_id, entity, page, stack)
 
     # What the methods above are made of.
 
@@ -208,12 +221,12 @@ class RecordReads:
     @on_new_schema
     async def _streamed(
         self,
-        stack: AsyncExitStack,
         actor: Actor,
         grant: Grant,
         app_id: str,
         entity: str,
         page: Page,
+        stack: AsyncExitStack,
     ) -> AsyncIterator[bytes]:
         reach = await self._reach(actor, grant, app_id, entity, "read")
         rows = await self._part(reach, page)

@@ -188,6 +188,8 @@ class Runner:
 
         try:
             caller = await self._callers.of(job)
+            if run.ending is not None:  # the worker could not be told of what it has not got yet
+                return run.abandoned()
             payload = bytes(job.payload)
             return run.completed(
                 await self._workers.run_job(job.app_id, job.id, payload, caller, progress)

@@ -52,6 +52,8 @@ class Intake:
         self._held = Counter[str]()
         """What the waiting lines of each app weigh."""
         self._buckets: dict[str, _Bucket] = {}
+        self._gone: set[str] = set()
+        """Apps that were dropped since the last batch was taken."""
         self._filled = anyio.Event()
 
     def __len__(self) -> int:
@@ -84,7 +86,8 @@ class Intake:
         }
 
     def drop(self, app_id: str) -> None:
-        """Drop what an app has said and is not stored yet: it is gone."""
+        """Drop what an app has said and is not stored yet, also what is put back: it is gone."""
+        self._gone.add(app_id)
         kept = [line for line in self._lines if line.app_id != app_id]
         self._lines = deque(kept)
         self._hold(app_id, -self._held[app_id])
@@ -97,6 +100,7 @@ class Intake:
     def take(self) -> list[NewLine]:
         """Take the oldest lines, a batch at most."""
         self._tell_dropped()
+        self._gone.clear()
         taken: list[NewLine] = []
         size = 0
         while self._lines and len(taken) < BATCH and size < BATCH_SIZE:
@@ -108,7 +112,8 @@ class Intake:
         return taken
 
     def put_back(self, lines: list[NewLine]) -> None:
-        """Keep lines that could not be stored, in their order."""
+        """Keep lines that could not be stored, in their order: those of the last batch."""
+        lines = [line for line in lines if line.app_id not in self._gone]
         self._lines.extendleft(reversed(lines))
         for line in lines:
             self._hold(line.app_id, weight(line))

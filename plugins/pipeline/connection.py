@@ -35,6 +35,10 @@ SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
 ANSWERS: Final = (FOUND, DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
 
+AGAIN: Final = 0.2
+"""Seconds until a wish to cancel is repeated: PostgreSQL pays no heed to one that it gets before
+the statement."""
+
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """What would make the statements of others part of a transaction that nobody ends."""
 
@@ -187,8 +191,10 @@ class Pipe:
             unit.answer = self._loop.create_future()
         try:
             with anyio.move_on_after(seconds, shield=True):
-                await self._connection.cancel_safe(timeout=seconds)
-                await asyncio.wait([unit.answer])
+                done = set[asyncio.Future[Any]]()
+                while not done:
+                    await self._connection.cancel_safe(timeout=seconds)
+                    done, _ = await asyncio.wait([unit.answer], timeout=AGAIN)
                 return
         except psycopg.Error as error:
             self.close(error)

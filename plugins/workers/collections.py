@@ -71,9 +71,9 @@ class Collections:
         records = self._services.find(RECORDS)
         if records is None:
             raise Unavailable("this server keeps no records")
+        actor, grant = await self._rights(op)
         if (await self._services.get(APPS).app(self._app_id)).born != self._born:
             raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
-        actor, grant = await self._rights(op)
         return await _OPERATIONS[op.op](records, actor, grant, self._app_id, op.entity, op.data)
 
     async def _rights(self, op: CollectionOp) -> tuple[Actor, Grant]:

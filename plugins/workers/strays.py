@@ -31,6 +31,11 @@ ROUNDS: Final = 20
 """Looks for what is left; a process that forks all the time can be missed by one."""
 
 PAUSE: Final = 0.01
+PATIENCE: Final = 0.25
+"""Seconds of a search that are given to environments which look empty, as they do in the middle of
+execve(2)."""
+
+NOTHING: Final = [b""]
 INIT: Final = 1
 MAX_ENVIRONMENT: Final = 8 * 2**20
 """Bytes. execve(2) gives 6 MB at most; more is what a process says of itself (PR_SET_MM_MAP of
@@ -88,7 +93,8 @@ def kill_strays(mark: str, uid: int | None) -> None:
     """
     uid = None if uid in (0, os.geteuid()) else uid
     wanted = _ANY + mark.encode()
-    _kill_all(lambda pid: _is_stray(pid, wanted, uid))
+    patient = time.monotonic() + PATIENCE
+    _kill_all(lambda pid: _is_stray(pid, wanted, uid, patient))
 
 
 def _kill_all(is_meant: Callable[[int], bool]) -> int:
@@ -112,7 +118,7 @@ def _pids() -> list[int]:
         return []  # not Linux: the group is all there is
 
 
-def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
+def _is_stray(pid: int, wanted: bytes, uid: int | None, patient: float = 0.0) -> bool:
     try:
         if uid is not None and os.stat(f"/proc/{pid}").st_uid != uid:
             return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
@@ -126,8 +132,10 @@ def _is_stray(pid: int, wanted: bytes, uid: int | None) -> bool:
             return False  # here children of our own look as if they were nobody's
         if state == b"Z" or parent != INIT:
             return False
-        time.sleep(PAUSE)  # in the middle of execve(2) an environment looks empty
-        return not any(variable.startswith(_ANY) for variable in _environment(pid))
+        time.sleep(PAUSE)
+        while (variables := _environment(pid)) == NOTHING and time.monotonic() < patient:
+            time.sleep(PAUSE)
+        return wanted in variables or not any(variable.startswith(_ANY) for variable in variables)
     except OSError:
         return False  # it has ended, or is none of ours
 

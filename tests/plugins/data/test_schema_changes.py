@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,9 +38,15 @@ class StaleApps:
         self._app = app
         self._learns = learns
         self.refreshed = 0
+        self.former = False
+        """Whether the old one is of an app that went, and the new one of another of its name."""
 
     async def app(self, app_id: str) -> App:
-        return await self._apps.app(app_id) if self.refreshed and self._learns else self._app
+        if self.refreshed and self._learns:
+            return await self._apps.app(app_id)
+        if self.former:
+            return msgspec.structs.replace(self._app, born=self._app.born - 1)
+        return self._app
 
     async def entity(self, app_id: str, name: str) -> Entity:
         raise NotFound(name)
@@ -93,6 +100,25 @@ def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
         return apps.refreshed
 
     assert server.run(never) == 1
+
+
+def test_what_was_meant_for_a_former_app_is_not_tried_on_the_next_of_its_name(server: Server):
+    installed(server)
+    record_id = create(server.admin)["id"]
+    caller = (server_actor(), Grant(), "lab", "samples")
+
+    async def tried(call: Callable[[RecordsService], Any]) -> None:
+        service, apps = await _stale(server, learns=True)
+        apps.former = True
+        with pytest.raises(NotFound, match="another one's name"):
+            await call(service)
+        assert apps.refreshed == 1
+
+    before = server.admin.get(SAMPLES).json()
+    server.run(tried, lambda s: s.create(*caller, {"name": "x"}))
+    server.run(tried, lambda s: s.update(*caller, record_id, {"name": "y"}))
+    server.run(tried, lambda s: s.get(*caller, record_id))
+    assert server.admin.get(SAMPLES).json() == before
 
 
 def test_an_install_on_one_server_is_seen_by_the_other(
