@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,9 +117,11 @@ def test_the_client_raises_what_the_server_says(server):
 
 
 def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+    clock = iter([100.0, 101.5])
     monkeypatch.setattr(show, "TERMINAL", True)
+    monkeypatch.setattr(show, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert list(show.progress("things", [[1, 2], [3]])) == [[1, 2], [3]]
     said = capsys.readouterr().out
     assert "0/3" in said
     assert "2/3" in said
-    assert said.endswith("\r\x1b[K  things          3 records in 2 requests, 0.0 s\n")
+    assert said.endswith("\r\x1b[K  things          3 records in 2 requests, 1.5 s\n")

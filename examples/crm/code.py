@@ -17,6 +17,10 @@ APP = "/api/v1/apps/crm"
 FOLDERS = {"python": "worker", "javascript": "worker_js"}
 JOB_LIMIT = 60.0
 """Seconds that the demo waits for its job."""
+LOG_LIMIT = 10.0
+"""Seconds that it waits for the last line of the log: lines go another way than the job's end."""
+LOG_REST = 0.3
+"""Seconds that it waits for the log of a job that failed: nobody knows which line is the last."""
 
 
 class AppCode:
@@ -51,10 +55,11 @@ class AppCode:
     def work(self, stages: list[str]) -> None:
         """Give it a job and follow both the job and the log until the result is there."""
         say()
-        with _Log(self._admin):
+        with _Log(self._admin, f"{stages[-1]}:") as log:
             payload = {"type": "report", "stages": stages, "pause": 0.15}
             job_id = self._admin.post(f"{APP}/jobs", {"payload": payload})["job_id"]
             job = self._followed(job_id)
+            log.wait(LOG_LIMIT if job["status"] == "completed" else LOG_REST)
         if job["status"] != "completed":
             say(f"The job is {job['status']}: {job['error']}")
             return
@@ -78,24 +83,35 @@ class AppCode:
 
 
 class _Log:
-    """Prints an app's live log, on a connection of its own, while the block runs."""
+    """Prints an app's live log, on a connection of its own, while the block runs.
 
-    def __init__(self, client: Client) -> None:
+    Its last line begins with `last`.
+    """
+
+    def __init__(self, client: Client, last: str) -> None:
         self._lines = client.events(f"{APP}/logs?tail=0")
         self._thread = threading.Thread(target=self._print, daemon=True)
+        self._last = last
+        self._ended = threading.Event()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Log:
         self._lines.open()
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(0.3)  # the last lines are on their way
         self._lines.close()
         self._thread.join(2)
+
+    def wait(self, seconds: float) -> None:
+        """Let the last line come."""
+        self._ended.wait(seconds)
 
     def _print(self) -> None:
         for line in self._lines:
             say(f"{dim('log │')} {line['level']:<7}{line['message']}")
+            if line["message"].startswith(self._last):
+                self._ended.set()
 
 
 def _packed(folder: Path) -> bytes:

@@ -2,12 +2,13 @@
 
 import json
 import re
+import socket
 from urllib.parse import parse_qs, urlsplit
 
 import flask
 import httpx
 import pytest
-from pytest_iam import iam_configuration, iam_server, iam_server_port  # noqa: F401 - fixtures
+from pytest_iam import iam_configuration, iam_server  # noqa: F401 - fixtures
 
 from kernel.testing import running_server
 
@@ -16,6 +17,15 @@ PAGE = "https://app.example.org/start?x=1"
 VERIFIER = "what-only-the-page-knows-that-began-it"
 CHALLENGE = "p5IdiNuugjMeWQTHSJU0PY7D-oos0j5Bi0vr2dGKnus"
 SCOPES = ["openid", "profile", "email", "groups"]
+
+
+@pytest.fixture(scope="session")
+def iam_server_port():
+    """A port that nobody else is given: bound, but a provider that names it may listen there."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ ACTOR = server_actor("test")
 
 @pytest.fixture(scope="module")
 def workers(postgres) -> Iterator[Server]:
-    with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as running:
+    quick = QUICK | {"start_timeout": 30, "rpc_timeout": 30}  # those limits are no matter here
+    with running_server(postgres, {"plugins": {"workers": quick}}) as running:
         yield running
 
 
@@ -99,7 +100,10 @@ def test_what_cannot_be_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyP
         delivery = Delivery(Services())  # type: ignore[arg-type]
         async with delivery.running():
             await delivery.heard(None)
-            await anyio.sleep(0.5)
+            with anyio.move_on_after(10):
+                while len(asked) < 4:
+                    await anyio.sleep(0.01)
+            await anyio.sleep(0.1)  # and nobody is looked at once more
 
     monkeypatch.setattr(delivery_module, "SETTLE", 0.01)
     monkeypatch.setattr(delivery_module, "RETRY", 0.01)

@@ -191,8 +191,10 @@ def test_a_key_of_another_length_seals_nothing(tmp_path):
 
 
 def test_two_rotations_at_once_lose_no_key(make_server, tmp_path, monkeypatch):
-    one = make_server(data_dir=tmp_path)
-    two = make_server(dsn=one.dsn, data_dir=tmp_path)
+    # The second waits for the first one's row, which a disk may keep for long.
+    patient = {"database": {"lock_timeout": 30.0, "statement_timeout": 60.0}}
+    one = make_server(patient, data_dir=tmp_path)
+    two = make_server(patient, dsn=one.dsn, data_dir=tmp_path)
     app = install(one, "twice")
     put(one, app, "TOKEN", "1")
     both, write = threading.Barrier(2), Keyring._write
