@@ -13,7 +13,7 @@ from kernel.public import WORKERS
 from kernel.testing import Server
 
 FAKE = Path(__file__).parent / "fake_workers.py"
-QUICK = {"poll": 0.2, "lease": 2.0, "grace": 0.3, "drain": 1.0}
+QUICK = {"poll": 0.2, "lease": 6.0, "grace": 0.3, "drain": 1.0}
 
 
 def overrides(**jobs: Any) -> dict[str, Any]:

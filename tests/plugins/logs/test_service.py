@@ -189,7 +189,7 @@ async def test_a_database_that_hangs_does_not_keep_the_server_from_ending(statem
         service.write("app", "info", "last")
         await statements.begun.wait()
         before = anyio.current_time()
-    assert 0.3 < anyio.current_time() - before < 2
+    assert 0.3 < anyio.current_time() - before < 8
     assert statements.lines == []
 
 

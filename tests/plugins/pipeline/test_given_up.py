@@ -17,11 +17,13 @@ from kernel.errors import KernelError
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from tests.kernel.databases import ACTOR, sql, table, text
-from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
 
 CONFIG = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
 SECONDS = 3
 ROWS = 4
+ENOUGH = 50
+"""Transactions that have to be in; a slow machine has more time for them."""
 OWN = (KernelError, psycopg.ProgrammingError)
 
 
@@ -79,6 +81,10 @@ class Play:
         except (KernelError, psycopg.Error, RuntimeError) as error:
             self.errors[f"{type(error).__name__}: {error}"] += 1
 
+    def count(self, outcome: str) -> int:
+        """How many transactions ended so."""
+        return sum(each == outcome for each in self.outcomes.values())
+
     def give_up(self, task: asyncio.Task[None]) -> None:
         """Cancel a call soon, perhaps twice."""
         call_later = asyncio.get_running_loop().call_later
@@ -92,9 +98,11 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
     name = table(dsn, "id int, row int, xid text default pg_current_xact_id()::text")
     play, running, number = Play(name, seed=int(cuts)), set[asyncio.Task[None]](), 0
     async with fast_lane(dsn, CONFIG, pool_size=6) as (lane, _):
-        until = time.monotonic() + SECONDS
+        end = time.monotonic() + SECONDS
         cut = time.monotonic()
-        while time.monotonic() < until:
+        while time.monotonic() < end or (
+            play.count("in") <= ENOUGH and time.monotonic() < end + 30
+        ):
             while len(running) < 12:
                 task = started(play.one(lane, number))
                 running.add(task)
@@ -109,8 +117,10 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
             await asyncio.wait(list(running), timeout=20)
         assert not running
         assert not any(pipe.held or pipe.pending for pipe in lane.lanes["transactions"].pipes)
+        # Who gave up twice left it to the pool, or to PostgreSQL, to take a transaction back; one
+        # that is forgotten stays for a minute.
         state = "select pid from pg_stat_activity where state like 'idle in%'"
-        assert sql(dsn, f"{state} and datname = current_database()") == []
+        await until(lambda: sql(dsn, f"{state} and datname = current_database()") == [])
     written: dict[int, list[int]] = defaultdict(list)
     owners: dict[str, set[int]] = defaultdict(set)
     for transaction, row, xid in sql(dsn, f"select id, row, xid from {name}"):
@@ -121,4 +131,4 @@ async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
     told = {what: {n for n, w in play.outcomes.items() if w == what} for what in ("in", "out")}
     assert told["in"] <= set(written), "told to be in"
     assert not told["out"] & set(written), "told to be out"
-    assert len(told["in"]) > 50, (Counter(play.outcomes.values()), play.errors)
+    assert len(told["in"]) > ENOUGH, (Counter(play.outcomes.values()), play.errors)

@@ -43,9 +43,9 @@ create function complain(token text) returns text language plpgsql as
 INSERT = "with s as (insert into log values ($1::text)) insert into {} values ({})"
 CONFIG = PipelineConfig(reads=2, filters=2, writes=3, transactions=2, prepared=10)
 TYPES = ("int", "text", "int8")
-TIMEOUT = 1.5
 PATIENCE = 30
-"""Seconds to wait for the pool: a disk that stalls for long is another test's matter."""
+"""Seconds to wait for the pool, a lock or an answer: no question is meant to meet a timeout, and a
+disk that stalls for long is another test's matter."""
 
 Answer = Any
 Check = Callable[[Answer], bool]
@@ -282,11 +282,9 @@ class Play:
 @asynccontextmanager
 async def playing(dsn: str) -> AsyncGenerator[Play]:
     """Open everything."""
+    patient = dict.fromkeys(("pool_timeout", "lock_timeout", "statement_timeout"), PATIENCE)
     async with (
-        fast_lane(dsn, CONFIG, pool_size=4, statement_timeout=TIMEOUT, pool_timeout=PATIENCE) as (
-            lane,
-            pool,
-        ),
+        fast_lane(dsn, CONFIG, pool_size=4, **patient) as (lane, pool),
         await pool.connect() as harm,
     ):
         await harm.execute("set application_name = 'harm'")

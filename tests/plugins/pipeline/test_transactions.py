@@ -81,7 +81,7 @@ async def test_transactions_that_find_no_connection_are_the_pools(dsn: str) -> N
         for _ in range(3):
             began = time.monotonic()
             assert int(await lane.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) != mine
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
         go_on.set()
         assert int(await first or 0) == mine
         assert int(await lane.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) == mine
@@ -122,9 +122,9 @@ async def test_what_runs_is_cancelled_with_its_transaction(dsn: str) -> None:
         began = time.monotonic()
         with anyio.move_on_after(0.2):
             await lane.run(ACTOR, slow)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         await lane.run(ACTOR, inserts(name, 1))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert pids(lane, "transactions") == before
     assert rows(dsn, name) == [1]
 
@@ -319,25 +319,24 @@ async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second time meets us while PostgreSQL is still being asked to cancel."""
-    name = table(dsn)
+    name, asking = table(dsn), asyncio.Event()
     async with fast_lane(dsn, ONE) as (lane, _):
         [pipe] = lane.lanes["transactions"].pipes
-        ask = pipe._connection.cancel_safe
 
-        async def slowly(**more: Any) -> None:
-            await asyncio.sleep(0.2)
-            await ask(**more)
+        async def hangs(**more: Any) -> None:
+            asking.set()
+            await asyncio.sleep(60)
 
-        monkeypatch.setattr(pipe._connection, "cancel_safe", slowly)
+        monkeypatch.setattr(pipe._connection, "cancel_safe", hangs)
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
+            asyncio.get_running_loop().call_soon(task.cancel)  # while the next one is under way
             await tx.execute("select pg_sleep(0.05)")
 
         task = started(lane.run(ACTOR, write))
-        await asyncio.sleep(0.03)
-        task.cancel()
-        await asyncio.sleep(0.1)
+        await asking.wait()
+        await until(lambda: not pipe.pending)  # the statement ends, the wish to cancel it does not
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
@@ -351,7 +350,7 @@ async def test_what_was_given_up_is_not_committed(dsn: str) -> None:
 
     async def write(tx: Transaction) -> None:
         with anyio.move_on_after(0.05):
-            await tx.execute(text(slow.format(0.3)))
+            await tx.execute(text(slow.format(10)))
 
     async with fast_lane(dsn, ONE) as (lane, _):
         with pytest.raises(RuntimeError, match="was cancelled"):
@@ -369,14 +368,15 @@ async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
         [pipe] = lane.lanes["transactions"].pipes
         ask = pipe._connection.cancel_safe
 
-        async def slowly(**more: Any) -> None:
-            await asyncio.sleep(0.2)
+        async def too_late(**more: Any) -> None:
+            await until(lambda: not pipe.pending)
             await ask(**more)
 
-        monkeypatch.setattr(pipe._connection, "cancel_safe", slowly)
+        monkeypatch.setattr(pipe._connection, "cancel_safe", too_late)
 
         async def write(tx: Transaction) -> None:
-            with anyio.move_on_after(0.05):
+            with anyio.CancelScope() as scope:
+                asyncio.get_running_loop().call_soon(scope.cancel)  # while this is under way
                 await tx.execute(text(f"insert into {name} select 1 from pg_sleep(0.1)"))
             with suppress(BadRequest):
                 async with tx.savepoint():
@@ -541,15 +541,17 @@ async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
         transactions = lane.lanes["transactions"]
         connection = await pool.connect()
         await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
-        holder = started(lane.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(2)")))
+        holder = started(lane.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(9)")))
         await asyncio.sleep(0.001)
         waiting = started(lane.run(ACTOR, lambda tx: tx.fetch("select 1")))
         await asyncio.sleep(0.001)
         pipe = transactions.add(connection)
         began = time.monotonic()
         await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
-        assert time.monotonic() - began < 1
-        await asyncio.gather(holder, waiting)
+        await waiting
+        assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
+        holder.cancel()
+        await asyncio.wait([holder])
         transactions.remove(pipe)
 
 
