@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import psycopg
 
 from kernel import hookspecs
@@ -20,6 +21,9 @@ from kernel.news import NewsDesk
 
 RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
 """Fails with the SQLSTATE that it is filled with."""
+SLEEPS = """
+select 1 from pg_stat_activity
+where datname = current_database() and wait_event = 'PgSleep' and position(%s in query) > 0"""
 ACTOR = Actor(user_id="0b9f2c4e-0000-4000-8000-000000000001", request_id="req-1")
 
 
@@ -62,6 +66,23 @@ def kill(dsn: str, application: str = "caudex") -> int:
         application,
     )
     return len(found)
+
+
+async def asleep(dsn: str, words: str) -> None:
+    """Wait until the statement with these words sleeps: only then can it be cut or cancelled."""
+    with anyio.fail_after(20):
+        while not sql(dsn, SLEEPS, words):
+            await anyio.sleep(0.01)
+
+
+async def at_rest(db: Database, out: int = 0) -> None:
+    """Wait until the pool makes no connection and takes none back, but for `out` in use.
+
+    One that is cut when PostgreSQL has let it in and we have not read so yet is given out dead.
+    """
+    with anyio.fail_after(20):
+        while (now := db.statistics())["pool_available"] < now["pool_size"] - out:
+            await anyio.sleep(0.01)
 
 
 def table(dsn: str, columns: str = "id int primary key, n int not null default 0") -> str:

@@ -57,6 +57,7 @@ class ProbePlugin(Plugin):
         return reply({"version": 1, "pid": os.getpid()})
 
     async def wait(self, request):
+        structlog.get_logger("probe").info("it waits")
         await anyio.sleep(float(request.path_params["seconds"]))
         return reply({"waited": True})
 
@@ -67,9 +68,11 @@ class ProbePlugin(Plugin):
 
     async def stream(self, request):
         async def lines():
+            yield b"line\\n"
+            structlog.get_logger("probe").info("it waits")
             while not self.stopping:
-                yield b"line\\n"
                 await anyio.sleep(0.05)
+                yield b"line\\n"
             yield b"last\\n"
 
         return stream_reply(lines(), "text/plain")

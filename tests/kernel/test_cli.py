@@ -21,6 +21,7 @@ from kernel import cli
 from kernel.config import load_config
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.loader import load
+from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
 from tests.kernel.processes import (
     COMMAND,
@@ -65,6 +66,12 @@ def here(
     yield Here(capsys)
     root.handlers, root.level = before
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def any_port(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default one is asked for by other runs of the tests at the same moment."""
+    monkeypatch.setenv("CAUDEX_SERVER__PORT", "0")
 
 
 @pytest.fixture
@@ -370,6 +377,7 @@ def test_doctor_says_whose_the_data_folder_is(here: Here, shared: Path) -> None:
         assert (ended.status, ended.err) == (1, "")
 
 
+@pytest.mark.usefixtures("any_port")
 def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
     configured: Path, here: Here
 ) -> None:
@@ -433,7 +441,7 @@ def test_a_server_waits_for_its_database_and_then_says_one_line(
     tmp_path: Path, words: list[str]
 ) -> None:
     url = "postgresql://u:hush@127.0.0.1:1/x"
-    write_config(tmp_path, {"database": {"url": url, "wait": 1.0}})
+    write_config(tmp_path, {"database": {"url": url, "wait": 3.0}})
     ended = caudex("serve", "--port", "0", "--data-dir", "data", *words, cwd=tmp_path)
     assert ended.refusal.startswith("database: ")
     assert "waiting for the database" in ended.err
@@ -509,10 +517,11 @@ def test_a_plugin_that_does_not_start_is_one_line_with_its_name(
 # --- doctor ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("any_port")
 def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: Here) -> None:
     ended = here("doctor")
     assert ended.status == 0, ended.out
-    for words in ("configuration: caudex.toml", "port: 127.0.0.1:9100", "migrations to apply",
+    for words in ("configuration: caudex.toml", "port: 127.0.0.1:0", "migrations to apply",
                   "data (will be made)", "packages: "):  # fmt: skip
         assert words in ended.out
     assert not (configured / "data").exists()
@@ -520,6 +529,7 @@ def test_doctor_finds_nothing_wrong_and_changes_nothing(configured: Path, here: 
     assert "up to date" in here("doctor").out
 
 
+@pytest.mark.usefixtures("any_port")
 def test_doctor_says_that_the_login_may_not_make_roles(
     configured: Path, here: Here, database: str
 ) -> None:
@@ -535,6 +545,7 @@ def test_doctor_says_that_the_login_may_not_make_roles(
     assert (ended.status, said in ended.out) == (0, True), ended.out
 
 
+@pytest.mark.usefixtures("any_port")
 def test_doctor_does_not_start_an_embedded_database(tmp_path: Path, here: Here) -> None:
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
     assert ended.status == 0
@@ -582,6 +593,7 @@ def test_config_check_refuses_what_the_start_does(configured: Path, here: Here, 
     assert here("serve", "--port", "0").refusal == said
 
 
+@pytest.mark.usefixtures("any_port")
 def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Here) -> None:
     assert here("users", "list").status == 0  # which makes them
     assert here("doctor").status == 0
@@ -649,12 +661,17 @@ def test_doctor_tells_which_names_are_served(
 # --- commands beside a running server -------------------------------------------------------
 
 
+def post(url: str, body: dict[str, str]) -> httpx.Response:
+    """Ask a server that hashes passwords as in production, which takes its time."""
+    return httpx.post(url, json=body, timeout=60, verify=NO_TLS)
+
+
 def test_commands_attach_to_the_database_of_a_running_server(
     embedded: tuple[Path, Served],
 ) -> None:
     folder, server = embedded
     body = {"username": "alice", "password": "Str0ngPass!x"}
-    assert httpx.post(f"{server.url}/api/v1/auth/register", json=body).status_code == 201
+    assert post(f"{server.url}/api/v1/auth/register", body).status_code == 201
     users = caudex("users", "list", cwd=folder)
     assert users.status == 0, users.err
     assert "alice" in users.out
@@ -668,8 +685,8 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
 ) -> None:
     folder, server = embedded
     body = {"username": "alice", "password": "Str0ngPass!x"}
-    httpx.post(f"{server.url}/api/v1/auth/register", json=body)
-    login = httpx.post(f"{server.url}/api/v1/auth/login", json=body).json()
+    post(f"{server.url}/api/v1/auth/register", body)
+    login = post(f"{server.url}/api/v1/auth/login", body).json()
     port = {"CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
     for words, env in (
         ([], {"CAUDEX_TOKEN": login["accessToken"], **port}),

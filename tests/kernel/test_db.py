@@ -29,7 +29,18 @@ from kernel.errors import (
     Unavailable,
 )
 from kernel.testing import Postgres
-from tests.kernel.databases import ACTOR, RAISING, kill, opened, sql, table, text, together
+from tests.kernel.databases import (
+    ACTOR,
+    RAISING,
+    asleep,
+    at_rest,
+    kill,
+    opened,
+    sql,
+    table,
+    text,
+    together,
+)
 
 ID = UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
 MOMENT = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
@@ -320,7 +331,7 @@ async def test_the_fifth_stream_is_refused_at_once(dsn: str) -> None:
         with pytest.raises(Unavailable) as caught:
             async with db.stream("select 1"):
                 pass
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 3
         assert caught.value.headers["retry-after"] == "5"
         assert await db.fetch("select 1") == b"1"
 
@@ -351,24 +362,27 @@ async def test_an_error_of_either_side_releases_the_stream(dsn: str) -> None:
 
 
 async def test_an_exhausted_pool_answers_within_its_timeout(dsn: str) -> None:
-    async with opened(dsn, pool_size=2, pool_timeout=0.5) as db:
-        await db.fetch("select 1")
+    async with opened(dsn, pool_size=2, pool_timeout=2.0) as db:
+        holding, release = list[Transaction](), anyio.Event()
 
         async def hold(tx: Transaction) -> None:
-            holding.set()
+            holding.append(tx)
             await release.wait()
 
-        holding, release = anyio.Event(), anyio.Event()
+        async def refused(call: Any) -> None:
+            started = time.monotonic()
+            with pytest.raises(Unavailable, match="no free connection"):
+                await call("select 1")
+            assert 1.9 < time.monotonic() - started < 4.8  # without the setting: 5
+
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(db.run, ACTOR, hold)
             tasks.start_soon(db.run, ACTOR, hold)
-            await holding.wait()
-            await anyio.sleep(0.1)
-            for call in (db.fetch, db.fetch_all, db.execute):
-                started = time.monotonic()
-                with pytest.raises(Unavailable, match="no free connection"):
-                    await call("select 1")
-                assert 0.4 < time.monotonic() - started < 3
+            with anyio.fail_after(20):
+                while len(holding) < 2:
+                    await anyio.sleep(0.01)
+            calls = (db.fetch, db.fetch_all, db.execute)
+            await together(*[lambda call=call: refused(call) for call in calls])
             release.set()
         assert await db.fetch("select 1") == b"1"
 
@@ -378,7 +392,7 @@ async def test_a_slow_statement_is_cut_off(dsn: str) -> None:
         started = time.monotonic()
         with pytest.raises(Unavailable):
             await db.fetch("select pg_sleep(20)")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert await db.fetch("select 1") == b"1"
 
 
@@ -390,17 +404,17 @@ async def test_a_wait_for_a_lock_is_cut_off(dsn: str) -> None:
             started = time.monotonic()
             with pytest.raises(Unavailable):
                 await db.execute(text(f"insert into {name} values (1)"))
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 8  # it may run for 10 s
 
 
 async def test_a_caller_that_gives_up_leaves_a_usable_connection(dsn: str) -> None:
     async with opened(dsn, pool_size=1) as db:
         for _ in range(3):
             with anyio.move_on_after(0.1):
-                await db.fetch("select pg_sleep(5)")
+                await db.fetch("select pg_sleep(9)")
             started = time.monotonic()
             assert await db.fetch("select 1") == b"1"
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 6
 
 
 @pytest.mark.parametrize("large", ["parameter", "answer", "transaction"])
@@ -433,22 +447,28 @@ async def test_a_read_is_sent_again_when_its_connection_breaks(dsn: str) -> None
     async with opened(dsn, pool_size=4) as db:
         for _ in range(5):
             await together(*[lambda: db.fetch("select pg_sleep(0.05)")] * 4)
+            await at_rest(db)
             assert kill(dsn) >= 1
             assert await db.fetch("select 1") == b"1"
 
 
 async def test_a_read_in_flight_is_sent_again(dsn: str) -> None:
+    name = table(dsn)
+    sql(dsn, f"create sequence {name}_tries")
+    slow = f"select 'a' from pg_sleep(case nextval('{name}_tries') when 1 then 9 else 0 end)"
     async with opened(dsn, pool_size=3) as db:
 
         async def cut() -> None:
-            await anyio.sleep(0.3)
+            await asleep(dsn, f"{name}_tries")
+            await at_rest(db, out=1)
             assert kill(dsn) >= 1
 
         async def read() -> None:
-            assert await db.fetch("select 'a' from pg_sleep(0.6)") == b"a"
+            assert await db.fetch(text(slow)) == b"a"
             assert await db.fetch_all("select 'b'") == [b"b"]
 
         await together(cut, read)
+    assert sql(dsn, f"select last_value from {name}_tries") == [(2,)]
 
 
 async def test_a_write_in_flight_is_unavailable_and_never_sent_twice(dsn: str) -> None:
@@ -457,11 +477,12 @@ async def test_a_write_in_flight_is_unavailable_and_never_sent_twice(dsn: str) -
     async with opened(dsn, pool_size=3) as db:
 
         async def cut() -> None:
-            await anyio.sleep(0.3)
+            await asleep(dsn, f"{name}_tries")
+            await at_rest(db, out=1)
             assert kill(dsn) >= 1
 
         async def write() -> None:
-            slow = f"insert into {name} select nextval('{name}_tries') from pg_sleep(0.6)"
+            slow = f"insert into {name} select nextval('{name}_tries') from pg_sleep(9)"
             with pytest.raises(Unsure) as told:
                 await db.execute(text(slow))
             assert "may have been made" in told.value.message

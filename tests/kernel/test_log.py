@@ -19,6 +19,7 @@ import structlog
 
 from kernel.config import LogConfig
 from kernel.log import QUEUE, NonBlockingWriter, configure
+from kernel.testing.servers import NO_TLS
 from tests.kernel.processes import COMMAND, PROBE, environment, wait_for, write_config
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0"
@@ -49,7 +50,7 @@ def logged(
     target = stream or io.StringIO()
     writer = configure(LogConfig(**settings), target)
     write()
-    writer.close()
+    writer.close(30)
     return target.getvalue().splitlines()
 
 
@@ -223,7 +224,7 @@ def test_a_line_of_any_length_is_cut() -> None:
     stream = io.StringIO()
     writer = NonBlockingWriter(stream)
     writer.write("x" * 1_000_000 + "\n")
-    writer.close()
+    writer.close(30)
     assert len(stream.getvalue()) < 30_000
     assert stream.getvalue().endswith("...\n")
 
@@ -253,7 +254,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
         os.close(reading)
         for _ in range(3):
             writer.write("nobody reads this\n")
-        writer.close()
+        writer.close(30)
         assert writer.dropped > 0
 
 
@@ -268,6 +269,11 @@ def test_a_pipe_that_does_not_block_is_written_whole() -> None:
         for number in range(40):
             assert reader.readline().startswith(f"{number:02}x")
         writer.close()
+
+
+def ask(url: str) -> httpx.Response:
+    """Send a request to a server that may have much to do."""
+    return httpx.get(url, timeout=60, verify=NO_TLS)
 
 
 def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
@@ -293,9 +299,9 @@ def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
             found = re.search(r"on (http://\S+)", line)
         # From here on nobody reads: the pipe holds 64 kB, the queue some thousand lines.
         logs = f"{found[1]}/probe/log/{QUEUE + 2000}"
-        assert httpx.get(logs, timeout=10).status_code == 200
+        assert ask(logs).status_code == 200
         for _ in range(20):
-            assert httpx.get(found[1] + "/api/v1/missing").status_code == 404
+            assert ask(found[1] + "/api/v1/missing").status_code == 404
 
         # A reader that is back hears what was kept, and how much was not.
         os.set_blocking(process.stderr.fileno(), False)
@@ -306,7 +312,7 @@ def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
             return b"log lines were dropped" in heard
 
         wait_for(hear, 20)
-        assert httpx.get(logs, timeout=10).status_code == 200
+        assert ask(logs).status_code == 200
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)  # the pipe is full again
         assert process.wait(30) == 0

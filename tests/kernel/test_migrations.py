@@ -140,7 +140,8 @@ def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
         sql(database, f"alter database {conninfo_to_dict(database)['dbname']} set {setting}")
     apply(database)
     write(folder, "0002_second.sql", "select pg_sleep(2)")
-    with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
+    unhurried = psycopg.connect(database, options="-c statement_timeout=0")
+    with unhurried as other, ThreadPoolExecutor(1) as pool:
         other.execute(migrations.LEDGER)
         applied = pool.submit(apply, database, folder)
         # Longer than the login would wait.

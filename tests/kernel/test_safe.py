@@ -8,6 +8,7 @@ import httpx
 from kernel.config import load_config
 from kernel.loader import load, safe
 from kernel.testing import Client
+from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
 from tests.kernel.processes import Served, caudex, write_config
 
@@ -52,7 +53,8 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
     write_config(tmp_path, tree)
     with Served(cwd=tmp_path) as before:
         body = {"username": "admin", "password": PASSWORD}
-        assert httpx.post(f"{before.url}/api/v1/auth/register", json=body).status_code == 201
+        register = f"{before.url}/api/v1/auth/register"
+        assert httpx.post(register, json=body, timeout=60, verify=NO_TLS).status_code == 201
         assert "SAFE MODE" not in before.err
     broken(tmp_path, database)
     assert caudex("serve", "--port", "0", cwd=tmp_path).status == 78

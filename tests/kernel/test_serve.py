@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from kernel.testing import Client
+from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
 from tests.kernel.processes import (
     PROBE,
@@ -24,9 +25,6 @@ from tests.kernel.processes import (
     wait_for,
     write_config,
 )
-
-FORCED = 2.0
-"""Seconds a second signal may take (and a little for a busy machine)."""
 
 
 @pytest.fixture
@@ -77,17 +75,19 @@ class Crowd:
 
 
 class Asking(threading.Thread):
-    """One request in a thread of its own."""
+    """One request in a thread of its own, which the server has begun to answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, server: Served, path: str) -> None:
         super().__init__()
-        self._url = url
+        self._url = server.url + path
         self.answer: Any = None
+        before = server.err.count("it waits")
         self.start()
+        wait_for(lambda: server.err.count("it waits") > before, 20, lambda: server.err)
 
     def run(self) -> None:
         try:
-            self.answer = httpx.get(self._url, timeout=60)
+            self.answer = httpx.get(self._url, timeout=60, verify=NO_TLS)
         except httpx.TransportError as error:
             self.answer = error
 
@@ -112,7 +112,7 @@ def test_a_signal_ends_the_server_with_status_0(folder: Path, number: int) -> No
     with Served(cwd=folder) as server:
         assert server.get("/probe").json()["version"] == 1
         status, seconds = server.end(number)
-        assert (status, seconds < 5) == (0, True)
+        assert (status, seconds < 15) == (0, True)
         assert "Traceback" not in server.err
         assert [line for line in server.err.splitlines() if "error" in line] == []
 
@@ -124,40 +124,36 @@ def test_a_signal_under_load_answers_nothing_wrongly(server: Served) -> None:
         status, seconds = server.end()
     assert (status, seconds < 30) == (0, True), server.err
     assert crowd.wrong == []
-    wait_for(lambda: not alive(below), 2)  # multiprocessing's own helper goes last
+    wait_for(lambda: not alive(below), 20)  # multiprocessing's own helper goes last
     assert "Traceback" not in server.err
 
 
 def test_a_request_under_way_is_finished_and_new_ones_are_not_taken(server: Served) -> None:
-    slow = Asking(server.url + "/probe/slow/2")
-    time.sleep(0.5)
+    slow = Asking(server, "/probe/slow/6")
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.7)
-    with pytest.raises(httpx.TransportError):
-        server.get("/probe")
+    wait_for(lambda: _status(server, "/probe") is None, 5)
+    assert slow.is_alive()  # they were refused while that one went on
     assert slow.result().json() == {"waited": True}
     assert server.process.wait(10) == 0
 
 
 def test_a_second_signal_ends_it_at_once(server: Served) -> None:
-    slow = Asking(server.url + "/probe/slow/60")
-    time.sleep(0.5)
+    slow = Asking(server, "/probe/slow/60")
     below = descendants(server.process.pid)
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(1)
+    wait_for(lambda: _status(server, "/probe") is None, 10)  # two at once would count as one
     assert server.process.poll() is None
     _, seconds = server.end()
-    assert seconds < FORCED + 0.5, server.err
+    assert seconds < 10, server.err  # the first one leaves the request 20 s
     answer = slow.result()
     if not isinstance(answer, httpx.TransportError):
         assert (answer.status_code, list(answer.json())) == (503, ["error"])
-    wait_for(lambda: not alive(below), 1)
+    wait_for(lambda: not alive(below), 20)
 
 
 def test_a_request_that_does_not_end_is_cut_in_time_and_told_so(folder: Path) -> None:
     with Served(cwd=folder) as server:
-        slow = Asking(server.url + "/probe/slow/60")
-        time.sleep(0.5)
+        slow = Asking(server, "/probe/slow/60")
         status, seconds = server.end()
         assert (status, 19 < seconds < 30) == (0, True), server.err
         assert (slow.result().status_code, list(slow.result().json())) == (503, ["error"])
@@ -167,10 +163,9 @@ def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(
     folder: Path,
 ) -> None:
     with Served(cwd=folder) as server:
-        stream = Asking(server.url + "/probe/stream")
-        time.sleep(0.5)
+        stream = Asking(server, "/probe/stream")
         status, seconds = server.end()
-        assert (status, seconds < 3) == (0, True)
+        assert (status, seconds < 15) == (0, True)
         assert stream.result().text.endswith("line\nlast\n")
 
 
@@ -181,8 +176,7 @@ def test_what_a_terminal_tells_reaches_every_process_and_counts_once(
     with Served("--workers", "2", cwd=folder) as server:
         pids: set[int] = set()
         wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
-        slow = Asking(server.url + "/probe/slow/1.5")
-        time.sleep(0.5)
+        slow = Asking(server, "/probe/slow/1.5")
         status, _ = server.end(number, group=True)
         assert status == 0, server.err
         assert slow.result().json() == {"waited": True}
@@ -200,7 +194,7 @@ def test_a_server_that_was_started_by_nohup_outlives_the_terminal(
         signal.signal(signal.SIGHUP, before)
     with started as server:
         os.killpg(server.process.pid, signal.SIGHUP)
-        slow = Asking(server.url + "/probe/slow/1.5")  # longer than it would take to stop
+        slow = Asking(server, "/probe/slow/1.5")  # longer than it would take to stop
         assert slow.result().json() == {"waited": True}
         assert server.get("/probe").status_code == 200
         assert server.end()[0] == 0
@@ -217,7 +211,7 @@ def test_a_signal_while_the_database_is_waited_for_ends_it_too(
     server = Served("--workers", workers, cwd=tmp_path)
     wait_for(lambda: "waiting for the database" in server.err, 20)
     status, seconds = server.end()
-    assert (status, seconds < 3) == (0, True), server.err
+    assert (status, seconds < 15) == (0, True), server.err
     assert "Traceback" not in server.err
 
 
@@ -249,11 +243,13 @@ def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> 
         1,
     ) + (
         "\n    async def crash(self):\n"
-        "        await anyio.sleep(1)\n"
+        "        while not os.path.exists('crash'):\n"
+        "            await anyio.sleep(0.05)\n"
         "        raise LookupError('background')\n"
     )
     (folder / "probe.py").write_text(crashing)
     with Served(cwd=folder) as server:
+        (folder / "crash").touch()
         assert server.process.wait(15) == 1
         assert "the server ends by a fault" in server.err
         assert "LookupError" in server.err
@@ -300,7 +296,7 @@ def test_a_parent_that_is_killed_leaves_no_orphan(folder: Path) -> None:
         below = descendants(server.process.pid)
         assert pids <= below
         server.end(signal.SIGKILL)
-        wait_for(lambda: not alive(below), 5, lambda: alive(below))
+        wait_for(lambda: not alive(below), 30, lambda: alive(below))
 
 
 @pytest.fixture
@@ -329,7 +325,7 @@ def test_a_killed_server_takes_its_embedded_database_with_it_and_starts_again(
             assert len(below) > 5
             status, _ = server.end(number)
             assert status == (0 if number == signal.SIGTERM else -9), server.err
-            wait_for(lambda pids=below: not alive(pids), 10, lambda pids=below: alive(pids))
+            wait_for(lambda pids=below: not alive(pids), 30, lambda pids=below: alive(pids))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -483,7 +479,9 @@ def test_a_server_is_small_and_starts_quickly(folder: Path) -> None:
         pass  # migrates
     started = time.monotonic()
     with Served(cwd=folder) as server:
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 30
+        told = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+        assert sum(map(int, told[11:13])) / os.sysconf("SC_CLK_TCK") < 6  # what others do not slow
         status = Path(f"/proc/{server.process.pid}/status").read_text()
         resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
         assert resident < 120

@@ -182,26 +182,29 @@ async def test_what_is_left_running_does_not_go_on_in_the_transaction_of_another
     opened: Opening, dsn: str
 ) -> None:
     name, refused = table(dsn), list[BaseException]()
+    inside, taken = asyncio.Event(), asyncio.Event()
 
     async def first(tx: Transaction) -> None:
         async def part() -> None:
             try:
                 async with tx.savepoint():
-                    await asyncio.sleep(0.2)
+                    inside.set()
+                    await taken.wait()
                     await tx.execute(text(f"insert into {name} values (1)"))
             except BaseException as error:
                 refused.append(error)
                 raise
 
         async def fails() -> None:
-            await asyncio.sleep(0.05)
+            await inside.wait()
             raise LookupError
 
         await asyncio.gather(part(), fails())
 
     async def second(tx: Transaction) -> None:
         await tx.execute(text(f"insert into {name} values (2)"))
-        await asyncio.sleep(0.4)
+        taken.set()  # what was left running goes on now
+        await asyncio.sleep(0.2)
         await tx.execute(text(f"insert into {name} values (3)"))
 
     async with opened(dsn, pool_size=1) as db:
@@ -249,6 +252,35 @@ async def test_the_end_does_not_wait_for_what_nobody_wants_any_more(
         assert own == await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
 
 
+async def test_a_wish_to_cancel_that_comes_before_the_statement_is_repeated(
+    opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, asked = psycopg.AsyncConnection[Any].cancel_safe, list[Any]()
+
+    async def too_early(self: psycopg.AsyncConnection[Any], **more: Any) -> None:
+        asked.append(self)
+        if len(asked) > 1:
+            await ask(self, **more)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", too_early)
+
+    async def fails() -> None:
+        await asyncio.sleep(0.05)
+        raise LookupError
+
+    async def write(tx: Transaction) -> None:
+        await asyncio.gather(tx.fetch("select pg_sleep(9)"), fails())
+
+    async with opened(dsn, pool_size=1) as db:
+        own = await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
+        began = time.monotonic()
+        with pytest.raises(LookupError):
+            await db.run(ACTOR, write)
+        assert time.monotonic() - began < 4.5
+        assert own == await db.run(ACTOR, lambda tx: tx.fetch("select pg_backend_pid()"))
+    assert len(asked) > 1
+
+
 @pytest.mark.parametrize("undone", [False, True])
 async def test_what_was_given_up_is_not_committed(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch, undone: bool
@@ -287,13 +319,15 @@ async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, d
     """Two transactions really read, wait for each other, and write the same row."""
     name = table(dsn)
     sql(dsn, f"insert into {name} values (1, 0)")
-    tries = 0
+    tries, have_read = 0, asyncio.Barrier(2)
 
     async def increment(tx: Transaction) -> None:
         nonlocal tries
         tries += 1
+        first_try = tries <= 2
         now = int(await tx.fetch(text(f"select n from {name}")) or 0)
-        await anyio.sleep(0.05)
+        if first_try:  # both have read before either writes
+            await have_read.wait()
         await tx.execute(text(f"update {name} set n = $1::int"), now + 1)
 
     async with opened(f"{dsn} options='-c default_transaction_isolation=serializable'") as db:
@@ -305,15 +339,18 @@ async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, d
 async def test_a_deadlock_runs_the_function_anew(opened: Opening, dsn: str) -> None:
     name = table(dsn)
     sql(dsn, f"insert into {name} values (1, 0), (2, 0)")
-    tries = 0
+    tries, hold_one = 0, asyncio.Barrier(2)
 
     def both(first: int, second: int) -> Callable[[Transaction], Awaitable[None]]:
         async def update(tx: Transaction) -> None:
             nonlocal tries
             tries += 1
-            for row in (first, second):
-                await tx.execute(text(f"update {name} set n = n + 1 where id = $1::int"), row)
-                await anyio.sleep(0.1)
+            first_try = tries <= 2
+            query = text(f"update {name} set n = n + 1 where id = $1::int")
+            await tx.execute(query, first)
+            if first_try:  # each holds the row that the other one wants next
+                await hold_one.wait()
+            await tx.execute(query, second)
 
         return update
 
@@ -403,9 +440,10 @@ async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_o
 async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(
     opened: Opening, dsn: str
 ) -> None:
-    name, called = table(dsn), list[str]()
+    name, called, begun = table(dsn), list[str](), anyio.Event()
 
     async def slow() -> None:
+        begun.set()
         await anyio.sleep(0.3)
         called.append("slow")
 
@@ -413,9 +451,10 @@ async def test_a_caller_that_gives_up_after_the_commit_takes_no_callback_back(
         await tx.execute(text(f"insert into {name} values (1)"))
         tx.after_commit(slow)
 
-    async with opened(dsn) as db:
-        with anyio.move_on_after(0.15):
-            await db.run(ACTOR, write)
+    async with opened(dsn) as db, anyio.create_task_group() as tasks:
+        tasks.start_soon(db.run, ACTOR, write)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
     assert called == ["slow"]
     assert sql(dsn, f"select id from {name}") == [(1,)]
 
@@ -428,7 +467,9 @@ create constraint trigger wait after insert on {0} deferrable initially deferred
 """
 
 
-COMMITS = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and query = 'commit'"
+COMMITS = """
+select 1 from pg_stat_activity
+where datname = current_database() and wait_event = 'PgSleep' and query = 'commit'"""
 
 
 @pytest.mark.parametrize("after", [0, 0.1, 0.2, 0.25, 0.28, 0.3, 0.32])
@@ -444,8 +485,9 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 
     async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
         tasks.start_soon(db.run, ACTOR, write)
-        while not sql(dsn, COMMITS):
-            await anyio.sleep(0.01)
+        with anyio.fail_after(20):
+            while not (called or sql(dsn, COMMITS)):  # a slow look may miss it: then it is over
+                await anyio.sleep(0.01)
         await anyio.sleep(after)
         tasks.cancel_scope.cancel()
     assert sql(dsn, f"select id from {name}") == [(1,)]
@@ -457,19 +499,28 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
 ) -> None:
     for module in ("kernel.db", "plugins.pipeline.transactions"):
         monkeypatch.setattr(f"{module}.COMMIT", 0.5)
-    name, called = table(dsn), list[str]()
+    name, called, began = table(dsn), list[str](), 0.0
     sql(dsn, DEFERRED.format(name, 30))
 
     async def write(tx: Transaction) -> None:
+        nonlocal began
         await tx.execute(text(f"insert into {name} values (1)"))
         tx.after_commit(remember(called, "never"))
-
-    async with opened(dsn, pool_size=1) as db:
         began = anyio.current_time()
-        with anyio.move_on_after(0.1), pytest.raises(Unsure):
-            await db.run(ACTOR, write)
+
+    async def give_up(scope: anyio.CancelScope) -> None:
+        while not sql(dsn, COMMITS):
+            await anyio.sleep(0.01)
+        scope.cancel()
+
+    async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(give_up, scope)
+            with pytest.raises(Unsure):
+                await db.run(ACTOR, write)
         assert 0.4 < anyio.current_time() - began < 8
         assert await db.fetch("select 1") == b"1"
+        tasks.cancel_scope.cancel()  # in case that it was let go before anybody saw the commit
     kill(dsn)
     assert called == []
 
