@@ -37,18 +37,23 @@ def is_envelope(answer: httpx.Response) -> bool:
 
 
 def talk(server: Server, *pieces: bytes, pause: float = 0.0, wait: float = 5.0) -> bytes:
-    """Send bytes over a socket, then read until the server closes or is silent for `wait`."""
+    """Send bytes over a socket, then read until the server closes or is silent for `wait`; for
+    its first word it has ten seconds."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
-        connection.settimeout(wait)
+        connection.settimeout(max(wait, 10))
         received = b""
         try:
             for piece in pieces:
-                connection.sendall(piece)
+                try:
+                    connection.sendall(piece)
+                except ConnectionError:
+                    break  # refused meanwhile; what it said before is there all the same
                 if select.select([connection], [], [], pause)[0]:
                     break  # an answer, or the end: what is sent now may reset the connection
             while chunk := connection.recv(65536):
                 received += chunk
+                connection.settimeout(wait)
         except (TimeoutError, ConnectionError):
             pass
         return received
@@ -190,9 +195,9 @@ def test_brackets_within_texts_are_no_depth(server: Server):
     "raw", [b'["' + b'\\"' * 450_000, b"[" * 70 + b'"\\"' * 300_000, b"[" + b"[]," * 300_000]
 )
 def test_a_hostile_body_costs_no_time(server: Server, raw: bytes):
-    started = time.monotonic()
+    started = time.process_time()  # the server is in this process; others cannot stretch it
     assert server.admin.post(ROLES, content=raw, headers=JSON).status_code == 400
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -690,7 +695,7 @@ def test_an_oversized_head_is_refused(server: Server, pieces: int):
 
 def test_an_endless_head_is_refused(server: Server):
     answer = talk(server, b"GET /health HTTP/1.1\r\nX-Endless: ", *[b"x" * 10_000] * 30, wait=2)
-    assert b"431 " in answer[:20] or answer == b""  # the reset may overtake the reply
+    assert answer.startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
@@ -722,7 +727,7 @@ def test_a_body_that_is_long_and_quick_enough_passes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
-    monkeypatch.setattr(protocol, "BODY_AHEAD", 0.3)
+    monkeypatch.setattr(protocol, "BODY_AHEAD", 1.6)
     body = b'{"username": "nobody", "password": "x"' + b" " * 40_000 + b"}"
     request = head(
         f"POST {LOGIN} HTTP/1.1",
@@ -730,8 +735,10 @@ def test_a_body_that_is_long_and_quick_enough_passes(
         "Connection: close",
         f"Content-Length: {len(body)}",
     )
-    pieces = [body[at : at + 4000] for at in range(0, len(body), 4000)]
-    assert talk(server, request, *pieces, pause=0.1).startswith(b"HTTP/1.1 401 ")
+    # What came at first outlasts a pause of this process, but not the 1.8 s that the rest takes.
+    pieces = [body[at : at + 1400] for at in range(15_000, len(body), 1400)]
+    answer = talk(server, request + body[:15_000], *pieces, pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 40000000", "Transfer-Encoding: chunked"])

@@ -5,10 +5,12 @@ import threading
 import time
 import uuid
 
+import anyio
 import httpx
 import pytest
 
 from kernel.public import LOGS
+from plugins.logs.service import LogsService
 
 
 @pytest.fixture
@@ -124,6 +126,10 @@ def test_lines_written_at_one_server_are_read_at_another_and_outlive_both(make_s
     two = make_server(dsn=one.dsn, data_dir=tmp_path)
     one.admin.post("/api/v1/apps", json={"appId": "shared", "name": "x"}).raise_for_status()
     admin = two.login("admin")
+    deadline = time.monotonic() + 10
+    while admin.get("/api/v1/apps/shared/roles").status_code != 200:  # the app is news there
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     live = lambda: write(one, "shared", "across")  # noqa: E731
     assert messages(read(admin, "shared", 1, then=live, params={"tail": 0})) == ["across"]
     third = make_server(dsn=one.dsn, data_dir=tmp_path)
@@ -149,7 +155,9 @@ def test_uninstalling_removes_the_lines(server, app):
     assert server.sql("select 1 from caudex_logs.lines where app_id = %s", app) == []
 
 
-def test_old_lines_and_too_many_are_swept(make_server):
+def test_old_lines_and_too_many_are_swept(make_server, monkeypatch):
+    # The server sweeps as soon as it stands, and could take the lines away before this test does.
+    monkeypatch.setattr(LogsService, "_sweep_always", lambda _: anyio.sleep_forever())
     server = make_server({"plugins": {"logs": {"keep_lines": 5, "keep_days": 1}}})
     server.sql(
         "insert into caudex_logs.lines (app_id, level, message, ts)"

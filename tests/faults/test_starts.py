@@ -30,7 +30,9 @@ def test_four_starts_at_once_migrate_an_empty_database_once(site: Site) -> None:
         user = site.user(servers[0])
         path = notes(user.install())
         for server in servers:
-            user.goto(server.url).post(path, json={"name": "x"}).raise_for_status()
+            user.goto(server.url)
+            wait_for(lambda: user.get(path).status_code == 200, 10, "it has not heard of the app")
+            user.post(path, json={"name": "x"}).raise_for_status()
         assert len(user.get(path).json()) == 4
     no_traceback(*servers)
 
