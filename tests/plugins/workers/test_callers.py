@@ -50,7 +50,7 @@ def test_a_worker_that_calls_itself_as_its_caller_has_no_longer(workers: Server)
     victim = workers.user()
     workers.assign(victim, app, "admin")
     identity = workers.services.get(IDENTITY)
-    token = workers.run(identity.token, victim.id, 5)  # what is left of a call's
+    token = workers.run(identity.token, victim.id, 30)  # what is left of a call's
     for _ in range(3):
         answer = call(workers, app, token)
         assert answer.status_code == 200, answer.text

@@ -80,7 +80,7 @@ serve({
 
 @pytest.fixture(scope="module", params=["node", "bun"])
 def server(request: pytest.FixtureRequest, postgres: Postgres) -> Generator[Server]:
-    settings = dict(QUICK)
+    settings = {**QUICK, "rpc_timeout": 20}  # an engine loads much for its first call
     if request.param == "bun":
         if (program := bun()) is None:
             pytest.skip("no bun on this machine")

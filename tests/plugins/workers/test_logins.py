@@ -236,7 +236,7 @@ def test_installs_and_starts_at_once_are_no_fault(workers: Server):
             except BaseException as error:
                 faults.append(error)
 
-    began = time.monotonic()
+    took = list[float]()
     threads = [threading.Thread(target=starts) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -247,14 +247,16 @@ def test_installs_and_starts_at_once_are_no_fault(workers: Server):
             contacts = {"entityName": "contacts", "fields": fields}
             manifest = {"appId": app, "name": app, "dataContract": [contacts]}
             for _ in range(2):  # the second changes no table, and renews the rights all the same
+                began = time.monotonic()
                 answer = workers.admin.post("/api/v1/apps", json=manifest)
+                took.append(time.monotonic() - began)
                 assert answer.status_code == 200, answer.text
     finally:
         done.set()
         for thread in threads:
             thread.join()
     assert faults == []
-    assert time.monotonic() - began < 30, "each deadlock takes PostgreSQL a second"
+    assert sorted(took)[60] < 1, "each deadlock takes PostgreSQL a second"
 
 
 def test_a_start_waits_for_an_install_and_not_for_ever(

@@ -130,13 +130,13 @@ def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(run: Run):
     async def work(heard: Heard) -> None:
         code = (
             "import os, time\nif os.fork() == 0:\n"
-            "    os.setsid()\n    time.sleep(8)\n    os._exit(0)\n"
+            "    os.setsid()\n    time.sleep(60)\n    os._exit(0)\n"
             "print('parent', flush=True)"
         )
         child = await spawn(heard, code)
         started = time.monotonic()
-        assert await child.exits_within(5)
-        assert time.monotonic() - started < 3
+        assert await child.exits_within(20)
+        assert time.monotonic() - started < 15
 
     heard = run(work)
     assert heard.lines == [b"parent"]
@@ -176,16 +176,18 @@ def test_a_flood_takes_no_more_than_its_share(run: Run):
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import os\nwhile True: os.write(1, b'y\\n' * 30000)")
         late = []
+        # By the time of this very thread, which nothing else that runs here stretches.
         for _ in range(60):
-            asked = time.monotonic()
+            asked = time.thread_time()
             await asyncio.sleep(0.01)
-            late.append(time.monotonic() - asked - 0.01)
-        spent = time.process_time()
-        await asyncio.sleep(1)
-        assert time.process_time() - spent < 0.7
-        assert sorted(late)[len(late) // 2] < 0.03
+            late.append(time.thread_time() - asked)
+        spent, since = time.thread_time(), time.monotonic()
+        await asyncio.sleep(2)
+        share = (time.thread_time() - spent) / (time.monotonic() - since)
         child.signal(9)
         assert await child.exits_within(5)
+        assert share < 0.7
+        assert sorted(late)[len(late) // 2] < 0.03
 
     assert run(work).lines
 
@@ -194,19 +196,19 @@ def test_a_held_child_is_read_again_when_it_is_released(run: Run):
     async def work(heard: Heard) -> None:
         code = "import time\nwhile True:\n print('x', flush=True)\n time.sleep(0.01)"
         child = await spawn(heard, code)
-        await asyncio.sleep(0.5)
+        while not heard.lines:
+            await asyncio.sleep(0.01)
         child.hold("one")
         child.hold("two")
         await asyncio.sleep(0.1)
         count = len(heard.lines)
-        assert count
         child.release("one")
         child.release("never held")
         await asyncio.sleep(0.2)
         assert len(heard.lines) == count
         child.release("two")
-        await asyncio.sleep(0.2)
-        assert len(heard.lines) > count
+        while len(heard.lines) == count:  # `run` waits for 30 seconds
+            await asyncio.sleep(0.01)
         child.hold("again")
         child.signal(9)
         assert await child.exits_within(5)

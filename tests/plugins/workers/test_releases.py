@@ -28,6 +28,7 @@ from tests.plugins.workers.support import (
     eventually,
     install,
     result,
+    rpc,
     status,
 )
 
@@ -126,18 +127,20 @@ def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
     make_server: MakeServer, tmp_path: Path
 ):
     """They share the data folder, and know nothing of each other's deploys."""
-    config = {"plugins": {"workers": dict(QUICK)}}
+    config = {"plugins": {"workers": {**QUICK, "start_timeout": 60}}}
     one = make_server(config, data_dir=tmp_path)
     two = make_server(config, dsn=one.dsn, data_dir=tmp_path)
     app = install(one)
-    slow = PYTHON.replace("worker = Worker()", "import time; time.sleep(2); worker = Worker()")
+    slow = PYTHON.replace(
+        "worker = Worker()", "while not os.path.exists('go'): time.sleep(0.02)\nworker = Worker()"
+    )
     with ThreadPoolExecutor() as threads:
         first = threads.submit(deploy, one.admin, app, {"worker.py": slow})
-        eventually(lambda: (tmp_path / "workers" / app).exists() and any(
-            entry.name.startswith("1-") for entry in (tmp_path / "workers" / app).iterdir()
-        ))  # fmt: skip
+        eventually(lambda: list((tmp_path / "workers" / app).glob("1-*")))
         admin = two.login("admin")
         assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 200
+        [code] = (tmp_path / "workers" / app).glob("1-*")
+        (code / "go").touch()
         answer = first.result()
     assert (answer.status_code, answer.json()["error"]) == (
         400, "a later version was deployed meanwhile"
@@ -145,6 +148,7 @@ def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
     assert one.sql("select version from caudex_workers.apps where app_id = %s", app) == [(2,)]
     for server, client in ((one, one.admin), (two, admin)):
         eventually(lambda c=client: status(c, app)["status"] == "running")
+        eventually(lambda c=client: rpc(c, app, "echo").status_code == 200)  # not elsewhere alone
         assert result(client, app, "echo", 1) == 1, server
     assert [e.name[:2] for e in (tmp_path / "workers" / app).iterdir() if e.name[:1].isdigit()] == [
         "2-"

