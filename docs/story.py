@@ -99,7 +99,9 @@ class Story:
     """Sends requests and keeps the first of each route as its example."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
-        self.http = httpx.Client(base_url=url, timeout=60, headers=headers)
+        # The server closes what is idle for five seconds, and httpx would use it for as long.
+        limits = httpx.Limits(keepalive_expiry=2.5)
+        self.http = httpx.Client(base_url=url, timeout=60, headers=headers, limits=limits)
         self.examples: dict[str, dict[str, Any]] = {}
         self._ids: dict[str, str] = {}
 

@@ -308,12 +308,13 @@ class Database(FirstColumns):
                 await session.commit()
             except BaseException:
                 session.ended = True
-                with anyio.move_on_after(CANCEL, shield=True), suppress(psycopg.Error):
+                with anyio.move_on_after(CANCEL, shield=True):
                     while session.at_work:  # for nobody any more
-                        await connection.cancel_safe(timeout=CANCEL)
+                        with suppress(psycopg.Error):
+                            await connection.cancel_safe(timeout=CANCEL)
                         await session.rest(AGAIN)
                 # What cannot even be rolled back is closed by the pool.
-                with anyio.CancelScope(shield=True), suppress(psycopg.Error):
+                with anyio.move_on_after(CANCEL, shield=True), suppress(psycopg.Error):
                     if connection.pgconn.transaction_status in _OPEN:
                         await connection.execute(b"rollback")
                 raise

@@ -17,7 +17,7 @@ from kernel.contracts.services import ServiceKey
 from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
-SOON = 5.0
+SOON = 10.0
 """Seconds. What is promised within one second is waited for longer: machines of tests are busy."""
 PATIENCE = float(os.environ.get("CAUDEX_TEST_PATIENCE", "1"))
 """All waits are so many times as long: more on a slow machine."""

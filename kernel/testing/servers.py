@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from select import select
 from typing import Any, Protocol, TypeVar, Unpack
@@ -36,6 +36,10 @@ PASSWORD = "Str0ngPass!x"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts nobody, at no cost: else each client reads the certificates of every authority."""
 
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.5)
+"""httpx's own but for the last: the server closes a connection that is idle for five seconds, httpx
+uses one for as long, and a request that is sent at that very moment is lost."""
+
 _count = itertools.count(1)
 
 
@@ -47,9 +51,11 @@ class Client(httpx.Client):
     password: str
     tokens: dict[str, Any]
 
-    def __init__(self, *, verify: ssl.SSLContext = NO_TLS, **options: Any) -> None:
+    def __init__(
+        self, *, verify: ssl.SSLContext = NO_TLS, limits: httpx.Limits = LIMITS, **options: Any
+    ) -> None:
         """`options` are the others of `httpx.Client`."""
-        super().__init__(verify=verify, **options)
+        super().__init__(verify=verify, limits=limits, **options)
 
 
 class Server:
@@ -276,7 +282,7 @@ class _ServerThread(threading.Thread):
 
     def stop(self) -> None:
         """Stop serving; raises what the end of the application raised."""
-        if self.is_alive():
+        with suppress(RuntimeError):  # who did not start has closed the loop, and is just ending
             self._loop.call_soon_threadsafe(self._serving.stop)
         self.join(30)
         assert not self.is_alive(), "the server did not stop in 30 seconds"

@@ -50,8 +50,8 @@ def on_new_schema(
 ) -> Callable[Concatenate[R, P], CoroutineType[Any, Any, T]]:
     """Try once more when an install changed the table under a statement: it did nothing yet.
 
-    Not where another app has the name by now, in which the caller was given nothing. It is for
-    methods that begin with an actor, a grant and an app's id.
+    Not where the name is another app's by now: what the caller may do was decided for the former
+    one. Only for methods whose first arguments are an actor, a grant and the id of an app.
     """
 
     @wraps(method)

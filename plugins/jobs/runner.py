@@ -188,8 +188,10 @@ class Runner:
 
         try:
             caller = await self._callers.of(job)
-            if run.ending is not None:  # the worker could not be told of what it has not got yet
+            if run.ending is Ending.TIMEOUT:
                 return run.abandoned()
+            if run.ending is not None:  # the worker could not be told of what it has not got yet
+                return run.given_back(unstarted=True)
             payload = bytes(job.payload)
             return run.completed(
                 await self._workers.run_job(job.app_id, job.id, payload, caller, progress)

@@ -111,9 +111,13 @@ class Intake:
             self._filled = anyio.Event()
         return taken
 
+    def wanted(self, lines: list[NewLine]) -> list[NewLine]:
+        """Those of the last batch whose apps were not dropped since it was taken."""
+        return [line for line in lines if line.app_id not in self._gone]
+
     def put_back(self, lines: list[NewLine]) -> None:
         """Keep lines that could not be stored, in their order: those of the last batch."""
-        lines = [line for line in lines if line.app_id not in self._gone]
+        lines = self.wanted(lines)
         self._lines.extendleft(reversed(lines))
         for line in lines:
             self._hold(line.app_id, weight(line))

@@ -200,8 +200,11 @@ class LogsService:
 
     async def _store(self, lines: list[NewLine]) -> Outcome:
         async def write(tx: Transaction) -> None:
-            await store.insert(tx, lines)
-            for app_id in sorted({line.app_id for line in lines}):
+            wanted = self._intake.wanted(lines)  # by now: a connection may be long in coming
+            if not wanted:
+                return
+            await store.insert(tx, wanted)
+            for app_id in sorted({line.app_id for line in wanted}):
                 await tx.publish(TOPIC, app_id)
 
         try:

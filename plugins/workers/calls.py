@@ -25,7 +25,7 @@ Progress = Callable[[bytes], Awaitable[None]]
 class Call:
     """One of them; `request_id` is what audit rows of its writes carry."""
 
-    __slots__ = ("caller", "future", "is_job", "latest", "progress", "request_id")
+    __slots__ = ("caller", "future", "is_job", "latest", "progress", "request_id", "unwanted")
 
     def __init__(
         self, caller: Caller | None, request_id: str, progress: Progress | None = None
@@ -35,6 +35,8 @@ class Call:
         self.progress = progress
         self.latest: bytes | None = None
         """How far the job is, as long as that was not handed on."""
+        self.unwanted = False
+        """Whether its end was asked for, to which who has not got it yet pays no heed."""
         self.is_job = progress is not None
         self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

@@ -235,6 +235,8 @@ class Replica:
         self._calls.add(job_id, call)
         try:
             await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))
+            if call.unwanted:  # it was told so before it had the job
+                self.cancel_job(job_id)
             try:
                 return await call.future
             finally:
@@ -245,7 +247,9 @@ class Replica:
 
     def cancel_job(self, job_id: str) -> None:
         """Tell it that a job is not wanted any more."""
-        if self._child is not None and self._calls.find(job_id) is not None:
+        call = self._calls.find(job_id)
+        if self._child is not None and call is not None:
+            call.unwanted = True
             self._child.write(frame(JobCancel(id=job_id)))
 
     async def _say(self, message: Rpc | Job) -> None:

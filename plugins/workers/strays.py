@@ -32,8 +32,8 @@ ROUNDS: Final = 20
 
 PAUSE: Final = 0.01
 PATIENCE: Final = 0.25
-"""Seconds of a search that are given to environments which look empty, as they do in the middle of
-execve(2)."""
+"""Seconds that one search waits, all in all, for environments that look empty, as they do in the
+middle of execve(2)."""
 
 NOTHING: Final = [b""]
 INIT: Final = 1

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FAILED = re.compile(r"^(?:FAILED|ERROR) \S+::(test_\w+)", re.MULTILINE)
 
 
-def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="", patience="0.2"):
+def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="", patience="0.1"):
     """Names of the tests of `kit` that fail for `engine`, a class of `wrong.py`."""
     test = folder / "test_wrong.py"
     overrides = {"plugins": {provider: {"module": f"tests.conformance.wrong:{engine}"}}}

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from kernel.testing import Client
-from kernel.testing.servers import NO_TLS
+from kernel.testing.servers import LIMITS, NO_TLS
 from plugins.postgres import EmbeddedServer, attach
 from tests.kernel.processes import Served, wait_for, write_config
 
@@ -92,7 +92,7 @@ class User(httpx.Client):
     """A client that is signed in; `goto` takes it to another server of the same deployment."""
 
     def __init__(self, url: str, name: str = "admin") -> None:
-        super().__init__(base_url=url, timeout=60, verify=NO_TLS)
+        super().__init__(base_url=url, timeout=60, verify=NO_TLS, limits=LIMITS)
         body = {"username": name, "password": PASSWORD}
         made = self.post("/api/v1/auth/register", json=body)
         assert made.status_code == 201 or "already taken" in made.text, made.text

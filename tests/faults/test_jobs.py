@@ -122,7 +122,7 @@ def test_each_job_runs_on_one_of_two_servers_and_one_goes_on_alone(
             jobs.all_end()
             jobs.check(once=True)
             jobs.put(user, 40, seconds=1.5)
-            # Each takes ten at once, and twice, so now both are at work.
+            # Ten at once is the most that one takes, and there is enough for two turns of both.
             wait_for(lambda: jobs.count("running") > 10, 20, jobs.rows)
             kill(two)
             jobs.all_end(60)

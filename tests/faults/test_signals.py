@@ -179,7 +179,7 @@ def busy(server: Served, count: int = 1) -> bool:
     [([], (TERM, TERM)), ([], (INT, TERM)), (TWO, (TERM, INT))],
     ids=["TERM TERM", "INT TERM", "two processes"],
 )
-def test_a_second_signal_ends_it_within_two_seconds(
+def test_a_second_signal_ends_it_without_the_drain(
     site: Site, words: list[str], numbers: tuple[int, int]
 ) -> None:
     with site.serve("--plugin", slow.__file__, *words) as server:

@@ -78,7 +78,7 @@ async def asleep(dsn: str, words: str) -> None:
 async def at_rest(db: Database, out: int = 0) -> None:
     """Wait until the pool makes no connection and takes none back, but for `out` in use.
 
-    One that is cut when PostgreSQL has let it in and we have not read so yet is given out dead.
+    A connection that is cut before the pool has read that it was let in would be handed out dead.
     """
     with anyio.fail_after(20):
         while (now := db.statistics())["pool_available"] < now["pool_size"] - out:

@@ -401,10 +401,39 @@ async def test_a_wait_for_a_lock_is_cut_off(dsn: str) -> None:
     with psycopg.connect(dsn) as holder:
         holder.execute(f"lock table {name}".encode())
         async with opened(dsn, lock_timeout=0.3) as db:
+            assert await db.fetch("show lock_timeout") == b"300ms"
             started = time.monotonic()
             with pytest.raises(Unavailable):
                 await db.execute(text(f"insert into {name} values (1)"))
-            assert time.monotonic() - started < 8  # it may run for 10 s
+            assert time.monotonic() - started < 8  # any statement may run for 10 s
+
+
+async def test_a_wish_to_cancel_that_fails_is_repeated(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where PostgreSQL takes no connection more, by which it is told."""
+    ask, faults = psycopg.AsyncConnection[Any].cancel_safe, [psycopg.OperationalError("full")] * 2
+
+    async def refused(self: psycopg.AsyncConnection[Any], **more: Any) -> None:
+        if faults:
+            raise faults.pop()
+        await ask(self, **more)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", refused)
+
+    async def fails() -> None:
+        await asleep(dsn, "pg_sleep(9)")
+        raise LookupError
+
+    async def write(tx: Transaction) -> None:
+        await asyncio.gather(tx.fetch("select pg_sleep(9)"), fails())
+
+    async with opened(dsn) as db:
+        began = time.monotonic()
+        with pytest.raises(LookupError):
+            await db.run(ACTOR, write)
+        assert time.monotonic() - began < 6
+    assert faults == []
 
 
 async def test_a_caller_that_gives_up_leaves_a_usable_connection(dsn: str) -> None:

@@ -327,7 +327,8 @@ async def test_a_serialization_failure_runs_the_function_anew(opened: Opening, d
         first_try = tries <= 2
         now = int(await tx.fetch(text(f"select n from {name}")) or 0)
         if first_try:  # both have read before either writes
-            await have_read.wait()
+            async with asyncio.timeout(20):
+                await have_read.wait()
         await tx.execute(text(f"update {name} set n = $1::int"), now + 1)
 
     async with opened(f"{dsn} options='-c default_transaction_isolation=serializable'") as db:
@@ -349,7 +350,8 @@ async def test_a_deadlock_runs_the_function_anew(opened: Opening, dsn: str) -> N
             query = text(f"update {name} set n = n + 1 where id = $1::int")
             await tx.execute(query, first)
             if first_try:  # each holds the row that the other one wants next
-                await hold_one.wait()
+                async with asyncio.timeout(20):
+                    await hold_one.wait()
             await tx.execute(query, second)
 
         return update

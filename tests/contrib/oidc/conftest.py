@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pytest_iam import iam_configuration, iam_server  # noqa: F401 - fixtures
 
-from kernel.testing import running_server
+from kernel.testing import Client, running_server
 
 PUBLIC = "http://127.0.0.1:1"
 PAGE = "https://app.example.org/start?x=1"
@@ -77,7 +77,7 @@ def server(postgres, configured):
         yield running
 
 
-class Browser(httpx.Client):
+class Browser(Client):
     """A browser at the server under test, whose public address is not its real one."""
 
     def __init__(self, server, provider):

@@ -260,7 +260,7 @@ def test_who_waited_while_a_read_failed_shares_its_failure(server):
 
 
 def test_an_install_is_told_to_other_processes(server, make_server, monkeypatch):
-    monkeypatch.setattr(news, "POLL", 60.0)  # what is heard at all is heard at once
+    monkeypatch.setattr(news, "POLL", 60.0)  # no poll: only what is told counts
     other = make_server(dsn=server.dsn, data_dir=server.kernel.config.data_dir)
     app = fresh_id()
 

@@ -139,8 +139,10 @@ def test_who_waits_for_accounts_lets_others_have_them(make_server, app):
         ):
             done = pool.submit(change)
             for _ in range(15):
+                began = time.monotonic()
                 server.sql("select count(*) from caudex_auth.users")
-                assert not done.done()  # it waits on, and others had them meanwhile
+                assert time.monotonic() - began < 5  # of the 30 that the change itself may wait
+                assert not done.done()
                 time.sleep(0.1)
             holder.rollback()
             assert done.result(10) == 200

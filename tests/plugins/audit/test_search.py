@@ -315,8 +315,9 @@ def test_a_search_for_what_is_absent_is_as_fast_as_a_common_one(many: Server) ->
     usual = AuditFilter(app_id="many", entity="e1")
     for wanted in ABSENTEES:
         common = absent = math.inf
+        ends = time.monotonic() + 30
         for turn in range(400):  # in turns: a busy moment hits both
             common, absent = min(common, took(usual)), min(absent, took(wanted))
-            if turn >= 19 and absent <= 2 * common:
+            if turn >= 19 and (absent <= 2 * common or time.monotonic() > ends):
                 break
         assert absent <= 2 * common, wanted

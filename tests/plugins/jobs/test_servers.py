@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def both(postgres, tmp_path_factory):
     """Two servers on one database that do not look for what they were not told of."""
-    folder, config = tmp_path_factory.mktemp("both"), overrides(poll=60, lease=30)
+    folder, config = tmp_path_factory.mktemp("both"), overrides(poll=60, lease=3600)
     with (
         running_server(postgres, config, data_dir=folder) as one,
         running_server(postgres, config, dsn=one.dsn, data_dir=folder) as two,
@@ -118,7 +118,7 @@ def test_a_job_is_cancelled_from_a_server_that_does_not_run_it(both):
     job_id = enqueue(one, app)
     eventually(lambda: job_id in fake(two).under_way)
     one.admin.post(f"/api/v1/apps/{app}/jobs/{job_id}/cancel").raise_for_status()
-    assert ended(one, app, job_id, 5)["status"] == "cancelled"  # no heartbeat comes so soon
+    assert ended(one, app, job_id)["status"] == "cancelled"  # the heartbeat is far off
 
 
 def test_one_key_is_one_job_at_whichever_server(both):
@@ -304,7 +304,6 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
 def test_a_claim_whose_answer_is_lost_is_given_back_at_once(both, monkeypatch):
     one = both[0]
     fake(one).handler = fake(one).nothing
-    app = install(one, running=(one,))
     store = one.services.get(JOBS)._store
     claim, lost = store.claim, []
 
@@ -316,6 +315,7 @@ def test_a_claim_whose_answer_is_lost_is_given_back_at_once(both, monkeypatch):
         return jobs
 
     monkeypatch.setattr(store, "claim", answerless)
+    app = install(one, running=(one,))  # now: a claim that is under way already is answered
     job_id = enqueue(one, app)
     job = ended(one, app, job_id)
     assert [one.id for one in lost] == [job_id]

@@ -131,6 +131,19 @@ async def test_lines_wait_while_the_database_is_away(statements):
         await eventually(lambda: statements.lines == ["one", "two"])
 
 
+async def test_lines_of_an_app_that_goes_while_they_wait_for_a_connection_are_not_stored(
+    statements,
+):
+    async with running(statements) as service:
+        statements.seconds = 0.2
+        for app in ("went", "stays"):
+            service.write(app, "info", app)
+        await statements.begun.wait()
+        service._intake.drop("went")
+        await eventually(lambda: statements.lines)
+    assert statements.lines == ["stays"]
+
+
 @pytest.mark.parametrize("trouble", [CORRUPT, RuntimeError("?"), Unavailable("away")])
 async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statements, trouble):
     async with running(statements) as service, service.follow("app", 0) as following:

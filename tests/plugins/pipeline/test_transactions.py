@@ -335,7 +335,8 @@ async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
             await tx.execute("select pg_sleep(0.05)")
 
         task = started(lane.run(ACTOR, write))
-        await asking.wait()
+        async with asyncio.timeout(20):
+            await asking.wait()
         await until(lambda: not pipe.pending)  # the statement ends, the wish to cancel it does not
         task.cancel()
         await asyncio.wait([task])

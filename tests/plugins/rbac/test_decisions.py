@@ -170,7 +170,7 @@ def test_a_warm_decision_asks_no_database(rbac: Server):
 def test_a_change_is_told_to_the_other_server(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(news, "POLL", 60.0)  # what is heard at all is heard at once
+    monkeypatch.setattr(news, "POLL", 60.0)  # no poll: only what is told counts
     plugins = {"plugins": only("auth", "rbac")}
     first = make_server(plugins)
     second = make_server(plugins, dsn=first.dsn, data_dir=first.kernel.config.data_dir)

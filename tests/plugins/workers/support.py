@@ -25,10 +25,10 @@ _count = itertools.count(1)
 
 QUICK = {
     "start_timeout": 8, "rpc_timeout": 3, "shutdown_wait": 2, "term_wait": 1, "backoff": 0.05,
-    "uid_base": 1_000_000 + os.getpid() % 40_000 * 50_000,
+    "uid_base": 10_000_000 + os.getpid() % 40_000 * 1_000, "uid_count": 1_000,
 }  # fmt: skip
-"""Waits that a test can wait for, and accounts that are nobody else's: they are the machine's, and
-apps have the same numbers in other tests that run at the same time."""
+"""Waits that a test can wait for, and accounts that no other run of the tests has: they are the
+machine's, and apps have the same numbers there."""
 
 PYTHON = """
 import os, signal, sys, time

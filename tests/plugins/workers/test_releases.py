@@ -284,6 +284,7 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
     [replica] = service._launches.of(app, begin(workers, app).number)
     assert not replica.gone
     monkeypatch.undo()
+    workers.run(service.reconciler.heard, None)  # what it was told meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: replica.gone)
     workers.run(service._launches.tidy, app)

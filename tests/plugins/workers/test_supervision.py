@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 
@@ -35,6 +36,7 @@ from plugins.workers.callers import CALLERS
 from plugins.workers.config import WorkersConfig
 from plugins.workers.launches import Launches
 from plugins.workers.models import Release, Wanted
+from plugins.workers.process import Child
 from plugins.workers.replica import Recipe
 from plugins.workers.service import SERVICE
 from plugins.workers.supervisor import Host, Supervisor
@@ -752,6 +754,27 @@ def test_a_job_tells_how_far_it_is_and_hears_that_it_is_cancelled(workers: Serve
     thread.join(5)
     assert running == [b'"stopped"']
     assert len(said) < 60, "only the latest is told, now and then"
+
+
+def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
+    workers: Server, monkeypatch: pytest.MonkeyPatch
+):
+    app, service = deployed(workers, JOBS), workers.services.get(WORKERS)
+    waits, ready, usual = threading.Event(), threading.Event(), Child.ready
+
+    async def later(self: Child) -> None:
+        waits.set()
+        while not ready.is_set():
+            await asyncio.sleep(0.01)
+        await usual(self)
+
+    monkeypatch.setattr(Child, "ready", later)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(job, workers, app, b'{"type": "long"}')
+        assert waits.wait(10)
+        workers.run(service.cancel_job, app, "j1")
+        ready.set()
+        assert running.result(30) == b'"stopped"'
 
 
 def test_a_change_of_state_is_told(workers: Server):
