@@ -59,7 +59,8 @@ def test_it_leads_a_group_of_its_own_and_shares_no_file(facts: dict):
 @as_root
 def test_each_app_has_an_account_of_its_own(workers: Server, facts: dict):
     other = result(workers.admin, deployed(workers), "facts")
-    assert facts["uid"] in range(base := QUICK["uid_base"], base + QUICK["uid_count"])
+    first = QUICK["uid_base"]
+    assert facts["uid"] in range(first, first + QUICK["uid_count"])
     assert facts["uid"] != other["uid"]
     assert facts["gids"] == []
     with pytest.raises(KeyError):
