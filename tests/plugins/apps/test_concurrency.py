@@ -11,6 +11,7 @@ import pytest
 
 from kernel.testing import Client
 from plugins.apps import service, sync
+from plugins.rbac.service import RbacService
 
 from .support import changes, entity, field, fresh_id, install, link, manifest
 
@@ -121,6 +122,23 @@ def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, metho
     assert answer.status_code == 403, answer.text
     assert server.sql("select to_regclass(%s) is not null", f"{app}.b") == [(True,)]
     assert server.admin.request(method, url + path, json={}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/schema/prune"), ("DELETE", "")], ids=["prune", "remove"]
+)
+def test_a_core_admin_is_not_refused_where_news_of_the_app_are_still_to_come(
+    server, app, monkeypatch, method, path
+):
+    """It was removed and installed anew meanwhile: the table has it, and its roles are not read."""
+    install(server.admin, manifest(app, entity("a")))
+
+    async def unknown(self, user_id, app_id):
+        return False
+
+    monkeypatch.setattr(RbacService, "is_app_admin", unknown)
+    url = f"/api/v1/apps/{app}{path}"
+    assert server.admin.request(method, url, json={}).status_code == 200
 
 
 def test_who_waits_for_accounts_lets_others_have_them(make_server, app):

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -61,16 +62,22 @@ async def behind_tls(dsn: str, folder: Path) -> AsyncGenerator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
 
+    serving = set[asyncio.Task[Any]]()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await reader.readexactly(8) != SSL_REQUEST:
+        serving.add(this := cast("asyncio.Task[Any]", asyncio.current_task()))
+        try:
+            if await reader.readexactly(8) != SSL_REQUEST:
+                return
+            writer.write(b"S")
+            path = f"{wanted['host']}/.s.PGSQL.{wanted['port']}"
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.start_tls(context)
+                inner_reader, inner_writer = await asyncio.open_unix_connection(path)
+                await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+        finally:
             writer.close()
-            return
-        writer.write(b"S")
-        path = f"{wanted['host']}/.s.PGSQL.{wanted['port']}"
-        with suppress(OSError, asyncio.CancelledError):
-            await writer.start_tls(context)
-            inner_reader, inner_writer = await asyncio.open_unix_connection(path)
-            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+            serving.discard(this)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -81,6 +88,11 @@ async def behind_tls(dsn: str, folder: Path) -> AsyncGenerator[str]:
         )  # fmt: skip
     finally:
         server.close()
+        # A connection that is not closed when its loop is spoils whichever test comes then.
+        async with asyncio.timeout(20):
+            while serving:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
 
 
 async def test_it_speaks_tls_and_sends_the_password(database: str, tmp_path: Path) -> None:
