@@ -118,7 +118,7 @@ def _pids() -> list[int]:
         return []  # not Linux: the group is all there is
 
 
-def _is_stray(pid: int, wanted: bytes, uid: int | None, patient: float = 0.0) -> bool:
+def _is_stray(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool:
     try:
         if uid is not None and os.stat(f"/proc/{pid}").st_uid != uid:
             return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
