@@ -17,12 +17,12 @@ BAR = 30
 
 def heading(text: str) -> None:
     """Begin a part."""
-    print(f"\n{_styled(text, '1;36')}\n")
+    _print(f"\n{_styled(text, '1;36')}\n")
 
 
 def say(text: str = "") -> None:
     """A line of its own."""
-    print(f"  {text}".rstrip())
+    _print(f"  {text}".rstrip())
 
 
 def dim(text: str) -> str:
@@ -40,9 +40,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
             for at, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         line = "  ".join(parts).rstrip()
-        print(f"  {line if number else _styled(line, '1')}")
+        say(line if number else _styled(line, "1"))
         if not number:
-            print("  " + dim("  ".join("─" * width for width in widths)))
+            say(dim("  ".join("─" * width for width in widths)))
 
 
 def progress(what: str, batches: Sequence[Sequence[T]]) -> Iterator[Sequence[T]]:
@@ -54,12 +54,17 @@ def progress(what: str, batches: Sequence[Sequence[T]]) -> Iterator[Sequence[T]]
         done += len(batch)
     _bar(what, total, total)
     how = f"in {len(batches)} requests, {time.monotonic() - began:.1f} s"
-    print(f"{_start()}  {what:<12} {total:>4} records {dim(how)}")
+    _print(f"{_start()}  {what:<12} {total:>4} records {dim(how)}")
 
 
 def blocks(share: float, width: int = 24) -> str:
     """A bar of a chart; `share` is 0 to 1."""
     return "█" * max(1, round(share * width)) if share else ""
+
+
+def _print(line: str) -> None:
+    """Print in one write: a worker's log comes from another thread, in between otherwise."""
+    print(f"{line}\n", end="")
 
 
 def _bar(what: str, done: int, total: int) -> None:
