@@ -180,9 +180,8 @@ class AppsService:
         if not found:
             raise NotFound(f"app {app_id!r} not found")
         # Core admins first: who has just been told of a removal does not know this app yet.
-        if await self._access.is_core_admin(actor.user_id):
-            return found[0]
-        if not await self._access.is_app_admin(actor.user_id, app_id):
+        user, access = actor.user_id, self._access
+        if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
             raise Forbidden("only admins of the app may do this")
         return found[0]
 
