@@ -112,9 +112,11 @@ def session_settings(actor: Actor) -> Mapping[str, str]:
 
 @hookspec
 async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[str, Any] | None:
-    """Narrow what the caller may see or touch by a where-tree (as in POST …/query). Gather.
+    """Narrow which records the caller may see, change or delete by a where-tree (as in
+    POST …/query). Gather.
 
     The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
+    Not asked for a create, nor for the new values of an update: those `record_writing` judges.
     """
     raise NotImplementedError
 

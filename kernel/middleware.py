@@ -98,7 +98,7 @@ class Edge:
         except asyncio.CancelledError:  # it outlasted the end of the server
             if sender.started:
                 raise
-            await self._fail(Unavailable("the server is stopping"), scope, receive, sender)
+            await self._fail(_stopping(scope["method"]), scope, receive, sender)
         except Exception as error:
             await self._fail(error, scope, receive, sender)
         finally:
@@ -244,6 +244,14 @@ def _envelope(error: Exception) -> JSONReply:
         return JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
     said = known.message if isinstance(known, HandlerFailed) else _cut(known.message)
     return JSONReply({"error": said}, known.status, known.headers)
+
+
+def _stopping(method: str) -> Unavailable:
+    """Nobody knows how far a request came that outlasted the end of the server."""
+    if method in ("GET", "HEAD"):
+        return Unavailable("the server is stopping")
+    said = "the server is stopping: the change may have been made; look before you repeat it"
+    return Unavailable(said, retry_after=None)
 
 
 def _cut(message: str) -> str:

@@ -22,8 +22,8 @@ is said. Whatever is not public wants `Authorization: Bearer <access token>`. Ev
 is taken as the maximum; timestamps of records end in `Z`, those of users in `+00:00`.
 
 A 503 with a `Retry-After` changed nothing: send the request again after that many seconds. One
-without it says that the connection to PostgreSQL broke under a write: the change may have been
-made, so look before you repeat it.
+without it may have changed something: the connection to PostgreSQL broke under a write, a worker
+ended before it answered or did not come up, or the server was stopping. Look before you repeat it.
 
 The examples are what a server was sent and what it answered (ids, times and tokens are put in); a
 test asks again and compares. Plugins of contrib/ that are switched on add

@@ -40,6 +40,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         sub = actions.add_parser(name, help=text, description=described, allow_abbrev=False)
         for option in ("--config", "--data-dir"):  # may come after the action, too
             sub.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.add_argument(
+            "--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
         sub.set_defaults(users_action=action)
         return sub
 

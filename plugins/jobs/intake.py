@@ -89,8 +89,8 @@ class Intake:
                     one.settle(error)
         finally:
             for one in taken:
-                if not one.done.is_set():
-                    one.settle(Unavailable("the server stops"))
+                if not one.done.is_set():  # it may be in
+                    one.settle(Unavailable("the server stops", retry_after=None))
 
     async def _insert(self, taken: Sequence[_Waiting]) -> Exception | None:
         try:

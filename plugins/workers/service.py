@@ -214,10 +214,11 @@ class WorkersService:
         failed: StartFailed | None = None
         with anyio.move_on_after(limit) as waiting:
             failed = await supervisor.outcome(attempt)
+        said = str(failed) if failed is not None else ""
         if waiting.cancelled_caught:
-            raise Unavailable(f"the worker of app '{app_id}' has not come up in {limit:g} s")
-        if failed is not None:
-            raise Unavailable(str(failed))
+            said = f"the worker of app '{app_id}' has not come up in {limit:g} s"
+        if said:  # it stays wanted, and whoever asks at once gets the same answer
+            raise Unavailable(said, retry_after=None)
 
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
@@ -344,8 +345,8 @@ class WorkersService:
         replica = await self._at_hand(app_id)
         try:
             return await replica.rpc(method, params, caller, self._config.rpc_timeout)
-        except WorkerLost as error:
-            raise Unavailable(str(error)) from None
+        except WorkerLost as error:  # it may have done what it was asked
+            raise Unavailable(str(error), retry_after=None) from None
 
     async def run_job(
         self,

@@ -20,6 +20,7 @@ class SlowPlugin(Plugin):
             Route("GET", "/slow", self.count, needs=PUBLIC),
             Route("GET", "/slow/held", self.hold, needs=PUBLIC),
             Route("GET", "/slow/{seconds}", self.wait, needs=PUBLIC),
+            Route("POST", "/slow/{seconds}", self.wait, needs=PUBLIC),
         ]
 
     async def count(self, request: Request) -> Response:

@@ -190,7 +190,10 @@ def test_a_second_signal_ends_it_without_the_drain(
         with Load(user, app) as load:
             load.more(5)
             told: list[str] = []
-            clients = [threading.Thread(target=_ask_slowly, args=(server, told)) for _ in range(4)]
+            clients = [
+                threading.Thread(target=_ask_slowly, args=(server, method, told))
+                for method in ("GET", "POST") * 2
+            ]
             for one in clients:
                 one.start()
             count = 1 if words else 4
@@ -208,19 +211,27 @@ def test_a_second_signal_ends_it_without_the_drain(
             one.join(5)
         # Who is cut off knows that nothing was acknowledged; nobody gets another answer.
         assert len(told) == 4
-        assert not [one for one in told if one not in (STOPPING, *CUT_OFF)]
+        assert not [one for one in told if one not in (*STOPPING.values(), *CUT_OFF)]
     no_traceback(server)
     with site.serve():
         load.check(site.sql)
 
 
-STOPPING = '503 {"error":"the server is stopping"}'
+STOPPING = {
+    "GET": '503 1 {"error":"the server is stopping"}',
+    "POST": '503 None {"error":"the server is stopping: the change may have been made; '
+    'look before you repeat it"}',
+}
+"""Status, Retry-After and body of a request that outlasts the end."""
 CUT_OFF = ("ConnectError", "ReadError", "RemoteProtocolError")
 
 
-def _ask_slowly(server: Served, told: list[str]) -> None:
+def _ask_slowly(server: Served, method: str, told: list[str]) -> None:
     try:
-        answer = server.get("/slow/25")
-        told.append(f"{answer.status_code} {answer.text}")
+        answer = httpx.request(method, f"{server.url}/slow/25", timeout=30)
     except httpx.HTTPError as error:
         told.append(type(error).__name__)
+    else:
+        again = answer.headers.get("retry-after")
+        said = f"{answer.status_code} {again} {answer.text}"
+        told.append(said if said == STOPPING[method] else f"{method}: {said}")

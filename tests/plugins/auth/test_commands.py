@@ -72,6 +72,14 @@ def test_accounts_are_listed_in_a_table(server, caudex):
     assert line.endswith(user.id)
 
 
+def test_options_of_every_command_may_stand_behind_the_action(server, caudex, tmp_path):
+    extra = tmp_path / "extra.py"
+    extra.write_text("from caudex import Plugin\n\n\nclass Extra(Plugin):\n    name = 'extra'\n")
+    assert caudex("list", "--plugin", str(extra))[0] == 0
+    status, _, err = caudex("list", "--plugin", str(tmp_path / "gone.py"))
+    assert (status, err.count("\n")) == (78, 1)
+
+
 def test_a_new_password_ends_every_session(server, caudex):
     user = server.user()
     status, _, _ = caudex("passwd", user.username, stdin="N3wPassword!\n")

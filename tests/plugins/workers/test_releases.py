@@ -335,4 +335,5 @@ def test_a_start_that_takes_too_long_is_not_told_as_done(
     monkeypatch.setattr(Launches, "prepare", never)
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503
+    assert "retry-after" not in answer.headers
     assert "has not come up in 0.4 s" in answer.json()["error"]

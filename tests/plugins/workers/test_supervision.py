@@ -230,6 +230,7 @@ def test_a_start_of_what_cannot_start_says_why(workers: Server):
     (release / "worker.py").write_text("raise SystemExit('gone bad')\n")
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503
+    assert "retry-after" not in answer.headers  # it stays wanted, and would fail again
     assert "gone bad" in answer.json()["error"]
     reaches(workers.admin, app, "crashed", 30)
     stop(workers, app)
