@@ -397,10 +397,10 @@ def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_pat
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     shutil.copytree(ROOT / "examples/crm/worker", tmp_path / "worker")
     write_files(text, tmp_path)
-    tokens = [server.admin.tokens["accessToken"] for server in (old, new)]
-    environment = {"OLD": old.url, "NEW": new.url} | dict(
-        zip(("OLD_TOKEN", "NEW_TOKEN"), tokens, strict=True)
-    )
+    environment = {"OLD": old.url, "NEW": new.url}
+    for name, admin in (("OLD_LOGIN", old.admin), ("NEW_LOGIN", new.admin)):
+        login = {"username": admin.username, "password": admin.password}
+        environment[name] = json.dumps(login)
     outputs = [output for output, _ in run_shell(text, new.url, tmp_path, environment)]
     assert "companies: 2 records" in outputs[1]
     assert "deployed and started" in outputs[2]

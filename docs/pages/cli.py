@@ -15,7 +15,8 @@ from kernel.loader import Kernel
 HEAD = """# Command line
 
 `caudex COMMAND`. Every mistake is answered by one line that says what to do; the exit status is
-then 78 for one in the configuration and 1 for others. Commands of plugins are there while the
+then 78 for one in the configuration, 2 for one in what was typed (how it is typed stands above that
+line), and 1 for others. Commands of plugins are there while the
 plugin is on, which those of contrib/ are not by default; beside a running server they use its
 embedded database.
 """

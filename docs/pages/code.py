@@ -96,10 +96,13 @@ def signature(function: Any) -> str:
     """A function as one reads it in the source, without `self`."""
     found = inspect.signature(function)
     parameters = [p for p in found.parameters.values() if p.name != "self"]
-    shown = ", ".join(map(_shown, parameters))
+    shown = [_shown(parameter) for parameter in parameters]
+    kinds = [parameter.kind for parameter in parameters]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        shown.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     result = found.return_annotation
     prefix = "async def" if inspect.iscoroutinefunction(function) else "def"
-    return f"{prefix} {function.__name__}({shown}) -> {result}"
+    return f"{prefix} {function.__name__}({', '.join(shown)}) -> {result}"
 
 
 def _shown(parameter: inspect.Parameter) -> str:

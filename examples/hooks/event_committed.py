@@ -18,5 +18,5 @@ class EventCommittedPlugin(Plugin):
     @hookimpl
     @concerns("shop.orders")
     async def event_committed(self, event: Event) -> None:
-        """The request was answered already: what fails here is logged and fails nobody."""
+        """It is in: what fails here is logged and fails nobody. But the reply waits."""
         self.sent.append(f"{event.actor.username}: {event.operation} {event.record_id}")

@@ -17,7 +17,7 @@ class RecordScopePlugin(Plugin):
     async def record_scope(
         self, actor: Actor, entity: Entity, action: Action
     ) -> Mapping[str, Any] | None:
-        """A where-tree, joined to every other by `and`; it holds for reads and for writes."""
+        """A where-tree: the records that are read, changed and deleted; creates are not asked."""
         if entity.subject != "shop.orders":
             return None
         region = actor.username.partition("_")[0]
