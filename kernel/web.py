@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -312,11 +313,22 @@ def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
         if len(_FAR.findall(b"".join(parts[::2]))) > MAX_FAR:  # outside of texts
             raise BadRequest(f"the JSON has more than {MAX_FAR} numbers beyond 1e±99")
     try:
+        if not raw.isascii():
+            _check_utf8(raw)
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise BadRequest(_in_words(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("the request body is not valid JSON") from None
+
+
+def _check_utf8(raw: bytes) -> None:
+    """The decoder does not look into members that it drops. By parts: a text of it all would take
+    four times the memory. Raises UnicodeDecodeError."""
+    part = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), 2**16):
+        part.decode(raw[start : start + 2**16])
+    part.decode(b"", final=True)
 
 
 def _check_structure(raw: bytes) -> None:

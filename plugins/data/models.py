@@ -51,7 +51,7 @@ class QueryBody(
     limit: Annotated[int | None, Meta(extra_json_schema={"minimum": 1, "default": 100})] = None
     offset: Annotated[int | None, Meta(extra_json_schema={"minimum": 0})] = None
     after: str | None = None
-    total: bool = True
+    total: bool | None = True
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):

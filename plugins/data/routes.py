@@ -141,7 +141,7 @@ class RecordRoutes:
             after=body.after,
         )
         caller = (request.actor, request.grant, *_place(request))
-        return reply(await answer(self._records, *caller, page, total=body.total))
+        return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
 
 class StreamedArray(StreamingResponse):

@@ -183,7 +183,7 @@ class WorkersService:
     async def _supervisor(self, app_id: str) -> Supervisor:
         """The supervisor of an app, when that of a former app of the same name is done."""
         if self._tasks is None:
-            raise Unavailable("workers run within a server only")
+            raise Unavailable("workers run within a server only", retry_after=None)
         old = self.reconciler.supervisors.get(app_id)
         if old is not None and old.leaving:
             await old.over()

@@ -163,13 +163,21 @@ def test_a_body_that_is_no_json_or_of_another_shape_is_400(server: Server, raw: 
      b'{"username": "\\ud800", "password": "x"}', b'{"username": "\\udc00\\ud800", "password": ""}',
      b'\xef\xbb\xbf{"username": "a", "password": "x"}',
      '{"username": "a", "password": "x"}'.encode("utf-16"),
-     '{"username": "ä", "password": "x"}'.encode("latin-1")],
-    ids=lambda raw: repr(raw)[:40],
+     '{"username": "ä", "password": "x"}'.encode("latin-1"),
+     b'{"username": "a", "password": "x", "dropped": "\xff"}',
+     b'{"username": "a", "password": "x", "long": "' + "ä".encode() * 20_000 + b'\xc3"}'],
+    ids=lambda raw: repr(raw)[-40:],
 )  # fmt: skip
 def test_nul_invalid_utf8_and_lone_surrogates_are_400(server: Server, raw: bytes):
     answer = server.http.post(LOGIN, content=raw, headers=JSON)
     assert answer.status_code == 400
     assert is_envelope(answer)
+
+
+def test_text_in_members_that_nobody_reads_may_be_of_any_script(server: Server):
+    long = "aä€🙂" * 40_000  # each character across the edge of a part somewhere
+    raw = json.dumps({"name": "of_any_script", "long": long}, ensure_ascii=False).encode()
+    assert server.admin.post(ROLES, content=raw, headers=JSON).status_code in (200, 201)
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul(server: Server):
