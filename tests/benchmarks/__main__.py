@@ -87,19 +87,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         told = machine(stages[0].ask("show server_version").split()[0])
         busy = os.getloadavg()[0] > 0.75 * told.cores
-        _run(opened, stages, results, plan, set(options.only), options.folder)
-    table = of_ratios(results.ratios)
+        try:
+            _run(opened, stages, results, plan, set(options.only), options.folder)
+        finally:  # what was measured until a case failed took long enough
+            found = {
+                "machine": told, "plan": plan, "busy": busy,
+                "seconds": round(time.perf_counter() - began, 1),
+                "ratios": results.ratios, "bounds": results.bounds, "measured": results.measured,
+            }  # fmt: skip
+            _show(results.ratios, str(told), busy=busy)
+            _write(Path(options.json), Path(options.chart), found, results.ratios, str(told))
+    return 0
+
+
+def _show(ratios: Sequence[Ratio], told: str, *, busy: bool) -> None:
+    table = of_ratios(ratios)
     table.note(f"Every figure is ours divided by theirs. {told}.")
     if busy:
         table.note("Mind: the machine had other work, which costs one process more than many.")
     table.show()
-    found = {
-        "machine": told, "plan": plan, "busy": busy,
-        "seconds": round(time.perf_counter() - began, 1),
-        "ratios": results.ratios, "bounds": results.bounds, "measured": results.measured,
-    }  # fmt: skip
-    _write(Path(options.json), Path(options.chart), found, results.ratios, str(told))
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

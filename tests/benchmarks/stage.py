@@ -30,7 +30,7 @@ port = 0
 [plugins.auth]
 throttle = false
 [plugins.logs]
-readers_per_app = 100
+readers_per_app = 200  # of which one user has half
 """
 POOL = """\
 [services]

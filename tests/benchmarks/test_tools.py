@@ -11,10 +11,14 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
+from contextlib import nullcontext
 from xml.etree import ElementTree
 
 import pytest
 
+import tests.benchmarks.__main__ as command
+from kernel.shares import Shares
 from tests.benchmarks import processes
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
@@ -34,8 +38,9 @@ from tests.benchmarks.peers.program import ROOT
 from tests.benchmarks.queues import archive
 from tests.benchmarks.report import Table, of_ratios
 from tests.benchmarks.requests import BULK, MANY, WANTS, records, same
-from tests.benchmarks.stage import crm_manifest
+from tests.benchmarks.stage import CONFIG, crm_manifest
 from tests.benchmarks.statements import Pgbench, Statement, statements_in
+from tests.benchmarks.surroundings import LISTENERS
 
 LOG = """\
 caudex> LOG:  execute _pg3_4: select row_to_json(r) from (
@@ -222,6 +227,33 @@ def test_groups_are_chosen_by_name_and_wrong_names_are_told():
     assert {want.name for want in WANTS} == set(GROUP_OF)
     assert set(GROUP_OF.values()) <= set(GROUPS)
     assert len(MANY) == BULK
+
+
+def test_one_user_may_be_all_the_listeners_of_a_log():
+    readers = tomllib.loads(CONFIG)["plugins"]["logs"]["readers_per_app"]
+    shares = Shares(readers, "too many")
+    for _ in range(LISTENERS):
+        shares.take("the user")
+
+
+def test_what_was_measured_is_told_also_where_a_case_fails(tmp_path, monkeypatch, capsys):
+    class Standing:
+        def ask(self, _):
+            return "18.6"
+
+    def until_it_fails(opened, stages, results, *_):
+        results.ratios.append(ratio("first", "c", [Measured(rate=3)], "d", [Measured(rate=1)]))
+        raise RuntimeError("the second failed")
+
+    monkeypatch.setattr(command, "program", lambda _: None)
+    monkeypatch.setattr(command, "stage", lambda *_, **__: nullcontext(Standing()))
+    monkeypatch.setattr(command, "_run", until_it_fails)
+    file, chart = tmp_path / "found.json", tmp_path / "found.svg"
+    with pytest.raises(RuntimeError, match="the second failed"):
+        command.main(["--json", str(file), "--chart", str(chart)])
+    assert "3.00 x" in capsys.readouterr().out
+    assert [each["case"] for each in json.loads(file.read_text())["ratios"]] == ["first"]
+    assert "first" in chart.read_text()
 
 
 def test_a_table_is_aligned(capsys):
