@@ -214,11 +214,10 @@ class WorkersService:
         failed: StartFailed | None = None
         with anyio.move_on_after(limit) as waiting:
             failed = await supervisor.outcome(attempt)
-        said = str(failed) if failed is not None else ""
-        if waiting.cancelled_caught:
-            said = f"the worker of app '{app_id}' has not come up in {limit:g} s"
-        if said:  # it stays wanted, and whoever asks at once gets the same answer
-            raise Unavailable(said, retry_after=None)
+        if waiting.cancelled_caught or failed is not None:
+            late = f"the worker of app '{app_id}' has not come up in {limit:g} s"
+            # It stays wanted, and whoever asks at once gets the same answer.
+            raise Unavailable(late if failed is None else str(failed), retry_after=None)
 
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
