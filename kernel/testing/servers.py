@@ -74,6 +74,7 @@ class Server:
         self._clients: list[httpx.Client] = [self.http]
         self._idle: list[psycopg.Connection[Any]] = []
         self._admin: Client | None = None
+        self._first = threading.Lock()
 
     @property
     def services(self) -> Services:
@@ -83,9 +84,10 @@ class Server:
     @property
     def admin(self) -> Client:
         """The first user, admin of `core`."""
-        if self._admin is None:
-            self._admin = self._register("admin")
-        return self._admin
+        with self._first:  # a test may ask from several threads at once
+            if self._admin is None:
+                self._admin = self._register("admin")
+            return self._admin
 
     def user(
         self,
@@ -183,12 +185,17 @@ class Server:
 
     def _connection(self) -> psycopg.Connection[Any]:
         """Take one that is idle, or connect, which costs several milliseconds."""
-        while self._idle:
-            connection = self._idle.pop()
+        while (connection := self._take_idle()) is not None:
             if not select([connection], [], [], 0)[0]:
                 return connection
             connection.close()  # PostgreSQL has ended it
         return psycopg.connect(self.dsn, autocommit=True, prepare_threshold=None)
+
+    def _take_idle(self) -> psycopg.Connection[Any] | None:
+        try:  # not `if self._idle`: another thread may take the last in between
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _register(self, name: str) -> Client:
         body = {"username": name, "password": PASSWORD}

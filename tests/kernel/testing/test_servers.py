@@ -1,5 +1,6 @@
 """Servers of a test's own making: which plugins, which services, which users."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,26 @@ def test_what_goes_wrong_in_the_preparation_says_why(server: Server) -> None:
         server.install({"appId": "Not An Id"})
     with pytest.raises(AssertionError, match="/api/v1/apps/core/roles/assign: 400"):
         server.assign(server.user(), "core", "nobody")
+
+
+def test_threads_that_ask_at_once_get_one_admin_and_users_of_their_own(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    with ThreadPoolExecutor(8) as pool:
+        admins = set(pool.map(lambda _: server.admin, range(8)))
+        users = list(pool.map(lambda _: server.user(permissions={"core": ["*"]}), range(8)))
+        counts = set(pool.map(lambda _: server.sql("select 1")[0][0], range(64)))
+    assert len(admins) == 1
+    assert len({user.id for user in users}) == 8
+    assert counts == {1}
+
+
+def test_threads_whose_first_request_is_for_users_get_them(make_server: MakeServer) -> None:
+    server = make_server()
+    with ThreadPoolExecutor(8) as pool:
+        users = list(pool.map(lambda _: server.user(), range(8)))
+    assert server.admin.id not in {user.id for user in users}
 
 
 def test_one_file_is_enough(make_server: MakeServer, tmp_path: Path) -> None:
