@@ -2,13 +2,17 @@
 
 python  := .venv/bin/python
 ROUNDS  ?= 10
+# Processes that tests run in. Tests wait about as much as they work, so four suit two cores.
+JOBS    ?= 4
+pytest  := sh .ci/pytest.sh
+spread   = -n $(JOBS) --dist worksteal
 compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test demo check lint types imports fmt-check fmt docs-check docs bench profile bench-lock faults soak lock clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile bench-lock faults soak lock clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -18,8 +22,11 @@ setup: .venv/.dev ## Make .venv with everything that running, tests and checks n
 run: .venv/.runtime ## Serve on port 9100, setting up first what is missing
 	@.venv/bin/caudex serve $(ARGS)
 
-test: .venv/.dev ## Run the tests
-	$(python) -m pytest $(ARGS)
+test: .venv/.dev ## Run the tests but the slow ones, in parallel (ARGS="-k name", JOBS=4)
+	$(pytest) $(spread) -m "not slow" $(ARGS)
+
+test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs those of a folder)
+	$(pytest) $(spread) $(ARGS)
 
 demo: .venv/.runtime ## Show the CRM example at work
 	@$(python) -m examples.crm.demo $(ARGS)
@@ -65,7 +72,8 @@ faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing
 
 soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving test, ROUNDS=10 times (ARGS=tests/faults)
 	for round in $$(seq $(ROUNDS)); do \
-	  sh .ci/both.sh $(ARGS) && \
+	  $(pytest) $(spread) --quiet $(ARGS) && \
+	  CAUDEX_TEST_STATEMENTS=kernel $(pytest) $(spread) --quiet $(ARGS) && \
 	  $(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/pipeline/test_interleaved.py || exit 1; \
 	done
 	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
