@@ -36,6 +36,7 @@ from tests.pages import (
     section,
     write_files,
 )
+from tests.waiting import eventually
 
 PAGES = every_page()
 TARGET = re.compile(r"(?<![\w.-])make ([a-z][a-z-]*)")
@@ -149,10 +150,7 @@ def test_the_plugin_of_the_guide_grows_while_its_server_runs(database, tmp_path)
         assert answer.json() == {"hello": "world"}
         assert "hello" in answer.headers["server-timing"]
         write_files(guide(), tmp_path)
-        deadline = time.monotonic() + 40
-        while (status := status_of(server)) != 401 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert status == 401, server.err
+        eventually(lambda: status_of(server) == 401, 40, lambda: server.err)
 
 
 def status_of(server):
@@ -362,10 +360,9 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     [job] = last_reply(outputs[5])
     assert job["id"] == run["job_id"]
     assert job["payload"]["cron"] == {"name": "weekly", "due": run["due"]}
-    deadline = time.monotonic() + 20
-    while job["status"] not in ("completed", "failed") and time.monotonic() < deadline:
-        time.sleep(0.1)
-        job = server.admin.get(f"/api/v1/apps/reports/jobs/{job['id']}").json()
+    path = f"/api/v1/apps/reports/jobs/{job['id']}"
+    ended = ("completed", "failed")
+    job = eventually(lambda: (job := server.admin.get(path).json())["status"] in ended and job, 20)
     assert job["result"] == "sent to everybody for weekly"
     assert last_reply(outputs[6])["enabled"] is False
     said = re.search(r"`(crons\[.*?)`", text)[1]

@@ -3,11 +3,11 @@
 import io
 import re
 import tarfile
-import time
 
 import pytest
 
 from kernel.testing import Client, Server
+from tests.waiting import eventually
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 USER_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00")
@@ -262,10 +262,11 @@ def test_a_job_from_enqueuing_to_its_result(worker):
     assert answer.status_code == 201
     job_id = answer.json()["job_id"]
     assert answer.json() == {"job_id": job_id}
-    deadline = time.monotonic() + 20
-    while (job := worker.get(f"{CRM}/jobs/{job_id}").json())["status"] != "completed":
-        assert time.monotonic() < deadline, job
-        time.sleep(0.05)
+
+    def seen():
+        return worker.get(f"{CRM}/jobs/{job_id}").json()
+
+    job = eventually(lambda: (job := seen())["status"] == "completed" and job, 20, seen)
     assert {name: job[name] for name in list(job)[:7]} == {
         "id": job_id,
         "app_id": "crm",

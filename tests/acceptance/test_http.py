@@ -5,7 +5,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from kernel import protocol, routing, web
 from kernel.errors import BootError
 from kernel.testing import MakeServer, Server
+from tests.waiting import eventually
 
 LOGIN = "/api/v1/auth/login"
 ROLES = "/api/v1/apps/core/roles"
@@ -342,30 +343,22 @@ def stalled_login(server: Server, address: str = "") -> socket.socket:
     return connection
 
 
-def soon(true: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    ends = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 def test_too_many_requests_at_once_are_503_in_the_envelope(make_server: MakeServer):
     server = make_server({"server": {"max_requests": 1}})
     mode = "/api/v1/auth/mode"
     with stalled_login(server):
-        soon(lambda: server.http.get(mode).status_code == 503)
+        eventually(lambda: server.http.get(mode).status_code == 503)
         answer = server.http.get(mode)
         assert answer.json() == {"error": "too many requests at once"}
         assert "retry-after" in answer.headers
         assert is_envelope(answer)
-    soon(lambda: server.http.get(mode).status_code == 200)
+    eventually(lambda: server.http.get(mode).status_code == 200)
 
 
 def test_a_server_that_is_full_is_not_taken_for_a_dead_one(make_server: MakeServer):
     server = make_server({"server": {"max_requests": 1}})
     with stalled_login(server):
-        soon(lambda: server.http.get("/nothing").status_code == 503)
+        eventually(lambda: server.http.get("/nothing").status_code == 503)
         assert server.http.get("/health").json() == {"status": "ok"}
         assert server.http.get("/health/ready").status_code == 200
         assert server.http.get("/health/").status_code == 503
@@ -379,13 +372,13 @@ def test_one_address_leaves_others_places(make_server: MakeServer):
 
     with ExitStack() as stack:
         first = [stack.enter_context(stalled_login(server, f"2001:db8::{n}")) for n in range(1, 20)]
-        soon(lambda: len(select.select(first, [], [], 0)[0]) == len(first) - 4)
+        eventually(lambda: len(select.select(first, [], [], 0)[0]) == len(first) - 4)
         for refused in select.select(first, [], [], 0)[0]:
             assert b"too many requests at once from this address" in refused.recv(4096)
         assert status("2001:db8::ffff") == 503, "an IPv6 customer has a /64"
         assert status("203.0.113.9") == 404
         second = [stack.enter_context(stalled_login(server, "203.0.113.9")) for _ in range(20)]
-        soon(lambda: len(select.select(second, [], [], 0)[0]) == len(second) - 2)
+        eventually(lambda: len(select.select(second, [], [], 0)[0]) == len(second) - 2)
         assert status("203.0.113.9") == 503
         assert status("198.51.100.1") == 404
         assert server.http.get("/nothing").status_code == 404, "the proxy itself"

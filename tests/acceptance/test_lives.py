@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, MakeServer, Server
-from tests.plugins.workers.support import QUICK, deploy, eventually, reaches, result, status
+from tests.plugins.workers.support import QUICK, deploy, reaches, result, status
+from tests.waiting import eventually
 
 APP = "crm"
 MANIFEST = {

@@ -11,6 +11,7 @@ import pytest
 
 from kernel.public import LOGS
 from plugins.logs.service import LogsService
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -30,11 +31,8 @@ def write(server, app_id, *messages, level="info"):
 
 def stored(server, app_id, count):
     """Wait until the lines are in the database."""
-    deadline = time.monotonic() + 10
     query = "select count(*) from caudex_logs.lines where app_id = %s"
-    while server.sql(query, app_id)[0][0] < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: server.sql(query, app_id)[0][0] >= count)
 
 
 def path(app_id):
@@ -126,10 +124,8 @@ def test_lines_written_at_one_server_are_read_at_another_and_outlive_both(make_s
     two = make_server(dsn=one.dsn, data_dir=tmp_path)
     one.admin.post("/api/v1/apps", json={"appId": "shared", "name": "x"}).raise_for_status()
     admin = two.login("admin")
-    deadline = time.monotonic() + 10
-    while admin.get("/api/v1/apps/shared/roles").status_code != 200:  # the app is news there
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    # The app is news there.
+    eventually(lambda: admin.get("/api/v1/apps/shared/roles").status_code == 200)
     live = lambda: write(one, "shared", "across")  # noqa: E731
     assert messages(read(admin, "shared", 1, then=live, params={"tail": 0})) == ["across"]
     third = make_server(dsn=one.dsn, data_dir=tmp_path)
@@ -208,10 +204,7 @@ def test_a_reader_that_leaves_is_forgotten(server, app):
         next(lines)
         assert app in service._feeds
         lines.close()
-    deadline = time.monotonic() + 5
-    while app in service._feeds:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: app not in service._feeds, 5)
 
 
 def test_streams_do_not_keep_a_server_from_stopping(make_server):

@@ -4,7 +4,7 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,6 +14,7 @@ import pytest
 from kernel.log import redact
 from kernel.testing import Client, MakeServer, Server
 from kernel.web import Bodies
+from tests.waiting import eventually
 
 APP = "/api/v1/apps/vault_door"
 NOTES = f"{APP}/collections/notes"
@@ -163,16 +164,9 @@ def begun(server: Server, client: Client, size: int, bodies: Bodies) -> Iterator
         head = f"POST {NOTES} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size + 100}\r\n"
         slow.sendall(f"{head}authorization: {client.headers['authorization']}\r\n\r\n".encode())
         slow.sendall(b'{"title": "' + b"x" * (size - 11))
-        await_true(lambda: bodies._held - before == size - 64_000)
+        eventually(lambda: bodies._held - before == size - 64_000)
         yield
-    await_true(lambda: bodies._held == before)
-
-
-def await_true(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: bodies._held == before)
 
 
 def test_large_bodies_have_a_bound_together_and_small_ones_pass(

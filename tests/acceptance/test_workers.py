@@ -21,7 +21,6 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     grant,
     install,
     reaches,
@@ -31,6 +30,7 @@ from tests.plugins.workers.support import (
     tar,
     targz,
 )
+from tests.waiting import eventually
 
 MISSING = "/api/v1/apps/nowhere"
 ROUTES = [

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.support import Site, User
-from tests.kernel.processes import Served, descendants, wait_for
+from tests.kernel.processes import Served, descendants
 from tests.plugins.workers.support import targz
+from tests.waiting import eventually
 
 WORKER = """
 import os, signal, subprocess, sys, threading, time
@@ -90,7 +91,7 @@ def state(user: User, app_id: str) -> str:
 
 def runs(user: User, app_id: str, seconds: float = 30) -> None:
     """Wait until the worker runs."""
-    wait_for(lambda: state(user, app_id) == "running", seconds, lambda: state(user, app_id))
+    eventually(lambda: state(user, app_id) == "running", seconds, lambda: state(user, app_id))
 
 
 class Jobs:
@@ -124,7 +125,7 @@ class Jobs:
 
     def begin(self) -> None:
         """Wait until some run."""
-        wait_for(lambda: self.count("running") > 0, 20, self.rows)
+        eventually(lambda: self.count("running") > 0, 20, self.rows)
 
     def all_end(self, seconds: float = 60) -> None:
         """Wait until nothing is left to do."""
@@ -132,7 +133,7 @@ class Jobs:
         def over() -> bool:
             return not {status for status, _ in self.rows().values()} & {"pending", "running"}
 
-        wait_for(over, seconds, lambda: Counter(self.rows().values()))
+        eventually(over, seconds, lambda: Counter(self.rows().values()))
 
     def executions(self) -> Counter[str]:
         """How often each job began, by what it left."""

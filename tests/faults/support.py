@@ -20,7 +20,8 @@ from psycopg.conninfo import make_conninfo
 from kernel.testing import Client
 from kernel.testing.servers import LIMITS, NO_TLS
 from plugins.postgres import EmbeddedServer, attach
-from tests.kernel.processes import Served, wait_for, write_config
+from tests.kernel.processes import Served, write_config
+from tests.waiting import eventually
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 """Repetitions: `FAULT_ROUNDS=5 make faults` hurts for longer."""
@@ -71,7 +72,9 @@ class Site:
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Ask the database, past the server."""
         if not self.dsn:  # told anew a moment after a restart
-            wait_for(lambda: attach(self.folder / "data"), 5, "the embedded database does not run")
+            eventually(
+                lambda: attach(self.folder / "data"), 5, "the embedded database does not run"
+            )
         return ask(self.dsn or attach(self.folder / "data") or "", query, *params)
 
     @property
@@ -254,7 +257,7 @@ class Load:
     def more(self, count: int = 20, seconds: float = 30) -> None:
         """Wait until that many more records were acknowledged."""
         goal = self.acknowledged + count
-        wait_for(lambda: self.acknowledged >= goal, seconds, lambda: (self.answers, self.odd[:3]))
+        eventually(lambda: self.acknowledged >= goal, seconds, lambda: (self.answers, self.odd[:3]))
 
     def check(self, sql: Callable[..., list[tuple[Any, ...]]]) -> None:
         """Compare what was answered, the rows and the audit trail."""
@@ -317,11 +320,11 @@ class DurablePostgres:
         pid = self._server.pid
         assert pid is not None
         os.kill(pid, number)
-        wait_for(lambda: "ended" in (self._server.watch() or ""), 30, "PostgreSQL did not end")
+        eventually(lambda: "ended" in (self._server.watch() or ""), 30, "PostgreSQL did not end")
 
     def bring_back(self) -> None:
         """Start it again where it was, and wait until it takes connections."""
-        wait_for(lambda: self._server.watch() == "PostgreSQL is back", 60, "PostgreSQL is away")
+        eventually(lambda: self._server.watch() == "PostgreSQL is back", 60, "PostgreSQL is away")
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from tests.faults.support import (
     notes,
     pause,
 )
-from tests.kernel.processes import Served, wait_for
+from tests.kernel.processes import Served
+from tests.waiting import eventually
 
 
 def timed(url: str) -> tuple[int, float]:
@@ -47,13 +48,15 @@ def test_a_restart_of_postgresql_is_a_pause(
                 load.more()
                 durable.signal(number)
                 refused = load.answers[503]
-                wait_for(lambda: not ready(server), 5, "the loss was not noticed")
-                wait_for(lambda count=refused: load.answers[503] > count, 10, "nothing was refused")
+                eventually(lambda: not ready(server), 5, "the loss was not noticed")
+                eventually(
+                    lambda count=refused: load.answers[503] > count, 10, "nothing was refused"
+                )
                 assert {timed(f"{server.url}/health")[0] for _ in range(20)} == {200}
                 assert user.get(notes(app)).status_code == 503
                 durable.bring_back()
                 back = time.monotonic()
-                wait_for(lambda: ready(server), 10, "not ready again")
+                eventually(lambda: ready(server), 10, "not ready again")
                 load.more()
                 assert time.monotonic() - back < 15
         load.check(site.sql)
@@ -87,7 +90,7 @@ def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(
         with Load(user, user.install(), readers=4) as load:
             load.more()
             with in_background(cut):
-                wait_for(lambda: cuts > 40 * ROUNDS, 60 * ROUNDS, "nothing was cut")
+                eventually(lambda: cuts > 40 * ROUNDS, 60 * ROUNDS, "nothing was cut")
             load.more()
         # Each is tried twice; else several of them would be lost in a round.
         assert load.reads[503] <= rounds, load.reads
@@ -118,7 +121,7 @@ def test_a_pool_that_has_nothing_left_refuses_in_time_and_health_needs_none(
         with psycopg.connect(site.dsn) as holder:
             holder.execute(f"lock table {app}.notes in access exclusive mode")
             holding = [pool.submit(call, "POST") for _ in range(4)]
-            wait_for(lambda: waiting(site) == 4, 5, "the pool is not held")
+            eventually(lambda: waiting(site) == 4, 5, "the pool is not held")
             asked = [pool.submit(call, "GET") for _ in range(200)]
             calm = []
             while not all(one.done() for one in asked):
@@ -182,5 +185,7 @@ def test_a_role_is_in_force_at_the_other_server_though_its_listener_is_cut(site:
                 pause(0, 0.06)
                 answer = admin.post(f"{roles}/{action}", json={"userId": user.id, "role": "reader"})
                 assert answer.status_code == 200, answer.text
-            wait_for(lambda status=status: user.get(notes(app)).status_code == status, 10, two.err)
+            eventually(
+                lambda status=status: user.get(notes(app)).status_code == status, 10, two.err
+            )
     no_traceback(one, two)

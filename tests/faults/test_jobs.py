@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from tests.faults.at_work import Jobs, call, deploy, kill, runs, working
 from tests.faults.support import ROUNDS, DurablePostgres, Site, no_traceback, pause
-from tests.kernel.processes import alive, wait_for
+from tests.kernel.processes import alive
+from tests.waiting import eventually
 
 QUICK = {"plugins__jobs": {"lease": 2.0}, "plugins__workers": {"backoff": 0.1}}
 STEADY = {**QUICK, "plugins__jobs": {"lease": 6.0}}
@@ -26,7 +27,7 @@ def test_jobs_outlast_servers_that_are_killed(make_site: Callable[..., Site]) ->
             jobs.begin()
             pause(0, 0.3)
             below = kill(server)
-            wait_for(lambda below=below: not alive(below), 5, "a worker was left over")
+            eventually(lambda below=below: not alive(below), 5, "a worker was left over")
     assert jobs is not None
     with site.serve() as server:
         jobs.all_end()
@@ -43,7 +44,7 @@ def test_a_lost_job_runs_again_soon_after_its_lease(make_site: Callable[..., Sit
         user = site.user(server)
         jobs = Jobs(site, working(user))
         jobs.put(user, 3, seconds=3)  # all of them still run when a slow test kills the server
-        wait_for(lambda: jobs.count("running") == 3, 20, jobs.rows)
+        eventually(lambda: jobs.count("running") == 3, 20, jobs.rows)
         kill(server)
     with site.serve() as server:
         jobs.all_end(lease + 15 + 3 * 3)
@@ -68,7 +69,7 @@ def test_a_job_is_not_to_blame_for_servers_that_are_killed(make_site: Callable[.
                 return status == "running" and attempts > before
 
             # Its number is not for sure: a server that stands still loses the job to itself.
-            wait_for(runs_again, 20, jobs.rows)
+            eventually(runs_again, 20, jobs.rows)
             kill(server)
             [(_, begun)] = jobs.rows().values()
     assert jobs is not None
@@ -115,7 +116,7 @@ def test_each_job_runs_on_one_of_two_servers_and_one_goes_on_alone(
         jobs = Jobs(site, working(user))
         with site.serve() as two:
             other = site.user(two)
-            wait_for(lambda: replicas(site, jobs.app_id) == 2, 30, "the second does not run it")
+            eventually(lambda: replicas(site, jobs.app_id) == 2, 30, "the second does not run it")
             for _ in range(5):
                 jobs.put(user, 20, seconds=0.02)
                 jobs.put(other, 20, seconds=0.02)
@@ -123,7 +124,7 @@ def test_each_job_runs_on_one_of_two_servers_and_one_goes_on_alone(
             jobs.check(once=True)
             jobs.put(user, 40, seconds=1.5)
             # Ten at once is the most that one takes, and there is enough for two turns of both.
-            wait_for(lambda: jobs.count("running") > 10, 20, jobs.rows)
+            eventually(lambda: jobs.count("running") > 10, 20, jobs.rows)
             kill(two)
             jobs.all_end(60)
             jobs.check()
@@ -146,7 +147,7 @@ def test_jobs_go_on_when_postgresql_is_back(site: Site, durable: DurablePostgres
             jobs.put(user, 1, max_attempts=8, seconds=2)  # long enough to be seen by a slow test
             jobs.begin()
             durable.signal(number)
-            wait_for(lambda: server.get("/health/ready").status_code == 503, 10, "not noticed")
+            eventually(lambda: server.get("/health/ready").status_code == 503, 10, "not noticed")
             durable.bring_back()
             jobs.all_end(45)
         jobs.put(user, 5)
@@ -162,7 +163,7 @@ def test_a_server_that_ends_gives_its_jobs_back(site: Site) -> None:
         jobs = Jobs(site, working(user))
         jobs.put(user, 10, seconds=5)
         jobs.put(user, 20, seconds=0.1)
-        wait_for(lambda: jobs.count("running") == 10, 20, jobs.rows)
+        eventually(lambda: jobs.count("running") == 10, 20, jobs.rows)
         status, seconds = server.end()
         assert status == 0
         assert seconds < 30

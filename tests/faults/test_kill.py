@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.faults.support import ROUNDS, Load, Site, no_traceback, pause
-from tests.kernel.processes import Served, alive, descendants, wait_for
+from tests.kernel.processes import Served, alive, descendants
+from tests.waiting import eventually
 
 
 def kill(server: Served) -> None:
@@ -16,7 +17,7 @@ def kill(server: Served) -> None:
     below = descendants(server.process.pid)
     server.process.kill()
     server.process.wait()
-    wait_for(lambda: not alive(below), 30, lambda: f"left over: {alive(below)}")
+    eventually(lambda: not alive(below), 30, lambda: f"left over: {alive(below)}")
 
 
 @pytest.mark.parametrize("own_database", [False, True])
@@ -53,9 +54,9 @@ def test_a_killed_postmaster_comes_back_and_has_kept_everything(
                 load.more(10)
                 pause(0, 0.3)
                 os.kill(killed := postmaster(site), signal.SIGKILL)
-                wait_for(lambda: noticed(server, site, killed), 5, "not noticed")
+                eventually(lambda: noticed(server, site, killed), 5, "not noticed")
                 assert server.get("/health").status_code == 200
-                wait_for(lambda: server.get("/health/ready").status_code == 200, 30, server.err)
+                eventually(lambda: server.get("/health/ready").status_code == 200, 30, server.err)
             load.more(10)
         load.check(site.sql)
         assert server.end()[0] == 0

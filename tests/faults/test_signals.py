@@ -14,7 +14,8 @@ import pytest
 from kernel.testing import Client
 from tests.faults import slow
 from tests.faults.support import ROUNDS, Load, Site, User, no_traceback, notes, pause
-from tests.kernel.processes import Served, alive, descendants, wait_for
+from tests.kernel.processes import Served, alive, descendants
+from tests.waiting import eventually
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 TWO = ["--workers", "2"]
@@ -78,7 +79,7 @@ def test_a_server_that_is_told_to_end_loses_nothing(
                 assert status == 0
                 assert seconds < 10, "streams and idle connections were waited for"
                 # multiprocessing's own helper, which `--workers` brings, goes after its parent.
-                wait_for(lambda below=below: not alive(below), 10, "a process was left over")
+                eventually(lambda below=below: not alive(below), 10, "a process was left over")
             assert {follower.ended for follower in followers} == {"whole"}
         no_traceback(server)
         with site.serve() as server:
@@ -89,7 +90,7 @@ def test_a_server_that_is_told_to_end_loses_nothing(
 def all_stand(site: Site, words: list[str]) -> None:
     """Wait for every process: the banner tells of the first."""
     count = 2 if words else 1
-    wait_for(lambda: site.listeners == count, 20, "a process has not started")
+    eventually(lambda: site.listeners == count, 20, "a process has not started")
 
 
 def everywhere(user: User, app_id: str, words: list[str]) -> None:
@@ -101,7 +102,7 @@ def everywhere(user: User, app_id: str, words: list[str]) -> None:
 
     # With as many connections of their own, all but never to the same process.
     count = 16 if words else 1
-    wait_for(lambda: {status() for _ in range(count)} == {200}, 20, "not known everywhere")
+    eventually(lambda: {status() for _ in range(count)} == {200}, 20, "not known everywhere")
 
 
 def test_a_server_ends_with_its_own_database(make_site: Callable[..., Site]) -> None:
@@ -127,9 +128,9 @@ def test_requests_that_run_are_answered_before_the_end(site: Site) -> None:
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.get("/slow/held")))
         asking.start()
-        wait_for(lambda: busy(server), 10, "the request has not begun")
+        eventually(lambda: busy(server), 10, "the request has not begun")
         server.process.send_signal(TERM)
-        wait_for(lambda: refuses(server), 10, "it does not end")
+        eventually(lambda: refuses(server), 10, "it does not end")
         time.sleep(1)
         assert server.process.poll() is None
         assert not answers
@@ -150,9 +151,9 @@ def test_nothing_is_accepted_while_the_last_requests_are_answered(
         answers: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: answers.append(server.get("/slow/held")))
         asking.start()
-        wait_for(lambda: busy(server), 10, "the request has not begun")
+        eventually(lambda: busy(server), 10, "the request has not begun")
         server.process.send_signal(TERM)
-        wait_for(lambda: refuses(server), 10, "it still accepts connections")
+        eventually(lambda: refuses(server), 10, "it still accepts connections")
         assert not answers
         (site.folder / slow.FREED).touch()
         asking.join(10)
@@ -197,7 +198,7 @@ def test_a_second_signal_ends_it_without_the_drain(
             for one in clients:
                 one.start()
             count = 1 if words else 4
-            wait_for(lambda: busy(server, count), 10, "the requests have not begun")
+            eventually(lambda: busy(server, count), 10, "the requests have not begun")
             below = descendants(server.process.pid)
             server.process.send_signal(numbers[0])
             time.sleep(0.5)  # the drain is under way, and the slow requests hold it
@@ -206,7 +207,7 @@ def test_a_second_signal_ends_it_without_the_drain(
             # Two are allowed, and a busy machine makes more of it; the drain alone is twenty.
             assert seconds < 6
             assert status in (0, 1)
-            wait_for(lambda: not alive(below), 10, lambda: f"left over: {alive(below)}")
+            eventually(lambda: not alive(below), 10, lambda: f"left over: {alive(below)}")
         for one in clients:
             one.join(5)
         # Who is cut off knows that nothing was acknowledged; nobody gets another answer.

@@ -12,7 +12,8 @@ import pytest
 from kernel.config import load_config
 from kernel.loader import load
 from tests.faults.support import NOTES, ROUNDS, DurablePostgres, Site, no_traceback, notes
-from tests.kernel.processes import Ended, caudex, wait_for
+from tests.kernel.processes import Ended, caudex
+from tests.waiting import eventually
 
 LEDGER = "select plugin || '/' || name from caudex_kernel.migrations order by applied_at, 1"
 
@@ -31,7 +32,7 @@ def test_four_starts_at_once_migrate_an_empty_database_once(site: Site) -> None:
         path = notes(user.install())
         for server in servers:
             user.goto(server.url)
-            wait_for(lambda: user.get(path).status_code == 200, 10, "it has not heard of the app")
+            eventually(lambda: user.get(path).status_code == 200, 10, "it has not heard of the app")
             user.post(path, json={"name": "x"}).raise_for_status()
         assert len(user.get(path).json()) == 4
     no_traceback(*servers)
@@ -139,13 +140,13 @@ def test_a_start_that_is_killed_in_a_migration_leaves_nothing_of_it(
     plugin = write_plugin(site.folder, broken=number, by=HANGS)
     killed = site.serve("--plugin", str(plugin))
     hanging = "select pid from pg_stat_activity where query like %s and pid <> pg_backend_pid()"
-    wait_for(lambda: site.sql(hanging, "%pg_sleep(60)%"), 30, lambda: killed.err)
+    eventually(lambda: site.sql(hanging, "%pg_sleep(60)%"), 30, lambda: killed.err)
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
     # PostgreSQL notices when it next writes to the client; an operator would wait or do this.
     site.sql("select count(pg_terminate_backend(pid)) from pg_stat_activity"
              " where query like %s and pid <> pg_backend_pid()", "%pg_sleep(60)%")  # fmt: skip
-    wait_for(lambda: not site.sql(hanging, "%pg_sleep(60)%"), 5, "it still migrates")
+    eventually(lambda: not site.sql(hanging, "%pg_sleep(60)%"), 5, "it still migrates")
     assert (tables(site), applied(site)) == (STANDS[number], number)
     write_plugin(site.folder)
     with site.serve("--plugin", str(plugin)):

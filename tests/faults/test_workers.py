@@ -26,7 +26,8 @@ from tests.faults.at_work import (
     zombies,
 )
 from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback, pause
-from tests.kernel.processes import Served, alive, descendants, wait_for
+from tests.kernel.processes import Served, alive, descendants
+from tests.waiting import eventually
 
 QUICK = {"plugins__workers": {"backoff": 0.02}}
 
@@ -39,7 +40,7 @@ def test_workers_end_with_a_server_that_is_killed(site: Site) -> None:
         assert len(pids) == 3
         assert pids <= descendants(server.process.pid)
         below = kill(server)
-        wait_for(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below)}")
+        eventually(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below)}")
 
 
 def test_a_worker_that_does_not_listen_ends_with_its_children(site: Site) -> None:
@@ -48,7 +49,7 @@ def test_a_worker_that_does_not_listen_ends_with_its_children(site: Site) -> Non
         app = working(user)
         pids = {call(user, app, "pid"), call(user, app, "cling")}
         below = kill(server)
-        wait_for(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below | pids)}")
+        eventually(lambda: not alive(below | pids), 5, lambda: f"left over: {alive(below | pids)}")
 
 
 DAEMONS = f"""
@@ -75,7 +76,7 @@ def test_a_start_ends_daemons_of_the_server_that_was_killed_and_no_others(
         assert len(pids[killed] | others) == 6
 
         kill(killed)
-        wait_for(lambda: len(alive(pids[killed])) < 2, 5, "the worker itself lives")
+        eventually(lambda: len(alive(pids[killed])) < 2, 5, "the worker itself lives")
         [left] = alive(pids[killed])
         stack.callback(end, left)
         stack.enter_context(elsewhere.serve())
@@ -94,7 +95,7 @@ def _pids_at(user: User, app_id: str, server: Served) -> set[int]:
     """The processes of a server's replica: the worker and its daemon."""
     user.goto(server.url)
     body = {"method": "pid"}
-    wait_for(
+    eventually(
         lambda: user.post(f"/api/v1/apps/{app_id}/rpc", json=body).status_code == 200, 20, app_id
     )
     return set(call(user, app_id, "pid"))
@@ -145,7 +146,7 @@ def _crash(user: User, app_id: str, count: int) -> None:
 
 def _stands(user: User, app_id: str) -> None:
     """See that it runs, again."""
-    wait_for(lambda: state(user, app_id) in ("running", "crashed"), 30, "it hangs")
+    eventually(lambda: state(user, app_id) in ("running", "crashed"), 30, "it hangs")
     if state(user, app_id) == "crashed":
         assert user.post(f"/api/v1/apps/{app_id}/worker/start").status_code == 200
 
@@ -236,7 +237,7 @@ def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(sit
         user = site.user(one)
         app, there = working(user), site.user(two)
         status = f"/api/v1/apps/{app}/worker/status"
-        wait_for(lambda: there.get(status).status_code == 200, 20, "it has not heard of the app")
+        eventually(lambda: there.get(status).status_code == 200, 20, "it has not heard of the app")
         runs(there, app)
         jobs = Jobs(site, app)
         with in_background(lambda _: (pause(0, 0.1), site.sql(cut))):
@@ -244,13 +245,13 @@ def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(sit
                 secret = {"key": "NEWEST", "value": f"value {number}"}
                 user.post(f"/api/v1/apps/{app}/secrets", json=secret).raise_for_status()
                 for client in (user, there):
-                    wait_for(
+                    eventually(
                         lambda c=client, n=number: _newest(c, app) == f"value {n}", 20, two.err
                     )
             jobs.put(user, 10)
             jobs.all_end(30)
             user.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
-            wait_for(lambda: state(there, app) == "stopped", 20, lambda: state(there, app))
+            eventually(lambda: state(there, app) == "stopped", 20, lambda: state(there, app))
         assert set(jobs.rows().values()) == {("completed", 1)}
     no_traceback(one, two)
 

@@ -18,6 +18,7 @@ from kernel.errors import unwrapped
 from kernel.hooks import HookBus
 from kernel.migrations import migrate
 from kernel.news import NewsDesk
+from tests.waiting import until
 
 RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
 """Fails with the SQLSTATE that it is filled with."""
@@ -70,9 +71,7 @@ def kill(dsn: str, application: str = "caudex") -> int:
 
 async def asleep(dsn: str, words: str) -> None:
     """Wait until the statement with these words sleeps: only then can it be cut or cancelled."""
-    with anyio.fail_after(20):
-        while not sql(dsn, SLEEPS, words):
-            await anyio.sleep(0.01)
+    await until(lambda: sql(dsn, SLEEPS, words), 20)
 
 
 async def at_rest(db: Database, out: int = 0) -> None:

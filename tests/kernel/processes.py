@@ -16,6 +16,7 @@ import httpx
 import msgspec
 
 from kernel.testing.servers import NO_TLS
+from tests.waiting import eventually
 
 COMMAND = [sys.executable, "-W", "always::ResourceWarning", "-m", "kernel"]
 PROBE = '''
@@ -157,12 +158,7 @@ class Served:
         self.url = ""
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + 40
-        while not (found := re.search(r"on (http://\S+)", self.err)):
-            assert self.process.poll() is None, self.err
-            assert time.monotonic() < deadline, self.err
-            time.sleep(0.02)
-        self.url = found[1]
+        self.url = eventually(self._address, 40, lambda: self.err)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,6 +170,12 @@ class Served:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 raise
         assert not WARNING.search(self.err), self.err
+
+    def _address(self) -> str:
+        """Where it listens; empty while it starts."""
+        found = re.search(r"on (http://\S+)", self.err)
+        assert found or self.process.poll() is None, self.err
+        return found[1] if found else ""
 
     @property
     def err(self) -> str:
@@ -214,11 +216,3 @@ def _parents() -> Iterator[tuple[int, int]]:
 def alive(pids: set[int]) -> set[int]:
     """Those that still run."""
     return pids & {pid for pid, _ in _parents()}
-
-
-def wait_for(true: Any, seconds: float, why: Any = None) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, why() if callable(why) else why
-        time.sleep(0.02)

@@ -16,6 +16,7 @@ from kernel.errors import BadRequest, BootError, NotFound, unwrapped
 from kernel.loader import Kernel
 from tests.kernel.databases import sql
 from tests.kernel.support import LoadPlugins
+from tests.waiting import until
 
 LOG: list[str] = []
 CLOCK = [0.0]
@@ -305,9 +306,7 @@ async def test_a_boot_that_is_given_up_closes_what_it_opened(
     kernel = kernel_of(alpha=part("alpha", factory="await anyio.sleep(30)"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(visit, kernel)
-        with anyio.fail_after(30):
-            while not LOG:
-                await anyio.sleep(0.02)
+        await until(lambda: LOG, 30)
         tasks.cancel_scope.cancel()
     assert LOG == ["make alpha"]
     assert await all_closed(database)

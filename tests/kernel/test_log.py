@@ -20,7 +20,8 @@ import structlog
 from kernel.config import LogConfig
 from kernel.log import QUEUE, NonBlockingWriter, configure
 from kernel.testing.servers import NO_TLS
-from tests.kernel.processes import COMMAND, PROBE, environment, wait_for, write_config
+from tests.kernel.processes import COMMAND, PROBE, environment, write_config
+from tests.waiting import eventually
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLW9mLWl0"
 Told = Callable[[], str]
@@ -311,7 +312,7 @@ def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
             heard.extend(process.stderr.read() or b"")  # type: ignore[union-attr]
             return b"log lines were dropped" in heard
 
-        wait_for(hear, 20)
+        eventually(hear, 20)
         assert ask(logs).status_code == 200
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)  # the pipe is full again

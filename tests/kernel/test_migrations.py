@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from kernel.connect import connect_options
 from kernel.errors import BootError
 from kernel.migrations import Migration, find_migrations, migrate, pending
 from tests.kernel.databases import sql
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_anew(
         restore.execute("create schema caudex_before_1")
         applied = pool.submit(refusal, database, folder)
         waits = "select count(*)::int from pg_locks where not granted"
-        assert soon(lambda: sql(database, waits) == [(1,)], 30)
+        assert eventually(lambda: sql(database, waits) == [(1,)], 30)
         restore.execute("drop schema caudex_kernel")
         restore.commit()
         assert "put aside" in applied.result(60)
@@ -146,7 +146,7 @@ def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
         applied = pool.submit(apply, database, folder)
         # Longer than the login would wait.
         waited = "select count(*)::int from pg_locks where waitstart < now() - interval '1.5 s'"
-        assert soon(lambda: sql(database, waited) == [(1,)], 30)
+        assert eventually(lambda: sql(database, waited) == [(1,)], 30)
         other.commit()
         assert applied.result(60) == ["demo/0001_first.sql", "demo/0002_second.sql"]
 
@@ -328,7 +328,7 @@ def test_a_ledger_that_another_process_is_just_making_is_waited_for(
     with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
         other.execute(meanwhile)  # type: ignore[arg-type]
         applied = pool.submit(apply, database, folder)
-        assert soon(lambda: sql(database, waits) == [(1,)], 10)
+        assert eventually(lambda: sql(database, waits) == [(1,)], 10)
         other.commit()
         assert applied.result() == ["demo/0001_first.sql", "demo/0002_second.sql"]
 
@@ -397,17 +397,9 @@ def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -
         assert killed.stdout
         assert killed.stdout.readline() == b"connected\n"
         held = "select count(*)::int from pg_locks where locktype = 'advisory' and objid = 4711"
-        assert soon(lambda: sql(database, held) == [(1,)], 10)
+        assert eventually(lambda: sql(database, held) == [(1,)], 10)
         killed.kill()
-    assert soon(lambda: sql(database, held) == [(0,)], 15)
-
-
-def soon(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether something comes true within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
+    assert eventually(lambda: sql(database, held) == [(0,)], 15)
 
 
 def test_a_server_that_is_away_is_told_in_one_line(database: str, folder: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from kernel.migrations import migrate
 from kernel.news import POLL, NewsDesk
 from plugins.postgres import EmbeddedServer
 from tests.kernel.databases import ACTOR, hook_bus, kill, sql
+from tests.waiting import until
 
 Heard = list[str | None]
 
@@ -74,15 +75,6 @@ async def process(dsn: str, **settings: Any) -> AsyncGenerator[Process]:
             Database(config, hook_bus(), news).opened() as db,
         ):
             yield Process(news, db)
-
-
-async def until(true: Callable[[], bool], seconds: float) -> float:
-    """Wait until something is so and return the seconds it took."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < seconds, "it did not come to be so"
-        await anyio.sleep(0.005)
-    return time.monotonic() - started
 
 
 @pytest.mark.usefixtures("unpolled")

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from kernel import protocol
 from kernel.testing import MakeServer, Server
+from tests.waiting import eventually
 
 ODD = """
 import asyncio
@@ -342,10 +343,7 @@ def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ah
         connection.sendall(ASK.format("/until-gone").encode() + ahead)
         time.sleep(0.2)
         assert not plugin.gone
-    ends = time.monotonic() + 5
-    while not plugin.gone and time.monotonic() < ends:
-        time.sleep(0.02)
-    assert plugin.gone
+    assert eventually(lambda: plugin.gone, 5)
 
 
 def test_who_takes_nothing_of_a_reply_is_cut_off(

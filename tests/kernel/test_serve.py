@@ -22,9 +22,9 @@ from tests.kernel.processes import (
     caudex,
     descendants,
     open_folder,
-    wait_for,
     write_config,
 )
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ class Asking(threading.Thread):
         self.answer: Any = None
         before = server.err.count("it waits")
         self.start()
-        wait_for(lambda: server.err.count("it waits") > before, 20, lambda: server.err)
+        eventually(lambda: server.err.count("it waits") > before, 20, lambda: server.err)
 
     def run(self) -> None:
         try:
@@ -119,19 +119,19 @@ def test_a_signal_ends_the_server_with_status_0(folder: Path, number: int) -> No
 
 def test_a_signal_under_load_answers_nothing_wrongly(server: Served) -> None:
     with Crowd(server.url) as crowd:
-        wait_for(lambda: len(crowd.answers) > 100, 20)
+        eventually(lambda: len(crowd.answers) > 100, 20)
         below = descendants(server.process.pid)
         status, seconds = server.end()
     assert (status, seconds < 30) == (0, True), server.err
     assert crowd.wrong == []
-    wait_for(lambda: not alive(below), 20)  # multiprocessing's own helper goes last
+    eventually(lambda: not alive(below), 20)  # multiprocessing's own helper goes last
     assert "Traceback" not in server.err
 
 
 def test_a_request_under_way_is_finished_and_new_ones_are_not_taken(server: Served) -> None:
     slow = Asking(server, "/probe/slow/6")
     server.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: _status(server, "/probe") is None, 5)
+    eventually(lambda: _status(server, "/probe") is None, 5)
     assert slow.is_alive()  # they were refused while that one went on
     assert slow.result().json() == {"waited": True}
     assert server.process.wait(10) == 0
@@ -141,14 +141,14 @@ def test_a_second_signal_ends_it_at_once(server: Served) -> None:
     slow = Asking(server, "/probe/slow/60")
     below = descendants(server.process.pid)
     server.process.send_signal(signal.SIGTERM)
-    wait_for(lambda: _status(server, "/probe") is None, 10)  # two at once would count as one
+    eventually(lambda: _status(server, "/probe") is None, 10)  # two at once would count as one
     assert server.process.poll() is None
     _, seconds = server.end()
     assert seconds < 10, server.err  # the first one leaves the request 20 s
     answer = slow.result()
     if not isinstance(answer, httpx.TransportError):
         assert (answer.status_code, list(answer.json())) == (503, ["error"])
-    wait_for(lambda: not alive(below), 20)
+    eventually(lambda: not alive(below), 20)
 
 
 def test_a_request_that_does_not_end_is_cut_in_time_and_told_so(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_what_a_terminal_tells_reaches_every_process_and_counts_once(
 ) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         pids: set[int] = set()
-        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
+        eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         slow = Asking(server, "/probe/slow/1.5")
         status, _ = server.end(number, group=True)
         assert status == 0, server.err
@@ -209,7 +209,7 @@ def test_a_signal_while_the_database_is_waited_for_ends_it_too(
         {"database": {"url": "postgresql://u@127.0.0.1:1/x"}, "server": {"data_dir": "data"}},
     )
     server = Served("--workers", workers, cwd=tmp_path)
-    wait_for(lambda: "waiting for the database" in server.err, 20)
+    eventually(lambda: "waiting for the database" in server.err, 20)
     status, seconds = server.end()
     assert (status, seconds < 15) == (0, True), server.err
     assert "Traceback" not in server.err
@@ -266,7 +266,7 @@ def test_two_processes_share_the_load(folder: Path) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         below = descendants(server.process.pid)
         pids: set[int] = set()
-        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
+        eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         assert pids <= descendants(server.process.pid) | below
         assert server.process.pid not in pids
 
@@ -274,11 +274,11 @@ def test_two_processes_share_the_load(folder: Path) -> None:
 def test_a_process_that_dies_is_replaced(folder: Path) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         first: set[int] = set()
-        wait_for(lambda: len(first.union(_pids(server, first))) == 2, 30)
+        eventually(lambda: len(first.union(_pids(server, first))) == 2, 30)
         victim = min(first)
         os.kill(victim, signal.SIGKILL)
         seen: set[int] = set()
-        wait_for(lambda: len(seen.union(_pids(server, seen)) - {victim}) == 2, 30)
+        eventually(lambda: len(seen.union(_pids(server, seen)) - {victim}) == 2, 30)
         assert "a server process died" in server.err
         assert server.end()[0] == 0
 
@@ -292,11 +292,11 @@ def _pids(server: Served, into: set[int]) -> set[int]:
 def test_a_parent_that_is_killed_leaves_no_orphan(folder: Path) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         pids: set[int] = set()
-        wait_for(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
+        eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         below = descendants(server.process.pid)
         assert pids <= below
         server.end(signal.SIGKILL)
-        wait_for(lambda: not alive(below), 30, lambda: alive(below))
+        eventually(lambda: not alive(below), 30, lambda: alive(below))
 
 
 @pytest.fixture
@@ -325,19 +325,19 @@ def test_a_killed_server_takes_its_embedded_database_with_it_and_starts_again(
             assert len(below) > 5
             status, _ = server.end(number)
             assert status == (0 if number == signal.SIGTERM else -9), server.err
-            wait_for(lambda pids=below: not alive(pids), 30, lambda pids=below: alive(pids))
+            eventually(lambda pids=below: not alive(pids), 30, lambda pids=below: alive(pids))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_embedded_database_that_dies_is_started_again(embedding: Path, workers: str) -> None:
     with Served("--workers", workers, cwd=embedding) as server:
         pids: set[int] = set()
-        wait_for(lambda: len(pids.union(_pids(server, pids))) == int(workers), 30)
+        eventually(lambda: len(pids.union(_pids(server, pids))) == int(workers), 30)
         first = _postmaster(embedding)
         os.kill(first, signal.SIGQUIT)
-        wait_for(lambda: _postmaster(embedding) not in (0, first), 15, lambda: server.err)
+        eventually(lambda: _postmaster(embedding) not in (0, first), 15, lambda: server.err)
         assert server.get("/health").status_code == 200
-        wait_for(lambda: server.get("/health/ready").status_code == 200, 15, lambda: server.err)
+        eventually(lambda: server.get("/health/ready").status_code == 200, 15, lambda: server.err)
         assert pids == _pids(server, set(pids))
         assert server.end()[0] == 0
 
@@ -366,13 +366,13 @@ def test_reload_serves_what_changed(folder: Path) -> None:
     with Served("--reload", "--plugin", str(plugin), cwd=folder) as server:
         assert _version(server, "/extra") == 1
         _rewrite(plugin, '"version": 1', '"version": 2')
-        wait_for(lambda: _version(server, "/extra") == 2, 20, lambda: server.err)
+        eventually(lambda: _version(server, "/extra") == 2, 20, lambda: server.err)
 
         _rewrite(plugin, '"version": 2', '"version": = 3')
-        wait_for(lambda: "SyntaxError" in server.err, 20)
+        eventually(lambda: "SyntaxError" in server.err, 20)
         assert server.process.poll() is None
         _rewrite(plugin, '"version": = 3', '"version": 4')
-        wait_for(lambda: _version(server, "/extra") == 4, 20, lambda: server.err)
+        eventually(lambda: _version(server, "/extra") == 4, 20, lambda: server.err)
         assert server.end()[0] == 0
         assert "Traceback" not in server.err
 
@@ -387,11 +387,11 @@ def test_reload_notices_files_of_the_folder_that_come_change_and_go(folder: Path
     with Served("--reload", cwd=folder) as server:
         assert server.get("/extra").status_code == 404
         plugin.write_text(PROBE.replace("probe", "extra").replace("ProbePlugin", "ExtraPlugin"))
-        wait_for(lambda: _version(server, "/extra") == 1, 30, lambda: server.err)
+        eventually(lambda: _version(server, "/extra") == 1, 30, lambda: server.err)
         _rewrite(plugin, '"version": 1', '"version": 2')
-        wait_for(lambda: _version(server, "/extra") == 2, 30, lambda: server.err)
+        eventually(lambda: _version(server, "/extra") == 2, 30, lambda: server.err)
         plugin.unlink()
-        wait_for(lambda: _status(server, "/extra") == 404, 30, lambda: server.err)
+        eventually(lambda: _status(server, "/extra") == 404, 30, lambda: server.err)
         assert _status(server, "/probe") == 200
 
 
@@ -401,13 +401,13 @@ def test_reload_reads_the_configuration_again_and_outlives_a_broken_one(folder: 
         assert _status(server, "/probe") == 200
         good = config.read_text()
         config.write_text(good + "\n[plugins.probe]\nenabled = false\n")
-        wait_for(lambda: _status(server, "/probe") == 404, 30, lambda: server.err)
+        eventually(lambda: _status(server, "/probe") == 404, 30, lambda: server.err)
 
         config.write_text("[server\n")
-        wait_for(lambda: "caudex: caudex.toml: cannot be read: " in server.err, 20)
+        eventually(lambda: "caudex: caudex.toml: cannot be read: " in server.err, 20)
         assert server.process.poll() is None
         config.write_text(good.replace("[server]", "[server]\nport = 1", 1))
-        wait_for(lambda: _status(server, "/probe") == 200, 30, lambda: server.err)
+        eventually(lambda: _status(server, "/probe") == 200, 30, lambda: server.err)
         assert server.end()[0] == 0
         assert "Traceback" not in server.err
 
@@ -440,7 +440,7 @@ def _after_restart(server: Served, change: Callable[[], object]) -> None:
     """Change something and wait until another process serves."""
     before = _pid(server)
     change()
-    wait_for(lambda: _pid(server) not in (None, before), 30, lambda: server.err)
+    eventually(lambda: _pid(server) not in (None, before), 30, lambda: server.err)
 
 
 def _pid(server: Served) -> int | None:

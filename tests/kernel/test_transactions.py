@@ -23,6 +23,7 @@ from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import ACTOR, RAISING, kill, sql, table, text, together
 from tests.kernel.databases import opened as opened_pool
+from tests.waiting import until
 
 Opening = Callable[..., AbstractAsyncContextManager[Statements]]
 
@@ -479,9 +480,8 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 
     async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
         tasks.start_soon(db.run, ACTOR, write)
-        with anyio.fail_after(20):
-            while not (called or sql(dsn, COMMITS)):  # a slow look may miss it: then it is over
-                await anyio.sleep(0.01)
+        # A slow look may miss it: then it is over.
+        await until(lambda: called or sql(dsn, COMMITS), 20)
         await anyio.sleep(after)
         tasks.cancel_scope.cancel()
     assert sql(dsn, f"select id from {name}") == [(1,)]
@@ -503,8 +503,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
         began = anyio.current_time()
 
     async def give_up(scope: anyio.CancelScope) -> None:
-        while not sql(dsn, COMMITS):
-            await anyio.sleep(0.01)
+        await until(lambda: sql(dsn, COMMITS), 20)
         scope.cancel()
 
     async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
@@ -579,9 +578,7 @@ async def test_a_connection_that_breaks_under_the_commit_leaves_nobody_sure(
         await tx.execute(text(f"insert into {name} values (1)"))
 
     async def cut() -> None:
-        with anyio.fail_after(20):
-            while not sql(dsn, COMMITS):
-                await anyio.sleep(0.01)
+        await until(lambda: sql(dsn, COMMITS), 20)
         assert kill(dsn) >= 1
 
     async def commit() -> None:

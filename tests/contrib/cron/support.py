@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kernel.testing import Server
-from tests.plugins.jobs.support import eventually, install_with, overrides
+from tests.plugins.jobs.support import install_with, overrides
+from tests.waiting import eventually
 
 QUICK = {"poll": 0.1}
 

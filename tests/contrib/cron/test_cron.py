@@ -14,7 +14,8 @@ from kernel.errors import BootError
 from kernel.loader import load
 from kernel.public import APPS, JOBS, NotFound, Unavailable
 from kernel.testing import running_server
-from tests.plugins.jobs.support import become, ended, eventually, fake
+from tests.plugins.jobs.support import become, ended, fake
+from tests.waiting import eventually
 
 from .support import app_with, config, fired, jobs, make_due, path, runs, states
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kernel.testing import running_server
-from tests.plugins.jobs.support import eventually
+from tests.waiting import eventually
 
 from .support import app_with, config
 

@@ -24,6 +24,7 @@ from tests.contrib.identity_header.support import (
     headers_of,
 )
 from tests.kernel.processes import caudex
+from tests.waiting import eventually
 
 ME = "/api/v1/auth/me"
 
@@ -343,13 +344,6 @@ def roles_of(client, app_id):
     answer = client.get(f"/api/v1/apps/{app_id}/permissions")
     assert answer.status_code == 200, answer.text
     return answer.json()["roles"]
-
-
-def eventually(probe):
-    deadline = time.monotonic() + 10
-    while not probe():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_roles_follow_groups(server, root):

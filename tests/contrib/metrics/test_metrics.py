@@ -20,11 +20,11 @@ from tests.plugins.jobs.support import (
     become,
     ended,
     enqueue,
-    eventually,
     install,
     install_with,
     overrides,
 )
+from tests.waiting import eventually
 
 TOKEN = "a-token-for-the-scraper"
 

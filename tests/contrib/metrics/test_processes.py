@@ -7,7 +7,8 @@ import time
 import httpx
 from prometheus_client.parser import text_string_to_metric_families as read
 
-from tests.kernel.processes import Served, wait_for, write_config
+from tests.kernel.processes import Served, write_config
+from tests.waiting import eventually
 
 TOKEN = "a-token-for-the-scraper"
 REQUESTS = 40
@@ -45,5 +46,5 @@ def test_every_process_of_a_server_is_told_of_whichever_answers(database, tmp_pa
             assert max(sums) <= sent  # what is not told yet is less, and nothing counts twice
             return sums == {sent}
 
-        wait_for(all_know, 30, lambda: (sent, counted(served)))
+        eventually(all_know, 30, lambda: (sent, counted(served)))
     assert list((tmp_path / "data" / "metrics").iterdir()) == []

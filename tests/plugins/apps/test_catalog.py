@@ -11,6 +11,7 @@ import pytest
 from kernel import news
 from kernel.public import APPS, NEWS, App, BadRequest, NotFound, Unavailable
 from plugins.apps.catalog import Catalog
+from tests.waiting import eventually
 
 from .support import entity, field, fresh_id, install, manifest
 
@@ -171,12 +172,7 @@ def test_a_forged_notification_refuses_nobody(server):
     forged = {"topic": "apps", "revision": revision, "payload": "\0", "source": "x"}
     server.sql("select pg_notify(name, %s) from caudex_kernel.channel", json.dumps(forged))
 
-    async def until_heard():
-        with anyio.fail_after(5):
-            while not heard:
-                await anyio.sleep(0.01)
-
-    server.run(until_heard)
+    eventually(lambda: heard, 5)
     assert server.admin.get("/api/v1/apps").status_code == 200
     assert heard[0] == "\0"
 

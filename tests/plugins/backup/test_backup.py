@@ -23,8 +23,9 @@ from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.commands import keys_of
 from plugins.backup.errors import told
 from plugins.backup.history import remark, remember
-from tests.kernel.processes import alive, descendants, open_folder, wait_for
+from tests.kernel.processes import alive, descendants, open_folder
 from tests.kernel.support import shut
+from tests.waiting import eventually
 
 MANIFEST = {
     "appId": "crm",
@@ -379,7 +380,7 @@ def test_keys_come_before_what_is_replaced_goes_which_takes_its_time(make_server
         other.execute("lock table crm.notes in access share mode")
         words = ("restore", "--replace", str(file))
         with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "two") as (process, _):
-            wait_for(lambda: waits(server.dsn, 1.5) or process.poll() is not None, 90)
+            eventually(lambda: waits(server.dsn, 1.5) or process.poll() is not None, 90)
             assert process.poll() is None, (tmp_path / "said").read_text()
             assert sorted(key.name for key in keys.iterdir()) == ["master.key", "signing.key"]
             other.rollback()
@@ -444,15 +445,15 @@ def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, numb
     with psycopg.connect(server.dsn) as other:
         other.execute("lock table crm.notes in access exclusive mode")
         with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "one") as (process, _):
-            wait_for(lambda: waits(server.dsn), 60)
+            eventually(lambda: waits(server.dsn), 60)
             below = descendants(process.pid)
             assert below
             assert list(place.iterdir())
             process.send_signal(number)
             assert process.wait(30) == 128 + number, (tmp_path / "said").read_text()
-            wait_for(lambda: not alive(below), 10)
+            eventually(lambda: not alive(below), 10)
         assert list(place.iterdir()) == []
-        wait_for(lambda: not waits(server.dsn), 30)
+        eventually(lambda: not waits(server.dsn), 30)
     assert (tmp_path / "said").read_text() == ""
 
 
@@ -468,12 +469,12 @@ def test_a_restore_that_is_told_to_end_leaves_what_was_there(make_server, tmp_pa
     with psycopg.connect(server.dsn) as other:
         other.execute("create schema crm")  # as the restore will
         with started(tmp_path, server.dsn, *words, data_dir=tmp_path / "two") as (process, held):
-            wait_for(lambda: waits(server.dsn), 60)
+            eventually(lambda: waits(server.dsn), 60)
             below = descendants(process.pid)
             assert list(held.iterdir())
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 128 + signal.SIGTERM, (tmp_path / "said").read_text()
-            wait_for(lambda: not alive(below), 10)
+            eventually(lambda: not alive(below), 10)
         assert list(held.iterdir()) == []
         assert postgres_tools.schemas(server.dsn) == before
     assert not (tmp_path / "two" / "config").exists()

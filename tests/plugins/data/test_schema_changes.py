@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ from kernel.public import (
 from kernel.testing import MakeServer, Server
 from plugins.data.service import RecordsService
 from tests.plugins.data.support import MANIFEST, SAMPLES, create, installed
+from tests.waiting import eventually
 
 
 class StaleApps:
@@ -136,8 +136,7 @@ def test_an_install_on_one_server_is_seen_by_the_other(
     manifest["dataContract"][1]["indexes"] = []
     assert admin.post("/api/v1/apps", json=manifest).status_code == 200
     assert "label" in create(admin, label="new")
-    deadline = time.monotonic() + 15
-    while "label" not in (found := other.get(f"{SAMPLES}/{record['id']}").json()):
-        assert time.monotonic() < deadline
+    path = f"{SAMPLES}/{record['id']}"
+    found = eventually(lambda: "label" in (found := other.get(path).json()) and found, 15)
     assert "code" not in found
     assert create(other, label="too")["label"] == "too"

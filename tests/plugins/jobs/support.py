@@ -1,8 +1,6 @@
 """Servers with workers that are coroutines of the test."""
 
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import anyio
 import plugins
 from kernel.public import WORKERS
 from kernel.testing import Server
+from tests.waiting import eventually
 
 FAKE = Path(__file__).parent / "fake_workers.py"
 QUICK = {"poll": 0.2, "lease": 6.0, "grace": 0.3, "drain": 1.0}
@@ -67,15 +66,6 @@ def row_of(server: Server, job_id: str, *columns: str) -> tuple[Any, ...]:
     """Columns of a job's row."""
     [row] = server.sql(f"select {', '.join(columns)} from caudex_jobs.jobs where id = %s", job_id)
     return row
-
-
-def eventually(probe: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait until a probe is true and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (found := probe()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 def ended(server: Server, app_id: str, job_id: str, seconds: float = 10) -> dict[str, Any]:

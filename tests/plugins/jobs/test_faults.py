@@ -15,7 +15,8 @@ from plugins.jobs.config import JobsConfig
 from plugins.jobs.models import Step
 from plugins.jobs.outbox import Outbox
 from plugins.jobs.upkeep import Upkeep
-from tests.plugins.jobs.support import ended, enqueue, eventually, install, overrides
+from tests.plugins.jobs.support import ended, enqueue, install, overrides
+from tests.waiting import eventually
 
 FAULTS = [
     psycopg.errors.DataCorrupted("invalid page in block 7"),

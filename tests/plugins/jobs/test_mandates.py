@@ -13,12 +13,12 @@ from plugins.jobs.callers import Callers
 from tests.plugins.jobs.support import (
     become,
     ended,
-    eventually,
     fake,
     install,
     overrides,
     row_of,
 )
+from tests.waiting import eventually
 
 WEEK = 604_800
 NEW = "N3wPassword!"

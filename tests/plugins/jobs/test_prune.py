@@ -4,7 +4,8 @@ import pytest
 
 from kernel.public import JOBS
 from plugins.jobs import store, upkeep
-from tests.plugins.jobs.support import eventually, overrides
+from tests.plugins.jobs.support import overrides
+from tests.waiting import eventually
 
 RESULT = 200_000
 """Bytes of a large result."""

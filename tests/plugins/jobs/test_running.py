@@ -30,7 +30,6 @@ from tests.plugins.jobs.support import (
     become,
     ended,
     enqueue,
-    eventually,
     fake,
     forever,
     install,
@@ -39,6 +38,7 @@ from tests.plugins.jobs.support import (
     overrides,
     row_of,
 )
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

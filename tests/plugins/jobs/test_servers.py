@@ -21,7 +21,6 @@ from tests.plugins.jobs.support import (
     become,
     ended,
     enqueue,
-    eventually,
     fake,
     forever,
     install,
@@ -29,6 +28,7 @@ from tests.plugins.jobs.support import (
     overrides,
     row_of,
 )
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,7 +5,8 @@ import pytest
 
 from kernel.public import JOBS, STATEMENTS, BadRequest, NewJob, NotFound, server_actor
 from kernel.testing import running_server
-from tests.plugins.jobs.support import ended, eventually, install, overrides, row_of
+from tests.plugins.jobs.support import ended, install, overrides, row_of
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from kernel.testing import running_server
-from tests.plugins.jobs.support import QUICK, all_ended, ended, enqueue, eventually, job_of, row_of
+from tests.plugins.jobs.support import QUICK, all_ended, ended, enqueue, job_of, row_of
 from tests.plugins.workers import support
 from tests.plugins.workers.support import deploy, deployed
+from tests.waiting import eventually
 
 SHORT = {**support.QUICK, "shutdown_wait": 1}
 WORKER = """

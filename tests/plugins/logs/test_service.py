@@ -12,6 +12,7 @@ from plugins.logs import service as service_module
 from plugins.logs import store
 from plugins.logs.config import LogsConfig
 from plugins.logs.service import LogsService
+from tests.waiting import until
 
 CORRUPT = psycopg.errors.DataCorrupted("invalid page in block 0")
 
@@ -92,12 +93,6 @@ async def running(statements, apps=None):
         yield service
 
 
-async def eventually(holds):
-    with anyio.fail_after(5):
-        while not holds():
-            await anyio.sleep(0.01)
-
-
 def row(number):
     return LogLine(id=number, level="info", message=str(number), ts="t")
 
@@ -107,9 +102,9 @@ async def test_lines_that_cannot_be_stored_end_no_server(statements, trouble):
     async with running(statements) as service:
         statements.trouble = [trouble]
         service.write("app", "info", "lost")
-        await eventually(lambda: not statements.trouble)
+        await until(lambda: not statements.trouble)
         service.write("app", "info", "kept")
-        await eventually(lambda: statements.lines == ["kept"])
+        await until(lambda: statements.lines == ["kept"])
 
 
 async def test_a_fault_of_the_database_is_no_busy_loop(statements, monkeypatch):
@@ -117,7 +112,7 @@ async def test_a_fault_of_the_database_is_no_busy_loop(statements, monkeypatch):
     async with running(statements) as service:
         statements.trouble = [CORRUPT, CORRUPT]
         service.write("app", "info", "lost")
-        await eventually(lambda: len(statements.trouble) == 1)
+        await until(lambda: len(statements.trouble) == 1)
         service.write("app", "info", "waits")
         await anyio.sleep(0.1)
         assert len(statements.trouble) == 1
@@ -128,7 +123,7 @@ async def test_lines_wait_while_the_database_is_away(statements):
         statements.trouble = [Unavailable("away"), Unavailable("away")]
         for message in ("one", "two"):
             service.write("app", "info", message)
-        await eventually(lambda: statements.lines == ["one", "two"])
+        await until(lambda: statements.lines == ["one", "two"])
 
 
 async def test_lines_of_an_app_that_goes_while_they_wait_for_a_connection_are_not_stored(
@@ -140,7 +135,7 @@ async def test_lines_of_an_app_that_goes_while_they_wait_for_a_connection_are_no
             service.write(app, "info", app)
         await statements.begun.wait()
         service._intake.drop("went")
-        await eventually(lambda: statements.lines)
+        await until(lambda: statements.lines)
     assert statements.lines == ["stays"]
 
 
@@ -162,7 +157,7 @@ async def test_a_sweep_that_fails_ends_no_server(statements, monkeypatch):
     statements.trouble = [CORRUPT, RuntimeError("?")]
     apps = Apps(CORRUPT, Unavailable("away"))
     async with running(statements, apps):
-        await eventually(lambda: not statements.trouble and not apps.errors)
+        await until(lambda: not statements.trouble and not apps.errors)
 
 
 async def test_a_sweep_forgets_what_it_knows_of_apps_that_are_gone(statements, monkeypatch):
@@ -172,8 +167,8 @@ async def test_a_sweep_forgets_what_it_knows_of_apps_that_are_gone(statements, m
         service.mask("gone", ["a-secret"])
         service.write("gone", "info", "x")
         assert service._intake._buckets
-        await eventually(lambda: service.masked("gone", "a-secret") == "a-secret")
-        await eventually(lambda: not service._intake._buckets)
+        await until(lambda: service.masked("gone", "a-secret") == "a-secret")
+        await until(lambda: not service._intake._buckets)
 
 
 async def test_a_batch_that_is_under_way_when_the_server_ends_is_stored_once(statements):
@@ -189,7 +184,7 @@ async def test_a_batch_that_waits_for_the_database_when_the_server_ends_is_store
     async with running(statements) as service:
         statements.trouble = [Unavailable("away")]
         service.write("app", "info", "last")
-        await eventually(lambda: not statements.trouble)
+        await until(lambda: not statements.trouble)
         service.write("app", "info", "very last")
     assert statements.lines == ["last", "very last"]
 

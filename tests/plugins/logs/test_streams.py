@@ -25,6 +25,7 @@ from kernel.public import (
 from plugins.logs import guard as guard_module
 from plugins.logs import store
 from plugins.logs.guard import CHECK_EVERY, Guard
+from tests.waiting import eventually
 
 SOON = 10
 """Seconds; a change is in force within one, on a machine that has time."""
@@ -87,10 +88,8 @@ class Follower(threading.Thread):
         return bool(self.ended)
 
     def has(self, count):
-        deadline = time.monotonic() + 20
-        while len(self.events) < count:
-            assert time.monotonic() < deadline, [event["message"][:20] for event in self.events]
-            time.sleep(0.02)
+        seen = lambda: [event["message"][:20] for event in self.events]  # noqa: E731
+        eventually(lambda: len(self.events) >= count, 20, seen)
         return [event["message"].split()[0] for event in self.events]
 
 
@@ -183,13 +182,6 @@ def write(server, app_id, message):
 def messages(server, app_id):
     query = "select message from caudex_logs.lines where app_id = %s order by id"
     return [message for (message,) in server.sql(query, app_id)]
-
-
-def eventually(holds, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["removed", "not removed"])

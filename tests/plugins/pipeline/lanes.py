@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,16 +37,6 @@ async def fast_lane(
 def started(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """A call that is under way; the test awaits it."""
     return asyncio.get_running_loop().create_task(call)
-
-
-async def until(true: Callable[[], Awaitable[bool] | bool], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = true()
-            if found if isinstance(found, bool) else await found:
-                return
-            await asyncio.sleep(0.01)
 
 
 def pids(lane: PipelinedStatements, name: str) -> list[int]:

@@ -20,7 +20,8 @@ from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.lanes import MAX_PARAMETERS
 from plugins.pipeline.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
-from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
+from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.waiting import until
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
 PID = "select pg_backend_pid()"

@@ -17,7 +17,8 @@ from kernel.errors import KernelError
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from tests.kernel.databases import ACTOR, sql, table, text
-from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
+from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.waiting import until
 
 CONFIG = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
 SECONDS = 3

@@ -25,7 +25,8 @@ from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import ACTOR, sql
-from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
+from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.waiting import until
 
 WAVE = 150
 SCHEMA = """

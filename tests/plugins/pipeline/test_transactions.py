@@ -17,7 +17,8 @@ from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.connection import Pipe
 from plugins.pipeline.lanes import MAX_PARAMETERS
 from tests.kernel.databases import ACTOR, sql, table, text
-from tests.plugins.pipeline.lanes import fast_lane, pids, started, until
+from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.waiting import until
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
 PID = "select pg_backend_pid()"

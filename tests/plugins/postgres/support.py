@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +44,6 @@ class Owner:
     def finish(self) -> tuple[int, str]:
         error = self.process.communicate()[1].decode()
         return self.process.returncode, error.strip()
-
-
-def eventually(condition: Callable[[], object], seconds: float = 15) -> None:
-    """Wait until something holds."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come about in time"
-        time.sleep(0.02)
 
 
 def ask(dsn: str, query: str) -> Any:

@@ -13,7 +13,8 @@ from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, attach, pg_b
 from plugins.postgres.layout import Layout
 from plugins.postgres.lock import DataLock, is_held
 from plugins.postgres.state import attach_in_time, read_state, write_state
-from tests.plugins.postgres.support import ROOT, Owner, ask, eventually, kill
+from tests.plugins.postgres.support import ROOT, Owner, ask, kill
+from tests.waiting import eventually
 
 ATTACH = "import sys; from plugins.postgres import attach; print(attach(sys.argv[1]))"
 

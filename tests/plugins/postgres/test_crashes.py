@@ -14,7 +14,8 @@ from plugins.postgres.files import rotate_log
 from plugins.postgres.keeper import DELAYS, Keeper
 from plugins.postgres.leftovers import postmaster_pid
 from plugins.postgres.processes import postgres_processes
-from tests.plugins.postgres.support import Owner, ask, can_connect, eventually, kill
+from tests.plugins.postgres.support import Owner, ask, can_connect, kill
+from tests.waiting import eventually
 
 
 def server_on(data: Path) -> EmbeddedServer:

@@ -11,7 +11,8 @@ import pytest
 from kernel.public import DATABASE_SERVER, BootError, Context, DatabaseServer, Services
 from plugins.postgres import PostgresConfig, PostgresPlugin
 from plugins.postgres.leftovers import postmaster_pid
-from tests.plugins.postgres.support import ask, can_connect, eventually
+from tests.plugins.postgres.support import ask, can_connect
+from tests.waiting import eventually
 
 
 def service(data: Path, *, loopback: bool = True, **config: object) -> DatabaseServer:

@@ -1,6 +1,5 @@
 """Who may enter which route, and in which order the refusals come."""
 
-import time
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from kernel.public import (
 )
 from kernel.testing import Client, MakeServer, Server
 from tests.plugins.rbac.support import allowed, grant, installed, only
+from tests.waiting import eventually
 
 FULL, OWN = Grant(), Grant(own_only=True)
 
@@ -178,10 +178,7 @@ def test_a_change_is_told_to_the_other_server(
     user = first.user()
 
     def until(expected: Any) -> None:
-        started = time.monotonic()
-        while allowed(second, user, app, "contacts", "read") != expected:
-            assert time.monotonic() - started < 15, expected
-            time.sleep(0.01)
+        eventually(lambda: allowed(second, user, app, "contacts", "read") == expected, 15, expected)
 
     until("Forbidden")
     role = grant(first, user, app, "contacts.read")

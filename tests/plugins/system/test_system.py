@@ -14,7 +14,7 @@ import plugins
 from kernel.public import HOOKS, STATEMENTS
 from kernel.testing import MakeServer
 from plugins.system.service import SystemService
-from tests.kernel.processes import wait_for
+from tests.waiting import eventually
 
 SICK = """
 import anyio
@@ -143,7 +143,7 @@ def test_who_asks_while_the_database_is_asked_shares_the_next_round(
     server.services.put(STATEMENTS, gate)  # type: ignore[arg-type]
     with ThreadPoolExecutor(20) as pool:
         first = pool.submit(ready, 0)
-        wait_for(lambda: gate.asked, 20, "nobody asks the database")
+        eventually(lambda: gate.asked, 20, "nobody asks the database")
         others = list(pool.map(ready, range(19)))
     assert [first.result(), *others] == [200] * 20
     assert gate.asked == 2

@@ -10,7 +10,8 @@ from kernel.public import NEWS, VAULT, WORKERS, Unavailable, server_actor
 from kernel.testing import Server, running_server
 from plugins.vault import delivery as delivery_module
 from plugins.vault.delivery import Delivery
-from tests.plugins.workers.support import QUICK, deployed, eventually, result
+from tests.plugins.workers.support import QUICK, deployed, result
+from tests.waiting import eventually
 
 ACTOR = server_actor("test")
 

@@ -10,8 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 
 from kernel.testing import Client, Server
+from tests.waiting import eventually
 
 _count = itertools.count(1)
 
@@ -160,15 +160,6 @@ def status(client: Client, app_id: str) -> dict[str, Any]:
     answer = client.get(f"/api/v1/apps/{app_id}/worker/status")
     assert answer.status_code == 200, answer.text
     return answer.json()
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait until something holds, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.02)
-    return found
 
 
 def reaches(client: Client, app_id: str, state: str, seconds: float = 10) -> None:

@@ -17,12 +17,12 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     processes_of,
     result,
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 PATIENT = {**QUICK, "rpc_timeout": 300, "shutdown_wait": 300, "term_wait": 300}
 """Longer than any test waits: whoever is gone before was killed."""

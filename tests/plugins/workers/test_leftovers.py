@@ -21,12 +21,12 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     install,
     reaches,
     result,
     rpc,
 )
+from tests.waiting import eventually, until
 
 SETTINGS = {"plugins": {"workers": dict(QUICK)}}
 Start = Callable[..., AbstractContextManager[tuple[Server, Client]]]
@@ -307,20 +307,18 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
 
     follower = Reconciler(store, folders, create)  # type: ignore[arg-type]
 
-    async def until(asked: int) -> None:
-        with anyio.fail_after(5):
-            while store.asked < asked:
-                await anyio.sleep(0.01)
-            await anyio.sleep(0.02)
+    async def rounds(asked: int) -> None:
+        await until(lambda: store.asked >= asked, 5)
+        await anyio.sleep(0.02)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.run)
-        await until(2)
+        await rounds(2)
         assert [each.forgot for each in made] == [[7]]
         follower.ended("crm")
-        await until(3)
+        await rounds(3)
         assert len(made) == 1
         await follower.heard(None)
-        await until(4)
+        await rounds(4)
         assert [each.forgot for each in made] == [[7], [7]]
         follower.close()

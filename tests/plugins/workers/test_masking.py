@@ -10,7 +10,8 @@ from kernel.public import LOGS, WORKERS, HandlerFailed, Mask
 from kernel.testing import Server
 from plugins.workers.masking import hidden_in, hidden_within
 from plugins.workers.protocol import MAX_LINE
-from tests.plugins.workers.support import deploy, eventually, install, rpc
+from tests.plugins.workers.support import deploy, install, rpc
+from tests.waiting import eventually
 
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASC\n-----END KEY-----\n"
 SECRETS = {"PEM": KEY, "PIN": "7q", "LONG": "a-token-of-many-letters", "ODD": 'pass"wo\\rd/é'}

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from kernel.public import Unavailable
 from plugins.workers import process
 from plugins.workers.process import Child
+from tests.waiting import until
 
 
 class Heard:
@@ -196,8 +197,7 @@ def test_a_held_child_is_read_again_when_it_is_released(run: Run):
     async def work(heard: Heard) -> None:
         code = "import time\nwhile True:\n print('x', flush=True)\n time.sleep(0.01)"
         child = await spawn(heard, code)
-        while not heard.lines:
-            await asyncio.sleep(0.01)
+        await until(lambda: heard.lines)
         child.hold("one")
         child.hold("two")
         await asyncio.sleep(0.1)
@@ -305,8 +305,7 @@ def test_time_that_ends_in_an_error_is_charged(run: Run):
     async def work(_: Heard) -> None:
         heard = Costly()
         child = await spawn(heard, "import os\nwhile True: os.write(1, b'y\\n')")
-        while not heard.lines:
-            await asyncio.sleep(0.01)
+        await until(lambda: heard.lines)
         before, began = len(heard.lines), time.monotonic()
         await asyncio.sleep(2)
         passed = time.monotonic() - began

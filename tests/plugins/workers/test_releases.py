@@ -25,12 +25,12 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     install,
     result,
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 BROKEN = {"worker.py": "raise SystemExit(1)"}
 

@@ -18,13 +18,13 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     install,
     processes_of,
     result,
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 Pair = tuple[Server, Server]
 SOON = 10.0

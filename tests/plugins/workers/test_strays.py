@@ -18,7 +18,8 @@ import pytest
 from kernel.testing import Server
 from plugins.workers import strays
 from plugins.workers.strays import MARK, kill_leftovers, kill_strays, named, new_mark
-from tests.plugins.workers.support import deploy, deployed, eventually, reaches, result
+from tests.plugins.workers.support import deploy, deployed, reaches, result
+from tests.waiting import eventually
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")

@@ -45,7 +45,6 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
-    eventually,
     install,
     processes_of,
     reaches,
@@ -53,6 +52,7 @@ from tests.plugins.workers.support import (
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 LONG = os.environ.get("CAUDEX_TEST_LONG") == "1"
 HEAD = """import os, signal, subprocess, sys, time

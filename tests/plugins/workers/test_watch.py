@@ -23,13 +23,13 @@ from plugins.workers.models import SHUT
 from tests.plugins.workers.support import (
     QUICK,
     deployed,
-    eventually,
     install,
     reaches,
     result,
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 PATIENCE = 30.0
 """Seconds in which all works again: a look takes two, and this machine may be busy."""
