@@ -39,6 +39,7 @@ from tests.pages import (
 from tests.waiting import eventually
 
 PAGES = every_page()
+FOLDERS = [".", "contrib", "docs", "examples", "plugins"]
 TARGET = re.compile(r"(?<![\w.-])make ([a-z][a-z-]*)")
 COMMAND = re.compile(
     r"^\s*(?:sudo -u \w+ )?(?:\w+=\S+ )*(?:\S*/)?caudex ([a-z][a-z-]*)(.*)", re.MULTILINE
@@ -49,8 +50,21 @@ def page(name):
     return (ROOT / "docs" / name).read_text("utf-8")
 
 
-def named(pages):
-    return pytest.mark.parametrize("path", pages, ids=lambda path: str(path.relative_to(ROOT)))
+def title(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def folder_of(path):
+    return path.relative_to(ROOT).parts[0] if path.parent != ROOT else "."
+
+
+def in_folder(name):
+    return {path: path.read_text("utf-8") for path in PAGES if folder_of(path) == name}
+
+
+of_each_folder = pytest.mark.parametrize(
+    "pages", [in_folder(name) for name in FOLDERS], ids=FOLDERS
+)
 
 
 def options(parser):
@@ -76,36 +90,38 @@ def commands(tmp_path_factory):
     return found
 
 
-@named(PAGES)
-def test_every_link_leads_somewhere(path):
-    text = path.read_text("utf-8")
-    for link in links(text):
-        if re.match(r"[a-z]+:", link):
-            assert link.startswith("https://"), link
-            continue
-        target, _, anchor = link.partition("#")
-        there = (path.parent / target).resolve() if target else path
-        assert there.exists(), f"{link} in {path.name}"
-        if anchor:
-            assert anchor in anchors(there.read_text("utf-8")), f"{link} in {path.name}"
+@of_each_folder
+def test_every_link_leads_somewhere(pages):
+    wrong = []
+    for path, text in pages.items():
+        for link in links(text):
+            if re.match(r"[a-z]+:", link):
+                wrong += [] if link.startswith("https://") else [f"{title(path)}: {link}"]
+                continue
+            target, _, anchor = link.partition("#")
+            there = (path.parent / target).resolve() if target else path
+            if not there.exists() or (anchor and anchor not in anchors(there.read_text("utf-8"))):
+                wrong.append(f"{title(path)}: {link}")
+    assert wrong == []
 
 
-@named(PAGES)
-def test_every_make_target_exists(path):
+@of_each_folder
+def test_every_make_target_and_every_command_with_its_options_exists(pages, commands):
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    for piece in code(path.read_text("utf-8")):
-        assert set(TARGET.findall(piece)) <= targets, piece
+    wrong = []
+    for path, text in pages.items():
+        for piece in code(text):
+            wrong += [f"{title(path)}: make {it}" for it in set(TARGET.findall(piece)) - targets]
+            for name, rest in COMMAND.findall(piece):
+                given = set(re.findall(r"(?<!\S)--[a-z-]+", rest.split(" #")[0]))
+                if name not in commands or not given <= options(commands[name]):
+                    wrong.append(f"{title(path)}: caudex {name}{rest}")
+    assert wrong == []
 
 
-@named(PAGES)
-def test_every_command_and_option_exists(path, commands):
-    for piece in code(path.read_text("utf-8")):
-        for name, rest in COMMAND.findall(piece):
-            parser = commands.get(name)
-            assert parser is not None, f"caudex {name}"
-            given = re.findall(r"(?<!\S)--[a-z-]+", rest.split(" #")[0])
-            assert set(given) <= options(parser), f"caudex {name}{rest}"
+def test_every_page_is_checked():
+    assert {folder_of(path) for path in PAGES} == set(FOLDERS)
 
 
 def test_every_page_of_the_documentation_is_in_the_index():
