@@ -1,28 +1,26 @@
 """What an operator types and reads: help, refusals of one line, commands beside a server."""
 
 import http.server
-import logging
 import os
 import socket
 import subprocess
 import threading
 import tomllib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from psycopg.conninfo import make_conninfo
 
-from kernel import cli
 from kernel.config import load_config
 from kernel.contributions import KERNEL_COMMANDS
 from kernel.loader import load
 from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
+from tests.kernel.here import caudex_here
 from tests.kernel.processes import (
     COMMAND,
     PROBE,
@@ -35,37 +33,16 @@ from tests.kernel.processes import (
 )
 from tests.kernel.support import shut
 
-
-class Here:
-    """Runs commands in this process, which is far quicker."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> Ended:
-        self._capsys.readouterr()
-        try:
-            status = cli.main(words)
-        except SystemExit as end:  # argparse
-            status = end.code
-        told = self._capsys.readouterr()
-        assert isinstance(status, int)
-        return Ended(status, told.out, told.err)
+Here = Callable[..., Ended]
 
 
 @pytest.fixture
-def here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Generator[Here]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """Commands, run in an empty folder with an environment that configures nothing."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ.keys() - environment().keys():
         monkeypatch.delenv(name)
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    yield Here(capsys)
-    root.handlers, root.level = before
-    structlog.reset_defaults()
+    return lambda *words: caudex_here(*words, env=os.environ)
 
 
 @pytest.fixture
@@ -462,7 +439,7 @@ def test_a_port_in_use_is_one_line_with_the_remedy(configured: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        said = caudex("serve", "--port", port, cwd=configured).refusal
+        said = caudex_here("serve", "--port", port, cwd=configured).refusal
         assert said.startswith(f"address 127.0.0.1:{port}: address already in use; ")
         assert "--port" in said
         more = caudex("serve", "--port", port, "--workers", "2", cwd=configured).refusal
@@ -619,9 +596,11 @@ def test_doctor_knows_another_server_on_the_port_from_its_own(
 ) -> None:
     folder, server = embedded
     port = {"CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
-    own = caudex("doctor", cwd=folder, env=port)
+    own = caudex_here("doctor", cwd=folder, env=environment(port))
     assert "good   port: a Caudex server answers on" in own.out, own.out
-    other = caudex("doctor", "--data-dir", str(tmp_path / "other"), cwd=tmp_path, env=port)
+    other = caudex_here(
+        "doctor", "--data-dir", str(tmp_path / "other"), cwd=tmp_path, env=environment(port)
+    )
     assert (other.status, other.told) == (1, [])
     assert "database: embedded, not running" in other.out
     [wrong] = [line for line in other.out.splitlines() if line.startswith("  wrong")]
@@ -672,11 +651,11 @@ def test_commands_attach_to_the_database_of_a_running_server(
     folder, server = embedded
     body = {"username": "alice", "password": "Str0ngPass!x"}
     assert post(f"{server.url}/api/v1/auth/register", body).status_code == 201
-    users = caudex("users", "list", cwd=folder)
+    users = caudex_here("users", "list", cwd=folder)
     assert users.status == 0, users.err
     assert "alice" in users.out
     assert users.err == ""
-    assert caudex("migrate", cwd=folder).out == "the database is up to date\n"
+    assert caudex_here("migrate", cwd=folder).out == "the database is up to date\n"
     assert server.get("/health/ready").status_code == 200
 
 
@@ -692,7 +671,7 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
         ([], {"CAUDEX_TOKEN": login["accessToken"], **port}),
         (["--url", f"{server.url}/", "--token", login["accessToken"]], {}),
     ):
-        ended = caudex("plugins", *words, cwd=folder, env=env)
+        ended = caudex_here("plugins", *words, cwd=folder, env=environment(env))
         assert (ended.status, ended.err) == (0, "")
         plugins, hooks = ended.out.split("\n\n")
         [auth] = [line.split() for line in plugins.splitlines() if line.startswith("auth ")]
@@ -720,7 +699,7 @@ def test_a_server_that_does_not_tell_is_one_line_without_the_token(
 ) -> None:
     folder, server = embedded
     env = {"CAUDEX_TOKEN": "hush", "CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
-    ended = caudex("plugins", *words, cwd=folder, env=env)
+    ended = caudex_here("plugins", *words, cwd=folder, env=environment(env))
     assert (ended.status, ended.out) == (1, "")
     [said] = ended.told
     assert says in said
@@ -731,10 +710,10 @@ def test_a_server_that_does_not_tell_is_one_line_without_the_token(
 def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     for words in (["plugins"], ["routes"], ["config", "check"], ["init", "other.toml"]):
-        ended = caudex(*words, cwd=folder)
+        ended = caudex_here(*words, cwd=folder)
         assert (ended.status, ended.err) == (0, "")
     port = server.url.rpartition(":")[2]
-    ended = caudex("doctor", cwd=folder, env={"CAUDEX_SERVER__PORT": port})
+    ended = caudex_here("doctor", cwd=folder, env=environment({"CAUDEX_SERVER__PORT": port}))
     assert ended.status == 0, ended.out
     assert "a Caudex server answers on" in ended.out
     assert "up to date" in ended.out
@@ -744,7 +723,7 @@ def test_a_second_server_on_the_same_data_folder_is_refused(
     embedded: tuple[Path, Served],
 ) -> None:
     folder, server = embedded
-    said = caudex("serve", "--port", "0", cwd=folder).refusal
+    said = caudex_here("serve", "--port", "0", cwd=folder).refusal
     assert "in use by another Caudex server" in said
     assert server.get("/health/ready").status_code == 200
 
@@ -752,7 +731,7 @@ def test_a_second_server_on_the_same_data_folder_is_refused(
 def test_a_second_server_on_the_same_port_is_refused(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     port = server.url.rpartition(":")[2]
-    said = caudex(
+    said = caudex_here(
         "serve", "--port", port, "--data-dir", str(folder / "other"), cwd=folder
     ).refusal  # fmt: skip
     assert "address already in use" in said

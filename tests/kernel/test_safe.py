@@ -10,6 +10,7 @@ from kernel.loader import load, safe
 from kernel.testing import Client
 from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
+from tests.kernel.here import caudex_here
 from tests.kernel.processes import Served, caudex, write_config
 
 PASSWORD = "Str0ngPass!x"
@@ -80,7 +81,7 @@ def test_a_database_from_before_the_channel_starts_without_plugins_that_migrate(
         "database": {"url": database, "wait": 5.0, "pool_size": 4},
     }
     write_config(tmp_path, tree)
-    assert caudex("migrate", cwd=tmp_path).status == 0
+    assert caudex_here("migrate", cwd=tmp_path).status == 0
     for words, table in (["--safe"], {}), ([], {"plugins.audit": {"enabled": False}}):
         sql(database, "drop table caudex_kernel.channel")
         write_config(tmp_path, tree | table)

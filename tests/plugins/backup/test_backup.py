@@ -23,6 +23,7 @@ from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.commands import keys_of
 from plugins.backup.errors import told
 from plugins.backup.history import remark, remember
+from tests.kernel.here import caudex_here
 from tests.kernel.processes import alive, descendants, open_folder
 from tests.kernel.support import shut
 from tests.waiting import eventually
@@ -85,21 +86,14 @@ def damage(file, damaged, folder):
 
 
 @pytest.fixture
-def caudex(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
+def caudex(tmp_path):
     def run(dsn, *words, data_dir, status=0, env=None):
-        ended = subprocess.run(
-            command(*words, data_dir=data_dir),
-            env=environment(tmp_path, dsn, env),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        ended = caudex_here(
+            *words, "--data-dir", str(data_dir), cwd=tmp_path, env=environment(tmp_path, dsn, env)
         )
-        assert ended.returncode == status, ended.stdout + ended.stderr
-        assert "Traceback" not in ended.stderr
-        return ended.stdout + ended.stderr
+        assert ended.status == status, ended.out + ended.err
+        assert "Traceback" not in ended.err
+        return ended.out + ended.err
 
     return run
 
