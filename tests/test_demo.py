@@ -29,6 +29,7 @@ def run(capsys, *arguments):
     return status, said.out + said.err
 
 
+@pytest.mark.slow
 def test_without_a_server_it_brings_one(capsys, nowhere):
     status, said = run(capsys)
     assert status == 0, said
@@ -53,6 +54,7 @@ def test_the_same_worker_in_javascript_says_the_same(capsys, make_server):
     assert "signed with the secret" in said
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_running_server_and_again(capsys, make_server):
     server = make_server()
     status, first = run(capsys, "--url", server.url)
@@ -68,6 +70,7 @@ def test_it_runs_on_a_running_server_and_again(capsys, make_server):
     assert "\x1b" not in first
 
 
+@pytest.mark.slow
 def test_it_says_whose_password_it_needs(capsys, make_server):
     server = make_server()
     admin = server.admin

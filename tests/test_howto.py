@@ -17,6 +17,8 @@ from kernel.testing import MakeServer, Server
 from tests.pages import ROOT, alike, last_reply, run_shell, write_files
 from tests.plugins.workers.support import result, rpc
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "Str0ngPass!x"
 QUIET = {"CAUDEX_LOG__LEVEL": "error", "CAUDEX_PLUGINS__WORKERS__SANDBOX": "off"}
 

@@ -157,6 +157,7 @@ def guide():
     return page("howto/write-a-plugin.md")
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_guide_grows_while_its_server_runs(database, tmp_path):
     first = next(each.text for each in blocks(guide()) if each.text.startswith("# hello.py"))
     (tmp_path / "hello.py").write_text(first, "utf-8")
@@ -177,6 +178,7 @@ def status_of(server):
         return None
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_guide_passes_its_tests(postgres, tmp_path):
     names = write_files(guide(), tmp_path)
     assert set(names) == {
@@ -388,6 +390,7 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     assert (answer.status_code, answer.json()) == (400, {"error": said})
 
 
+@pytest.mark.slow
 def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_path):
     text = page("howto/move-from-rootcx.md")
     old, new = make_server(), make_server()

@@ -29,6 +29,7 @@ def test_a_configuration_of_the_page_chooses_what_it_says(name, service, provide
     assert kernel.services.provider(service) == provider
 
 
+@pytest.mark.slow
 def test_the_engine_of_the_page_passes_its_kit(postgres, tmp_path):
     names = write_files(PAGE, tmp_path)
     assert "test_mine.py" in names

@@ -146,6 +146,7 @@ def test_twenty_entities_of_twenty_fields_are_installed_in_time(server):
     assert server.admin.delete("/api/v1/apps/wide").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_largest_app_that_is_allowed_can_be_installed(server):
     body = {
         "appId": "huge",

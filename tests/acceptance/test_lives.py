@@ -105,6 +105,7 @@ def undo_births(server: Server) -> None:
     assert len(undone) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [OFF, *((name,) for name in OFF)], ids="-".join)
 def test_nothing_of_an_app_that_went_while_plugins_were_off_is_its_successors(
     make_server: MakeServer, tmp_path: Path, off: tuple[str, ...]
@@ -142,6 +143,7 @@ def test_nothing_of_an_app_that_went_while_plugins_were_off_is_its_successors(
     assert not [line for line in lines(two) if "former" in line]
 
 
+@pytest.mark.slow
 def test_an_app_that_stayed_while_plugins_were_off_keeps_everything(
     make_server: MakeServer, tmp_path: Path
 ):

@@ -119,6 +119,7 @@ def test_only_who_holds_a_role_reads(server, app):
     assert server.admin.get(path("core")).status_code == 404
 
 
+@pytest.mark.slow
 def test_lines_written_at_one_server_are_read_at_another_and_outlive_both(make_server, tmp_path):
     one = make_server(data_dir=tmp_path)
     two = make_server(dsn=one.dsn, data_dir=tmp_path)

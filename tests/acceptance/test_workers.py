@@ -174,6 +174,7 @@ def test_a_start_handler_that_raises_is_a_failed_start(server: Server):
     assert status(server.admin, app)["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_worker_that_never_answers_is_given_up(server: Server, make_server):
     server = make_server({"plugins": {"workers": {**QUICK, "start_timeout": 4}}})
     app = install(server)

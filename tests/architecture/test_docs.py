@@ -127,6 +127,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_holds_every_page(site: Path) -> None:
     folders = ("docs", "plugins", "contrib", "examples")
     pages = [path for name in folders for path in (ROOT / name).rglob("*.md")]
@@ -140,6 +141,7 @@ def test_the_site_holds_every_page(site: Path) -> None:
     assert "docs/README.html" in (site / "index.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     loads = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]+")
     found = {hit for page in site.rglob("*.html") for hit in loads.findall(page.read_text("utf-8"))}

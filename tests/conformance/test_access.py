@@ -1,5 +1,7 @@
 """The built-in roles and permissions keep what ACCESS promises."""
 
+import pytest
+
 from kernel.conformance import AccessConformance
 from tests.conformance.support import broken_promises
 
@@ -8,6 +10,7 @@ class TestRbac(AccessConformance):
     provider = "rbac"
 
 
+@pytest.mark.slow
 def test_an_engine_that_compares_beginnings_and_never_forgets_does_not_pass(postgres, tmp_path):
     broken = broken_promises(
         postgres, tmp_path, "AccessConformance", "WrongAccessPlugin", provider="rbac"

@@ -1,5 +1,7 @@
 """The built-in accounts keep what IDENTITY promises."""
 
+import pytest
+
 from kernel.conformance import SessionsConformance
 from tests.conformance.support import broken_promises
 
@@ -8,6 +10,7 @@ class TestAuth(SessionsConformance):
     provider = "auth"
 
 
+@pytest.mark.slow
 def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
     broken = broken_promises(  # it has to hear news of another server in time
         postgres, tmp_path, "IdentityConformance", "WrongIdentityPlugin", patience="0.6"
@@ -22,6 +25,7 @@ def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_sessions_that_never_end_and_passwords_in_clear_do_not_pass(postgres, tmp_path):
     own = [name for name in vars(SessionsConformance) if name.startswith("test_")]
     broken = broken_promises(

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+import pytest
+
 from kernel.conformance import JobsConformance
 from tests.conformance.support import broken_promises
 
@@ -11,6 +13,7 @@ class TestJobs(JobsConformance):
     overrides: ClassVar = {"plugins": {"jobs": {"poll": 0.2, "grace": 0.5, "drain": 1.0}}}
 
 
+@pytest.mark.slow
 def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres, tmp_path):
     quick = "listed or list or key_there or unknown or reached or bad or others or their_app"
     broken = broken_promises(postgres, tmp_path, "JobsConformance", "WrongJobsPlugin", only=quick)

@@ -1,5 +1,7 @@
 """The built-in records keep what RECORDS promises."""
 
+import pytest
+
 from kernel.conformance import RecordsConformance
 from tests.conformance.support import broken_promises
 
@@ -8,6 +10,7 @@ class TestData(RecordsConformance):
     provider = "data"
 
 
+@pytest.mark.slow
 def test_an_engine_that_forgets_whose_a_record_is_does_not_pass(postgres, tmp_path):
     some = "own or many or narrows or over_http"
     kit, engine = "RecordsConformance", "WrongRecordsPlugin"

@@ -1,5 +1,7 @@
 """The built-in vault keeps what VAULT promises."""
 
+import pytest
+
 from kernel.conformance import VaultConformance
 from tests.conformance.support import broken_promises
 
@@ -8,6 +10,7 @@ class TestVault(VaultConformance):
     provider = "vault"
 
 
+@pytest.mark.slow
 def test_an_engine_that_keeps_one_heap_in_clear_does_not_pass(postgres, tmp_path):
     broken = broken_promises(postgres, tmp_path, "VaultConformance", "WrongVaultPlugin")
     assert broken == {

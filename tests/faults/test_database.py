@@ -25,6 +25,8 @@ from tests.faults.support import (
 from tests.kernel.processes import Served
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def timed(url: str) -> tuple[int, float]:
     """The status of a request on a connection of its own, and its seconds."""

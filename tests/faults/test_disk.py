@@ -11,6 +11,8 @@ import pytest
 from tests.faults.support import DurablePostgres, Site, ask, no_traceback, notes
 from tests.plugins.workers.support import PYTHON, deploy, result, targz
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small(make_site: Callable[..., Site]) -> Generator[Site]:

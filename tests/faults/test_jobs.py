@@ -4,10 +4,14 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.faults.at_work import Jobs, call, deploy, kill, runs, working
 from tests.faults.support import ROUNDS, DurablePostgres, Site, no_traceback, pause
 from tests.kernel.processes import alive
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 QUICK = {"plugins__jobs": {"lease": 2.0}, "plugins__workers": {"backoff": 0.1}}
 STEADY = {**QUICK, "plugins__jobs": {"lease": 6.0}}

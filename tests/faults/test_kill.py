@@ -11,6 +11,8 @@ from tests.faults.support import ROUNDS, Load, Site, no_traceback, pause
 from tests.kernel.processes import Served, alive, descendants
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def kill(server: Served) -> None:
     """End a server in the middle of whatever it does, and see that nothing of it stays."""

@@ -16,6 +16,8 @@ from kernel.testing import Client
 from tests.faults.at_work import WORKER, Jobs, deploy
 from tests.faults.support import PASSWORD, Site, User, no_traceback, notes
 
+pytestmark = pytest.mark.slow
+
 SOON = 3.0
 """Seconds that a change may take to be in force everywhere on a machine that is at work."""
 

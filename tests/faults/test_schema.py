@@ -11,6 +11,8 @@ import pytest
 from tests.faults.support import ROUNDS, Site, User, no_traceback, pause
 from tests.kernel.processes import Served
 
+pytestmark = pytest.mark.slow
+
 FIRST: list[dict[str, Any]] = [
     {
         "entityName": "companies",

@@ -17,6 +17,8 @@ from tests.faults.support import ROUNDS, Load, Site, User, no_traceback, notes, 
 from tests.kernel.processes import Served, alive, descendants
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 TERM, INT = signal.SIGTERM, signal.SIGINT
 TWO = ["--workers", "2"]
 

@@ -15,6 +15,8 @@ from tests.faults.support import NOTES, ROUNDS, DurablePostgres, Site, no_traceb
 from tests.kernel.processes import Ended, caudex
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 LEDGER = "select plugin || '/' || name from caudex_kernel.migrations order by applied_at, 1"
 
 

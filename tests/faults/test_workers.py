@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
+import pytest
+
 from kernel.testing import Client
 from tests.faults.at_work import (
     WORKER,
@@ -28,6 +30,8 @@ from tests.faults.at_work import (
 from tests.faults.support import ROUNDS, Site, User, in_background, no_traceback, pause
 from tests.kernel.processes import Served, alive, descendants
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 QUICK = {"plugins__workers": {"backoff": 0.02}}
 

@@ -413,6 +413,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     assert "hush" not in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]])
 def test_a_server_waits_for_its_database_and_then_says_one_line(
     tmp_path: Path, words: list[str]
@@ -459,6 +460,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(configured: Path, words: 
     assert "--data-dir" in said
 
 
+@pytest.mark.slow
 def test_a_key_other_than_the_databases_is_one_line(configured: Path) -> None:
     with Served(cwd=configured):
         pass
@@ -476,6 +478,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]])
 @pytest.mark.parametrize("says", FAULTS)
 def test_a_plugin_that_does_not_start_is_one_line_with_its_name(
@@ -570,6 +573,7 @@ def test_config_check_refuses_what_the_start_does(configured: Path, here: Here, 
     assert here("serve", "--port", "0").refusal == said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_port")
 def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Here) -> None:
     assert here("users", "list").status == 0  # which makes them

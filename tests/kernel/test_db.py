@@ -261,6 +261,7 @@ async def test_a_stream_comes_in_bounded_batches(dsn: str) -> None:
             assert [batch async for batch in batches] == []
 
 
+@pytest.mark.slow
 async def test_large_rows_after_small_ones_take_no_more_memory(dsn: str) -> None:
     """How many rows are small says nothing about the next."""
     query = """

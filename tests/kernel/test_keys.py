@@ -121,6 +121,7 @@ print(load_key("signing", "", Path(sys.argv[1])).hex())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_agree_on_the_key(tmp_path: Path) -> None:
     for round_ in range(3):
         folder = tmp_path / str(round_)

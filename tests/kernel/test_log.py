@@ -277,6 +277,7 @@ def ask(url: str) -> httpx.Response:
     return httpx.get(url, timeout=60, verify=NO_TLS)
 
 
+@pytest.mark.slow
 def test_a_server_whose_log_nobody_reads_goes_on_and_ends_well(
     tmp_path: Path, database: str
 ) -> None:

@@ -126,6 +126,7 @@ def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_anew(
     assert sql(database, "select to_regnamespace('caudex_kernel')") == [(None,)]
 
 
+@pytest.mark.slow
 def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

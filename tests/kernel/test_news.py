@@ -391,6 +391,7 @@ async def revive(own: EmbeddedServer) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
     own: EmbeddedServer, how: signal.Signals

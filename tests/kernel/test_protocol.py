@@ -174,6 +174,7 @@ def test_a_reply_that_closes_its_connection_does(odd: Server) -> None:
         assert received(connection).endswith(b'"odd"')
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_and_one_that_is_used_is_not(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_body_in_many_small_chunks_passes(odd: Server) -> None:
         assert received(connection, b"20000").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_who_still_sends_a_body_that_was_refused_is_not_idle(odd: Server) -> None:
     with connected(odd) as connection:
         head = "POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 700000\r\n\r\n"
@@ -346,6 +348,7 @@ def test_a_request_learns_that_its_client_is_gone_whatever_waits(odd: Server, ah
     assert eventually(lambda: plugin.gone, 5)
 
 
+@pytest.mark.slow
 def test_who_takes_nothing_of_a_reply_is_cut_off(
     make_server: MakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +366,7 @@ def test_who_takes_nothing_of_a_reply_is_cut_off(
         assert len(received(still)) < 16_000_000
 
 
+@pytest.mark.slow
 def test_who_takes_next_to_nothing_of_a_reply_is_cut_off(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +408,7 @@ def _size(connection: socket.socket) -> int:
     return size
 
 
+@pytest.mark.slow
 def test_who_takes_a_reply_slowly_gets_all_of_it(
     odd: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

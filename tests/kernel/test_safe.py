@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from kernel.config import load_config
 from kernel.loader import load, safe
@@ -44,6 +45,7 @@ def test_it_keeps_what_repairs_and_the_configuration_of_that(tmp_path: Path, dat
     assert kernel.config.data_dir == tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
     tmp_path: Path, database: str
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
             assert client.get("/api/v1/apps").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_database_from_before_the_channel_starts_without_plugins_that_migrate(
     tmp_path: Path, database: str
 ) -> None:

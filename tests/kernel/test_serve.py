@@ -26,6 +26,8 @@ from tests.kernel.processes import (
 )
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path, database: str) -> Path:

@@ -323,6 +323,7 @@ def test_an_uninstall_takes_the_crons_and_a_new_app_of_the_name_begins_anew(serv
     assert runs(server, app, "c") == []
 
 
+@pytest.mark.slow
 def test_a_firing_that_breaks_off_leaves_nothing_and_comes_again(server):
     app = app_with(server, {"name": "c", "overlap": "allow"})
     service = server.services.get(JOBS)
@@ -562,6 +563,7 @@ def hold_up(server, app):
     return connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_an_app_whose_jobs_somebody_is_at_holds_up_no_other(make_server, overlap):
     server = make_server({**config(), "database": {"lock_timeout": 1.0}})

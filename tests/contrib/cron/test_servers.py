@@ -26,6 +26,7 @@ def three(postgres, tmp_path_factory):
         yield one, two, three
 
 
+@pytest.mark.slow
 def test_each_due_time_fires_once_on_whichever_server(three):
     one, *_ = three
     crons = [{"name": f"c{n}", "overlap": "allow"} for n in range(CRONS)]

@@ -162,6 +162,7 @@ def test_a_configuration_that_believes_others_is_refused_at_load(tmp_path, confi
         load(make_config(behind_proxy(**config), "postgresql://nowhere", tmp_path))
 
 
+@pytest.mark.slow
 def test_who_asks_before_a_start_is_told_that_nobody_is_trusted(tmp_path):
     """A file without `trusted` and `secret`, as somebody has it who follows half of the README."""
     path = tmp_path / "caudex.toml"

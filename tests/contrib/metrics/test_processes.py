@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families as read
 
 from tests.kernel.processes import Served, write_config
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-for-the-scraper"
 REQUESTS = 40

@@ -30,6 +30,8 @@ from tests.contrib.identity_header.support import NOTES, SECRET, behind_proxy, c
 
 from .support import SERVER, oidc_provider
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = Path(__file__).parents[3] / "examples/crm/manifest.json"
 CRONS = [{"name": "nightly", "schedule": "0 3 * * *", "method": "sync"}]
 CRM = json.loads(MANIFEST.read_text("utf-8")) | {"appId": "sales", "crons": CRONS}

@@ -141,6 +141,7 @@ def test_a_core_admin_is_not_refused_where_news_of_the_app_are_still_to_come(
     assert server.admin.request(method, url, json={}).status_code == 200
 
 
+@pytest.mark.slow
 def test_who_waits_for_accounts_lets_others_have_them(make_server, app):
     """A worker's login may hold them for as long as it likes: each link to one is such a hold."""
     server = make_server({"plugins": {"apps": {"lock_timeout": 30}}})

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from psycopg import sql
@@ -168,6 +169,7 @@ def check_kept(before: dict[str, Any], after: dict[str, Any]) -> None:
                     assert (there is None) == (value is None), (column, value, there)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -57,6 +57,7 @@ def test_other_parameters_are_outdated():
     anyio.run(main)
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_full_refuses_at_once_and_recovers():
     async def main():
         hasher = PasswordHasher()
@@ -78,6 +79,7 @@ def test_a_queue_that_is_full_refuses_at_once_and_recovers():
     anyio.run(main)
 
 
+@pytest.mark.slow
 def test_whoever_gives_up_waiting_leaves_the_queue():
     async def main():
         hasher = PasswordHasher()

@@ -228,6 +228,7 @@ def test_a_worker_that_fails_keeps_its_user_from_no_new_password(server):
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
 
 
+@pytest.mark.slow
 def test_it_can_be_switched_off(make_server):
     server = make_server({"plugins": {"auth": {"throttle": False}}})
     assert fail(server, "anybody", 40) == [401] * 40

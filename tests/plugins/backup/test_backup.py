@@ -359,6 +359,7 @@ def test_a_server_that_starts_when_a_restore_does_keeps_what_is_there(
     assert postgres_tools.leftovers(server.dsn) == []
 
 
+@pytest.mark.slow
 def test_keys_come_before_what_is_replaced_goes_which_takes_its_time(make_server, tmp_path, caudex):
     """Longer than a statement of a server may take, where the limit is the login's."""
     server = filled(make_server, tmp_path / "one")

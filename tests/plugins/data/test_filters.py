@@ -181,6 +181,7 @@ def _matching(connection: psycopg.Connection[Any], rows: Conditions) -> set[int]
     return {int(row[0]) for row in found}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(ROWS, min_size=1, max_size=6), trees=st.lists(TREES, min_size=3, max_size=3))
 def test_postgresql_answers_as_plain_python_does(

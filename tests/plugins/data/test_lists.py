@@ -151,6 +151,7 @@ def test_a_page_that_weighs_too_much_asks_for_a_smaller_one(shop: Server, admin:
     assert len(admin.get(SAMPLES).json()) == 6  # the complete list has no such bound
 
 
+@pytest.mark.slow
 def test_one_record_is_a_page_whatever_it_weighs(shop: Server, admin: Client):
     weighing(shop, 40_000_000)
     for limit in (1, 2, 1000):

@@ -39,6 +39,7 @@ def test_a_field_may_have_any_name(lab: Server) -> None:
     walk(lab, "/api/v1/apps/odd_fields/collections/things", FIELDS)
 
 
+@pytest.mark.slow
 def test_an_entity_may_have_any_name(lab: Server) -> None:
     assert {"o", "t", "x", "made"} <= {*ENTITIES}
 

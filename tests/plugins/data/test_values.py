@@ -108,6 +108,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(kind=st.sampled_from(KINDS), value=JSON)
 def test_any_value_is_kept_or_refused_in_words(kind: Kind, value: Any):
     try:

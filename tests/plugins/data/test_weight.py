@@ -124,6 +124,7 @@ def heavy(lab: Server, admin: Client, unaudited: None) -> str:
     return record["id"]
 
 
+@pytest.mark.slow
 def test_a_record_that_is_too_large_is_not_read(lab: Server, admin: Client, heavy: str):
     create(admin, name="light")
     after = {"sort": "scan", "limit": 1, "after": heavy}

@@ -48,6 +48,7 @@ def left(server, app_id):
     return count
 
 
+@pytest.mark.slow
 def test_large_jobs_that_a_statement_cannot_delete_together_hold_up_nobody(make, monkeypatch):
     monkeypatch.setattr(upkeep, "PRUNE_EVERY", 0.1)
     server = make()
@@ -67,6 +68,7 @@ def test_a_portion_is_bounded_by_the_room_it_takes(make):
     assert portions == [80, 5, 1, 14, 0]
 
 
+@pytest.mark.slow
 def test_an_app_with_large_jobs_can_be_removed(make, monkeypatch):
     monkeypatch.setattr(store, "FORGET_SIZE", 2_000_000)
     server = make()

@@ -378,6 +378,7 @@ def test_a_running_job_that_is_cancelled_is_told_and_ends_as_cancelled(server, a
     assert server.admin.post(path).status_code == 400
 
 
+@pytest.mark.slow
 def test_one_that_does_not_care_is_cancelled_all_the_same(make_server):
     server = make_server(overrides(grace=3.0))
     app = install(server)

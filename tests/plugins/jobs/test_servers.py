@@ -172,6 +172,7 @@ def test_a_server_that_stops_gives_back_at_once_what_does_not_end(pair):
         assert row == ("completed", 2, False, 0)
 
 
+@pytest.mark.slow
 def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_server, tmp_path):
     server = make_server(overrides(lease=4.0), data_dir=tmp_path)
     app = install(server, running=())
@@ -218,6 +219,7 @@ def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_
     assert lone == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pair, monkeypatch):
     one, two = pair(lease=3.0)
     app = install(one, running=(one,))
@@ -352,6 +354,7 @@ def test_connections_that_break_lose_no_job(pair):
         assert ran[n] >= 1
 
 
+@pytest.mark.slow
 def test_a_row_of_one_app_that_somebody_holds_costs_the_jobs_of_others_nothing(
     make_server, tmp_path
 ):

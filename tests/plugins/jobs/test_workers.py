@@ -138,6 +138,7 @@ def test_a_handler_that_kills_its_process_fails_and_leaves_the_others_be(server,
         assert ended(server, app, job_id)["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_hanging_handler_costs_the_worker_its_process_and_its_places_come_back(server, app):
     [pid] = pids(server, app, 1)
     ids = [enqueue(server, app, {"type": "hang"}, timeout_s=0.3) for _ in range(10)]

@@ -86,6 +86,7 @@ def test_zero_keeps_however_many_bytes(make):
     assert left(server, "loud") == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "logs", [{"keep_days": 1}, {"keep_days": 0, "keep_lines": 1}], ids=["age", "number"]
 )
@@ -111,6 +112,7 @@ def test_an_app_whose_lines_cannot_be_deleted_holds_up_no_other(make):
     assert left(server, "broken") == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["removed", "installed anew"])
 def test_an_app_with_a_large_log_can_be_removed(make, monkeypatch, again):
     monkeypatch.setattr(store, "PORTION_SIZE", 2_000_000)

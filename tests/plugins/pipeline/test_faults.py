@@ -187,6 +187,7 @@ async def named(lane: Any, custom: bool) -> list[bytes]:
     return [b"%d" % pid for pid in pids(lane, "filters" if custom else "reads")]
 
 
+@pytest.mark.slow
 async def test_nobody_waits_behind_a_write_that_waits_for_a_lock(dsn: str) -> None:
     name, free = table(dsn), table(dsn)
     insert = "insert into {} (id) values ($1::int)"

@@ -306,6 +306,7 @@ def play(postgres: Postgres) -> Generator[Callable[[int], None]]:
 
 
 # A quarter of what the profile says: an example is a hundred and fifty statements.
+@pytest.mark.slow
 @settings(
     max_examples=settings().max_examples // 4,
     deadline=None,

@@ -56,6 +56,7 @@ async def test_every_call_answers_as_the_pool_does(dsn: str, query: str, params:
         assert await lane.execute_all(text, *params) == await pool.execute_all(text, *params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "error"),
     [
@@ -171,6 +172,7 @@ def connections(server: Server) -> int:
     return server.sql(f"{query} and datname = current_database()")[0][0]
 
 
+@pytest.mark.slow
 def test_it_is_in_force_unless_the_kernel_is_chosen_or_a_pooler_is_between(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

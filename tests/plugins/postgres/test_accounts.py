@@ -49,6 +49,7 @@ def reachable_python() -> str | None:
     return None
 
 
+@pytest.mark.slow
 @needs_root
 def test_an_ordinary_user_runs_it_too(folder: Path) -> None:
     python = reachable_python()
@@ -71,6 +72,7 @@ def test_an_ordinary_user_runs_it_too(folder: Path) -> None:
     assert (folder / "data").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right away")
 def test_root_without_the_right_to_trace_still_finds_the_processes(

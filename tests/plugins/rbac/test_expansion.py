@@ -1,5 +1,6 @@
 """What roles allow, against a model that is too simple to be wrong."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def view_of(known: list[Role], names: list[str]) -> AppView:
     return AppView(row, ())
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(roles(), held)
 def test_every_action_is_decided_as_the_model_does(known: list[Role], names: list[str]):

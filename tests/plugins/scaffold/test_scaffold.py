@@ -77,6 +77,7 @@ def test_the_entry_point_names_the_class(package: Path) -> None:
     assert project["entry-points"]["caudex.plugins"] == {NAME: "caudex_order_mail:OrderMailPlugin"}
 
 
+@pytest.mark.slow
 def test_its_types_are_strictly_right(package: Path) -> None:
     done = run(tool("basedpyright"), "--pythonpath", sys.executable, folder=package)
     assert done.returncode == 0, done.stdout
@@ -91,6 +92,7 @@ def test_its_style_is_clean_whatever_its_name(tmp_path: Path, name: str) -> None
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(package: Path, postgres: Postgres) -> None:
     environment = {"CAUDEX_TEST_DATABASE_URL": postgres.url}
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -99,6 +101,7 @@ def test_its_own_tests_pass(package: Path, postgres: Postgres) -> None:
     assert re.search(r"\n1[5-9] passed", done.stdout), done.stdout
 
 
+@pytest.mark.slow
 def test_installed_and_named_in_a_configuration_it_serves(
     package: Path, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_subsystem_that_is_away_raises_or_hangs_makes_the_server_not_ready(
     assert server.http.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "said"),
     [("raise ValueError('it leaks')", "ValueError: it leaks"),

@@ -45,6 +45,7 @@ def unheard(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("plugins.vault.service._tell", nothing)
 
 
+@pytest.mark.slow
 def test_after_lost_news_the_workers_with_old_secrets_are_restarted_and_no_other(
     workers: Server, unheard: None
 ):

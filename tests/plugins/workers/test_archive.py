@@ -162,6 +162,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path):
     refused(tmp_path, bytes(data), "the archive")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path):
     packer = zlib.compressobj(9, wbits=31)
     data = packer.compress(raw("a", size=b"04000000001\0"))

@@ -120,6 +120,7 @@ def test_so_is_one_that_retires_already(patient: Server):
     is_gone(patient, app)
 
 
+@pytest.mark.slow
 def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name(
     patient: Server, monkeypatch: pytest.MonkeyPatch
 ):

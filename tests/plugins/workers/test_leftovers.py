@@ -164,6 +164,7 @@ def test_an_app_that_goes_while_it_is_deployed_leaves_nothing(
     eventually(lambda: not folder_of(workers, app).exists())
 
 
+@pytest.mark.slow
 def test_apps_of_another_database_in_the_same_data_folder_stay(start: Start, postgres: Postgres):
     with start() as (server, admin):
         app, data = deployed(server), server.kernel.context.data_dir

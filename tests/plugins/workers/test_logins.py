@@ -219,6 +219,7 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
         connection.execute(sql.SQL("drop owned by {}").format(role))
 
 
+@pytest.mark.slow
 def test_installs_and_starts_at_once_are_no_fault(workers: Server):
     app = deployed(workers)
     own = next(each for each in workers.kernel.instances if each.name == "workers")

@@ -173,6 +173,7 @@ def test_who_never_reads_is_killed(run: Run, monkeypatch):
     assert heard.noise == [("system", "it does not read its input: killed")]
 
 
+@pytest.mark.slow
 def test_a_flood_takes_no_more_than_its_share(run: Run):
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import os\nwhile True: os.write(1, b'y\\n' * 30000)")
@@ -366,6 +367,7 @@ def test_an_end_does_not_wait_for_long_until_all_is_heard(run: Run):
     run(work)
 
 
+@pytest.mark.slow
 def test_nothing_is_read_while_much_waits_to_be_heard(run: Run, tmp_path: Path):
     """Or what is read would grow without a bound."""
     count = tmp_path / "count"

@@ -222,6 +222,7 @@ def runs_at(server: Server, client: Client, app: str, version: int) -> bool:
     return answer.status_code == 200 and answer.json() == version
 
 
+@pytest.mark.slow
 def test_what_is_deployed_at_one_is_kept_at_the_other_for_as_many_versions(pair: Pair):
     one, two = pair
     app, seen = install(one), 0
@@ -272,6 +273,7 @@ def test_a_stray_kill_at_one_server_is_mended_there_alone(pair: Pair):
     assert result(one.admin, app, "pid") == here
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_leaves_no_process_of_versions_that_were_on_their_way_out(
     postgres: Postgres,
 ):

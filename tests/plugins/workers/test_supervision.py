@@ -377,6 +377,7 @@ def test_memory_has_a_limit(make_server: MakeServer):
     assert result(server.admin, app, "echo", 1) == 1
 
 
+@pytest.mark.slow
 def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeServer):
     server = make_server({"plugins": {"workers": dict(QUICK)}})
     deployed(server)
@@ -396,6 +397,7 @@ def test_an_idle_worker_costs_the_server_less_than_a_megabyte(make_server: MakeS
 # What it says
 
 
+@pytest.mark.slow
 def test_a_flood_on_stdout_hurts_nobody(workers: Server):
     quiet = deployed(workers)
     flood = deployed(
@@ -561,6 +563,7 @@ def test_errors_of_any_shape_are_told(workers: Server):
     assert (answer.status_code, answer.json()) == (500, {"error": "the handler failed"})
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):

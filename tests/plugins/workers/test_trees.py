@@ -97,6 +97,7 @@ def pipe(name: str, fd: int) -> None:
 # Removing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [1500, 20_000])
 def test_a_tree_of_any_depth_is_removed(top: Path, levels: int):
     nest(top, levels)

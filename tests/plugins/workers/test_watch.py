@@ -31,6 +31,8 @@ from tests.plugins.workers.support import (
 )
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0
 """Seconds in which all works again: a look takes two, and this machine may be busy."""
 

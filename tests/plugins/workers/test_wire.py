@@ -115,6 +115,7 @@ def test_an_endless_line_costs_no_memory():
     assert peak < 8_000_000
 
 
+@pytest.mark.slow
 def test_a_line_of_many_small_pieces_costs_little_more_than_its_bytes():
     heard, count = Heard(), 300_000
     tracemalloc.start()
