@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 
 import httpx
 import psycopg
+import structlog
 
 from kernel.loader import Kernel, load
 from kernel.serve import Serving, at_port, bound_socket, use_database
@@ -227,6 +228,7 @@ def running_server(
 @contextmanager
 def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
     """Run a server in a thread, as the options say."""
+    _log_plainly()
     dsn, data_dir = options.get("dsn", ""), options.get("data_dir")
     folder = data_dir or Path(tempfile.mkdtemp(prefix="caudex-data-"))
     url = dsn
@@ -247,6 +249,24 @@ def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
             postgres.drop(url)
         if data_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_plainly() -> None:
+    """Log as structlog does by default, but without colours and frames around tracebacks.
+
+    Drawing them costs some 30 ms for each exception. What a test has configured stays.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+                structlog.dev.ConsoleRenderer(
+                    colors=False, exception_formatter=structlog.dev.plain_traceback
+                ),
+            ]
+        )
 
 
 @contextmanager
