@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docs.pages import cli, config, errors, hooks, permissions, rest, services, testing
-from kernel.config import load_config
-from kernel.loader import Kernel, load
+from kernel.config.settings import load_config
+from kernel.loading.loader import Kernel, load
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by `python -m docs.generate`: change the code, not this page. -->\n\n"

@@ -11,21 +11,21 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kernel import hookspecs
-from kernel.connect import wait_for_database
 from kernel.contracts.registry import REGISTRY
-from kernel.contracts.statements import NEWS, POOL
-from kernel.db import Database
+from kernel.contracts.statements import NOTIFICATIONS, POOL
+from kernel.database.connect import wait_for_database
+from kernel.database.migrations import migrate
+from kernel.database.notifications import Notifier
+from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
-from kernel.hooks import HOOKS
-from kernel.loader import Kernel
-from kernel.middleware import Edge
-from kernel.migrations import migrate
-from kernel.news import NewsDesk
-from kernel.plugin import Middleware as PluginMiddleware
-from kernel.routing import RouteTable
-from kernel.services import KERNEL, Services
-from kernel.timing import ServerTiming, timed_middleware
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HOOKS
+from kernel.hooks.plugin import Middleware as PluginMiddleware
+from kernel.hooks.services import KERNEL, Services
+from kernel.hooks.timing import ServerTiming, timed_middleware
+from kernel.loading.loader import Kernel
+from kernel.web.middleware import Edge
+from kernel.web.routing import RouteTable
 
 WATCH = 0.5
 
@@ -92,9 +92,9 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     await wait_for_database(config)
     for name in await migrate(config, kernel.migrations()):
         log.info("migrated", migration=name)
-    news = await stack.enter_async_context(NewsDesk(config).listening())
+    news = await stack.enter_async_context(Notifier(config).listening())
     kernel.database = await stack.enter_async_context(Database(config, kernel.bus, news).opened())
-    services.put(NEWS, news)
+    services.put(NOTIFICATIONS, news)
     services.put(POOL, kernel.database)
     services.put(REGISTRY, kernel)
     services.put(HOOKS, kernel.bus)

@@ -2,7 +2,7 @@
 
 KernelError            what a caller did or met, with an HTTP status
 ├── BadRequest         400
-│   └── ConstraintBreach   a rule of the database, with the names it was told by
+│   └── ConstraintViolation   a rule of the database, with the names it was told by
 ├── Unauthenticated    401
 ├── Forbidden          403
 ├── NotFound           404
@@ -57,7 +57,7 @@ class BadRequest(KernelError):
     status = 400
 
 
-class ConstraintBreach(BadRequest):
+class ConstraintViolation(BadRequest):
     """A write breaks a constraint of the database; attributes are PostgreSQL's own names."""
 
     def __init__(
@@ -147,7 +147,7 @@ class BootErrors(BootError):
         Exception.__init__(self, "\n".join(str(error) for error in errors))
 
 
-def place_of(error: BaseException) -> str:
+def raised_at(error: BaseException) -> str:
     """Say where a plugin's own code raised, as `file:line`, or ''.
 
     That is the last frame in the folder of the first one that is not the kernel's: neither the
@@ -172,7 +172,7 @@ class NoReply(TypeError):
         self.where = where
 
 
-def culprit(
+def plugin_at_fault(
     error: BaseException, homes: Mapping[str, str], plugin: str | None = None
 ) -> dict[str, str]:
     """Say whose code raised: the fields `plugin`, `where` and `remedy` of a log line, or none.
@@ -209,7 +209,7 @@ def starting(where: str) -> Generator[None]:
         said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if not where.startswith("plugin "):
             raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
-        where = f"{where}, {place}" if (place := place_of(error)) else where
+        where = f"{where}, {place}" if (place := raised_at(error)) else where
         raise BootError(where, f"it failed to start: {said}", REMEDY) from error
 
 

@@ -1,13 +1,14 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
-from kernel import contracts, dialect, hookspecs
-from kernel.config import Section
+from kernel import contracts
+from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - the list is `contracts.__all__`
+from kernel.database import dialect
 from kernel.errors import (
     BadRequest,
     BootError,
     BootErrors,
-    ConstraintBreach,
+    ConstraintViolation,
     Forbidden,
     KernelError,
     MethodNotAllowed,
@@ -20,31 +21,32 @@ from kernel.errors import (
     failure,
     nearest,
 )
-from kernel.hooks import HOOKS, HookBus, Implementation
-from kernel.hookspecs import hookspec
-from kernel.keys import check_key, compare_key, load_key, server_key, sync_folder
-from kernel.lives import Lives
-from kernel.masking import Mask
-from kernel.plugin import (
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HOOKS, HookBus, Implementation
+from kernel.hooks.hookspecs import hookspec
+from kernel.hooks.plugin import (
     KERNEL_API,
-    Ask,
     Command,
     Context,
+    DatabaseQuery,
+    Finding,
     Health,
     ManifestSection,
     Middleware,
     NoConfig,
-    Offer,
     OpenServices,
     Plugin,
-    Remark,
-    concerns,
+    Provider,
+    for_subjects,
     hookimpl,
-    offer,
+    provide,
 )
-from kernel.services import Services
-from kernel.shares import Shares
-from kernel.web import (
+from kernel.hooks.services import Services
+from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
+from kernel.toolkit.lives import Lives
+from kernel.toolkit.masking import Mask
+from kernel.toolkit.shares import FairShare
+from kernel.web.http import (
     MAX_BODY,
     Message,
     Request,
@@ -61,16 +63,64 @@ from kernel.web import (
 )
 
 __all__ = [
-    "HOOKS", "KERNEL_API", "MAX_BODY", "Ask", "BadRequest", "BootError", "BootErrors", "Command",
-    "ConstraintBreach",
-    "Context", "Forbidden", "Health", "HookBus", "Implementation", "KernelError", "Lives",
-    "ManifestSection", "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound",
-    "Offer", "OpenServices", "Plugin", "Remark",
-    "Request", "Response", "Route", "SchemaChanged", "Section", "Services", "Shares",
+    "HOOKS",
+    "KERNEL_API",
+    "MAX_BODY",
+    "BadRequest",
+    "BootError",
+    "BootErrors",
+    "Command",
+    "ConstraintViolation",
+    "Context",
+    "DatabaseQuery",
+    "FairShare",
+    "Finding",
+    "Forbidden",
+    "Health",
+    "HookBus",
+    "Implementation",
+    "KernelError",
+    "Lives",
+    "ManifestSection",
+    "Mask",
+    "Message",
+    "MethodNotAllowed",
+    "Middleware",
+    "NoConfig",
+    "NotFound",
+    "OpenServices",
+    "Plugin",
+    "Provider",
+    "Request",
+    "Response",
+    "Route",
+    "SchemaChanged",
+    "Section",
+    "Services",
     "Throttled",
-    "TooLarge", "Unauthenticated", "Unavailable", "check_key", "compare_key", "concerns", "decode",
-    "dialect", "failure", "hookimpl", "hookspec", "hookspecs", "limit_of", "limited", "load_key",
-    "nearest", "offer", "one_of", "read_body", "reply", "server_key", "stream_reply",
-    "sync_folder", "whole_number",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "check_key",
+    "compare_key",
+    "decode",
+    "dialect",
+    "failure",
+    "for_subjects",
+    "hookimpl",
+    "hookspec",
+    "hookspecs",
+    "limit_of",
+    "limited",
+    "load_key",
+    "nearest",
+    "one_of",
+    "provide",
+    "read_body",
+    "reply",
+    "server_key",
+    "stream_reply",
+    "sync_folder",
+    "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

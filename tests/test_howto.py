@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.testing import MakeServer, Server
 from tests.pages import ROOT, alike, last_reply, run_shell, write_files
 from tests.plugins.workers.support import result, rpc
@@ -135,7 +135,7 @@ def test_a_backup_is_made_and_restored_as_the_guide_says(
     outputs = pasted(page("back-up-and-restore"), server.url, tmp_path, environment)
     assert sum("wrote" in output for output in outputs) == 2
     assert sum("restored the backup" in output for output in outputs) == 2
-    assert any("good   backup" in output for output in outputs)
+    assert any("ok     backup" in output for output in outputs)
     restored = make_server(dsn=empty, data_dir=tmp_path / "restored")
     apps = restored.login("ada").get("/api/v1/apps").json()
     assert [app["id"] for app in apps] == ["kept"]

@@ -17,10 +17,10 @@ import pytest
 
 from docs.pages import cli
 from docs.pages.code import plugin_classes
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loader import load
-from kernel.plugin import KERNEL_API
+from kernel.hooks.plugin import KERNEL_API
+from kernel.loading.loader import load
 from tests.kernel.processes import Served, caudex
 from tests.pages import (
     ROOT,

@@ -51,8 +51,8 @@ def test_the_plugin_is_a_plugin(make_server, tmp_path):
 
 
 def test_the_configuration_is_one(tmp_path):
-    from kernel.config import load_config
-    from kernel.loader import load
+    from kernel.config.settings import load_config
+    from kernel.loading.loader import load
 
     [toml] = [b for b in blocks(section(README, "Configure")) if b.language == "toml"]
     (tmp_path / "caudex.toml").write_text(toml.text, "utf-8")

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from kernel import conformance
-from kernel.config import load_config
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.loading.loader import load
+from kernel.testing import conformance
 from tests.pages import ROOT, section, write_files
 
 PAGE = (ROOT / "docs/howto/swap-a-subsystem.md").read_text("utf-8")

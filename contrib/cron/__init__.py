@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from kernel.public import (
     APPS,
     JOBS,
-    NEWS,
+    NOTIFICATIONS,
     STATEMENTS,
     App,
     InstallPlan,
     ManifestSection,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
     hookimpl,
-    offer,
+    provide,
 )
 
 from . import section
@@ -34,15 +34,15 @@ class CronPlugin(Plugin):
 
     name = "cron"
     provides = (SERVICE,)
-    requires = (STATEMENTS, NEWS, APPS, JOBS)
+    requires = (STATEMENTS, NOTIFICATIONS, APPS, JOBS)
     Config = CronConfig
     config: CronConfig
     _services: Services
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer what stands behind the routes."""
-        return [offer(SERVICE, lambda services: CronService(self.config, services))]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide what stands behind the routes."""
+        return [provide(SERVICE, lambda services: CronService(self.config, services))]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -62,7 +62,7 @@ class CronPlugin(Plugin):
         service = services.get(SERVICE)
         await service.take_up()
         scheduler = Scheduler(service, self.config.poll)
-        services.get(NEWS).subscribe(TOPIC, scheduler.heard)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, scheduler.heard)
         async with scheduler.running():
             yield
 

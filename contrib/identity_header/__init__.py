@@ -9,19 +9,19 @@ from kernel.public import (
     ACCESS,
     HOOKS,
     IDENTITY,
-    NEWS,
+    NOTIFICATIONS,
     STATEMENTS,
     Actor,
-    Ask,
-    Offer,
+    DatabaseQuery,
+    Finding,
     Plugin,
-    Remark,
+    Provider,
     Request,
     Route,
     Services,
     compare_key,
     hookimpl,
-    offer,
+    provide,
     server_key,
 )
 
@@ -44,7 +44,7 @@ class IdentityHeaderPlugin(Plugin):
 
     name = "identity_header"
     provides = (IDENTITY,)
-    requires = (STATEMENTS, NEWS, HOOKS)
+    requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
     finds = (ACCESS,)
     Config = IdentityHeaderConfig
     config: IdentityHeaderConfig
@@ -52,9 +52,9 @@ class IdentityHeaderPlugin(Plugin):
     """None where another plugin was chosen to provide IDENTITY: then no header is read."""
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer IDENTITY."""
-        return [offer(IDENTITY, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide IDENTITY."""
+        return [provide(IDENTITY, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[HeaderIdentity]:
@@ -70,7 +70,7 @@ class IdentityHeaderPlugin(Plugin):
             create=self.config.create,
             told=[name for name, header in headers.items() if header],
         )
-        services.get(NEWS).subscribe(TOPIC, identity.hear)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, identity.hear)
         self._headers = Headers(self.config, trust, identity)
         yield identity
 
@@ -87,9 +87,9 @@ class IdentityHeaderPlugin(Plugin):
         return None if self._headers is None else await self._headers.authenticate(request)
 
     @hookimpl
-    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Tell `caudex doctor` when addresses alone are believed, and of a key that is another."""
-        compare_key(ask, "identity_header", self.config.signing_key, self.context.data_dir)
+        compare_key(query, "identity_header", self.config.signing_key, self.context.data_dir)
         if self.config.secret:
             return []
-        return [Remark(name="sign-in by header", text=BY_ADDRESS, good=False)]
+        return [Finding(name="sign-in by header", text=BY_ADDRESS, ok=False)]

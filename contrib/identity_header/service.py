@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from kernel.public import (
     Actor,
     BadRequest,
-    ConstraintBreach,
+    ConstraintViolation,
+    Delegation,
     Event,
     Forbidden,
     HookBus,
-    Mandate,
     NotFound,
     Person,
     Reader,
@@ -27,7 +27,7 @@ from kernel.public import (
     Unauthenticated,
     User,
     hookspecs,
-    new_mandate,
+    new_delegation,
 )
 
 from . import store
@@ -52,7 +52,7 @@ class _Known(NamedTuple):
     username: str
     until: float
     """By `time.time`."""
-    mandate: Mandate | None = None
+    delegation: Delegation | None = None
 
 
 class HeaderIdentity:
@@ -120,15 +120,15 @@ class HeaderIdentity:
 
     async def token(self, user_id: str, seconds: float) -> str:
         """See `Identity.token`; of a disabled user nothing is acted for either."""
-        return await self.entrust(user_id, new_mandate(seconds))
+        return await self.issue_delegated_token(user_id, new_delegation(seconds))
 
-    async def entrust(self, user_id: str, mandate: Mandate) -> str:
-        """See `kernel.contracts.identity.Mandates.entrust`; none is withdrawn but by closing the
-        account."""
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`; none is
+        withdrawn but by closing the account."""
         user = await self.user(user_id)
         if user is None or user.disabled:
             raise _unknown(user_id)
-        return self._tokens.issue(user.id, mandate)
+        return self._tokens.issue(user.id, delegation)
 
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""
@@ -157,9 +157,9 @@ class HeaderIdentity:
             user = await self.user(claims.sub)
             if user is None or user.disabled:
                 raise Unauthenticated("the account has ended")
-            known = self._remember(match[1], user, claims.exp, heard, claims.mandate)
+            known = self._remember(match[1], user, claims.exp, heard, claims.delegation)
         return replace(
-            caller, user_id=known.user_id, username=known.username, mandate=known.mandate
+            caller, user_id=known.user_id, username=known.username, delegation=known.delegation
         )
 
     async def hear(self, news: str | None) -> None:
@@ -183,9 +183,9 @@ class HeaderIdentity:
         user: User,
         until: float,
         heard: int,
-        mandate: Mandate | None = None,
+        delegation: Delegation | None = None,
     ) -> _Known:
-        known = _Known(user.id, user.username, until, mandate)
+        known = _Known(user.id, user.username, until, delegation)
         self._known.pop(key, None)
         if heard == self._news:  # else the answer may be older than the news
             if len(self._known) >= MAX_KNOWN:
@@ -240,7 +240,7 @@ class HeaderIdentity:
 
         try:
             return await self._statements.run(actor, remove)
-        except ConstraintBreach:
+        except ConstraintViolation:
             raise BadRequest(
                 "records still refer to this user: change them, or disable the user instead"
             ) from None

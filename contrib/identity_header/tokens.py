@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from kernel.public import Mandate, Unauthenticated
+from kernel.public import Delegation, Unauthenticated
 
 MAX_TOKEN = 4096
 LEEWAY = 10
@@ -18,8 +18,8 @@ LEEWAY = 10
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says; types and literals are checked when it is read. `ends` is of its mandate
-    (see `kernel.contracts.identity.Mandate`)."""
+    """What a token says; types and literals are checked when it is read. `ends` is of its
+    delegation (see `kernel.contracts.identity.Delegation`)."""
 
     sub: str
     iat: int
@@ -29,10 +29,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     ends: int = 0
 
     @property
-    def mandate(self) -> Mandate:
+    def delegation(self) -> Delegation:
         """What lets a worker act that has this token. One of former versions says no end: it leads
         to nothing beyond its own."""
-        return Mandate(expires=self.exp, ends=max(self.exp, self.ends))
+        return Delegation(expires=self.exp, ends=max(self.exp, self.ends))
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,14 +46,14 @@ class Tokens:
     def __init__(self, key: bytes) -> None:
         self._key = OctKey.import_key(key)
 
-    def issue(self, user_id: str, mandate: Mandate) -> str:
+    def issue(self, user_id: str, delegation: Delegation) -> str:
         """Make a token for a user."""
         claims = Claims(
             sub=user_id,
             iat=int(time.time()),
-            exp=int(mandate.expires),
+            exp=int(delegation.expires),
             typ="access",
-            ends=int(mandate.ends),
+            ends=int(delegation.ends),
         )
         header = {"alg": "HS256", "typ": "JWT"}
         return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, ["HS256"])

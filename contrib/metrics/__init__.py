@@ -11,14 +11,14 @@ from kernel.public import (
     ACCESS,
     HOOKS,
     POOL,
+    Finding,
     Middleware,
-    Offer,
     Plugin,
-    Remark,
+    Provider,
     Route,
     Services,
     hookimpl,
-    offer,
+    provide,
 )
 
 from . import hookspecs
@@ -42,9 +42,9 @@ class MetricsPlugin(Plugin):
     _registry: CollectorRegistry
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer what stands behind the route."""
-        return [offer(SERVICE, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide what stands behind the route."""
+        return [provide(SERVICE, self._open)]
 
     def _open(self, services: Services) -> MetricsService:
         folder = self.context.data_dir / "metrics"
@@ -74,7 +74,7 @@ class MetricsPlugin(Plugin):
             yield
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
+    def diagnose(self) -> Sequence[Finding]:
         """Say who may read."""
         who = "the scraper's token and core admins" if self.config.token else "core admins only"
-        return [Remark(name="metrics", text=f"/metrics is for {who}")]
+        return [Finding(name="metrics", text=f"/metrics is for {who}")]

@@ -11,14 +11,14 @@ from kernel.public import (
     SESSIONS,
     STATEMENTS,
     BootError,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
     User,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import OidcConfig
@@ -45,10 +45,10 @@ class OidcPlugin(Plugin):
     config: OidcConfig
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the sign-in."""
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the sign-in."""
         check(self.config)
-        return [offer(OIDC, self._open)]
+        return [provide(OIDC, self._open)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:

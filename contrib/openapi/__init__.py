@@ -8,12 +8,12 @@ from kernel.public import (
     ACCESS,
     APPS,
     REGISTRY,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import OpenapiConfig
@@ -31,9 +31,9 @@ class OpenapiPlugin(Plugin):
     config: OpenapiConfig
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the documents."""
-        return [offer(DOCUMENTS, _build)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the documents."""
+        return [provide(DOCUMENTS, _build)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:

@@ -14,12 +14,12 @@ from kernel.public import (
     Command,
     InstallPlan,
     Lives,
-    Offer,
     Plugin,
+    Provider,
     Services,
     Transaction,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .commands import vault_file_command
@@ -41,9 +41,9 @@ class VaultFilePlugin(Plugin):
     _service: VaultFileService | None = None
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer VAULT; folder and key are touched only where this engine is chosen."""
-        return [offer(VAULT, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide VAULT; folder and key are touched only where this engine is chosen."""
+        return [provide(VAULT, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultFileService]:

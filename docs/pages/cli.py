@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from docs.pages.code import table, with_contrib
-from kernel import cli, hookspecs
-from kernel.contributions import KERNEL_COMMANDS
-from kernel.loader import Kernel
+from kernel.cli import main as cli
+from kernel.hooks import hookspecs
+from kernel.loading.contributions import KERNEL_COMMANDS
+from kernel.loading.loader import Kernel
 
 HEAD = """# Command line
 

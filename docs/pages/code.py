@@ -15,9 +15,9 @@ from typing import Any
 
 import contrib
 import plugins
-from kernel.config import load_config
-from kernel.loader import Kernel, load
-from kernel.plugin import Plugin
+from kernel.config.settings import load_config
+from kernel.hooks.plugin import Plugin
+from kernel.loading.loader import Kernel, load
 
 ROOT = Path(__file__).parents[2]
 CONTRIB, PROXY = ROOT / "docs/contrib.toml", ROOT / "docs/proxy.toml"

@@ -6,8 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from docs.pages.code import ROOT, doc, modules, plugin_classes, signature
-from kernel import hookspecs
-from kernel.loader import Kernel
+from kernel.hooks import hookspecs
+from kernel.loading.loader import Kernel
 
 HEAD = """# Hooks
 

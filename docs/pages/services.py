@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from docs.pages.code import ROOT, doc, first_line, folders, plugin_classes, signature
 from kernel.contracts.services import ServiceKey
-from kernel.loader import KERNEL_SERVICES, Kernel
+from kernel.loading.loader import KERNEL_SERVICES, Kernel
 
 HEAD = """# Services
 
@@ -66,7 +66,7 @@ def service_keys() -> Iterator[Key]:
 
 
 def _sources() -> list[Path]:
-    found = [*sorted((ROOT / "kernel/contracts").glob("*.py")), ROOT / "kernel/hooks.py"]
+    found = [*sorted((ROOT / "kernel/contracts").glob("*.py")), ROOT / "kernel/hooks/bus.py"]
     for folder in folders():
         found += sorted((ROOT / folder.replace(".", "/")).glob("*.py"))
     return found

@@ -2,7 +2,7 @@
 
 import shutil
 
-from caudex import Plugin, Remark, hookimpl
+from caudex import Finding, Plugin, hookimpl
 
 ENOUGH = 1_000_000
 
@@ -13,12 +13,12 @@ class DiagnosePlugin(Plugin):
     name = "diagnose"
 
     @hookimpl
-    def diagnose(self) -> list[Remark]:
+    def diagnose(self) -> list[Finding]:
         """Nothing has been started; a remark that is not good says what to do."""
         folder = next(
             p for p in (self.context.data_dir, *self.context.data_dir.parents) if p.exists()
         )
         free = shutil.disk_usage(folder).free
         if free < ENOUGH:
-            return [Remark(name="disk", text="almost full: free some space", good=False)]
-        return [Remark(name="disk", text=f"{free // 1_000_000} MB are free")]
+            return [Finding(name="disk", text="almost full: free some space", ok=False)]
+        return [Finding(name="disk", text=f"{free // 1_000_000} MB are free")]

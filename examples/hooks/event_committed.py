@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Any
 
-from caudex import Event, Plugin, concerns, hookimpl
+from caudex import Event, Plugin, for_subjects, hookimpl
 
 
 class EventCommittedPlugin(Plugin):
@@ -16,7 +16,7 @@ class EventCommittedPlugin(Plugin):
         self.sent = deque[str](maxlen=100)
 
     @hookimpl
-    @concerns("shop.orders")
+    @for_subjects("shop.orders")
     async def event_committed(self, event: Event) -> None:
         """It is in: what fails here is logged and fails nobody. But the reply waits."""
         self.sent.append(f"{event.actor.username}: {event.operation} {event.record_id}")

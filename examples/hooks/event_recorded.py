@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caudex import BadRequest, Event, Plugin, Transaction, concerns, hookimpl
+from caudex import BadRequest, Event, Plugin, Transaction, for_subjects, hookimpl
 
 COUNT = """
 insert into caudex_event_recorded.made as m (entity, total) values ($1::text, 1)
@@ -18,7 +18,7 @@ class EventRecordedPlugin(Plugin):
     migrations = Path(__file__).with_name("event_recorded_sql")
 
     @hookimpl
-    @concerns("shop.orders")
+    @for_subjects("shop.orders")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Either both are written, the order and the count, or neither is."""
         if event.operation == "INSERT":

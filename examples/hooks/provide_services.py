@@ -2,15 +2,15 @@
 
 from caudex import (
     ANY_USER,
-    Offer,
     Plugin,
+    Provider,
     Request,
     Response,
     Route,
     ServiceKey,
     Services,
     hookimpl,
-    offer,
+    provide,
     reply,
 )
 
@@ -33,9 +33,9 @@ class ProvideServicesPlugin(Plugin):
     provides = (PRICES,)
 
     @hookimpl
-    def provide_services(self) -> list[Offer]:
+    def provide_services(self) -> list[Provider]:
         """The factory runs once the database is open; it may be an async context manager."""
-        return [offer(PRICES, lambda services: Prices())]
+        return [provide(PRICES, lambda services: Prices())]
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Route]:

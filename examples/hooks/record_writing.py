@@ -1,6 +1,6 @@
 """Changes an order before it is written, or refuses it."""
 
-from caudex import BadRequest, Change, Plugin, Transaction, concerns, hookimpl
+from caudex import BadRequest, Change, Plugin, Transaction, for_subjects, hookimpl
 
 
 class RecordWritingPlugin(Plugin):
@@ -9,7 +9,7 @@ class RecordWritingPlugin(Plugin):
     name = "record_writing"
 
     @hookimpl
-    @concerns("shop.orders")
+    @for_subjects("shop.orders")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
         """Only `shop.orders`: every other entity keeps its one-statement write."""
         if change.action == "create":

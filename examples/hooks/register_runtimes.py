@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from caudex import BadRequest, Launch, Plugin, Runtime, hookimpl
+from caudex import BadRequest, LaunchSpec, Plugin, Runtime, hookimpl
 
 SHELL = Path("/bin/sh")
 
@@ -22,11 +22,11 @@ class ShellRuntime:
         """Commands that bring dependencies: a script has none."""
         return ()
 
-    def launch(self, folder: Path, entry: Path) -> Launch:
+    def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """It speaks JSON lines over its standard input and output."""
         if not SHELL.exists():
             raise BadRequest("this machine has no /bin/sh")
-        return Launch(argv=(str(SHELL), str(entry)))
+        return LaunchSpec(argv=(str(SHELL), str(entry)))
 
 
 class RegisterRuntimesPlugin(Plugin):

@@ -10,7 +10,7 @@ import msgspec
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.identity import Actor
+    from kernel.contracts.actor import Actor
 
 Action = Literal["create", "read", "update", "delete"]
 Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]

@@ -56,7 +56,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]
     constraints: Mapping[str, tuple[str, ...]] = {}
     """Names of indexes, checks and foreign keys in the database, and the fields each is about:
-    what turns a `ConstraintBreach` into words."""
+    what turns a `ConstraintViolation` into words."""
 
     @property
     def subject(self) -> str:

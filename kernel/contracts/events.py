@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.contracts.identity import Actor
+from kernel.contracts.actor import Actor
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """`<app>.<entity>`, what `@concerns` patterns are matched against."""
+        """`<app>.<entity>`, what `@for_subjects` patterns are matched against."""
         return f"{self.app_id}.{self.entity}"
 
 
@@ -45,5 +45,5 @@ class Change(msgspec.Struct, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """`<app>.<entity>`, what `@concerns` patterns are matched against."""
+        """`<app>.<entity>`, what `@for_subjects` patterns are matched against."""
         return f"{self.app_id}.{self.entity}"

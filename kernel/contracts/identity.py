@@ -2,67 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
+from kernel.contracts.actor import Actor, Delegation
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.statements import Reader
-
-
-MANDATE: Final = 8 * 86_400.0
-"""Seconds after something that users do themselves, a call or a job, in which workers may act for
-them: the longest job, and a day in which it begins."""
-
-WITHDRAWN: Final = "mandates"
-"""Topic of NEWS: the id of a user whose tokens for workers no longer hold, so that nobody who
-remembers one hands it out."""
-
-
-class Mandate(msgspec.Struct, frozen=True, kw_only=True):
-    """What lets a worker act for a user. Times are in seconds since 1970.
-
-    `expires` ends the token at hand; `ends` all that is got by it, tokens of jobs too. `mark` is
-    the provider's own, by which it knows whether the mandate was withdrawn; empty for a new one.
-    """
-
-    expires: float
-    ends: float
-    mark: str = ""
-
-
-def new_mandate(seconds: float) -> Mandate:
-    """One that begins now, with a token for `seconds`.
-
-    It ends at a full hour, so that what a user does within one has the same end.
-    """
-    now = time.time()
-    expires = math.floor(now) + math.ceil(seconds)
-    return Mandate(expires=expires, ends=max(expires, (now + MANDATE) // 3600 * 3600))
-
-
-class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf something happens; `user_id` is None for the server itself.
-
-    `mandate` is None where it is who acts that asks, and not a worker with a token of `token` or
-    `entrust`.
-    """
-
-    user_id: str | None
-    username: str = ""
-    session_id: str | None = None
-    request_id: str = ""
-    address: str = ""
-    mandate: Mandate | None = None
-
-
-def server_actor(request_id: str = "") -> Actor:
-    """The server acting for itself."""
-    return Actor(user_id=None, username="server", request_id=request_id)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +73,7 @@ class Identity(Protocol):
         """An access token for calls that the server makes on a user's behalf.
 
         Good for `seconds`, ended with the account. Raises NotFound for an unknown user. Nobody
-        makes one for an actor with a mandate: see `entrust`.
+        makes one for an actor with a delegation: see `issue_delegated_token`.
         """
         ...
 
@@ -134,27 +83,28 @@ class Identity(Protocol):
 
 
 @runtime_checkable
-class Mandates(Protocol):
+class DelegatingIdentity(Protocol):
     """What a provider of IDENTITY does beside, that keeps workers from acting for a user for ever.
 
-    It sets `Actor.mandate` for who comes with a token that it gave, and publishes the ids of users
-    whose tokens it withdrew under WITHDRAWN.
+    It sets `Actor.delegation` for who comes with a token that it gave, and publishes the ids of
+    users whose tokens it withdrew under REVOKED.
     """
 
-    async def entrust(self, user_id: str, mandate: Mandate) -> str:
-        """A token like that of `Identity.token`, which is good until `mandate.expires`, and whose
-        own mandate ends when this one does.
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        """A token like that of `Identity.token`, which is good until `delegation.expires`, and
+        whose own delegation ends when this one does.
 
-        Raises NotFound for an unknown user, and where the mandate was withdrawn.
+        Raises NotFound for an unknown user, and where the delegation was withdrawn.
         """
         ...
 
 
-async def entrust(identity: Identity, user_id: str, mandate: Mandate) -> str:
-    """See `Mandates.entrust`; a provider that knows no mandates gives a token for as long."""
-    if isinstance(identity, Mandates):
-        return await identity.entrust(user_id, mandate)
-    return await identity.token(user_id, mandate.expires - time.time())
+async def issue_delegated_token(identity: Identity, user_id: str, delegation: Delegation) -> str:
+    """See `DelegatingIdentity.issue_delegated_token`; a provider that knows no delegations gives a
+    token for as long."""
+    if isinstance(identity, DelegatingIdentity):
+        return await identity.issue_delegated_token(user_id, delegation)
+    return await identity.token(user_id, delegation.expires - time.time())
 
 
 class Sessions(Protocol):

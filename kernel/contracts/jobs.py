@@ -9,7 +9,7 @@ import msgspec
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.identity import Actor
+    from kernel.contracts.actor import Actor
     from kernel.contracts.statements import Transaction
 
 

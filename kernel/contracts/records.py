@@ -12,7 +12,7 @@ from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.access import Grant
-    from kernel.contracts.identity import Actor
+    from kernel.contracts.actor import Actor
 
 MAX_PAGE = 1000
 SHAPE: Final = "x-caudex-shape"

@@ -11,8 +11,8 @@ from kernel.contracts.access import Permission
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.plugin import ManifestSection
-    from kernel.web import Route
+    from kernel.hooks.plugin import ManifestSection
+    from kernel.web.http import Route
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from kernel.contracts.services import ServiceKey
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from kernel.contracts.actor import Actor
     from kernel.contracts.events import Event
-    from kernel.contracts.identity import Actor
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Reader(Protocol):
 
         None when there is no row or the value is NULL. With `custom_plan` the statement is
         planned for these very values: for filters, where a generic plan can walk a whole table.
-        Raises: KernelError as mapped from SQLSTATE (`kernel.dialect.translate`).
+        Raises: KernelError as mapped from SQLSTATE (`kernel.database.dialect.translate`).
         """
         ...
 
@@ -50,7 +50,8 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Writes: sent once; an outcome that cannot be known is `kernel.dialect.Unsure`, an Unavailable
+    """Writes: sent once; an outcome that cannot be known is
+    `kernel.database.dialect.OutcomeUnknown`, an Unavailable
     without a Retry-After: whoever comes again could make the change twice."""
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
@@ -188,7 +189,7 @@ SETTINGS = (
 read `settings` (`from settings`), or PostgreSQL never evaluates it."""
 
 
-class News(Protocol):
+class Notifications(Protocol):
     """What other server processes changed. A message is a hint only: the row is the truth."""
 
     def subscribe(self, topic: str, callback: Callable[[str | None], Awaitable[None]]) -> None:
@@ -230,11 +231,11 @@ class DatabaseServer(Protocol):
         ...
 
 
-PUT_ASIDE = "caudex_before_"
+SET_ASIDE_PREFIX = "caudex_before_"
 """How the names of schemas begin that a restore has put aside: while there are some, no server sets
 up a database that has nothing else."""
 
 STATEMENTS = ServiceKey[Statements]("statements")
 POOL = ServiceKey[Pool]("pool")
-NEWS = ServiceKey[News]("news")
+NOTIFICATIONS = ServiceKey[Notifications]("notifications")
 DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")

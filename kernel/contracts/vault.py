@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from kernel.contracts.services import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.identity import Actor
+    from kernel.contracts.actor import Actor
 
 
 class Vault(Protocol):
@@ -37,12 +37,12 @@ class Vault(Protocol):
 
 VAULT = ServiceKey[Vault]("vault")
 SECRETS = "secrets"
-"""News of changes, published by the engine in the transaction of each: the id of the app whose
-secrets changed, or '' for the platform's. Running workers are started anew by it."""
+"""Notifications of changes, published by the engine in the transaction of each: the id of the app
+whose secrets changed, or '' for the platform's. Running workers are started anew by it."""
 MAX_SECRET = 64 * 1024
 """Bytes of a value in UTF-8."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-STEERING_NAME = re.compile(
+RESERVED_VARIABLE = re.compile(
     r"PATH|HOME|LANG|TMPDIR|LOCPATH|GCONV_PATH|GLIBC_TUNABLES|NODE_OPTIONS"
     r"|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*",
     re.IGNORECASE,

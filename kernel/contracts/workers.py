@@ -12,7 +12,7 @@ from kernel.contracts.services import ServiceKey
 from kernel.errors import KernelError
 
 if TYPE_CHECKING:
-    from kernel.contracts.identity import Actor
+    from kernel.contracts.actor import Actor
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
 
@@ -33,7 +33,8 @@ class HandlerFailed(KernelError):
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """On whose behalf a worker is called; the token is good for as long as the call may run, and
-    empty where workers may act for the user no more (see `kernel.contracts.identity.Mandate`)."""
+    empty where workers may act for the user no more (see
+    `kernel.contracts.identity.Delegation`)."""
 
     user_id: str
     username: str
@@ -51,7 +52,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     sandbox: dict[str, Any] = {}
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
+class LaunchSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How to start a worker: an argument list, and environment variables beside the usual ones."""
 
     argv: tuple[str, ...]
@@ -74,7 +75,7 @@ class Runtime(Protocol):
         """Commands that bring the dependencies, run one after another inside the folder."""
         ...
 
-    def launch(self, folder: Path, entry: Path) -> Launch:
+    def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """How to start it. Raises BadRequest when this machine cannot."""
         ...
 

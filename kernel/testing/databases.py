@@ -12,8 +12,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kernel.loader import Kernel
-from kernel.migrations import migrate
+from kernel.database.migrations import migrate
+from kernel.loading.loader import Kernel
 
 _count = itertools.count(1)
 

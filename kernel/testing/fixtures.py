@@ -12,9 +12,9 @@ from typing import Unpack
 
 import pytest
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.contracts.statements import DATABASE_SERVER
-from kernel.loader import load
+from kernel.loading.loader import load
 from kernel.testing.databases import Postgres
 from kernel.testing.options import NOTHING, MoreOptions, Overrides, ServerOptions
 from kernel.testing.servers import MakeServer, Server, run_server, running_server

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kernel.config import Config, load_config
+from kernel.config.settings import Config, load_config
 from kernel.contracts.services import ServiceKey
-from kernel.plugin import Offer, Plugin, hookimpl, offer
+from kernel.hooks.plugin import Plugin, Provider, hookimpl, provide
 
 Overrides = Mapping[str, Any]
 """The configuration as a tree: `{"plugins": {"notes": {"shown": 5}}}`."""
@@ -114,8 +114,8 @@ def _stand_in(services: Mapping[ServiceKey[Any], Any]) -> type[Plugin]:
         provides = tuple(services)
 
         @hookimpl
-        def provide_services(self) -> Sequence[Offer]:
-            """Offer them as they are."""
-            return [offer(key, lambda _, made=made: made) for key, made in services.items()]
+        def provide_services(self) -> Sequence[Provider]:
+            """Provide them as they are."""
+            return [provide(key, lambda _, made=made: made) for key, made in services.items()]
 
     return StandInPlugin

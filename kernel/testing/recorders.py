@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from kernel.contracts.events import Event
-from kernel.hooks import HookBus, Implementation
+from kernel.hooks.bus import HookBus, Implementation
 
 T = TypeVar("T")
 KEPT = 10_000

@@ -19,9 +19,9 @@ import httpx
 import psycopg
 import structlog
 
-from kernel.loader import Kernel, load
-from kernel.serve import Serving, at_port, bound_socket, use_database
-from kernel.services import Services
+from kernel.cli.serve import Serving, at_port, bound_socket, use_database
+from kernel.hooks.services import Services
+from kernel.loading.loader import Kernel, load
 from kernel.testing.databases import Postgres
 from kernel.testing.options import (
     MoreOptions,

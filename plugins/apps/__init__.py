@@ -9,15 +9,15 @@ from kernel.public import (
     APPS,
     HOOKS,
     IDENTITY,
-    NEWS,
+    NOTIFICATIONS,
     REGISTRY,
     STATEMENTS,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .catalog import Catalog
@@ -33,12 +33,12 @@ class AppsPlugin(Plugin):
     name = "apps"
     Config = AppsConfig
     provides = (APPS, SERVICE)
-    requires = (STATEMENTS, NEWS, ACCESS, HOOKS, REGISTRY, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, ACCESS, HOOKS, REGISTRY, IDENTITY)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the catalog, and the service behind the routes."""
-        return [offer(APPS, self._catalog), offer(SERVICE, self._service)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the catalog, and the service behind the routes."""
+        return [provide(APPS, self._catalog), provide(SERVICE, self._service)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -56,7 +56,7 @@ class AppsPlugin(Plugin):
 
     def _catalog(self, services: Services) -> Catalog:
         catalog = Catalog(services.get(STATEMENTS), self._known(services))
-        services.get(NEWS).subscribe(TOPIC, catalog.forget)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, catalog.forget)
         return catalog
 
     def _service(self, services: Services) -> AppsService:

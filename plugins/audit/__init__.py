@@ -12,14 +12,14 @@ from kernel.public import (
     STATEMENTS,
     Event,
     InstallPlan,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
-    concerns,
+    for_subjects,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import AuditConfig
@@ -38,9 +38,9 @@ class AuditPlugin(Plugin):
     uses = (APPS,)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the reading of the trail."""
-        return [offer(AUDIT, lambda services: AuditService(services.get(STATEMENTS)))]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the reading of the trail."""
+        return [provide(AUDIT, lambda services: AuditService(services.get(STATEMENTS)))]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -68,7 +68,7 @@ class AuditPlugin(Plugin):
         await watch(tx, plan.app)
 
     @hookimpl
-    @concerns("core.*")
+    @for_subjects("core.*")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Write what the system did; rows of apps are the triggers' affair."""
         await record_event(tx, event)

@@ -13,22 +13,22 @@ from kernel.public import (
     ACCESS,
     HOOKS,
     IDENTITY,
-    NEWS,
+    NOTIFICATIONS,
     SESSIONS,
     STATEMENTS,
     Actor,
-    Ask,
     Command,
-    Offer,
+    DatabaseQuery,
+    Finding,
     Plugin,
-    Remark,
+    Provider,
     Request,
     Route,
     Services,
     compare_key,
     failure,
     hookimpl,
-    offer,
+    provide,
     server_key,
 )
 
@@ -58,18 +58,19 @@ class AuthPlugin(Plugin):
 
     name = "auth"
     provides = (AUTH, IDENTITY, SESSIONS)
-    requires = (STATEMENTS, NEWS, HOOKS)
+    requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
     finds = (ACCESS,)
     Config = AuthConfig
     config: AuthConfig
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the service: its accounts are everyone's identity, its sessions for other means."""
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the service: its accounts are everyone's identity, its sessions for other
+        means."""
         return [
-            offer(AUTH, self._open),
-            offer(IDENTITY, lambda services: services.get(AUTH).accounts),
-            offer(SESSIONS, lambda services: services.get(AUTH)),
+            provide(AUTH, self._open),
+            provide(IDENTITY, lambda services: services.get(AUTH).accounts),
+            provide(SESSIONS, lambda services: services.get(AUTH)),
         ]
 
     @hookimpl
@@ -84,10 +85,10 @@ class AuthPlugin(Plugin):
         return [users_command()]
 
     @hookimpl
-    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Tell `caudex doctor` who may register, and whether the key is the database's."""
-        compare_key(ask, "signing", self.config.signing_key, self.context.data_dir)
-        return [Remark(name="registration", text=OPEN, good=False)] if self._exposed else []
+        compare_key(query, "signing", self.config.signing_key, self.context.data_dir)
+        return [Finding(name="registration", text=OPEN, ok=False)] if self._exposed else []
 
     @property
     def _exposed(self) -> bool:
@@ -113,7 +114,7 @@ class AuthPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[AuthService]:
-        statements, news = services.get(STATEMENTS), services.get(NEWS)
+        statements, news = services.get(STATEMENTS), services.get(NOTIFICATIONS)
         configured, folder = self.config.signing_key, self.context.data_dir
         key = await server_key(statements, "signing", configured, folder)
         tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()

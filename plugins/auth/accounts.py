@@ -12,14 +12,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kernel.public import (
-    WITHDRAWN,
+    REVOKED,
     Actor,
     BadRequest,
-    ConstraintBreach,
+    ConstraintViolation,
+    Delegation,
     Event,
     Forbidden,
     HookBus,
-    Mandate,
     NotFound,
     Person,
     Reader,
@@ -27,7 +27,7 @@ from kernel.public import (
     Transaction,
     User,
     hookspecs,
-    new_mandate,
+    new_delegation,
 )
 
 from .models import Account, NewAccount, Registration, UserChanges, view
@@ -95,15 +95,15 @@ class Accounts:
 
     async def token(self, user_id: str, seconds: float) -> str:
         """See `Identity.token`; of a disabled user nothing is acted for either."""
-        return await self.entrust(user_id, new_mandate(seconds))
+        return await self.issue_delegated_token(user_id, new_delegation(seconds))
 
-    async def entrust(self, user_id: str, mandate: Mandate) -> str:
-        """See `kernel.contracts.identity.Mandates.entrust`."""
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`."""
         user = await self._store.mandator(user_id) if ID.fullmatch(user_id) else None
-        if user is None or mandate.mark not in ("", user.mark):
+        if user is None or delegation.mark not in ("", user.mark):
             raise _unknown(user_id)
-        mandate = replace(mandate, mark=user.mark)
-        return self._tokens.entrusted(user.id, user.username, mandate)
+        delegation = replace(delegation, mark=user.mark)
+        return self._tokens.entrusted(user.id, user.username, delegation)
 
     def check(self, form: Registration) -> None:
         """Raise BadRequest for a registration that breaks a rule, whoever else is there."""
@@ -134,7 +134,7 @@ class Accounts:
 
         try:
             return await self._statements.run(actor, insert)
-        except ConstraintBreach as breach:
+        except ConstraintViolation as breach:
             raise _already_taken(breach, new) from None
 
     async def update(self, actor: Actor, user_id: str, changes: UserChanges) -> User:
@@ -189,7 +189,7 @@ class Accounts:
 
         try:
             return await self._statements.run(actor, remove)
-        except ConstraintBreach:
+        except ConstraintViolation:
             raise BadRequest(
                 "records still refer to this user: change them, or disable the user instead"
             ) from None
@@ -222,7 +222,7 @@ class Accounts:
         await self._store.withdraw(tx, user_id)
         await self._store.revoke_sessions(tx, user_id, but)
         await tx.publish(TOPIC, f"user:{user_id}")
-        await tx.publish(WITHDRAWN, user_id)
+        await tx.publish(REVOKED, user_id)
 
     async def _changed(
         self, account: Account, changes: UserChanges
@@ -259,7 +259,7 @@ class Accounts:
             raise BadRequest(f"email '{new.email}' is already taken")
 
 
-def _already_taken(breach: ConstraintBreach, new: NewAccount) -> BadRequest:
+def _already_taken(breach: ConstraintViolation, new: NewAccount) -> BadRequest:
     """The second wall: a name that somebody wrote without the lock."""
     if breach.constraint == "users_username_taken" and not new.email_only:
         return BadRequest(f"username '{new.username}' is already taken")

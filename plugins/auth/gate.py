@@ -6,7 +6,7 @@ import re
 import time
 from typing import Final, NamedTuple
 
-from kernel.public import Actor, Mandate, Unauthenticated
+from kernel.public import Actor, Delegation, Unauthenticated
 
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
@@ -23,7 +23,7 @@ class _Known(NamedTuple):
     username: str
     session_id: str
     expires: int
-    mandate: Mandate | None
+    delegation: Delegation | None
 
 
 class Gate:
@@ -50,7 +50,7 @@ class Gate:
             session_id=known.session_id or None,
             request_id=request_id,
             address=address,
-            mandate=known.mandate,
+            delegation=known.delegation,
         )
 
     async def hear(self, news: str | None) -> None:
@@ -76,7 +76,7 @@ class Gate:
         username = await self._store.holder(claims.sub, claims.sid, claims.mark)
         if username is None:
             raise Unauthenticated(OVER)
-        known = _Known(claims.sub, username, claims.sid, claims.exp, claims.mandate)
+        known = _Known(claims.sub, username, claims.sid, claims.exp, claims.delegation)
         if heard == self._news:  # else the answer may be older than the news
             self._remember(header, known)
         return known

@@ -170,7 +170,7 @@ class Taken(Struct, frozen=True):
 
 
 class Mandator(Struct, frozen=True, kw_only=True):
-    """An account for which workers may act; `mark` changes when their mandates are withdrawn."""
+    """An account for which workers may act; `mark` changes when their delegations are withdrawn."""
 
     id: str
     username: str

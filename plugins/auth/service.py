@@ -325,7 +325,7 @@ class AuthService:
         if account is None:
             raise Unauthenticated(OVER)
         # Apart for workers: a new password is what ends their tokens, and they must not put it off.
-        keys = [f"password:{account.id}" if actor.mandate is None else f"worker:{account.id}"]
+        keys = [f"password:{account.id}" if actor.delegation is None else f"worker:{account.id}"]
         await self._refuse_blocked(keys)
         if not await self._fits(account, form.current):
             if blocked := await self._statements.run(actor, lambda tx: self._counted(tx, keys)):

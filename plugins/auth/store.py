@@ -206,7 +206,7 @@ class AuthStore:
         return [raw.decode() for raw in found]
 
     async def holder(self, user_id: str, session_id: str, mark: str) -> str | None:
-        """Name the user of a session that goes on, or (where that is `''`) of a mandate that was
+        """Name the user of a session that goes on, or (where that is `''`) of a delegation that was
         not withdrawn; else None."""
         name = await self._statements.fetch(
             "select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled"
@@ -230,7 +230,7 @@ class AuthStore:
         return None if row is None else _mandator(row)
 
     async def withdraw(self, tx: Transaction, user_id: str) -> None:
-        """End the mandates of a user."""
+        """End the delegations of a user."""
         await tx.execute(
             "update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid",
             user_id,

@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from kernel.public import Mandate, Unauthenticated
+from kernel.public import Delegation, Unauthenticated
 
 T = TypeVar("T", bound="Claims")
 ACCESS_SECONDS = 900
@@ -40,7 +40,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     """An access token; `sid` is empty where it stands for no session but a worker has it, and
-    `ends` and `mark` are of its mandate then (see `kernel.contracts.identity.Mandate`)."""
+    `ends` and `mark` are of its delegation then (see `kernel.contracts.identity.Delegation`)."""
 
     username: str
     typ: Literal["access"]
@@ -48,12 +48,12 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     mark: str = "0"
 
     @property
-    def mandate(self) -> Mandate | None:
+    def delegation(self) -> Delegation | None:
         """What lets a worker act that has this token; None where it is a session's. One of former
         versions says no end: it leads to nothing beyond its own."""
         if self.sid:
             return None
-        return Mandate(expires=self.exp, ends=max(self.exp, self.ends), mark=self.mark)
+        return Delegation(expires=self.exp, ends=max(self.exp, self.ends), mark=self.mark)
 
 
 class RefreshClaims(Claims, frozen=True, kw_only=True):
@@ -95,18 +95,18 @@ class Tokens:
         )
         return self._sign(claims)
 
-    def entrusted(self, user_id: str, username: str, mandate: Mandate) -> str:
+    def entrusted(self, user_id: str, username: str, delegation: Delegation) -> str:
         """Issue an access token for a worker: it stands for no session."""
         claims = AccessClaims(
             sub=user_id,
             username=username,
             sid="",
             iat=int(time.time()),
-            exp=int(mandate.expires),
+            exp=int(delegation.expires),
             iss="caudex",
             typ="access",
-            ends=int(mandate.ends),
-            mark=mandate.mark,
+            ends=int(delegation.ends),
+            mark=delegation.mark,
         )
         return self._sign(claims)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import DATABASE_SERVER, REGISTRY, Command, Plugin, Remark, hookimpl
+from kernel.public import DATABASE_SERVER, REGISTRY, Command, Finding, Plugin, hookimpl
 
 from .commands import backup_commands
 from .history import remark
@@ -23,6 +23,6 @@ class BackupPlugin(Plugin):
         return backup_commands(self.context)
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
+    def diagnose(self) -> Sequence[Finding]:
         """Tell `caudex doctor` how old the last backup is."""
         return [remark(self.context.data_dir)]

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Remark
+from kernel.public import Finding
 
 FILE: Final = "last-backup.json"
 OLD: Final = timedelta(days=7)
@@ -29,17 +29,17 @@ def remember(data_dir: Path, file: Path, made_at: str) -> None:
     aside.replace(data_dir / FILE)
 
 
-def remark(data_dir: Path) -> Remark:
+def remark(data_dir: Path) -> Finding:
     """Tell the age of the last backup."""
     try:
         last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
     except FileNotFoundError:
-        return Remark(good=False, name="backup", text="none was made yet: caudex backup FILE")
+        return Finding(ok=False, name="backup", text="none was made yet: caudex backup FILE")
     except (OSError, msgspec.MsgspecError) as error:
-        return Remark(good=False, name="backup", text=f"{data_dir / FILE} is not readable: {error}")
+        return Finding(ok=False, name="backup", text=f"{data_dir / FILE} is not readable: {error}")
     age = datetime.now(UTC) - last.made_at
     text = f"the last one is {_words(age)} old: {last.file}"
-    return Remark(good=age < OLD, name="backup", text=text)
+    return Finding(ok=age < OLD, name="backup", text=text)
 
 
 def _words(age: timedelta) -> str:

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.public import (
-    PUT_ASIDE,
+    SET_ASIDE_PREFIX,
     BadRequest,
     Unavailable,
 )
@@ -61,7 +61,7 @@ def dump(program: Path, url: str, file: Path) -> None:
     """Dump a database in custom format, without leftovers. Raises BadRequest with what the tool
     says."""
     # A login of an app may lock its tables for as long as it likes.
-    arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={PUT_ASIDE}*"]
+    arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={SET_ASIDE_PREFIX}*"]
     arguments.append(f"--lock-wait-timeout={LOCK_WAIT}")
     _run([str(program), *arguments, *_without_password(url)], url)
 
@@ -125,7 +125,7 @@ def put_aside(url: str, names: list[str]) -> list[str]:
         for left, name in _marked(connection):
             _comment(connection, left, _REPLACED + name)
         for name in names:
-            aside.append(PUT_ASIDE + secrets.token_hex(8))
+            aside.append(SET_ASIDE_PREFIX + secrets.token_hex(8))
             _rename(connection, name, aside[-1])
             _comment(connection, aside[-1], name)
     return aside
@@ -151,7 +151,7 @@ def _to_come_back(connection: psycopg.Connection) -> list[tuple[str, str]]:
 
 
 def _marked(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    return connection.execute(_MARKED, [PUT_ASIDE, _REPLACED]).fetchall()
+    return connection.execute(_MARKED, [SET_ASIDE_PREFIX, _REPLACED]).fetchall()
 
 
 def drop_schemas(url: str, names: list[str]) -> None:
@@ -174,7 +174,7 @@ def in_use(url: str) -> bool:
 
 
 def _schemas(connection: psycopg.Connection, aside: bool, without: list[int]) -> list[str]:
-    return [row[0] for row in connection.execute(_SCHEMAS, [PUT_ASIDE, aside, without])]
+    return [row[0] for row in connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, aside, without])]
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from kernel.public import (
     HOOKS,
     RECORDS,
     STATEMENTS,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .routes import RecordRoutes
@@ -31,9 +31,9 @@ class DataPlugin(Plugin):
     finds = (ACCESS,)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer RECORDS."""
-        return [offer(RECORDS, _build)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide RECORDS."""
+        return [provide(RECORDS, _build)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kernel.public import App, BadRequest, ConstraintBreach, Entity, Field
+from kernel.public import App, BadRequest, ConstraintViolation, Entity, Field
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")
@@ -12,7 +12,9 @@ _UNIQUE: Final = "23505"
 _CHECK: Final = "23514"
 
 
-def in_words(breach: ConstraintBreach, app: App, entity: Entity, deleted: str | None) -> BadRequest:
+def in_words(
+    breach: ConstraintViolation, app: App, entity: Entity, deleted: str | None
+) -> BadRequest:
     """Say which field of `entity` is wrong and why; `deleted` is the id where it was a delete."""
     if breach.sqlstate in _FOREIGN_KEY and deleted is not None:
         return BadRequest(_still_used(breach, app, entity, deleted))
@@ -29,7 +31,7 @@ def one_of(field: Field) -> str:
     return f" must be one of {', '.join(field.enum_values)}"
 
 
-def _reason(breach: ConstraintBreach, field: Field | None, fields: int) -> str:
+def _reason(breach: ConstraintViolation, field: Field | None, fields: int) -> str:
     if breach.sqlstate == _NOT_NULL:
         return " is required"
     if breach.sqlstate == _UNIQUE:
@@ -44,7 +46,7 @@ def _reason(breach: ConstraintBreach, field: Field | None, fields: int) -> str:
 _TAKEN: Final = ": this value is already taken"
 
 
-def _fields(breach: ConstraintBreach, entity: Entity) -> tuple[str, ...]:
+def _fields(breach: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
     if breach.column:
         return (breach.column,)
     return entity.constraints.get(breach.constraint, ())
@@ -54,7 +56,7 @@ def _records(target: str) -> str:
     return "user" if target == "core:users" else f"{target} record"
 
 
-def _still_used(breach: ConstraintBreach, app: App, entity: Entity, record_id: str) -> str:
+def _still_used(breach: ConstraintViolation, app: App, entity: Entity, record_id: str) -> str:
     """The table that PostgreSQL names is the one that refers, be it the entity itself."""
     by = app.entities.get(breach.table)
     names = by.constraints.get(breach.constraint, ()) if by else ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import uuid4
 
-from kernel.public import Actor, ConstraintBreach, Statements, Transaction
+from kernel.public import Actor, ConstraintViolation, Statements, Transaction
 
 from .hooked import NO_SETTINGS
 from .store import Table
@@ -17,7 +17,7 @@ from .writing import Row
 class Culprit(Exception):
     """The row and what it breaks."""
 
-    def __init__(self, index: int, breach: ConstraintBreach) -> None:
+    def __init__(self, index: int, breach: ConstraintViolation) -> None:
         super().__init__(index)
         self.index = index
         self.breach = breach
@@ -27,7 +27,7 @@ class _Innocent(Exception):
     """Every row could be inserted, this time; raised so that none is."""
 
 
-async def culprit(
+async def plugin_at_fault(
     statements: Statements, actor: Actor, table: Table, rows: Sequence[Row]
 ) -> Culprit | None:
     """Insert the rows one by one, for a look: nothing stays. None where all of them go in now."""
@@ -53,7 +53,7 @@ async def _one_by_one(tx: Transaction, *, table: Table, rows: Sequence[Row]) -> 
         try:
             written = encoded(table.columns, row)
             await tx.execute(table.insert(tuple(row)), NO_SETTINGS, written, tx.actor.user_id)
-        except ConstraintBreach as breach:
+        except ConstraintViolation as breach:
             raise Culprit(index, breach) from None
     raise _Innocent
 

@@ -25,9 +25,9 @@ class HookedWrites:
     def concern(self, table: Table) -> bool:
         """Whether anybody takes part in the writes of an entity."""
         subject = table.entity.subject
-        return self._bus.listening(hookspecs.record_writing, subject) or self._bus.listening(
-            hookspecs.event_recorded, subject
-        )
+        return self._bus.has_listeners(
+            hookspecs.record_writing, subject
+        ) or self._bus.has_listeners(hookspecs.event_recorded, subject)
 
     async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[bytes]:
         """Create records and return them in order."""

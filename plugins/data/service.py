@@ -10,7 +10,7 @@ from kernel.public import (
     Actor,
     Apps,
     BadRequest,
-    ConstraintBreach,
+    ConstraintViolation,
     Event,
     Grant,
     HookBus,
@@ -21,7 +21,7 @@ from kernel.public import (
 
 from . import weight
 from .breaches import in_words
-from .culprits import culprit
+from .culprits import plugin_at_fault
 from .hooked import HookedWrites
 from .reach import Reach, missing
 from .reads import RecordReads, on_new_schema
@@ -78,7 +78,7 @@ class RecordsService(RecordReads):
         coerced = await aside(rows, _rows_of, table, rows)
         try:
             return await self._create_many(actor, table, coerced)
-        except ConstraintBreach as breach:
+        except ConstraintViolation as breach:
             raise await self._blamed(actor, table, coerced, breach) from None
         except BadRequest as error:
             raise weight.in_words(error, len(rows)) from None
@@ -131,7 +131,7 @@ class RecordsService(RecordReads):
                 )
             rows = reach.record(record_id, self._statements.settings(actor))
             gone = await self._statements.execute(reach.table.delete(rows), *rows.params)
-        except ConstraintBreach as breach:
+        except ConstraintViolation as breach:
             raise await self._in_words(breach, reach.table, record_id) from None
         if gone is None:
             raise missing(record_id)
@@ -195,20 +195,20 @@ class RecordsService(RecordReads):
             await self._bus.notify(hookspecs.event_committed, event=event)
 
     def _is_told(self, table: Table) -> bool:
-        return self._bus.listening(hookspecs.event_committed, table.entity.subject)
+        return self._bus.has_listeners(hookspecs.event_committed, table.entity.subject)
 
     async def _in_words(
         self, breach: BadRequest, table: Table, deleted: str | None = None
     ) -> BadRequest:
-        if not isinstance(breach, ConstraintBreach):
+        if not isinstance(breach, ConstraintViolation):
             return weight.in_words(breach)
         app = await self._apps.app(table.entity.app_id)
         return in_words(breach, app, table.entity, deleted)
 
     async def _blamed(
-        self, actor: Actor, table: Table, rows: Sequence[Row], breach: ConstraintBreach
+        self, actor: Actor, table: Table, rows: Sequence[Row], breach: ConstraintViolation
     ) -> BadRequest:
-        found = await culprit(self._statements, actor, table, rows)
+        found = await plugin_at_fault(self._statements, actor, table, rows)
         at, breach = ("", breach) if found is None else (f"[{found.index}] ", found.breach)
         return BadRequest(at + (await self._in_words(breach, table)).message)
 

@@ -9,20 +9,20 @@ from kernel.public import (
     APPS,
     IDENTITY,
     JOBS,
-    NEWS,
+    NOTIFICATIONS,
+    REVOKED,
     STATEMENTS,
-    WITHDRAWN,
     WORKERS,
     App,
     InstallPlan,
     Measure,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
     hookimpl,
-    offer,
+    provide,
 )
 
 from . import store
@@ -37,7 +37,7 @@ class JobsPlugin(Plugin):
 
     name = "jobs"
     provides = (JOBS,)
-    requires = (STATEMENTS, NEWS, APPS, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY)
     uses = (WORKERS,)
     Config = JobsConfig
     config: JobsConfig
@@ -45,16 +45,16 @@ class JobsPlugin(Plugin):
     """None where another plugin was chosen to provide JOBS."""
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer JOBS."""
-        return [offer(JOBS, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide JOBS."""
+        return [provide(JOBS, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = self._service = JobsService(self.config, services)
         await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
-        services.get(NEWS).subscribe(TOPIC, service.heard)
-        services.get(NEWS).subscribe(WITHDRAWN, service.withdrawn)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, service.heard)
+        services.get(NOTIFICATIONS).subscribe(REVOKED, service.withdrawn)
         async with service.open():
             yield service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
-from kernel.public import Caller, Identity, Mandate, NotFound, entrust
+from kernel.public import Caller, Delegation, Identity, NotFound, issue_delegated_token
 
 from .models import Claimed
 
@@ -34,7 +34,7 @@ class _Known(NamedTuple):
 
 class Callers:
     """Makes callers whose tokens are good for as long as their job may run, and a little more, but
-    not beyond the end of the mandate that the job has."""
+    not beyond the end of the delegation that the job has."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -46,7 +46,7 @@ class Callers:
 
         An account that has gone or is disabled is named all the same, without a token: a job of a
         user must not come to rights that the user never had. ACCESS grants it nothing either. So
-        is the user of a job whose mandate has ended, or was withdrawn.
+        is the user of a job whose delegation has ended, or was withdrawn.
         """
         if job.user_id is None:
             return None
@@ -80,9 +80,9 @@ class Callers:
         expires = min(now + key.seconds + SPARE, key.until)
         if expires <= now:
             return ""
-        mandate = Mandate(expires=expires, ends=key.until, mark=key.mark)
+        delegation = Delegation(expires=expires, ends=key.until, mark=key.mark)
         try:
-            return await entrust(self._identity, key.user_id, mandate)
+            return await issue_delegated_token(self._identity, key.user_id, delegation)
         except NotFound:
             return ""
 

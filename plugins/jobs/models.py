@@ -45,8 +45,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is accepted; `payload` is its JSON as text, `run_at` RFC 3339 text or at once.
 
-    `until` (seconds since 1970) and `mark` are of the mandate of a worker that enqueues it; where
-    users do so themselves, theirs begins with the first start.
+    `until` (seconds since 1970) and `mark` are of the delegation of a worker that enqueues it;
+    where users do so themselves, theirs begins with the first start.
     """
 
     id: str
@@ -65,7 +65,7 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is ours to run; `run_at` in seconds since 1970, for the order only.
 
-    Its handlers may act for the user before `until` (seconds since 1970), by the mandate `mark`.
+    Its handlers may act for the user before `until` (seconds since 1970), by the delegation `mark`.
     """
 
     id: str

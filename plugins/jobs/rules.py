@@ -44,8 +44,8 @@ def accepted(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         priority=job.priority,
         user_id=actor.user_id,
         key=job.key,
-        until=None if actor.mandate is None else actor.mandate.ends,
-        mark="" if actor.mandate is None else actor.mandate.mark,
+        until=None if actor.delegation is None else actor.delegation.ends,
+        mark="" if actor.delegation is None else actor.delegation.mark,
     )
 
 

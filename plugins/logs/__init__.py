@@ -10,17 +10,17 @@ from kernel.public import (
     APPS,
     HOOKS,
     LOGS,
-    NEWS,
+    NOTIFICATIONS,
     STATEMENTS,
     App,
     InstallPlan,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
     hookimpl,
-    offer,
+    provide,
 )
 
 from . import store
@@ -34,7 +34,7 @@ class LogsPlugin(Plugin):
 
     name = "logs"
     provides = (LOGS,)
-    requires = (STATEMENTS, NEWS, APPS, HOOKS)
+    requires = (STATEMENTS, NOTIFICATIONS, APPS, HOOKS)
     finds = (ACCESS,)
     Config = LogsConfig
     config: LogsConfig
@@ -42,9 +42,9 @@ class LogsPlugin(Plugin):
     """None where another plugin was chosen to provide LOGS."""
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer LOGS."""
-        return [offer(LOGS, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide LOGS."""
+        return [provide(LOGS, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[LogsService]:
@@ -52,7 +52,7 @@ class LogsPlugin(Plugin):
             self.config, services.get(STATEMENTS), services.get(APPS)
         )
         await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
-        services.get(NEWS).subscribe(TOPIC, service.heard)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, service.heard)
         async with service.running():
             yield service
 

@@ -12,12 +12,12 @@ from kernel.public import (
     APPS,
     LOGS,
     BadRequest,
+    FairShare,
     LogLine,
     Request,
     Response,
     Route,
     Services,
-    Shares,
     whole_number,
 )
 
@@ -46,7 +46,7 @@ class LogsRoutes:
 
     def __init__(self, services: Services, readers: int) -> None:
         self._services = services
-        self._readers = Shares(readers, "too many readers of this log", retry_after=5)
+        self._readers = FairShare(readers, "too many readers of this log", retry_after=5)
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""

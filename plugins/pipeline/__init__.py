@@ -10,12 +10,12 @@ from kernel.public import (
     STATEMENTS,
     BootError,
     Measure,
-    Offer,
     Plugin,
+    Provider,
     Services,
     Statements,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import PipelineConfig
@@ -39,9 +39,9 @@ class PipelinePlugin(Plugin):
         return [] if self._service is None else self._service.measured()
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer STATEMENTS; connections are opened only where the offer is taken."""
-        return [offer(STATEMENTS, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide STATEMENTS; connections are opened only where the offer is taken."""
+        return [provide(STATEMENTS, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[Statements]:

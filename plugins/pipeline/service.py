@@ -156,7 +156,7 @@ class PipelinedStatements:
         self._check_online()
         answer = await self._writes.send(query, params)
         if answer is Fate.LOST:  # sent and not answered: never sent again
-            raise dialect.Unsure
+            raise dialect.OutcomeUnknown
         return checked(answer)
 
     def _check_online(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import DATABASE_SERVER, Offer, Plugin, hookimpl, offer
+from kernel.public import DATABASE_SERVER, Plugin, Provider, hookimpl, provide
 
 from .config import PostgresConfig
 from .errors import EmbeddedPostgresError
@@ -34,6 +34,6 @@ class PostgresPlugin(Plugin):
     config: PostgresConfig
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the server; nothing starts before the kernel asks."""
-        return [offer(DATABASE_SERVER, lambda _: EmbeddedDatabase(self.config, self.context))]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the server; nothing starts before the kernel asks."""
+        return [provide(DATABASE_SERVER, lambda _: EmbeddedDatabase(self.config, self.context))]

@@ -47,7 +47,7 @@ class Postmaster:
     """A PostgreSQL server as a child of ours, shut down by the system if we die."""
 
     def __init__(self, plan: Plan) -> None:
-        """Launch the server and return at once; `ready` tells when it takes connections."""
+        """LaunchSpec the server and return at once; `ready` tells when it takes connections."""
         self._layout = plan.layout
         rotate_log(plan.layout.log, LOG_LIMIT)
         descriptor = os.open(plan.layout.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

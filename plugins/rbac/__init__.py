@@ -9,19 +9,19 @@ from kernel.public import (
     ACCESS,
     APPS,
     IDENTITY,
-    NEWS,
+    NOTIFICATIONS,
     REGISTRY,
     STATEMENTS,
     App,
     InstallPlan,
-    Offer,
     Plugin,
+    Provider,
     Route,
     Services,
     Transaction,
     User,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .models import ADMIN, CORE
@@ -36,21 +36,21 @@ class RbacPlugin(Plugin):
 
     name = "rbac"
     provides = (ACCESS,)
-    requires = (STATEMENTS, NEWS, REGISTRY, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, IDENTITY)
     finds = (APPS,)
     _service: RbacService | None = None
     """None where another plugin was chosen to provide ACCESS: then the hooks keep still."""
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer ACCESS."""
-        return [offer(ACCESS, self._build)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide ACCESS."""
+        return [provide(ACCESS, self._build)]
 
     def _build(self, services: Services) -> RbacService:
         statements = services.get(STATEMENTS)
         store = RbacStore(statements)
         roster = Roster(store, services.get(REGISTRY).permissions)
-        services.get(NEWS).subscribe(TOPIC, roster.heard)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, roster.heard)
         self._service = RbacService(statements, store, roster, services.get(IDENTITY))
         return self._service
 

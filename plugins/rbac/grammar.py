@@ -23,7 +23,7 @@ DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
 
 MAX_KEY: Final = 128
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-NEWS: Final = re.compile(rf"[a-z][a-z0-9_]{{0,62}}( {_UUID.pattern})?")
+NOTIFICATIONS: Final = re.compile(rf"[a-z][a-z0-9_]{{0,62}}( {_UUID.pattern})?")
 """What news may be about: an app, or what a user holds on it."""
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from kernel.public import Permission, Unavailable
 
-from .grammar import NEWS
+from .grammar import NOTIFICATIONS
 from .models import CORE
 from .rights import AppView
 from .store import RbacStore
@@ -71,7 +71,7 @@ class Roster:
 
         Whoever may connect to the database can tell news: any of another form means everything.
         """
-        known = news if news and NEWS.fullmatch(news) else _ALL
+        known = news if news and NOTIFICATIONS.fullmatch(news) else _ALL
         app_id, _, user_id = known.partition(" ")
         self._doubt(app_id, user_id or _WHOLE)
         with suppress(Unavailable), anyio.move_on_after(PATIENCE):

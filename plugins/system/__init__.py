@@ -9,8 +9,8 @@ from kernel.public import (
     HOOKS,
     REGISTRY,
     STATEMENTS,
+    Finding,
     Plugin,
-    Remark,
     Route,
     Services,
     hookimpl,
@@ -33,6 +33,6 @@ class SystemPlugin(Plugin):
         return SystemRoutes(services).routes()
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
+    def diagnose(self) -> Sequence[Finding]:
         """Tell `caudex doctor` whether the Python that runs is a quick one."""
         return [interpreter.remark()]

@@ -7,7 +7,7 @@ import sysconfig
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kernel.public import Remark
+from kernel.public import Finding
 
 SLOW: Final = (
     "was built without profile-guided optimization, which costs about a third of the speed; "
@@ -15,11 +15,11 @@ SLOW: Final = (
 )
 
 
-def remark() -> Remark:
+def remark() -> Finding:
     """Tell `caudex doctor` whether it is the quick build."""
     quick = profiled(sysconfig.get_config_vars())
     text = f"{platform.python_version()} {'is profile-guided' if quick else SLOW}"
-    return Remark(name="python", text=text, good=quick)
+    return Finding(name="python", text=text, ok=quick)
 
 
 def profiled(built: Mapping[str, Any]) -> bool:

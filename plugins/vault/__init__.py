@@ -8,23 +8,23 @@ from contextlib import asynccontextmanager
 from kernel.public import (
     APPS,
     LOGS,
-    NEWS,
+    NOTIFICATIONS,
     SECRETS,
     STATEMENTS,
     VAULT,
     WORKERS,
     App,
-    Ask,
     Command,
+    DatabaseQuery,
+    Finding,
     InstallPlan,
-    Offer,
     Plugin,
-    Remark,
+    Provider,
     Route,
     Services,
     Transaction,
     hookimpl,
-    offer,
+    provide,
 )
 
 from . import store
@@ -41,16 +41,16 @@ class VaultPlugin(Plugin):
 
     name = "vault"
     provides = (VAULT,)
-    requires = (STATEMENTS, NEWS, APPS)
+    requires = (STATEMENTS, NOTIFICATIONS, APPS)
     finds = (WORKERS, LOGS)
     Config = VaultConfig
     config: VaultConfig
     _services: Services
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer VAULT; the master key is asked for only where this engine is chosen."""
-        return [offer(VAULT, self._open)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide VAULT; the master key is asked for only where this engine is chosen."""
+        return [provide(VAULT, self._open)]
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultService]:
@@ -72,9 +72,9 @@ class VaultPlugin(Plugin):
         return [rotate_command()]
 
     @hookimpl
-    def diagnose(self, ask: Ask) -> Sequence[Remark]:
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Tell `caudex doctor` of a key that is missing or another."""
-        if self._services.provider(VAULT.name) == self.name and (recorded := ask(store.MASTER)):
+        if self._services.provider(VAULT.name) == self.name and (recorded := query(store.MASTER)):
             keyring = Keyring(self.config, self.context.data_dir)
             keyring.load(may_create=False)
             keyring.check(recorded)
@@ -85,7 +85,7 @@ class VaultPlugin(Plugin):
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Restart workers whose secrets changed."""
         delivery = Delivery(services)
-        services.get(NEWS).subscribe(SECRETS, delivery.heard)
+        services.get(NOTIFICATIONS).subscribe(SECRETS, delivery.heard)
         async with delivery.running():
             yield
 

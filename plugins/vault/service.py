@@ -12,9 +12,9 @@ import structlog
 
 from kernel.public import (
     MAX_SECRET,
+    RESERVED_VARIABLE,
     SECRET_NAME,
     SECRETS,
-    STEERING_NAME,
     Actor,
     BadRequest,
     Event,
@@ -166,7 +166,7 @@ def check_name(key: str) -> None:
     """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
     if not SECRET_NAME.fullmatch(key):
         raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
-    if STEERING_NAME.fullmatch(key):
+    if RESERVED_VARIABLE.fullmatch(key):
         raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
 
 

@@ -14,26 +14,26 @@ from kernel.public import (
     HOOKS,
     IDENTITY,
     LOGS,
-    NEWS,
+    NOTIFICATIONS,
     POOL,
     RECORDS,
+    REVOKED,
     STATEMENTS,
-    WITHDRAWN,
     WORKERS,
     App,
+    Finding,
     Health,
     InstallPlan,
     Measure,
-    Offer,
     Plugin,
-    Remark,
+    Provider,
     Route,
     Runtime,
     Services,
     Transaction,
     hookimpl,
     hookspecs,
-    offer,
+    provide,
 )
 
 from .builds import Builder
@@ -57,23 +57,23 @@ class WorkersPlugin(Plugin):
     name = "workers"
     Config = WorkersConfig
     provides = (WORKERS, SERVICE, CALLERS)
-    requires = (STATEMENTS, POOL, NEWS, HOOKS, APPS, ACCESS, IDENTITY)
+    requires = (STATEMENTS, POOL, NOTIFICATIONS, HOOKS, APPS, ACCESS, IDENTITY)
     finds = (LOGS, RECORDS)
     config: WorkersConfig
     _service: WorkersService | None = None
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer WORKERS, and what the routes need beside it."""
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide WORKERS, and what the routes need beside it."""
         return [
-            offer(SERVICE, self._open),
-            offer(WORKERS, lambda services: services.get(SERVICE)),
-            offer(CALLERS, self._callers),
+            provide(SERVICE, self._open),
+            provide(WORKERS, lambda services: services.get(SERVICE)),
+            provide(CALLERS, self._callers),
         ]
 
     def _callers(self, services: Services) -> Callers:
         callers = Callers(services.get(IDENTITY), self.config.rpc_timeout)
-        services.get(NEWS).subscribe(WITHDRAWN, callers.hear)
+        services.get(NOTIFICATIONS).subscribe(REVOKED, callers.hear)
         return callers
 
     @asynccontextmanager
@@ -90,7 +90,7 @@ class WorkersPlugin(Plugin):
             self._service = WorkersService(
                 services, self.config, folders, sandbox, builder, self._runtime_url()
             )
-            services.get(NEWS).subscribe(TOPIC, self._service.reconciler.heard)
+            services.get(NOTIFICATIONS).subscribe(TOPIC, self._service.reconciler.heard)
             yield self._service
 
     def _prepare(self) -> None:
@@ -122,7 +122,7 @@ class WorkersPlugin(Plugin):
         return WorkersRoutes(services).routes()
 
     @hookimpl
-    def diagnose(self) -> Sequence[Remark]:
+    def diagnose(self) -> Sequence[Finding]:
         """Tell `caudex doctor` what would confine workers here, and what runs them."""
         return remarks(self.config, self.context.data_dir, self.context.config_file)
 

@@ -17,9 +17,9 @@ from kernel.public import (
     STATEMENTS,
     Actor,
     BadRequest,
+    FairShare,
     NotFound,
     Services,
-    Shares,
     Transaction,
     Unavailable,
     server_actor,
@@ -72,7 +72,7 @@ class Deploys:
         self._forget_former = forget_former
         self._config = config
         self._uploads = 0
-        self._uploaders = Shares(MAX_UPLOADS, RECEIVING, retry_after=10)
+        self._uploaders = FairShare(MAX_UPLOADS, RECEIVING, retry_after=10)
 
     @asynccontextmanager
     async def upload(self, actor: Actor) -> AsyncGenerator[Path]:

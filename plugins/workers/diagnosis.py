@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kernel.public import BadRequest, BootError, Remark, Runtime
+from kernel.public import BadRequest, BootError, Finding, Runtime
 
 from .config import WorkersConfig
 from .runtimes import JavaScriptRuntime, PythonRuntime
@@ -19,7 +19,7 @@ from .sandbox import Sandbox
 NAME: Final = "workers"
 
 
-def remarks(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Remark]:
+def remarks(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
     """Tell what would confine workers, and what runs them. Blocking."""
     sandbox = Sandbox(config, data_dir, config_file)
     try:
@@ -34,22 +34,22 @@ def remarks(config: WorkersConfig, data_dir: Path, config_file: str = "") -> lis
     return [_confinement(sandbox, config), *map(_bad, sandbox.notes), *languages]
 
 
-def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Remark:
+def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
     if config.sandbox == "off":
         return _bad('nothing confines them: sandbox = "off" in [plugins.workers]')
     account = "an account of its own" if sandbox.switches else "the server's account"
     within = f", within Landlock {sandbox.landlock}" if sandbox.landlock else ""
     good = sandbox.switches or sandbox.landlock > 0
-    return Remark(name=NAME, text=f"each app runs under {account}{within}", good=good)
+    return Finding(name=NAME, text=f"each app runs under {account}{within}", ok=good)
 
 
-def _language(runtime: Runtime, entry: Path) -> Remark:
+def _language(runtime: Runtime, entry: Path) -> Finding:
     try:
         program = runtime.launch(Path(), entry).argv[0]
     except BadRequest as error:
         return _bad(f"{error.message}; install one if apps need it")
-    return Remark(name=NAME, text=f"{runtime.name} is run by {program}")
+    return Finding(name=NAME, text=f"{runtime.name} is run by {program}")
 
 
-def _bad(text: str) -> Remark:
-    return Remark(name=NAME, text=text, good=False)
+def _bad(text: str) -> Finding:
+    return Finding(name=NAME, text=text, ok=False)

@@ -48,7 +48,7 @@ class Reconciler:
         self._closed = False
 
     async def heard(self, payload: str | None) -> None:
-        """News: something about an app changed, or anything may have."""
+        """Notifications: something about an app changed, or anything may have."""
         if payload is None or "\0" in payload:  # whoever may connect to the database can tell news
             self._stale = None
         elif self._stale is not None:

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from kernel import protocol, routing, web
 from kernel.errors import BootError
 from kernel.testing import MakeServer, Server
+from kernel.web import http as web
+from kernel.web import protocol, routing
 from tests.waiting import eventually
 
 LOGIN = "/api/v1/auth/login"

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from kernel.log import redact
+from kernel.config.log import redact
 from kernel.testing import Client, MakeServer, Server
-from kernel.web import Bodies
+from kernel.web.http import Bodies
 from tests.waiting import eventually
 
 APP = "/api/v1/apps/vault_door"

@@ -12,10 +12,11 @@ import pytest
 from docs import generate
 from docs.pages import cli, services
 from docs.pages.code import plugin_classes, with_contrib
-from kernel import errors, hookspecs
-from kernel.config import SECTIONS, load_config
+from kernel import errors
+from kernel.config.settings import SECTIONS, load_config
 from kernel.contracts.access import Kind
-from kernel.loader import Kernel, load
+from kernel.hooks import hookspecs
+from kernel.loading.loader import Kernel, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +105,7 @@ def test_every_plugin_of_contrib_is_on_where_the_reference_looks() -> None:
 
 
 def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() -> None:
-    text = (ROOT / "kernel/template.toml").read_text("utf-8")
+    text = (ROOT / "kernel/cli/template.toml").read_text("utf-8")
     unfit = {"plugin_files", "embedded_port"}
     for name, struct in SECTIONS.items():
         section = text.split(f"\n[{name}]\n")[1].split("\n[")[0]

@@ -10,7 +10,7 @@ import pytest
 
 from docs.pages.code import plugin_classes
 from kernel.contracts.services import ServiceKey
-from kernel.plugin import Plugin
+from kernel.hooks.plugin import Plugin
 
 CLASSES = [pytest.param(cls, id=cls.name) for cls in plugin_classes()]
 

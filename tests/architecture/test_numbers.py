@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from docs.pages.code import plugin_classes
-from kernel.config import SECTIONS, Section
-from kernel.convert import convert
+from kernel.config.convert import convert
+from kernel.config.settings import SECTIONS, Section
 from kernel.public import BootError
 
 

@@ -1,7 +1,7 @@
 """What plugins were promised stays, or `KERNEL_API` is raised: names, hooks, services, attributes.
 
 `public_api.txt` holds it. `python -m tests.architecture.test_public_api` writes it anew: do
-so for a release; when something goes, raise `kernel.plugin.KERNEL_API` first.
+so for a release; when something goes, raise `kernel.hooks.plugin.KERNEL_API` first.
 """
 
 import inspect
@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from docs.pages.services import service_keys
-from kernel import hookspecs, public
-from kernel.plugin import KERNEL_API
+from kernel import public
+from kernel.hooks import hookspecs
+from kernel.hooks.plugin import KERNEL_API
 
 FILE = Path(__file__).with_name("public_api.txt")
 

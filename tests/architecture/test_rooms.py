@@ -14,8 +14,8 @@ import plugins
 from docs.pages.code import readme_rows
 from kernel import public
 from kernel.contracts.services import ServiceKey
-from kernel.loader import OWN_KEYS
-from kernel.plugin import Plugin
+from kernel.hooks.plugin import Plugin
+from kernel.loading.loader import OWN_KEYS
 from plugins.audit.models import SYSTEM_OPERATIONS
 from tests.architecture.code_lines import code_lines
 

@@ -48,7 +48,7 @@ class Nothing{number}(Plugin):
 LISTENER = '''
 """Hears of events within their transactions."""
 
-from caudex import Event, Plugin, Transaction, concerns, hookimpl
+from caudex import Event, Plugin, Transaction, for_subjects, hookimpl
 
 
 class Hearer(Plugin):
@@ -57,7 +57,7 @@ class Hearer(Plugin):
     name = "hearer"
 
     @hookimpl
-    @concerns("{subjects}")
+    @for_subjects("{subjects}")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         pass
 '''

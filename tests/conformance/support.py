@@ -15,7 +15,7 @@ def broken_promises(postgres, folder, kit, engine, *, provider="wrong", only="",
     test = folder / "test_wrong.py"
     overrides = {"plugins": {provider: {"module": f"tests.conformance.wrong:{engine}"}}}
     test.write_text(
-        f"from kernel.conformance import {kit}\n\n\n"
+        f"from kernel.testing.conformance import {kit}\n\n\n"
         f"class TestWrong({kit}):\n"
         f'    provider = "{provider}"\n'
         f"    overrides = {overrides}\n"

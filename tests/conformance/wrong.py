@@ -28,7 +28,7 @@ from kernel.public import (
     Unauthenticated,
     entity,
     hookimpl,
-    offer,
+    provide,
     reply,
 )
 from plugins.auth import AuthPlugin
@@ -74,7 +74,7 @@ class WrongVaultPlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        return [offer(VAULT, lambda services: WrongVault(services.get(STATEMENTS)))]
+        return [provide(VAULT, lambda services: WrongVault(services.get(STATEMENTS)))]
 
 
 class WrongIdentity:
@@ -107,7 +107,7 @@ class WrongIdentityPlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        return [offer(IDENTITY, lambda services: WrongIdentity(services.get(AUTH)))]
+        return [provide(IDENTITY, lambda services: WrongIdentity(services.get(AUTH)))]
 
 
 class WrongSessions:
@@ -240,7 +240,7 @@ class WrongJobsPlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        return [offer(JOBS, lambda services: WrongJobs())]
+        return [provide(JOBS, lambda services: WrongJobs())]
 
 
 class WrongRecords(RecordsService):
@@ -265,4 +265,4 @@ class WrongRecordsPlugin(Plugin):
             needed = map(services.get, (STATEMENTS, APPS, HOOKS))
             return WrongRecords(*needed, lambda: services.get(ACCESS))
 
-        return [offer(RECORDS, build)]
+        return [provide(RECORDS, build)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kernel.config import load_config
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.loading.loader import load
 from tests.faults.support import NOTES, ROUNDS, DurablePostgres, Site, no_traceback, notes
 from tests.kernel.processes import Ended, caudex
 from tests.waiting import eventually

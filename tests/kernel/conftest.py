@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loader import Kernel, load
+from kernel.loading.loader import Kernel, load
 from tests.kernel.support import BUILT_IN, HEAD, LoadPlugins
 
 

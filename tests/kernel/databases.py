@@ -9,15 +9,15 @@ from typing import Any
 import anyio
 import psycopg
 
-from kernel import hookspecs
-from kernel.config import DatabaseConfig
-from kernel.contracts.identity import Actor
+from kernel.config.settings import DatabaseConfig
+from kernel.contracts.actor import Actor
 from kernel.contracts.statements import Query
-from kernel.db import Database
+from kernel.database.migrations import migrate
+from kernel.database.notifications import Notifier
+from kernel.database.pool import Database
 from kernel.errors import unwrapped
-from kernel.hooks import HookBus
-from kernel.migrations import migrate
-from kernel.news import NewsDesk
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HookBus
 from tests.waiting import until
 
 RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
@@ -45,7 +45,7 @@ async def opened(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[
     await migrate(config, [])
     with unwrapped():
         async with (
-            NewsDesk(config).listening() as news,
+            Notifier(config).listening() as news,
             Database(config, hook_bus(*plugins), news).opened() as db,
         ):
             yield db

@@ -12,7 +12,7 @@ from unittest import mock
 
 import structlog
 
-from kernel import cli
+from kernel.cli import main as cli
 from tests.kernel.processes import Ended, environment
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)

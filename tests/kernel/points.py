@@ -17,7 +17,7 @@ from kernel.public import (
     InstallPlan,
     Plugin,
     Transaction,
-    concerns,
+    for_subjects,
     hookimpl,
 )
 
@@ -40,7 +40,7 @@ class PointsPlugin(Plugin):
         return {"tenant": tenant} if tenant in ("red", "blue") else None
 
     @hookimpl
-    @concerns("tenants.*")
+    @for_subjects("tenants.*")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
         """Stamps the tenant, and lets nobody touch what is locked."""
         if change.values.get("title") == "forbidden":
@@ -54,7 +54,7 @@ class PointsPlugin(Plugin):
             change.values["title"] = title.strip().capitalize()
 
     @hookimpl
-    @concerns("tenants.notes")
+    @for_subjects("tenants.notes")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Writes a table of its own in the same transaction, and may abort it."""
         record = msgspec.json.decode(event.new or event.old or b"{}")
@@ -69,7 +69,7 @@ class PointsPlugin(Plugin):
             raise BadRequest("the journal is closed")
 
     @hookimpl
-    @concerns("tenants.notes", "core.*")
+    @for_subjects("tenants.notes", "core.*")
     async def event_committed(self, event: Event) -> None:
         """Hears of it afterwards, and fails at some."""
         HEARD.append((event.subject, event.operation))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import contrib
 import plugins
-from kernel.loader import Kernel
+from kernel.loading.loader import Kernel
 
 BUILT_IN = [
     folder.name
@@ -18,8 +18,8 @@ BUILT_IN = [
 NOBODY = 65534
 HEAD = """
 from caudex import *; from caudex import APP_ADMIN
-from caudex import Plugin, hookimpl, concerns, offer, ServiceKey, Route, Permission, Command, entity
-from caudex import ManifestSection, PUBLIC, ANY_USER, CORE_ADMIN, core_permission, Section, ACCESS
+from caudex import Plugin, hookimpl, for_subjects, provide, ServiceKey, Route, Permission, entity
+from caudex import Command, ManifestSection, PUBLIC, ANY_USER, CORE_ADMIN, core_permission, ACCESS
 """
 
 LoadPlugins = Callable[..., Kernel]

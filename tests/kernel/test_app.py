@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from kernel.app import lifespans, running
 from kernel.contracts.services import ServiceKey
-from kernel.contracts.statements import NEWS, STATEMENTS
+from kernel.contracts.statements import NOTIFICATIONS, STATEMENTS
 from kernel.errors import BadRequest, BootError, NotFound, unwrapped
-from kernel.loader import Kernel
+from kernel.loading.loader import Kernel
 from tests.kernel.databases import sql
 from tests.kernel.support import LoadPlugins
 from tests.waiting import until
@@ -40,7 +40,7 @@ def part(name: str, *, requires: str = "", factory: str = "pass", lifespan: str 
 
             @hookimpl
             def provide_services(self):
-                return [offer(KEY, self.make)]
+                return [provide(KEY, self.make)]
 
             @asynccontextmanager
             async def make(self, services):
@@ -112,7 +112,7 @@ async def test_everything_comes_in_order_and_goes_in_reverse(
     async def look() -> None:
         async with running(kernel) as services, lifespans(kernel):
             assert services.get(ServiceKey[str]("alpha")) == "alpha"
-            assert services.find(NEWS) is not None
+            assert services.find(NOTIFICATIONS) is not None
             assert await services.get(STATEMENTS).fetch("select 1") == b"1"
             assert connections(database) >= 2
             LOG.append("serve")
@@ -123,7 +123,7 @@ async def test_everything_comes_in_order_and_goes_in_reverse(
         "leave alpha", "leave beta", "drop alpha", "drop beta",
     ]  # fmt: skip
     assert await all_closed(database)
-    assert kernel.services.find(NEWS) is None
+    assert kernel.services.find(NOTIFICATIONS) is None
     await look()  # a kernel can run again
     assert LOG[9:] == LOG[:9]
 
@@ -186,8 +186,8 @@ async def test_a_plugin_that_may_be_missed_is_left_out_when_it_fails_to_start(
 async def test_what_it_had_built_before_it_failed_is_closed(kernel_of: Load) -> None:
     two = part("alpha").replace("provides = (KEY,)", 'provides = (KEY, ServiceKey("other"))')
     two = two.replace(
-        "return [offer(KEY, self.make)]",
-        'return [offer(KEY, self.make), offer(ServiceKey("other"), lambda s: 1 / 0)]',
+        "return [provide(KEY, self.make)]",
+        'return [provide(KEY, self.make), provide(ServiceKey("other"), lambda s: 1 / 0)]',
     )
     kernel = kernel_of(MISSABLE, alpha=two, beta=part("beta"))
     async with running(kernel) as services:
@@ -262,7 +262,7 @@ async def test_what_it_understood_of_manifests_is_understood_no_more(kernel_of: 
 async def test_the_boot_says_how_long_each_plugin_took(
     kernel_of: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.loader.perf_counter", lambda: CLOCK[0])
+    monkeypatch.setattr("kernel.loading.loader.perf_counter", lambda: CLOCK[0])
     slow = part("beta", factory="CLOCK[0] += 0.05", lifespan="CLOCK[0] += 0.05")
     head = "from tests.kernel.test_app import CLOCK\nCLOCK[0] += 0.05\n"
     kernel = kernel_of(

@@ -15,9 +15,9 @@ import httpx
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from kernel.config import load_config
-from kernel.contributions import KERNEL_COMMANDS
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.loading.contributions import KERNEL_COMMANDS
+from kernel.loading.loader import load
 from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql
 from tests.kernel.here import caudex_here
@@ -296,7 +296,7 @@ def test_a_mistake_is_one_line(
     (tmp_path / "probe.py").write_text(SPECLESS)
     ended = here(*words.split())
     if words.startswith("doctor"):
-        [said] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+        [said] = [line for line in ended.out.splitlines() if line.startswith("  fail")]
         assert (ended.status, ended.err) == (1, "")
         assert f"configuration: {says}" in said
     else:
@@ -322,7 +322,7 @@ def test_a_configuration_of_another_account_is_one_line(
     file = shared / "etc" / "caudex.toml"
     file.parent.mkdir()
     file.write_text("")
-    monkeypatch.setattr("kernel.config.SEARCH", (Path("caudex.toml"), file))
+    monkeypatch.setattr("kernel.config.settings.SEARCH", (Path("caudex.toml"), file))
     with shut(file.parent):
         searched = here(*command.split())
         named = here(*command.split(), "--config", str(file))
@@ -342,13 +342,13 @@ def test_doctor_says_whose_the_data_folder_is(here: Here, shared: Path) -> None:
     for folder in (data, above):
         with shut(folder):
             ended = here("doctor", "--data-dir", str(data))
-        [first, second, *_] = [x for x in ended.out.splitlines() if x.startswith("  wrong")]
+        [first, second, *_] = [x for x in ended.out.splitlines() if x.startswith("  fail")]
         assert first == (
-            f"  wrong  data directory: {data}: cannot be written; "
+            f"  fail   data directory: {data}: cannot be written; "
             "run as the account that owns it, or choose another with --data-dir"
         )
         assert second == (
-            f"  wrong  keys: {data / 'config'}: cannot be read: Permission denied; "
+            f"  fail   keys: {data / 'config'}: cannot be read: Permission denied; "
             "run as the account that owns it"
         )
         assert (ended.status, ended.err) == (1, "")
@@ -368,18 +368,18 @@ def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
     files = [word for name in names for word in ("--plugin", str(configured / f"{name}.py"))]
     ended = here("doctor", *files)
     assert (ended.status, ended.err) == (1, "")
-    wrong = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
-    assert [line.split(":")[0] for line in wrong] == ["  wrong  diagnosis"] * 2
+    wrong = [line for line in ended.out.splitlines() if line.startswith("  fail")]
+    assert [line.split(":")[0] for line in wrong] == ["  fail   diagnosis"] * 2
     assert "alpha.py:8: diagnose failed: ZeroDivisionError" in wrong[0]
     assert "plugin beta" in wrong[1]
-    assert "good   workers: python" in ended.out, "the plugins' own remarks are told all the same"
+    assert "ok     workers: python" in ended.out, "the plugins' own remarks are told all the same"
 
 
 def test_doctor_beside_whatever_the_address_is(here: Here, tmp_path: Path) -> None:
     write_config(tmp_path, {"server": {"host": "::1:", "port": 1}})
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
-    [said, *_] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
-    assert said.startswith("  wrong  port: address ::1::1: ")
+    [said, *_] = [line for line in ended.out.splitlines() if line.startswith("  fail")]
+    assert said.startswith("  fail   port: address ::1::1: ")
     assert ended.err == ""
 
 
@@ -537,7 +537,7 @@ def test_doctor_finds_that_nobody_gives_a_database(tmp_path: Path, here: Here) -
     (tmp_path / "caudex.toml").write_text("[plugins.postgres]\nenabled = false")
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))
     assert ended.status == 1
-    assert "wrong  database: database: none is configured" in ended.out
+    assert "fail   database: database: none is configured" in ended.out
     assert "set [database] url" in here("migrate").refusal
 
 
@@ -558,7 +558,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(
         )
         ended = here("doctor")
     assert ended.status == 1
-    wrong = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+    wrong = [line for line in ended.out.splitlines() if line.startswith("  fail")]
     assert [line.split(":")[0].split()[-1] for line in wrong] == ["keys", "database", "port"]
     assert f"chmod 600 {keys / 'signing.key'}" in wrong[0]
     assert "database.url" in wrong[1]
@@ -587,7 +587,7 @@ def test_doctor_compares_the_keys_with_the_databases(configured: Path, here: Her
                 file.touch(0o600)
                 file.write_bytes(content)
             ended = here("doctor")
-            [wrong] = [line for line in ended.out.splitlines() if line.startswith("  wrong")]
+            [wrong] = [line for line in ended.out.splitlines() if line.startswith("  fail")]
             assert f"key {name}: {said}" in wrong
             assert (ended.status, file.exists()) == (1, content is not None)
             file.touch(0o600)
@@ -601,13 +601,13 @@ def test_doctor_knows_another_server_on_the_port_from_its_own(
     folder, server = embedded
     port = {"CAUDEX_SERVER__PORT": server.url.rpartition(":")[2]}
     own = caudex_here("doctor", cwd=folder, env=environment(port))
-    assert "good   port: a Caudex server answers on" in own.out, own.out
+    assert "ok     port: a Caudex server answers on" in own.out, own.out
     other = caudex_here(
         "doctor", "--data-dir", str(tmp_path / "other"), cwd=tmp_path, env=environment(port)
     )
     assert (other.status, other.told) == (1, [])
     assert "database: embedded, not running" in other.out
-    [wrong] = [line for line in other.out.splitlines() if line.startswith("  wrong")]
+    [wrong] = [line for line in other.out.splitlines() if line.startswith("  fail")]
     assert "the Caudex server that answers there is another one" in wrong
     assert "--port" in wrong
 
@@ -616,27 +616,27 @@ def test_doctor_looks_at_a_broken_configuration(tmp_path: Path, here: Here) -> N
     (tmp_path / "caudex.toml").write_text("[server]\nprot = 1")
     ended = here("doctor")
     assert ended.status == 1
-    assert "wrong  configuration: caudex.toml [server]: unknown key 'prot'" in ended.out
-    assert "good   packages" in ended.out
+    assert "fail   configuration: caudex.toml [server]: unknown key 'prot'" in ended.out
+    assert "ok     packages" in ended.out
 
 
 def test_doctor_warns_of_open_registration_on_an_open_address(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAUDEX_SERVER__HOST", "0.0.0.0")
-    assert "mind   registration" in here("doctor").out
+    assert "warn   registration" in here("doctor").out
     monkeypatch.setenv("CAUDEX_PLUGINS__AUTH__REGISTRATION", "closed")
-    assert "mind   registration" not in here("doctor").out
+    assert "warn   registration" not in here("doctor").out
 
 
 def test_doctor_tells_which_names_are_served(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "good   hosts: localhost\n" in here("doctor").out
+    assert "ok     hosts: localhost\n" in here("doctor").out
     monkeypatch.setenv("CAUDEX_SERVER__TRUSTED_PROXIES", '["127.0.0.1/32"]')
-    assert "mind   hosts: only localhost is served" in here("doctor").out
+    assert "warn   hosts: only localhost is served" in here("doctor").out
     monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["app.example.org"]')
-    assert "good   hosts: localhost, app.example.org" in here("doctor").out
+    assert "ok     hosts: localhost, app.example.org" in here("doctor").out
     monkeypatch.setenv("CAUDEX_SERVER__ALLOWED_HOSTS", '["https://app.example.org"]')
     assert "CAUDEX_SERVER__ALLOWED_HOSTS: [0]: expected a name" in here("doctor").out
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kernel.config import Config, load_config
+from kernel.config.settings import Config, load_config
 from kernel.errors import BootError
-from kernel.loader import load
+from kernel.loading.loader import load
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from kernel import db as db_module
 from kernel.contracts.statements import Param, Transaction
-from kernel.db import BATCH, PIECE, Database
-from kernel.dialect import Unsure, to_text, translate
+from kernel.database import pool as db_module
+from kernel.database.dialect import OutcomeUnknown, to_text, translate
+from kernel.database.pool import BATCH, PIECE, Database
 from kernel.errors import (
     BadRequest,
-    ConstraintBreach,
+    ConstraintViolation,
     KernelError,
     SchemaChanged,
     Unavailable,
@@ -161,13 +161,15 @@ def test_a_surrogate_is_refused_before_it_is_sent() -> None:
     ("state", "expected"),
     [
         ("22P02", BadRequest), ("22003", BadRequest), ("22021", BadRequest), ("22P05", BadRequest),
-        ("23502", ConstraintBreach), ("23503", ConstraintBreach), ("23505", ConstraintBreach),
-        ("23514", ConstraintBreach), ("54000", BadRequest), ("54001", BadRequest),
+        ("23502", ConstraintViolation), ("23503", ConstraintViolation),
+        ("23505", ConstraintViolation),
+        ("23514", ConstraintViolation), ("54000", BadRequest), ("54001", BadRequest),
         ("42703", SchemaChanged), ("42P01", SchemaChanged), ("3F000", SchemaChanged),
         ("40001", Unavailable), ("40P01", Unavailable), ("40003", Unavailable),
         ("55P03", Unavailable), ("57014", Unavailable), ("53100", Unavailable),
         ("53300", Unavailable), ("58030", Unavailable), ("25006", Unavailable),
-        ("25P03", Unavailable), ("08006", Unsure), ("57P01", Unsure), ("57P03", Unsure),
+        ("25P03", Unavailable), ("08006", OutcomeUnknown), ("57P01", OutcomeUnknown),
+        ("57P03", OutcomeUnknown),
     ],
 )  # fmt: skip
 async def test_each_class_of_sqlstate_has_a_status(
@@ -193,13 +195,13 @@ async def test_a_breach_tells_table_column_and_constraint(dsn: str) -> None:
     name = table(dsn, "id int primary key, n int not null, constraint small check (n < 10)")
     async with opened(dsn) as db:
         await db.execute(text(f"insert into {name} values (1, 1)"))
-        with pytest.raises(ConstraintBreach) as caught:
+        with pytest.raises(ConstraintViolation) as caught:
             await db.execute(text(f"insert into {name} values (1, 1)"))
         assert (caught.value.sqlstate, caught.value.constraint) == ("23505", f"{name}_pkey")
-        with pytest.raises(ConstraintBreach) as caught:
+        with pytest.raises(ConstraintViolation) as caught:
             await db.execute(text(f"insert into {name} values (2, 50)"))
         assert (caught.value.table, caught.value.constraint) == (name, "small")
-        with pytest.raises(ConstraintBreach) as caught:
+        with pytest.raises(ConstraintViolation) as caught:
             await db.execute(text(f"insert into {name} (id) values (3)"))
         assert caught.value.column == "n"
 
@@ -513,7 +515,7 @@ async def test_a_write_in_flight_is_unavailable_and_never_sent_twice(dsn: str) -
 
         async def write() -> None:
             slow = f"insert into {name} select nextval('{name}_tries') from pg_sleep(9)"
-            with pytest.raises(Unsure) as told:
+            with pytest.raises(OutcomeUnknown) as told:
                 await db.execute(text(slow))
             assert "may have been made" in told.value.message
             assert "retry-after" not in told.value.headers
@@ -560,7 +562,7 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
         os.kill(pid, signal.SIGSTOP)
         try:
             began = time.monotonic()
-            with pytest.raises(Unsure):
+            with pytest.raises(OutcomeUnknown):
                 await db.execute("select 1")
             assert time.monotonic() - began < 10
             assert await db.fetch("select 1") == b"1"  # on a new connection

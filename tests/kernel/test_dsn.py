@@ -3,7 +3,7 @@
 import pytest
 from psycopg import pq
 
-from kernel.dsn import mistake
+from kernel.config.dsn import mistake
 from kernel.errors import nearest
 
 ENCODE = "percent-encode what is special in it: % as %25, @ as %40, / as %2F, ? as %3F"

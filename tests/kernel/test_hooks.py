@@ -9,11 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
-from kernel import hooks, hookspecs
 from kernel.contracts import Event, server_actor
 from kernel.errors import BootError, Forbidden
-from kernel.hooks import HookBus
-from kernel.plugin import Plugin, concerns, hookimpl
+from kernel.hooks import bus as hooks
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HookBus
+from kernel.hooks.plugin import Plugin, for_subjects, hookimpl
 from tests.kernel.support import plugin
 
 Refusal = Callable[..., list[str]]
@@ -152,12 +153,12 @@ class B(A):
         return {"from": "b"}
 
     @hookimpl
-    @concerns("crm.contacts", "hr.*")
+    @for_subjects("crm.contacts", "hr.*")
     async def event_recorded(self, event: Event) -> None:
         self.heard.append(f"recorded {event.subject}")
 
     @hookimpl
-    @concerns("crm.*")
+    @for_subjects("crm.*")
     async def event_committed(self, event: Event) -> None:
         self.heard.append(f"committed {event.subject}")
 
@@ -220,7 +221,7 @@ def test_only_those_who_are_concerned_are_told(subject: str, expected: bool) -> 
     bus: Any = bus_of(B)
     app, _, entity = subject.partition(".")
     event = Event(app_id=app, entity=entity, operation="INSERT", actor=server_actor())
-    assert bus.listening(hookspecs.event_recorded, subject) is expected
+    assert bus.has_listeners(hookspecs.event_recorded, subject) is expected
     anyio.run(lambda: bus.emit(hookspecs.event_recorded, tx=None, event=event))
     assert heard(bus) == ([f"recorded {subject}"] if expected else [])
 
@@ -258,10 +259,10 @@ def test_who_is_concerned_is_found_once_for_a_subject(monkeypatch: pytest.Monkey
     bus, asked = bus_of(B), list[str]()
     [listener] = bus.implementations(hookspecs.event_committed)
     monkeypatch.setattr(
-        hooks.Implementation, "concerns", lambda _, subject: asked.append(subject) or True
+        hooks.Implementation, "matches", lambda _, subject: asked.append(subject) or True
     )
     for subject in ("crm.a", "crm.b", "crm.a", "crm.b", "crm.c", "crm.a"):
-        assert bus.listening(hookspecs.event_committed, subject)
+        assert bus.has_listeners(hookspecs.event_committed, subject)
     assert asked == ["crm.a", "crm.b", "crm.c", "crm.a"]  # what is remembered has a bound
     assert listener.calls == 0
 

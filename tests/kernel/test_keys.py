@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.keys import check_key, load_key, server_key
+from kernel.toolkit.keys import check_key, load_key, server_key
 from tests.kernel.databases import opened, sql
 from tests.kernel.processes import open_folder
 from tests.kernel.support import shut
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path)
 MAKE = """
 import sys
 from pathlib import Path
-from kernel.keys import load_key
+from kernel.toolkit.keys import load_key
 sys.stdin.readline()
 print(load_key("signing", "", Path(sys.argv[1])).hex())
 """

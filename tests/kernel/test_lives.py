@@ -7,8 +7,8 @@ import pytest
 
 from kernel.contracts.apps import App
 from kernel.contracts.statements import Statements, Transaction
-from kernel.lives import Lives
 from kernel.testing import FakeApps, Postgres
+from kernel.toolkit.lives import Lives
 from tests.kernel.databases import ACTOR, opened, sql
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from kernel import cli, contributions, sources
-from kernel.config import load_config
+from kernel.cli import main as cli
+from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loader import load
+from kernel.loading import contributions, sources
+from kernel.loading.loader import load
 from tests.kernel.processes import open_folder
 from tests.kernel.support import BUILT_IN, LoadPlugins, plugin, shut
 
@@ -47,7 +48,7 @@ def providing(key: str) -> str:
     return (
         f"provides = (ServiceKey({key!r}),)\n"
         "@hookimpl\n"
-        f"def provide_services(self): return [offer(ServiceKey({key!r}), lambda s: object())]"
+        f"def provide_services(self): return [provide(ServiceKey({key!r}), lambda s: object())]"
     )
 
 
@@ -115,7 +116,7 @@ def test_a_plugin_is_loaded_by_its_module(load_plugins: LoadPlugins) -> None:
         ("tests.no_such_module", ", tests.no_such_module: cannot be imported: ModuleNotFoundError"),
         ("tests.plugins.audit.stand_in:Nothing", "has no attribute 'Nothing'"),
         ("json", "0 plugin classes in json"),
-        ("kernel.plugin:Plugin", "0 plugin classes in kernel.plugin:Plugin"),
+        ("kernel.hooks.plugin:Plugin", "0 plugin classes in kernel.hooks.plugin:Plugin"),
     ],
 )
 def test_a_module_without_the_plugin(refusal: Refusal, module: str, words: str) -> None:
@@ -334,7 +335,7 @@ def test_what_is_offered_must_be_an_offer(refusal: Refusal) -> None:
     body = f"provides = (ServiceKey('tea'),)\n{giving('provide_services', '[object()]')}"
     [said] = refusal(odd=plugin("odd", body))
     assert said.startswith("plugin odd, ")
-    assert said.endswith("returned what is no offer; return a list of offer(KEY, factory)")
+    assert said.endswith("returned what is no offer; return a list of provide(KEY, factory)")
 
 
 @pytest.mark.parametrize(
@@ -526,7 +527,7 @@ def test_providers_come_before_those_who_need_them(load_plugins: LoadPlugins) ->
 def test_what_is_provided_and_what_is_offered_must_agree(
     refusal: Refusal, provides: str, offered: str
 ) -> None:
-    offers = ", ".join(f"offer(ServiceKey({key}), None)" for key in offered.split(", ") if key)
+    offers = ", ".join(f"provide(ServiceKey({key}), None)" for key in offered.split(", ") if key)
     body = f"provides = {provides}\n{giving('provide_services', f'[{offers}]')}"
     [said] = refusal(a=plugin("a", body))
     assert said.startswith(f"plugin a: provide_services offers [{offered}], `provides` says")

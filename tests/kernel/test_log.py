@@ -17,8 +17,8 @@ import httpx
 import pytest
 import structlog
 
-from kernel.config import LogConfig
-from kernel.log import QUEUE, NonBlockingWriter, configure
+from kernel.config.log import QUEUE, NonBlockingWriter, configure
+from kernel.config.settings import LogConfig
 from kernel.testing.servers import NO_TLS
 from tests.kernel.processes import COMMAND, PROBE, environment, write_config
 from tests.waiting import eventually

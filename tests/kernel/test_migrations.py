@@ -13,11 +13,11 @@ import pytest
 from psycopg import sql as names
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kernel import migrations
-from kernel.config import DatabaseConfig
-from kernel.connect import connect_options
+from kernel.config.settings import DatabaseConfig
+from kernel.database import migrations
+from kernel.database.connect import connect_options
+from kernel.database.migrations import Migration, find_migrations, migrate, pending
 from kernel.errors import BootError
-from kernel.migrations import Migration, find_migrations, migrate, pending
 from tests.kernel.databases import sql
 from tests.waiting import eventually
 
@@ -254,8 +254,8 @@ def test_other_files_beside_are_left_alone(folder: Path) -> None:
 MIGRATE = """
 import sys, anyio
 from pathlib import Path
-from kernel.config import DatabaseConfig
-from kernel.migrations import find_migrations, migrate
+from kernel.config.settings import DatabaseConfig
+from kernel.database.migrations import find_migrations, migrate
 sys.stdin.readline()
 found = find_migrations("demo", Path(sys.argv[2]))
 print(len(anyio.run(migrate, DatabaseConfig(url=sys.argv[1]), found)))
@@ -384,8 +384,8 @@ def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -
     holds_a_lock = (
         "import anyio, sys\n"
         "from psycopg import AsyncConnection\n"
-        "from kernel.config import DatabaseConfig\n"
-        "from kernel.connect import connect_options\n"
+        "from kernel.config.settings import DatabaseConfig\n"
+        "from kernel.database.connect import connect_options\n"
         "async def main():\n"
         "    options = connect_options(DatabaseConfig(url=sys.argv[1]), lock_timeout=600_000)\n"
         "    async with await AsyncConnection.connect(sys.argv[1], **options) as c:\n"

@@ -1,4 +1,5 @@
-"""News between server processes: fast when it is heard, never lost for long when it is not."""
+"""Notifications between server processes: fast when it is heard, never lost for long when it is
+not."""
 
 import gc
 import os
@@ -16,14 +17,14 @@ import msgspec
 import psycopg
 import pytest
 
-from kernel import news
-from kernel.config import DatabaseConfig
+from kernel.config.settings import DatabaseConfig
 from kernel.contracts.statements import Transaction
-from kernel.db import Database
-from kernel.dialect import translate
+from kernel.database import notifications as news
+from kernel.database.dialect import translate
+from kernel.database.migrations import migrate
+from kernel.database.notifications import POLL, Notifier
+from kernel.database.pool import Database
 from kernel.errors import BadRequest, BootError, Unavailable, unwrapped
-from kernel.migrations import migrate
-from kernel.news import POLL, NewsDesk
 from plugins.postgres import EmbeddedServer
 from tests.kernel.databases import ACTOR, hook_bus, kill, sql
 from tests.waiting import until
@@ -40,7 +41,7 @@ def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
 class Process:
     """What one server process has of the database: a news desk and a pool."""
 
-    def __init__(self, news: NewsDesk, db: Database) -> None:
+    def __init__(self, news: Notifier, db: Database) -> None:
         self.news = news
         self.db = db
 
@@ -71,7 +72,7 @@ async def process(dsn: str, **settings: Any) -> AsyncGenerator[Process]:
     await migrate(config, [])
     with unwrapped():
         async with (
-            NewsDesk(config).listening() as news,
+            Notifier(config).listening() as news,
             Database(config, hook_bus(), news).opened() as db,
         ):
             yield Process(news, db)

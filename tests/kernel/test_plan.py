@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import structlog
 
-from kernel import cli, plan
+from kernel.cli import main as cli
+from kernel.cli import plan
 from kernel.testing import Postgres
 from tests.kernel.processes import Ended, write_config
 from tests.kernel.support import HEAD, plugin
@@ -53,7 +54,7 @@ def lines(ended: Ended, word: str) -> list[str]:
 def test_it_says_what_goes_with_a_plugin_and_what_stays(planned: Run) -> None:
     ended = planned("--disable", "vault")
     assert (ended.status, ended.err) == (0, "")
-    gone = lines(ended, "goes")
+    gone = lines(ended, "removed")
     assert gone[0] == "plugin vault"
     for line in (
         "route GET /api/v1/platform/secrets: core admin (plugin vault)",
@@ -62,8 +63,8 @@ def test_it_says_what_goes_with_a_plugin_and_what_stays(planned: Run) -> None:
         "service 'vault' (plugin vault)",
     ):
         assert line in gone
-    assert "table caudex_vault.secrets (plugin vault)" in lines(ended, "stays")
-    assert not lines(ended, "comes")
+    assert "table caudex_vault.secrets (plugin vault)" in lines(ended, "kept")
+    assert not lines(ended, "added")
     assert ended.out.splitlines()[-1].startswith("It would start, with ")
 
 
@@ -77,7 +78,7 @@ def test_permissions_runtimes_and_middlewares_go_too(planned: Run, tmp_path: Pat
     add(tmp_path, "[plugins.tea]\nmodule = 'tea'")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
-        gone = lines(planned("--disable", "tea"), "goes")
+        gone = lines(planned("--disable", "tea"), "removed")
     assert gone == [
         "plugin tea",
         "permission 'tea.drink' (plugin tea)",
@@ -89,16 +90,16 @@ def test_permissions_runtimes_and_middlewares_go_too(planned: Run, tmp_path: Pat
 def test_it_says_what_comes_and_which_tables_are_made(planned: Run) -> None:
     ended = planned("--enable", "cron")
     assert ended.status == 0
-    come = lines(ended, "comes")
+    come = lines(ended, "added")
     assert come[0] == "plugin cron"
     assert "manifest section 'crons' (plugin cron)" in come
-    assert "table caudex_cron.crons (plugin cron)" in lines(ended, "is made")
-    assert not lines(ended, "goes")
+    assert "table caudex_cron.crons (plugin cron)" in lines(ended, "created")
+    assert not lines(ended, "removed")
 
 
 def test_it_says_who_would_provide_a_service_instead(planned: Run) -> None:
     ended = planned("--disable", "vault", "--enable", "vault_file")
-    assert lines(ended, "changes") == ["service 'vault': vault_file provides it in place of vault"]
+    assert lines(ended, "changed") == ["service 'vault': vault_file provides it in place of vault"]
 
 
 def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
@@ -108,24 +109,24 @@ def test_it_says_who_would_do_without(planned: Run, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         ended = planned("--disable", "audit")
-    assert "plugin mate uses the service 'audit' and would do without" in lines(ended, "mind")
+    assert "plugin mate uses the service 'audit' and would run without it" in lines(ended, "warn")
 
 
 def test_it_says_so_of_those_whose_start_has_no_order(planned: Run) -> None:
-    assert lines(planned("--disable", "logs"), "mind") == [
-        "plugin vault uses the service 'logs' and would do without",
-        "plugin workers uses the service 'logs' and would do without",
+    assert lines(planned("--disable", "logs"), "warn") == [
+        "plugin vault uses the service 'logs' and would run without it",
+        "plugin workers uses the service 'logs' and would run without it",
     ]
-    told = lines(planned("--disable", "workers"), "mind")
+    told = lines(planned("--disable", "workers"), "warn")
     assert {line.split()[1] for line in told} == {"jobs", "vault"}
 
 
 def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> None:
     ended = planned("--disable", "apps")
     assert (ended.status, ended.err) == (78, "")
-    assert "plugin apps" in lines(ended, "goes")
+    assert "plugin apps" in lines(ended, "removed")
     assert "It would not start:" in ended.out.splitlines()
-    reasons = lines(ended, "because")
+    reasons = lines(ended, "reason")
     assert reasons[0] == (
         "plugin data: needs the service 'apps', which nobody provides;"
         " switch on a plugin that does (not on: apps), or switch data off"
@@ -139,12 +140,12 @@ def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> 
 def test_a_choice_that_becomes_needed_is_told(planned: Run) -> None:
     ended = planned("--enable", "vault_file")
     assert (ended.status, ended.err) == (78, "")
-    [reason] = lines(ended, "because")
+    [reason] = lines(ended, "reason")
     assert "set vault = 'vault' or vault = 'vault_file'" in reason
 
 
 def test_a_misspelt_name_is_told_with_the_nearest(planned: Run) -> None:
-    [reason] = lines(planned("--disable", "vualt"), "because")
+    [reason] = lines(planned("--disable", "vualt"), "reason")
     assert reason == "[plugins.vualt]: there is no such plugin; did you mean 'vault'?"
 
 
@@ -190,8 +191,8 @@ def test_tables_are_read_from_migrations(text: bytes, expected: list[tuple[str, 
 def test_the_tables_it_names_are_those_that_a_start_makes(postgres: Postgres) -> None:
     import psycopg
 
-    from kernel.config import load_config
-    from kernel.loader import load
+    from kernel.config.settings import load_config
+    from kernel.loading.loader import load
 
     kernel = load(load_config(environ={}))
     told = {line.split()[1] for line in plan._tables(kernel, set())}

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from kernel import protocol
 from kernel.testing import MakeServer, Server
+from kernel.web import protocol
 from tests.waiting import eventually
 
 ODD = """

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from kernel.config import load_config
-from kernel.loader import load, safe
+from kernel.config.settings import load_config
+from kernel.loading.loader import load, safe
 from kernel.testing import Client
 from kernel.testing.servers import NO_TLS
 from tests.kernel.databases import sql

@@ -9,7 +9,7 @@ import pytest
 
 from kernel.contracts import ServiceKey
 from kernel.errors import BootError
-from kernel.services import KERNEL, Services
+from kernel.hooks.services import KERNEL, Services
 
 TEA = ServiceKey[str]("tea")
 POT = ServiceKey[str]("pot")

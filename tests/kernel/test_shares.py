@@ -5,12 +5,12 @@ from ipaddress import ip_network
 import pytest
 
 from kernel.errors import Unavailable
-from kernel.shares import MAX_MET, Places, Shares
+from kernel.toolkit.shares import MAX_MET, AdmissionControl, FairShare
 
 PROXIES = [ip_network("10.0.0.0/8")]
 
 
-def taken(places: Places, address: str, most: int = 100) -> int:
+def taken(places: AdmissionControl, address: str, most: int = 100) -> int:
     """How many places an address gets that takes all it can."""
     for count in range(most):
         try:
@@ -22,11 +22,11 @@ def taken(places: Places, address: str, most: int = 100) -> int:
 
 @pytest.mark.parametrize(("limit", "alone"), [(1, 1), (2, 1), (3, 2), (10, 5)])
 def test_who_is_alone_has_half_of_the_places(limit: int, alone: int) -> None:
-    assert taken(Places(limit, []), "203.0.113.9") == alone
+    assert taken(AdmissionControl(limit, []), "203.0.113.9") == alone
 
 
 def test_however_many_addresses_take_all_they_can_the_next_one_finds_a_place() -> None:
-    places = Places(64, [])
+    places = AdmissionControl(64, [])
     found = [taken(places, f"203.0.113.{n}") for n in range(6)]
     assert found == [32, 16, 8, 4, 2, 1]
 
@@ -42,7 +42,7 @@ def test_however_many_addresses_take_all_they_can_the_next_one_finds_a_place() -
     ],
 )
 def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
-    places = Places(2, [])
+    places = AdmissionControl(2, [])
     places.take(one)
     assert taken(places, other) == (0 if same else 1)
 
@@ -51,14 +51,14 @@ def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
     "address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", ""]
 )
 def test_who_hands_on_for_many_has_all_places(address: str) -> None:
-    places = Places(10, PROXIES)
+    places = AdmissionControl(10, PROXIES)
     assert taken(places, address) == 10
     with pytest.raises(Unavailable, match=r"at once$"):
         places.take("203.0.113.9")
 
 
 def test_places_that_are_left_are_free_again_and_nothing_is_kept_of_who_had_them() -> None:
-    places = Places(4, [])
+    places = AdmissionControl(4, [])
     for n in range(2 * MAX_MET):
         held = [places.take(f"2001:db8:{n:x}::{k}") for k in (1, 2)]
         for place in held:
@@ -69,7 +69,7 @@ def test_places_that_are_left_are_free_again_and_nothing_is_kept_of_who_had_them
 
 @pytest.mark.parametrize(("size", "most"), [(1, 1), (2, 1), (3, 2), (16, 8)])
 def test_one_user_has_half_of_a_pool(size: int, most: int) -> None:
-    shares = Shares(size, "too many", retry_after=7)
+    shares = FairShare(size, "too many", retry_after=7)
     for _ in range(most):
         shares.take("ada")
     with pytest.raises(Unavailable, match="too many") as caught:
@@ -81,7 +81,7 @@ def test_one_user_has_half_of_a_pool(size: int, most: int) -> None:
 
 
 def test_what_is_given_back_is_forgotten() -> None:
-    shares = Shares(100, "too many")
+    shares = FairShare(100, "too many")
     with pytest.raises(ZeroDivisionError), shares.held("ada"):
         raise ZeroDivisionError
     shares.take("ada", 50)

@@ -8,10 +8,10 @@ import anyio
 import httpx
 import pytest
 
-from kernel import cli
-from kernel.config import load_config
+from kernel.cli import main as cli
+from kernel.config.settings import load_config
+from kernel.hooks.timing import MAX_HEADER, Timings, current, spent, timed
 from kernel.testing import MakeServer, Server
-from kernel.timing import MAX_HEADER, Timings, current, spent, timed
 
 TIMED: dict[str, Any] = {"server": {"server_timing": True}}
 SLOW = """

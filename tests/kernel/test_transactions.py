@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from kernel.contracts.actor import Actor
 from kernel.contracts.events import Event
-from kernel.contracts.identity import Actor
 from kernel.contracts.statements import SETTINGS, Statements, Transaction
-from kernel.db import TRIES
-from kernel.dialect import Unsure
-from kernel.errors import BadRequest, ConstraintBreach, Unavailable
-from kernel.plugin import hookimpl
+from kernel.database.dialect import OutcomeUnknown
+from kernel.database.pool import TRIES
+from kernel.errors import BadRequest, ConstraintViolation, Unavailable
+from kernel.hooks.plugin import hookimpl
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
@@ -90,7 +90,7 @@ async def test_who_keeps_a_failed_statement_to_himself_is_not_told_that_all_is_w
     async def write(tx: Transaction) -> None:
         await tx.execute(text(f"insert into {name} values (1)"))
         tx.after_commit(remember(called, "never"))
-        with suppress(ConstraintBreach):
+        with suppress(ConstraintViolation):
             await tx.execute(text(f"insert into {name} values (1)"))
 
     async with opened(dsn, pool_size=1) as db:
@@ -135,7 +135,7 @@ async def test_a_savepoint_fails_alone_and_takes_its_news_with_it(
 
     async def write(tx: Transaction) -> None:
         await tx.execute(text(f"insert into {name} values (1)"))
-        with pytest.raises(ConstraintBreach):
+        with pytest.raises(ConstraintViolation):
             await failing(tx)
         async with tx.savepoint():
             await tx.execute(text(f"insert into {name} values (3)"))
@@ -152,7 +152,7 @@ async def test_a_script_holds_several_statements(opened: Opening, dsn: str) -> N
     script = f"insert into {name} values (1); insert into {name} values (2); -- 100 % $1".encode()
     async with opened(dsn) as db:
         await db.run(ACTOR, lambda tx: tx.script(script))
-        with pytest.raises(ConstraintBreach):
+        with pytest.raises(ConstraintViolation):
             await db.run(ACTOR, lambda tx: tx.script(script))
     assert len(sql(dsn, f"select * from {name}")) == 2
 
@@ -412,7 +412,7 @@ async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(
 async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_of_one_that_fails(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.db.AFTERWARDS", 0.05)
+    monkeypatch.setattr("kernel.database.pool.AFTERWARDS", 0.05)
 
     async def fail() -> None:
         raise RuntimeError("a callback's own affair")
@@ -491,7 +491,7 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("kernel.db", "plugins.pipeline.transactions"):
+    for module in ("kernel.database.pool", "plugins.pipeline.transactions"):
         monkeypatch.setattr(f"{module}.COMMIT", 0.5)
     name, called, began = table(dsn), list[str](), 0.0
     sql(dsn, DEFERRED.format(name, 30))
@@ -509,7 +509,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     async with opened(dsn, pool_size=1) as db, anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
             tasks.start_soon(give_up, scope)
-            with pytest.raises(Unsure):
+            with pytest.raises(OutcomeUnknown):
                 await db.run(ACTOR, write)
         assert 0.4 < anyio.current_time() - began < 8
         assert await db.fetch("select 1") == b"1"
@@ -582,7 +582,7 @@ async def test_a_connection_that_breaks_under_the_commit_leaves_nobody_sure(
         assert kill(dsn) >= 1
 
     async def commit() -> None:
-        with pytest.raises(Unsure) as told:
+        with pytest.raises(OutcomeUnknown) as told:
             await db.run(ACTOR, write)
         assert "may have been made" in told.value.message
         assert "retry-after" not in told.value.headers

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from caudex import (
     STATEMENTS,
     Event,
-    Offer,
     Permission,
     Plugin,
+    Provider,
     Route,
     Services,
-    concerns,
+    for_subjects,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import HelloConfig
@@ -34,9 +34,9 @@ class HelloPlugin(Plugin):
     _greetings: GreetingService | None = None
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the greetings; the factory runs once the database is open."""
-        return [offer(GREETINGS, self._make)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the greetings; the factory runs once the database is open."""
+        return [provide(GREETINGS, self._make)]
 
     def _make(self, services: Services) -> GreetingService:
         self._greetings = GreetingService(services.get(STATEMENTS), self.config)
@@ -56,7 +56,7 @@ class HelloPlugin(Plugin):
         return HelloRoutes(services).routes()
 
     @hookimpl
-    @concerns("crm.contacts")
+    @for_subjects("crm.contacts")
     async def event_committed(self, event: Event) -> None:
         """Greet a new contact; the contact is in, whatever happens here."""
         if self._greetings is not None and event.operation == "INSERT":

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from kernel import hookspecs
 from kernel.contracts.statements import STATEMENTS, Transaction
+from kernel.hooks import hookspecs
 from kernel.public import server_actor
 from kernel.testing import PASSWORD, Client, MakeServer, Server, ServerOptions
 
@@ -128,7 +128,7 @@ def test_register_commands(shop: Server, tmp_path: Path) -> None:
 
 def test_diagnose(shop: Server, tmp_path: Path) -> None:
     said = caudex(shop, tmp_path, "doctor")
-    assert "good   disk: " in said
+    assert "ok     disk: " in said
     assert " MB are free\n" in said
 
 

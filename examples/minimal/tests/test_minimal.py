@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kernel.config import load_config
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.loading.loader import load
 from kernel.testing import MakeServer
 
 HERE = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import BadRequest, Launch
+from kernel.public import BadRequest, LaunchSpec
 
 from . import programs
 
@@ -51,10 +51,10 @@ class JavaScriptRuntime:
         verb = "ci" if locked else "install"
         return [[npm, verb, "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"]]
 
-    def launch(self, folder: Path, entry: Path) -> Launch:
+    def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """See `Runtime.launch`."""
         if bun := self._bun():
-            return Launch(argv=(bun, "--preload", str(self._prelude), str(entry)))
+            return LaunchSpec(argv=(bun, "--preload", str(self._prelude), str(entry)))
         node = programs.find([self._configured[1] or "node"], self._usable)
         found = programs.version(node or "")
         if node is None or found < OLDEST_NODE:
@@ -62,7 +62,7 @@ class JavaScriptRuntime:
         if entry.suffix == ".ts":
             raise BadRequest(f"{entry.name}: TypeScript needs bun, which this server does not have")
         detect = ["--experimental-detect-module"] if DETECTS[0] <= found < DETECTS[1] else []
-        return Launch(argv=(node, *detect, "--require", str(self._prelude), str(entry)))
+        return LaunchSpec(argv=(node, *detect, "--require", str(self._prelude), str(entry)))
 
     def _bun(self) -> str | None:
         return programs.find([self._configured[0] or "bun"], self._usable)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kernel.public import BadRequest, Launch
+from kernel.public import BadRequest, LaunchSpec
 
 from . import programs
 
@@ -51,10 +51,10 @@ class PythonRuntime:
             raise BadRequest("requirements.txt: this server has neither pip nor uv to install it")
         return [[*command, "--target", target, "--requirement", str(file)]]
 
-    def launch(self, folder: Path, entry: Path) -> Launch:
+    def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """See `Runtime.launch`."""
         paths = [str(self._sdk), str(folder / PACKAGES)]
-        return Launch(
+        return LaunchSpec(
             argv=(self._interpreter(), "-s", str(entry)),
             environment={
                 "PYTHONPATH": ":".join(paths),

@@ -9,9 +9,9 @@ import anyio
 import psycopg
 import pytest
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loader import load
+from kernel.loading.loader import load
 from kernel.public import APPS, JOBS, NotFound, Unavailable
 from kernel.testing import running_server
 from tests.plugins.jobs.support import become, ended, fake

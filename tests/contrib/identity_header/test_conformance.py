@@ -1,6 +1,6 @@
 """Accounts that a proxy signs in keep what IDENTITY promises."""
 
-from kernel.conformance import IdentityConformance
+from kernel.testing.conformance import IdentityConformance
 from tests.contrib.identity_header.support import OVERRIDES, client_of
 
 

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from contrib.identity_header.config import IdentityHeaderConfig
 from contrib.identity_header.service import HeaderIdentity
 from contrib.identity_header.trust import Trust
-from kernel import hookspecs
-from kernel.config import load_config
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.hooks import hookspecs
+from kernel.loading.loader import load
 from kernel.public import IDENTITY, BootError
 from kernel.testing import FakeIdentity, make_config, running_server
 from tests.contrib.identity_header.support import (

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loader import load
+from kernel.loading.loader import load
 from kernel.public import JOBS, Measure
 from kernel.testing import running_server
 from tests.plugins.jobs.support import (

@@ -8,7 +8,7 @@ import pytest
 
 from docs.story import Story, read
 from docs.story_contrib import EXAMPLES
-from kernel.loader import load
+from kernel.loading.loader import load
 from kernel.public import BootError
 from kernel.testing import make_config
 from tests.contrib.oidc.conftest import CHALLENGE, PAGE, PUBLIC, VERIFIER, error_of, join, query

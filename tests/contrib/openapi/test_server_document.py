@@ -13,7 +13,7 @@ from contrib.openapi.schemas import Schemas
 from docs.pages.code import with_contrib
 from kernel.contracts.access import ANY_USER, APP_USER, PUBLIC
 from kernel.testing import Server
-from kernel.web import Route, reply
+from kernel.web.http import Route, reply
 
 from .support import SERVER, objects, operations, places, reply_schema, resolved
 

@@ -15,8 +15,8 @@ from contrib.vault_file.errors import Unopenable
 from contrib.vault_file.files import Folder, write_whole
 from contrib.vault_file.sealing import MAX_FILE, key_id, open_sealed, seal
 from contrib.vault_file.service import MOST
-from kernel.config import load_config
-from kernel.loader import load
+from kernel.config.settings import load_config
+from kernel.loading.loader import load
 from kernel.public import (
     VAULT,
     BadRequest,

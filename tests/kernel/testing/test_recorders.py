@@ -5,8 +5,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from kernel import hookspecs
-from kernel.public import Actor, BadRequest, Change, Event, Plugin, Transaction, concerns, hookimpl
+from kernel.hooks import hookspecs
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Change,
+    Event,
+    Plugin,
+    Transaction,
+    for_subjects,
+    hookimpl,
+)
 from kernel.testing import Server, ServerOptions
 from tests.waiting import eventually
 
@@ -27,7 +36,7 @@ class WatcherPlugin(Plugin):
     name = "watcher"
 
     @hookimpl
-    @concerns("crm.contacts")
+    @for_subjects("crm.contacts")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
         if change.values.get("title") == "bad":
             raise BadRequest("not this one")
@@ -37,7 +46,7 @@ class WatcherPlugin(Plugin):
         return {"watcher.user": actor.user_id or ""}
 
     @hookimpl
-    @concerns("crm.contacts")
+    @for_subjects("crm.contacts")
     async def event_committed(self, event: Event) -> None:
         if event.new and b"late" in event.new:
             raise RuntimeError("an observer that fails")

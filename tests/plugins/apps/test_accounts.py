@@ -19,7 +19,7 @@ from kernel.public import (
     InstallPlan,
     Plugin,
     Transaction,
-    concerns,
+    for_subjects,
     hookimpl,
 )
 from kernel.testing import Server, ServerOptions
@@ -50,7 +50,7 @@ class WatchPlugin(Plugin):
             await anyio.sleep(0.01)
 
     @hookimpl
-    @concerns("core.apps")
+    @for_subjects("core.apps")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """All that an uninstall does but to drop the tables is done by now."""
         if event.operation == "APP_REMOVED":

@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kernel import news
-from kernel.public import APPS, NEWS, App, BadRequest, NotFound, Unavailable
+from kernel.database import notifications as news
+from kernel.public import APPS, NOTIFICATIONS, App, BadRequest, NotFound, Unavailable
 from plugins.apps.catalog import Catalog
 from tests.waiting import eventually
 
@@ -166,7 +166,7 @@ def test_a_forged_notification_refuses_nobody(server):
     async def hear(payload):
         heard.append(payload)
 
-    server.services.get(NEWS).subscribe("apps", hear)
+    server.services.get(NOTIFICATIONS).subscribe("apps", hear)
     rows = server.sql("select revision from caudex_kernel.revisions where topic = 'apps'")
     revision = rows[0][0] + 1 if rows else 1
     forged = {"topic": "apps", "revision": revision, "payload": "\0", "source": "x"}

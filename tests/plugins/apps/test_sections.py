@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from jsonschema_rs import Draft202012Validator
 
-from kernel import cli
+from kernel.cli import main as cli
 from kernel.contracts.apps import MANIFEST_KEYS
 from kernel.errors import EX_CONFIG
 from kernel.public import APPS, BadRequest, BootError, BootErrors, ManifestSection

@@ -10,11 +10,11 @@ from kernel.public import (
     Actor,
     Grant,
     Needs,
-    Offer,
     Plugin,
+    Provider,
     Request,
     hookimpl,
-    offer,
+    provide,
 )
 
 ROOT = "00000000-0000-4000-8000-000000000001"
@@ -38,8 +38,8 @@ class StandInPlugin(Plugin):
     provides = (ACCESS,)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        return [offer(ACCESS, lambda _: cast("Access", StandInAccess()))]
+    def provide_services(self) -> Sequence[Provider]:
+        return [provide(ACCESS, lambda _: cast("Access", StandInAccess()))]
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:

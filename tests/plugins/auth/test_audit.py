@@ -7,7 +7,7 @@ import pytest
 PASSWORD = "Str0ngPass!x"
 
 RECORDER = """
-from kernel.public import Plugin, hookimpl, concerns
+from kernel.public import Plugin, hookimpl, for_subjects
 
 class Recorder(Plugin):
     name = "recorder"
@@ -17,7 +17,7 @@ class Recorder(Plugin):
         self.events = []
 
     @hookimpl
-    @concerns("core.users", "core.sessions")
+    @for_subjects("core.users", "core.sessions")
     async def event_recorded(self, tx, event):
         self.events.append(event)
 """

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from kernel.cli import main
-from kernel.conformance.kit import eventually
+from kernel.cli.main import main
+from kernel.testing.conformance.kit import eventually
 
 PASSWORD = "Str0ngPass!x"
 

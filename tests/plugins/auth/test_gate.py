@@ -5,7 +5,7 @@ import time
 import anyio
 import pytest
 
-from kernel.public import Mandate, Unauthenticated
+from kernel.public import Delegation, Unauthenticated
 from plugins.auth import gate as module
 from plugins.auth.gate import Gate
 from plugins.auth.tokens import Tokens
@@ -142,14 +142,14 @@ def test_only_the_exact_form_is_a_bearer_token(value):
 def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
     async def main():
         store, now = Store(), int(time.time())
-        mandate = Mandate(expires=now + 60, ends=now + 3600, mark="7")
-        sent = b"Bearer " + tokens.entrusted("u1", "named", mandate).encode()
+        delegation = Delegation(expires=now + 60, ends=now + 3600, mark="7")
+        sent = b"Bearer " + tokens.entrusted("u1", "named", delegation).encode()
         gate = Gate(tokens, store)
         for _ in range(2):
             actor = await gate.actor(sent)
             assert (actor.username, actor.session_id) == ("carol", None)
-            assert actor.mandate == mandate
+            assert actor.delegation == delegation
         assert store.marks == ["7"]
-        assert (await gate.actor(header())).mandate is None
+        assert (await gate.actor(header())).delegation is None
 
     anyio.run(main)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.public import Mandate, Unauthenticated
+from kernel.public import Delegation, Unauthenticated
 from plugins.auth.tokens import MAX_TOKEN, Tokens
 
 KEY = bytes(range(32))
@@ -60,8 +60,8 @@ def test_lifetimes_and_claims_are_those_of_the_contract():
 
 
 def test_a_token_of_a_former_version_leads_to_nothing_beyond_its_own_end():
-    mandate = tokens.read_access(forge(claims={**CLAIMS, "sid": ""})).mandate
-    assert mandate == Mandate(expires=CLAIMS["exp"], ends=CLAIMS["exp"], mark="0")
+    delegation = tokens.read_access(forge(claims={**CLAIMS, "sid": ""})).delegation
+    assert delegation == Delegation(expires=CLAIMS["exp"], ends=CLAIMS["exp"], mark="0")
 
 
 def _payload(token):

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kernel import cli
+from kernel.cli import main as cli
 from kernel.public import BadRequest
 from plugins.backup import commands
 from plugins.backup import postgres as postgres_tools
@@ -655,9 +655,9 @@ def test_a_link_in_a_backup_is_refused(tmp_path):
 
 
 def test_doctor_tells_the_age_of_the_last_backup(tmp_path):
-    assert not remark(tmp_path).good
+    assert not remark(tmp_path).ok
     remember(tmp_path, Path("/backups/x"), "2020-01-01T00:00:00+00:00")
-    assert not remark(tmp_path).good
+    assert not remark(tmp_path).ok
     assert "/backups/x" in remark(tmp_path).text
     (tmp_path / "last-backup.json").write_text("{")
     assert "not readable" in remark(tmp_path).text

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from kernel.hooks.services import Services
 from kernel.public import BadRequest
-from kernel.services import Services
 from plugins.backup import programs
 from plugins.backup.programs import tool
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import RawCursor
 
-from kernel.dialect import AsText, to_text
+from kernel.database.dialect import AsText, to_text
 from kernel.public import BadRequest, Entity, Field
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions

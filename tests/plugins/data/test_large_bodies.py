@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
-from kernel.web import decode
+from kernel.web.http import decode
 from plugins.data import writing
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
@@ -67,7 +67,7 @@ class Silent:
     def implementations(self, hook: object) -> Sequence[object]:
         return ()
 
-    def listening(self, hook: object, subject: str) -> bool:
+    def has_listeners(self, hook: object, subject: str) -> bool:
         return False
 
     def settings(self, actor: object) -> bytes:

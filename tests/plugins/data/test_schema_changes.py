@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kernel import news
+from kernel.database import notifications as news
 from kernel.public import (
     ACCESS,
     APPS,

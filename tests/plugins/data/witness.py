@@ -14,7 +14,7 @@ from kernel.public import (
     Event,
     Plugin,
     Transaction,
-    concerns,
+    for_subjects,
     hookimpl,
 )
 
@@ -34,7 +34,7 @@ class WitnessPlugin(Plugin):
         self.fails_after = False
 
     @hookimpl
-    @concerns("lab.*")
+    @for_subjects("lab.*")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
         """Change or refuse a write."""
         self.changes.append(change)
@@ -43,7 +43,7 @@ class WitnessPlugin(Plugin):
         change.values.update(self.values if change.action != "delete" else {})
 
     @hookimpl
-    @concerns("lab.*")
+    @for_subjects("lab.*")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Remember an event of the transaction."""
         self.recorded.append(event)
@@ -51,7 +51,7 @@ class WitnessPlugin(Plugin):
             raise BadRequest("not so")
 
     @hookimpl
-    @concerns("lab.*")
+    @for_subjects("lab.*")
     async def event_committed(self, event: Event) -> None:
         """Remember an event that is in."""
         self.committed.append(event)

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from kernel.public import WORKERS, Offer, Plugin, Services, hookimpl, offer
+from kernel.public import WORKERS, Plugin, Provider, Services, hookimpl, provide
 from tests.plugins.jobs.fake_workers import FakeWorkers, Job
 
 APP = "CAUDEX_TEST_APP"
@@ -18,8 +18,8 @@ class DyingPlugin(Plugin):
     provides = (WORKERS,)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        return [offer(WORKERS, self._make)]
+    def provide_services(self) -> Sequence[Provider]:
+        return [provide(WORKERS, self._make)]
 
     @asynccontextmanager
     async def _make(self, services: Services) -> AsyncGenerator[Any]:

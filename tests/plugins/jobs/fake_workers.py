@@ -12,14 +12,14 @@ from kernel.public import (
     WORKERS,
     Caller,
     HandlerFailed,
-    Offer,
     Plugin,
+    Provider,
     Services,
     Unavailable,
     WorkerLost,
     WorkerStopped,
     hookimpl,
-    offer,
+    provide,
 )
 
 
@@ -122,8 +122,8 @@ class FakeWorkersPlugin(Plugin):
     provides = (WORKERS,)
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        return [offer(WORKERS, self._make)]
+    def provide_services(self) -> Sequence[Provider]:
+        return [provide(WORKERS, self._make)]
 
     def _make(self, services: Services) -> Any:
         return FakeWorkers()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kernel.public import IDENTITY, MANDATE, HandlerFailed
+from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed
 from kernel.testing import running_server
 from plugins.jobs.callers import Callers
 from tests.plugins.jobs.support import (
@@ -105,7 +105,7 @@ def test_the_jobs_of_a_job_end_with_it_however_often_they_follow(server, app, vi
         ended(server, app, job_id)
         token = callers[-1].auth_token
         ends.append(until(server, job_id))
-        assert claims(token)["exp"] <= ends[0] <= time.time() + MANDATE
+        assert claims(token)["exp"] <= ends[0] <= time.time() + MAX_DELEGATION
     assert len(set(ends)) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_job_of_the_users_own_lends_from_its_start_and_a_new_start_lends_no_lo
     fake(server).handler = handler
     job_id = own(victim, app, max_attempts=2, run_at="2020-01-01T00:00:00Z")
     first = eventually(lambda: starts and until(server, job_id))
-    assert MANDATE - 3600 - 60 < first - time.time() <= MANDATE
+    assert MAX_DELEGATION - 3600 - 60 < first - time.time() <= MAX_DELEGATION
     shorter = "update caudex_jobs.jobs set until = until - interval '7 days 20 hours' where id = %s"
     server.sql(shorter, job_id)
     become(server, app, "running")
@@ -170,7 +170,7 @@ def test_short_jobs_of_a_user_share_a_token(server, app, victim, callers, monkey
         job_id = own(victim, app)
         ended(server, app, job_id)
         ends.add(until(server, job_id))
-    # Mandates end with an hour, and one may have begun meanwhile.
+    # DelegatingIdentity end with an hour, and one may have begun meanwhile.
     assert len({caller.auth_token for caller in callers}) == len(asked) == len(ends) < 3
 
 

@@ -5,7 +5,7 @@ from tests.plugins.jobs.support import enqueue, install, job_of, overrides
 OTHER = '''
 """Jobs that are done before they are asked for."""
 
-from caudex import JOBS, Plugin, hookimpl, offer
+from caudex import JOBS, Plugin, hookimpl, provide
 
 
 class Done:
@@ -22,7 +22,7 @@ class OtherJobsPlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        return [offer(JOBS, lambda services: Done())]
+        return [provide(JOBS, lambda services: Done())]
 '''
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from kernel.db import Database
+from kernel.database.pool import Database
 from kernel.errors import unwrapped
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements

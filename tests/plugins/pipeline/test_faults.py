@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from kernel.contracts.statements import Transaction
-from kernel.dialect import Unsure
+from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import KernelError, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline import keeper, lanes
@@ -69,7 +69,7 @@ async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated
         began = time.monotonic()
         answers = await asyncio.gather(*writes)
         assert time.monotonic() - began < 5
-        assert [type(answer) for answer in answers] == [Unsure] * 3
+        assert [type(answer) for answer in answers] == [OutcomeUnknown] * 3
         assert all("may have been made" in answer.message for answer in answers)
         assert not any("retry-after" in answer.headers for answer in answers)
         assert sql(dsn, f"select * from {name}") == []
@@ -122,7 +122,7 @@ async def test_a_connection_that_never_answers_is_given_up(
         with monkeypatch.context() as hasty:  # with this one only
             for each in lane.lanes.values():
                 hasty.setattr(each, "_patience", 5)
-            with pytest.raises(Unsure):
+            with pytest.raises(OutcomeUnknown):
                 await lane.execute("select pg_sleep(5)")
         await until(lambda: len(lane.lanes["writes"].pipes) == 1)
         assert await lane.execute("select 1") == b"1"
@@ -488,4 +488,4 @@ async def test_the_end_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.Monk
         await asyncio.sleep(0.05)
         began = time.monotonic()
     assert time.monotonic() - began < 10
-    assert type(await write) is Unsure
+    assert type(await write) is OutcomeUnknown

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from psycopg import AsyncConnection
 
 from kernel.contracts.statements import Transaction
-from kernel.dialect import ConnectionLost
-from kernel.errors import BadRequest, ConstraintBreach, KernelError, SchemaChanged, Unavailable
+from kernel.database.dialect import ConnectionLost
+from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
@@ -110,10 +110,10 @@ def questions(token: str, dice: random.Random) -> Question:
             same(sure), token)),
         (5, lambda: Question(
             "execute", INSERT.format("strict", 1),
-            (token,), lambda a: type(a) is ConstraintBreach and a.constraint == "strict_pkey")),
+            (token,), lambda a: type(a) is ConstraintViolation and a.constraint == "strict_pkey")),
         (3, lambda: Question(
             "execute", INSERT.format("child", 7),
-            (token,), lambda a: type(a) is ConstraintBreach and "child" in a.constraint)),
+            (token,), lambda a: type(a) is ConstraintViolation and "child" in a.constraint)),
     ]  # fmt: skip
     options += [
         (weight, lambda act=act, fits=fits, kept=kept: Question(
@@ -125,7 +125,8 @@ def questions(token: str, dice: random.Random) -> Question:
             (3, refused, fails(BadRequest, token), False),
             (3, mistaken, fails(BadRequest, token), False),
             (3, shaped, same(b"1"), True),
-            (2, orphan, lambda a: type(a) is ConstraintBreach and "child" in a.constraint, False),
+            (2, orphan,
+             lambda a: type(a) is ConstraintViolation and "child" in a.constraint, False),
         )
     ]  # fmt: skip
     [chosen] = dice.choices([make for _, make in options], [weight for weight, _ in options])
@@ -145,7 +146,7 @@ async def two(tx: Transaction, token: str, nap: float) -> bytes | None:
 
 async def part(tx: Transaction, token: str, nap: float) -> bytes | None:
     """Let a part fail."""
-    with suppress(ConstraintBreach):
+    with suppress(ConstraintViolation):
         async with tx.savepoint():
             await tx.execute(INSERT_TOKEN, token)
             await tx.execute("insert into strict values (1)")

@@ -9,7 +9,7 @@ import pytest
 from psycopg.errors import SyntaxError as SqlSyntaxError
 
 from kernel.contracts.statements import POOL, SETTINGS, STATEMENTS
-from kernel.errors import BadRequest, BootError, ConstraintBreach, SchemaChanged, Unavailable
+from kernel.errors import BadRequest, BootError, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import MakeServer, Postgres, Server
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
@@ -92,7 +92,7 @@ async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
     async with fast_lane(dsn, ONE) as (lane, _):
         insert = f"insert into {name} (id) values ($1::int)".encode()
         await lane.execute(insert, 1)
-        with pytest.raises(ConstraintBreach) as told:
+        with pytest.raises(ConstraintViolation) as told:
             await lane.execute(insert, 1)
         assert told.value.constraint == f"{name}_pkey"
         assert told.value.table == name
@@ -103,7 +103,7 @@ async def test_a_rule_that_is_checked_at_the_commit_is_told(dsn: str) -> None:
     child = table(dsn, f"id int references {parent} deferrable initially deferred")
     async with fast_lane(dsn, ONE) as (lane, _):
         for _ in range(2):
-            with pytest.raises(ConstraintBreach):
+            with pytest.raises(ConstraintViolation):
                 await lane.execute(f"insert into {child} values (7) returning id".encode())
         assert await lane.fetch(f"select count(*) from {child}".encode()) == b"0"
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from kernel.contracts.statements import Transaction
-from kernel.errors import BadRequest, ConstraintBreach, SchemaChanged, Unavailable
+from kernel.errors import BadRequest, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.connection import Pipe
@@ -141,7 +141,7 @@ async def test_a_part_can_be_given_up_alone(dsn: str) -> None:
                 async with tx.savepoint():
                     await inserts(name, 3)(tx)
                     await tx.execute("select pg_sleep(10)")
-        with suppress(ConstraintBreach):
+        with suppress(ConstraintViolation):
             async with tx.savepoint():
                 await inserts(name, 4, 4)(tx)
         async with tx.savepoint():
@@ -161,7 +161,7 @@ async def test_scripts_and_statements_follow_each_other(dsn: str) -> None:
         await tx.script(f"insert into {name} values (1); insert into {name} values (2)".encode())
         await inserts(name, 3)(tx)
         await tx.script(b"")
-        with suppress(ConstraintBreach):
+        with suppress(ConstraintViolation):
             async with tx.savepoint():
                 await tx.script(
                     f"insert into {name} values (4); insert into {name} values (1);"

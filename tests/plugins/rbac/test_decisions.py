@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kernel import news
+from kernel.database import notifications as news
 from kernel.public import (
     ACCESS,
     ANY_USER,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from kernel.public import NEWS, VAULT, WORKERS, Unavailable, server_actor
+from kernel.public import NOTIFICATIONS, VAULT, WORKERS, Unavailable, server_actor
 from kernel.testing import Server, running_server
 from plugins.vault import delivery as delivery_module
 from plugins.vault.delivery import Delivery
@@ -54,7 +54,7 @@ def test_after_lost_news_the_workers_with_old_secrets_are_restarted_and_no_other
     put(workers, old, "new")
     time.sleep(delivery_module.SETTLE + 0.5)
     assert value(workers, old) is None, "the test means nothing if the news came"
-    workers.run(workers.services.get(NEWS).forget)
+    workers.run(workers.services.get(NOTIFICATIONS).forget)
     eventually(lambda: value(workers, old) == "new")
     time.sleep(delivery_module.SETTLE + 0.5)
     assert pid(workers, old) != before[0]

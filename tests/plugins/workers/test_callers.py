@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from kernel.public import IDENTITY, Actor, Mandate
+from kernel.public import IDENTITY, Actor, Delegation
 from kernel.testing import FakeIdentity, Server
 from plugins.workers import callers as module
 from plugins.workers.callers import Callers
@@ -21,14 +21,14 @@ class Entrusting(FakeIdentity):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[Mandate | None] = []
+        self.asked: list[Delegation | None] = []
 
     async def token(self, user_id: str, seconds: float) -> str:
         self.asked.append(None)
         return f"new {len(self.asked)}"
 
-    async def entrust(self, user_id: str, mandate: Mandate) -> str:
-        self.asked.append(mandate)
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        self.asked.append(delegation)
         return f"entrusted {len(self.asked)}"
 
 
@@ -81,12 +81,12 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
         user = identity.put("ada")
         callers = Callers(identity, 30)
         ends = time.time() + 1000
-        short = Mandate(expires=time.time() + 20, ends=ends, mark="m")
-        long = Mandate(expires=time.time() + 900, ends=ends, mark="m")
+        short = Delegation(expires=time.time() + 20, ends=ends, mark="m")
+        long = Delegation(expires=time.time() + 900, ends=ends, mark="m")
         first = await callers.of(Actor(user_id=user.id))
         tokens = [
-            (await callers.of(Actor(user_id=user.id, mandate=mandate))).auth_token
-            for mandate in (short, long, short, long)
+            (await callers.of(Actor(user_id=user.id, delegation=delegation))).auth_token
+            for delegation in (short, long, short, long)
         ]
         assert (await callers.of(Actor(user_id=user.id))).auth_token == first.auth_token
         assert tokens == ["entrusted 2", "entrusted 3"] * 2
@@ -112,8 +112,8 @@ def test_a_provider_that_knows_no_mandates_is_asked_for_what_is_left():
         identity = Former()
         user = identity.put("ada")
         now = time.time()
-        mandate = Mandate(expires=now + 20, ends=now + 100)
-        caller = await Callers(identity, 30).of(Actor(user_id=user.id, mandate=mandate))
+        delegation = Delegation(expires=now + 20, ends=now + 100)
+        caller = await Callers(identity, 30).of(Actor(user_id=user.id, delegation=delegation))
         assert caller.auth_token == "t"
         assert 15 < asked[0] <= 20
 
@@ -150,8 +150,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch):
         callers = Callers(identity, 30)
         now = time.time()
         for number in range(30):
-            mandate = Mandate(expires=now + 20 + number, ends=now + 100)
-            await callers.of(Actor(user_id=user.id, mandate=mandate))
+            delegation = Delegation(expires=now + 20 + number, ends=now + 100)
+            await callers.of(Actor(user_id=user.id, delegation=delegation))
         assert len(callers._known) == 10
 
     anyio.run(main)

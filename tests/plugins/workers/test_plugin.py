@@ -38,7 +38,7 @@ def test_a_relative_data_folder_is_where_the_server_was_started(
 SHELL = '''
 """Workers that are shell scripts."""
 
-from caudex import Launch, Plugin, hookimpl
+from caudex import LaunchSpec, Plugin, hookimpl
 
 
 class Shell:
@@ -52,7 +52,7 @@ class Shell:
         return [["/bin/sh", "-c", "echo installed > made-at-install"]]
 
     def launch(self, folder, entry):
-        return Launch(argv=("/bin/sh", str(entry)), environment={"GREETING": "hello"})
+        return LaunchSpec(argv=("/bin/sh", str(entry)), environment={"GREETING": "hello"})
 
 
 class ShellPlugin(Plugin):
@@ -96,7 +96,7 @@ def test_a_plugin_adds_a_language(make_server: MakeServer, tmp_path: Path):
 ELSEWHERE = '''
 """Workers that run somewhere else."""
 
-from caudex import WORKERS, Plugin, WorkerStatus, hookimpl, offer
+from caudex import WORKERS, Plugin, WorkerStatus, hookimpl, provide
 
 
 class Elsewhere:
@@ -124,8 +124,8 @@ class ElsewherePlugin(Plugin):
 
     @hookimpl
     def provide_services(self):
-        """Offer it."""
-        return [offer(WORKERS, lambda services: Elsewhere())]
+        """Provide it."""
+        return [provide(WORKERS, lambda services: Elsewhere())]
 '''
 
 

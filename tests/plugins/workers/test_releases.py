@@ -270,7 +270,8 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
 ):
     app, service = deployed(workers), service_of(workers)
     folder = workers.kernel.context.data_dir / "workers" / app
-    # As where this process is slow to follow, and others deployed many versions since. News of the
+    # As where this process is slow to follow, and others deployed many versions since.
+    # Notifications of the
     # deploy that come only now would find no version to run, and stop the worker.
     monkeypatch.setattr(service.reconciler, "_apply", lambda row: None)
     workers.sql("delete from caudex_workers.versions where app_id = %s", app)

@@ -19,14 +19,14 @@ import anyio
 import pytest
 from msgspec import structs
 
-from kernel.hooks import Implementation
+from kernel.hooks.bus import Implementation
 from kernel.public import (
     WORKERS,
     Actor,
     BadRequest,
     Caller,
+    FairShare,
     HandlerFailed,
-    Shares,
     Unauthenticated,
     WorkerLost,
     WorkerState,
@@ -866,7 +866,7 @@ def test_one_user_leaves_others_places_for_uploads(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     deploys = workers.services.get(SERVICE)._deploys
-    monkeypatch.setattr(deploys, "_uploaders", Shares(4, "too many", retry_after=10))
+    monkeypatch.setattr(deploys, "_uploaders", FairShare(4, "too many", retry_after=10))
     app, other = deployed(workers), workers.user()
     workers.assign(other, app, "admin")
     host, port = workers.url.removeprefix("http://").split(":")

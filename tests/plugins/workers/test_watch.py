@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from kernel.config import load_config
+from kernel.config.settings import load_config
 from kernel.contracts.statements import DATABASE_SERVER
-from kernel.loader import load
+from kernel.loading.loader import load
 from kernel.testing import Postgres, Server, running_server
 from plugins.workers.models import SHUT
 from tests.plugins.workers.support import (

@@ -8,14 +8,14 @@ from caudex import (
     ACCESS,
     STATEMENTS,
     Event,
-    Offer,
     Permission,
     Plugin,
+    Provider,
     Route,
     Services,
-    concerns,
+    for_subjects,
     hookimpl,
-    offer,
+    provide,
 )
 
 from .config import NotesConfig
@@ -37,9 +37,9 @@ class SamplePlugin(Plugin):
     _notes: NotesService | None = None
 
     @hookimpl
-    def provide_services(self) -> Sequence[Offer]:
-        """Offer the service; it is made once the database is open and migrated."""
-        return [offer(NOTES, self._make)]
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide the service; it is made once the database is open and migrated."""
+        return [provide(NOTES, self._make)]
 
     def _make(self, services: Services) -> NotesService:
         self._notes = NotesService(
@@ -60,7 +60,7 @@ class SamplePlugin(Plugin):
         return NotesRoutes(services).routes()
 
     @hookimpl
-    @concerns("core.apps")
+    @for_subjects("core.apps")
     async def event_committed(self, event: Event) -> None:
         """Welcome a new app; it is in, whatever happens here."""
         if event.operation == "APP_INSTALLED" and self._notes is not None:

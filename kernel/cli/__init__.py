@@ -1,0 +1,1 @@
+"""The command `caudex` and the server processes that it starts."""

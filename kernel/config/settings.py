@@ -1,0 +1,322 @@
+"""Configuration: one TOML file, then the environment, into Structs. Unknown names are errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections import defaultdict
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+from kernel.config import dsn
+from kernel.config.convert import convert
+from kernel.errors import BootError, BootErrors, nearest
+
+PREFIX = "CAUDEX_"
+SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
+FOR_TESTS = "CAUDEX_TEST_"
+"""Variables of a test run are no configuration."""
+SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
+
+
+ORIGIN = Meta(
+    pattern=r"^[a-z][a-z0-9+.-]*://[^/*?#]+$",
+    description="an exact origin without a path or a star, as https://tools.example.com",
+)
+HOST = Meta(
+    pattern=r"^(\*|[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])$",
+    description="a name or an address without scheme and port, as api.example.com, or *",
+)
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class ServerConfig(Section, frozen=True, kw_only=True):
+    """`[server]`: the address, the limits, where data lies."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9100
+    """Port to listen on; 0 takes any that is free."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Server processes."""
+    data_dir: str = ""
+    """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default. A
+    relative one lies in the folder that the server is started in."""
+    cors_origins: list[Annotated[str, ORIGIN]] | None = None
+    """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
+    trusted_proxies: list[str] = []
+    """CIDRs of proxies whose `X-Forwarded-For` is believed."""
+    allowed_hosts: list[Annotated[str, HOST]] = []
+    """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
+    without them any on an address that is no loopback. `"*"` stands for every name."""
+    max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    """Requests that a process serves at once, of one address half; more are answered by 503."""
+    server_timing: bool | None = None
+    """Tell each caller what each plugin cost; without it with `--reload` and `--plugin` only."""
+    plugins_dir: str = ""
+    """Folder of one-file plugins."""
+    plugin_files: list[str] = []
+    """One-file plugins, as `caudex serve --plugin` names them."""
+
+
+class DatabaseConfig(Section, frozen=True, kw_only=True):
+    """`[database]`: a PostgreSQL of your own; without a url an embedded one is used.
+
+    Timeouts are in seconds.
+    """
+
+    url: str = ""
+    """libpq connection string, as `postgresql://user:password@host/name`."""
+    direct_url: str = ""
+    """Beside a transaction pooler: an address that LISTEN can use."""
+    pool_size: Annotated[int, Meta(ge=1, le=500)] = 10
+    """Connections of each server process, at most."""
+    statement_timeout: Seconds = 10.0
+    """How long one statement may run; in a stream, one batch."""
+    lock_timeout: Seconds = 3.0
+    """How long a statement waits for a lock."""
+    pool_timeout: Seconds = 5.0
+    """How long a request waits for a connection."""
+    wait: Seconds = 30.0
+    """How long a start waits for the database."""
+    prepare: bool = True
+    """Use prepared statements; `false` behind a pooler that cannot."""
+    embedded_port: int | None = None
+    """Set by the process that runs the embedded server; not for a file."""
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """`[log]`: what is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is told."""
+    format: Literal["auto", "json", "pretty"] = "auto"
+    """`auto` is pretty on a terminal and JSON elsewhere."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of the configuration; a plugin's own table is checked when the plugin is loaded."""
+
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    log: LogConfig = LogConfig()
+    services: dict[str, str] = {}
+    plugins: dict[str, dict[str, Any]] = {}
+    source: str = ""
+    variables: dict[str, dict[str, str]] = {}
+    """Which variable of the environment a key comes from, by table (`plugins.auth`) and key."""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where keys, the embedded database and files lie; absolute."""
+        return Path(self.server.data_dir) if self.server.data_dir else default_data_dir()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server can only be reached from its own machine."""
+        if self.server.host == "localhost":
+            return True
+        try:
+            return ip_address(self.server.host).is_loopback
+        except ValueError:
+            return False
+
+
+def default_data_dir() -> Path:
+    """`/var/lib/caudex` as root, else `caudex` in the XDG data folder (basedir spec 0.8)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/caudex")
+    home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(home) / "caudex"
+
+
+def load_config(
+    path: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read the first of `path`, `CAUDEX_CONFIG`, ./caudex.toml, /etc/caudex/caudex.toml.
+
+    `overrides` (`{"server.port": 9200}`) are the command line's. Raises BootError(s), each naming
+    the place and what to write instead.
+    """
+    env = os.environ if environ is None else environ
+    source, tree = _read(path or env.get("CAUDEX_CONFIG"))
+    errors: list[BootError] = []
+    variables = _overlay(tree, env, errors)
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(tree, key.split(".", 1), value)
+            section, _, name = key.rpartition(".")
+            variables[section].pop(name, None)
+    config = _build(tree, source, variables, errors)
+    if errors:
+        raise BootErrors(errors)
+    # Absolute from here on: processes of plugins are started in folders of their own.
+    named = config.server.data_dir
+    folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""
+    server = msgspec.structs.replace(config.server, data_dir=folder)
+    return msgspec.structs.replace(config, server=server)
+
+
+def _read(named: str | None) -> tuple[str, dict[str, Any]]:
+    """Where the configuration lies, and what it says; ('', {}) where there is none."""
+    for path in [Path(named)] if named else SEARCH:
+        try:
+            return str(path), tomllib.loads(path.read_text("utf-8-sig"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # not none at all: that would be another database
+            remedy = "let this account read it, or name another by --config"
+            raise BootError(str(path), f"cannot be read: {error.strerror}", remedy) from None
+        except ValueError as error:
+            raise BootError(str(path), f"cannot be read: {error}") from None
+    if named:
+        raise BootError("config", f"there is no file {named}", "`caudex init` writes one")
+    return "", {}
+
+
+def _overlay(
+    tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]
+) -> defaultdict[str, dict[str, str]]:
+    """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values. Returns which variable
+    each key comes from."""
+    taken = defaultdict[str, dict[str, str]](dict)
+    url = env.get("DATABASE_URL")
+    if url and _put(tree, ["database", "url"], url, over=False):
+        taken["database"]["url"] = "DATABASE_URL"
+    if folder := env.get("CAUDEX_DATA_DIR"):
+        _put(tree, ["server", "data_dir"], folder)
+    for name, text in sorted(env.items()):
+        if not name.startswith(PREFIX) or name in SPECIAL or name.startswith(FOR_TESTS):
+            continue
+        parts = [part.lower() for part in name.removeprefix(PREFIX).split("__")]
+        stem = [*parts[:-1], parts[-1].removesuffix("_file")]
+        if not _is_known(stem):
+            errors.append(BootError(name, "unknown variable", _nearest_variable(name)))
+            continue
+        try:
+            read = text if stem == parts else Path(text).read_text("utf-8").strip()
+            _put(tree, stem, _value(read))
+            taken[".".join(stem[:-1])][stem[-1]] = name
+        except (OSError, UnicodeDecodeError) as error:
+            errors.append(BootError(name, f"cannot be read: {error}", "name a readable file"))
+    return taken
+
+
+def _is_known(parts: list[str]) -> bool:
+    """Whether a variable can mean something; a plugin's keys are known once it is loaded."""
+    section, *keys = parts
+    if section in SECTIONS:
+        return len(keys) == 1 and keys[0] in SECTIONS[section].__struct_fields__
+    return all(keys) and (section, min(len(keys), 2)) in (("services", 1), ("plugins", 2))
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> bool:
+    """Set a key; one that has a value already only where it may be laid `over`."""
+    table = tree
+    for part in parts[:-1]:
+        inner: Any = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return False  # the file's mistake, told with its place
+        table = cast("dict[str, Any]", inner)
+    if taken := over or not table.get(parts[-1]):
+        table[parts[-1]] = value
+    return taken
+
+
+def _value(text: str) -> object:
+    """Lists and tables are written as JSON; the rest stays text until its type is known."""
+    if text[:1] in "[{":
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    return text
+
+
+def _nearest_variable(name: str) -> str:
+    known = list(SPECIAL)
+    for section, struct in SECTIONS.items():
+        known += [f"{PREFIX}{section}__{key}".upper() for key in struct.__struct_fields__]
+    return nearest(name, known)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "server": ServerConfig,
+    "database": DatabaseConfig,
+    "log": LogConfig,
+}
+
+
+def _build(
+    tree: dict[str, Any],
+    source: str,
+    variables: Mapping[str, Mapping[str, str]],
+    errors: list[BootError],
+) -> Config:
+    place = source or "configuration"
+    parts: dict[str, Any] = {"source": source, "variables": variables}
+    for name, value in tree.items():
+        where = f"{place} [{name}]"
+        if name not in (*SECTIONS, "services", "plugins"):
+            remedy = nearest(name, (*SECTIONS, "services", "plugins"))
+            errors.append(BootError(place, f"unknown section [{name}]", remedy))
+        elif not isinstance(value, dict):
+            errors.append(BootError(place, f"{name} must be a table", f"write [{name}]"))
+        elif name in SECTIONS:
+            try:
+                table = cast("dict[str, object]", value)
+                parts[name] = convert(table, SECTIONS[name], where, variables.get(name, {}))
+            except BootError as error:
+                errors.append(error)
+        else:
+            errors += _check_tables(name, cast("dict[str, Any]", value), where)
+            parts[name] = value
+    if errors:
+        return Config()
+    config = Config(**parts)
+    errors += _check_networks(config, place)
+    errors += _check_urls(config, place)
+    return config
+
+
+def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootError]:
+    kind, word = (dict, "a table") if name == "plugins" else (str, "a plugin's name")
+    return [
+        BootError(where, f"{key} must be {word}")
+        for key, value in table.items()
+        if not isinstance(value, kind)
+    ]
+
+
+def _check_networks(config: Config, place: str) -> list[BootError]:
+    errors: list[BootError] = []
+    for network in config.server.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            where = f"{place} [server] trusted_proxies"
+            where = config.variables.get("server", {}).get("trusted_proxies", where)
+            errors.append(BootError(where, str(error), 'write CIDRs: ["10.0.0.0/8"]'))
+    return errors
+
+
+def _check_urls(config: Config, place: str) -> list[BootError]:
+    errors: list[BootError] = []
+    for key in ("url", "direct_url"):
+        url = getattr(config.database, key)
+        if url and (wrong := dsn.mistake(url)):
+            where = f"{place} [database] {key}"
+            where = config.variables.get("database", {}).get(key, where)
+            errors.append(BootError(where, *wrong))
+    return errors

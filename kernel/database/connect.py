@@ -1,0 +1,114 @@
+"""How every connection to PostgreSQL is made, and the wait for one that is not up yet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import anyio
+import psycopg
+import structlog
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.conninfo import conninfo_to_dict
+
+from kernel.config.settings import DatabaseConfig
+from kernel.errors import BootError
+
+Connection = AsyncConnection[Any]
+OLDEST: Final = 15
+
+NETWORK: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "client_encoding": "utf8",
+}
+"""A peer that vanished without a word is noticed within 25 s (libpq 34.1.2); seconds, but the last
+timeout."""
+
+log = structlog.get_logger("caudex.db")
+
+
+def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
+    """Options for a connection: each statement its own transaction, bounded in time.
+
+    `limits` replaces the configured timeouts (milliseconds). What the url says under `options`
+    stays, unless it is one of ours.
+    """
+    settings: dict[str, Any] = limits or {
+        "statement_timeout": int(config.statement_timeout * 1000),
+        "lock_timeout": int(config.lock_timeout * 1000),
+        "idle_in_transaction_session_timeout": 60_000,
+    }
+    settings |= {"timezone": "UTC", "datestyle": "ISO"}
+    # So PostgreSQL sees that a server was killed: a long statement ends, and its locks with it.
+    settings["client_connection_check_interval"] = 2000
+    own = conninfo_to_dict(config.url).get("options") or ""
+    return {
+        **NETWORK,
+        "autocommit": True,
+        "cursor_factory": AsyncRawCursor,
+        "prepare_threshold": 3 if config.prepare else None,
+        "application_name": "caudex",
+        "options": " ".join([str(own), *(f"-c {key}={value}" for key, value in settings.items())]),
+    }
+
+
+@asynccontextmanager
+async def connected(url: str, options: dict[str, Any]) -> AsyncGenerator[Connection]:
+    """Keep a connection open, in autocommit mode, and close it whatever happens.
+
+    psycopg's own context rolls back first. For that it waits for a lock that a suspended
+    `notifies()` still holds, and when the wait is cancelled too the connection stays open.
+    """
+    connection = await AsyncConnection.connect(url, **options)
+    try:
+        yield connection
+    finally:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
+
+
+async def wait_for_database(config: DatabaseConfig) -> int:
+    """Wait until PostgreSQL answers and return its major version.
+
+    Raises BootError after `database.wait` seconds, and for a server that cannot be used.
+    """
+    deadline, told = anyio.current_time() + config.wait, False
+    while True:
+        try:
+            async with connected(config.url, connect_options(config)) as c:
+                return _check_server(c)
+        except psycopg.OperationalError as error:
+            if anyio.current_time() >= deadline or _hopeless(error):
+                raise BootError("database", reason(error), "check database.url") from None
+            if not told:
+                log.warning("waiting for the database", seconds=config.wait, error=reason(error))
+                told = True
+        await anyio.sleep(0.5)
+
+
+def reason(error: Exception) -> str:
+    """Return the one line of libpq's message that says what happened."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if "failed:" in line), lines[0]).strip("- ")
+
+
+def _hopeless(error: psycopg.OperationalError) -> bool:
+    """A wrong password or name does not mend itself while one waits."""
+    hints = ("authentication failed", "does not exist", "no pg_hba.conf entry", "invalid port")
+    return any(hint in str(error) for hint in hints)
+
+
+def _check_server(connection: Connection) -> int:
+    info = connection.info
+    found = info.server_version // 10000
+    if found < OLDEST:
+        raise BootError("database", f"PostgreSQL {found} is too old", f"use {OLDEST} or newer")
+    if (encoding := info.parameter_status("server_encoding")) != "UTF8":
+        remedy = "make it anew: create database ... encoding 'UTF8' template template0"
+        raise BootError("database", f"the encoding of {info.dbname} is {encoding}", remedy)
+    return found

@@ -1,0 +1,229 @@
+"""The one dialect over one connection: parameters as text, results as bytes, errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg.adapt import Dumper
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from kernel.contracts.statements import Param, Query, Scalar
+from kernel.database.connect import Connection
+from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
+
+
+class AsText(Dumper):
+    """Every parameter is text that is already encoded, of the type that its cast names."""
+
+    oid = 0
+
+    def dump(self, obj: bytes) -> bytes:
+        """Return it as it stands."""
+        return obj
+
+
+def to_text(param: Param) -> bytes | None:
+    """Encode one parameter as PostgreSQL reads it. Raises BadRequest for what text cannot hold."""
+    if param is None:
+        return None
+    try:
+        text = param.encode() if isinstance(param, str) else _bytes(param)
+    except UnicodeEncodeError:
+        raise BadRequest("text must not contain half a surrogate pair") from None
+    if b"\0" in text:
+        raise BadRequest("text must not contain the character U+0000")
+    return text
+
+
+def _bytes(param: Param) -> bytes:
+    return param if isinstance(param, bytes) else _plain(param).encode()
+
+
+def _plain(param: Param) -> str:
+    if isinstance(param, str):
+        return param
+    if isinstance(param, bytes):
+        return param.decode("utf-8", "replace")
+    if isinstance(param, bool):
+        return "true" if param else "false"
+    if isinstance(param, int | float | UUID):
+        return str(param)
+    if isinstance(param, datetime):
+        return param.isoformat()
+    return "{" + ",".join(_item(item) for item in param or ()) + "}"
+
+
+def _item(item: Scalar) -> str:
+    if item is None:
+        return "NULL"
+    return '"' + _plain(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke during a statement. Nothing was changed, unless it is an
+    `OutcomeUnknown`."""
+
+
+class OutcomeUnknown(ConnectionLost):
+    """It broke during a write or a commit that may have been applied: a retry could repeat it."""
+
+    def __init__(self) -> None:
+        said = "the connection to the database broke: the change may have been made; "
+        super().__init__(said + "look before you repeat it", retry_after=None)
+
+
+LARGE: Final = 4_000_000
+"""Bytes of a message that are worth a new connection afterwards."""
+_REFUSED: Final = ("22", "54")
+_AWAY: Final = ("08", "40", "53", "57", "58")
+_BUSY: Final = ("55P03", "25P03", "25006")
+_REPEATABLE: Final = ("40001", "40P01")
+_GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
+"""What a compiled statement meets when a column, its type or the table is another by now."""
+
+log = structlog.get_logger("caudex.db")
+
+_FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
+
+
+def translate(error: psycopg.Error) -> KernelError | None:
+    """Map what PostgreSQL says to a status (appendix A of its manual), or None for a fault of ours.
+
+    Messages never hold SQL, names of hosts or values of other rows.
+    """
+    state, said = error.sqlstate or "", error.diag.message_primary or ""
+    if isinstance(error, _FULL):
+        return Unavailable("the database has no free connection")
+    if not state:
+        lost = isinstance(error, psycopg.OperationalError)
+        return ConnectionLost("the database is not available") if lost else None
+    if state.startswith("23"):
+        return _breach(error, state)
+    if state == "54000" and "NOTIFY" in said:  # its queue is full: somebody listens and takes none
+        return Unavailable("too many changes at the same moment")
+    if state[:2] in _REFUSED:
+        return BadRequest(said or "a value cannot be stored")
+    if state in _GONE:  # or it is a mistake in the statement, which nobody can tell apart
+        log.warning("a statement does not fit the schema", sqlstate=state, error=said)
+    if state in _GONE or _stale(error):
+        return SchemaChanged("the schema changed while the request was running")
+    if state in _REPEATABLE:
+        return Unavailable("too many changes at the same moment")
+    if state.startswith(("08", "57P")):
+        return ConnectionLost("the database is not available")
+    if state in _BUSY or state[:2] in _AWAY:
+        return Unavailable("the database is busy or not available")
+    return None
+
+
+def repeatable(error: BaseException | None) -> bool:
+    """Whether the same transaction can succeed when it is run anew."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _stale(error))
+
+
+def _breach(error: psycopg.Error, state: str) -> ConstraintViolation:
+    told = error.diag
+    return ConstraintViolation(
+        "a value breaks a rule of the table",
+        sqlstate=state,
+        table=told.table_name or "",
+        column=told.column_name or "",
+        constraint=told.constraint_name or "",
+    )
+
+
+def _stale(error: psycopg.Error) -> bool:
+    """A prepared statement whose result has changed its type: PostgreSQL refuses it for good."""
+    return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Raise the kernel's errors in place of the driver's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if (known := translate(error)) is None:
+            raise
+        raise known from error
+
+
+@contextmanager
+def unsure() -> Generator[None]:
+    """Raise OutcomeUnknown in place of ConnectionLost, around what changes something by being
+    sent."""
+    try:
+        yield
+    except ConnectionLost as error:
+        raise OutcomeUnknown from error
+
+
+async def run_on(
+    connection: Connection, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
+) -> PGresult | None:
+    """Run one statement; without a prepared statement PostgreSQL plans for the very values."""
+    values = [to_text(param) for param in params] or None
+    prepare = False if custom_plan else None
+    with translated():
+        try:
+            result = (await connection.execute(query, values, prepare=prepare)).pgresult
+        except psycopg.errors.FeatureNotSupported as error:
+            if not _stale(error) or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+                raise
+            await connection.execute("deallocate all")
+            result = (await connection.execute(query, values, prepare=False)).pgresult
+    if any(text and len(text) > LARGE for text in (*(values or ()), first(result))):
+        # The pool replaces what has expired: libpq keeps the buffer of its largest message.
+        connection._expire_at = 0.0  # pyright: ignore[reportPrivateUsage]
+    return result
+
+
+def first(result: PGresult | None) -> bytes | None:
+    """Return the first column of the first row; None without a row, and for NULL."""
+    return result.get_value(0, 0) if result is not None and result.ntuples else None
+
+
+def every(result: PGresult | None) -> list[bytes]:
+    """Return the first column of every row, NULL as `null`."""
+    if result is None:
+        return []
+    values = [result.get_value(row, 0) for row in range(result.ntuples)]
+    return [b"null" if value is None else value for value in values]
+
+
+class FirstColumns:
+    """The calls of Reader and Writer over one that returns whole results."""
+
+    async def _read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool
+    ) -> PGresult | None:
+        raise NotImplementedError
+
+    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        return await self._read(query, params, False)
+
+    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+        """See `Reader.fetch`."""
+        return first(await self._read(query, params, custom_plan))
+
+    async def fetch_all(
+        self, query: Query, *params: Param, custom_plan: bool = False
+    ) -> list[bytes]:
+        """See `Reader.fetch_all`."""
+        return every(await self._read(query, params, custom_plan))
+
+    async def execute(self, query: Query, *params: Param) -> bytes | None:
+        """See `Writer.execute`."""
+        return first(await self._write(query, params))
+
+    async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
+        """See `Writer.execute_all`."""
+        return every(await self._write(query, params))

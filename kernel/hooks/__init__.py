@@ -1,0 +1,1 @@
+"""The hook bus, its specs, the plugin base class and the services."""

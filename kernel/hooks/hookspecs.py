@@ -1,0 +1,197 @@
+"""Every hook of the kernel. A plugin marks its implementation with `@hookimpl` and names the
+arguments it wants; sync or async is fixed here.
+
+How each is called: *collect* (sync, every result), *first* (the first answer that is not None),
+*gather* (async, every result), *emit* (async, in order, an exception stops and is raised), *notify*
+(async, isolated: a failure is counted and logged with the plugin's name, the others go on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from kernel.contracts.access import Action, Permission
+    from kernel.contracts.actor import Actor
+    from kernel.contracts.apps import App, Entity, InstallPlan
+    from kernel.contracts.events import Change, Event
+    from kernel.contracts.identity import User
+    from kernel.contracts.statements import Transaction
+    from kernel.contracts.workers import Runtime
+    from kernel.hooks.plugin import (
+        Command,
+        DatabaseQuery,
+        Finding,
+        Health,
+        ManifestSection,
+        Middleware,
+        Provider,
+    )
+    from kernel.hooks.services import Services
+    from kernel.web.http import Request, Route
+
+NAMESPACE = "caudex"
+hookspec = pluggy.HookspecMarker(NAMESPACE)
+
+
+@hookspec
+def provide_services() -> Sequence[Provider]:
+    """Provide services, as `provide(KEY, factory)`. Collect, at load.
+
+    Factories run at start-up, only for the offer that is chosen, in dependency order.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def register_routes(services: Services) -> Sequence[Route]:
+    """Declare routes. Collect, at load; services stand only once a request arrives.
+
+    The same method and path twice is a boot error that names both plugins.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def register_middleware(services: Services) -> Sequence[Middleware]:
+    """Wrap the application in pure ASGI middleware, outermost first. Collect, at load."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_permissions() -> Sequence[Permission]:
+    """Declare permission keys on `core` that routes of this plugin need. Collect, at load."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_commands() -> Sequence[Command]:
+    """Add subcommands to `caudex`. Collect, at load; works without a database."""
+    raise NotImplementedError
+
+
+@hookspec
+def diagnose(query: DatabaseQuery) -> Sequence[Finding]:
+    """Tell `caudex doctor` what an operator should know. Collect; nothing has been started.
+
+    A BootError is told as something wrong. `query` reads one value of the database.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def register_manifest_section() -> ManifestSection:
+    """Understand a top-level key of manifests. Collect, at load; one plugin a key.
+
+    Its schema is part of `GET /api/v1/manifest.schema.json` and judges every install. Read the
+    value in `app_installing` by `plan.section(key)`; at the start, that of the apps which are
+    installed already by `APPS.sections(key)`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
+    """Live as long as the server does: entered in dependency order, left in reverse. Collect.
+
+    Left when a signal comes, while the last requests are still answered: end streams and loops
+    here, within 20 s; services and the database stay until both are done.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def authenticate(request: Request) -> Actor | None:
+    """Tell who makes a request. First: None = not mine; raise Unauthenticated = mine and bad."""
+    raise NotImplementedError
+
+
+@hookspec
+def session_settings(actor: Actor) -> Mapping[str, str]:
+    """Settings (`name.with_dot` to text) for the transaction of a write. Collect; every write.
+
+    Read in the database with `current_setting('name.with_dot', true)`. Must not block.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[str, Any] | None:
+    """Narrow which records the caller may see, change or delete by a where-tree (as in
+    POST …/query). Gather.
+
+    The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
+    Not asked for a create, nor for the new values of an update: those `record_writing` judges.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def record_writing(tx: Transaction, change: Change) -> None:
+    """Change the values of a write or refuse it, in its transaction. Emit.
+
+    Raise BadRequest or Forbidden to refuse. Mark with `@for_subjects` which entities it is for: the
+    others keep the one-statement path.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def event_recorded(tx: Transaction, event: Event) -> None:
+    """Do something in the transaction of an event. Emit: raising aborts the transaction.
+
+    Mark with `@for_subjects` which subjects it is for: the others keep the one-statement path.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def event_committed(event: Event) -> None:
+    """Do something after an event is in. Notify: never fails the request."""
+    raise NotImplementedError
+
+
+@hookspec
+async def app_installing(tx: Transaction, plan: InstallPlan) -> None:
+    """Take part in an install or update, after the tables stand. Emit: raising undoes it all."""
+    raise NotImplementedError
+
+
+@hookspec
+async def app_removing(tx: Transaction, app: App) -> None:
+    """Take part in an uninstall, before the tables go. Emit: raising undoes it all."""
+    raise NotImplementedError
+
+
+@hookspec
+async def account_created(tx: Transaction, user: User, first: bool) -> None:
+    """Take part in a registration; `first` is True for exactly one account ever. Emit."""
+    raise NotImplementedError
+
+
+@hookspec
+async def account_closing(tx: Transaction, user: User, delete: bool) -> None:
+    """Take part in the disabling or deletion of an account. Emit: raising keeps the account."""
+    raise NotImplementedError
+
+
+@hookspec
+async def worker_environment(app_id: str) -> Mapping[str, str]:
+    """Environment variables for an app's worker. Gather; a later plugin's value wins."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_runtimes() -> Sequence[Runtime]:
+    """Add languages that workers can be written in, asked in order. Collect, at the start."""
+    raise NotImplementedError
+
+
+@hookspec
+async def health() -> Health:
+    """State of a subsystem for `/health/ready` and `/api/v1/status`. Gather, 2 s at most."""
+    raise NotImplementedError

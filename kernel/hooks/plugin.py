@@ -1,0 +1,176 @@
+"""What a plugin is: a class with a name, what it needs, and hook implementations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+import pluggy
+
+from kernel.contracts.services import ServiceKey
+from kernel.hooks.hookspecs import NAMESPACE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from kernel.hooks.services import Services
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+KERNEL_API = 1
+"""Version of what `caudex` exports; raised when a plugin written against it could break."""
+
+hookimpl = pluggy.HookimplMarker(NAMESPACE)
+"""Marks a method as the implementation of the hook that has its name."""
+
+Middleware = Callable[["ASGIApp"], "ASGIApp"]
+"""Wraps an ASGI application in another."""
+
+
+class NoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of a plugin that has none."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel tells a plugin about the deployment."""
+
+    data_dir: Path
+    host: str
+    port: int
+    loopback: bool
+    config_file: str = ""
+    """Where the configuration was read from, if from a file."""
+
+
+class Plugin:
+    """Base class of every plugin; one instance for each application.
+
+    `requires` names services without which it cannot work, `uses` those that it asks for with
+    `services.find`: whoever provides them starts before it and ends after it. `finds` names
+    services that it looks up only once everything has started, in a handler for instance; they do
+    not affect the order.
+    `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
+    `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, found beside the
+    module when it is not given.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "0.1.0"
+    kernel_api: ClassVar[int] = KERNEL_API
+    provides: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    requires: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    uses: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    finds: ClassVar[tuple[ServiceKey[Any], ...]] = ()
+    Config: ClassVar[type[msgspec.Struct]] = NoConfig
+    hookspecs: ClassVar[ModuleType | None] = None
+    migrations: ClassVar[Path | None] = None
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A factory for a service key; made by `provide`, which checks the types."""
+
+    key: ServiceKey[Any]
+    factory: Callable[[Services], Any]
+
+
+def provide(
+    key: ServiceKey[T],
+    factory: Callable[[Services], T] | Callable[[Services], AbstractAsyncContextManager[T]],
+) -> Provider:
+    """Provide `factory` as an implementation of `key`; an async context manager is kept open."""
+    return Provider(key, factory)
+
+
+def for_subjects(*patterns: str) -> Callable[[F], F]:
+    """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
+
+    Without it `record_writing`, `event_recorded` and `event_committed` are told everything.
+    """
+
+    def mark(function: F) -> F:
+        function.caudex_subjects = patterns  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """State of one subsystem; `ready` False keeps the server out of a load balancer."""
+
+    name: str
+    state: Literal["Online", "Offline", "Starting", "Stopping", "Error"] = "Online"
+    ready: bool = True
+    detail: dict[str, Any] = {}
+
+
+DatabaseQuery = Callable[..., str | None]
+"""How `diagnose` looks into the database: `query(statement, *arguments)` returns the first value of
+the first row as text, None where there is no row, no such table yet, or no database that answers.
+"""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `caudex doctor`; one that is not ok says what to do."""
+
+    name: str
+    text: str
+    ok: bool = True
+
+
+class ManifestSection(msgspec.Struct, frozen=True):
+    """A top-level key of manifests and the JSON Schema (2020-12) of its value.
+
+    The schema stands by itself: a `$ref` leads to its own `$defs`, a `pattern` has no look-around.
+    `check` finds what a schema cannot say in a value that fits it: (place, sentence) pairs, the
+    place within the value, as in `[0].schedule`. It is called in a thread, and one at a time.
+    """
+
+    key: str
+    schema: Mapping[str, Any]
+    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A subcommand of `caudex`.
+
+    `run` gets the parsed arguments and an opener of services: `async with open_services() as s:`
+    connects to the database (or attaches to a running server's) and builds what is needed. With
+    `needs_services` False the database runs, is not touched, and only REGISTRY and
+    DATABASE_SERVER are there.
+    """
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace, OpenServices], Awaitable[int]]
+    configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    needs_services: bool = True
+
+
+OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]
+
+__all__ = [
+    "KERNEL_API",
+    "Command",
+    "Context",
+    "Finding",
+    "Health",
+    "ManifestSection",
+    "Middleware",
+    "NoConfig",
+    "OpenServices",
+    "Plugin",
+    "Provider",
+    "for_subjects",
+    "hookimpl",
+    "provide",
+]  # fmt: skip

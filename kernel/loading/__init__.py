@@ -1,0 +1,1 @@
+"""Finds plugins, orders them and collects what they declare."""

@@ -1,0 +1,194 @@
+"""Find plugins wherever they are, and import them; what is wrong names plugin and place."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, cast
+
+import msgspec
+
+from kernel.config.settings import Config
+from kernel.contracts.services import ServiceKey
+from kernel.errors import REMEDY, BootError, raised_at
+from kernel.hooks.plugin import KERNEL_API, Plugin
+
+ENTRY_POINTS = "caudex.plugins"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a plugin comes from and how to get its module; nothing is imported before it is on."""
+
+    name: str
+    origin: str
+    load: Callable[[], ModuleType | type[Plugin]]
+    default_on: bool
+
+
+def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
+    """Find every plugin that is there, by name; two of one name are an error."""
+    found: dict[str, Source] = {}
+    for source in _every_source(config, errors):
+        if (other := found.setdefault(source.name, source)) is not source:
+            problem = f"there are two: {other.origin} and {source.origin}"
+            remedy = f"rename one, or say which: [plugins.{source.name}] module"
+            errors.append(BootError(f"plugin {source.name}", problem, remedy))
+    return found
+
+
+def _every_source(config: Config, errors: list[BootError]) -> Iterator[Source]:
+    """Find plugins; what the operator names by `module` takes the place of any other."""
+    named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
+    for name, target in named.items():
+        yield Source(name, str(target), _named_loader(target), True)
+    for source in (*_built_in(), *_installed(), *_files(config, errors)):
+        if source.name not in named:
+            yield source
+
+
+def _built_in() -> Iterator[Source]:
+    for package, origin in (("plugins", "built-in"), ("contrib", "contrib")):
+        for name in folders(package):
+            yield Source(name, origin, _importer(package, name), package == "plugins")
+
+
+def _installed() -> Iterator[Source]:
+    for entry in entry_points(group=ENTRY_POINTS):
+        origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        yield Source(entry.name, origin, entry.load, False)
+
+
+def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
+    folder, dropped = config.server.plugins_dir, list[str]()
+    try:
+        dropped = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py")) if folder else []
+    except OSError as error:  # guards may lie in it: nobody must take it for empty
+        problem = f"{folder} is no folder that can be listed: {error.strerror}"
+        remedy = "make it, or let the server's account read it"
+        errors.append(BootError("[server] plugins_dir", problem, remedy))
+    for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
+        yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
+
+
+def folders(package: str) -> list[str]:
+    """Names of the plugins in a package; nothing is imported but the package."""
+    module = importlib.import_module(package)
+    return sorted(info.name for info in pkgutil.iter_modules(module.__path__) if info.ispkg)
+
+
+def _importer(package: str, name: str) -> Callable[[], ModuleType]:
+    return lambda: importlib.import_module(f"{package}.{name}")
+
+
+def _named_loader(target: object) -> Callable[[], ModuleType | type[Plugin]]:
+    """What `module` names: something importable, or the class itself, which tests give."""
+    if inspect.isclass(target):
+        return lambda: cast("type[Plugin]", target)
+    module, _, attribute = str(target).partition(":")
+
+    def load_dotted() -> ModuleType | type[Plugin]:
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
+
+    return load_dotted
+
+
+class _FreshLoader(SourceFileLoader):
+    """Compiles the file as it is now: cached bytecode can be of the same second, and stale."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _file_loader(path: Path) -> Callable[[], ModuleType]:
+    def load_file() -> ModuleType:
+        name = f"caudex_file_{path.stem}"
+        spec = importlib.util.spec_from_file_location(
+            name, path, loader=_FreshLoader(name, str(path))
+        )
+        if spec is None or spec.loader is None or not path.is_file() or path.suffix != ".py":
+            said = "is no Python file" if path.exists() else "is not there"
+            raise ImportError(f"{path} {said}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return load_file
+
+
+def plugin_class(source: Source) -> type[Plugin]:
+    """Import a plugin and find its one class. Raises BootError."""
+    where = f"plugin {source.name}"
+    with blamed(where, "cannot be imported", source.origin):
+        found = source.load()
+    if inspect.isclass(found):
+        classes: list[type[Plugin]] = [found] if _is_plugin(found, found.__module__) else []
+    else:
+        classes = [c for c in vars(found).values() if _is_plugin(c, found.__name__)]
+    if len(classes) != 1:
+        found_count = f"{len(classes)} plugin classes in {source.origin}"
+        raise BootError(where, found_count, "one subclass of caudex.Plugin is needed")
+    return classes[0]
+
+
+def check_class(cls: type[Plugin], source: Source) -> None:
+    """Look at what a class says of itself. Raises BootError."""
+    where = f"plugin {source.name}"
+    if (actual := getattr(cls, "name", None)) != source.name:
+        raise BootError(where, f"its class is called {actual!r}", f"set name = {source.name!r}")
+    if not NAME.fullmatch(cls.name):
+        problem = f"{cls.name!r} is no name for a plugin"
+        raise BootError(where, problem, "use lower-case letters, digits and underscores")
+    if cls.kernel_api != KERNEL_API:
+        problem = f"wants kernel_api {cls.kernel_api}, this kernel has {KERNEL_API}"
+        raise BootError(where, problem, "install a version of the plugin for this kernel")
+    for attribute in ("provides", "requires", "uses", "finds"):
+        keys: object = getattr(cls, attribute)
+        if not isinstance(keys, tuple) or not all(
+            isinstance(key, ServiceKey) for key in cast("tuple[object, ...]", keys)
+        ):
+            remedy = f"write a tuple of service keys: {attribute} = (STATEMENTS,)"
+            raise BootError(where, f"its {attribute} are no service keys", remedy)
+    config: Any = cls.Config
+    if not inspect.isclass(config) or not issubclass(config, msgspec.Struct):
+        raise BootError(where, "its Config is no msgspec.Struct", "derive it from caudex.Section")
+
+
+@contextmanager
+def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
+    """Turn whatever a plugin's own code raises into a BootError that says where it did."""
+    try:
+        yield
+    except BootError:
+        raise
+    except Exception as error:
+        at = raised_at(error) or origin
+        said = f"{type(error).__name__}: {error}"
+        raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", REMEDY) from error
+
+
+def _is_plugin(value: object, module: str) -> bool:
+    return (
+        inspect.isclass(value)
+        and issubclass(value, Plugin)
+        and value is not Plugin
+        and value.__module__.startswith(module)
+    )

@@ -1,0 +1,36 @@
+"""What a service promises, as tests that anybody runs against an engine of their own.
+
+    from kernel.testing.conformance import VaultConformance
+
+
+    class TestMine(VaultConformance):
+        provider = "mine"
+        overrides = {"plugins": {"mine": {"module": "mine_vault"}}}
+
+pytest collects the subclass and runs every promise against a real server on which `[services]`
+chooses that engine. `overrides` is merged into the server's configuration.
+"""
+
+import pytest
+
+# Before the import: only then does a failed promise show the values that broke it.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("kit", "access", "identity", "jobs", "records", "vault"))
+)
+
+from kernel.testing.conformance.access import AccessConformance  # noqa: E402
+from kernel.testing.conformance.identity import IdentityConformance, SessionsConformance  # noqa: E402
+from kernel.testing.conformance.jobs import JobsConformance  # noqa: E402
+from kernel.testing.conformance.kit import Conformance  # noqa: E402
+from kernel.testing.conformance.records import RecordsConformance  # noqa: E402
+from kernel.testing.conformance.vault import VaultConformance  # noqa: E402
+
+__all__ = [
+    "AccessConformance",
+    "Conformance",
+    "IdentityConformance",
+    "JobsConformance",
+    "RecordsConformance",
+    "SessionsConformance",
+    "VaultConformance",
+]

@@ -1,0 +1,438 @@
+"""What JOBS promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, cast
+
+import anyio
+import msgspec
+import pytest
+
+from kernel.contracts.actor import Actor, server_actor
+from kernel.contracts.jobs import JOBS, Jobs, NewJob
+from kernel.contracts.workers import WORKERS, Caller, HandlerFailed, WorkerLost, WorkerStopped
+from kernel.errors import BadRequest, NotFound
+from kernel.testing import FakeWorkers, MoreOptions, Server
+from kernel.testing.conformance.kit import (
+    Conformance,
+    at_once,
+    eventually,
+    install,
+    refused,
+    remove,
+    told,
+    unique,
+)
+
+T = TypeVar("T")
+ACTOR = server_actor("conformance")
+FIELDS = {"id", "app_id", "status", "payload", "result", "error", "attempts",
+          "created_at", "updated_at", "run_at", "progress"}  # fmt: skip
+ENDED = ("completed", "failed", "cancelled")
+BAD_BODIES: list[Any] = [
+    {}, [], {"payload": 1, "max_attempts": "x"}, {"payload": 1, "run_at": 5},
+]  # fmt: skip
+BAD: list[dict[str, Any]] = [
+    {"run_at": "tomorrow"}, {"run_at": "2030-13-01T00:00:00Z"}, {"max_attempts": 0},
+    {"max_attempts": -1}, {"timeout_s": 0}, {"timeout_s": -1}, {"timeout_s": float("inf")},
+    {"priority": 2**31}, {"key": ""},
+]  # fmt: skip
+
+
+class ScriptedWorkers(FakeWorkers):
+    """Workers that do what a job's payload says: `{"do": "fail", "value": "why"}`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[str] = []
+        self.callers: dict[str, Caller | None] = {}
+        self._under_way: dict[str, tuple[str, anyio.Event, anyio.Event]] = {}
+
+    async def run_job(
+        self,
+        app_id: str,
+        job_id: str,
+        payload: bytes,
+        caller: Caller | None,
+        progress: Callable[[bytes], Awaitable[None]],
+    ) -> bytes:
+        """Do what the payload says; what hangs ends when the worker is started anew."""
+        self._must_run(app_id)
+        told_off, gone = anyio.Event(), anyio.Event()
+        self.started.append(job_id)
+        self.callers[job_id] = caller
+        self._under_way[job_id] = (app_id, told_off, gone)
+        try:
+            return await self._do(job_id, msgspec.json.decode(payload), progress)
+        finally:
+            del self._under_way[job_id]
+
+    async def cancel_job(self, app_id: str, job_id: str) -> None:
+        """Tell the handler, who may listen."""
+        await super().cancel_job(app_id, job_id)
+        if job_id in self._under_way:
+            self._under_way[job_id][1].set()
+
+    async def restart(self, app_id: str) -> None:
+        """End everything that the app's worker is at."""
+        for under_way, _, gone in list(self._under_way.values()):
+            if under_way == app_id:
+                gone.set()
+        await super().restart(app_id)
+
+    async def become(self, app_id: str, running: bool) -> None:
+        """Start or stop an app's worker here."""
+        await self._become(app_id, "running" if running else "stopped")
+
+    async def _do(
+        self, job_id: str, payload: Any, progress: Callable[[bytes], Awaitable[None]]
+    ) -> bytes:
+        first = self.started.count(job_id) == 1
+        match payload:
+            case {"do": "return", "value": value}:
+                return msgspec.json.encode(value)
+            case {"do": "progress", "value": value}:
+                await progress(msgspec.json.encode(value))
+                await self._hang(job_id, listens=True)
+            case {"do": "fail", "value": why} | {"do": "fail once", "value": why} if (
+                first or payload["do"] == "fail"
+            ):
+                raise HandlerFailed(why)
+            case {"do": "die once"} if first:
+                raise WorkerLost("the worker is gone")
+            case {"do": "hang"}:
+                await self._hang(job_id, listens=True)
+            case {"do": "hang deaf"}:
+                await self._hang(job_id, listens=False)
+            case _:
+                pass
+        return b"null"
+
+    async def _hang(self, job_id: str, *, listens: bool) -> None:
+        _, told_off, gone = self._under_way[job_id]
+        if listens:
+            await told_off.wait()
+            raise HandlerFailed("told to end")
+        await gone.wait()
+        raise WorkerStopped("the worker was started anew")
+
+
+class JobsConformance(Conformance):
+    """Background jobs: none is lost, each ends, in the order that was asked for."""
+
+    key = JOBS
+    needs = {"plugins": {"workers": {"enabled": False}}}  # noqa: RUF012 - a ClassVar of the base
+
+    @classmethod
+    def options(cls) -> MoreOptions:
+        """Workers that are coroutines of the kit."""
+        return {"services": {WORKERS: ScriptedWorkers()}}
+
+    @pytest.fixture
+    def idle(self, server: Server) -> str:
+        """An app whose worker does not run."""
+        return install(server)
+
+    @pytest.fixture
+    def app(self, server: Server) -> str:
+        """An app whose worker runs."""
+        app_id = install(server)
+        start(server, app_id)
+        return app_id
+
+    # What becomes of a job
+
+    @pytest.mark.parametrize("value", [None, True, 0.5, "€", [1, {"a": None}], {"sent": True}])
+    def test_what_the_handler_returns_is_the_result(
+        self, server: Server, app: str, value: Any
+    ) -> None:
+        job_id = enqueue(server, app, "return", value)
+        job = ended(server, app, job_id)
+        assert (job["status"], job["result"], job["error"]) == ("completed", value, None)
+        assert (job["id"], job["app_id"], job["attempts"]) == (job_id, app, 1)
+        assert job["payload"] == {"do": "return", "value": value}
+        assert job.keys() >= FIELDS
+
+    def test_a_handler_that_raises_fails_the_job_with_its_words(
+        self, server: Server, app: str
+    ) -> None:
+        job = ended(server, app, enqueue(server, app, "fail", "no such customer"))
+        assert (job["status"], job["error"], job["result"]) == ("failed", "no such customer", None)
+        assert job["attempts"] == 1
+
+    def test_a_failed_job_is_tried_again_as_often_as_was_asked_for(
+        self, server: Server, app: str
+    ) -> None:
+        once = enqueue(server, app, "fail once", "busy", max_attempts=3)
+        always = enqueue(server, app, "fail", "never", max_attempts=2)
+        job = ended(server, app, once, 30)
+        assert (job["status"], job["attempts"]) == ("completed", 2)
+        job = ended(server, app, always, 30)
+        assert (job["status"], job["attempts"], job["error"]) == ("failed", 2, "never")
+
+    def test_a_lost_delivery_is_no_failure(self, server: Server, app: str) -> None:
+        job = ended(server, app, enqueue(server, app, "die once", max_attempts=1), 30)
+        assert (job["status"], job["attempts"]) == ("completed", 2)
+
+    def test_a_job_waits_for_its_worker(self, server: Server, idle: str) -> None:
+        job_id = enqueue(server, idle, "return", 1)
+        time.sleep(1)  # in which nothing may happen
+        job = look(server, idle, job_id)
+        assert (job["status"], job["attempts"]) == ("pending", 0)
+        start(server, idle)
+        assert ended(server, idle, job_id)["status"] == "completed"
+
+    def test_many_jobs_all_end_and_each_runs_once(self, server: Server, app: str) -> None:
+        ids = at_once(
+            lambda text: enqueue(server, app, "return", text), [str(n) for n in range(60)]
+        )
+        assert len(set(ids)) == 60
+        for job_id in ids:
+            assert ended(server, app, job_id, 30)["status"] == "completed"
+        assert all(workers(server).started.count(job_id) == 1 for job_id in ids)
+
+    def test_the_handler_is_told_for_whom_it_works(self, server: Server, app: str) -> None:
+        user = server.user(roles={app: ["admin"]})
+        path = f"/api/v1/apps/{app}/jobs"
+        eventually(lambda: user.get(path).status_code == 200)
+        job_id = told(user.post(path, json={"payload": None}), 201)["job_id"]
+        ended(server, app, job_id)
+        caller = workers(server).callers[job_id]
+        assert caller is not None
+        assert (caller.user_id, caller.username) == (user.id, user.username)
+
+    def test_progress_is_shown_while_the_job_runs(self, server: Server, app: str) -> None:
+        job_id = enqueue(server, app, "progress", {"done": 0.4})
+        eventually(lambda: look(server, app, job_id)["progress"] == {"done": 0.4})
+        assert look(server, app, job_id)["status"] == "running"
+        cancel(server, app, job_id)
+        ended(server, app, job_id, 30)
+
+    # When it runs
+
+    def test_a_job_does_not_begin_before_its_time(self, server: Server, app: str) -> None:
+        at = datetime.now(UTC) + timedelta(seconds=3)
+        job_id = enqueue(server, app, "return", 1, run_at=at.isoformat())
+        early = look(server, app, job_id)["status"]
+        assert early == "pending" or datetime.now(UTC) >= at
+        job = ended(server, app, job_id, 30)
+        assert datetime.now(UTC) >= at
+        assert (job["status"], job["attempts"]) == ("completed", 1)
+
+    def test_a_time_that_is_past_is_now(self, server: Server, app: str) -> None:
+        job_id = enqueue(server, app, "return", 1, run_at="2001-01-01T00:00:00Z")
+        assert ended(server, app, job_id)["status"] == "completed"
+
+    def test_what_is_more_urgent_begins_first(self, server: Server, idle: str) -> None:
+        ids = {
+            priority: enqueue(server, idle, "return", priority, priority=priority)
+            for priority in (0, -5, 10, 3)
+        }
+        start(server, idle)
+        for job_id in ids.values():
+            ended(server, idle, job_id)
+        order = [job_id for job_id in workers(server).started if job_id in ids.values()]
+        assert order == [ids[10], ids[3], ids[0], ids[-5]]
+
+    def test_a_job_that_hangs_ends_with_its_time_and_the_worker_goes_on(
+        self, server: Server, app: str
+    ) -> None:
+        for kind in ("hang", "hang deaf"):
+            job = ended(server, app, enqueue(server, app, kind, timeout_s=0.5), 40)
+            assert job["status"] == "failed"
+            assert job["error"]
+        assert ended(server, app, enqueue(server, app, "return", 1))["status"] == "completed"
+
+    # Once
+
+    def test_a_key_stands_for_one_job_until_that_has_ended(self, server: Server, idle: str) -> None:
+        other = install(server)
+        first = enqueue(server, idle, "return", 1, key="nightly")
+        assert enqueue(server, idle, "return", 2, key="nightly") == first
+        assert enqueue(server, idle, "return", 2, key="hourly") != first
+        assert enqueue(server, other, "return", 2, key="nightly") != first
+        start(server, idle)
+        assert ended(server, idle, first)["result"] == 1
+        assert enqueue(server, idle, "return", 3, key="nightly") != first
+
+    def test_a_key_holds_while_the_job_runs(self, server: Server, app: str) -> None:
+        job_id = enqueue(server, app, "hang", key="long")
+        eventually(lambda: look(server, app, job_id)["status"] == "running")
+        assert enqueue(server, app, "hang", key="long") == job_id
+        cancel(server, app, job_id)
+        ended(server, app, job_id, 30)
+
+    def test_of_many_with_one_key_there_is_one(self, server: Server, idle: str) -> None:
+        ids = at_once(lambda _: enqueue(server, idle, "return", 1, key="same"), ["x"] * 16)
+        assert len(set(ids)) == 1
+
+    # Cancel
+
+    def test_a_waiting_job_that_is_cancelled_never_begins(self, server: Server, idle: str) -> None:
+        job_id, other = enqueue(server, idle, "return", 1), enqueue(server, idle, "return", 2)
+        cancel(server, idle, job_id)
+        assert look(server, idle, job_id)["status"] == "cancelled"
+        start(server, idle)
+        ended(server, idle, other)
+        assert job_id not in workers(server).started
+
+    @pytest.mark.parametrize("kind", ["hang", "hang deaf"])
+    def test_a_running_job_that_is_cancelled_is_told_and_ends(
+        self, server: Server, app: str, kind: str
+    ) -> None:
+        job_id = enqueue(server, app, kind, max_attempts=5)
+        eventually(lambda: look(server, app, job_id)["status"] == "running")
+        cancel(server, app, job_id)
+        eventually(lambda: job_id in workers(server).cancelled)
+        assert ended(server, app, job_id, 40)["status"] == "cancelled"
+
+    def test_what_has_ended_cannot_be_cancelled(self, server: Server, app: str) -> None:
+        job_id = enqueue(server, app, "return", 1)
+        ended(server, app, job_id)
+        with pytest.raises(BadRequest):
+            cancel(server, app, job_id)
+        assert look(server, app, job_id)["status"] == "completed"
+
+    # Whose it is
+
+    def test_an_unknown_job_is_not_found(self, server: Server, idle: str) -> None:
+        for question in (look, cancel):
+            with pytest.raises(NotFound):
+                question(server, idle, "00000000-0000-4000-8000-000000000000")
+            with pytest.raises(BadRequest):
+                question(server, idle, "nonsense")
+
+    def test_a_job_is_reached_through_its_own_app_only(self, server: Server, idle: str) -> None:
+        other, job_id = install(server), enqueue(server, idle, "return", 1)
+        for question in (look, cancel):
+            with pytest.raises(NotFound):
+                question(server, other, job_id)
+        assert job_id not in listed(server, other)
+        assert look(server, idle, job_id)["status"] == "pending"
+
+    def test_jobs_go_with_their_app_and_do_not_come_back(self, server: Server, idle: str) -> None:
+        job_id = enqueue(server, idle, "return", 1)
+        remove(server, idle)
+        install(server, idle)
+        assert listed(server, idle) == []
+        with pytest.raises(NotFound):
+            look(server, idle, job_id)
+
+    def test_a_job_runs_where_the_worker_is(
+        self, server: Server, second: Server, idle: str
+    ) -> None:
+        job_id = enqueue(server, idle, "return", 1)
+        start(second, idle)
+        assert ended(server, idle, job_id, 30)["status"] == "completed"
+        assert job_id in workers(second).started
+        assert job_id not in workers(server).started
+
+    # Lists
+
+    def test_jobs_are_listed_newest_first_page_by_page(self, server: Server, idle: str) -> None:
+        ids = [enqueue(server, idle, "return", n) for n in range(5)][::-1]
+        assert listed(server, idle) == ids
+        assert listed(server, idle, limit=2) == ids[:2]
+        assert listed(server, idle, limit=2, before=ids[1]) == ids[2:4]
+        assert listed(server, idle, before=ids[4]) == []
+
+    def test_a_list_can_be_of_one_status(self, server: Server, idle: str) -> None:
+        gone, waiting = enqueue(server, idle, "return", 1), enqueue(server, idle, "return", 2)
+        cancel(server, idle, gone)
+        assert listed(server, idle, status="pending") == [waiting]
+        assert listed(server, idle, status="cancelled") == [gone]
+        assert listed(server, idle, status="failed") == []
+
+    # Input
+
+    @pytest.mark.parametrize("bad", BAD, ids=[str(bad) for bad in BAD])
+    def test_a_bad_job_is_refused(self, server: Server, idle: str, bad: dict[str, Any]) -> None:
+        with pytest.raises(BadRequest):
+            enqueue(server, idle, "return", 1, **bad)
+        assert listed(server, idle) == []
+
+    def test_jobs_over_http(self, server: Server, idle: str) -> None:
+        path, admin = f"/api/v1/apps/{idle}/jobs", server.admin
+        made = told(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
+        assert list(made) == ["job_id"]
+        one = f"{path}/{made['job_id']}"
+        job = told(admin.get(one))
+        assert (job["status"], job["payload"]) == ("pending", {"type": "x"})
+        assert all(job[field].endswith("Z") for field in ("created_at", "updated_at", "run_at"))
+        assert [job["id"] for job in told(admin.get(path))] == [made["job_id"]]
+        said = f"job '{made['job_id']}' cancelled"
+        assert told(admin.post(f"{one}/cancel")) == {"message": said}
+        refused(admin.post(f"{one}/cancel"), 400)
+        for bad in BAD_BODIES:
+            refused(admin.post(path, json=bad), 400)
+        refused(admin.get(path, params={"status": "lost"}), 400)
+        refused(admin.get(path, params={"limit": "0"}), 400)
+
+    def test_others_reach_no_jobs(self, server: Server, idle: str) -> None:
+        path, user = f"/api/v1/apps/{idle}/jobs", server.user(unique("user"))
+        job_id = enqueue(server, idle, "return", 1)
+        refused(user.get(path), 403)
+        refused(user.get(f"{path}/{job_id}"), 403)
+        refused(user.post(path, json={"payload": 1}), 403)
+        refused(user.post(f"{path}/{job_id}/cancel"), 403)
+        refused(server.http.get(path), 401)
+
+
+def workers(server: Server) -> ScriptedWorkers:
+    """The workers of a server."""
+    return cast("ScriptedWorkers", server.services.get(WORKERS))
+
+
+def start(server: Server, app_id: str) -> None:
+    """Start an app's worker."""
+    server.run(workers(server).become, app_id, True)
+
+
+def ask(server: Server, question: Callable[[Jobs], Awaitable[T]]) -> T:
+    """Ask the engine in the server's event loop."""
+    return server.run(lambda: question(server.services.get(JOBS)))
+
+
+def enqueue(
+    server: Server, app_id: str, do: str, value: object = None, actor: Actor = ACTOR, **more: Any
+) -> str:
+    """Enqueue a job that does something, and return its id."""
+    payload = msgspec.Raw(msgspec.json.encode({"do": do, "value": value}))
+    job = NewJob(payload=payload, **more)
+    return ask(server, lambda jobs: jobs.enqueue(actor, app_id, job))
+
+
+def look(server: Server, app_id: str, job_id: str) -> dict[str, Any]:
+    """A job as it is now."""
+    return msgspec.json.decode(ask(server, lambda jobs: jobs.get(app_id, job_id)))
+
+
+def listed(
+    server: Server,
+    app_id: str,
+    *,
+    status: str | None = None,
+    limit: int = 100,
+    before: str | None = None,
+) -> Sequence[str]:
+    """Ids of an app's jobs."""
+    raw = ask(server, lambda jobs: jobs.list(app_id, status=status, limit=limit, before=before))
+    return [job["id"] for job in msgspec.json.decode(raw)]
+
+
+def cancel(server: Server, app_id: str, job_id: str) -> None:
+    """Cancel a job."""
+    ask(server, lambda jobs: jobs.cancel(ACTOR, app_id, job_id))
+
+
+def ended(server: Server, app_id: str, job_id: str, seconds: float = 30) -> dict[str, Any]:
+    """Wait until a job has ended, and return it."""
+
+    def probe() -> dict[str, Any] | None:
+        job = look(server, app_id, job_id)
+        return job if job["status"] in ENDED else None
+
+    return cast("dict[str, Any]", eventually(probe, seconds))

@@ -1,0 +1,1 @@
+"""Pieces that every plugin needs and none should write."""

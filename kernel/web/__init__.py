@@ -1,0 +1,1 @@
+"""Routes, requests, replies, limits and the HTTP protocol."""

@@ -1,0 +1,235 @@
+"""From a path to a handler: a tree of segments, and the guard before every route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from kernel.contracts.access import ACCESS, Grant
+from kernel.contracts.actor import Actor
+from kernel.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NoReply,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HookBus, place
+from kernel.hooks.services import Services
+from kernel.hooks.timing import timed
+from kernel.web.http import AGAIN, Bodies, Handler, Request, Route, check_content, decode
+
+MAX_PATH = 2048
+
+
+class _Node:
+    __slots__ = ("literal", "parameter", "routes")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.routes: dict[str, _Target] = {}
+
+
+class _Target:
+    __slots__ = ("decoder", "handler", "names", "plugin", "route")
+
+    def __init__(self, plugin: str, route: Route, names: tuple[str, ...], handler: Handler) -> None:
+        self.plugin = plugin
+        self.route = route
+        self.handler = handler
+        self.names = names
+        self.decoder: msgspec.json.Decoder[Any] | None = (
+            None if route.body is None else msgspec.json.Decoder(route.body)
+        )
+
+
+class RouteTable(BaseRoute):
+    """Every route of every plugin. A literal segment wins over a parameter; cost is that of the
+    path's length, not of the number of routes."""
+
+    def __init__(self, services: Services, bus: HookBus, *, timed: bool = False) -> None:
+        self._timed = timed
+        self._services = services
+        self._bus = bus
+        self._bodies = Bodies()
+        self._root = _Node()
+        self._targets: list[_Target] = []
+
+    def add(self, plugin: str, route: Route) -> str | None:
+        """Add a route, or return the name of the plugin that already has it."""
+        node, names = self._root, list[str]()
+        for segment in route.path.strip("/").split("/"):
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        if taken := node.routes.get(route.method):
+            return taken.plugin
+        handler = timed(route.handler, f"{plugin}.handler") if self._timed else route.handler
+        node.routes[route.method] = target = _Target(plugin, route, tuple(names), handler)
+        self._targets.append(target)
+        return None
+
+    def close(self, plugin: str) -> None:
+        """Answer for a plugin that failed to start: 503, to those who may enter its routes."""
+
+        async def away(_: Request) -> Response:
+            raise Unavailable(f"plugin {plugin} is not there: it failed to start", retry_after=60)
+
+        for target in self._targets:
+            if target.plugin == plugin:
+                target.handler, target.decoder = away, None
+                target.route = msgspec.structs.replace(target.route, admit=None)
+
+    def declared(self) -> Sequence[tuple[str, Route]]:
+        """(plugin, route) pairs in the order of their declaration."""
+        return [(target.plugin, target.route) for target in self._targets]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Starlette's question: every HTTP request is ours."""
+        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find the route, guard it, run it."""
+        target, scope["path_params"] = self._find(scope)
+        response: Any = (
+            _allowed(target)
+            if isinstance(target, _Node)
+            else await self._serve(target, Request(scope, receive))
+        )
+        if not isinstance(response, Response):
+            raise _no_reply(scope["caudex.route"], response)
+        await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
+        path: str = scope["path"]
+        found = self._walk(_segments(scope)) if len(path) <= MAX_PATH else None
+        if found is None:
+            raise NotFound("there is no such route")
+        node, values = found
+        method: str = scope["method"]
+        target = node.routes.get("GET" if method == "HEAD" else method)
+        if target is not None:
+            return target, dict(zip(target.names, values, strict=True))
+        if method == "OPTIONS":
+            return node, {}
+        raise MethodNotAllowed(
+            f"{method} is not supported here", headers={"allow": ", ".join(_methods(node))}
+        )
+
+    def _walk(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
+        """Follow the segments, most of which lead to one place only."""
+        node, values = self._root, list[str]()
+        for segment in segments:
+            following = node.literal.get(segment)
+            if following is None:
+                following = node.parameter if segment else None
+                if following is None:
+                    return None
+                values.append(segment)
+            elif node.parameter is not None:
+                return self._search(segments)
+            node = following
+        return (node, values) if node.routes else None
+
+    def _search(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
+        """The same where a segment is a literal and could be a parameter: tried in that order."""
+        stack: list[tuple[_Node, int, list[str]]] = [(self._root, 0, [])]
+        while stack:
+            node, at, values = stack.pop()
+            if at == len(segments):
+                if node.routes:
+                    return node, values
+                continue
+            segment = segments[at]
+            if node.parameter is not None and segment:
+                stack.append((node.parameter, at + 1, [*values, segment]))
+            if (literal := node.literal.get(segment)) is not None:
+                stack.append((literal, at + 1, values))
+        return None
+
+    async def _serve(self, target: _Target, request: Request) -> Response:
+        route = target.route
+        request.scope["caudex.plugin"] = target.plugin
+        request.scope["caudex.route"] = route
+        await self._guard(route, request)
+        if "\ufffd" in request.scope["path"]:
+            _check_path(request.scope)
+        headers: Mapping[bytes, bytes] = request.scope["caudex.headers"]
+        declared = headers.get(b"content-length")
+        if declared and declared.isdigit() and int(declared) > route.max_body:
+            raise TooLarge(route.max_body)
+        if target.decoder is None:
+            if route.method != "GET":  # it may read a body by itself
+                request.scope[AGAIN] = partial(self._guard, route, request)
+            return await target.handler(request)
+        check_content(headers)
+        decoder, handler = target.decoder, target.handler
+        return await self._bodies.handled(
+            request,
+            route.max_body,
+            lambda raw: handler(request, decode(raw, decoder)),
+            partial(self._guard, route, request),
+        )
+
+    async def _guard(self, route: Route, request: Request) -> None:
+        scope, needs = request.scope, route.needs
+        if needs.kind == "public":
+            scope["caudex.actor"] = Actor(
+                user_id=None, request_id=request.request_id, address=request.address
+            )
+        else:
+            actor = await self._bus.first(hookspecs.authenticate, request=request)
+            if actor is None:
+                raise Unauthenticated
+            scope["caudex.actor"] = actor
+            scope["caudex.grant"] = (
+                Grant()
+                if needs.kind == "user"
+                else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
+            )
+        if route.admit is not None:
+            await route.admit(request)
+
+
+def _segments(scope: Scope) -> list[str]:
+    """Split a path; a slash that came encoded is part of its segment, such as a text id."""
+    raw: bytes = scope.get("raw_path") or b""
+    if b"%2f" in raw.lower():
+        return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
+    return scope["path"][1:].split("/")
+
+
+def _no_reply(route: Route, given: object) -> NoReply:
+    return NoReply(f"{route.method} {route.path}", given, place(route.handler))
+
+
+def _check_path(scope: Scope) -> None:
+    """Refuse a replacement character that stands for bytes which are no UTF-8: it could be that of
+    another record's id."""
+    try:
+        unquote_to_bytes(scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        raise BadRequest("the path is not valid UTF-8") from None
+
+
+def _methods(node: _Node) -> list[str]:
+    head = ["HEAD"] if "GET" in node.routes else []
+    return sorted([*node.routes, *head, "OPTIONS"])
+
+
+def _allowed(node: _Node) -> Response:
+    return Response(status_code=204, headers={"allow": ", ".join(_methods(node))})

@@ -1,0 +1,99 @@
+"""The kits refuse engines that break promises: tests of the tests."""
+
+import pytest
+
+from kernel.testing.conformance import SessionsConformance
+from tests.conformance.support import broken_promises
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_engine_that_compares_beginnings_and_never_forgets_does_not_pass(postgres, tmp_path):
+    broken = broken_promises(
+        postgres, tmp_path, "AccessConformance", "WrongAccessPlugin", provider="rbac"
+    )
+    assert broken == {
+        "test_a_closed_account_keeps_its_roles_and_is_granted_nothing",
+        "test_a_change_is_in_force_at_once_everywhere",
+        "test_a_grant_opens_a_route_and_its_end_closes_it",
+        "test_a_role_allows_what_its_keys_say_and_nothing_else",
+        "test_an_update_of_the_app_keeps_roles_and_brings_keys",
+        "test_assigned_twice_is_assigned_once",
+        "test_changes_are_in_the_trail",
+        "test_of_two_admins_who_go_at_once_one_stays",
+        "test_roles_add_up_and_inherit",
+        "test_the_last_admin_stays",
+    }
+
+
+def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
+    broken = broken_promises(  # it has to hear news of another server in time
+        postgres, tmp_path, "IdentityConformance", "WrongIdentityPlugin", patience="0.6"
+    )
+    assert broken == {
+        "test_a_token_ends_with_its_time",
+        "test_a_token_leads_to_none_that_outlives_it",
+        "test_accounts_are_listed_by_name",
+        "test_an_account_is_found_by_its_name_without_regard_to_case",
+        "test_an_account_can_be_made_for_somebody_else_to_sign_in_to",
+        "test_there_is_no_token_for_nobody",
+    }
+
+
+def test_sessions_that_never_end_and_passwords_in_clear_do_not_pass(postgres, tmp_path):
+    own = [name for name in vars(SessionsConformance) if name.startswith("test_")]
+    broken = broken_promises(
+        postgres, tmp_path, "SessionsConformance", "WrongSessionsPlugin",
+        provider="auth", only=" or ".join(own),
+    )  # fmt: skip
+    assert broken == set(own)
+
+
+def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres, tmp_path):
+    quick = "listed or list or key_there or unknown or reached or bad or others or their_app"
+    broken = broken_promises(postgres, tmp_path, "JobsConformance", "WrongJobsPlugin", only=quick)
+    assert broken == {
+        "test_a_bad_job_is_refused",
+        "test_a_job_is_reached_through_its_own_app_only",
+        "test_a_list_can_be_of_one_status",
+        "test_an_unknown_job_is_not_found",
+        "test_jobs_are_listed_newest_first_page_by_page",
+        "test_jobs_go_with_their_app_and_do_not_come_back",
+        "test_of_many_with_one_key_there_is_one",
+    }
+
+
+def test_an_engine_that_forgets_whose_a_record_is_does_not_pass(postgres, tmp_path):
+    some = "own or many or narrows or over_http"
+    kit, engine = "RecordsConformance", "WrongRecordsPlugin"
+    broken = broken_promises(postgres, tmp_path, kit, engine, only=some)
+    assert broken == {
+        "test_bad_input_over_http_is_a_400",
+        "test_of_many_all_are_written_or_none",
+        "test_own_rows_are_the_makers_only",
+    }
+
+
+def test_an_engine_that_keeps_one_heap_in_clear_does_not_pass(postgres, tmp_path):
+    broken = broken_promises(postgres, tmp_path, "VaultConformance", "WrongVaultPlugin")
+    assert broken == {
+        "test_a_machine_without_the_key_does_not_start_or_opens_them_all_the_same",
+        "test_a_secret_set_after_the_removal_is_not_the_next_apps",
+        "test_a_thousand_are_kept_and_one_more_is_refused",
+        "test_a_longer_value_is_refused_and_changes_nothing",
+        "test_a_name_that_is_none_or_steers_is_refused",
+        "test_a_change_is_told_so_that_workers_start_anew",
+        "test_an_app_sees_nothing_of_another",
+        "test_an_app_without_secrets_has_none",
+        "test_an_apps_secret_overlays_the_platforms_until_it_is_deleted",
+        "test_a_refused_write_is_not_in_the_trail",
+        "test_an_ordinary_name_is_accepted",
+        "test_many_at_once_are_all_kept",
+        "test_names_are_sorted_and_differ_by_case",
+        "test_no_value_lies_anywhere_in_clear",
+        "test_secrets_go_with_their_app_and_do_not_come_back",
+        "test_set_list_and_delete_over_http",
+        "test_what_is_deleted_in_one_scope_stays_in_the_other",
+        "test_what_one_server_does_the_others_see",
+        "test_writes_are_in_the_trail_by_name_only",
+    }
