@@ -88,6 +88,19 @@ class Transaction(Session, Protocol):
         """On whose behalf it runs."""
         ...
 
+    async def lock(self, *names: str, skip: bool = False) -> bool:
+        """Lock names until the end of the transaction: one transaction at a time holds a name.
+
+        A name is `<plugin>.<what>`. What follows a colon in it, the id of an app or of a user, is
+        hashed into one of 256 locks. Several names are locked in one order, so that two callers
+        cannot block each other. Waits for as long as `database.lock_timeout`; with `skip` it does
+        not wait.
+
+        Returns: True; with `skip`, False when another transaction holds one of the names.
+        Raises: Unavailable after the timeout.
+        """
+        ...
+
     async def record(self, event: Event) -> None:
         """Tell `event_recorded` now and `event_committed` after the commit."""
         ...

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import psycopg
@@ -18,15 +19,9 @@ from kernel.contracts.statements import SET_ASIDE_PREFIX
 from kernel.database.connect import Connection, connect_options, connected, reason
 from kernel.errors import BootError
 
-NAME = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
-PATIENCE = 600_000
-"""Milliseconds to wait for another process that migrates, or for a table that is in use."""
-REWRITE = """restore it and write what is new into a new file, or take another database \
-([database] url, or --data-dir for an embedded one)"""
-RESTORE = """wait for the restore that is under way; if it was killed, restore once more, which \
-puts all of it back first"""
-UNHURRIED = b"set local statement_timeout = 0; set local lock_timeout = %d"
-LEDGER = b"""create schema if not exists caudex_kernel;
+LOCK_TIMEOUT_MS = 600_000
+"""How long to wait for another process that migrates, or for a table that is in use."""
+LEDGER: Final = b"""create schema if not exists caudex_kernel;
 create table if not exists caudex_kernel.migrations (
     plugin text not null,
     name text not null,
@@ -34,45 +29,81 @@ create table if not exists caudex_kernel.migrations (
     applied_at timestamptz not null default now(),
     primary key (plugin, name)
 );
-lock table caudex_kernel.migrations in share row exclusive mode;
-create table if not exists caudex_kernel.revisions (
-    topic text primary key,
-    revision bigint not null
-);
-create table if not exists caudex_kernel.keys (
-    name text primary key,
-    fingerprint text not null
-);
-create table if not exists caudex_kernel.channel (name text not null);
-insert into caudex_kernel.channel
-    select 'caudex_' || gen_random_uuid() where not exists (select from caudex_kernel.channel);
-"""
-"""The ledger is the lock as well: an advisory one is open to every login of the database. Who only
-reads it does not wait."""
+lock table caudex_kernel.migrations in share row exclusive mode"""
+"""The ledger is the lock as well: an advisory lock is open to every login of the database. Reading
+the ledger does not wait for it."""
+
+_NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
+_REPLACES: Final = re.compile(rb"-- replaces: (.+)\n")
+_WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_timeout = %d"
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One file; `checksum` is the SHA-256 of its bytes."""
+    """One file; `checksum` is the SHA-256 of its bytes.
+
+    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql` stands for those files, which
+    the plugin had before. Where the ledger has them all, `adoption` (the file's neighbour
+    `NAME.adopt.sql`) runs in its place: it changes what the old files made into what this one
+    makes.
+    """
 
     plugin: str
     name: str
     text: bytes
     checksum: str
+    replaces: tuple[str, ...] = ()
+    adoption: bytes = b""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its primary key in the ledger."""
+        return self.plugin, self.name
+
+
+_Ledger = Mapping[tuple[str, str], str]
+"""The checksum of each file that was applied, by `Migration.key`."""
 
 
 def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     """Read a plugin's files in order. Raises BootError for a name that is not `0001_what.sql`."""
     found: list[Migration] = []
     for path in sorted(folder.glob("*.sql")):
-        text = path.read_bytes()
-        if not NAME.fullmatch(path.name) or b"\0" in text:  # libpq would stop reading there
-            remedy = "say 0001_what.sql, with plain text in it"
-            raise BootError(f"plugin {plugin}", f"{path.name} is no migration", remedy)
+        if path.name.endswith(".adopt.sql"):
+            continue
+        migration = _read(plugin, path)
         if found and found[-1].name[:4] == path.name[:4]:
             both = f"{found[-1].name} and {path.name} have one number"
             raise BootError(f"plugin {plugin}", both, "give the later one the next")
-        found.append(Migration(plugin, path.name, text, hashlib.sha256(text).hexdigest()))
+        found.append(migration)
     return found
+
+
+def _read(plugin: str, path: Path, name: str = "") -> Migration:
+    text = path.read_bytes()
+    if not _NAME.fullmatch(name or path.name) or b"\0" in text:  # libpq would stop reading there
+        remedy = "say 0001_what.sql, with plain text in it"
+        raise BootError(f"plugin {plugin}", f"{path.name} is no migration", remedy)
+    migration = Migration(plugin, name or path.name, text, hashlib.sha256(text).hexdigest())
+    if (line := _REPLACES.match(text)) is None:
+        return migration
+    adoption = path.with_suffix(".adopt.sql")
+    if not adoption.is_file():
+        problem = f"{path.name} replaces others, and {adoption.name} is missing"
+        remedy = "write what changes their tables into these"
+        raise BootError(f"plugin {plugin}", problem, remedy)
+    return msgspec.structs.replace(
+        migration, replaces=tuple(line[1].decode().split()), adoption=adoption.read_bytes()
+    )
+
+
+def _kernel() -> Migration:
+    """Return the kernel's own tables: applied again, under another name, when the text changes.
+
+    An older server finds its own text in the ledger of a newer one, and applies nothing.
+    """
+    path = Path(__file__).with_name("schema.sql")
+    version = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    return _read("kernel", path, f"0001_{version}.sql")
 
 
 async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> list[Migration]:
@@ -85,21 +116,22 @@ async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> li
 async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing, each file in its own transaction, and return the names.
 
-    Raises BootError when a file that was applied has changed since, or when one fails. Where
-    nothing is missing nothing is locked, and the right to read the ledger is enough. The channel
-    came last to the kernel's tables: a database from before it gets it, whatever else is missing.
+    The kernel's own tables come first and are not among the names. Where nothing is missing nothing
+    is locked, and the right to read the ledger is enough.
+    Raises BootError when a file that was applied has changed since, or when one fails.
     """
-    applied: list[str] = []
-    options = connect_options(config, lock_timeout=PATIENCE)
+    kernel, applied = _kernel(), list[Migration]()
+    wanted = [kernel, *migrations]
+    options = connect_options(config, lock_timeout=LOCK_TIMEOUT_MS)
     with _boot_errors():
         async with connected(config.url, options) as c:
-            while not await _has(c, "channel") or _outstanding(c, migrations, await _ledger(c)):
-                if name := await _apply_next(c, migrations):
-                    applied.append(name)
-    return applied
+            while _outstanding(c, wanted, await _ledger(c)):
+                if migration := await _apply_next(c, wanted):
+                    applied.append(migration)
+    return [f"{m.plugin}/{m.name}" for m in applied if m is not kernel]
 
 
-async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> str | None:
+async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
     """Apply one file, unless another process did so while the lock was waited for.
 
     On an empty database there is nothing to lock yet: of several processes that make the ledger one
@@ -107,12 +139,13 @@ async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -
     """
     with suppress(errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable):
         async with connection.transaction():
-            # Again, for a pooler that takes no `options`: it leaves those of the login in force.
-            await connection.execute(UNHURRIED % PATIENCE)
+            # Again, because a pooler that takes no `options` leaves those of the login.
+            await connection.execute(_WITHOUT_TIMEOUT % LOCK_TIMEOUT_MS)
             await connection.execute(LEDGER)
-            if todo := _outstanding(connection, migrations, await _ledger(connection)):
-                await _apply(connection, todo[0])
-                return f"{todo[0].plugin}/{todo[0].name}"
+            done = await _ledger(connection)
+            if todo := _outstanding(connection, migrations, done):
+                await _apply(connection, todo[0], done)
+                return todo[0]
     return None
 
 
@@ -130,55 +163,80 @@ def _boot_errors() -> Generator[None]:
         raise BootError("migrations", reason(error), "try again") from error
 
 
-async def _apply(connection: Connection, migration: Migration) -> None:
-    where = f"plugin {migration.plugin}, {migration.name}"
+async def _apply(connection: Connection, migration: Migration, done: _Ledger) -> None:
+    """Run a file, or its adoption in place of the files that it replaces."""
+    adopts = _replaced(migration, done)
     schema = sql.Identifier(f"caudex_{migration.plugin}")
     await connection.execute(sql.SQL("create schema if not exists {}").format(schema))
     try:
-        await connection.execute(migration.text)
+        await connection.execute(migration.adoption if adopts else migration.text)
     except psycopg.Error as error:
-        said = error.diag.message_primary or reason(error)
-        raise BootError(where, f"the migration failed: {said}", "nothing of it was kept") from error
+        message = error.diag.message_primary or reason(error)
+        problem = f"the migration failed: {message}"
+        raise BootError(_where(migration), problem, "nothing of it was kept") from error
     if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
-        raise BootError(where, "the file ends its transaction", "leave commit and rollback out")
+        remedy = "leave commit and rollback out"
+        raise BootError(_where(migration), "the file ends its transaction", remedy)
+    await connection.execute(
+        "delete from caudex_kernel.migrations where plugin = $1 and name = any($2::text[])",
+        [migration.plugin, adopts],
+    )
     await connection.execute(
         "insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)",
-        [migration.plugin, migration.name, migration.checksum],
+        [*migration.key, migration.checksum],
     )
 
 
-async def _ledger(connection: Connection) -> dict[tuple[str, str], str]:
-    """What was applied; nothing in a database that is new.
+async def _ledger(connection: Connection) -> _Ledger:
+    """Read what was applied; nothing in a database that is new.
 
-    Raises BootError for one that only looks new: who registers first in it would be its admin.
+    Raises BootError for one that only looks new: whoever registers first would be its admin.
     """
-    if await _has(connection, "migrations"):
+    query = "select to_regclass('caudex_kernel.migrations') is not null"
+    if await (await connection.execute(query)).fetchone() == (True,):
         query = "select plugin, name, checksum from caudex_kernel.migrations"
         cursor = await connection.execute(query)
         if done := {(plugin, name): checksum async for plugin, name, checksum in cursor}:
             return done
     query = "select from pg_namespace where starts_with(nspname, $1)"
     if await (await connection.execute(query, [SET_ASIDE_PREFIX])).fetchone() is not None:
-        raise BootError("database", f"what it held is put aside ({SET_ASIDE_PREFIX}…)", RESTORE)
+        problem = f"what it held is put aside ({SET_ASIDE_PREFIX}…)"
+        remedy = """wait for the restore that is under way; if it was killed, restore once more, \
+which puts all of it back first"""
+        raise BootError("database", problem, remedy)
     return {}
 
 
-async def _has(connection: Connection, table: str) -> bool:
-    query = "select to_regclass('caudex_kernel.' || $1::text) is not null"
-    return await (await connection.execute(query, [table])).fetchone() == (True,)
-
-
 def _outstanding(
-    connection: Connection, migrations: Iterable[Migration], done: dict[tuple[str, str], str]
+    connection: Connection, migrations: Iterable[Migration], done: _Ledger
 ) -> list[Migration]:
     todo: list[Migration] = []
     for migration in migrations:
-        checksum = done.get((migration.plugin, migration.name))
+        checksum = done.get(migration.key)
         if checksum is None:
+            _check_replaced(migration, done)
             todo.append(migration)
         elif checksum != migration.checksum:
             info = connection.info  # an embedded server's host is a folder
             problem = f"has changed since it was applied to database {info.dbname!r} at {info.host}"
-            where = f"plugin {migration.plugin}, {migration.name}"
-            raise BootError(where, f"{problem}:{info.port}", REWRITE)
+            remedy = """restore it and write what is new into a new file, or take another database \
+([database] url, or --data-dir for an embedded one)"""
+            raise BootError(_where(migration), f"{problem}:{info.port}", remedy)
     return todo
+
+
+def _replaced(migration: Migration, done: _Ledger) -> list[str]:
+    return [name for name in migration.replaces if (migration.plugin, name) in done]
+
+
+def _check_replaced(migration: Migration, done: _Ledger) -> None:
+    """Refuse a database that has some of the replaced files: no file says how to go on there."""
+    found = _replaced(migration, done)
+    if found and (missing := [name for name in migration.replaces if name not in found]):
+        problem = f"the database is of an older release, without {', '.join(missing)}"
+        remedy = "start the last release that has these files on it once, then this one"
+        raise BootError(_where(migration), problem, remedy)
+
+
+def _where(migration: Migration) -> str:
+    return f"plugin {migration.plugin}, {migration.name}"

@@ -67,6 +67,8 @@ _OPEN: Final = (
     TransactionStatus.INERROR,
 )
 
+_LOCK: Final = "select caudex_kernel.lock($1::text[], $2::boolean)"
+
 log = structlog.get_logger("caudex.db")
 
 
@@ -170,6 +172,10 @@ class Transaction:
         except BaseException:
             del self.callbacks[told[0] :], self.publications[told[1] :]
             raise
+
+    async def lock(self, *names: str, skip: bool = False) -> bool:
+        """See `Transaction.lock`."""
+        return await self.execute(_LOCK, names, skip) == b"t"
 
     async def record(self, event: Event) -> None:
         """See `Transaction.record`."""

@@ -74,7 +74,10 @@ def test_files_are_applied_once_in_order_and_entered_in_the_ledger(
     assert missing(database, folder) == []
     assert apply(database, folder) == []
     ledger = sql(database, "select plugin, name, length(checksum) from caudex_kernel.migrations")
-    assert sorted(ledger) == [("demo", "0001_first.sql", 64), ("demo", "0002_second.sql", 64)]
+    assert sorted(row for row in ledger if row[0] != "kernel") == [
+        ("demo", "0001_first.sql", 64),
+        ("demo", "0002_second.sql", 64),
+    ]
 
 
 def test_a_database_without_any_migration_gets_the_kernels_own_tables(database: str) -> None:
@@ -87,6 +90,7 @@ def test_a_database_from_before_the_channel_gets_it_where_nothing_else_is_missin
 ) -> None:
     apply(database, folder)
     sql(database, "drop table caudex_kernel.channel")
+    sql(database, "delete from caudex_kernel.migrations where plugin = 'kernel'")
     assert missing(database, folder) == []
     assert apply(database, folder) == []
     assert len(sql(database, "select name from caudex_kernel.channel")) == 1
@@ -113,7 +117,7 @@ def test_what_is_put_aside_while_the_ledger_is_waited_for_is_not_set_up_anew(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a server does that looked before a restore began."""
-    monkeypatch.setattr(migrations, "PATIENCE", 60_000)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_MS", 60_000)
     with psycopg.connect(database) as restore, ThreadPoolExecutor(1) as pool:
         restore.execute("create schema caudex_kernel")
         restore.execute("create schema caudex_before_1")
@@ -136,7 +140,7 @@ def test_a_pooler_that_takes_no_options_does_not_hurry_a_migration(
         return {k: v for k, v in connect_options(config, **limits).items() if k != "options"}
 
     monkeypatch.setattr(migrations, "connect_options", stripped)
-    monkeypatch.setattr(migrations, "PATIENCE", 60_000)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_MS", 60_000)
     for setting in ("statement_timeout = '1s'", "lock_timeout = '1s'"):
         sql(database, f"alter database {conninfo_to_dict(database)['dbname']} set {setting}")
     apply(database)
@@ -296,7 +300,7 @@ def test_four_processes_at_once_on_an_empty_database_apply_each_file_once(
 def test_a_database_that_stays_locked_is_no_endless_wait(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "PATIENCE", 300)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_MS", 300)
     with psycopg.connect(database) as holder:
         holder.execute("create schema caudex_kernel")
         assert "the database stayed locked" in refusal(database, folder)
@@ -338,7 +342,7 @@ def test_a_login_that_may_do_nothing_keeps_no_server_from_starting(
     database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an app's worker has one: it can hold any advisory lock for ever, and no other."""
-    monkeypatch.setattr(migrations, "PATIENCE", 300)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_MS", 300)
     apply(database)
     role = names.Identifier(f"caudex_test_{abs(hash(database))}")
     with psycopg.connect(database, autocommit=True) as connection:
@@ -405,3 +409,81 @@ def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -
 
 def test_a_server_that_is_away_is_told_in_one_line(database: str, folder: Path) -> None:
     assert refusal(make_conninfo(database, port=1), folder).startswith("migrations: ")
+
+
+@pytest.fixture
+def squashed(tmp_path: Path) -> Path:
+    """A later release of the plugin, with one file in place of the two."""
+    later = tmp_path / "later"
+    later.mkdir()
+    whole = "create table caudex_demo.one (id int, n int); create table caudex_demo.two ();"
+    write(later, "0001_schema.sql", f"-- replaces: 0001_first.sql 0002_second.sql\n{whole}\n")
+    write(later, "0001_schema.adopt.sql", "create table caudex_demo.two ();")
+    return later
+
+
+def entered(dsn: str) -> list[str]:
+    """The files of the plugin in the ledger."""
+    query = "select name from caudex_kernel.migrations where plugin = 'demo' order by name"
+    return [name for (name,) in sql(dsn, query)]
+
+
+def test_a_new_database_gets_the_file_that_replaces_others(database: str, squashed: Path) -> None:
+    assert missing(database, squashed) == ["0001_schema.sql"]
+    assert apply(database, squashed) == ["demo/0001_schema.sql"]
+    assert entered(database) == ["0001_schema.sql"]
+    assert apply(database, squashed) == []
+    assert columns(database) == ["id", "n"]
+
+
+def test_a_database_with_all_replaced_files_is_adopted(
+    database: str, folder: Path, squashed: Path
+) -> None:
+    apply(database, folder)
+    sql(database, "insert into caudex_demo.one values (1, 2)")
+    assert missing(database, squashed) == ["0001_schema.sql"]
+    assert apply(database, squashed) == ["demo/0001_schema.sql"]
+    assert entered(database) == ["0001_schema.sql"]
+    assert sql(database, "select * from caudex_demo.one") == [(1, 2)]
+    assert sql(database, "select * from caudex_demo.two") == []
+    assert apply(database, squashed) == []
+    write(squashed, "0002_more.sql", "create table caudex_demo.three ()")
+    assert apply(database, squashed) == ["demo/0002_more.sql"]
+
+
+def test_an_adoption_that_fails_leaves_the_ledger_and_the_tables_as_they_were(
+    database: str, folder: Path, squashed: Path
+) -> None:
+    apply(database, folder)
+    write(squashed, "0001_schema.adopt.sql", "drop table caudex_demo.one; select 1/0")
+    assert "0001_schema.sql: the migration failed: division" in refusal(database, squashed)
+    assert entered(database) == ["0001_first.sql", "0002_second.sql"]
+    assert columns(database) == ["id", "n"]
+
+
+def test_a_database_with_some_of_the_replaced_files_is_refused_before_anything_is_applied(
+    database: str, folder: Path, squashed: Path, tmp_path: Path
+) -> None:
+    (folder / "0002_second.sql").unlink()
+    apply(database, folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, "0001_other.sql", "create table caudex_demo1.t ()")
+    message = refusal(database, squashed, other)
+    assert message == (
+        "plugin demo, 0001_schema.sql: the database is of an older release, without"
+        " 0002_second.sql; start the last release that has these files on it once, then this one"
+    )
+    assert sql(database, "select to_regnamespace('caudex_demo1')") == [(None,)]
+    with pytest.raises(BootError):
+        missing(database, squashed)
+
+
+def test_a_file_that_replaces_others_comes_with_an_adoption(squashed: Path) -> None:
+    (squashed / "0001_schema.adopt.sql").unlink()
+    with pytest.raises(BootError) as caught:
+        find_migrations("demo", squashed)
+    assert str(caught.value) == (
+        "plugin demo: 0001_schema.sql replaces others, and 0001_schema.adopt.sql is missing;"
+        " write what changes their tables into these"
+    )

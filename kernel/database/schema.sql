@@ -1,0 +1,55 @@
+-- The kernel's own tables. The file runs again whenever its text has changed, so each statement
+-- must leave what is already there as it is. It runs after the ledger is made (migrations.py).
+create table if not exists caudex_kernel.revisions (
+    topic text primary key,
+    revision bigint not null
+);
+create table if not exists caudex_kernel.keys (
+    name text primary key,
+    fingerprint text not null
+);
+create table if not exists caudex_kernel.channel (name text not null);
+insert into caudex_kernel.channel
+    select 'caudex_' || gen_random_uuid() where not exists (select from caudex_kernel.channel);
+
+-- Rows that transactions lock by name. They are rows because an advisory lock is open to every
+-- login of the database, those of apps included: holding one would stop the server's own work.
+create table if not exists caudex_kernel.locks (name text collate "C" primary key);
+
+-- Locks all names until the end of the transaction, in one order, so that two callers cannot block
+-- each other. What follows a colon is hashed into one of 256 rows, which bounds the table. With
+-- `skip` the result is false at once when another transaction holds one of them.
+create or replace function caudex_kernel.lock(names text[], skip boolean) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    wanted text;
+    patience text := current_setting('lock_timeout');
+begin
+    for wanted in
+        select distinct regexp_replace(n, ':.*', ':' || (hashtext(n) & 255)) collate "C"
+        from unnest(names) as n order by 1
+    loop
+        loop
+            if skip then
+                perform from caudex_kernel.locks where name = wanted for update skip locked;
+            else
+                perform from caudex_kernel.locks where name = wanted for update;
+            end if;
+            exit when found;
+            if skip and exists (select from caudex_kernel.locks where name = wanted) then
+                return false;
+            end if;
+            begin
+                -- Another transaction may have inserted the row and still be open.
+                perform set_config('lock_timeout', '1ms', true) where skip;
+                insert into caudex_kernel.locks values (wanted) on conflict do nothing;
+                perform set_config('lock_timeout', patience, true);
+            exception when lock_not_available then
+                if skip then return false; end if;
+                raise;
+            end;
+        end loop;
+    end loop;
+    return true;
+end $$;
+revoke execute on function caudex_kernel.lock(text[], boolean) from public;
