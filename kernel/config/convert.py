@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing import parent_process
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+import structlog
 from msgspec import Meta
 
 from kernel.errors import BootError, BootErrors, nearest
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+log = structlog.get_logger("caudex.config")
 
 
 def convert(
@@ -23,22 +28,46 @@ def convert(
 ) -> S:
     """Check a table against its Struct. Raises BootErrors, each with the nearest known name.
 
-    `variables` names, by key, the variable of the environment that a value comes from. `also` are
-    keys that the table may have for somebody else: they are suggested, not taken.
+    `variables` maps a key to the environment variable that its value comes from. `also` names keys
+    of the table that another part reads: they are suggested, not accepted. Keys in `renamed` of
+    the Struct are accepted under their old names, with one warning each.
     """
-    known = into.__struct_encode_fields__
-    errors = [
-        BootError(variables.get(key, where), f"unknown key {key!r}", nearest(key, (*known, *also)))
-        for key in table
-        if key not in known
-    ]
+    known, errors = into.__struct_encode_fields__, list[BootError]()
+    given = dict[str, object]()
+    for key, value in table.items():
+        name = current_name(key, into)
+        if name not in known:
+            remedy = nearest(key, (*known, *also))
+            errors.append(BootError(variables.get(key, where), f"unknown key {key!r}", remedy))
+        elif name in given:
+            old = next(old for old in table if old != name and current_name(old, into) == name)
+            problem = f"{old!r} is the old name of {name!r}, and both have a value"
+            errors.append(BootError(variables.get(old, where), problem, f"remove {old!r}"))
+        else:
+            given[name] = value
+            if name != key:
+                _warn_renamed(where, variables.get(key, key), name)
     try:
-        found = msgspec.convert({k: v for k, v in table.items() if k in known}, into, strict=False)
+        found = msgspec.convert(given, into, strict=False)
         if not errors:
             return found
     except msgspec.ValidationError as error:
-        errors.append(_mistake(str(error), into, where, variables))
+        sources = {current_name(key, into): variable for key, variable in variables.items()}
+        errors.append(_mistake(str(error), into, where, sources))
     raise BootErrors(errors)
+
+
+def current_name(key: str, into: type[msgspec.Struct]) -> str:
+    """Return the name of a key that may be an old one."""
+    renamed: Mapping[str, str] = getattr(into, "renamed", {})
+    return renamed.get(key, key)
+
+
+@cache
+def _warn_renamed(where: str, old: str, name: str) -> None:
+    """Warn once; the children of `serve --workers` leave it to their parent."""
+    if parent_process() is None:
+        log.warning("a setting has a new name", where=where, old=old, use=name, until="0.3")
 
 
 def _mistake(

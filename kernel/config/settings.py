@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,9 @@ Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the configuration file."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Old names of keys, each with the current one. An old name works, with a warning."""
 
 
 class ServerConfig(Section, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ def server_options() -> ServerOptions:
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, server_options: ServerOptions) -> Generator[Server]:
-    """A server as `server_options` says, shared by a module's tests; no login throttle."""
+    """A server as `server_options` says, shared by a module's tests, without a limit of logins."""
     with run_server(postgres, server_options) as running:
         yield running
 

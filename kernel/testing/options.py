@@ -51,8 +51,10 @@ class ServerOptions(MoreOptions, total=False):
 
 
 def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
-    """Build a configuration for a test: no file, login throttle off, and nothing of the environment
-    but `CAUDEX_TEST_STATEMENTS`, the plugin whose STATEMENTS the run of tests is about."""
+    """Build a configuration for a test, without a file and without a rate limit of logins.
+
+    Of the environment it reads `CAUDEX_TEST_STATEMENTS` only: the plugin that provides STATEMENTS.
+    """
     tree: dict[str, Any] = copy.deepcopy(dict(overrides))
     tree.setdefault("server", {}).setdefault("data_dir", str(data_dir))
     tree["server"].setdefault("port", 0)
@@ -63,7 +65,7 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
     if provider and plugins.get(provider, {}).get("enabled", True) is not False:
         tree.setdefault("services", {}).setdefault("statements", provider)
     if plugins.get("auth", {}).get("enabled", True) is not False:
-        plugins.setdefault("auth", {}).setdefault("throttle", False)
+        plugins.setdefault("auth", {}).setdefault("rate_limit_logins", False)
     if plugins.get("pipeline", {}).get("enabled", True) is not False:
         plugins["pipeline"] = {**FEW, **plugins.get("pipeline", {})}
     flat = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from kernel.public import Section
 
@@ -15,8 +16,10 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     a line.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"throttle": "rate_limit_logins"}
+
     registration: Literal["open", "first-user", "closed"] = "open"
-    throttle: bool = True
+    rate_limit_logins: bool = True
     rotate_refresh: bool = True
     signing_key: str = ""
     common_passwords: str = ""

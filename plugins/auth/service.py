@@ -95,7 +95,7 @@ class AuthService:
     async def _count_registration(self, caller: Actor) -> None:
         """Refuse those who register account after account: each costs a hash and a row."""
         keys = [f"register:{_network(caller.address)}"] if caller.address else []
-        if not self._config.throttle or not keys:
+        if not self._config.rate_limit_logins or not keys:
             return
         seconds = await self._store.blocked_for(None, keys)
         if not seconds:
@@ -175,7 +175,7 @@ class AuthService:
                 tx, session_id, seen, digest(jti), _cut(client)
             ):
                 raise _Changed("invalid credentials")
-            if self._config.throttle and keys:
+            if self._config.rate_limit_logins and keys:
                 await self._store.forgive(tx, keys[0])
             await _record(tx, "LOGIN", actor, session_id)
             for oldest in await self._store.excess(tx, account.id):
@@ -221,7 +221,7 @@ class AuthService:
     async def _counted(self, tx: Transaction, keys: list[str]) -> int:
         """Count a failure of an account, and of an address; return for how many seconds others
         that were counted first have blocked them."""
-        if not self._config.throttle:
+        if not self._config.rate_limit_logins:
             return 0
         blocked = await self._store.blocked_for(tx, keys)
         if not await self._store.fail_account(tx, keys[0]):  # it waited for one of those
@@ -231,7 +231,7 @@ class AuthService:
         return blocked
 
     async def _refuse_blocked(self, keys: list[str], tx: Transaction | None = None) -> None:
-        wanted = self._config.throttle and keys
+        wanted = self._config.rate_limit_logins and keys
         if wanted and (seconds := await self._store.blocked_for(tx, keys)):
             raise _throttled(seconds)
 

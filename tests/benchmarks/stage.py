@@ -28,7 +28,7 @@ CONFIG = """\
 [plugins.postgres]
 port = 0
 [plugins.auth]
-throttle = false
+rate_limit_logins = false
 [plugins.logs]
 readers_per_app = 200  # of which one user has half
 """

@@ -42,7 +42,7 @@ class Site:
         self.dsn = dsn
         tree: dict[str, dict[str, Any]] = {
             "server": {"data_dir": str(folder / "data")},
-            "plugins.auth": {"throttle": False},
+            "plugins.auth": {"rate_limit_logins": False},
         }
         if dsn:
             tree["database"] = {"url": dsn}

@@ -28,7 +28,11 @@ def broken(folder: Path, database: str) -> None:
         "plugins.gone": {"module": "no_such_module"},
         "plugins.data": {"unknown": 1},
         "plugins.rbac": {"enabled": False},
-        "plugins.auth": {"module": "no_such_auth", "throttle": False, "registration": "open"},
+        "plugins.auth": {
+            "module": "no_such_auth",
+            "rate_limit_logins": False,
+            "registration": "open",
+        },
     }
     write_config(folder, tree)
 
@@ -39,7 +43,7 @@ def test_it_keeps_what_repairs_and_the_configuration_of_that(tmp_path: Path, dat
     kernel = load(safe(config))
     assert {p.name for p in kernel.instances} == {"auth", "postgres", "rbac", "system"}
     [auth] = [plugin for plugin in kernel.instances if plugin.name == "auth"]
-    assert auth.config.throttle is False
+    assert auth.config.rate_limit_logins is False
     assert auth.config.registration == "closed"
     assert kernel.config.database.url == database
     assert kernel.config.data_dir == tmp_path / "data"

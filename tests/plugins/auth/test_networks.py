@@ -8,7 +8,7 @@ from tests.plugins.auth.test_throttle import PASSWORD, hold, pass_time
 
 HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "192.0.2.77", "198.51.100.7", "203.0.113.9"
 BEHIND_PROXY = {
-    "plugins": {"auth": {"throttle": True}},
+    "plugins": {"auth": {"rate_limit_logins": True}},
     "server": {"trusted_proxies": ["127.0.0.0/8"]},
 }
 

@@ -9,7 +9,7 @@ from kernel.public import IDENTITY
 from plugins.auth.routes import AuthRoutes
 
 PASSWORD = "Str0ngPass!x"
-THROTTLED = {"plugins": {"auth": {"throttle": True}}}
+THROTTLED = {"plugins": {"auth": {"rate_limit_logins": True}}}
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_worker_that_fails_keeps_its_user_from_no_new_password(server):
 
 @pytest.mark.slow
 def test_it_can_be_switched_off(make_server):
-    server = make_server({"plugins": {"auth": {"throttle": False}}})
+    server = make_server({"plugins": {"auth": {"rate_limit_logins": False}}})
     assert fail(server, "anybody", 40) == [401] * 40
     assert all(register(server, f"n{number}").status_code == 201 for number in range(32))
     assert server.sql("select count(*) from caudex_auth.throttle") == [(0,)]
