@@ -36,17 +36,17 @@ from kernel.public import (
     provide,
 )
 
-from .builds import Builder
-from .callers import CALLERS, Callers
 from .config import WorkersConfig
-from .diagnosis import remarks
-from .folders import Folders
+from .isolation.diagnosis import findings
+from .isolation.orphans import kill_orphans_of_dead_servers, server_name
+from .isolation.sandbox import Sandbox
+from .releases.builds import Builder
+from .releases.folders import Folders
+from .replica.callers import CALLERS, Callers
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
-from .sandbox import Sandbox
 from .service import SERVICE, WorkersService
 from .store import TOPIC
-from .strays import kill_leftovers, named
 
 log = structlog.get_logger("caudex.workers")
 
@@ -73,7 +73,7 @@ class WorkersPlugin(Plugin):
 
     def _callers(self, services: Services) -> Callers:
         callers = Callers(services.get(IDENTITY), self.config.rpc_timeout)
-        services.get(NOTIFICATIONS).subscribe(REVOKED, callers.hear)
+        services.get(NOTIFICATIONS).subscribe(REVOKED, callers.on_notification)
         return callers
 
     @asynccontextmanager
@@ -85,17 +85,17 @@ class WorkersPlugin(Plugin):
         await to_thread.run_sync(self._prepare)
         found = services.get(HOOKS).collect(hookspecs.register_runtimes)
         runtimes = Runtimes([runtime for _, some in found for runtime in some])
-        with named(folders.servers, folders.upload()) as server:
+        with server_name(folders.servers, folders.upload()) as server:
             builder = Builder(self.config, folders, runtimes, sandbox, server)
             self._service = WorkersService(
                 services, self.config, folders, sandbox, builder, self._runtime_url()
             )
-            services.get(NOTIFICATIONS).subscribe(TOPIC, self._service.reconciler.heard)
+            services.get(NOTIFICATIONS).subscribe(TOPIC, self._service.reconciler.on_notification)
             yield self._service
 
     def _prepare(self) -> None:
         self._folders.prepare()
-        if killed := kill_leftovers(self._folders.servers):
+        if killed := kill_orphans_of_dead_servers(self._folders.servers):
             log.warning("processes of a server that was killed were ended", count=killed)
         self._sandbox.prepare()
 
@@ -124,7 +124,7 @@ class WorkersPlugin(Plugin):
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:
         """Tell `caudex doctor` what would confine workers here, and what runs them."""
-        return remarks(self.config, self.context.data_dir, self.context.config_file)
+        return findings(self.config, self.context.data_dir, self.context.config_file)
 
     @hookimpl
     def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:

@@ -25,7 +25,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.version}-{self.digest[:12]}"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
     """The row of an app. A higher `attempt` clears what is known of earlier crashes."""
 
     app_id: str
@@ -62,7 +62,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """An app's row, if it was ever deployed, and its replicas that gave a sign of life."""
 
-    app: Wanted | None
+    app: DesiredState | None
     replicas: list[Replica]
 
 

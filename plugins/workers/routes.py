@@ -20,10 +20,10 @@ from kernel.public import (
     reply,
 )
 
-from .callers import CALLERS
 from .models import RpcBody
+from .releases.uploads import receive
+from .replica.callers import CALLERS
 from .service import SERVICE
-from .upload import receive
 
 APP: Final = "/api/v1/apps/{app_id}"
 MAX_RPC: Final = 10_000_000

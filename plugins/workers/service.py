@@ -36,19 +36,19 @@ from kernel.public import (
 )
 
 from . import logins, store
-from .builds import Builder
-from .calls import Progress
 from .config import WorkersConfig
-from .deploys import Deploys
-from .folders import Folders
-from .launches import Launches
+from .control.reconciler import Reconciler
+from .control.supervisor import Host, Supervisor
+from .isolation.sandbox import Sandbox
 from .logins import Logins
-from .reconciler import Reconciler
-from .replica import Replica, StartFailed
-from .sandbox import Sandbox
+from .releases.builds import Builder
+from .releases.deploys import Deploys
+from .releases.folders import Folders
+from .replica.calls import Progress
+from .replica.launch_specs import LaunchSpecs
+from .replica.replica import Replica, StartFailed
+from .session_watchdog import SessionWatchdog
 from .store import TOPIC, WorkersStore
-from .supervisor import Host, Supervisor
-from .watch import Watch
 
 WORST: Final[Sequence[WorkerState]] = ("crashed", "stopping", "starting", "running")
 CLOSING: Final = (15.0, 5.0, 2.0)
@@ -85,27 +85,27 @@ class WorkersService:
         self._access = services.get(ACCESS)
         self._store = WorkersStore(self._statements)
         self.logins = Logins(self._statements, config.database_address, config.database_connections)
-        self._launches = Launches(
+        self._launch_specs = LaunchSpecs(
             services, self._store, self.logins, folders, sandbox, builder, runtime_url
         )
         self.reconciler = Reconciler(self._store, folders, self._supervise)
         self._deploys = Deploys(
-            services, self._store, folders, builder, self._launches, self.reconciler,
+            services, self._store, folders, builder, self._launch_specs, self.reconciler,
             self._supervisor, self._forget_former, config,
         )  # fmt: skip
-        self._watch = Watch(
+        self._watchdog = SessionWatchdog(
             services.get(POOL),
             self.logins,
             config.database_transaction,
-            lambda app_id, said: self._launches.write_log(app_id, "system", said),
-            self._launches.kill_all,
+            lambda app_id, said: self._launch_specs.write_log(app_id, "system", said),
+            self._launch_specs.kill_all,
         )
         self._tasks: TaskGroup | None = None
         self._callbacks: list[OnChange] = []
         self._host = Host(
             config=config,
             spawn=self._spawn,
-            launches=self._launches,
+            launch_specs=self._launch_specs,
             changed=self._changed,
             remove=folders.remove,
         )
@@ -120,7 +120,7 @@ class WorkersService:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                await tasks.start(self._watch.run)  # before there is anybody to watch
+                await tasks.start(self._watchdog.run)  # before there is anybody to watch
                 tasks.start_soon(self.reconciler.run)
                 try:
                     yield
@@ -131,7 +131,7 @@ class WorkersService:
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._launches.kill_all()
+                await self._launch_specs.kill_all()
 
     async def _find_database(self) -> None:
         try:
@@ -205,11 +205,11 @@ class WorkersService:
         Raises Unavailable when it does not come up, or not in the time that it may take.
         """
         await self._apps.app(app_id)
-        attempt = await self._want(actor, app_id, wanted=True)
+        attempt = await self._set_desired(actor, app_id, wanted=True)
         if attempt is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
         supervisor = await self._supervisor(app_id)
-        await self.reconciler.heard(app_id)
+        await self.reconciler.on_notification(app_id)
         limit = self._config.start_timeout + self._config.install_timeout
         failed: StartFailed | None = None
         with anyio.move_on_after(limit) as waiting:
@@ -222,19 +222,19 @@ class WorkersService:
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
         await self._apps.app(app_id)
-        if await self._want(actor, app_id, wanted=False) is None:
+        if await self._set_desired(actor, app_id, wanted=False) is None:
             return
         supervisor = self.reconciler.supervisors.get(app_id)
-        await self.reconciler.heard(app_id)
+        await self.reconciler.on_notification(app_id)
         if supervisor is not None:
             with anyio.move_on_after(self._config.shutdown_wait + self._config.term_wait + 10):
                 await supervisor.stopped()
 
-    async def _want(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
+    async def _set_desired(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
         async def write(tx: Transaction) -> int | None:
             if wanted:  # with it: the news alone brings a worker up, which would find a shut login
                 await logins.reopen(tx, app_id)
-            attempt = await store.want(tx, app_id, wanted)
+            attempt = await store.set_desired(tx, app_id, wanted)
             if attempt is not None:
                 operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"
                 await store.record(tx, operation, app_id, {})
@@ -251,7 +251,7 @@ class WorkersService:
     async def refresh(self, app_id: str) -> None:
         """See `Workers.refresh`."""
         replica = self._replica(app_id)
-        if replica is not None and await self._launches.is_outdated(replica.recipe):
+        if replica is not None and await self._launch_specs.is_outdated(replica.spec):
             await self.restart(app_id)
 
     # Status
@@ -276,15 +276,15 @@ class WorkersService:
             status=worst,
             replicas=len(replicas),
             version=app.version if app else None,
-            sandbox=self._in_force(app_id, app.number if app else None),
+            sandbox=self._active_limits(app_id, app.number if app else None),
         )
 
-    def _in_force(self, app_id: str, number: int | None) -> dict[str, Any]:
+    def _active_limits(self, app_id: str, number: int | None) -> dict[str, Any]:
         replica = self._replica(app_id)
         uid = None if number is None else self._sandbox.uid(number)
-        found = self._sandbox.in_force(replica.recipe.uid if replica else uid)
+        found = self._sandbox.active_limits(replica.spec.uid if replica else uid)
         if replica is not None:
-            found["program"] = replica.recipe.program
+            found["program"] = replica.spec.program
         if number is not None and (said := self.logins.notes(number)):
             found["notes"] = [*self._sandbox.notes, *said]
         return found
@@ -293,7 +293,7 @@ class WorkersService:
         """What runs in this process and how it is confined, for the server's status."""
         return {
             "running": len(self.running()),
-            "sandbox": self._sandbox.in_force(self._sandbox.uid(0)),
+            "sandbox": self._sandbox.active_limits(self._sandbox.uid(0)),
         }
 
     def measured(self) -> list[Measure]:

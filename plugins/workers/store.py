@@ -10,7 +10,7 @@ import msgspec
 
 from kernel.public import Event, Statements, Transaction, Unavailable, server_actor
 
-from .models import Overview, Release, Replica, Wanted
+from .models import DesiredState, Overview, Release, Replica
 
 TOPIC: Final = "workers"
 KEPT: Final = 5
@@ -70,7 +70,7 @@ _CHUNK: Final = """
 insert into caudex_workers.chunks (app_id, version, position, data)
 values ($1::text, $2::integer, $3::integer, decode($4::text, 'base64'))"""
 
-_ADOPT: Final = """
+_PROMOTE: Final = """
 update caudex_workers.apps set version = $2::integer, wanted = true, attempt = attempt + 1
 where app_id = $1::text and coalesce(version, 0) < $2::integer returning attempt"""
 
@@ -80,7 +80,7 @@ delete from caudex_workers.versions where app_id = $1::text and version not in (
     order by version desc limit $2::integer)
 and version is distinct from (select version from caudex_workers.apps where app_id = $1::text)"""
 
-_WANT: Final = """
+_SET_DESIRED: Final = """
 update caudex_workers.apps set wanted = $2::boolean, attempt = attempt + 1
 where app_id = $1::text and version is not null returning attempt"""
 
@@ -120,7 +120,7 @@ delete from caudex_workers.apps where app_id = $1::text and born < $2::bigint re
 _FORGET_NUMBER: Final = """
 delete from caudex_workers.apps where app_id = $1::text and number = $2::bigint returning number"""
 
-_wanted = msgspec.json.Decoder(Wanted).decode
+_desired_state = msgspec.json.Decoder(DesiredState).decode
 _overview = msgspec.json.Decoder(Overview).decode
 _release = msgspec.json.Decoder(Release).decode
 
@@ -135,9 +135,9 @@ class WorkersStore:
         """Read a name for the database that no other has, wherever that is."""
         return (await self._statements.fetch(_DATABASE) or b"").decode()
 
-    async def wanted(self, app_ids: Sequence[str] | None) -> list[Wanted]:
+    async def wanted(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
         """Read what should run: of some apps, or of all."""
-        return [_wanted(row) for row in await self._statements.fetch_all(_APP, app_ids)]
+        return [_desired_state(row) for row in await self._statements.fetch_all(_APP, app_ids)]
 
     async def overview(self, app_id: str) -> Overview:
         """Read an app's row and its replicas."""
@@ -194,17 +194,17 @@ async def add_part(tx: Transaction, release: Release, position: int, data: bytes
     await tx.execute(_CHUNK, release.app_id, release.version, position, text)
 
 
-async def adopt(tx: Transaction, release: Release) -> int | None:
+async def promote(tx: Transaction, release: Release) -> int | None:
     """Make a version the one in service, forget the oldest, return the number of the attempt; None
     where a later one is in service already, which another process deployed."""
-    attempt = await tx.execute(_ADOPT, release.app_id, release.version)
+    attempt = await tx.execute(_PROMOTE, release.app_id, release.version)
     await tx.execute(_PRUNE, release.app_id, KEPT)
     return None if attempt is None else int(attempt)
 
 
-async def want(tx: Transaction, app_id: str, wanted: bool) -> int | None:
+async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
     """Note whether an app's worker should run; None when nothing was ever deployed."""
-    attempt = await tx.execute(_WANT, app_id, wanted)
+    attempt = await tx.execute(_SET_DESIRED, app_id, wanted)
     return None if attempt is None else int(attempt)
 
 

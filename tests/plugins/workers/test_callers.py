@@ -9,8 +9,8 @@ import pytest
 
 from kernel.public import IDENTITY, Actor, Delegation
 from kernel.testing import FakeIdentity, Server
-from plugins.workers import callers as module
-from plugins.workers.callers import Callers
+from plugins.workers.replica import callers as module
+from plugins.workers.replica.callers import Callers
 from tests.plugins.workers.support import PYTHON, deployed
 
 NEW = "N3wPassword!"
@@ -127,7 +127,7 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
             async def token(self, user_id: str, seconds: float) -> str:
                 made = await super().token(user_id, seconds)
                 if len(self.asked) == 1:
-                    await callers.hear(user_id if own else None)
+                    await callers.on_notification(user_id if own else None)
                 return made
 
         identity = Withdrawn()
@@ -135,7 +135,7 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
         callers = Callers(identity, 30)
         for wanted in ("new 1", "new 2", "new 2"):
             assert (await callers.of(Actor(user_id=user.id))).auth_token == wanted
-        await callers.hear("somebody else")
+        await callers.on_notification("somebody else")
         assert (await callers.of(Actor(user_id=user.id))).auth_token == "new 2"
 
     anyio.run(main)

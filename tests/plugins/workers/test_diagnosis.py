@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from plugins.workers.config import WorkersConfig
-from plugins.workers.diagnosis import remarks
-from plugins.workers.sandbox import landlock_version
+from plugins.workers.isolation.diagnosis import findings
+from plugins.workers.isolation.sandbox import landlock_version
 
 
 def told(config: WorkersConfig, folder: Path) -> dict[str, bool]:
-    found = remarks(config, folder)
+    found = findings(config, folder)
     assert {remark.name for remark in found} == {"workers"}
     return {remark.text: remark.ok for remark in found}
 
@@ -26,9 +26,9 @@ def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):
 
 
 def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 0)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("plugins.workers.sandbox._succeeds", lambda _: False)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox._succeeds", lambda _: False)
     config = WorkersConfig(bun="/nonexistent/bun", node="/nonexistent/node", python="/nonexistent")
     need = "; install one if apps need it"
     assert told(config, tmp_path) == dict.fromkeys(

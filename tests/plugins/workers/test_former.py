@@ -9,9 +9,9 @@ import pytest
 
 from kernel.public import LOGS
 from kernel.testing import Postgres, Server, running_server
-from plugins.workers.collections import Collections
-from plugins.workers.protocol import CollectionOp, OpResult
-from plugins.workers.reconciler import Reconciler
+from plugins.workers.control.reconciler import Reconciler
+from plugins.workers.replica.collections import Collections
+from plugins.workers.replica.protocol import CollectionOp, OpResult
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,

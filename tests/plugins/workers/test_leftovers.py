@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.workers import reconciler
-from plugins.workers.folders import OWNER, Folders
+from plugins.workers.control import reconciler
+from plugins.workers.control.reconciler import Reconciler
 from plugins.workers.models import Release
-from plugins.workers.reconciler import Reconciler
+from plugins.workers.releases.folders import OWNER, Folders
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -132,7 +132,7 @@ def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
             manifest = {"appId": app, "name": app, "dataContract": []}
             assert admin.post("/api/v1/apps", json=manifest).status_code == 200
             assert deploy(admin, app, {"worker.py": new}).status_code == 200
-        two.run(reconciler_of(two).heard, None)
+        two.run(reconciler_of(two).on_notification, None)
         eventually(lambda: rpc(there, app, "new").status_code == 200)
         assert list((folder_of(two, app) / "home").iterdir()) == []
 
@@ -171,8 +171,8 @@ def test_apps_of_another_database_in_the_same_data_folder_stay(start: Start, pos
         result(admin, app, "write", {"path": "$HOME/left"})
         with running_server(postgres, SETTINGS, data_dir=data) as other:
             theirs = deployed(other)
-            other.run(reconciler_of(other).heard, app)
-            other.run(reconciler_of(other).heard, None)
+            other.run(reconciler_of(other).on_notification, app)
+            other.run(reconciler_of(other).on_notification, None)
             time.sleep(0.5)
             assert sorted(left(data / "workers")) == sorted({app, theirs})
         assert (folder_of(server, app) / "home" / "left").exists()
@@ -190,7 +190,7 @@ def test_a_name_that_is_no_app_leads_nowhere(workers: Server, name: str):
     app, data = deployed(workers), workers.kernel.context.data_dir
     before = sorted(path.name for path in (data / "config").iterdir())
     follower = reconciler_of(workers)
-    workers.run(follower.heard, name)
+    workers.run(follower.on_notification, name)
     eventually(lambda: not follower._stale)
     reaches(workers.admin, app, "running")
     assert sorted(path.name for path in (data / "config").iterdir()) == before
@@ -319,7 +319,7 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         follower.ended("crm")
         await rounds(3)
         assert len(made) == 1
-        await follower.heard(None)
+        await follower.on_notification(None)
         await rounds(4)
         assert [each.forgot for each in made] == [[7], [7]]
         follower.close()

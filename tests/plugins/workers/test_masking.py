@@ -8,8 +8,8 @@ import pytest
 
 from kernel.public import LOGS, WORKERS, HandlerFailed, Mask
 from kernel.testing import Server
-from plugins.workers.masking import hidden_in, hidden_within
-from plugins.workers.protocol import MAX_LINE
+from plugins.workers.replica.masking import mask_json, mask_text
+from plugins.workers.replica.protocol import MAX_LINE
 from tests.plugins.workers.support import deploy, install, rpc
 from tests.waiting import eventually
 
@@ -130,7 +130,7 @@ def test_events_and_objects_in_the_log_hide_what_json_writes_in_another_way(
 
 
 def within(mask: Mask, raw: bytes) -> bytes:
-    return bytes(hidden_within(msgspec.Raw(raw), mask))
+    return bytes(mask_json(msgspec.Raw(raw), mask))
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_texts_side_by_side_are_none_together():
 
 def test_an_error_is_not_searched_without_an_end():
     text = "a secret and " + "x" * 10 * MAX_LINE
-    assert hidden_in(text, Mask(["a secret"])) == "over 1 MB"
-    assert hidden_in(text, Mask([])) == text
-    assert hidden_in(text[:MAX_LINE], Mask(["a secret"])).startswith("[secret] and x")
+    assert mask_text(text, Mask(["a secret"])) == "over 1 MB"
+    assert mask_text(text, Mask([])) == text
+    assert mask_text(text[:MAX_LINE], Mask(["a secret"])).startswith("[secret] and x")
 
 
 def test_only_what_is_written_in_another_way_is_written_anew():

@@ -13,8 +13,8 @@ import uvloop
 from structlog.testing import capture_logs
 
 from kernel.public import Unavailable
-from plugins.workers import process
-from plugins.workers.process import Child
+from plugins.workers.replica import process
+from plugins.workers.replica.process import Child
 from tests.waiting import until
 
 
@@ -102,7 +102,7 @@ def test_the_launcher_has_none_of_the_variables_that_apps_choose(run: Run):
     """It runs with our rights, and libc loads code that GCONV_PATH and the like name."""
     code = (
         "import json, os\nprint(json.dumps(dict(os.environ)))\n"
-        "print(open(int(os.environ['CAUDEX_VARIABLES'])).read())"
+        "print(open(int(os.environ['CAUDEX_VARIABLES_FILE'])).read())"
     )
     chosen = {"LC_ALL": "xx_XX.EVIL", "LOCPATH": "/tmp/evil", "TOKEN": "é" * 60_000}
 

@@ -14,12 +14,12 @@ from msgspec import structs
 from kernel.public import Transaction, Unavailable, server_actor
 from kernel.testing import Client, MakeServer, Server
 from plugins.workers import store
-from plugins.workers.builds import Builder
-from plugins.workers.launches import Launches
+from plugins.workers.control.supervisor import Supervisor
 from plugins.workers.models import Release
-from plugins.workers.replica import Replica
+from plugins.workers.releases.builds import Builder
+from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.replica.replica import Replica
 from plugins.workers.service import WorkersService
-from plugins.workers.supervisor import Supervisor
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -108,17 +108,17 @@ def test_the_latest_versions_are_kept_and_one_that_was_overtaken_is_not_put_into
     app, service = install(workers), service_of(workers)
     releases = [begin(workers, app) for _ in range(store.KEPT + 2)]
 
-    async def adopt(release: Release) -> int | None:
+    async def promote(release: Release) -> int | None:
         async def write(tx: Transaction) -> int | None:
             assert await store.save(tx, release, 0)
-            return await store.adopt(tx, release)
+            return await store.promote(tx, release)
 
         return await service._statements.run(server_actor(), write)
 
-    assert [workers.run(adopt, release) for release in releases[1:]] == [1, 2, 3, 4, 5, 6]
+    assert [workers.run(promote, release) for release in releases[1:]] == [1, 2, 3, 4, 5, 6]
     kept = "select version from caudex_workers.versions where app_id = %s order by version"
     assert [version for (version,) in workers.sql(kept, app)] == [3, 4, 5, 6, 7]
-    assert workers.run(adopt, releases[0]) is None
+    assert workers.run(promote, releases[0]) is None
     in_service = "select version from caudex_workers.apps where app_id = %s"
     assert workers.sql(in_service, app) == [(7,)]
 
@@ -204,9 +204,9 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
     app, admin, prepared = deployed(workers), workers.user(), list[Release]()
     workers.assign(admin, app, "admin")
     [(former,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
-    usual = Launches.prepare
+    usual = LaunchSpecs.prepare
 
-    async def prepare(self: Launches, release: Release) -> Any:
+    async def prepare(self: LaunchSpecs, release: Release) -> Any:
         prepared.append(release)
         return await usual(self, release)
 
@@ -215,7 +215,7 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
         assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
     when(monkeypatch, happens)
-    monkeypatch.setattr(Launches, "prepare", prepare)
+    monkeypatch.setattr(LaunchSpecs, "prepare", prepare)
     answer = deploy(admin, app, {"worker.py": PYTHON.replace("def echo(", "def former(")})
     assert (answer.status_code, answer.json()) == (404, {"error": f"app '{app}' not found"})
     assert result(workers.admin, app, "echo", 1) == 1
@@ -226,14 +226,14 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
 def test_a_first_deploy_runs_though_it_was_taken_for_what_a_former_app_left(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    usual = Supervisor.adopt
+    usual = Supervisor.promote
 
-    def adopt(self: Supervisor, candidate: Replica, attempt: int) -> None:
-        monkeypatch.setattr(Supervisor, "adopt", usual)
+    def promote(self: Supervisor, candidate: Replica, attempt: int) -> None:
+        monkeypatch.setattr(Supervisor, "promote", usual)
         self.forget()
         usual(self, candidate, attempt)
 
-    monkeypatch.setattr(Supervisor, "adopt", adopt)
+    monkeypatch.setattr(Supervisor, "promote", promote)
     app = deployed(workers)
     assert result(workers.admin, app, "echo", 1) == 1
 
@@ -280,15 +280,15 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
         " values (%s, 20, 'd', 0)",
         app,
     )
-    workers.run(service._launches.tidy, app)
+    workers.run(service._launch_specs.tidy, app)
     assert len(list(folder.glob("1-*"))) == 1
-    [replica] = service._launches.of(app, begin(workers, app).number)
+    [replica] = service._launch_specs.of(app, begin(workers, app).number)
     assert not replica.gone
     monkeypatch.undo()
-    workers.run(service.reconciler.heard, None)  # what it was told meanwhile
+    workers.run(service.reconciler.on_notification, None)  # what it was told meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: replica.gone)
-    workers.run(service._launches.tidy, app)
+    workers.run(service._launch_specs.tidy, app)
     assert not list(folder.glob("1-*"))
 
 
@@ -310,7 +310,7 @@ def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
             assert supervisor.replica is not None
             candidate = await supervisor.start_replica(supervisor.replica.release)
             supervisor.forget()
-            supervisor.adopt(candidate, supervisor._attempt + 1)
+            supervisor.promote(candidate, supervisor._attempt + 1)
             await supervisor.over()
             return candidate
 
@@ -333,7 +333,7 @@ def test_a_start_that_takes_too_long_is_not_told_as_done(
 
     config = structs.replace(service_of(workers)._config, start_timeout=0.2, install_timeout=0.2)
     monkeypatch.setattr(service_of(workers), "_config", config)
-    monkeypatch.setattr(Launches, "prepare", never)
+    monkeypatch.setattr(LaunchSpecs, "prepare", never)
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503
     assert "retry-after" not in answer.headers

@@ -16,8 +16,8 @@ import plugins
 from kernel.public import BootError
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
-from plugins.workers.folders import give, take_back
-from plugins.workers.sandbox import SYSTEM, Place, Sandbox, around, landlock_version
+from plugins.workers.isolation.sandbox import SYSTEM, Place, Sandbox, around, landlock_version
+from plugins.workers.releases.folders import give_to_account, reclaim
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
 ROOT = os.geteuid() == 0
@@ -234,7 +234,7 @@ def test_files_of_the_configuration_are_kept_from_workers(
     """Wherever they lie: here in a folder of programs, which workers may read."""
     folder = tmp_path / "opt"
     folder.mkdir()
-    monkeypatch.setattr("plugins.workers.sandbox.SYSTEM", (*SYSTEM, str(folder)))
+    monkeypatch.setattr("plugins.workers.isolation.sandbox.SYSTEM", (*SYSTEM, str(folder)))
     for name in ("caudex.toml", "database-url", "other"):
         (folder / name).write_text(name)
     monkeypatch.setenv("CAUDEX_DATABASE__URL_FILE", str(folder / "database-url"))
@@ -257,7 +257,7 @@ def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Accounts alone see to that: here where there is no Landlock."""
-    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 0)
     base = Path(tempfile.mkdtemp(prefix="caudex-code-"))
     base.chmod(0o755)
     folder, home, secret = base / "code", base / "home", base / "secret"
@@ -279,11 +279,11 @@ def test_what_an_app_installed_it_reads_and_runs_but_does_not_write(
             done = subprocess.run(command, capture_output=True, check=False, env={}, cwd="/")
             return done.returncode
 
-        give(folder, uid)
+        give_to_account(folder, uid)
         assert as_app("echo more >> worker.py") == 0
         assert as_app(MADE) == 0
         os.link(secret, folder / "packages" / "theirs")
-        take_back(folder, uid)
+        reclaim(folder, uid)
         assert as_app("cat worker.py packages/inner/data && packages/tool && ls packages") == 0
         for code in (
             "echo x >> worker.py", "rm worker.py", "echo x > new", "echo x > packages/new",
@@ -377,7 +377,7 @@ os.killpg(0, 9)
 BOMBS = """
 import json, pathlib, subprocess, sys
 from plugins.workers.config import WorkersConfig
-from plugins.workers.sandbox import Place, Sandbox
+from plugins.workers.isolation.sandbox import Place, Sandbox
 
 sandbox = Sandbox(WorkersConfig(processes=30), pathlib.Path(sys.argv[1]))
 sandbox.prepare()
@@ -389,7 +389,7 @@ for _ in range(2):
     said.append(json.loads(done.stdout))
 for each in others:
     each.kill()
-print(json.dumps([said, sandbox.in_force(None)]))
+print(json.dumps([said, sandbox.active_limits(None)]))
 """
 
 
@@ -407,14 +407,14 @@ def test_only_what_counts_apart_and_does_limit_is_taken_for_a_limit(
         return {2: two, 1: one}[settings["limits"]["NPROC"]]
 
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 7)
-    monkeypatch.setattr("plugins.workers.sandbox._succeeds", succeeds)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 7)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox._succeeds", succeeds)
     sandbox = Sandbox(WorkersConfig(processes=30), tmp_path)
     sandbox.prepare()
     settings = json.loads(sandbox.command(["/bin/true"], 7, Place())[4])
     assert settings["counts"] is counts
-    assert settings["limits"].get("NPROC") == sandbox.in_force(None)["processes"]
-    assert sandbox.in_force(None)["processes"] == (30 if counts else None)
+    assert settings["limits"].get("NPROC") == sandbox.active_limits(None)["processes"]
+    assert sandbox.active_limits(None)["processes"] == (30 if counts else None)
     assert ("nothing limits how many processes a worker starts" in sandbox.notes) is not counts
 
 
@@ -470,9 +470,11 @@ def test_a_launcher_whose_server_is_gone_does_not_start_anything(tmp_path: Path)
 def test_a_machine_without_anything_is_refused_where_something_is_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("plugins.workers.sandbox.landlock_version", lambda: 0)
+    monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 0)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr("plugins.workers.sandbox.ctypes.CDLL", lambda _: pytest.fail("too late"))
+    monkeypatch.setattr(
+        "plugins.workers.isolation.sandbox.ctypes.CDLL", lambda _: pytest.fail("too late")
+    )
     with pytest.raises(BootError, match="sandbox"):
         Sandbox(WorkersConfig(sandbox="required"), tmp_path).prepare()
 

@@ -10,7 +10,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from plugins.workers.folders import SDK
+from plugins.workers.releases.folders import SDK
 from tests.plugins.workers.support import bun
 
 HELLO = {

@@ -32,14 +32,14 @@ from kernel.public import (
     WorkerState,
 )
 from kernel.testing import MakeServer, Server
-from plugins.workers.callers import CALLERS
 from plugins.workers.config import WorkersConfig
-from plugins.workers.launches import Launches
-from plugins.workers.models import Release, Wanted
-from plugins.workers.process import Child
-from plugins.workers.replica import Recipe
+from plugins.workers.control.supervisor import Host, Supervisor
+from plugins.workers.models import DesiredState, Release
+from plugins.workers.replica.callers import CALLERS
+from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.replica.process import Child
+from plugins.workers.replica.replica import ReplicaSpec
 from plugins.workers.service import SERVICE
-from plugins.workers.supervisor import Host, Supervisor
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -164,14 +164,14 @@ BUILD = 75.0
 """Seconds after which pip gives up where it finds no index: longer than crashes are counted."""
 
 
-class Slowly(Launches):
+class Slowly(LaunchSpecs):
     """Of a server where a release takes long to fail, by a clock of its own."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.begun: list[float] = []
 
-    async def prepare(self, release: Release) -> Recipe:
+    async def prepare(self, release: Release) -> ReplicaSpec:
         self.begun.append(self.now)
         self.now += BUILD
         raise BadRequest("pip failed")
@@ -184,39 +184,41 @@ class Slowly(Launches):
 
 
 def slow_supervisor() -> tuple[Supervisor, Slowly]:
-    launches = Slowly()
+    launch_specs = Slowly()
 
     async def changed(supervisor: Supervisor) -> None:
         """Nobody is told."""
 
     host = Host(
-        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, launches=launches,
-        changed=changed, remove=lambda *_: None, clock=lambda: launches.now,
+        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, launch_specs=launch_specs,
+        changed=changed, remove=lambda *_: None, clock=lambda: launch_specs.now,
     )  # fmt: skip
-    return Supervisor("crm", host), launches
+    return Supervisor("crm", host), launch_specs
 
 
-def wanted(attempt: int) -> Wanted:
-    return Wanted(app_id="crm", number=1, version=1, digest="0" * 64, wanted=True, attempt=attempt)
+def wanted(attempt: int) -> DesiredState:
+    return DesiredState(
+        app_id="crm", number=1, version=1, digest="0" * 64, wanted=True, attempt=attempt
+    )
 
 
-async def step_until(supervisor: Supervisor, launches: Slowly, state: WorkerState) -> None:
+async def step_until(supervisor: Supervisor, launch_specs: Slowly, state: WorkerState) -> None:
     for _ in range(50):
         pause = await supervisor._step()
         if supervisor.state == state:
             return
-        launches.now += pause or 0.0
-    raise AssertionError(f"{supervisor.state} for ever, begun at {launches.begun}")
+        launch_specs.now += pause or 0.0
+    raise AssertionError(f"{supervisor.state} for ever, begun at {launch_specs.begun}")
 
 
 def test_starts_that_fail_slowly_wait_longer_and_longer_and_end():
     async def fail() -> None:
-        supervisor, launches = slow_supervisor()
+        supervisor, launch_specs = slow_supervisor()
         for attempt in (1, 2):  # a start or a deploy begins anew
-            launches.begun.clear()
-            supervisor.want(wanted(attempt))
-            await step_until(supervisor, launches, "crashed")
-            waits = [after - before - BUILD for before, after in pairwise(launches.begun)]
+            launch_specs.begun.clear()
+            supervisor.set_desired(wanted(attempt))
+            await step_until(supervisor, launch_specs, "crashed")
+            waits = [after - before - BUILD for before, after in pairwise(launch_specs.begun)]
             assert waits == [0, 2, 4, 8]
 
     anyio.run(fail)
@@ -567,7 +569,7 @@ def test_errors_of_any_shape_are_told(workers: Server):
 def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("plugins.workers.process.WRITE_SECONDS", 1.0)
+    monkeypatch.setattr("plugins.workers.replica.process.WRITE_SECONDS", 1.0)
     service = workers.services.get(SERVICE)
     monkeypatch.setattr(service, "_config", structs.replace(service._config, rpc_timeout=3))
     app = deployed(workers, RAW + "        time.sleep(300)\n")
@@ -784,11 +786,11 @@ def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
 def test_a_change_of_state_is_told(workers: Server):
     seen: list[tuple[str, str]] = []
 
-    async def heard(app_id: str, state: str) -> None:
+    async def on_state_change(app_id: str, state: str) -> None:
         seen.append((app_id, state))
 
     service = workers.services.get(WORKERS)
-    service.on_change(heard)
+    service.on_change(on_state_change)
     app = deployed(workers, JOBS)
     assert app in service.running()
     stop(workers, app)
@@ -856,7 +858,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
 
 def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.MonkeyPatch):
     app = deployed(workers)
-    monkeypatch.setattr("plugins.workers.deploys.MAX_UPLOADS", 0)
+    monkeypatch.setattr("plugins.workers.releases.deploys.MAX_UPLOADS", 0)
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
@@ -896,7 +898,7 @@ def test_a_full_disk_is_503_and_the_old_version_goes_on(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("plugins.workers.folders.unpack", full)
+    monkeypatch.setattr("plugins.workers.releases.folders.unpack", full)
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert (answer.status_code, answer.json()) == (503, {"error": "the server's disk is full"})
     assert result(workers.admin, app, "echo", 1) == 1
@@ -928,8 +930,8 @@ def test_a_worker_dies_with_a_server_that_is_killed(tmp_path):
         [sys.executable, "-c", f"""
 import asyncio, pathlib, uvloop
 from plugins.workers.config import WorkersConfig
-from plugins.workers.process import Child
-from plugins.workers.sandbox import Place, Sandbox
+from plugins.workers.replica.process import Child
+from plugins.workers.isolation.sandbox import Place, Sandbox
 class Nobody:
     def on_line(self, line): print(line.decode(), flush=True)
     def on_noise(self, level, text): print(level, text, flush=True)
@@ -964,7 +966,7 @@ def test_a_deploy_has_ended_only_when_the_new_version_answers(
         await asyncio.sleep(0.5)
         return False
 
-    monkeypatch.setattr("plugins.workers.launches.Launches.is_outdated", slow)
+    monkeypatch.setattr("plugins.workers.replica.launch_specs.LaunchSpecs.is_outdated", slow)
     app = deployed(workers)
     assert status(workers.admin, app)["status"] == "running"
     assert result(workers.admin, app, "echo", 1) == 1

@@ -9,24 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.public import Caller
-from plugins.workers import lines as lines_module
-from plugins.workers.lines import LineSplitter
-from plugins.workers.protocol import (
+from plugins.workers.replica import lines as lines_module
+from plugins.workers.replica.lines import LineSplitter
+from plugins.workers.replica.protocol import (
     CollectionOp,
     Discovered,
+    InvalidOp,
     Job,
     JobResult,
     Log,
-    OddOp,
     OpResult,
     Rpc,
     RpcResponse,
     Shutdown,
+    describe_value,
     frame,
     ids_in,
-    in_words,
-    on_one_line,
     read,
+    single_line,
 )
 
 TAGS = ["discover", "rpc_response", "job_result", "job_progress", "log", "event", "collection_op"]
@@ -238,7 +238,7 @@ def test_what_cannot_be_read_is_no_message(line: bytes):
 )
 def test_an_operation_that_does_not_fit_can_be_answered(members: bytes, op_id: object, where: str):
     said = read(b'{"type":"collection_op",' + members + b"}")
-    assert isinstance(said, OddOp)
+    assert isinstance(said, InvalidOp)
     assert said.id == op_id
     assert where in said.why
 
@@ -259,9 +259,9 @@ def test_every_message_of_a_worker_can_be_read():
 def test_every_message_to_a_worker_is_one_line():
     caller = Caller(user_id="1", username="a\nb")
     messages = [
-        Rpc(id="r1", method="a\nb", params=on_one_line(b'{\n"a":\r\n1}'), caller=caller),
-        Job(id="j1", payload=on_one_line(b"[\n1\n]"), caller=None),
-        OpResult(id="o1", result=on_one_line(b"[1,\n2]")),
+        Rpc(id="r1", method="a\nb", params=single_line(b'{\n"a":\r\n1}'), caller=caller),
+        Job(id="j1", payload=single_line(b"[\n1\n]"), caller=None),
+        OpResult(id="o1", result=single_line(b"[1,\n2]")),
         OpResult(id="o1", error="no\nway"),
         Shutdown(),
     ]
@@ -282,4 +282,4 @@ def test_every_message_to_a_worker_is_one_line():
     ],
 )  # fmt: skip
 def test_errors_are_put_in_words(value: bytes, words: str):
-    assert in_words(msgspec.Raw(value)) == words
+    assert describe_value(msgspec.Raw(value)) == words

@@ -23,10 +23,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-MARK: Final = "CAUDEX_REPLICA"
+REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 """Variable that every process of a worker inherits; it means nothing but which one it is."""
 
-_ANY: Final = f"{MARK}=".encode()
+_ANY: Final = f"{REPLICA_VARIABLE}=".encode()
 ROUNDS: Final = 20
 """Looks for what is left; a process that forks all the time can be missed by one."""
 
@@ -51,7 +51,7 @@ def new_mark(server: str = "") -> str:
 
 
 @contextmanager
-def named(folder: Path, draft: Path) -> Generator[str]:
+def server_name(folder: Path, draft: Path) -> Generator[str]:
     """Have a name in the folder for as long as this lasts; `draft` is a path for a new file."""
     name = secrets.token_hex(8)
     with ExitStack() as held:
@@ -65,9 +65,9 @@ def named(folder: Path, draft: Path) -> Generator[str]:
         yield name
 
 
-def kill_leftovers(folder: Path) -> int:
+def kill_orphans_of_dead_servers(folder: Path) -> int:
     """Kill what servers left that were killed, and count it. Blocking, as `kill_strays` is."""
-    begin, own = list[bytes](), os.environ.get(MARK, "")
+    begin, own = list[bytes](), os.environ.get(REPLICA_VARIABLE, "")
     with ExitStack() as held:
         for path in islice(folder.iterdir(), MAX_NAMES):
             with suppress(OSError):  # it is held, or another one has just removed it
@@ -76,7 +76,7 @@ def kill_leftovers(folder: Path) -> int:
                 held.callback(path.unlink, missing_ok=True)
                 # Not one of a folder that was copied, whose server may live, nor of who started us.
                 if path.name.startswith(_origin(file.fileno())) and path.name not in own:
-                    begin.append(f"{MARK}={path.name}.".encode())
+                    begin.append(f"{REPLICA_VARIABLE}={path.name}.".encode())
         return _kill_all(lambda pid: _is_left(pid, tuple(begin))) if begin else 0
 
 
@@ -85,7 +85,7 @@ def _origin(fd: int) -> str:
     return f"{found.st_dev:x}-{found.st_ino:x}-"
 
 
-def kill_strays(mark: str, uid: int | None) -> None:
+def kill_orphans(mark: str, uid: int | None) -> None:
     """Kill what is left of a child that has ended. Blocking: reads the list of all processes.
 
     `uid` is the account, where it is no other's than the app's: who hides from the mark and belongs
@@ -94,7 +94,7 @@ def kill_strays(mark: str, uid: int | None) -> None:
     uid = None if uid in (0, os.geteuid()) else uid
     wanted = _ANY + mark.encode()
     patient = time.monotonic() + PATIENCE
-    _kill_all(lambda pid: _is_stray(pid, wanted, uid, patient))
+    _kill_all(lambda pid: _is_orphan(pid, wanted, uid, patient))
 
 
 def _kill_all(is_meant: Callable[[int], bool]) -> int:
@@ -118,7 +118,7 @@ def _pids() -> list[int]:
         return []  # not Linux: the group is all there is
 
 
-def _is_stray(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool:
+def _is_orphan(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool:
     try:
         if uid is not None and os.stat(f"/proc/{pid}").st_uid != uid:
             return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)

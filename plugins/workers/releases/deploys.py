@@ -24,20 +24,20 @@ from kernel.public import (
     Unavailable,
     server_actor,
 )
+from plugins.workers import logins, store
+from plugins.workers.config import WorkersConfig
+from plugins.workers.control.reconciler import Reconciler
+from plugins.workers.control.supervisor import Supervisor
+from plugins.workers.models import Release
+from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.replica.replica import Replica, StartFailed
+from plugins.workers.store import WorkersStore
 
-from . import logins, store
-from .archiving import store_archive
+from .archive_chunks import store_archive
 from .builds import Builder
-from .config import WorkersConfig
 from .folders import Folders, digest_of, discard
-from .launches import Launches
-from .models import Release
-from .reconciler import Reconciler
-from .replica import Replica, StartFailed
-from .store import WorkersStore
-from .supervisor import Supervisor
 
-ADOPTION: Final = 10.0
+PROMOTION_SECONDS: Final = 10.0
 """Seconds that a deploy waits until the version that is up already answers the calls."""
 
 MAX_UPLOADS: Final = 16
@@ -54,7 +54,7 @@ class Deploys:
         workers: WorkersStore,
         folders: Folders,
         builder: Builder,
-        launches: Launches,
+        launch_specs: LaunchSpecs,
         reconciler: Reconciler,
         supervisor: Callable[[str], Awaitable[Supervisor]],
         forget_former: Callable[[Transaction, str, int], Awaitable[None]],
@@ -66,7 +66,7 @@ class Deploys:
         self._store = workers
         self._folders = folders
         self._builder = builder
-        self._launches = launches
+        self._launch_specs = launch_specs
         self._reconciler = reconciler
         self._supervisor = supervisor
         self._forget_former = forget_former
@@ -103,10 +103,10 @@ class Deploys:
             digest, size = await to_thread.run_sync(digest_of, archive)
             release = await self._store.begin(app_id, digest, self._config.uid_count, born)
             await self._statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
-            self._launches.write_log(app_id, "system", f"deploying version {release.version}")
+            self._launch_specs.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
-                await self._builder.build(release, archive, self._launches.log_of(app_id))
+                await self._builder.build(release, archive, self._launch_specs.log_of(app_id))
                 await self._check_may_deploy(actor, app_id, release.number)
                 candidate = await supervisor.start_replica(release)
                 attempt = await self._put_in_service(actor, release, archive, size)
@@ -115,15 +115,15 @@ class Deploys:
                 if isinstance(error, StartFailed):
                     raise BadRequest(str(error)) from None
                 raise
-            supervisor.adopt(candidate, attempt)
-            with anyio.move_on_after(ADOPTION):
+            supervisor.promote(candidate, attempt)
+            with anyio.move_on_after(PROMOTION_SECONDS):
                 await supervisor.outcome(attempt)
                 # An app has no row until its first deploy has begun: its supervisor may have been
                 # taken for that of the former app of its name, and another one starts the worker.
                 while supervisor.leaving:
                     supervisor = await self._supervisor(app_id)
                     await supervisor.outcome(attempt)
-            await self._launches.tidy(app_id)
+            await self._launch_specs.tidy(app_id)
         return release.version
 
     async def _number(self, app_id: str, born: int = 0) -> int | None:
@@ -152,7 +152,7 @@ class Deploys:
             if not await store.save(tx, release, size):
                 raise NotFound(f"app '{release.app_id}' not found")
             await store_archive(tx, release, archive)
-            attempt = await store.adopt(tx, release)
+            attempt = await store.promote(tx, release)
             if attempt is None:
                 raise BadRequest("a later version was deployed meanwhile")
             told = {"version": release.version, "sha256": release.digest, "size": size}
@@ -166,4 +166,6 @@ class Deploys:
             if candidate is not None:
                 await candidate.kill()
             await to_thread.run_sync(discard, self._folders.release(release))
-            await self._reconciler.heard(release.app_id)  # the app may be gone, but for its folder
+            await self._reconciler.on_notification(
+                release.app_id
+            )  # the app may be gone, but for its folder

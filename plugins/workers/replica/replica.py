@@ -13,35 +13,35 @@ import msgspec
 from structlog.contextvars import get_contextvars
 
 from kernel.public import Caller, HandlerFailed, LogLevel, Mask, Services, WorkerLost
+from plugins.workers.models import Release
 
 from .calls import Call, Calls, Progress
 from .collections import Collections
-from .masking import hidden_in, hidden_within
-from .models import Release
+from .masking import mask_json, mask_text
 from .process import Child, text_of
 from .protocol import (
     EDGE,
+    AppEvent,
     CollectionOp,
     Discovered,
-    Happened,
     Hello,
+    Incoming,
+    InvalidOp,
     Job,
     JobCancel,
     JobProgress,
     JobResult,
     Log,
-    OddOp,
     OpResult,
     Rpc,
     RpcResponse,
-    Said,
     Settled,
     Shutdown,
+    describe_value,
     frame,
     ids_in,
-    in_words,
-    on_one_line,
     read,
+    single_line,
 )
 
 TAIL: Final = 30
@@ -74,7 +74,7 @@ class StartFailed(Exception):
         return "\n".join([self.why, *self.lines])
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that it takes to start a worker."""
 
     release: Release
@@ -91,33 +91,33 @@ class Replica:
 
     def __init__(
         self,
-        recipe: Recipe,
+        spec: ReplicaSpec,
         services: Services,
         spawn: Spawn,
         write_log: Callable[[LogLevel, str], None],
         on_gone: Callable[[], None],
     ) -> None:
-        self.recipe = recipe
+        self.spec = spec
         self.stopping = False
         self._spawn = spawn
         self._write = write_log
         self._on_gone = on_gone
         self._calls = Calls()
-        release = recipe.release
+        release = spec.release
         self._ops = Collections(services, release.app_id, release.born, self._calls.find)
         self._waiting_ops = 0
-        self._mask = Mask(recipe.hello.credentials.values())
+        self._mask = Mask(spec.hello.credentials.values())
         self._up = anyio.Event()
         self._comes_up = True
         self._tail: deque[str] = deque(maxlen=TAIL)
         """What it said last while it came up; nobody asks afterwards."""
         self._child: Child | None = None
-        self._disowned = False
+        self._detached = False
 
     @property
     def release(self) -> Release:
         """The code that it runs."""
-        return self.recipe.release
+        return self.spec.release
 
     @property
     def gone(self) -> bool:
@@ -129,23 +129,23 @@ class Replica:
     async def start(self, seconds: float) -> None:
         """Start it and wait until it has answered `discover`. Raises StartFailed, and it is dead
         then."""
-        recipe = self.recipe
+        spec = self.spec
         try:
             self._child = await Child.spawn(
                 self,
-                recipe.argv,
-                recipe.environment,
-                recipe.folder,
-                recipe.uid,
-                recipe.hello.credentials,
+                spec.argv,
+                spec.environment,
+                spec.folder,
+                spec.uid,
+                spec.hello.credentials,
             )
         except (OSError, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error)
             raise StartFailed(f"the worker cannot be started: {said}", ()) from None
         try:
-            if self._disowned:
+            if self._detached:
                 raise StartFailed("the app is gone", ())
-            self._child.write(frame(recipe.hello))
+            self._child.write(frame(spec.hello))
             with anyio.move_on_after(seconds):
                 await self._up.wait()
             if self._child.gone.is_set():
@@ -190,15 +190,15 @@ class Replica:
             self._child.signal(signal.SIGKILL)
             await self._child.exits_within(5)
 
-    def disown(self) -> None:
+    def detach(self) -> None:
         """Its app is gone: end it at once, and hear it no more. What it says or asks for until it
         is dead may be about another app of that name."""
-        self._disowned = self.stopping = True
+        self._detached = self.stopping = True
         if self._child is not None:
             self._child.signal(signal.SIGKILL)
 
     def _write_log(self, level: LogLevel, message: str) -> None:
-        if not self._disowned:
+        if not self._detached:
             self._write(level, message)
 
     def ending(self) -> str:
@@ -219,7 +219,7 @@ class Replica:
         self._calls.add(call_id, call)
         try:
             await self._say(
-                Rpc(id=call_id, method=method, params=on_one_line(params), caller=caller)
+                Rpc(id=call_id, method=method, params=single_line(params), caller=caller)
             )
             with anyio.move_on_after(seconds):
                 return await call.future
@@ -234,7 +234,7 @@ class Replica:
         call = Call(caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
-            await self._say(Job(id=job_id, payload=on_one_line(payload), caller=caller))
+            await self._say(Job(id=job_id, payload=single_line(payload), caller=caller))
             if call.unwanted:  # it was told so before it had the job
                 self.cancel_job(job_id)
             try:
@@ -289,18 +289,18 @@ class Replica:
         self._up.set()
         self._on_gone()
 
-    def _hear(self, said: Said | OddOp) -> None:
+    def _hear(self, said: Incoming | InvalidOp) -> None:
         match said:
             case RpcResponse() | JobResult():
                 self._settle(said)
-            case CollectionOp() | OddOp():
+            case CollectionOp() | InvalidOp():
                 self._queue(said)
             case Log():
                 level = LEVELS.get(said.level, "info")
                 self.on_noise(level, text_of(self._words(said.message).encode("utf-8", "replace")))
-            case Happened():
+            case AppEvent():
                 told = msgspec.json.encode({"name": said.name, "data": said.data})
-                hidden = hidden_within(msgspec.Raw(told), self._mask)
+                hidden = mask_json(msgspec.Raw(told), self._mask)
                 self._write_log("event", text_of(bytes(hidden)))
             case JobProgress():
                 self._progress(said)
@@ -314,12 +314,12 @@ class Replica:
         if not said.failed:
             self._calls.succeed(said.id, bytes(said.result))
         else:
-            words = hidden_in(self._words(said.error), self._mask)
+            words = mask_text(self._words(said.error), self._mask)
             self._calls.fail(said.id, words or "the handler failed")
 
     def _words(self, value: msgspec.Raw) -> str:
         """What a value says, with no secret in the texts within it."""
-        return in_words(hidden_within(value, self._mask))
+        return describe_value(mask_json(value, self._mask))
 
     def _progress(self, said: JobProgress) -> None:
         call = self._calls.find(said.id)
@@ -329,18 +329,18 @@ class Replica:
         if idle:
             self._spawn(_report, call, call.progress)
 
-    def _queue(self, op: CollectionOp | OddOp) -> None:
+    def _queue(self, op: CollectionOp | InvalidOp) -> None:
         """Carry an operation out; who has too many of them is not read until some are done."""
         self._waiting_ops += 1
         if self._waiting_ops >= MAX_OPS and self._child is not None:
             self._child.hold("operations")
         self._spawn(self._operate, op)
 
-    async def _operate(self, op: CollectionOp | OddOp) -> None:
+    async def _operate(self, op: CollectionOp | InvalidOp) -> None:
         try:
-            if isinstance(op, OddOp):
+            if isinstance(op, InvalidOp):
                 answer = OpResult(id=op.id, error=f"collection_op: {op.why}")
-            elif self._disowned:
+            elif self._detached:
                 answer = OpResult(id=op.id, error="collection_op: the app is gone")
             else:
                 answer = await self._ops.answer(op)

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from kernel.public import BadRequest, BootError, Finding, Runtime
+from plugins.workers.config import WorkersConfig
+from plugins.workers.runtimes import JavaScriptRuntime, PythonRuntime
 
-from .config import WorkersConfig
-from .runtimes import JavaScriptRuntime, PythonRuntime
 from .sandbox import Sandbox
 
 NAME: Final = "workers"
 
 
-def remarks(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
+def findings(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
     """Tell what would confine workers, and what runs them. Blocking."""
     sandbox = Sandbox(config, data_dir, config_file)
     try:

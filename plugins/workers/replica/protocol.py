@@ -116,7 +116,7 @@ class Log(FromWorker, frozen=True, tag="log"):
     level: str = "info"
 
 
-class Happened(FromWorker, frozen=True, tag="event"):
+class AppEvent(FromWorker, frozen=True, tag="event"):
     """Something that the app wants to be known."""
 
     name: str
@@ -133,18 +133,18 @@ class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
     call: str | None = None
 
 
-class OddOp(FromWorker, frozen=True, tag="collection_op"):
+class InvalidOp(FromWorker, frozen=True, tag="collection_op"):
     """A `collection_op` that does not fit, and why; a handler waits for its answer all the same."""
 
     id: str | int
     why: str = ""
 
 
-Said = Discovered | RpcResponse | JobResult | JobProgress | Log | Happened | CollectionOp
+Incoming = Discovered | RpcResponse | JobResult | JobProgress | Log | AppEvent | CollectionOp
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Said).decode
-_decode_odd = msgspec.json.Decoder(OddOp).decode
+_decode = msgspec.json.Decoder(Incoming).decode
+_decode_invalid = msgspec.json.Decoder(InvalidOp).decode
 
 
 def frame(message: ToWorker) -> bytes:
@@ -152,13 +152,13 @@ def frame(message: ToWorker) -> bytes:
     return _encode(message) + b"\n"
 
 
-def on_one_line(raw: bytes) -> msgspec.Raw:
+def single_line(raw: bytes) -> msgspec.Raw:
     """Take the line breaks out of JSON: the wire is framed by lines."""
     broken = b"\n" in raw or b"\r" in raw
     return msgspec.Raw(msgspec.json.format(raw, indent=-1) if broken else raw)
 
 
-def read(line: bytes) -> Said | OddOp | None:
+def read(line: bytes) -> Incoming | InvalidOp | None:
     """Read a line of a worker; None when it is no message."""
     if not line.startswith(b"{"):
         return None
@@ -166,15 +166,15 @@ def read(line: bytes) -> Said | OddOp | None:
         line.decode()  # what is handed on as it stands must be UTF-8 all through
         return _decode(line)
     except msgspec.ValidationError as error:
-        return _odd_op(line, str(error))
+        return _invalid_op(line, str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _odd_op(line: bytes, why: str) -> OddOp | None:
+def _invalid_op(line: bytes, why: str) -> InvalidOp | None:
     """Read what did not fit: up to there, so the rest may even be no JSON."""
     try:
-        return msgspec.structs.replace(_decode_odd(line), why=why)
+        return msgspec.structs.replace(_decode_invalid(line), why=why)
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -184,7 +184,7 @@ def ids_in(edges: bytes) -> Iterable[str]:
     return (match.decode("ascii", "replace") for match in _ID.findall(edges))
 
 
-def in_words(value: msgspec.Raw) -> str:
+def describe_value(value: msgspec.Raw) -> str:
     """Make text of what should be text: a `message` within an object, else the JSON itself."""
     try:
         found: object = msgspec.json.decode(value)

@@ -13,14 +13,14 @@ import anyio
 from anyio import to_thread
 
 from kernel.public import BadRequest, LogLevel, Runtime
+from plugins.workers.config import WorkersConfig
+from plugins.workers.isolation.orphans import REPLICA_VARIABLE
+from plugins.workers.isolation.sandbox import Place, Sandbox
+from plugins.workers.models import Release
+from plugins.workers.replica.process import Child, text_of
+from plugins.workers.runtimes import Runtimes
 
-from .config import WorkersConfig
-from .folders import Folders, discard, fill, full_disk, give, take_back
-from .models import Release
-from .process import Child, text_of
-from .runtimes import Runtimes
-from .sandbox import Place, Sandbox
-from .strays import MARK
+from .folders import Folders, discard, fill, full_disk, give_to_account, reclaim
 
 TAIL: Final = 20
 TAIL_WIDTH: Final = 400
@@ -58,11 +58,11 @@ class Builder:
                 if commands:
                     uid = self._sandbox.uid_for(commands[0][0], release.number)
                     await to_thread.run_sync(self._folders.make_app, release, uid)
-                    await to_thread.run_sync(give, folder, uid)
+                    await to_thread.run_sync(give_to_account, folder, uid)
                 for command in commands:
                     await self._install(release, folder, command, write_log)
                 if commands:
-                    await to_thread.run_sync(take_back, folder, uid)
+                    await to_thread.run_sync(reclaim, folder, uid)
                 with full_disk():
                     return await to_thread.run_sync(self._folders.publish, folder, release)
 
@@ -107,7 +107,7 @@ class Builder:
             "TMPDIR": str(self._folders.tmp(release)),
             "LANG": "C.UTF-8",
             "CAUDEX_APP_ID": release.app_id,
-            MARK: self._server,
+            REPLICA_VARIABLE: self._server,
         }
 
     def runtime_of(self, folder: Path) -> tuple[Runtime, Path]:

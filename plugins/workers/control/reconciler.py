@@ -11,11 +11,11 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import Unavailable
+from plugins.workers.models import DesiredState
+from plugins.workers.models import Replica as ReplicaRow
+from plugins.workers.releases.folders import Folders
+from plugins.workers.store import WorkersStore
 
-from .folders import Folders
-from .models import Replica as ReplicaRow
-from .models import Wanted
-from .store import WorkersStore
 from .supervisor import Supervisor
 
 BEAT: Final = 5.0
@@ -42,12 +42,12 @@ class Reconciler:
         """Apps whose rows have to be read; None means all."""
         self._ended: set[str] = set()
         """Apps whose supervisors ended since: what they could not remove is not tried at once."""
-        self._untold = False
-        self._told: frozenset[ReplicaRow] = frozenset()
+        self._unreported = False
+        self._last_told: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
         self._closed = False
 
-    async def heard(self, payload: str | None) -> None:
+    async def on_notification(self, payload: str | None) -> None:
         """Notifications: something about an app changed, or anything may have."""
         if payload is None or "\0" in payload:  # whoever may connect to the database can tell news
             self._stale = None
@@ -63,7 +63,7 @@ class Reconciler:
 
     def tell(self) -> None:
         """Something changed here that others should know soon."""
-        self._untold = True
+        self._unreported = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class Reconciler:
             self._wake = anyio.Event()
             try:
                 await self._follow()
-                if self._untold or anyio.current_time() >= due:
+                if self._unreported or anyio.current_time() >= due:
                     await self._beat()
                     due = anyio.current_time() + BEAT
                 pause = max(0.0, due - anyio.current_time())
@@ -126,7 +126,7 @@ class Reconciler:
             return {}
         return await to_thread.run_sync(self._folders.numbers, stale)
 
-    def _apply(self, row: Wanted) -> None:
+    def _apply(self, row: DesiredState) -> None:
         supervisor = self.supervisors.get(row.app_id)
         if supervisor is not None and supervisor.leaving:
             return  # an app of the same name came after it; asked again when this one has ended
@@ -137,7 +137,7 @@ class Reconciler:
             if row.release is None:
                 return
             supervisor = self.supervisor(row.app_id)
-        supervisor.want(row)
+        supervisor.set_desired(row)
 
     def supervisor(self, app_id: str) -> Supervisor:
         """The supervisor of an app."""
@@ -154,15 +154,15 @@ class Reconciler:
         self.tell()
 
     async def _beat(self) -> None:
-        self._untold = False
+        self._unreported = False
         rows = list(self.rows())
-        if rows or self._told:
+        if rows or self._last_told:
             try:
                 await self._store.beat(self.server_id, rows)
             except BaseException:
-                self._untold = True
+                self._unreported = True
                 raise
-        self._told = frozenset(rows)
+        self._last_told = frozenset(rows)
 
     def rows(self) -> Iterable[ReplicaRow]:
         """What runs here, or should."""

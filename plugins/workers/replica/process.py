@@ -17,11 +17,11 @@ import msgspec
 import structlog
 
 from kernel.public import LogLevel, Unavailable
+from plugins.workers.isolation.orphans import REPLICA_VARIABLE, kill_orphans, new_mark
+from plugins.workers.isolation.parent_death import open_parent_pipe
 
-from .lifeline import lifeline
 from .lines import LineSplitter
 from .protocol import MAX_FRAME, MAX_LINE, ids_in
-from .strays import MARK, kill_strays, new_mark
 
 SHARE: Final = 0.25
 """Of the event loop's time that reading from one worker may take."""
@@ -37,8 +37,8 @@ MAX_UNREAD: Final = 6 * MAX_FRAME
 DRAIN_SECONDS: Final = 1.0
 """What was written before the end is read for so long after it."""
 
-LIFELINE: Final = "CAUDEX_LIFELINE"
-VARIABLES: Final = "CAUDEX_VARIABLES"
+PARENT_PIPE: Final = "CAUDEX_PARENT_PIPE"
+VARIABLES: Final = "CAUDEX_VARIABLES_FILE"
 """Numbers of open files, for the launcher alone."""
 
 log = structlog.get_logger("caudex.workers")
@@ -83,7 +83,7 @@ class Child(asyncio.SubprocessProtocol):
         self._spent, self._since = 0.0, time.monotonic()
         self._open = {1, 2}
         self._exited = self._swept = False
-        self._lifeline: int | None = None
+        self._parent_pipe: int | None = None
         self.gone = asyncio.Event()
         self.status: int | None = None
         """Its exit status, or minus the signal that ended it."""
@@ -103,16 +103,16 @@ class Child(asyncio.SubprocessProtocol):
         variables: Mapping[str, str] | None = None,
     ) -> Child:
         """Start the launcher of a program; `uid` is its account, if no other app has it, and what
-        the environment has as `MARK` the name of its server.
+        the environment has as `REPLICA_VARIABLE` the name of its server.
 
         The program finds `variables` too, the launcher does not: it runs with our rights until it
         has confined itself, and its interpreter and its libraries listen to many a variable, which
         apps must not choose. Raises OSError, ValueError.
         """
         loop = asyncio.get_running_loop()
-        child = cls(listener, new_mark(environment.get(MARK, "")), uid)
-        child._lifeline = wire = lifeline()
-        told = {} if wire is None else {LIFELINE: wire}
+        child = cls(listener, new_mark(environment.get(REPLICA_VARIABLE, "")), uid)
+        child._parent_pipe = wire = open_parent_pipe()
+        told = {} if wire is None else {PARENT_PIPE: wire}
         try:
             if variables:
                 told[VARIABLES] = _nameless_file(msgspec.json.encode(variables))
@@ -126,7 +126,7 @@ class Child(asyncio.SubprocessProtocol):
                 env={
                     **environment,
                     **{name: str(number) for name, number in told.items()},
-                    MARK: child._mark,
+                    REPLICA_VARIABLE: child._mark,
                 },
                 start_new_session=True,
                 pass_fds=[*told.values()],
@@ -305,7 +305,7 @@ class Child(asyncio.SubprocessProtocol):
             self.release(reason)
         if self._open or self._waiting():
             self._loop.call_later(DRAIN_SECONDS, self._give_up_hearing)
-        sweep = self._loop.run_in_executor(None, kill_strays, self._mark, self._uid)
+        sweep = self._loop.run_in_executor(None, kill_orphans, self._mark, self._uid)
         sweep.add_done_callback(self._on_swept)
 
     def _give_up_hearing(self) -> None:
@@ -320,9 +320,9 @@ class Child(asyncio.SubprocessProtocol):
         self._end_if_done()
 
     def _cut(self) -> None:
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        if self._parent_pipe is not None:
+            os.close(self._parent_pipe)
+            self._parent_pipe = None
 
     def _kill_silent(self) -> None:
         if not self._exited:

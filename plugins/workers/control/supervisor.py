@@ -13,11 +13,10 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import KernelError, Unavailable, WorkerState
-
-from .config import WorkersConfig
-from .launches import Launches
-from .models import Release, Wanted
-from .replica import Replica, Spawn, StartFailed
+from plugins.workers.config import WorkersConfig
+from plugins.workers.models import DesiredState, Release
+from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.replica.replica import Replica, Spawn, StartFailed
 
 CRASHES: Final = 5
 """So many within WINDOW seconds are enough, or so many starts in turn that fail."""
@@ -44,14 +43,14 @@ class Host:
         *,
         config: WorkersConfig,
         spawn: Spawn,
-        launches: Launches,
+        launch_specs: LaunchSpecs,
         changed: Callable[[Supervisor], Awaitable[None]],
         remove: Callable[[str, int | None], None],
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
         self.config = config
         self.spawn = spawn
-        self.launches = launches
+        self.launch_specs = launch_specs
         self.changed = changed
         self.remove = remove
         self.clock = clock
@@ -87,9 +86,9 @@ class Supervisor:
         """When a worker last did."""
         self._not_before = 0.0
         self._postponed = False
-        self._told: tuple[WorkerState, int | None] = ("stopped", None)
+        self._last_told: tuple[WorkerState, int | None] = ("stopped", None)
         self._wake = anyio.Event()
-        self._news = anyio.Event()
+        self._changed_event = anyio.Event()
         self._starting: anyio.CancelScope | None = None
         self._deploys = anyio.Lock()
 
@@ -106,7 +105,7 @@ class Supervisor:
 
     # What others ask for
 
-    def want(self, row: Wanted) -> None:
+    def set_desired(self, row: DesiredState) -> None:
         """Be told what should run, or nothing; old news changes nothing."""
         if row.attempt < self._attempt:
             return
@@ -114,7 +113,7 @@ class Supervisor:
             self._given_up, self._not_before = False, 0.0
             self._crashes.clear()
         self._attempt, self.number = row.attempt, row.number
-        self._aim(row.release)
+        self._set_goal(row.release)
 
     def forget(self, number: int | None = None) -> None:
         """The app is gone: kill, remove what it has, end. `number` is its, for who knows it.
@@ -124,16 +123,16 @@ class Supervisor:
         self._forget = True
         self.number = self.number or number
         for replica in self._left():
-            replica.disown()
-        self._aim(None)
+            replica.detach()
+        self._set_goal(None)
 
     def restart(self) -> None:
         """Replace the process of a worker that runs."""
         if self.replica is not None:
             self._restart = True
-            self._poke()
+            self._wake_up()
 
-    def adopt(self, candidate: Replica, attempt: int) -> None:
+    def promote(self, candidate: Replica, attempt: int) -> None:
         """Put a replica that is up already into service, in place of the one that runs; not when
         something else was wanted since."""
         if self._forget or attempt < self._attempt:
@@ -145,7 +144,7 @@ class Supervisor:
         previous, self._candidate = self._candidate, candidate
         if previous is not None:
             self._host.spawn(previous.kill)
-        self._aim(candidate.release)
+        self._set_goal(candidate.release)
 
     @asynccontextmanager
     async def deploying(self) -> AsyncGenerator[None]:
@@ -158,30 +157,30 @@ class Supervisor:
     async def outcome(self, attempt: int) -> StartFailed | None:
         """Wait until an attempt to start has come to an end; None when the worker runs."""
         while self._settled < attempt and not self.ended:
-            await self._news.wait()
+            await self._changed_event.wait()
         return self._failure
 
     async def stopped(self) -> None:
         """Wait until nothing runs."""
         while self.state != "stopped" and not self.ended:
-            await self._news.wait()
+            await self._changed_event.wait()
 
     async def over(self) -> None:
         """Wait until an app that is gone has nothing left."""
         while not self.ended:
-            await self._news.wait()
+            await self._changed_event.wait()
 
     def _left(self) -> list[Replica]:
         """Every process of the app, also what retires or comes up."""
-        return [] if self.number is None else self._host.launches.of(self.app_id, self.number)
+        return [] if self.number is None else self._host.launch_specs.of(self.app_id, self.number)
 
-    def _aim(self, goal: Release | None) -> None:
+    def _set_goal(self, goal: Release | None) -> None:
         if goal != self._goal and self._starting is not None:
             self._starting.cancel()
         self._goal = goal
-        self._poke()
+        self._wake_up()
 
-    def _poke(self) -> None:
+    def _wake_up(self) -> None:
         self._wake.set()
 
     # The actor
@@ -206,7 +205,7 @@ class Supervisor:
         except Exception as error:  # the next start tries again; others wait for the end of this
             log.error("files of an app that is gone stay", app_id=self.app_id, exc_info=error)
         self.ended = True
-        self._tell()
+        self._notify_waiters()
 
     async def _guarded_step(self) -> float | None:
         """Whatever goes wrong, the app keeps its actor."""
@@ -221,7 +220,7 @@ class Supervisor:
         self._closing = True
         if self._starting is not None:
             self._starting.cancel()
-        self._poke()
+        self._wake_up()
         if self._candidate is not None:
             await self._candidate.kill()
         if self.replica is not None:
@@ -241,7 +240,7 @@ class Supervisor:
             if self._restart or self.replica.release != self._goal:
                 return await self._replace(self._goal)
             self._settled, self._failure = self._attempt, None
-            self._tell()
+            self._notify_waiters()
             return None
         if self._given_up:
             return None
@@ -277,7 +276,7 @@ class Supervisor:
     async def _is_outdated(self, replica: Replica) -> bool:
         """Whether the secrets changed while a worker came up with the old ones."""
         try:
-            return await self._host.launches.is_outdated(replica.recipe)
+            return await self._host.launch_specs.is_outdated(replica.spec)
         except KernelError:
             return False  # what changes while the database is away is told when it is back
 
@@ -344,23 +343,23 @@ class Supervisor:
             finally:
                 self._starting = None
                 # What another server deployed was fetched for it, whatever came of it then.
-                self._host.spawn(self._host.launches.tidy, self.app_id)
+                self._host.spawn(self._host.launch_specs.tidy, self.app_id)
         return None
 
     async def start_replica(self, release: Release) -> Replica:
         """Start a replica of a release and wait until it is up. Raises StartFailed, KernelError."""
         host = self._host
-        recipe = await host.launches.prepare(release)
+        spec = await host.launch_specs.prepare(release)
         async with host.starts:
-            replica = host.launches.make(recipe, host.spawn, self._poke)
+            replica = host.launch_specs.make(spec, host.spawn, self._wake_up)
             try:
                 await replica.start(host.config.start_timeout)
             except StartFailed as error:
-                host.launches.write_log(
+                host.launch_specs.write_log(
                     self.app_id, "system", f"version {release.version}: {error.why}"
                 )
                 raise
-        host.launches.write_log(self.app_id, "system", f"version {release.version} runs")
+        host.launch_specs.write_log(self.app_id, "system", f"version {release.version} runs")
         return replica
 
     # Crashes
@@ -369,7 +368,7 @@ class Supervisor:
         """It ended by itself."""
         self.replica = None
         said = f"the worker ended ({replica.ending()})"
-        self._host.launches.write_log(self.app_id, "system", said)
+        self._host.launch_specs.write_log(self.app_id, "system", said)
         log.warning("a worker crashed", app_id=self.app_id, ending=replica.ending())
         self._count()
         if self._goal is not None:
@@ -383,7 +382,7 @@ class Supervisor:
         self._settled, self._failure = attempt, error
         if self.replica is None:
             await self._become(self._after_failure())
-        self._tell()
+        self._notify_waiters()
 
     def _count(self) -> None:
         """Note a crash: the first is followed by a start at once, the next ones by longer waits.
@@ -405,11 +404,11 @@ class Supervisor:
     async def _become(self, state: WorkerState) -> None:
         self.state = state
         told = (state, self.version)
-        if told != self._told:
-            self._told = told
+        if told != self._last_told:
+            self._last_told = told
             await self._host.changed(self)
-        self._tell()
+        self._notify_waiters()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, anyio.Event()
+    def _notify_waiters(self) -> None:
+        news, self._changed_event = self._changed_event, anyio.Event()
         news.set()

@@ -27,7 +27,7 @@ from kernel.public import (
 )
 
 from .calls import Call
-from .protocol import MAX_FRAME, CollectionOp, OpResult, on_one_line
+from .protocol import MAX_FRAME, CollectionOp, OpResult, single_line
 
 AT_ONCE: Final = 4
 """Operations of one worker that hold a database connection at the same moment."""
@@ -65,7 +65,7 @@ class Collections:
             return OpResult(id=op.id, error="an unexpected error happened")
         if len(result) > MAX_FRAME - 1024:
             return OpResult(id=op.id, error=f"the result is over {MAX_FRAME // 2**20} MB")
-        return OpResult(id=op.id, result=on_one_line(result))
+        return OpResult(id=op.id, result=single_line(result))
 
     async def _run(self, op: CollectionOp) -> bytes:
         records = self._services.find(RECORDS)

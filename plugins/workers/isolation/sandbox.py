@@ -15,10 +15,9 @@ import msgspec
 import structlog
 
 from kernel.public import BootError
+from plugins.workers.config import WorkersConfig
 
-from .config import WorkersConfig
-
-LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+EXEC_WRAPPER: Final = Path(__file__).with_name("exec_wrapper.py")
 LANDLOCK_VERSION: Final = (444, None, 0, 1)
 PR_SET_DUMPABLE: Final = 4
 PROBE_SECONDS: Final = 20
@@ -119,7 +118,7 @@ class Sandbox:
         """The account that a program is run under; the server's own where no other can run it."""
         uid = self.uid(number)
         if uid is not None and not self.can_run(program):
-            self._remark(f"{program} runs with the server's own account: no other can reach it")
+            self._note(f"{program} runs with the server's own account: no other can reach it")
             return None
         return uid
 
@@ -131,7 +130,7 @@ class Sandbox:
             self._runnable[program] = not self.switches or _succeeds(wrapped)
         return self._runnable[program]
 
-    def in_force(self, uid: int | None) -> dict[str, Any]:
+    def active_limits(self, uid: int | None) -> dict[str, Any]:
         """Describe it, for the status."""
         config = self._config
         found: dict[str, Any] = {
@@ -159,7 +158,7 @@ class Sandbox:
             "writable": writable if self.landlock else [],
         }
         text = msgspec.json.encode(settings).decode()
-        return [sys.executable, "-I", "-S", str(LAUNCHER), text, *argv]
+        return [sys.executable, "-I", "-S", str(EXEC_WRAPPER), text, *argv]
 
     def _limits(self, uid: int | None) -> dict[str, int]:
         config = self._config
@@ -191,7 +190,7 @@ class Sandbox:
         )
         return _succeeds(wrapped)
 
-    def _remark(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
             log.warning(text)

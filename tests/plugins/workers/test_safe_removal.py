@@ -19,10 +19,10 @@ import anyio
 import pytest
 
 from kernel.public import BadRequest
-from plugins.workers import folders as folders_module
-from plugins.workers import trees
-from plugins.workers.folders import STALE, Folders, discard, give, take_back
-from plugins.workers.supervisor import Supervisor
+from plugins.workers.control.supervisor import Supervisor
+from plugins.workers.releases import folders as folders_module
+from plugins.workers.releases import safe_removal as safe_removal
+from plugins.workers.releases.folders import STALE, Folders, discard, give_to_account, reclaim
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
@@ -108,7 +108,7 @@ def test_a_tree_of_any_depth_is_removed(top: Path, levels: int):
 def test_depth_costs_no_open_files(top: Path):
     nest(top, 300)
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = max(map(int, os.listdir("/dev/fd"))) + trees.HELD + 8
+    free = max(map(int, os.listdir("/dev/fd"))) + safe_removal.HELD + 8
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
     try:
         discard(top)
@@ -118,8 +118,8 @@ def test_depth_costs_no_open_files(top: Path):
 
 
 def test_more_folders_than_are_remembered_are_removed(top: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trees, "BATCH", 3)
-    monkeypatch.setattr(trees, "HELD", 2)
+    monkeypatch.setattr(safe_removal, "BATCH", 3)
+    monkeypatch.setattr(safe_removal, "HELD", 2)
     for first in range(5):
         for second in range(5):
             (top / f"{first}" / f"{second}" / "x" / "y").mkdir(parents=True)
@@ -317,27 +317,27 @@ async def test_an_app_is_gone_whatever_becomes_of_its_files():
 
 
 def test_what_was_installed_too_deep_is_refused(top: Path):
-    nest(top, trees.MAX_DEPTH)
-    take_back(top, os.geteuid())
-    nest(top / Path(*["d"] * trees.MAX_DEPTH), 1)
+    nest(top, safe_removal.MAX_DEPTH)
+    reclaim(top, os.geteuid())
+    nest(top / Path(*["d"] * safe_removal.MAX_DEPTH), 1)
     with pytest.raises(BadRequest, match="more than 100 folders deep"):
-        take_back(top, os.geteuid())
-    nest(top / Path(*["d"] * (trees.MAX_DEPTH + 1)), 3000)
+        reclaim(top, os.geteuid())
+    nest(top / Path(*["d"] * (safe_removal.MAX_DEPTH + 1)), 3000)
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(BadRequest, match="more than 100 folders deep"):
-        take_back(top, os.geteuid())
+        reclaim(top, os.geteuid())
     assert len(os.listdir("/dev/fd")) == before
 
 
 def test_more_than_can_be_gone_through_is_refused(top: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trees, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(safe_removal, "MAX_ENTRIES", 5)
     for count in range(5):
         (top / f"{count}").touch()
-    take_back(top, os.geteuid())
+    reclaim(top, os.geteuid())
     (top / "0").unlink()
     (top / "0" / "inner").mkdir(parents=True)
     with pytest.raises(BadRequest, match="more than 5 files and folders"):
-        take_back(top, os.geteuid())
+        reclaim(top, os.geteuid())
 
 
 def test_a_pipe_in_the_place_of_a_folder_does_not_hold_up_what_is_taken_back(
@@ -345,7 +345,7 @@ def test_a_pipe_in_the_place_of_a_folder_does_not_hold_up_what_is_taken_back(
 ):
     (top / "victim").mkdir()
     swap = Swap(monkeypatch, pipe)
-    ends(lambda: take_back(top, os.geteuid()))
+    ends(lambda: reclaim(top, os.geteuid()))
     assert swap.count
 
 
@@ -365,7 +365,7 @@ def test_links_to_folders_are_not_opened(top: Path, monkeypatch: pytest.MonkeyPa
         return fd
 
     monkeypatch.setattr(os, "open", noted)
-    take_back(top, NOBODY)
+    reclaim(top, NOBODY)
     assert str(outside) not in opened
     assert (outside / "inner").stat().st_uid == NOBODY
 
@@ -390,7 +390,7 @@ def test_what_an_account_puts_into_a_folder_that_it_was_given_is_not_given_too(
 
     monkeypatch.setattr(os, "chown", watched(os.chown))
     monkeypatch.setattr(os, "fchown", watched(os.fchown))
-    give(top, NOBODY)
+    give_to_account(top, NOBODY)
     assert (inner / "theirs").exists()
     assert secret.stat().st_uid == 0
     given = [top, top / ".caudex", top / "a", inner, inner / "code"]
@@ -423,5 +423,5 @@ def test_a_file_that_a_process_of_the_account_does_not_let_go_of_is_refused(top:
         if holder.stdout.readline() != b"held\n":
             pytest.skip("this file system has no leases")
         with pytest.raises(BadRequest, match="'code' was installed, and a process holds it"):
-            take_back(top, NOBODY)
+            reclaim(top, NOBODY)
         holder.kill()

@@ -11,21 +11,21 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, Unavailable, hookspecs
+from plugins.workers.isolation.sandbox import Sandbox
+from plugins.workers.logins import Logins
+from plugins.workers.models import Release
+from plugins.workers.releases.archive_chunks import write_archive
+from plugins.workers.releases.builds import Builder
+from plugins.workers.releases.folders import Folders, discard
+from plugins.workers.store import KEPT, WorkersStore
 
-from .archiving import write_archive
-from .builds import Builder
-from .folders import Folders, discard
-from .logins import Logins
-from .models import Release
 from .protocol import Hello
-from .replica import Recipe, Replica, Spawn
-from .sandbox import Sandbox
-from .store import KEPT, WorkersStore
+from .replica import Replica, ReplicaSpec, Spawn
 
 log = structlog.get_logger("caudex.workers")
 
 
-class Launches:
+class LaunchSpecs:
     """Gathers code, environment, secrets and limits of a release."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Launches:
         self._made: WeakSet[Replica] = WeakSet()
         """Every replica whose process lives is among them: the process holds it."""
 
-    async def prepare(self, release: Release) -> Recipe:
+    async def prepare(self, release: Release) -> ReplicaSpec:
         """Return what to start, with the code in place. Raises KernelError."""
         app = await self._services.get(APPS).app(release.app_id)
         if app.born != release.born:  # either is old news, and the next look finds out
@@ -63,16 +63,16 @@ class Launches:
             credentials=await self._secrets(release.app_id),
             database_url=await self._logins.url(app, release.number),
         )
-        return await to_thread.run_sync(self._recipe, release, folder, hello)
+        return await to_thread.run_sync(self._spec, release, folder, hello)
 
-    async def is_outdated(self, recipe: Recipe) -> bool:
+    async def is_outdated(self, spec: ReplicaSpec) -> bool:
         """Whether the secrets are others than a worker was started with. Raises KernelError."""
-        return await self._secrets(recipe.release.app_id) != recipe.hello.credentials
+        return await self._secrets(spec.release.app_id) != spec.hello.credentials
 
-    def make(self, recipe: Recipe, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
+    def make(self, spec: ReplicaSpec, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
         """Make a replica, which is yet to be started."""
-        write_log = self.log_of(recipe.release.app_id)
-        replica = Replica(recipe, self._services, spawn, write_log, on_gone)
+        write_log = self.log_of(spec.release.app_id)
+        replica = Replica(spec, self._services, spawn, write_log, on_gone)
         self._made.add(replica)
         return replica
 
@@ -131,14 +131,14 @@ class Launches:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(discard, archive)
 
-    def _recipe(self, release: Release, folder: Path, hello: Hello) -> Recipe:
+    def _spec(self, release: Release, folder: Path, hello: Hello) -> ReplicaSpec:
         runtime, entry = self._builder.runtime_of(folder)
         launch = runtime.launch(folder, entry)
         program = launch.argv[0]
         uid = self._sandbox.uid_for(program, release.number)
         self._folders.make_app(release, uid)
         place = self._folders.place(release, folder)
-        return Recipe(
+        return ReplicaSpec(
             release=release,
             program=program,
             argv=self._sandbox.command(launch.argv, release.number, place),

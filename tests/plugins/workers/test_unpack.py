@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.public import BadRequest
-from plugins.workers import archive
-from plugins.workers.archive import unpack
+from plugins.workers.releases import unpack as archive
+from plugins.workers.releases.unpack import unpack
 from tests.plugins.workers.support import tar, targz
 
 

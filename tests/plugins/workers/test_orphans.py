@@ -16,8 +16,14 @@ from typing import Any
 import pytest
 
 from kernel.testing import Server
-from plugins.workers import strays
-from plugins.workers.strays import MARK, kill_leftovers, kill_strays, named, new_mark
+from plugins.workers.isolation import orphans as orphans
+from plugins.workers.isolation.orphans import (
+    REPLICA_VARIABLE,
+    kill_orphans,
+    kill_orphans_of_dead_servers,
+    new_mark,
+    server_name,
+)
 from tests.plugins.workers.support import deploy, deployed, reaches, result
 from tests.waiting import eventually
 
@@ -132,18 +138,18 @@ def test_a_daemon_that_hides_ends_too_where_the_account_is_the_apps_own(workers:
 def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     """A daemon of the new version, looked for by the old one while it executes its program."""
     looks = list[list[bytes]]()
-    monkeypatch.setattr(strays, "_environment", lambda pid: looks.pop(0) if looks else [b""])
-    monkeypatch.setattr(strays, "INIT", -1)  # whoever runs this may be process 1 of a container
-    monkeypatch.setattr(strays, "_status", lambda pid: (b"S", -1))
+    monkeypatch.setattr(orphans, "_environment", lambda pid: looks.pop(0) if looks else [b""])
+    monkeypatch.setattr(orphans, "INIT", -1)  # whoever runs this may be process 1 of a container
+    monkeypatch.setattr(orphans, "_status", lambda pid: (b"S", -1))
     own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
-    mark = strays.MARK.encode() + b"="
+    mark = orphans.REPLICA_VARIABLE.encode() + b"="
     for number in (1, 10):
         looks += [[b""]] * number + [[mark + b"of-another"]]
-        assert not strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 60)
+        assert not orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 60)
         looks += [[b""]] * number + [[mark + b"mine"]]
-        assert strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 60)
+        assert orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 60)
         assert looks == []
-    assert strays._is_stray(own, mark + b"mine", uid, time.monotonic() + 0.1)  # it stays empty
+    assert orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 0.1)  # it stays empty
 
 
 def _parent(pid: int) -> int:
@@ -154,9 +160,16 @@ def _parent(pid: int) -> int:
 def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     """Neither who has another mark, nor who has none and lives under root's account or ours."""
     ended: list[int] = []
-    monkeypatch.setattr("plugins.workers.strays.os.kill", lambda pid, _: ended.append(pid))
-    monkeypatch.setattr("plugins.workers.strays.ROUNDS", 1)
-    environments = [{MARK: MINE}, {MARK: new_mark()}, {}, {"X": f"{MARK}={MINE}"}]
+    monkeypatch.setattr(
+        "plugins.workers.isolation.orphans.os.kill", lambda pid, _: ended.append(pid)
+    )
+    monkeypatch.setattr("plugins.workers.isolation.orphans.ROUNDS", 1)
+    environments = [
+        {REPLICA_VARIABLE: MINE},
+        {REPLICA_VARIABLE: new_mark()},
+        {},
+        {"X": f"{REPLICA_VARIABLE}={MINE}"},
+    ]
     pids = [
         os.spawnve(os.P_NOWAIT, "/bin/sleep", ["sleep", "60"], environment)
         for environment in environments
@@ -164,7 +177,7 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     try:
         eventually(lambda: all(map(_is_up, pids, environments)))
         for uid in (None, 0, os.geteuid()):
-            kill_strays(MINE, uid)
+            kill_orphans(MINE, uid)
         assert ended == [pids[0]] * 3
     finally:
         monkeypatch.undo()
@@ -194,13 +207,13 @@ sys.stdin.read()
 
 def test_an_environment_without_end_is_not_read_to_its_end():
     """Any process may say where its own is: here in zeros, which take no memory there."""
-    most = strays.MAX_ENVIRONMENT
+    most = orphans.MAX_ENVIRONMENT
     for size, found in ((most, most + 1), (most + 4096, 0), (1 << 36, 0)):
         with _Saying(LARGE, str(size)) as process:
             if process.said != b"0":
                 pytest.skip("this kernel does not let a process say that")
-            assert len(strays._environment(process.pid)) == found
-            kill_strays(MINE, None)
+            assert len(orphans._environment(process.pid)) == found
+            kill_orphans(MINE, None)
             assert process.poll() is None
 
 
@@ -208,42 +221,45 @@ def test_an_environment_without_end_is_not_read_to_its_end():
 def test_of_other_accounts_nothing_is_read_where_the_app_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    read, usual = list[int](), strays._environment
+    read, usual = list[int](), orphans._environment
 
     def noted(pid: int) -> list[bytes]:
         read.append(pid)
         return usual(pid)
 
-    monkeypatch.setattr(strays, "_environment", noted)
-    marks = {MARK: MINE}
+    monkeypatch.setattr(orphans, "_environment", noted)
+    marks = {REPLICA_VARIABLE: MINE}
     with _Sleeping(marks, user=ACCOUNT) as process, _Sleeping(marks) as other:
-        kill_strays(new_mark(), ACCOUNT)
+        kill_orphans(new_mark(), ACCOUNT)
         assert set(read) == {process.pid}
-        kill_strays(MINE, ACCOUNT)
+        kill_orphans(MINE, ACCOUNT)
         assert process.wait(5) == -signal.SIGKILL
         assert other.poll() is None
 
 
 def test_only_what_is_marked_with_a_name_that_nobody_holds_is_left_over(folder: Path):
-    with named(folder, folder / "draft") as ours, ExitStack() as stack:
+    with server_name(folder, folder / "draft") as ours, ExitStack() as stack:
         gone = _name_of_the_dead(folder)
         left, *others = [
-            stack.enter_context(_Sleeping({MARK: mark}))
+            stack.enter_context(_Sleeping({REPLICA_VARIABLE: mark}))
             for mark in (new_mark(gone), new_mark(ours), new_mark("0-0-b"), new_mark(gone + "a"))
         ]
-        assert kill_leftovers(folder) == 1
+        assert kill_orphans_of_dead_servers(folder) == 1
         assert left.wait(5) == -signal.SIGKILL
         assert [each.poll() for each in others] == [None] * 3
         assert [path.name for path in folder.iterdir()] == [ours]
-        assert kill_leftovers(folder) == 0
+        assert kill_orphans_of_dead_servers(folder) == 0
     assert not list(folder.iterdir())
 
 
 def test_the_copy_of_a_folder_says_nothing_about_who_lives(folder: Path, tmp_path: Path):
     copy = tmp_path / "copy"
-    with named(folder, folder / "draft") as ours, _Sleeping({MARK: new_mark(ours)}) as process:
+    with (
+        server_name(folder, folder / "draft") as ours,
+        _Sleeping({REPLICA_VARIABLE: new_mark(ours)}) as process,
+    ):
         shutil.copytree(folder, copy)
-        assert kill_leftovers(copy) == 0
+        assert kill_orphans_of_dead_servers(copy) == 0
         assert process.poll() is None
         assert not list(copy.iterdir())
 
@@ -252,9 +268,9 @@ def test_who_was_started_by_what_is_left_over_does_not_end_itself(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     mark = new_mark(_name_of_the_dead(folder))
-    monkeypatch.setenv(MARK, mark)
-    with _Sleeping({MARK: mark}) as process:
-        assert kill_leftovers(folder) == 0
+    monkeypatch.setenv(REPLICA_VARIABLE, mark)
+    with _Sleeping({REPLICA_VARIABLE: mark}) as process:
+        assert kill_orphans_of_dead_servers(folder) == 0
         assert process.poll() is None
 
 
@@ -266,8 +282,8 @@ def test_a_name_that_cannot_be_locked_is_not_shown(folder: Path, monkeypatch: py
 
     name = _name_of_the_dead(folder)
     monkeypatch.setattr(fcntl, "flock", fails)
-    with named(folder, folder / "draft"):
-        assert kill_leftovers(folder) == 0
+    with server_name(folder, folder / "draft"):
+        assert kill_orphans_of_dead_servers(folder) == 0
         assert {path.name for path in folder.iterdir()} == {name, "draft"}
     assert [path.name for path in folder.iterdir()] == [name]
 
@@ -283,7 +299,7 @@ def folder(tmp_path: Path) -> Path:
 def _name_of_the_dead(folder: Path) -> str:
     """A name as a server leaves it that is killed."""
     kept = folder.with_name("kept")
-    with named(folder, folder / "draft") as name:
+    with server_name(folder, folder / "draft") as name:
         (folder / name).rename(kept)
     kept.rename(folder / name)
     return name

@@ -9,11 +9,11 @@ from typing import Final
 from anyio import to_thread
 
 from kernel.public import Transaction, Unavailable
+from plugins.workers import store
+from plugins.workers.models import Release
+from plugins.workers.store import WorkersStore
 
-from . import store
 from .folders import full_disk
-from .models import Release
-from .store import WorkersStore
 
 PART: Final = 1_000_000
 

@@ -34,7 +34,7 @@ class Callers:
         self._identity = identity
         self._seconds = seconds
         self._known: dict[tuple[str, Delegation | None], _Known] = {}
-        self._news = 0
+        self._changed_event = 0
 
     async def of(self, actor: Actor) -> Caller:
         """The caller that an actor is. Raises Unauthenticated for an account that has gone."""
@@ -42,19 +42,19 @@ class Callers:
         known = self._known.get(key)
         if known is not None and known.fresh_until > time.monotonic():
             return known.caller
-        now, heard = time.monotonic(), self._news
+        now, heard = time.monotonic(), self._changed_event
         user = await self._identity.user(user_id)
         if user is None or user.disabled:
             raise Unauthenticated
         token = await self._token(user_id, actor.delegation)
         caller = Caller(user_id=user.id, username=user.username, email=user.email, auth_token=token)
-        if heard == self._news:  # else the token may be older than the news
+        if heard == self._changed_event:  # else the token may be older than the news
             self._remember(key, _Known(caller, now + self._seconds))
         return caller
 
-    async def hear(self, news: str | None) -> None:
+    async def on_notification(self, news: str | None) -> None:
         """Forget the user whose tokens hold no more; None means that anybody's may not."""
-        self._news += 1
+        self._changed_event += 1
         for key in [key for key in self._known if news in (None, key[0])]:
             del self._known[key]
 

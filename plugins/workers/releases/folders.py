@@ -19,13 +19,13 @@ from typing import Final
 import structlog
 
 from kernel.public import BadRequest, Unavailable
+from plugins.workers.isolation.sandbox import Place
+from plugins.workers.models import Release
 
-from .archive import OURS, unpack
-from .models import Release
-from .sandbox import Place
-from .trees import SCARCE, SECONDS, remove, walk
+from .safe_removal import SCARCE, SECONDS, remove, walk
+from .unpack import OURS, unpack
 
-SDK: Final = Path(__file__).with_name("sdk")
+SDK: Final = Path(__file__).parents[1] / "sdk"
 SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
 """What is copied, and under which name: node takes `.cjs` for what it is, wherever it lies."""
 
@@ -203,7 +203,7 @@ def fill(folder: Path, archive: Path) -> None:
         unpack(archive, folder)
 
 
-def give(folder: Path, uid: int | None) -> None:
+def give_to_account(folder: Path, uid: int | None) -> None:
     """Let an account write in a folder that we filled ourselves, to install what it needs."""
     (folder / OURS).mkdir()
     if uid is not None:
@@ -216,7 +216,7 @@ def give(folder: Path, uid: int | None) -> None:
                     os.fchown(fd, uid, uid)
 
 
-def take_back(folder: Path, uid: int | None) -> None:
+def reclaim(folder: Path, uid: int | None) -> None:
     """Make what an account installed ours, for it to read and run; only root can, and need.
 
     The account may have put anything there, and may still be at it: what is not its own stays as
@@ -228,10 +228,10 @@ def take_back(folder: Path, uid: int | None) -> None:
     with closing(walk(folder)) as found:
         for fd, name in found:
             if not name:
-                _take_back(fd, uid)
+                _reclaim(fd, uid)
             elif (file := _opened(name, fd)) is not None:
                 try:
-                    _take_back(file, uid)
+                    _reclaim(file, uid)
                 finally:
                     os.close(file)
 
@@ -247,7 +247,7 @@ def _opened(name: str, fd: int) -> int | None:
         return None  # a link, or a socket
 
 
-def _take_back(fd: int, uid: int) -> None:
+def _reclaim(fd: int, uid: int) -> None:
     found = os.fstat(fd)
     if found.st_uid == uid:
         usable = found.st_mode & 0o500

@@ -105,7 +105,7 @@ _holdings = msgspec.json.Decoder(Holdings).decode
 log = structlog.get_logger("caudex.workers")
 
 
-class Watch:
+class SessionWatchdog:
     """One for each server process."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Watch:
         self._pool = pool
         self._logins = logins
         self._longest = longest
-        self._tell = tell
+        self._notify_waiters = tell
         self._kill_workers = kill_workers
         self._floods: dict[str, float] = {}
         self._beyond = set[str]()
@@ -223,14 +223,14 @@ class Watch:
                 shut = await self._shut(login, why)
             elif again:  # and nobody came in meanwhile
                 break
-        await self._told(login, why, shut)
+        await self._last_told(login, why, shut)
 
     async def _end_old(
         self, connection: AsyncConnection[Any], login: HeldLogin, longest: float
     ) -> bool:
         if not await _end(connection, login.role, longest):
             return False  # it has come to its end by itself
-        await self._told(login, f"a transaction took more than {longest:g} seconds", False)
+        await self._last_told(login, f"a transaction took more than {longest:g} seconds", False)
         return True
 
     async def _shut(self, login: HeldLogin, why: str) -> bool:
@@ -253,12 +253,12 @@ class Watch:
             self._beyond.add(login.role)
             log.warning("sessions of an app's database login cannot be ended", role=login.role)
 
-    async def _told(self, login: HeldLogin, why: str, shut: bool) -> None:
+    async def _last_told(self, login: HeldLogin, why: str, shut: bool) -> None:
         app_id = await self._logins.app_of(login.number)
         done = "its database login is shut" if shut else "its database sessions were ended"
         log.warning("a worker held too much", app_id=app_id, role=login.role, why=why, done=done)
         if app_id is not None:
-            self._tell(app_id, f"{done}: {why}")
+            self._notify_waiters(app_id, f"{done}: {why}")
 
 
 def _flooding(found: Holdings) -> Sequence[HeldLogin]:

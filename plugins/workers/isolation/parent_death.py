@@ -11,7 +11,7 @@ from functools import cache
 HIGH = 4096
 
 
-def lifeline() -> int | None:
+def open_parent_pipe() -> int | None:
     """Open the readable end anew for one child, whose group gets a signal when the pipe breaks.
 
     It is to be kept open until the child is gone: the end of this process ends the child first, and
@@ -27,7 +27,7 @@ def _readable() -> int:
     """Make the pipe; its other end stays open as long as this process lives.
 
     That has a number above those of other files: Linux lets go of them in reverse order, and it
-    must be gone before what `lifeline` opens is.
+    must be gone before what `parent_pipe` opens is.
     """
     reading, writing = os.pipe()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,7 +1,7 @@
 """A program run in place of a worker that becomes it: limits, another account, Landlock.
 
 Run as a file by the interpreter that runs us, with the standard library alone:
-`launcher.py <settings as JSON> <program> <argument>...`. A program of its own rather than a
+`exec_wrapper.py <settings as JSON> <program> <argument>...`. A program of its own rather than a
 function between fork and exec, which is not safe once other threads run; uvloop has none for an
 account either. It starts as root because the interpreter may lie where the account cannot reach
 it.
@@ -45,11 +45,11 @@ class _Beneath(ctypes.Structure):
 def main() -> None:
     """Restrict this process, then become the worker."""
     settings, program = json.loads(sys.argv[1]), sys.argv[2:]
-    lifeline = int(os.environ.pop("CAUDEX_LIFELINE", "2"))
-    variables = handed_over(int(os.environ.pop("CAUDEX_VARIABLES", "-1")))
+    parent_pipe = int(os.environ.pop("CAUDEX_PARENT_PIPE", "2"))
+    variables = handed_over(int(os.environ.pop("CAUDEX_VARIABLES_FILE", "-1")))
     # A server with children of its own has inheritable sockets, and uvloop closes none of them.
-    os.closerange(3, lifeline)
-    os.closerange(lifeline + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
+    os.closerange(3, parent_pipe)
+    os.closerange(parent_pipe + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
     if settings["counts"]:
         count_apart()
     limit(settings["limits"])
@@ -60,7 +60,7 @@ def main() -> None:
         change_account(settings["uid"])
     if sys.platform.startswith("linux"):
         # A change of account clears the parent death signal, so this comes after it.
-        die_with_parent(settings["parent"], lifeline)
+        die_with_parent(settings["parent"], parent_pipe)
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         if settings["landlock"]:
             confine(settings["landlock"], settings["readable"], settings["writable"])
@@ -119,18 +119,18 @@ def drop_capabilities() -> None:
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that there are
 
 
-def die_with_parent(parent: int, lifeline: int) -> None:
+def die_with_parent(parent: int, parent_pipe: int) -> None:
     """Have the kernel kill this process when the server ends, however it ends, and its children.
 
     They share its process group: a pipe that breaks counts as input, of which its owner is told by
     a signal of our choice (fcntl(2), F_SETSIG).
     """
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if lifeline > 2:
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-        os.close(lifeline)
+    if parent_pipe > 2:
+        fcntl.fcntl(parent_pipe, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(parent_pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(parent_pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        os.close(parent_pipe)
     if os.getppid() != parent:  # it died before the calls
         sys.exit("the server is gone")
 

@@ -23,7 +23,7 @@ _LARGE: Final = f"over {MAX_LINE // 2**20} MB"
 _TOO_LARGE: Final = msgspec.Raw(msgspec.json.encode(_LARGE))
 
 
-def hidden_within(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
+def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
     """Return JSON with secrets hidden in texts that look different there than they are.
 
     Without a backslash they look the same, and `Mask.hide` finds them when the JSON has become a
@@ -49,7 +49,7 @@ def hidden_within(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
         return value
 
 
-def hidden_in(text: str, mask: Mask) -> str:
+def mask_text(text: str, mask: Mask) -> str:
     """Return a text with secrets hidden, that of a long one says only how long it is."""
     return mask.hide(text) if len(text) <= MAX_LINE or not mask else _LARGE
 

@@ -1,0 +1,1 @@
+"""Which worker should run, and what runs in this server process."""

@@ -1,0 +1,1 @@
+"""What keeps workers from the server and from each other."""

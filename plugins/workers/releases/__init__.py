@@ -1,0 +1,1 @@
+"""Archives that are uploaded, and the versions that are built from them."""

@@ -1,0 +1,1 @@
+"""One worker process: its start, its messages and its stop."""
