@@ -401,7 +401,7 @@ def test_doctor_warns_of_addresses_alone(config, said):
     kernel = load(load_config(environ={}, overrides=tree))
     told = [
         remark
-        for plugin, remarks in kernel.bus.collect(hookspecs.diagnose, ask=lambda *_: None)
+        for plugin, remarks in kernel.bus.collect(hookspecs.diagnose, query=lambda *_: None)
         if plugin == "identity_header"
         for remark in remarks
     ]
