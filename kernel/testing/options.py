@@ -25,6 +25,9 @@ STAND_IN = "stand_in"
 FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
 """Connections of the fast lane: tests start many servers, and each connection is a process."""
 
+ACCOUNTS = {"uid_base": 201_000 + os.getpid() % 49 * 1_000, "uid_count": 1_000}
+"""Accounts that apps run under, for each process of a run: the processes of one are counted."""
+
 NOTHING = Path(__file__).with_name("nothing.toml")
 
 
@@ -66,6 +69,8 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
         tree.setdefault("services", {}).setdefault("statements", provider)
     if plugins.get("auth", {}).get("enabled", True) is not False:
         plugins.setdefault("auth", {}).setdefault("rate_limit_logins", False)
+    if plugins.get("workers", {}).get("enabled", True) is not False:
+        plugins["workers"] = {**ACCOUNTS, **plugins.get("workers", {})}
     if plugins.get("pipeline", {}).get("enabled", True) is not False:
         plugins["pipeline"] = {**FEW, **plugins.get("pipeline", {})}
     flat = {
