@@ -1,4 +1,4 @@
-"""Background jobs: accepted once, run at least once, by whichever server has the worker."""
+"""Background jobs: accepted once, run at least once by a server that runs the app's worker."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from kernel.public import (
 )
 
 from . import store
-from .announcer import TOPIC
 from .config import JobsConfig
+from .notifier import TOPIC
 from .routes import JobsRoutes
 from .service import JobsService
 
@@ -42,7 +42,7 @@ class JobsPlugin(Plugin):
     Config = JobsConfig
     config: JobsConfig
     _service: JobsService | None = None
-    """None where another plugin was chosen to provide JOBS."""
+    """None when another plugin provides JOBS."""
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -53,8 +53,8 @@ class JobsPlugin(Plugin):
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = self._service = JobsService(self.config, services)
         await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
-        services.get(NOTIFICATIONS).subscribe(TOPIC, service.heard)
-        services.get(NOTIFICATIONS).subscribe(REVOKED, service.withdrawn)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
+        services.get(NOTIFICATIONS).subscribe(REVOKED, service.on_revoked)
         async with service.open():
             yield service
 
@@ -66,7 +66,7 @@ class JobsPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Run jobs while the server does; at its end give back what does not end in time."""
+        """Run jobs while the server runs; when it stops, release those that do not end in time."""
         if self._service is None:
             yield
             return
@@ -75,12 +75,12 @@ class JobsPlugin(Plugin):
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
-        """Count jobs, for whoever watches."""
+        """Count jobs and runs."""
         return [] if self._service is None else await self._service.measured()
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let a new app begin without the jobs of a former one."""
+        """Delete the jobs of an earlier app of the same name."""
         if self._service is not None:
             await self._service.installed(tx, plan.app, first=plan.first)
 

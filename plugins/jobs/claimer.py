@@ -1,26 +1,166 @@
-"""Looks for jobs that the workers of this process can run, when told and now and then."""
+"""Claim jobs for the workers of this process: when notified, and once in each poll interval."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import anyio
 
 from .config import JobsConfig
-from .models import Asked, Claimed
-from .slots import Slots
+from .models import Claimed, ClaimRequest
+from .run import Run
 from .store import JobsStore
 
-SOONEST: Final = 0.02
-"""Seconds between two looks at what has become due."""
+MAX_CLAIM: Final = 250
+"""Jobs of one claim."""
+
+PREFETCH_BELOW: Final = 0.02
+"""Average duration in seconds from which the jobs of an app are no longer claimed ahead."""
+
+PREFETCH_TIMEOUT: Final = 0.5
+"""Seconds after which a job that was claimed ahead is requeued."""
+
+
+class _App:
+    def __init__(self) -> None:
+        self.runs: set[Run] = set()
+        self.ready: deque[Run] = deque()
+        """Claimed ahead; empty while a slot is free."""
+        self.has_pending = True
+        self.not_before = 0.0
+        self.average_duration = 1.0
+        """Moving average in seconds."""
+        self.average_size = 1.0
+        """Moving average of the payload's bytes."""
+
+
+class Slots:
+    """Count the jobs of each app in this process. A quarantined job takes all slots of its app."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._apps: dict[str, _App] = {}
+        self._first = 0
+
+    def notify_pending(self, app_ids: Iterable[str] | None) -> bool:
+        """Note that these apps, or any, may have pending jobs; True when a worker runs here."""
+        known = self._apps.keys()
+        notified = list(known if app_ids is None else known & set(app_ids))
+        for app_id in notified:
+            self._apps[app_id].has_pending = True
+        return bool(notified)
+
+    def hold(self, app_id: str, seconds: float) -> None:
+        """Claim nothing for an app for a while."""
+        self._app(app_id).not_before = time.monotonic() + seconds
+
+    def plan(self, running: Sequence[str]) -> list[ClaimRequest]:
+        """Return what to claim for the running workers; each app in turn comes first."""
+        self._follow(running)
+        now, left, requests = time.monotonic(), MAX_CLAIM, list[ClaimRequest]()
+        self._first += 1
+        for position in range(len(running)):
+            app_id = running[(self._first + position) % len(running)]
+            app = self._apps[app_id]
+            free = min(self._free(app), left)
+            if free > 0 and app.has_pending and app.not_before <= now:
+                requests.append(ClaimRequest(app_id, free, not app.runs))
+                app.has_pending = False
+                left -= free
+        return requests
+
+    def answered(self, requests: Iterable[ClaimRequest], jobs: Iterable[Claimed] | None) -> None:
+        """Note the answer to a claim: an app that got as many jobs as requested may have more.
+        None when the answer was lost."""
+        counts: dict[str, int] = {}
+        for job in jobs or ():
+            counts[job.app_id] = MAX_CLAIM if job.quarantined else counts.get(job.app_id, 0) + 1
+        for one in requests:
+            app = self._apps.get(one.app_id)
+            if app is not None and (jobs is None or counts.get(one.app_id, 0) >= one.free):
+                app.has_pending = True
+
+    def take(self, run: Run) -> bool:
+        """Give a run a slot, or let it wait for one."""
+        app = self._app(run.job.app_id)
+        if len(app.runs) >= self._concurrency:
+            app.ready.append(run)
+            return False
+        if app.runs:
+            run.alone = False
+            if len(app.runs) == 1:  # where there are more, none of them is marked alone
+                next(iter(app.runs)).alone = False
+        app.runs.add(run)
+        return True
+
+    def remove(self, run: Run, seconds: float) -> bool:
+        """Free the slot of a run that took `seconds`; True when a claim may find jobs."""
+        app = self._app(run.job.app_id)
+        app.runs.discard(run)
+        app.average_duration += (seconds - app.average_duration) / 5
+        app.average_size += (len(run.job.payload) - app.average_size) / 5
+        if not app.runs:
+            app.has_pending = True  # a quarantined job may have waited for this
+        return app.has_pending
+
+    def next(self, app_id: str) -> Run | None:
+        """Take out the next run that was claimed ahead."""
+        ready = self._app(app_id).ready
+        return ready.popleft() if ready else None
+
+    def stale(self) -> Iterator[Run]:
+        """Take out runs that waited too long for a slot, and claim nothing ahead for a while."""
+        now = time.monotonic()
+        for app in self._apps.values():
+            if app.ready and now - app.ready[0].claimed_at > PREFETCH_TIMEOUT:
+                yield from app.ready
+                app.ready.clear()
+                app.average_duration = 1.0
+
+    def runs(self, app_id: str | None = None) -> Iterator[Run]:
+        """Iterate over the runs in a slot, of one app or all."""
+        for name, app in list(self._apps.items()):
+            if app_id is None or name == app_id:
+                yield from list(app.runs)
+
+    def _free(self, app: _App) -> int:
+        """Return how many jobs to claim. Jobs ahead are claimed in portions: otherwise each end of
+        a job would cost a claim."""
+        if any(run.job.quarantined for run in app.runs):
+            return 0
+        slots = self._concurrency - len(app.runs)
+        missing = (ahead := self._ahead(app)) - len(app.ready)
+        return slots + missing if missing > 0 and 2 * missing >= ahead else slots
+
+    def _ahead(self, app: _App) -> int:
+        """Return how many jobs to hold ready: a tenth of a second's work, at most 20 for each slot
+        and 16 MB of payloads."""
+        if app.average_duration >= PREFETCH_BELOW:
+            return 0
+        per_slot = min(20, 0.1 / app.average_duration)
+        return int(min(per_slot * self._concurrency, 16_000_000 / app.average_size))
+
+    def _app(self, app_id: str) -> _App:
+        app = self._apps.get(app_id)
+        if app is None:
+            app = self._apps[app_id] = _App()
+        return app
+
+    def _follow(self, running: Sequence[str]) -> None:
+        for app_id in running:
+            self._app(app_id)
+        for app_id in self._apps.keys() - set(running):
+            if not self._apps[app_id].runs and not self._apps[app_id].ready:
+                del self._apps[app_id]
 
 
 class Claimer:
-    """`running` names the workers that take jobs, `start` runs what was claimed under a token,
-    `announce` tells the other processes that an app has jobs due."""
+    """`running` returns the apps whose workers take jobs, `start` runs a job that was claimed under
+    a token, `notify_pending` notifies the other processes of an app's pending jobs."""
 
     def __init__(
         self,
@@ -30,71 +170,71 @@ class Claimer:
         *,
         running: Callable[[], Sequence[str]],
         start: Callable[[Claimed, str], None],
-        announce: Callable[[str], None],
+        notify_pending: Callable[[str], None],
     ) -> None:
         self._config = config
         self._store = store
         self._slots = slots
         self._running = running
         self._start = start
-        self._announce = announce
-        self._doubtful: list[str] = []
-        """Tokens of claims whose answer never came."""
+        self._notify_others = notify_pending
+        self._unanswered: list[str] = []
+        """Tokens of claims whose answer was lost."""
         self._woken = anyio.Event()
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
-    def feed(self, app_ids: Iterable[str] | None) -> None:
-        """Jobs of these apps are due, or of any."""
-        if self._slots.feed(app_ids):
+    def notify_pending(self, app_ids: Iterable[str] | None) -> None:
+        """Claim soon: these apps, or any, have pending jobs."""
+        if self._slots.notify_pending(app_ids):
             self._woken.set()
 
     def wake(self) -> None:
-        """A place has become free."""
+        """Claim soon: a slot has become free."""
         self._woken.set()
 
-    def look_in(self, seconds: float) -> None:
-        """Some jobs become due then."""
-        self._next_look = min(self._next_look, time.monotonic() + max(seconds, SOONEST))
+    def poll_in(self, seconds: float) -> None:
+        """Poll no later than that, when scheduled jobs become due; 20 ms apart at least."""
+        self._next_poll = min(self._next_poll, time.monotonic() + max(seconds, 0.02))
         self._woken.set()
 
     async def step(self) -> None:
-        """Wait until there may be something, and claim it. Raises Unavailable."""
-        with anyio.move_on_after(self._next_look - time.monotonic()):
+        """Wait for a reason to claim, and claim. Raises Unavailable."""
+        with anyio.move_on_after(self._next_poll - time.monotonic()):
             await self._woken.wait()
         self._woken = anyio.Event()
-        await self.give_back()
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + self._config.poll
-            self._slots.feed(None)
+        await self.release_unanswered()
+        if time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + self._config.poll
+            self._slots.notify_pending(None)
             if self._running():
-                await self._ripen()
-        while asked := self._slots.ask(self._running()):
-            await self._claim(asked)
-            if time.monotonic() >= self._next_look:
-                break  # busy apps could keep it here for as long as they have jobs
+                await self._promote_due()
+        while requests := self._slots.plan(self._running()):
+            await self._claim(requests)
+            if time.monotonic() >= self._next_poll:
+                break  # busy apps would defer the poll for as long as they have jobs
 
-    async def give_back(self) -> None:
-        """Give back what was claimed by statements whose answers were lost. Raises Unavailable."""
-        if self._doubtful:
-            await self._store.unclaim(self._doubtful)
-            self._doubtful.clear()
+    async def release_unanswered(self) -> None:
+        """Release jobs of claims whose answer was lost. Raises Unavailable."""
+        if self._unanswered:
+            await self._store.unclaim(self._unanswered)
+            self._unanswered.clear()
 
-    async def _claim(self, asked: Sequence[Asked]) -> None:
+    async def _claim(self, requests: Sequence[ClaimRequest]) -> None:
         token = str(uuid.uuid4())
-        self._doubtful.append(token)
+        self._unanswered.append(token)
         try:
-            jobs = await self._store.claim(asked, token, self._config.lease)
+            jobs = await self._store.claim(requests, token, self._config.lease)
         except BaseException:
-            self._slots.answered(asked, None)
+            self._slots.answered(requests, None)
             raise
-        self._doubtful.remove(token)
-        self._slots.answered(asked, jobs)
+        self._unanswered.remove(token)
+        self._slots.answered(requests, jobs)
         for job in jobs:
             self._start(job, token)
 
-    async def _ripen(self) -> None:
-        ripened = await self._store.ripen()
-        for app_id in ripened.apps:
-            self._announce(app_id)
-        if ripened.next is not None:
-            self.look_in(ripened.next)
+    async def _promote_due(self) -> None:
+        promoted = await self._store.promote_due()
+        for app_id in promoted.apps:
+            self._notify_others(app_id)
+        if promoted.next is not None:
+            self.poll_in(promoted.next)

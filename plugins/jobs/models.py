@@ -1,23 +1,31 @@
-"""Jobs on their way into the table, out of it, and back."""
+"""Jobs as REST shows them, as the table stores them, and as a server process runs them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-DEFAULT_LIMIT: Final = 100
+
+_COLUMNS = {
+    "quarantined": "suspect",
+    "worker_crashes": "losses",
+    "delegation_ends": "until",
+    "delegation_epoch": "mark",
+}
 
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of GET …/jobs."""
 
     status: Annotated[Status | None, Meta(description="jobs in this state only")] = None
-    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = DEFAULT_LIMIT
-    before: Annotated[str | None, Meta(description="id of the last job seen")] = None
+    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
+    before: Annotated[str | None, Meta(description="id of the last job of the previous page")] = (
+        None
+    )
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -27,7 +35,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as REST shows it; PostgreSQL writes it (`caudex_jobs.shown`). Times end in `Z`."""
+    """A job as REST shows it, built by PostgreSQL (`caudex_jobs.shown`). Times end in `Z`."""
 
     id: str
     app_id: str
@@ -42,11 +50,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: Any
 
 
-class NewRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is accepted; `payload` is its JSON as text, `run_at` RFC 3339 text or at once.
+class NewRow(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+    """An accepted job. `payload` is JSON text; `run_at` is RFC 3339 text, None means at once.
 
-    `until` (seconds since 1970) and `mark` are of the delegation of a worker that enqueues it;
-    where users do so themselves, theirs begins with the first start.
+    `delegation_ends` (seconds since 1970) and `delegation_epoch` come from the worker that enqueues
+    the job. When a user enqueues it, the job's delegation begins with its first start.
     """
 
     id: str
@@ -58,14 +66,14 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     user_id: str | None
     key: str | None
-    until: float | None = None
-    mark: str = ""
+    delegation_ends: float | None = None
+    delegation_epoch: str = ""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is ours to run; `run_at` in seconds since 1970, for the order only.
+class Claimed(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+    """A job that this process has leased. `run_at` (seconds since 1970) serves for ordering only.
 
-    Its handlers may act for the user before `until` (seconds since 1970), by the delegation `mark`.
+    Its handlers may act for the user until `delegation_ends` (seconds since 1970).
     """
 
     id: str
@@ -75,33 +83,33 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     failures: int
     max_attempts: int
-    suspect: bool
-    losses: int
+    quarantined: bool
+    worker_crashes: int
     priority: int
     run_at: float
-    until: float
-    mark: str
+    delegation_ends: float
+    delegation_epoch: str
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """How many jobs of an app may be claimed; `idle` where it has none under way here."""
+class ClaimRequest(msgspec.Struct, frozen=True):
+    """How many jobs of an app to claim; `idle` when none of its jobs runs in this process."""
 
     app_id: str
     free: int
     idle: bool
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a run. Pending with a `delay` (seconds) is a retry, without one it is due at
-    once; `unstarted` takes the start back that the claim counted."""
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+    """How a run ended. Pending with a `delay` (seconds) is a retry, without one the job is due at
+    once; `unstarted` takes back the attempt that the claim counted."""
 
     id: str
     token: str
     app_id: str
     status: Status
     failures: int
-    losses: int
-    suspect: bool
+    worker_crashes: int
+    quarantined: bool
     delay: float = 0
     unstarted: bool = False
     result: str | None = None
@@ -109,12 +117,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """About what it takes to send."""
+        """Approximate length of the encoded outcome, in characters."""
         return 500 + len(self.result or "") + len(self.error or "")
 
 
-class Step(msgspec.Struct, frozen=True):
-    """How far a job is; `value` is JSON text."""
+class Progress(msgspec.Struct, frozen=True):
+    """Progress that a handler reported; `value` is JSON text."""
 
     id: str
     token: str
@@ -128,15 +136,15 @@ class Renewed(msgspec.Struct, frozen=True):
     cancelled: bool
 
 
-class Ripened(msgspec.Struct, frozen=True):
-    """Apps some of whose jobs have become due, and the seconds until more do, if any wait."""
+class Promoted(msgspec.Struct, frozen=True):
+    """Apps with jobs that became due, and the seconds until the next scheduled job, if any."""
 
     apps: list[str]
     next: float | None
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a job stands in the order of a list."""
+class Cursor(msgspec.Struct, frozen=True):
+    """Position of a job in a list."""
 
     created_at: str
     id: str

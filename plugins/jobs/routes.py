@@ -1,4 +1,4 @@
-"""Jobs over HTTP: enqueue, look, cancel."""
+"""Jobs over HTTP: enqueue, show, list, cancel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kernel.public import (
     reply,
 )
 
-from .models import DEFAULT_LIMIT, STATUSES, Accepted, Job, JobsQuery
+from .models import STATUSES, Accepted, Job, JobsQuery
 
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
@@ -28,13 +28,13 @@ PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
 
 
 class JobsRoutes:
-    """The handlers; whoever provides JOBS answers."""
+    """The handlers; they call the provider of JOBS."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """Every route with what it needs."""
+        """Return the routes with their permissions."""
         return [
             Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, returns=Accepted, status=201),
             Route("GET", OF_APP, self.list, APP_USER, returns=list[Job], query=JobsQuery),
@@ -43,7 +43,7 @@ class JobsRoutes:
         ]
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
-        """Enqueue a job; the app's worker takes it, at least once."""
+        """Enqueue a job; the app's worker runs it at least once."""
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
         return reply({"job_id": job_id}, 201)
 
@@ -56,7 +56,7 @@ class JobsRoutes:
         jobs = await self._jobs.list(
             request.path("app_id"),
             status=None if status is None else one_of("status", status, STATUSES),
-            limit=limit_of(query.get("limit"), DEFAULT_LIMIT),
+            limit=limit_of(query.get("limit"), 100),
             before=query.get("before"),
         )
         return reply(jobs)
@@ -66,7 +66,7 @@ class JobsRoutes:
         return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel a job that has not ended; a running one is told, and has `grace` to end."""
+        """Cancel an unfinished job; a running one has `grace` seconds to end."""
         job_id = request.path("job_id")
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
         return reply({"message": f"job '{job_id}' cancelled"})

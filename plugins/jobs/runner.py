@@ -1,4 +1,4 @@
-"""Runs jobs in the workers of this process: claims, hands over, watches, gives back."""
+"""Run jobs in the workers of this process: start, time out, cancel, renew leases, release."""
 
 from __future__ import annotations
 
@@ -24,34 +24,27 @@ from kernel.public import (
     failure,
 )
 
-from .callers import Callers
-from .claimer import Claimer
+from .claimer import Claimer, Slots
 from .config import JobsConfig
-from .models import Claimed, Outcome, Renewed, Status, Step
-from .outbox import Outbox
-from .runs import Ending, Run
-from .slots import Slots
+from .models import Claimed, Outcome, Progress, Renewed, Status
+from .results import ResultBatcher
+from .run import Callers, Ending, Run
 from .store import JobsStore
 
-RETRY: Final = 0.5
-"""Seconds after the database, or a worker, could not be asked."""
+RETRY_PAUSE: Final = 0.5
+"""Seconds after the database, or a worker, was unavailable."""
 
-WATCH: Final = 0.25
-GLANCE: Final = 0.02
-REPLACING: Final = 90.0
-"""Seconds that the replacement of a worker may take, its last calls included."""
+REPLACE_TIMEOUT: Final = 90.0
+"""Seconds that the replacement of a worker may take, including its last calls."""
 
-BUSY: Final = 5.0
-"""Seconds until a job is tried again whose earlier run has not ended here yet."""
-
-LEAVING: Final = 3.0
-MAX_PROGRESS: Final = 64 * 1024
+BUSY_DELAY: Final = 5.0
+"""Seconds until the next attempt of a job whose earlier run has not ended here yet."""
 
 log = structlog.get_logger("caudex.jobs")
 
 
 class Runner:
-    """One for each server process. `announce` tells the others that an app has jobs due."""
+    """Exists once in each server process. `notify_pending` notifies the others of an app's jobs."""
 
     def __init__(
         self,
@@ -59,13 +52,13 @@ class Runner:
         store: JobsStore,
         workers: Workers,
         callers: Callers,
-        announce: Callable[[str], None],
+        notify_pending: Callable[[str], None],
     ) -> None:
         self._config = config
         self._store = store
         self._workers = workers
         self._callers = callers
-        self._announce = announce
+        self._notify_pending = notify_pending
         self._slots = Slots(config.concurrency)
         self.claimer = Claimer(
             config,
@@ -73,22 +66,22 @@ class Runner:
             self._slots,
             running=self._running,
             start=self._start,
-            announce=announce,
+            notify_pending=notify_pending,
         )
-        self._outbox = Outbox(store, self._stored)
+        self._results = ResultBatcher(store, self._stored)
         self._held: dict[str, Run] = {}
-        """Runs whose outcome is not in the table yet, by job."""
+        """Runs whose outcome is not in the table yet, by job id."""
         self.outcomes = Counter[Status]()
-        """How many runs ended so since the start."""
+        """Runs that ended since the start, by the status of the job."""
         self._replacing: set[str] = set()
-        self._doubt = anyio.Event()
+        self._recheck = anyio.Event()
         self._next_renewal = 0.0
         self._closing = False
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Work while the server runs; at its end let runs end, and give back what does not."""
+        """Run jobs until the server stops; then wait for runs to end, and release the others."""
         self._workers.on_change(self._changed)
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
@@ -96,31 +89,31 @@ class Runner:
                 async with anyio.create_task_group() as loops:
                     for step in (self.claimer.step, self._watch, self._renew_when_due):
                         loops.start_soon(self._always, step)
-                    loops.start_soon(self._outbox.run)
-                    loops.start_soon(self._outbox.run_reports)
+                    loops.start_soon(self._results.run)
+                    loops.start_soon(self._results.run_reports)
                     yield
                     await self._drain()
                     loops.cancel_scope.cancel()
             finally:
                 self._closing = True
-                with anyio.move_on_after(LEAVING, shield=True):
-                    await self._leave()
+                with anyio.move_on_after(3, shield=True):
+                    await self._release_all()
                 tasks.cancel_scope.cancel()
 
-    # What others tell
+    # Notifications
 
-    def doubt(self, job_id: str | None = None, app_id: str | None = None) -> None:
-        """Somebody says that a job, those of an app, or any, are not wanted any more. Who says so
-        could be anybody, so the rows are asked."""
+    def recheck(self, job_id: str | None = None, app_id: str | None = None) -> None:
+        """A notification says that a job, those of an app, or any, were cancelled. Any database
+        login can send one, so the rows are read again."""
         if job_id is None and app_id is None:
-            self._doubt.set()
+            self._recheck.set()
         for run in self._held.values():
             if run.job.id == job_id or run.job.app_id == app_id:
-                self._doubt.set()
+                self._recheck.set()
 
     async def _changed(self, app_id: str, state: WorkerState) -> None:
         if state == "running":
-            self.claimer.look_in(0)
+            self.claimer.poll_in(0)
 
     # Running
 
@@ -134,47 +127,47 @@ class Runner:
         run, earlier = Run(job, token), self._held.get(job.id)
         busy = earlier is not None and not earlier.ended
         if busy or self._closing or self._tasks is None:
-            self._outbox.settle(run.given_back(unstarted=True, delay=BUSY if busy else 0))
+            self._results.put(run.released(unstarted=True, delay=BUSY_DELAY if busy else 0))
             return
         self._held[job.id] = run
         if self._slots.take(run):
             self._tasks.start_soon(self._work, run)
 
     async def _work(self, run: Run | None) -> None:
-        """Run a job, and in its place those that wait for one."""
+        """Run a job, and then those that wait for its slot."""
         while run is not None:
-            # One scope for all of them: to make each its own took a quarter of a run's time.
+            # One scope for all of them: a scope for each took a quarter of a run's time.
             with anyio.CancelScope() as scope:
                 while run is not None and not scope.cancel_called:
                     bind_contextvars(request_id=run.job.id)
                     run.begin(scope)
-                    run = self._over(run, await self._outcome(run))
+                    run = self._finish(run, await self._outcome(run))
             if scope.cancelled_caught and run is not None:
-                run = self._over(run, run.abandoned())
+                run = self._finish(run, run.interrupted())
 
     def _next(self, app_id: str) -> Run | None:
         while (run := self._slots.next(app_id)) is not None:
             if run.ending is None and not self._closing and app_id not in self._replacing:
                 self._slots.take(run)
                 return run
-            self._send_back(run)
+            self._requeue(run)
         return None
 
-    def _send_back(self, run: Run) -> None:
-        """A run that had no place yet goes back to the table."""
+    def _requeue(self, run: Run) -> None:
+        """Return a run that had no slot yet to the table."""
         run.ended = True
         if not run.settled:
-            self._outbox.settle(run.given_back(unstarted=True))
+            self._results.put(run.released(unstarted=True))
         elif self._held.get(run.job.id) is run:
             del self._held[run.job.id]
 
-    def _over(self, run: Run, outcome: Outcome) -> Run | None:
-        """A run has ended; returns the one that has its place now."""
+    def _finish(self, run: Run, outcome: Outcome) -> Run | None:
+        """Free the slot of a run that has ended; return the run that has the slot now."""
         run.ended = True
         if self._slots.remove(run, time.monotonic() - run.began_at):
             self.claimer.wake()
         if not run.settled:
-            self._outbox.settle(outcome)
+            self._results.put(outcome)
         elif self._held.get(run.job.id) is run:
             del self._held[run.job.id]
         return self._next(run.job.app_id)
@@ -183,15 +176,15 @@ class Runner:
         job = run.job
 
         async def progress(value: bytes) -> None:
-            if len(value) <= MAX_PROGRESS and not run.settled:
-                self._outbox.report(Step(job.id, run.token, value.decode(errors="replace")))
+            if len(value) <= 64 * 1024 and not run.settled:
+                self._results.report(Progress(job.id, run.token, value.decode(errors="replace")))
 
         try:
             caller = await self._callers.of(job)
             if run.ending is Ending.TIMEOUT:
-                return run.abandoned()
-            if run.ending is not None:  # the worker could not be told of what it has not got yet
-                return run.given_back(unstarted=True)
+                return run.interrupted()
+            if run.ending is not None:  # the worker has not received it yet
+                return run.released(unstarted=True)
             payload = bytes(job.payload)
             return run.completed(
                 await self._workers.run_job(job.app_id, job.id, payload, caller, progress)
@@ -199,64 +192,66 @@ class Runner:
         except HandlerFailed as error:
             return run.failed(error.message)
         except WorkerStopped:
-            return run.abandoned()
+            return run.interrupted()
         except WorkerLost:
-            return run.lost()
+            return run.crashed()
         except (Unavailable, NotFound):
-            self._slots.hold(job.app_id, RETRY)
-            return run.given_back(unstarted=True)
+            self._slots.hold(job.app_id, RETRY_PAUSE)
+            return run.released(unstarted=True)
         except Exception as error:
             log.error("a job cannot be run", job=job.id, app_id=job.app_id, exc_info=error)
             return run.failed("the server could not run it")
 
     def _stored(self, outcomes: Sequence[Outcome]) -> None:
-        """Outcomes are in the table: the leases are no longer ours."""
+        """Drop runs whose outcomes are stored, and their leases with them."""
         for one in outcomes:
             self.outcomes[one.status] += 1
             run = self._held.get(one.id)
             if run is not None and run.token == one.token and (run.ended or not run.settled):
                 del self._held[one.id]
             if one.status == "pending" and one.delay:
-                self.claimer.look_in(one.delay)
+                self.claimer.poll_in(one.delay)
             elif one.status == "pending":
-                self.claimer.feed([one.app_id])
-                self._announce(one.app_id)
+                self.claimer.notify_pending([one.app_id])
+                self._notify_pending(one.app_id)
 
     # Watching
 
     async def _watch(self) -> None:
-        """End what takes too long, and what does not end when it is told."""
-        await anyio.sleep(WATCH)
+        """End runs that take too long, and replace workers that do not end them."""
+        await anyio.sleep(0.25)
         now = time.monotonic()
         for run in self._slots.stale():
-            self._send_back(run)
+            self._requeue(run)
         for run in self._slots.runs():
             if run.ending is None and now >= run.deadline:
                 await self._end(run, Ending.TIMEOUT)
             elif run.overdue(self._config.grace):
                 self._replace(run.job.app_id)
-            elif run.ending is Ending.CANCELLED and now >= run.told_at + self._config.grace:
-                self._give_up(run)
+            elif (
+                run.ending is Ending.CANCELLED and now >= run.end_requested_at + self._config.grace
+            ):
+                self._abandon(run)
 
     async def _end(self, run: Run, ending: Ending) -> None:
-        run.end(ending)
+        run.request_end(ending)
         run.settled = run.settled or ending is Ending.LEASE_LOST
-        await self._tell(run)
+        await self._cancel_in_worker(run)
 
-    async def _tell(self, run: Run) -> None:
+    async def _cancel_in_worker(self, run: Run) -> None:
         try:
             await self._workers.cancel_job(run.job.app_id, run.job.id)
         except Exception as error:
-            log.warning("a worker cannot be told", job=run.job.id, error=str(error))
+            log.warning("a worker cannot be asked to end a job", job=run.job.id, error=str(error))
 
-    def _give_up(self, run: Run) -> None:
-        """It is cancelled, whatever it does; its place it keeps until it ends."""
+    def _abandon(self, run: Run) -> None:
+        """Store a run as cancelled although it goes on; it keeps its slot until it ends."""
         if not run.settled:
             run.settled = True
-            self._outbox.settle(run.cancelled())
+            self._results.put(run.cancelled())
 
     def _replace(self, app_id: str) -> None:
-        """Start a worker anew in which a run does not end, or its place is lost."""
+        """Restart a worker in which a run does not end: otherwise its slot is lost."""
         if app_id in self._replacing or self._tasks is None or self._closing:
             return
         self._replacing.add(app_id)
@@ -266,35 +261,35 @@ class Runner:
 
     async def _restart(self, app_id: str, stuck: Sequence[Run]) -> None:
         try:
-            with anyio.move_on_after(REPLACING):
+            with anyio.move_on_after(REPLACE_TIMEOUT):
                 await self._workers.restart(app_id)
                 await _until(lambda: not any(run in stuck for run in self._slots.runs(app_id)))
         except Exception as error:
             log.error("a worker cannot be replaced", app_id=app_id, exc_info=error)
         for run in stuck:
-            if run.scope is not None and not run.ended:  # else another run has its place
+            if run.scope is not None and not run.ended:  # else another run has its slot
                 run.scope.cancel()
         self._replacing.discard(app_id)
-        self.claimer.feed([app_id])
+        self.claimer.notify_pending([app_id])
 
     # Leases
 
     async def _renew_when_due(self) -> None:
         with anyio.move_on_after(self._next_renewal - time.monotonic()):
-            await self._doubt.wait()
-        self._doubt = anyio.Event()
+            await self._recheck.wait()
+        self._recheck = anyio.Event()
         self._next_renewal = 0.0  # at once, should this one fail
         await self._renew()
         self._next_renewal = time.monotonic() + self._config.lease / 3
 
     async def _renew(self) -> None:
-        async with self._outbox.writing:
+        async with self._results.writing:
             held = {job_id: run.token for job_id, run in self._held.items() if not run.settled}
             if not held:
                 return
-            asked, found = await self._renewed(held)
+            answered, found = await self._renewed(held)
             renewed = {one.id: one for one in found}
-        for job_id, token in asked.items():
+        for job_id, token in answered.items():
             run = self._held.get(job_id)
             if run is None or run.token != token:
                 continue
@@ -305,66 +300,66 @@ class Runner:
                 await self._end(run, Ending.CANCELLED)
 
     async def _renewed(self, held: dict[str, str]) -> tuple[dict[str, str], list[Renewed]]:
-        """Renew leases, and return those that could be asked for with those that hold."""
+        """Renew leases; return those that the database answered for, and those that hold."""
         try:
             return held, await self._store.renew(held, self._config.lease)
         except Unavailable:
             apps = {run.job.app_id for run in self._held.values()}
             if len(apps) < 2:
                 raise
-        # Somebody may hold a row of one app, as its removal does: no matter of the others.
-        asked, found = dict[str, str](), list[Renewed]()
+        # The rows of one app may be locked, as by its removal: renew those of the others.
+        answered, found = dict[str, str](), list[Renewed]()
         for app_id in apps:
             theirs = {i for i, run in self._held.items() if run.job.app_id == app_id}
             part = {job_id: token for job_id, token in held.items() if job_id in theirs}
             with suppress(Unavailable):
                 found += await self._store.renew(part, self._config.lease)
-                asked |= part
-        if not asked:
+                answered |= part
+        if not answered:
             raise Unavailable("the database is not available")
-        return asked, found
+        return answered, found
 
     async def _always(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
             except Unavailable:
-                await anyio.sleep(RETRY)
+                await anyio.sleep(RETRY_PAUSE)
             except Exception as error:
                 log.error("jobs: a step failed", step=step.__name__, exc_info=error)
-                await anyio.sleep(RETRY)
+                await anyio.sleep(RETRY_PAUSE)
 
-    # The end
+    # Stopping
 
     async def _drain(self) -> None:
-        """Claim nothing more, and wait for what runs, for a bounded time."""
+        """Claim nothing more, and wait `drain` seconds for runs to end."""
         self._closing = True
-        self._return_ready()
+        self._requeue_ready()
         with anyio.move_on_after(self._config.drain):
             await _until(lambda: all(run.settled for run in self._held.values()))
 
-    def _return_ready(self) -> None:
+    def _requeue_ready(self) -> None:
         for app_id in {run.job.app_id for run in self._held.values()}:
-            self._next(app_id)  # as we are closing, none is to be run
+            self._next(app_id)  # none of them starts while the server stops
 
-    async def _leave(self) -> None:
-        """Give back what has not ended, so that others need not wait for its lease to end."""
-        self._return_ready()
+    async def _release_all(self) -> None:
+        """Release runs that have not ended: other servers need not wait for their leases then."""
+        self._requeue_ready()
         for run in self._slots.runs():
             if not run.settled:
-                await self._tell(run)
-                self._outbox.settle(run.given_back())
+                await self._cancel_in_worker(run)
+                self._results.put(run.released())
                 run.settled = True
         try:
-            await self._outbox.flush()
-            await self.claimer.give_back()
+            await self._results.flush()
+            await self.claimer.release_unanswered()
         except Exception as error:
-            log.warning("jobs could not be given back", **failure(error))
+            log.warning("jobs could not be released", **failure(error))
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so; looked at now and then, since only ends wait for anything."""
+    """Poll a condition until it is true."""
     while True:
         if condition():
             return
-        await anyio.sleep(GLANCE)
+        await anyio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The rules: what enqueueing, looking at and cancelling a job mean."""
+"""Enqueue, show, list and cancel jobs; start and stop what runs them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,14 @@ from kernel.public import (
 )
 
 from . import store
-from .announcer import CANCEL, DUE, GONE, TOPIC, Announcer
-from .callers import Callers
 from .config import JobsConfig
-from .ids import is_id
-from .intake import Intake
-from .models import STATUSES, NewRow, Place, Status
-from .rules import accepted, moment
+from .enqueue import EnqueueBatcher, check_id, parse_time, validate
+from .maintenance import Maintenance
+from .models import STATUSES, Cursor, NewRow, Status
+from .notifier import CANCEL, PENDING, REMOVED, TOPIC, PendingNotifier
+from .run import Callers
 from .runner import Runner
 from .store import MAX_COUNT, JobsStore
-from .upkeep import Upkeep
 
 
 class JobsService:
@@ -47,8 +45,8 @@ class JobsService:
         self._apps = services.get(APPS)
         self._statements = services.get(STATEMENTS)
         self._store = JobsStore(self._statements)
-        self._intake = Intake(self._store)
-        self._announcer = Announcer(self._statements)
+        self._enqueue_batcher = EnqueueBatcher(self._store)
+        self._notifier = PendingNotifier(self._statements)
         self._callers = Callers(services.get(IDENTITY))
         self._runner: Runner | None = None
 
@@ -57,11 +55,11 @@ class JobsService:
     ) -> str:
         """See `Jobs.enqueue`."""
         app = await self._apps.app(app_id)
-        row = accepted(actor, app.id, job)
+        row = validate(actor, app.id, job)
         if tx is not None:
             return await self._enqueue_within(tx, row)
         if row.key is None:
-            await self._intake.put(row)
+            await self._enqueue_batcher.put(row)
         elif (other := await self._store.insert_keyed(row)) != row.id:
             return other
         self._wake(row)
@@ -79,9 +77,9 @@ class JobsService:
 
     async def get(self, app_id: str, job_id: str) -> bytes:
         """See `Jobs.get`."""
-        job = await self._store.get(app_id, _checked(job_id))
+        job = await self._store.get(app_id, check_id(job_id))
         if job is None:
-            raise _missing(job_id)
+            raise _not_found(job_id)
         return job
 
     async def list(
@@ -90,7 +88,7 @@ class JobsService:
         """See `Jobs.list`. Raises BadRequest for a page that is too large."""
         await self._apps.app(app_id)
         wanted = None if status is None else cast("Status", one_of("status", status, STATUSES))
-        last = None if before is None else await self._place(app_id, before)
+        last = None if before is None else await self._cursor(app_id, before)
         page = await self._store.page(app_id, wanted, limit, last)
         if page is None:
             size = store.MAX_PAGE_BYTES // 1_000_000
@@ -99,46 +97,45 @@ class JobsService:
 
     async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
         """See `Jobs.cancel`."""
-        _checked(job_id)
+        check_id(job_id)
 
         async def write(tx: Transaction) -> None:
             status = await store.cancel(tx, app_id, job_id)
             if status is None:
                 ended = await store.status(tx, app_id, job_id)
                 if ended is None:
-                    raise _missing(job_id)
+                    raise _not_found(job_id)
                 raise BadRequest(f"job '{job_id}' has ended already: it is {ended}")
             if status == "running":
                 await tx.publish(TOPIC, CANCEL + job_id.lower())
 
         await self._statements.run(actor, write)
 
-    # Apps that come and go
+    # Apps
 
     async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
-        """An app that was not there cannot have jobs: what was enqueued for a former one of its
-        name, or while that was removed, is not its own."""
+        """Delete the jobs of an earlier app of the same name."""
         await store.LIVES.begin(tx, app.id, app.born, first=first)
 
     async def removed(self, tx: Transaction, app_id: str) -> None:
-        """Delete the jobs of an app, and let workers know."""
+        """Delete the jobs of an app, and end those that run."""
         await store.LIVES.end(tx, app_id)
-        await tx.publish(TOPIC, GONE + app_id)
+        await tx.publish(TOPIC, REMOVED + app_id)
 
     # Numbers
 
     async def measured(self) -> list[Measure]:
-        """Jobs that have not ended by state, and what became of those that ran here."""
-        words = f"Jobs that have not ended; {MAX_COUNT} means at least so many."
+        """Return unfinished jobs by state, and runs that ended in this process."""
+        text = f"Unfinished jobs; {MAX_COUNT} means at least that many."
         found = [
-            Measure(name="caudex_jobs", help=words, value=n, labels={"state": state}, shared=True)
+            Measure(name="caudex_jobs", help=text, value=n, labels={"state": state}, shared=True)
             for state, n in (await self._store.count()).items()
         ]
         outcomes = Counter[Status]() if self._runner is None else self._runner.outcomes
         return found + [
             Measure(
                 name="caudex_jobs_runs",
-                help="Runs of jobs that ended, by what the job is then.",
+                help="Runs that ended, by the status of the job.",
                 value=outcomes[status],
                 labels={"status": status},
                 kind="counter",
@@ -147,75 +144,68 @@ class JobsService:
             if status != "running"
         ]
 
-    # Life
+    # Start and stop
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[JobsService]:
         """Accept jobs."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._intake.run)
-            tasks.start_soon(self._announcer.run)
+            tasks.start_soon(self._enqueue_batcher.run)
+            tasks.start_soon(self._notifier.run)
             yield self
             tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def working(self, workers: Workers | None) -> AsyncGenerator[None]:
-        """Run jobs in the workers of this process, and keep the table in order."""
-        async with Upkeep(self._config, self._store, self._announcer.announce).running():
+        """Run jobs in the workers of this process, and maintain the table."""
+        async with Maintenance(self._config, self._store, self._notifier.notify_pending).running():
             if workers is None:
                 yield
                 return
             runner = self._runner = Runner(
-                self._config, self._store, workers, self._callers, self._announcer.announce
+                self._config, self._store, workers, self._callers, self._notifier.notify_pending
             )
             async with runner.working():
                 yield
 
-    async def withdrawn(self, news: str | None) -> None:
-        """Forget tokens of a user, or of all, that no longer hold."""
-        await self._callers.hear(news)
+    async def on_revoked(self, user_id: str | None) -> None:
+        """Forget the tokens of a user, or of all."""
+        await self._callers.invalidate(user_id)
 
-    async def heard(self, news: str | None) -> None:
-        """Take news of any server process; None where some may be lost."""
+    async def on_notification(self, payload: str | None) -> None:
+        """Handle a notification of any server process; None when some may be lost."""
         runner = self._runner
         if runner is None:
             return
-        if news is None:
-            runner.claimer.feed(None)
-            runner.doubt()
-        elif news.startswith(CANCEL):
-            runner.doubt(job_id=news.removeprefix(CANCEL))
-        elif news.startswith(GONE):
-            runner.doubt(app_id=news.removeprefix(GONE))
-        elif news.startswith(DUE):
-            names = news.removeprefix(DUE)
-            runner.claimer.feed(names.split(",") if names else None)
+        if payload is None:
+            runner.claimer.notify_pending(None)
+            runner.recheck()
+        elif payload.startswith(CANCEL):
+            runner.recheck(job_id=payload.removeprefix(CANCEL))
+        elif payload.startswith(REMOVED):
+            runner.recheck(app_id=payload.removeprefix(REMOVED))
+        elif payload.startswith(PENDING):
+            names = payload.removeprefix(PENDING)
+            runner.claimer.notify_pending(names.split(",") if names else None)
 
     def _wake(self, row: NewRow) -> None:
-        """Let a job be picked up at once, or when its time comes."""
+        """Have a job claimed at once, or when it becomes due."""
         now = datetime.now(UTC)
-        wait = 0.0 if row.run_at is None else (moment(row.run_at) - now).total_seconds()
+        wait = 0.0 if row.run_at is None else (parse_time(row.run_at) - now).total_seconds()
         if wait > 0:
             if self._runner is not None:
-                self._runner.claimer.look_in(wait)
+                self._runner.claimer.poll_in(wait)
             return
         if self._runner is not None:
-            self._runner.claimer.feed([row.app_id])
-        self._announcer.announce(row.app_id)
+            self._runner.claimer.notify_pending([row.app_id])
+        self._notifier.notify_pending(row.app_id)
 
-    async def _place(self, app_id: str, job_id: str) -> Place:
-        place = await self._store.place(app_id, _checked(job_id, "before"))
-        if place is None:
+    async def _cursor(self, app_id: str, job_id: str) -> Cursor:
+        cursor = await self._store.cursor(app_id, check_id(job_id, "before"))
+        if cursor is None:
             raise BadRequest(f"before: job '{job_id}' not found")
-        return place
+        return cursor
 
 
-def _checked(job_id: str, name: str = "job id") -> str:
-    if not is_id(job_id):
-        shown = job_id if len(job_id) <= 40 else f"{job_id[:37]}..."
-        raise BadRequest(f"{name}: a UUID is wanted, not {shown!r}")
-    return job_id
-
-
-def _missing(job_id: str) -> NotFound:
+def _not_found(job_id: str) -> NotFound:
     return NotFound(f"job '{job_id}' not found")

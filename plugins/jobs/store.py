@@ -1,4 +1,4 @@
-"""Every statement of the plugin; those that run all the time are functions of its migrations."""
+"""Every statement of the plugin; the frequent ones are functions that its migrations create."""
 
 from __future__ import annotations
 
@@ -10,36 +10,33 @@ import msgspec
 
 from kernel.public import Lives, Param, Statements, Transaction
 
-from .models import STATUSES, Asked, Claimed, NewRow, Outcome, Place, Renewed, Ripened, Status, Step
+from .models import (
+    STATUSES,
+    Claimed,
+    ClaimRequest,
+    Cursor,
+    NewRow,
+    Outcome,
+    Progress,
+    Promoted,
+    Renewed,
+    Status,
+)
 
-PATIENCE: Final = 5.0
-"""Seconds that a suspect waits for a worker that has nothing else to do."""
-
-MAX_LOSSES: Final = 3
-"""So many lost deliveries of a job that ran alone are enough."""
-
-POISONOUS: Final = f"the worker was lost {MAX_LOSSES} times while this job ran alone in it"
-
-MAX_LAPSES: Final = 20
-"""The same for leases that ended: servers are killed for many reasons, seldom by a job."""
-
-FATAL: Final = f"the server was lost {MAX_LAPSES} times while this job ran"
+MAX_WORKER_CRASHES: Final = 3
+"""Crashes of a worker in which a job was alone until the job fails as a poison job."""
 
 MAX_PAGE_BYTES: Final = 16_000_000
-"""What the jobs of one page weigh together: a client that reads slowly holds it in memory."""
+"""Total size of the jobs of one page: a client that reads slowly keeps it in memory."""
 
 MAX_COUNT: Final = 100_000
 """Jobs of one state that are counted."""
 
-PORTION: Final = 1000
-"""Rows that one statement of the upkeep touches at most."""
+BATCH_ROWS: Final = 1000
+"""Rows that one statement of the maintenance touches at most."""
 
-PORTION_SIZE: Final = 64_000_000
-"""Bytes on disk that fill what one statement of the upkeep deletes."""
-
-FORGET: Final = 10_000
-FORGET_SIZE: Final = 1_000_000_000
-"""The same where the jobs of an app are deleted, for which statements have minutes."""
+BATCH_BYTES: Final = 64_000_000
+"""Bytes on disk that one statement of the maintenance deletes, one job more at most."""
 
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
@@ -62,7 +59,7 @@ _GET: Final = """
 select caudex_jobs.shown(j) from caudex_jobs.jobs as j
 where j.id = $2::uuid and j.app_id = $1::text"""
 
-# Each status has its own stretch of the index, newest first: of each the first rows, then of all.
+# Each status has its own range of the index, newest first: the first rows of each, then of all.
 # `offset 0` keeps PostgreSQL from reading the whole table to join a page to it.
 _PAGE: Final = """
 with page as materialized (
@@ -90,7 +87,7 @@ from sized as s left join lateral (
     where j.id = s.id and (s.alone or s.upto <= $6::bigint) offset 0
 ) as l on true"""
 
-_PLACE: Final = """
+_CURSOR: Final = """
 select json_build_object('created_at', created_at, 'id', id) from caudex_jobs.jobs
 where id = $2::uuid and app_id = $1::text"""
 
@@ -105,18 +102,21 @@ set status = case status when 'pending' then 'cancelled' else status end,
 where id = $2::uuid and app_id = $1::text and status in ('pending', 'running')
 returning status"""
 
+# A quarantined job waits five seconds for an idle worker; from then on busy workers make room.
 _CLAIM: Final = """
 select caudex_jobs.claim($1::jsonb, $2::uuid, make_interval(secs => $3::double precision),
-    make_interval(secs => $4::double precision))"""
+    interval '5 s')"""
 _SETTLE: Final = "select caudex_jobs.settle($1::json)"
 _REPORT: Final = "select caudex_jobs.report($1::json)"
 _RENEW: Final = """
 select caudex_jobs.renew($1::uuid[], $2::uuid[], make_interval(secs => $3::double precision))"""
 _UNCLAIM: Final = "select caudex_jobs.unclaim($1::uuid[])"
-_EXPIRE: Final = "select caudex_jobs.expire($1::integer, $2::integer, $3::text)"
-_RIPEN: Final = "select caudex_jobs.ripen($1::integer)"
+# Servers are killed for many reasons, seldom by a job: hence 20, where a worker may crash 3 times.
+_EXPIRE: Final = """
+select caudex_jobs.expire($1::integer, 20, 'the server was lost 20 times while this job ran')"""
+_PROMOTE_DUE: Final = "select caudex_jobs.ripen($1::integer)"
 
-# Each is counted in the index that holds nothing else, and no further than it is worth knowing.
+# Each count reads the index that holds only these jobs, and stops at MAX_COUNT.
 _COUNT: Final = """
 select json_build_object(
     'pending', (select count(*) from (
@@ -126,12 +126,12 @@ select json_build_object(
     'running', (select count(*) from (
         select from caudex_jobs.jobs where status = 'running' limit $1::integer) as r))"""
 
-# The room that a job takes on disk, which is known without reading it.
+# The bytes that a job takes on disk, known without reading its values.
 _SIZE: Final = """
     pg_column_size(payload) + coalesce(pg_column_size(result), 0)
         + coalesce(pg_column_size(progress), 0) + coalesce(pg_column_size(error), 0)"""
 
-# A portion is bounded by room as well as by number; the first job is always in it.
+# A portion is bounded by bytes as well as by rows; it holds at least one job.
 _PRUNE: Final = """
 with alone as materialized (
     select from caudex_jobs.turns where name = 'prune' for update skip locked
@@ -161,18 +161,18 @@ with portion as materialized (
 gone as (delete from caudex_jobs.jobs where id = any(array(select id from portion)))
 select count(*) from portion""".replace("{size}", _SIZE)
 
-_NEWEST: Final = Place("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+_NEWEST: Final = Cursor("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 _encode = msgspec.json.Encoder().encode
 _claimed = msgspec.json.Decoder(Claimed).decode
 _renewed = msgspec.json.Decoder(Renewed).decode
-_ripened = msgspec.json.Decoder(Ripened).decode
+_promoted = msgspec.json.Decoder(Promoted).decode
 _counts = msgspec.json.Decoder(dict[str, int]).decode
-_place = msgspec.json.Decoder(Place).decode
+_cursor = msgspec.json.Decoder(Cursor).decode
 
 
 class JobsStore:
-    """Reads, and writes that stand alone."""
+    """Reads, and writes outside of a caller's transaction."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -182,46 +182,48 @@ class JobsStore:
         await self._finish(_INSERT, _encode(rows))
 
     async def insert_keyed(self, row: NewRow) -> str:
-        """Add a job that has a key and return its id, or that of the one that has it already."""
+        """Add a job with a key and return its id, or the id of the unfinished job with that key."""
         made = await self._statements.execute(_INSERT_KEYED, _encode([row]))
         return (made or b"").decode()
 
     async def get(self, app_id: str, job_id: str) -> bytes | None:
-        """One job as JSON."""
+        """Return one job as JSON."""
         return await self._statements.fetch(_GET, app_id, job_id, custom_plan=True)
 
     async def page(
-        self, app_id: str, status: Status | None, limit: int, last: Place | None
+        self, app_id: str, status: Status | None, limit: int, last: Cursor | None
     ) -> bytes | None:
-        """An array of jobs behind `last`, newest first; None where they are too large together,
-        which one alone never is."""
+        """Return a JSON array of the jobs after `last`, newest first; None when they are too large
+        together. A single job is never too large."""
         statuses = STATUSES if status is None else (status,)
         after = last or _NEWEST
         bounds = (after.created_at, after.id, limit, MAX_PAGE_BYTES)
         return await self._statements.fetch(_PAGE, app_id, statuses, *bounds, custom_plan=True)
 
-    async def place(self, app_id: str, job_id: str) -> Place | None:
-        """Where a job stands in the order of lists."""
-        raw = await self._statements.fetch(_PLACE, app_id, job_id, custom_plan=True)
-        return None if raw is None else _place(raw)
+    async def cursor(self, app_id: str, job_id: str) -> Cursor | None:
+        """Return the position of a job in lists."""
+        raw = await self._statements.fetch(_CURSOR, app_id, job_id, custom_plan=True)
+        return None if raw is None else _cursor(raw)
 
     async def count(self) -> dict[str, int]:
-        """How many jobs have not ended, by state; `scheduled` are those whose time has not come."""
+        """Count unfinished jobs by state; `scheduled` jobs are pending and not due yet."""
         return _counts(await self._statements.fetch(_COUNT, MAX_COUNT, custom_plan=True) or b"{}")
 
-    async def claim(self, asked: Iterable[Asked], token: str, lease: float) -> list[Claimed]:
+    async def claim(
+        self, requests: Iterable[ClaimRequest], token: str, lease: float
+    ) -> list[Claimed]:
         """Claim jobs under a token, the most urgent first."""
-        rows = await self._finish(_CLAIM, _encode(list(asked)), token, lease, PATIENCE)
+        rows = await self._finish(_CLAIM, _encode(list(requests)), token, lease)
         jobs = [_claimed(row) for row in rows]
         return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Store what became of jobs; those that are not ours any more are left alone."""
+        """Store outcomes; a job whose lease has passed to another server is left unchanged."""
         await self._finish(_SETTLE, _encode(outcomes))
 
-    async def report(self, steps: Sequence[Step]) -> None:
-        """Store how far jobs are."""
-        await self._finish(_REPORT, _encode(steps))
+    async def report(self, reports: Sequence[Progress]) -> None:
+        """Store the progress of jobs."""
+        await self._finish(_REPORT, _encode(reports))
 
     async def renew(self, held: Mapping[str, str], lease: float) -> list[Renewed]:
         """Renew leases (job id to token) and return those that still hold."""
@@ -229,26 +231,26 @@ class JobsStore:
         return [_renewed(row) for row in rows]
 
     async def unclaim(self, tokens: Sequence[str]) -> None:
-        """Give back what was claimed under these tokens and never came to us."""
+        """Release the jobs that were claimed under these tokens."""
         await self._finish(_UNCLAIM, tokens)
 
     async def expire(self) -> list[str]:
-        """Take back a portion of the jobs whose lease has ended; returns the app of each."""
-        rows = await self._finish(_EXPIRE, PORTION, MAX_LAPSES, FATAL)
+        """Take back a portion of the jobs whose lease has expired; return the app of each."""
+        rows = await self._finish(_EXPIRE, BATCH_ROWS)
         return [row.decode() for row in rows]
 
-    async def ripen(self) -> Ripened:
-        """Let a portion of the jobs be claimed whose time has come."""
-        return _ripened((await self._finish(_RIPEN, PORTION))[0])
+    async def promote_due(self) -> Promoted:
+        """Make a portion of the scheduled jobs due whose time has come."""
+        return _promoted((await self._finish(_PROMOTE_DUE, BATCH_ROWS))[0])
 
     async def prune(self, keep_days: int, halvings: int = 0) -> int:
-        """Delete a portion of the jobs that ended long ago; returns how many."""
-        most = max(1, PORTION >> halvings), max(1, PORTION_SIZE >> halvings)
+        """Delete a portion of the jobs that ended `keep_days` ago; return how many."""
+        most = max(1, BATCH_ROWS >> halvings), max(1, BATCH_BYTES >> halvings)
         return int((await self._finish(_PRUNE, keep_days, *most))[0])
 
     async def _finish(self, query: LiteralString, *params: Param) -> list[bytes]:
-        """Run a statement to its end, also while the server stops: one that is broken off costs
-        its connection, and nobody knows what it did."""
+        """Run a statement to its end, also while the server stops: an interrupted one loses its
+        connection, and its effect is unknown."""
         rows: list[bytes] = []
         with anyio.CancelScope(shield=True):
             rows = await self._statements.execute_all(query, *params)
@@ -256,7 +258,7 @@ class JobsStore:
 
 
 async def insert_within(tx: Transaction, row: NewRow) -> str:
-    """Add a job in somebody's transaction and return its id, or that of the one with its key."""
+    """Add a job in the caller's transaction and return its id, or that of the one with its key."""
     if row.key is None:
         await tx.execute(_INSERT, _encode([row]))
         return row.id
@@ -264,25 +266,27 @@ async def insert_within(tx: Transaction, row: NewRow) -> str:
 
 
 async def cancel(tx: Transaction, app_id: str, job_id: str) -> Status | None:
-    """Cancel a job, or wish for the end of a running one; None where there is no such job, or it
-    has ended."""
+    """Cancel a pending job, or request the end of a running one; return its status, None when there
+    is no unfinished job with this id."""
     row = await tx.execute(_CANCEL, app_id, job_id)
     return None if row is None else msgspec.convert(row.decode(), Status)
 
 
 async def status(tx: Transaction, app_id: str, job_id: str) -> Status | None:
-    """What a job's status is."""
+    """Return the status of a job."""
     row = await tx.fetch(_STATUS, app_id, job_id)
     return None if row is None else msgspec.convert(row.decode(), Status)
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
-    """Delete the jobs of an app, portion by portion; those that run last, as their servers have to
-    wait for the end of the transaction then."""
+    """Delete the jobs of an app in portions, running ones last: from then on their servers wait
+    for the end of the transaction."""
     for running in (False, True):
-        while int(await tx.execute(_FORGET, app_id, FORGET, running, FORGET_SIZE) or 0):
+        while int(
+            await tx.execute(_FORGET, app_id, 10 * BATCH_ROWS, running, 16 * BATCH_BYTES) or 0
+        ):
             continue
 
 
 LIVES: Final = Lives("jobs", forget_app)
-"""Which apps the jobs here are of."""
+"""The apps whose jobs are in the table."""

@@ -1,12 +1,11 @@
-"""The claim loop over a store of the test, whatever the apps ask of it."""
+"""The claim loop over a store of the test."""
 
 import anyio
 import msgspec
 
-from plugins.jobs.claimer import Claimer
+from plugins.jobs.claimer import Claimer, Slots
 from plugins.jobs.config import JobsConfig
-from plugins.jobs.models import Claimed, Ripened
-from plugins.jobs.slots import Slots
+from plugins.jobs.models import Claimed, Promoted
 
 APPS = ("busy", "other")
 
@@ -14,37 +13,37 @@ APPS = ("busy", "other")
 def claimed(app_id, number):
     return Claimed(
         id=str(number), app_id=app_id, payload=msgspec.Raw(b"1"), user_id=None, timeout_s=900,
-        failures=0, max_attempts=1, suspect=False, losses=0, priority=0, run_at=number,
-        until=0, mark="",
+        failures=0, max_attempts=1, quarantined=False, worker_crashes=0, priority=0, run_at=number,
+        delegation_ends=0, delegation_epoch="",
     )  # fmt: skip
 
 
 class Endless:
-    """A store whose apps always have more jobs than there are places."""
+    """A store whose apps always have more jobs than there are slots."""
 
     def __init__(self):
-        self.jobs = self.ripened = 0
+        self.jobs = self.promoted = 0
 
-    async def claim(self, asked, token, lease):
+    async def claim(self, requests, token, lease):
         await anyio.sleep(0.005)
-        found = [claimed(one.app_id, self.jobs + n) for one in asked for n in range(one.free)]
+        found = [claimed(one.app_id, self.jobs + n) for one in requests for n in range(one.free)]
         self.jobs += len(found)
         return found
 
-    async def ripen(self):
-        self.ripened += 1
-        return Ripened(apps=[], next=None)
+    async def promote_due(self):
+        self.promoted += 1
+        return Promoted(apps=[], next=None)
 
     async def unclaim(self, tokens):
         pass
 
 
 async def test_jobs_whose_time_comes_are_looked_at_however_many_others_wait():
-    store, announced = Endless(), []
+    store, notified = Endless(), []
     claimer = Claimer(
         JobsConfig(poll=0.1), store, Slots(10), running=lambda: APPS,
-        start=lambda job, token: None,  # it has ended at once, and its place is free
-        announce=announced.append,
+        start=lambda job, token: None,  # it has ended at once, and its slot is free
+        notify_pending=notified.append,
     )  # fmt: skip
 
     async def work():
@@ -54,7 +53,7 @@ async def test_jobs_whose_time_comes_are_looked_at_however_many_others_wait():
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work)
-            while store.ripened < 5:
+            while store.promoted < 5:
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert store.jobs > 20, "claims go on between two looks"

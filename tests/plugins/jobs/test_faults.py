@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses that is nobody's fault (a page is damaged) ends no loop."""
+"""Errors of PostgreSQL, such as a damaged page, end no loop."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,12 +9,12 @@ import pytest
 
 from kernel.public import JOBS, Unavailable
 from kernel.testing import MakeServer
-from plugins.jobs import announcer, outbox, upkeep
-from plugins.jobs.announcer import DUE, Announcer
+from plugins.jobs import maintenance
 from plugins.jobs.config import JobsConfig
-from plugins.jobs.models import Step
-from plugins.jobs.outbox import Outbox
-from plugins.jobs.upkeep import Upkeep
+from plugins.jobs.maintenance import Maintenance
+from plugins.jobs.models import Progress
+from plugins.jobs.notifier import PENDING, TOPIC, PendingNotifier
+from plugins.jobs.results import ResultBatcher
 from tests.plugins.jobs.support import ended, enqueue, install, overrides
 from tests.waiting import eventually
 
@@ -26,7 +26,7 @@ FAULTS = [
 
 
 class Failing:
-    """A method that fails as often as there are faults, then does what it is for."""
+    """A method that raises each of the faults once, then works."""
 
     def __init__(self, result: Any = None) -> None:
         self._faults = list(FAULTS)
@@ -58,43 +58,41 @@ class Statements:
 
 
 async def test_leases_and_old_jobs_are_looked_at_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(upkeep, "PRUNE_EVERY", 0.01)
-    store, told = Store(), list[str]()
+    monkeypatch.setattr(maintenance, "PRUNE_EVERY", 0.01)
+    store, notified = Store(), list[str]()
     config = JobsConfig(lease=0.06)
     with anyio.fail_after(5):
-        async with Upkeep(config, store, told.append).running():  # type: ignore[arg-type]
+        async with Maintenance(config, store, notified.append).running():  # type: ignore[arg-type]
             await store.expire.done.wait()
             await store.prune.done.wait()
             await anyio.sleep(0.05)
-    assert set(told) == {"crm"}
+    assert set(notified) == {"crm"}
 
 
-async def test_others_are_told_of_later_jobs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(announcer, "PAUSE", 0.01)
+async def test_other_servers_are_notified_of_later_jobs():
     statements = Statements()
-    told = Announcer(statements)  # type: ignore[arg-type]
+    notifier = PendingNotifier(statements)  # type: ignore[arg-type]
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(told.run)
+        tasks.start_soon(notifier.run)
         with anyio.fail_after(5):
             while not statements.publish.done.is_set():
-                told.announce("crm")
+                notifier.notify_pending("crm")
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
-    assert statements.publish.calls[0] == (announcer.TOPIC, f"{DUE}crm")
+    assert statements.publish.calls[0] == (TOPIC, f"{PENDING}crm")
 
 
-async def test_progress_is_stored_later(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(outbox, "REPORT_EVERY", 0.01)
+async def test_progress_is_stored_later():
     store = Store()
-    box = Outbox(store, lambda _: None)  # type: ignore[arg-type]
+    results = ResultBatcher(store, lambda _: None)  # type: ignore[arg-type]
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(box.run_reports)
+        tasks.start_soon(results.run_reports)
         with anyio.fail_after(5):
             while not store.report.done.is_set():
-                box.report(Step("1", "token", "0.5"))
+                results.report(Progress("1", "token", "0.5"))
                 await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
-    assert store.report.calls == [([Step("1", "token", "0.5")],)]
+    assert store.report.calls == [([Progress("1", "token", "0.5")],)]
 
 
 def test_a_server_outlives_them(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from kernel.public import JOBS
-from plugins.jobs import store, upkeep
+from plugins.jobs import maintenance, store
 from tests.plugins.jobs.support import overrides
 from tests.waiting import eventually
 
@@ -33,7 +33,7 @@ def make(make_server, monkeypatch):
     """Makes a server whose results take the room on disk that their length says."""
 
     def make():
-        monkeypatch.setattr(store, "PORTION_SIZE", 16_000_000)
+        monkeypatch.setattr(store, "BATCH_BYTES", 16_000_000)
         config = overrides()
         config["plugins"]["apps"] = {"statement_timeout": 2.0}
         server = make_server({**config, "database": {"statement_timeout": 2.0}})
@@ -50,7 +50,7 @@ def left(server, app_id):
 
 @pytest.mark.slow
 def test_large_jobs_that_a_statement_cannot_delete_together_hold_up_nobody(make, monkeypatch):
-    monkeypatch.setattr(upkeep, "PRUNE_EVERY", 0.1)
+    monkeypatch.setattr(maintenance, "PRUNE_EVERY", 0.1)
     server = make()
     server.sql(SLOW)
     server.sql(FILL, "kept", 13, 1, 3)
@@ -70,8 +70,8 @@ def test_a_portion_is_bounded_by_the_room_it_takes(make):
 
 @pytest.mark.slow
 def test_an_app_with_large_jobs_can_be_removed(make, monkeypatch):
-    monkeypatch.setattr(store, "FORGET_SIZE", 2_000_000)
     server = make()
+    monkeypatch.setattr(store, "BATCH_BYTES", 125_000)  # 2 MB in the removal of an app
     server.install({"appId": "large", "name": "x"})
     server.sql(SLOW)
     server.sql(FILL, "large", 0, RESULT, 75)

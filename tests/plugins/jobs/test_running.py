@@ -22,9 +22,8 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import running_server
-from plugins.jobs import runner, slots
-from plugins.jobs.callers import Callers
-from plugins.jobs.rules import MAX_BACKOFF, backoff
+from plugins.jobs import claimer, runner
+from plugins.jobs.run import MAX_BACKOFF, Callers, backoff
 from tests.plugins.jobs.support import (
     all_ended,
     become,
@@ -348,7 +347,7 @@ def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
         pass
 
     monkeypatch.setattr(fake(server), "restart", restart)
-    monkeypatch.setattr(runner, "REPLACING", 0.2)
+    monkeypatch.setattr(runner, "REPLACE_TIMEOUT", 0.2)
     handle(server, handler)
     # So many that places are handed on from job to job, before the ones that hang and after them.
     jobs = [enqueue(server, app, "quick") for _ in range(60)]
@@ -519,8 +518,10 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
     handle(server, handler)
     with monkeypatch.context() as patient:
-        patient.setattr(slots, "STALE", 60.0)  # it does not go back before we look,
-        patient.setattr(slots, "QUICK", 10.0)  # and on a busy machine too it is claimed ahead
+        patient.setattr(claimer, "PREFETCH_TIMEOUT", 60.0)  # it does not go back before we look,
+        patient.setattr(
+            claimer, "PREFETCH_BELOW", 10.0
+        )  # and on a busy machine too it is claimed ahead
         for n in range(100):
             enqueue(server, app, n)
         all_ended(server, app)
@@ -539,8 +540,10 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
 
 def test_a_job_that_is_cancelled_before_its_turn_is_not_run(server, app, monkeypatch):
-    monkeypatch.setattr(slots, "QUICK", 10.0)  # on a busy machine too jobs are claimed ahead,
-    monkeypatch.setattr(slots, "STALE", 60.0)  # and not given back before we look
+    monkeypatch.setattr(
+        claimer, "PREFETCH_BELOW", 10.0
+    )  # on a busy machine too jobs are claimed ahead,
+    monkeypatch.setattr(claimer, "PREFETCH_TIMEOUT", 60.0)  # and not given back before we look
     gates = []
 
     async def handler(job):

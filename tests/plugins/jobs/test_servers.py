@@ -291,7 +291,7 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
         await anyio.sleep(0.5)
 
     monkeypatch.setattr(store, "settle", slow)
-    monkeypatch.setattr(runner, "BUSY", 60.0)
+    monkeypatch.setattr(runner, "BUSY_DELAY", 60.0)
 
     async def handle(job):
         if len(fake(one).started) < 3:

@@ -1,4 +1,4 @@
-"""How long the jobs of a user lend who they are: no chain of them goes on for ever."""
+"""How long jobs may act for their user: no chain of jobs extends it."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed
 from kernel.testing import running_server
-from plugins.jobs.callers import Callers
+from plugins.jobs.run import Callers
 from tests.plugins.jobs.support import (
     become,
     ended,
@@ -47,7 +47,7 @@ def victim(server, app):
 
 @pytest.fixture
 def callers(server):
-    """Whom the handlers are told of, in turn."""
+    """The callers that the handlers received, in order."""
     seen = []
 
     async def handler(job):
@@ -159,18 +159,18 @@ def test_a_token_for_a_long_job_is_not_given_to_a_short_one(server, app, victim,
 
 
 def test_short_jobs_of_a_user_share_a_token(server, app, victim, callers, monkeypatch):
-    ask, asked, ends = Callers._ask, [], set()
+    ask, asked, ends = Callers._load, [], set()
 
     async def counted(self, key):
         asked.append(key)
         return await ask(self, key)
 
-    monkeypatch.setattr(Callers, "_ask", counted)
+    monkeypatch.setattr(Callers, "_load", counted)
     for _ in range(3):
         job_id = own(victim, app)
         ended(server, app, job_id)
         ends.add(until(server, job_id))
-    # DelegatingIdentity end with an hour, and one may have begun meanwhile.
+    # Delegations end with an hour, and one may have begun meanwhile.
     assert len({caller.auth_token for caller in callers}) == len(asked) == len(ends) < 3
 
 

@@ -1,4 +1,4 @@
-"""What the intake tells those who wait when the server ends."""
+"""What the enqueue batcher answers when the server stops."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from kernel.errors import Unavailable
-from plugins.jobs.intake import Intake
+from plugins.jobs.enqueue import EnqueueBatcher
 from plugins.jobs.models import NewRow
 
 ROW = NewRow(
@@ -17,7 +17,7 @@ ROW = NewRow(
 
 
 class StuckStore:
-    """Has jobs and never says so."""
+    """Receives rows and never answers."""
 
     def __init__(self) -> None:
         self.began = anyio.Event()
@@ -28,22 +28,22 @@ class StuckStore:
 
 
 @pytest.mark.anyio
-async def test_who_was_being_stored_when_it_ends_may_be_in_and_who_waited_is_not():
+async def test_a_retry_is_suggested_only_for_rows_that_were_not_sent():
     store = StuckStore()
-    intake = Intake(store)  # pyright: ignore[reportArgumentType]
-    told = list[tuple[str, str | None]]()
+    batcher = EnqueueBatcher(store)  # pyright: ignore[reportArgumentType]
+    answers = list[tuple[str, str | None]]()
 
     async def enqueue(name: str) -> None:
         with pytest.raises(Unavailable) as caught:
-            await intake.put(structs.replace(ROW, id=name))
-        told.append((name, caught.value.headers.get("retry-after")))
+            await batcher.put(structs.replace(ROW, id=name))
+        answers.append((name, caught.value.headers.get("retry-after")))
 
     async with anyio.create_task_group() as callers, anyio.create_task_group() as running:
-        running.start_soon(intake.run)
+        running.start_soon(batcher.run)
         await anyio.wait_all_tasks_blocked()
         callers.start_soon(enqueue, "being stored")
         await store.began.wait()
         callers.start_soon(enqueue, "waits")
         await anyio.wait_all_tasks_blocked()
         running.cancel_scope.cancel()
-    assert sorted(told) == [("being stored", None), ("waits", "1")]
+    assert sorted(answers) == [("being stored", None), ("waits", "1")]

@@ -1,0 +1,220 @@
+"""One run of a job: for which caller, since when, and the outcome of each way in which it ends."""
+
+from __future__ import annotations
+
+import random
+import time
+from enum import Enum
+from typing import Final, NamedTuple
+
+import anyio
+
+from kernel.public import Caller, Delegation, Identity, NotFound, issue_delegated_token
+
+from .models import Claimed, Outcome, Status
+from .store import MAX_WORKER_CRASHES
+
+INVALID_RESULT: Final = "its result cannot be stored"
+MAX_BACKOFF: Final = 900.0
+
+
+class Ending(Enum):
+    """Why the worker was asked to end a run."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    LEASE_LOST = "lease lost"
+
+
+class Run:
+    """A job that this process has leased. Times are from `time.monotonic`."""
+
+    def __init__(self, job: Claimed, token: str) -> None:
+        self.job = job
+        self.token = token
+        self.claimed_at = self.began_at = time.monotonic()
+        self.deadline = self.began_at + job.timeout_s
+        self.alone = True
+        """No other job of the app has run in this process at the same time."""
+        self.ending: Ending | None = None
+        self.end_requested_at = 0.0
+        self.ended = False
+        """The worker no longer runs it."""
+        self.settled = False
+        """Nothing is left to store: its row has its outcome, or belongs to another server."""
+        self.scope: anyio.CancelScope | None = None
+        """Cancels the wait for the worker; the next run in the same slot may share it."""
+
+    def request_end(self, ending: Ending) -> None:
+        """Note that the worker is asked to end it."""
+        self.ending, self.end_requested_at = ending, time.monotonic()
+
+    def begin(self, scope: anyio.CancelScope) -> None:
+        """Note that the worker receives it now."""
+        self.scope = scope
+        self.began_at = time.monotonic()
+        self.deadline = self.began_at + self.job.timeout_s
+
+    def overdue(self, cancel_grace: float) -> bool:
+        """Whether it still occupies its slot after its time and `cancel_grace` seconds."""
+        last = max(self.deadline, self.end_requested_at) + cancel_grace
+        return self.ending is not None and time.monotonic() >= last
+
+    # Outcomes
+
+    def completed(self, result: bytes) -> Outcome:
+        """The handler returned."""
+        if self.ending is Ending.TIMEOUT:
+            return self.failed("")
+        try:
+            return self._outcome("completed", result=result.decode())
+        except UnicodeDecodeError:
+            return self.failed(INVALID_RESULT)
+
+    def failed(self, error: str) -> Outcome:
+        """The handler raised, or its time was over."""
+        failures = self.job.failures + 1
+        if self.ending is Ending.TIMEOUT:
+            error = f"timed out after {self.job.timeout_s:g} s"
+        error = error[: 64 * 1024].replace("\0", "\ufffd").encode(errors="replace").decode()
+        if failures >= self.job.max_attempts:
+            return self._outcome("failed", failures=failures, error=error)
+        return self._outcome("pending", failures=failures, error=error, delay=backoff(failures))
+
+    def crashed(self) -> Outcome:
+        """The worker died. Each of its jobs is quarantined: from then on it runs alone. A job that
+        was alone in `MAX_WORKER_CRASHES` crashes is a poison job and fails."""
+        if self.ending is Ending.TIMEOUT:
+            return self.failed("")
+        crashes = self.job.worker_crashes + self.alone
+        if crashes >= MAX_WORKER_CRASHES:
+            poison = f"the worker was lost {crashes} times while this job ran alone in it"
+            return self._outcome("failed", worker_crashes=crashes, error=poison)
+        return self._outcome("pending", worker_crashes=crashes, quarantined=True)
+
+    def released(self, *, unstarted: bool = False, delay: float = 0) -> Outcome:
+        """It could not start, or its worker or server stops."""
+        return self._outcome(
+            "pending",
+            worker_crashes=self.job.worker_crashes,
+            quarantined=self.job.quarantined,
+            unstarted=unstarted,
+            delay=delay,
+        )
+
+    def interrupted(self) -> Outcome:
+        """The wait for its end is over before it ended."""
+        return self.failed("") if self.ending is Ending.TIMEOUT else self.released()
+
+    def cancelled(self) -> Outcome:
+        """It was cancelled, and still runs."""
+        return self._outcome("cancelled")
+
+    def _outcome(
+        self,
+        status: Status,
+        *,
+        failures: int | None = None,
+        worker_crashes: int = 0,
+        quarantined: bool = False,
+        unstarted: bool = False,
+        delay: float = 0,
+        result: str | None = None,
+        error: str | None = None,
+    ) -> Outcome:
+        return Outcome(
+            id=self.job.id,
+            token=self.token,
+            app_id=self.job.app_id,
+            status=status,
+            failures=self.job.failures if failures is None else failures,
+            worker_crashes=worker_crashes,
+            quarantined=quarantined,
+            unstarted=unstarted,
+            delay=delay,
+            result=result,
+            error=error,
+        )
+
+
+def backoff(failures: int) -> float:
+    """Return the seconds until the next attempt: 2^failures, at most 15 minutes.
+
+    A random quarter is taken off, so that jobs that failed together are not retried together.
+    """
+    return min(2.0 ** min(failures, 30), MAX_BACKOFF) * random.uniform(0.75, 1)
+
+
+class _Key(NamedTuple):
+    """Jobs with the same key share a token."""
+
+    user_id: str
+    seconds: float
+    ends: float
+    epoch: str
+
+
+class _Known(NamedTuple):
+    caller: Caller
+    fresh_until: float
+
+
+class Callers:
+    """The callers of jobs, each with a token that is valid for as long as the job may run and five
+    minutes more, but not beyond the end of the job's delegation."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._known: dict[_Key, _Known] = {}
+        self._generation = 0
+
+    async def of(self, job: Claimed) -> Caller | None:
+        """Return the caller of a job; None for a job that the server enqueued.
+
+        For an account that was deleted or disabled the caller has no token: a job of a user must
+        not gain rights that the user never had, and ACCESS grants it nothing. The same holds for a
+        job whose delegation ended or was revoked.
+        """
+        if job.user_id is None:
+            return None
+        key = _Key(job.user_id, job.timeout_s, job.delegation_ends, job.delegation_epoch)
+        now, known = time.monotonic(), self._known.get(key)
+        if known is not None and known.fresh_until > now:
+            return known.caller
+        generation = self._generation
+        caller = await self._load(key)
+        if generation == self._generation:  # else the token may be older than its revocation
+            self._remember(key, _Known(caller, now + 60))
+        return caller
+
+    async def invalidate(self, user_id: str | None) -> None:
+        """Forget the tokens of a user, or of all users."""
+        self._generation += 1
+        for key in [key for key in self._known if user_id in (None, key.user_id)]:
+            del self._known[key]
+
+    async def _load(self, key: _Key) -> Caller:
+        user = await self._identity.user(key.user_id)
+        return Caller(
+            user_id=key.user_id,
+            username=user.username if user else "",
+            email=user.email if user else None,
+            auth_token=await self._token(key),
+        )
+
+    async def _token(self, key: _Key) -> str:
+        now = time.time()
+        expires = min(now + key.seconds + 300, key.ends)
+        if expires <= now:
+            return ""
+        delegation = Delegation(expires=expires, ends=key.ends, mark=key.epoch)
+        try:
+            return await issue_delegated_token(self._identity, key.user_id, delegation)
+        except NotFound:
+            return ""
+
+    def _remember(self, key: _Key, known: _Known) -> None:
+        self._known.pop(key, None)
+        while len(self._known) >= 1000:
+            del self._known[next(iter(self._known))]
+        self._known[key] = known
