@@ -42,6 +42,7 @@ from kernel.hooks.plugin import (
     provide,
 )
 from kernel.hooks.services import Services
+from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
@@ -79,6 +80,7 @@ __all__ = [
     "Health",
     "HookBus",
     "Implementation",
+    "InvalidatedCache",
     "KernelError",
     "Lives",
     "ManifestSection",

@@ -18,11 +18,13 @@ from kernel.contracts.jobs import JOBS, Jobs
 from kernel.contracts.logs import LOGS, Logs
 from kernel.contracts.records import RECORDS, Records
 from kernel.contracts.services import ServiceKey
+from kernel.contracts.statements import NOTIFICATIONS, Notifications
 from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import WORKERS, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps, FakeRecords
 from kernel.testing.fakes.kept import FakeAudit, FakeLogs, FakeVault
+from kernel.testing.fakes.notifications import FakeNotifications
 from kernel.testing.fakes.work import FakeJobs, FakeWorkers
 
 
@@ -37,15 +39,17 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     jobs: Jobs = FakeJobs()
     logs: Logs = FakeLogs()
     records: Records = FakeRecords()
+    notifications: Notifications = FakeNotifications()
     vault: Vault = FakeVault()
     workers: Workers = FakeWorkers()
     return {
         ACCESS: access, APPS: apps, AUDIT: audit, IDENTITY: identity, JOBS: jobs, LOGS: logs,
-        RECORDS: records, SESSIONS: sessions, VAULT: vault, WORKERS: workers,
+        NOTIFICATIONS: notifications, RECORDS: records, SESSIONS: sessions, VAULT: vault,
+        WORKERS: workers,
     }  # fmt: skip
 
 
 __all__ = [
-    "FakeAccess", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs", "FakeRecords",
-    "FakeSessions", "FakeVault", "FakeWorkers", "every_fake",
+    "FakeAccess", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs",
+    "FakeNotifications", "FakeRecords", "FakeSessions", "FakeVault", "FakeWorkers", "every_fake",
 ]  # fmt: skip
