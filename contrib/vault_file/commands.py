@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -13,37 +12,25 @@ from kernel.public import APPS, VAULT, BootError, Command, OpenServices, Service
 from .service import VaultFileService
 
 Open = Callable[[Services], AbstractAsyncContextManager[VaultFileService]]
+Action = Callable[[Open, Services], Awaitable[tuple[str, ...]]]
 
 
 def vault_file_command(open_engine: Open) -> Command:
     """Make the subcommand."""
-    return Command(
-        name="vault-file",
-        help="keys and contents of the vault that is a folder of sealed files",
-        configure=_configure,
-        run=partial(_run, open_engine),
-    )
-
-
-def _configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for name, text, action in (
-        ("rotate", "seal every secret by a new master key, while servers run", _rotate),
-        ("import", "copy every secret of the vault that [services] names now", _import),
-    ):
-        described = f"{text[0].upper()}{text[1:]}."
-        sub = actions.add_parser(name, help=text, description=described, allow_abbrev=False)
-        for option in ("--config", "--data-dir"):  # may come after the action, too
-            sub.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        sub.add_argument(
-            "--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    actions = [
+        Command(name=name, help=text, run=partial(_run, action, open_engine))
+        for name, text, action in (
+            ("rotate", "seal every secret by a new master key, while servers run", _rotate),
+            ("import", "copy every secret of the vault that [services] names now", _import),
         )
-        sub.set_defaults(vault_file_action=action)
+    ]
+    text = "keys and contents of the vault that is a folder of sealed files"
+    return Command(name="vault-file", help=text, actions=actions)
 
 
-async def _run(open_engine: Open, options: argparse.Namespace, open_services: OpenServices) -> int:
+async def _run(action: Action, open_engine: Open, open_services: OpenServices) -> int:
     async with open_services() as services:
-        lost: tuple[str, ...] = await options.vault_file_action(open_engine, services)
+        lost = await action(open_engine, services)
     for place in lost:
         print(f"{place} cannot be opened: set it again", file=sys.stderr)
     return 1 if lost else 0

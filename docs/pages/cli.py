@@ -1,11 +1,10 @@
-"""The page of the command line, read from its parser: argparse has no public way to look inside."""
-# pyright: reportPrivateUsage=false
+"""The page of the command line, read from the commands."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
 
 from docs.pages.code import table, with_contrib
 from kernel.cli import main as cli
@@ -25,54 +24,41 @@ embedded database.
 
 def page(kernel: Kernel) -> str:
     """The options that every command has, then each command."""
-    shared = cli._common()._actions
-    parts, told = [HEAD, "## Options of every command", _options(shared)], set[str]()
+    parts, told = [HEAD, "## Options of every command", _options(cli.COMMON)], set[str]()
     for each in (kernel, *with_contrib()):
-        for name, parser in commands(each).items():
+        for name, command in commands(each).items():
             if name not in told:
                 origin = "" if name in KERNEL_COMMANDS else f" (plugin `{_owner(each, name)}`)"
                 parts.append(f"## {name}{origin}")
-                parts += _command(name, parser, {action.dest for action in shared})
+                parts += _command(name, command)
                 told.add(name)
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def commands(kernel: Kernel) -> Mapping[str, argparse.ArgumentParser]:
-    """Every command with its parser."""
-    return _children(cli._parser(kernel))
+def commands(kernel: Kernel) -> Mapping[str, click.Command]:
+    """Every command."""
+    return cli.command_line(kernel).commands
 
 
-def _children(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return cast("Mapping[str, argparse.ArgumentParser]", action.choices)
-    return {}
-
-
-def _command(name: str, parser: argparse.ArgumentParser, shared: set[str]) -> Iterator[str]:
-    own = [a for a in parser._actions if a.dest not in shared and a.dest != "help"]
-    yield parser.description or ""
-    children = _children(parser)
-    plain = [a for a in own if not isinstance(a, argparse._SubParsersAction)]
-    if plain:
-        yield _options(plain)
-    for child, inner in children.items():
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    yield command.help or ""
+    if command.params:
+        yield _options(command.params)
+    for child, inner in (command.commands if isinstance(command, click.Group) else {}).items():
         yield f"### {name} {child}"
-        yield from _command(f"{name} {child}", inner, shared)
+        yield from _command(f"{name} {child}", inner)
 
 
-def _options(actions: list[argparse.Action]) -> str:
-    return table(
-        ("option", "meaning"), [(f"`{_shown(action)}`", action.help or "") for action in actions]
-    )
+def _options(parameters: Sequence[click.Parameter]) -> str:
+    rows = [(f"`{_shown(each)}`", getattr(each, "help", "") or "") for each in parameters]
+    return table(("option", "meaning"), rows)
 
 
-def _shown(action: argparse.Action) -> str:
-    values: Any = action.choices
-    value = "|".join(map(str, values)) if values else action.metavar or action.dest
-    if not action.option_strings:
-        return f"[{value}]" if action.nargs == "?" else str(value)
-    return action.option_strings[0] + ("" if action.nargs == 0 else f" {value}")
+def _shown(parameter: click.Parameter) -> str:
+    value = parameter.metavar or str(parameter.name)
+    if isinstance(parameter, click.Option):
+        return parameter.opts[0] + ("" if parameter.is_flag else f" {value}")
+    return value if parameter.required else f"[{value}]"
 
 
 def _owner(kernel: Kernel, command: str) -> str:

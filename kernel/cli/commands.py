@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 from collections import Counter
@@ -46,9 +45,9 @@ LARGEST = 10_000_000
 """Bytes of a reply: what listens there may be anything."""
 
 
-def init(options: argparse.Namespace) -> int:
+def init(file: str) -> int:
     """Write a commented configuration; never over an existing one."""
-    path = Path(options.file)
+    path = Path(file)
     try:
         path.touch(0o600, exist_ok=False)  # keys and passwords may come to stand in it
         path.write_text(TEMPLATE.read_text("utf-8"), "utf-8")

@@ -1,19 +1,18 @@
-"""The command `caudex`: what an operator types. Plugins add subcommands."""
+"""The command `caudex`: the kernel's commands and those of plugins."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
-import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from importlib.metadata import version
 from typing import Any, NoReturn
 
+import click
 import msgspec
 
 from kernel.app import running
@@ -24,33 +23,30 @@ from kernel.cli.supervisor import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, LogConfig, load_config
 from kernel.contracts.statements import DATABASE_SERVER
-from kernel.errors import EX_CONFIG, BootError, KernelError, nearest
+from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.hooks.plugin import Command
 from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.loader import Kernel, load, safe
 
-Run = Callable[[argparse.Namespace], int]
-
-SERVER_OPTIONS: dict[str, tuple[type, str]] = {
-    "host": (str, "address to listen on (127.0.0.1)"),
-    "port": (int, "port to listen on (9100)"),
-    "workers": (int, "number of server processes (1)"),
-}
-
-
-SAFE_NOTICE = """SAFE MODE: only what a broken plugin is repaired with; nobody can register.
-Other plugins, [services] that they provide and plugins_dir are left out."""
+SAFE_NOTICE = """SAFE MODE: only what repairing a broken plugin needs; registration is closed.
+Other plugins, their [services] and plugins_dir are left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; every mistake is answered by one line that says what to do."""
+    """Run one command and return the exit status; an error is one line that says what to do."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         handle((signal.SIGTERM, signal.SIGHUP), _end)
         with closing(logging.configure(LogConfig(level="warning"))):
-            options = _parser(_kernel_for(words)).parse_args(words)
-            return int(options.run(options))
+            commands = command_line(_kernel_for(words))
+            with commands.make_context("caudex", words) as context:
+                return int(commands.invoke(context))
+    except click.exceptions.Exit as end:  # after --help
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except (BootError, KernelError) as error:
         for line in str(error).splitlines():
             print(f"caudex: {line}", file=sys.stderr)
@@ -58,165 +54,85 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return 128 + int(error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:
-        # Whoever read has gone; the interpreter would try to write what is left once more.
+        # The reader is gone; the interpreter would try to write the rest once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """End in order, as by Ctrl-C. Once: a second signal does not break off what clears away."""
+    """End in order, as by Ctrl-C. Once: a second signal does not interrupt the cleaning up."""
     handle((signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value:
+        context.meta[str(parameter.name)] = value
+
+
+_option = partial(click.Option, expose_value=False, callback=_keep)
+COMMON = [
+    _option(["--config"], metavar="FILE", help="configuration file (./caudex.toml)"),
+    _option(["--data-dir"], metavar="DIR", help="folder of the keys and the database"),
+    _option(["--plugin"], metavar="FILE", multiple=True,
+            help="load a one-file plugin; may be repeated"),
+]  # fmt: skip
+"""Options of every command, before and after an action; they are kept in the context's `meta`."""
+
+
+class CaudexCommand(click.Command):
+    """A command with the common options."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters, then the common ones."""
+        return [*super().get_params(ctx), *COMMON]
+
+
+class CaudexGroup(CaudexCommand, click.Group):
+    """A command with actions, as `users create`."""
+
+    command_class = CaudexCommand
+
+
+class _Root(click.Group):
+    command_class = CaudexCommand
+    group_class = CaudexGroup
+
+
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
-    """Load the plugins where their commands matter; help works with a broken configuration too."""
+    """Load the plugins where their commands matter; help needs no valid configuration."""
     if words[0] in KERNEL_COMMANDS:
         return None
-    common, _ = _common().parse_known_args(words)
+    lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
+    every = click.Command(None, params=[*COMMON], context_settings=lenient, add_help_option=False)
+    given = every.make_context("caudex", list(words), resilient_parsing=True).meta
     try:
-        return load(_config(common))
+        return load(_config(given))
     except BootError:
         if words[0].startswith("-"):
             return None
         raise
 
 
-def _common(default: Any = None) -> argparse.ArgumentParser:
-    """Options of every command; one below another must not undo what the upper one was given."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=default)
-    parser.add_argument("--config", metavar="FILE", help="configuration file (./caudex.toml)")
-    parser.add_argument("--data-dir", metavar="DIR", help="where keys and the database lie")
-    text = "load a one-file plugin; may be given again"
-    parser.add_argument("--plugin", action="append", metavar="FILE", help=text)
-    return parser
+def command_line(kernel: Kernel | None) -> click.Group:
+    """Return the commands of the kernel and, where it is loaded, those of the plugins."""
+    added = [_plugin_command(kernel, command) for command in kernel.commands] if kernel else []
+    every = {**kernel_commands.commands, **{str(command.name): command for command in added}}
+    return click.Group("caudex", every, help=kernel_commands.help, params=kernel_commands.params,
+                       context_settings={"help_option_names": ["-h", "--help"]})  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells the nearest known word; what a command does not know, it refuses itself."""
-
-    def parse_known_args(self, *given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        found, unknown = super().parse_known_args(*given)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
-
-    def error(self, message: str) -> NoReturn:
-        known = [word for action in self._actions for word in action.option_strings]
-        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
-            known = re.findall(r"[^\s',]+", choice[2])
-        choice = choice or re.search(r"unrecognized arguments: (--[^\s=]+)", message)
-        hint = nearest(choice[1], known) if choice else ""
-        super().error(f"{message}; {hint}" if hint.startswith("did you mean") else message)
+def _plugin_command(kernel: Kernel, command: Command) -> click.Command:
+    text = f"{command.help[:1].upper()}{command.help[1:]}."
+    if command.actions:
+        actions = [_plugin_command(kernel, action) for action in command.actions]
+        return CaudexGroup(command.name, actions, help=text, short_help=text)
+    run = partial(_run, kernel, command)
+    parameters = list(command.parameters)
+    return CaudexCommand(command.name, callback=run, params=parameters, help=text, short_help=text)
 
 
-def _parser(kernel: Kernel | None) -> argparse.ArgumentParser:
-    common = _common()
-    parser = _Parser(
-        prog="caudex", allow_abbrev=False,
-        description="The backend core for internal tools: one server on PostgreSQL.",
-        epilog="`caudex COMMAND --help` tells more about a command.",
-    )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"caudex {version('caudex')}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add = partial(_add, subparsers, common)
-    _serve_options(add("serve", "run the server", _serve))
-    init = add("init", "write a commented caudex.toml", commands.init)
-    init.add_argument("file", nargs="?", default="caudex.toml", help="where to write it")
-    _plugins_options(add("plugins", "list the plugins, on and off", _plugins))
-    add("routes", "list the routes and what they need", _loaded(commands.routes))
-    add("migrate", "bring the database up to date", _migrate)
-    add("doctor", "look for what is wrong and say what to do", _doctor)
-    config = add("config", "check the configuration", _loaded(commands.check))
-    config.add_argument("action", choices=["check"], help="read everything, start nothing")
-    if kernel is not None:
-        for command in kernel.commands:
-            run = partial(_plugin_command, kernel, command)
-            command.configure(add(command.name, command.help, run))
-    return parser
-
-
-def _add(
-    subparsers: Any, common: argparse.ArgumentParser, name: str, text: str, run: Run
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common],
-        allow_abbrev=False,
-    )  # fmt: skip
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _plugins_options(parser: argparse.ArgumentParser) -> None:
-    text = "ask this server, and tell what its hooks cost"
-    parser.add_argument("--url", default="", metavar="URL", help=text)
-    text = "of a core admin; better by CAUDEX_TOKEN, as others can read command lines"
-    token = os.environ.get("CAUDEX_TOKEN", "")
-    parser.add_argument("--token", default=token, metavar="TOKEN", help=text)
-    text = "tell what switching plugins on or off would change; change nothing"
-    planning = parser.add_subparsers(metavar="ACTION").add_parser(
-        "plan", help=text, description=f"{text.capitalize()}.", allow_abbrev=False,
-        parents=[_common(argparse.SUPPRESS)],
-    )  # fmt: skip
-    for word in ("disable", "enable"):
-        text = f"{word} a plugin; may be given again"
-        planning.add_argument(f"--{word}", action="append", default=[], metavar="NAME", help=text)
-    planning.set_defaults(run=_plan)
-
-
-def _serve_options(parser: argparse.ArgumentParser) -> None:
-    for name, (kind, text) in SERVER_OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, metavar=name.upper(), help=text)
-    text = "only what a broken plugin is repaired with: system, auth, roles, database"
-    parser.add_argument("--safe", action="store_true", help=text)
-    parser.add_argument("--reload", action="store_true", help="start again when a file changes")
-
-
-def _config(options: argparse.Namespace) -> Config:
-    given = vars(options)
-    overrides: dict[str, Any] = {f"server.{name}": given.get(name) for name in SERVER_OPTIONS}
-    overrides |= {"server.data_dir": options.data_dir, "server.plugin_files": options.plugin}
-    return load_config(options.config, overrides=overrides)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    read = partial(_served, options)
-    notice = SAFE_NOTICE if options.safe else ""
-    return serve(read(), again=read if options.reload else None, notice=notice)
-
-
-def _served(options: argparse.Namespace) -> Config:
-    """The configuration as a server takes it; with --reload each start reads it anew."""
-    config = safe(_config(options)) if options.safe else _config(options)
-    server = config.server
-    if server.server_timing is None and (options.reload or options.plugin) and config.loopback:
-        server = msgspec.structs.replace(server, server_timing=True)
-    return msgspec.structs.replace(config, server=server)
-
-
-def _plugins(options: argparse.Namespace) -> int:
-    return commands.plugins(_config(options), options.url, options.token)
-
-
-def _plan(options: argparse.Namespace) -> int:
-    return plan(_config(options), options.disable, options.enable)
-
-
-def _loaded(show: Callable[[Kernel], int]) -> Run:
-    return lambda options: show(load(_config(options)))
-
-
-def _migrate(options: argparse.Namespace) -> int:
-    kernel = load(_config(options))
-    with database_for(kernel):
-        return asyncio.run(commands.migrate(kernel))
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    return commands.doctor(lambda: _config(options))
-
-
-def _plugin_command(kernel: Kernel, command: Command, options: argparse.Namespace) -> int:
+def _run(kernel: Kernel, command: Command, **parameters: Any) -> int:
     @asynccontextmanager
     async def open_services() -> AsyncGenerator[Services]:
         with database_for(kernel):
@@ -228,9 +144,100 @@ def _plugin_command(kernel: Kernel, command: Command, options: argparse.Namespac
                 yield services
 
     async def run() -> int:
-        return await command.run(options, open_services)
+        return await command.run(open_services, **parameters)
 
     return asyncio.run(run())
+
+
+def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
+    """Read the configuration that the common options name; `server` overrides `[server]`."""
+    given = click.get_current_context().meta if given is None else given
+    server |= {"data_dir": given.get("data_dir"), "plugin_files": given.get("plugin")}
+    overrides = {f"server.{name}": value for name, value in server.items()}
+    return load_config(given.get("config"), overrides=overrides)
+
+
+@click.group(cls=_Root, help="The backend core for internal tools: one server on PostgreSQL.")
+@click.version_option(version("caudex"), message="caudex %(version)s")
+def kernel_commands() -> None:
+    """Hold the kernel's own commands."""
+
+
+@kernel_commands.command("serve", help="Run the server.")
+@click.option("--host", metavar="HOST", help="address to listen on (127.0.0.1)")
+@click.option("--port", type=int, metavar="PORT", help="port to listen on (9100)")
+@click.option("--workers", type=int, metavar="WORKERS", help="number of server processes (1)")
+@click.option("--safe", "only_safe", is_flag=True,
+              help="load only the plugins that repairing a broken one needs")  # fmt: skip
+@click.option("--reload", is_flag=True, help="restart when a file changes")
+@click.pass_context
+def _serve(context: click.Context, only_safe: bool, reload: bool, **server: Any) -> int:
+    read = partial(_served, context.meta, only_safe, reload, server)
+    notice = SAFE_NOTICE if only_safe else ""
+    return serve(read(), again=read if reload else None, notice=notice)
+
+
+def _served(
+    given: Mapping[str, Any], only_safe: bool, reload: bool, server: Mapping[str, Any]
+) -> Config:
+    """Return the configuration of a server; with --reload each start reads it again."""
+    config = _config(given, **server)
+    config = safe(config) if only_safe else config
+    if config.server.server_timing is None and (reload or given.get("plugin")) and config.loopback:
+        timed = msgspec.structs.replace(config.server, server_timing=True)
+        config = msgspec.structs.replace(config, server=timed)
+    return config
+
+
+@kernel_commands.command("init", help="Write a commented caudex.toml.")
+@click.argument("file", default="caudex.toml")
+def _init(file: str) -> int:
+    return commands.init(file)
+
+
+@kernel_commands.group("plugins", invoke_without_command=True,
+                       help="List the plugins, enabled and disabled.")  # fmt: skip
+@click.option("--url", default="", metavar="URL", help="ask this server, and show its hooks' costs")
+@click.option("--token", default="", metavar="TOKEN", envvar="CAUDEX_TOKEN",
+              help="of a core admin; prefer CAUDEX_TOKEN: other accounts can read command lines",
+              )  # fmt: skip
+@click.pass_context
+def _plugins(context: click.Context, url: str, token: str) -> int:
+    return 0 if context.invoked_subcommand else commands.plugins(_config(), url, token)
+
+
+@_plugins.command("plan", help="Show what enabling or disabling plugins would change.")
+@click.option("--disable", multiple=True, metavar="NAME", help="disable a plugin; may be repeated")
+@click.option("--enable", multiple=True, metavar="NAME", help="enable a plugin; may be repeated")
+def _plan(disable: Sequence[str], enable: Sequence[str]) -> int:
+    return plan(_config(), disable, enable)
+
+
+@kernel_commands.command("routes", help="List the routes and what they need.")
+def _routes() -> int:
+    return commands.routes(load(_config()))
+
+
+@kernel_commands.command("migrate", help="Bring the database up to date.")
+def _migrate() -> int:
+    kernel = load(_config())
+    with database_for(kernel):
+        return asyncio.run(commands.migrate(kernel))
+
+
+@kernel_commands.command("doctor", help="Find what is wrong and say what to do.")
+def _doctor() -> int:
+    return commands.doctor(_config)
+
+
+@kernel_commands.group("config", help="Check the configuration.")
+def _config_group() -> None:
+    pass
+
+
+@_config_group.command("check", help="Read everything, start nothing.")
+def _check() -> int:
+    return commands.check(load(_config()))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+import click
 import msgspec
 import pluggy
 
@@ -140,19 +140,24 @@ class ManifestSection(msgspec.Struct, frozen=True):
     check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A subcommand of `caudex`.
+async def _no_action(*_: object) -> int:
+    raise NotImplementedError
 
-    `run` gets the parsed arguments and an opener of services: `async with open_services() as s:`
-    connects to the database (or attaches to a running server's) and builds what is needed. With
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A subcommand of `caudex`; `parameters` are click's options and arguments.
+
+    `run(open_services, **parameters)` returns the exit status. `async with open_services() as s:`
+    connects to the database (or attaches to a running server's) and builds the services. With
     `needs_services` False the database runs, is not touched, and only REGISTRY and
-    DATABASE_SERVER are there.
+    DATABASE_SERVER are available. A command with `actions`, as `users create`, has no `run`.
     """
 
     name: str
     help: str
-    run: Callable[[argparse.Namespace, OpenServices], Awaitable[int]]
-    configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    run: Callable[..., Awaitable[int]] = _no_action
+    parameters: Sequence[click.Parameter] = ()
+    actions: Sequence[Command] = ()
     needs_services: bool = True
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
+
+import click
 
 from kernel.public import (
     ACCESS,
@@ -22,55 +24,39 @@ from kernel.public import (
 from .models import Registration, UserChanges
 from .service import AUTH
 
-Action = Callable[[argparse.Namespace, Services], Awaitable[None]]
+Action = Callable[..., Awaitable[None]]
 HEADINGS: Final = ("username", "email", "display name", "state", "created", "id")
 
 
 def users_command() -> Command:
     """Describe the command."""
-    return Command(name="users", help="list, make and change accounts", run=_run,
-                   configure=_configure)  # fmt: skip
+    username = click.Argument(["username"])
+    details = [click.Option(["--email"]), click.Option(["--display-name"])]
+
+    def action(name: str, text: str, run: Action, *parameters: click.Parameter) -> Command:
+        return Command(name=name, help=text, run=partial(_run, run), parameters=parameters)
+
+    actions = [
+        action("list", "list every account", _list),
+        action("create", "create an account; the password is asked for, or read from stdin",
+               _create, username, *details),
+        action("passwd", "give an account a new password and end its sessions", _passwd, username),
+        action("disable", "refuse an account from now on", _disable, username),
+        action("enable", "accept a disabled account again", _enable, username),
+        action("grant-admin", "make an account admin of everything", _grant_admin, username),
+    ]  # fmt: skip
+    return Command(name="users", help="list, create and change accounts", actions=actions)
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-
-    def add(name: str, text: str, action: Action) -> argparse.ArgumentParser:
-        described = f"{text[0].upper()}{text[1:]}."
-        sub = actions.add_parser(name, help=text, description=described, allow_abbrev=False)
-        for option in ("--config", "--data-dir"):  # may come after the action, too
-            sub.add_argument(option, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        sub.add_argument(
-            "--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-        )
-        sub.set_defaults(users_action=action)
-        return sub
-
-    add("list", "list every account", _list)
-    create = add(
-        "create", "make an account; the password is asked for, or read from stdin", _create
-    )
-    create.add_argument("username")
-    create.add_argument("--email")
-    create.add_argument("--display-name")
-    for name, text, action in (
-        ("passwd", "give an account a new password and end its sessions", _passwd),
-        ("disable", "keep somebody out, from this moment", _disable),
-        ("enable", "let somebody in again", _enable),
-        ("grant-admin", "make somebody admin of everything", _grant_admin),
-    ):
-        add(name, text, action).add_argument("username")
-
-
-async def _run(options: argparse.Namespace, open_services: OpenServices) -> int:
-    if options.users_action in (_create, _passwd):
-        options.password = _ask_password()
+async def _run(action: Action, open_services: OpenServices, **given: str) -> int:
+    if action in (_create, _passwd):
+        given["password"] = _ask_password()
     async with open_services() as services:
-        await options.users_action(options, services)
+        await action(services, **given)
     return 0
 
 
-async def _list(_: argparse.Namespace, services: Services) -> None:
+async def _list(services: Services) -> None:
     rows = [
         (
             user.username,
@@ -85,48 +71,43 @@ async def _list(_: argparse.Namespace, services: Services) -> None:
     _table(rows)
 
 
-async def _create(options: argparse.Namespace, services: Services) -> None:
-    form = Registration(
-        username=options.username,
-        email=options.email,
-        display_name=options.display_name,
-        password=options.password,
-    )
+async def _create(services: Services, **given: str) -> None:
+    form = Registration(**given)
     accounts = services.get(AUTH).accounts
     user = await accounts.create(server_actor(), form, by_itself=False)
     print(f"created user '{user.username}' ({user.id})")
 
 
-async def _passwd(options: argparse.Namespace, services: Services) -> None:
-    user = await _change(options, services, UserChanges(password=options.password))
+async def _passwd(services: Services, *, username: str, password: str) -> None:
+    user = await _change(services, username, UserChanges(password=password))
     print(f"user '{user.username}' has a new password, and has to log in again")
 
 
-async def _disable(options: argparse.Namespace, services: Services) -> None:
-    user = await _change(options, services, UserChanges(disabled=True))
+async def _disable(services: Services, *, username: str) -> None:
+    user = await _change(services, username, UserChanges(disabled=True))
     print(f"disabled user '{user.username}'")
 
 
-async def _enable(options: argparse.Namespace, services: Services) -> None:
-    user = await _change(options, services, UserChanges(disabled=False))
+async def _enable(services: Services, *, username: str) -> None:
+    user = await _change(services, username, UserChanges(disabled=False))
     print(f"enabled user '{user.username}'")
 
 
-async def _grant_admin(options: argparse.Namespace, services: Services) -> None:
-    user = await _named(options, services)
+async def _grant_admin(services: Services, *, username: str) -> None:
+    user = await _named(services, username)
     await services.get(ACCESS).assign(server_actor(), "core", user.id, "admin")
     print(f"user '{user.username}' is admin of everything")
 
 
-async def _change(options: argparse.Namespace, services: Services, changes: UserChanges) -> User:
-    user = await _named(options, services)
+async def _change(services: Services, username: str, changes: UserChanges) -> User:
+    user = await _named(services, username)
     return await services.get(AUTH).accounts.update(server_actor(), user.id, changes)
 
 
-async def _named(options: argparse.Namespace, services: Services) -> User:
-    user = await services.get(AUTH).accounts.find(options.username)
+async def _named(services: Services, username: str) -> User:
+    user = await services.get(AUTH).accounts.find(username)
     if user is None:
-        raise NotFound(f"there is no user '{options.username}'")
+        raise NotFound(f"there is no user '{username}'")
     return user
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import shutil
@@ -16,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import click
 import psycopg
 
 from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, Services
@@ -33,51 +33,48 @@ YOUNG: Final = 60.0
 
 def backup_commands(context: Context) -> list[Command]:
     """Make the subcommands."""
+    path = click.Path(path_type=Path)
     return [
         Command(
             name="backup",
-            help="write the database, and the keys on demand, to one file; servers go on",
-            configure=_backup_options,
+            help="write the database, and on request the keys, to one file; servers keep running",
             run=partial(_backup, context),
+            parameters=[
+                click.Argument(["file"], type=path),
+                click.Option(["--with-keys"], is_flag=True,
+                             help="include the keys: protect such a file like a key"),
+                click.Option(["--force"], is_flag=True, help="replace an existing file"),
+            ],
             needs_services=False,
         ),
         Command(
             name="restore",
-            help="put a backup into an empty database, while no server runs on it",
-            configure=_restore_options,
+            help="restore a backup into an empty database, while no server runs on it",
             run=partial(_restore, context),
+            parameters=[
+                click.Argument(["file"], type=path),
+                click.Option(["--replace"], is_flag=True,
+                             help="drop the database's current content once all is restored"),
+            ],
             needs_services=False,
         ),
-    ]
-
-
-def _backup_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="where to write it")
-    parser.add_argument(
-        "--with-keys", action="store_true", help="put the keys in too: keep such a file as a key"
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
-
-
-def _restore_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a file that `caudex backup` wrote")
-    parser.add_argument(
-        "--replace", action="store_true", help="drop what the database holds, once all is restored"
-    )
+    ]  # fmt: skip
 
 
 async def _backup(
-    context: Context, options: argparse.Namespace, open_services: OpenServices
+    context: Context, open_services: OpenServices, *, file: Path, with_keys: bool, force: bool
 ) -> int:
     with told():
         async with open_services() as services:
-            print(_write(context, options, services))
+            print(_write(context, file, services, with_keys=with_keys, force=force))
     return 0
 
 
-def _write(context: Context, options: argparse.Namespace, services: Services) -> str:
-    file: Path = options.file.absolute()
-    if file.exists() and not options.force:
+def _write(
+    context: Context, file: Path, services: Services, *, with_keys: bool, force: bool
+) -> str:
+    file = file.absolute()
+    if file.exists() and not force:
         raise BadRequest(f"{file} exists: name another file, or say --force")
     if not file.parent.is_dir():
         raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
@@ -86,7 +83,7 @@ def _write(context: Context, options: argparse.Namespace, services: Services) ->
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
     program = tool(services, "pg_dump", url)
-    keys = keys_of(context.data_dir / "config") if options.with_keys else []
+    keys = keys_of(context.data_dir / "config") if with_keys else []
     about = About(
         caudex=version("caudex"),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,26 +116,26 @@ def keys_of(folder: Path) -> list[Path]:
 
 
 async def _restore(
-    context: Context, options: argparse.Namespace, open_services: OpenServices
+    context: Context, open_services: OpenServices, *, file: Path, replace: bool
 ) -> int:
     with told(), _scratch(None) as folder:
-        about = unpack(options.file, folder)
+        about = unpack(file, folder)
         async with open_services() as services:
-            _read(options, services, about, folder)
+            _read(services, about, folder, replace=replace)
             print(f"restored the backup of {about.made_at}")
             print(_put_keys(context.data_dir, folder / KEYS, about))
-            if options.replace:
+            if replace:
                 _drop_replaced(services.get(REGISTRY).database_url)
     return 0
 
 
-def _read(options: argparse.Namespace, services: Services, about: About, folder: Path) -> None:
+def _read(services: Services, about: About, folder: Path, *, replace: bool) -> None:
     url = services.get(REGISTRY).database_url
     program = tool(services, "pg_restore", url)
     _refuse_use(url)
     postgres.put_back(url)  # what a restore left that was killed before its end
     found = postgres.schemas(url)
-    if found and not options.replace:
+    if found and not replace:
         shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise BadRequest(f"the database is not empty ({shown}): say --replace to drop them")
     postgres.put_aside(url, found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from kernel.public import VAULT, BootError, Command, OpenServices
 
 from .service import VaultService
@@ -16,7 +14,7 @@ def rotate_command() -> Command:
     )
 
 
-async def _run(_: argparse.Namespace, open_services: OpenServices) -> int:
+async def _run(open_services: OpenServices) -> int:
     async with open_services() as services:
         vault = services.get(VAULT)
         if not isinstance(vault, VaultService):

@@ -25,11 +25,7 @@ def caudex_here(
     out, err = io.StringIO(), io.StringIO()
     alone = _as_in_a_process(environment() if env is None else env)
     with alone, chdir(cwd) if cwd else nullcontext(), redirect_stdout(out), redirect_stderr(err):
-        try:
-            status = cli.main(words)
-        except SystemExit as end:  # argparse
-            status = end.code
-    assert isinstance(status, int)
+        status = cli.main(words)
     return Ended(status, out.getvalue(), err.getvalue())
 
 

@@ -85,7 +85,7 @@ def test_help_names_every_command(here: Here, words: list[str]) -> None:
     ended = here(*words)
     assert (ended.status, ended.err) == (0, "")
     for command in (*KERNEL_COMMANDS, "users"):
-        assert f"    {command} " in ended.out
+        assert f"\n  {command} " in ended.out
     assert "one server on PostgreSQL" in ended.out
 
 
@@ -93,7 +93,7 @@ def test_help_names_every_command(here: Here, words: list[str]) -> None:
 def test_each_command_explains_itself(here: Here, command: str) -> None:
     ended = here(command, "--help")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith(f"usage: caudex {command}")
+    assert ended.out.startswith(f"Usage: caudex {command}")
     assert "--config FILE" in ended.out
     assert "--data-dir DIR" in ended.out
 
@@ -119,14 +119,14 @@ def test_the_version_is_told(here: Here) -> None:
 def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) -> None:
     ended = here(*words)
     assert ended.status == 2
-    assert ended.err.startswith("usage: caudex")
+    assert ended.err.startswith("Usage: caudex")
     assert words[0 if len(words) == 1 else 1] in ended.err
 
 
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("srve", "'serve'"), ("serve --prot 1", "'--port'"), ("serve --prot=1", "'--port'"),
+        ("srve", "'serve'"), ("serve --prt 1", "'--port'"), ("serve --prt=1", "'--port'"),
         ("users lst", "'list'"), ("plugins plan --disabel x", "'--disable'"),
         ("config chek", "'check'"),
     ],
@@ -134,8 +134,8 @@ def test_a_misspelt_word_is_told_with_the_usage(here: Here, words: list[str]) ->
 def test_the_nearest_word_is_told(here: Here, words: str, meant: str) -> None:
     ended = here(*words.split())
     assert ended.status == 2
-    assert ended.err.endswith(f"; did you mean {meant}?\n")
-    assert "did you mean" not in here("serve", "--zzzzzzz").err
+    assert ended.err.endswith(f" Did you mean {meant}?\n")
+    assert "Did you mean" not in here("serve", "--zzzzzzz").err
 
 
 # --- init and config ------------------------------------------------------------------------

@@ -474,9 +474,7 @@ def test_a_key_of_every_manifest_is_no_section(refusal: Refusal, key: str) -> No
 
 
 def test_the_kernels_commands_are_the_ones_it_has() -> None:
-    parser = cli._parser(None)
-    [commands] = [action for action in parser._actions if action.dest == "run" or action.choices]
-    assert sorted(commands.choices or ()) == sorted(contributions.KERNEL_COMMANDS)
+    assert sorted(cli.command_line(None).commands) == sorted(contributions.KERNEL_COMMANDS)
 
 
 def test_a_service_that_nobody_provides(refusal: Refusal) -> None:

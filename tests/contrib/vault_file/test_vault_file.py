@@ -1,6 +1,5 @@
 """What files are good for and what they must survive: places, crashes, keys, other folders."""
 
-import argparse
 import base64
 import os
 import shutil
@@ -10,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from contrib.vault_file.commands import vault_file_command
 from contrib.vault_file.errors import Unopenable
 from contrib.vault_file.files import Folder, write_whole
 from contrib.vault_file.sealing import MAX_FILE, key_id, open_sealed, seal
@@ -372,22 +370,16 @@ def test_a_folder_that_cannot_be_made_stops_the_start(make_server, tmp_path):
 # Moving in
 
 
-def command(*arguments):
-    """The parsed options of `caudex vault-file`."""
-    parser = argparse.ArgumentParser()
-    vault_file_command(lambda services: None).configure(parser)
-    return parser.parse_args(arguments)
-
-
-def run_command(server, *arguments):
+def run_command(server, name):
     """Run `caudex vault-file` with the services of a server."""
     [found] = [c for c in server.kernel.commands if c.name == "vault-file"]
+    [action] = [each for each in found.actions if each.name == name]
 
     @asynccontextmanager
     async def services():
         yield server.services
 
-    return server.run(found.run, command(*arguments), services)
+    return server.run(action.run, services)
 
 
 def test_the_secrets_of_the_built_in_vault_move_in(make_server, tmp_path, capsys):
