@@ -12,6 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 
@@ -67,13 +68,11 @@ of_each_folder = pytest.mark.parametrize(
 )
 
 
-def options(parser):
-    """Options of a command and of its subcommands."""
-    found = set(parser._option_string_actions)
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            found = found.union(*map(options, action.choices.values()))
-    return found
+def options(command):
+    """Options of a command and of its actions."""
+    params = command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
+    found = {option for param in params for option in param.opts}
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 @pytest.fixture(scope="module")

@@ -90,11 +90,12 @@ def test_every_command_is_documented(kernel: Kernel) -> None:
     text = page("cli")
     found = [pair for each in (kernel, *with_contrib()) for pair in cli.commands(each).items()]
     assert "vault-file" in dict(found)
-    for name, parser in found:
+    for name, command in found:
         assert f"\n## {name}" in text
-        for action in parser._actions:
-            for option in action.option_strings[:1]:
-                assert option == "-h" or f"`{option}" in text, f"{name} {option}"
+        for each in (command, *getattr(command, "commands", {}).values()):
+            for parameter in each.params:
+                shown = (f"`{parameter.opts[0]}", f"`[{parameter.name}]")
+                assert any(each in text for each in shown), f"{name} {parameter}"
 
 
 def test_every_plugin_of_contrib_is_on_where_the_reference_looks() -> None:

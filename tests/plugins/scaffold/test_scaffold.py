@@ -49,7 +49,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     done = new(folder, NAME)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "made caudex-plugin-order-mail; next:" in done.stdout
+    assert "created caudex-plugin-order-mail; next:" in done.stdout
     return folder / "caudex-plugin-order-mail"
 
 
