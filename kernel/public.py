@@ -42,6 +42,7 @@ from kernel.hooks.plugin import (
     provide,
 )
 from kernel.hooks.services import Services
+from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.toolkit.lives import Lives
@@ -68,6 +69,8 @@ __all__ = [
     "KERNEL_API",
     "MAX_BODY",
     "BadRequest",
+    "BatchLimits",
+    "Batcher",
     "BootError",
     "BootErrors",
     "Command",
@@ -95,6 +98,7 @@ __all__ = [
     "Provider",
     "Request",
     "Response",
+    "Retry",
     "Route",
     "SchemaChanged",
     "Section",
