@@ -364,7 +364,7 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     text = page("howto/schedule-jobs.md")
     assert write_files(text, tmp_path) == ["caudex.toml", "worker.py"]
     assert "cron" in [each.name for each in loaded(tmp_path, "caudex.toml").instances]
-    server = make_server({"plugins": {"cron": {"poll": 1}}})
+    server = make_server({"plugins": {"cron": {"poll_interval": 1}}})
     monkeypatch.setenv("TOKEN", server.admin.tokens["accessToken"])
     outputs = [output for output, _ in run_shell(text, server.url, tmp_path)]
     assert "app 'reports' installed" in outputs[1]

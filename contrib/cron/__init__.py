@@ -61,7 +61,7 @@ class CronPlugin(Plugin):
         """Take up what was installed meanwhile, then fire what is due while the server runs."""
         service = services.get(SERVICE)
         await service.take_up()
-        scheduler = Scheduler(service, self.config.poll)
+        scheduler = Scheduler(service, self.config.poll_interval)
         services.get(NOTIFICATIONS).subscribe(TOPIC, scheduler.heard)
         async with scheduler.running():
             yield

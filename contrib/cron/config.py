@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -12,7 +13,9 @@ from kernel.public import Section
 class CronConfig(Section, frozen=True, kw_only=True):
     """How late a firing may be, and how much is remembered."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"poll": "poll_interval"}
+
     catch_up: Annotated[int, Meta(ge=60, le=172_800)] = 86_400
     keep_runs: Annotated[int, Meta(ge=1, le=10_000)] = 100
     max_waiting: Annotated[int, Meta(ge=1, le=1000)] = 10
-    poll: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
+    poll_interval: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0

@@ -67,7 +67,7 @@ class IdentityHeaderPlugin(Plugin):
             services.get(HOOKS),
             Tokens(key),
             GroupRoles(self.config.groups, lambda: services.find(ACCESS)),
-            create=self.config.create,
+            create=self.config.auto_create_users,
             told=[name for name, header in headers.items() if header],
         )
         services.get(NOTIFICATIONS).subscribe(TOPIC, identity.hear)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
@@ -25,6 +26,8 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     this server's may write when they are among `origins`.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
+
     trusted: tuple[str, ...] = ()
     secret: str = ""
     secret_header: Header = "X-Proxy-Secret"
@@ -34,5 +37,5 @@ class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
     groups_header: Header = "X-Forwarded-Groups"
     groups: dict[str, tuple[RoleOfApp, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     origins: tuple[str, ...] = ()
-    create: bool = True
+    auto_create_users: bool = True
     signing_key: str = ""

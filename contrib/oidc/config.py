@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import msgspec
 
 from kernel.public import Section
 
 
 class OidcConfig(Section, frozen=True, kw_only=True):
-    """The provider, and whom it may let in.
+    """The provider, and which of its users may sign in.
 
-    `public_url` is where browsers reach this server; the provider must know
-    `<public_url>/api/v1/auth/oidc/callback`. `frontends` are the origins that a sign-in may return
-    to. `create` makes an account for whoever has none; `match_email` gives an account that exists
-    to whoever proves its email at the provider: only where admins make the accounts, since nobody
-    else had to prove it. `domains`, where given, are the only ones of emails. `roles` says which
-    roles (`app:role`) each value of `roles_claim` gives.
+    `public_url` is the address by which browsers reach this server. The provider must know
+    `<public_url>/api/v1/auth/oidc/callback`. A sign-in may return to the origins `frontends`.
+    `auto_create_users` creates an account at the first sign-in. `match_email` signs a user in to
+    the existing account with the same verified email: only safe where admins create accounts,
+    since registration does not verify an email. `domains` restricts the domains of emails. `roles`
+    maps each value of `roles_claim` to roles (`app:role`).
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
 
     issuer: str
     client_id: str
@@ -24,7 +29,7 @@ class OidcConfig(Section, frozen=True, kw_only=True):
     public_url: str
     frontends: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("openid", "profile", "email")
-    create: bool = True
+    auto_create_users: bool = True
     match_email: bool = False
     domains: tuple[str, ...] = ()
     username_claim: str = "preferred_username"

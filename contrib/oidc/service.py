@@ -136,7 +136,7 @@ class OidcService:
         return await self._identity.find_email(subject.email)
 
     async def _made(self, subject: Subject, caller: Actor) -> User:
-        if not self._config.create:
+        if not self._config.auto_create_users:
             raise Forbidden("there is no account for you here: ask an admin for one")
         if subject.email is not None and await self._identity.find_email(subject.email):
             raise Forbidden("an account with your email exists, and is not linked to this sign-in")

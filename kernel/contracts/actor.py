@@ -1,4 +1,4 @@
-"""Who acts: a user, a worker on behalf of one, or the server itself."""
+"""Actors: a user, a worker on behalf of a user, or the server."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from typing import Final
 import msgspec
 
 MAX_DELEGATION: Final = 8 * 86_400.0
-"""Seconds after something that users do themselves, a call or a job, in which workers may act for
-them: the longest job, and a day in which it begins."""
+"""Seconds for which workers may act on behalf of a user after the user's own call or job: the
+longest job (7 days), and one day in which it starts."""
 
 REVOKED: Final = "delegations"
-"""Topic of NOTIFICATIONS: the id of a user whose tokens for workers no longer hold, so that nobody
-who remembers one hands it out."""
+"""Topic of NOTIFICATIONS: the id of a user whose delegations were revoked. A plugin that caches
+tokens of `issue_delegated_token` drops those of this user."""
 
 
 class Delegation(msgspec.Struct, frozen=True, kw_only=True):
-    """What lets a worker act for a user. Times are in seconds since 1970.
+    """Lets a worker act on behalf of a user (RFC 8693, 1.1). Times are in seconds since 1970.
 
-    `expires` ends the token at hand; `ends` all that is got by it, tokens of jobs too. `mark` is
-    the provider's own, by which it knows whether the delegation was withdrawn; empty for a new one.
+    `expires` is the end of this token; `ends` is the end of every token that is derived from it,
+    those of jobs included. `epoch` is the provider's own text: it changes when the user's
+    delegations are revoked. It is empty in a new delegation.
     """
 
     expires: float
     ends: float
-    mark: str = ""
+    epoch: str = ""
 
 
 def new_delegation(seconds: float) -> Delegation:
-    """One that begins now, with a token for `seconds`.
+    """Make a delegation that begins now, with a token for `seconds`.
 
-    It ends at a full hour, so that what a user does within one has the same end.
+    It ends at a full hour, so that all requests within an hour share one delegation.
     """
     now = time.time()
     expires = math.floor(now) + math.ceil(seconds)
@@ -40,10 +41,10 @@ def new_delegation(seconds: float) -> Delegation:
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
-    """On whose behalf something happens; `user_id` is None for the server itself.
+    """The party that performs an operation; `user_id` is None for the server itself.
 
-    `delegation` is None where it is who acts that asks, and not a worker with a token of `token` or
-    `issue_delegated_token`.
+    `delegation` is set for a worker that sends a token of `token` or `issue_delegated_token`. It is
+    None for a user that sends a token of a session.
     """
 
     user_id: str | None
@@ -55,5 +56,5 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def server_actor(request_id: str = "") -> Actor:
-    """The server acting for itself."""
+    """Make the actor of the server itself."""
     return Actor(user_id=None, username="server", request_id=request_id)

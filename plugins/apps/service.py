@@ -170,7 +170,7 @@ class AppsService:
             raise Forbidden("a new app is installed by a core admin only")
 
     async def _begin(self, tx: Transaction, app_id: str) -> None:
-        await store.lock(tx, app_id, self._config.queue)
+        await store.lock(tx, app_id, self._config.install_queue_timeout)
         await store.limit(tx, "lock_timeout", self._config.lock_timeout)
         await store.limit(tx, "statement_timeout", self._config.statement_timeout)
 

@@ -99,11 +99,11 @@ class Accounts:
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
         """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`."""
-        user = await self._store.mandator(user_id) if ID.fullmatch(user_id) else None
-        if user is None or delegation.mark not in ("", user.mark):
+        user = await self._store.delegator(user_id) if ID.fullmatch(user_id) else None
+        if user is None or delegation.epoch not in ("", user.epoch):
             raise _unknown(user_id)
-        delegation = replace(delegation, mark=user.mark)
-        return self._tokens.entrusted(user.id, user.username, delegation)
+        delegation = replace(delegation, epoch=user.epoch)
+        return self._tokens.delegated(user.id, user.username, delegation)
 
     def check(self, form: Registration) -> None:
         """Raise BadRequest for a registration that breaks a rule, whoever else is there."""
@@ -219,7 +219,7 @@ class Accounts:
 
     async def end_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
         """End the sessions of a user, and what workers were given, on every server process."""
-        await self._store.withdraw(tx, user_id)
+        await self._store.revoke_delegations(tx, user_id)
         await self._store.revoke_sessions(tx, user_id, but)
         await tx.publish(TOPIC, f"user:{user_id}")
         await tx.publish(REVOKED, user_id)

@@ -73,7 +73,7 @@ class Gate:
             raise Unauthenticated
         claims = self._tokens.read_access(match[1].decode("ascii"))
         heard = self._news
-        username = await self._store.holder(claims.sub, claims.sid, claims.mark)
+        username = await self._store.username(claims.sub, claims.sid, claims.epoch)
         if username is None:
             raise Unauthenticated(OVER)
         known = _Known(claims.sub, username, claims.sid, claims.exp, claims.delegation)

@@ -169,12 +169,12 @@ class Taken(Struct, frozen=True):
     email: bool
 
 
-class Mandator(Struct, frozen=True, kw_only=True):
-    """An account for which workers may act; `mark` changes when their delegations are withdrawn."""
+class Delegator(Struct, frozen=True, kw_only=True):
+    """An account that workers may act for; `epoch` changes when its delegations are revoked."""
 
     id: str
     username: str
-    mark: str
+    epoch: str
 
 
 class Family(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from kernel.public import Reader, Statements, Transaction, User
 
-from .models import Account, Client, Family, Mandator, NewAccount, SessionView, Taken
+from .models import Account, Client, Delegator, Family, NewAccount, SessionView, Taken
 from .tokens import REFRESH_SECONDS
 
 GRACE: Final = 30
@@ -35,7 +35,7 @@ _WHOLE_ACCOUNT: Final = _ACCOUNT.replace("no key update", "update")
 
 _account = msgspec.json.Decoder(Account).decode
 _family = msgspec.json.Decoder(Family).decode
-_mandator = msgspec.json.Decoder(Mandator).decode
+_delegator = msgspec.json.Decoder(Delegator).decode
 _session = msgspec.json.Decoder(SessionView).decode
 _taken = msgspec.json.Decoder(Taken).decode
 _user = msgspec.json.Decoder(User).decode
@@ -205,9 +205,8 @@ class AuthStore:
         )
         return [raw.decode() for raw in found]
 
-    async def holder(self, user_id: str, session_id: str, mark: str) -> str | None:
-        """Name the user of a session that goes on, or (where that is `''`) of a delegation that was
-        not withdrawn; else None."""
+    async def username(self, user_id: str, session_id: str, epoch: str) -> str | None:
+        """Return the name of a user whose session or, where that is `''`, delegation is valid."""
         name = await self._statements.fetch(
             "select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled"
             " and (($2::text = '' and u.withdrawals::text = $3::text)"
@@ -216,21 +215,21 @@ class AuthStore:
             " and s.revoked_at is null))",
             user_id,
             session_id,
-            mark,
+            epoch,
         )
         return None if name is None else name.decode()
 
-    async def mandator(self, user_id: str) -> Mandator | None:
-        """Read of an account what tokens for workers say; None where nothing is done for it."""
+    async def delegator(self, user_id: str) -> Delegator | None:
+        """Read an account that workers may act for; None for a disabled or unknown one."""
         row = await self._statements.fetch(
-            "select row_to_json(r) from (select id, username, withdrawals::text as mark"
+            "select row_to_json(r) from (select id, username, withdrawals::text as epoch"
             " from caudex_auth.users where id = $1::uuid and not disabled) r",
             user_id,
         )
-        return None if row is None else _mandator(row)
+        return None if row is None else _delegator(row)
 
-    async def withdraw(self, tx: Transaction, user_id: str) -> None:
-        """End the delegations of a user."""
+    async def revoke_delegations(self, tx: Transaction, user_id: str) -> None:
+        """Revoke the delegations of a user."""
         await tx.execute(
             "update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid",
             user_id,

@@ -39,21 +39,26 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
-    """An access token; `sid` is empty where it stands for no session but a worker has it, and
-    `ends` and `mark` are of its delegation then (see `kernel.contracts.identity.Delegation`)."""
+    """The claims of an access token.
+
+    `sid` is empty in the token of a worker; `ends` and `epoch` are those of its delegation (see
+    `kernel.contracts.actor.Delegation`).
+    """
 
     username: str
     typ: Literal["access"]
     ends: int = 0
-    mark: str = "0"
+    epoch: str = "0"
 
     @property
     def delegation(self) -> Delegation | None:
-        """What lets a worker act that has this token; None where it is a session's. One of former
-        versions says no end: it leads to nothing beyond its own."""
+        """The delegation of a worker's token, None for the token of a session.
+
+        A token without `ends` cannot obtain one that expires later.
+        """
         if self.sid:
             return None
-        return Delegation(expires=self.exp, ends=max(self.exp, self.ends), mark=self.mark)
+        return Delegation(expires=self.exp, ends=max(self.exp, self.ends), epoch=self.epoch)
 
 
 class RefreshClaims(Claims, frozen=True, kw_only=True):
@@ -95,8 +100,8 @@ class Tokens:
         )
         return self._sign(claims)
 
-    def entrusted(self, user_id: str, username: str, delegation: Delegation) -> str:
-        """Issue an access token for a worker: it stands for no session."""
+    def delegated(self, user_id: str, username: str, delegation: Delegation) -> str:
+        """Issue an access token for a worker; it belongs to no session."""
         claims = AccessClaims(
             sub=user_id,
             username=username,
@@ -106,7 +111,7 @@ class Tokens:
             iss="caudex",
             typ="access",
             ends=int(delegation.ends),
-            mark=delegation.mark,
+            epoch=delegation.epoch,
         )
         return self._sign(claims)
 

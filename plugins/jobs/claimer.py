@@ -204,7 +204,7 @@ class Claimer:
         self._woken = anyio.Event()
         await self.release_unanswered()
         if time.monotonic() >= self._next_poll:
-            self._next_poll = time.monotonic() + self._config.poll
+            self._next_poll = time.monotonic() + self._config.poll_interval
             self._slots.notify_pending(None)
             if self._running():
                 await self._promote_due()

@@ -47,7 +47,7 @@ def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
         user_id=actor.user_id,
         key=job.key,
         delegation_ends=None if actor.delegation is None else actor.delegation.ends,
-        delegation_epoch="" if actor.delegation is None else actor.delegation.mark,
+        delegation_epoch="" if actor.delegation is None else actor.delegation.epoch,
     )
 
 

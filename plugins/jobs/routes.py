@@ -66,7 +66,7 @@ class JobsRoutes:
         return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel an unfinished job; a running one has `grace` seconds to end."""
+        """Cancel an unfinished job; a running one has `cancel_grace` seconds to end."""
         job_id = request.path("job_id")
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
         return reply({"message": f"job '{job_id}' cancelled"})

@@ -207,7 +207,7 @@ class Callers:
         expires = min(now + key.seconds + 300, key.ends)
         if expires <= now:
             return ""
-        delegation = Delegation(expires=expires, ends=key.ends, mark=key.epoch)
+        delegation = Delegation(expires=expires, ends=key.ends, epoch=key.epoch)
         try:
             return await issue_delegated_token(self._identity, key.user_id, delegation)
         except NotFound:

@@ -226,10 +226,11 @@ class Runner:
         for run in self._slots.runs():
             if run.ending is None and now >= run.deadline:
                 await self._end(run, Ending.TIMEOUT)
-            elif run.overdue(self._config.grace):
+            elif run.overdue(self._config.cancel_grace):
                 self._replace(run.job.app_id)
             elif (
-                run.ending is Ending.CANCELLED and now >= run.end_requested_at + self._config.grace
+                run.ending is Ending.CANCELLED
+                and now >= run.end_requested_at + self._config.cancel_grace
             ):
                 self._abandon(run)
 
@@ -255,7 +256,7 @@ class Runner:
         if app_id in self._replacing or self._tasks is None or self._closing:
             return
         self._replacing.add(app_id)
-        stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.grace)]
+        stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.cancel_grace)]
         log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
         self._tasks.start_soon(self._restart, app_id, stuck)
 

@@ -7,4 +7,6 @@ from kernel.testing.conformance import JobsConformance
 
 class TestJobs(JobsConformance):
     provider = "jobs"
-    overrides: ClassVar = {"plugins": {"jobs": {"poll": 0.2, "grace": 0.5, "drain": 1.0}}}
+    overrides: ClassVar = {
+        "plugins": {"jobs": {"poll_interval": 0.2, "cancel_grace": 0.5, "drain": 1.0}}
+    }

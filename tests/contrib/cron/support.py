@@ -8,7 +8,7 @@ from kernel.testing import Server
 from tests.plugins.jobs.support import install_with, overrides
 from tests.waiting import eventually
 
-QUICK = {"poll": 0.1}
+QUICK = {"poll_interval": 0.1}
 
 
 def config(**cron: Any) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def test_a_person_costs_no_statement_from_one_request_to_the_next(server, monkey
 
 
 def test_without_create_only_those_get_in_who_were_added(make_server):
-    server = make_server(behind_proxy(secret=SECRET, create=False))
+    server = make_server(behind_proxy(secret=SECRET, auto_create_users=False))
     root = client_of(server, "root")
     assert "an admin has to add it" in refused(ask(server, headers_of("hugo")))
     answer = root.post("/api/v1/users", json={"username": "Hugo", "email": "h@example.com"})

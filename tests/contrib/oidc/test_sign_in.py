@@ -269,7 +269,7 @@ def test_an_email_that_is_not_verified_is_no_email(server, browser, person):
 def test_a_verified_email_finds_its_account_where_the_operator_says_so(
     make_server, configured, browse, person
 ):
-    server = make_server(configured(match_email=True, create=False))
+    server = make_server(configured(match_email=True, auto_create_users=False))
     assert server.admin
     body = {"username": "kim", "email": "Kim@Example.org", "password": "Str0ngPass!x"}
     made = server.admin.post("/api/v1/auth/register", json=body).json()["user"]["id"]

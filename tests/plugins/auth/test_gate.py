@@ -19,12 +19,12 @@ class Store:
     def __init__(self):
         self.live = {"s1": "alice", "s2": "bob", "": "carol"}
         self.asked = 0
-        self.marks = []
+        self.epochs = []
         self.pause = None
 
-    async def holder(self, user_id, session_id, mark):
+    async def username(self, user_id, session_id, epoch):
         self.asked += 1
-        self.marks.append(mark)
+        self.epochs.append(epoch)
         name = self.live.get(session_id)
         if self.pause:
             await self.pause()
@@ -142,14 +142,14 @@ def test_only_the_exact_form_is_a_bearer_token(value):
 def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
     async def main():
         store, now = Store(), int(time.time())
-        delegation = Delegation(expires=now + 60, ends=now + 3600, mark="7")
-        sent = b"Bearer " + tokens.entrusted("u1", "named", delegation).encode()
+        delegation = Delegation(expires=now + 60, ends=now + 3600, epoch="7")
+        sent = b"Bearer " + tokens.delegated("u1", "named", delegation).encode()
         gate = Gate(tokens, store)
         for _ in range(2):
             actor = await gate.actor(sent)
             assert (actor.username, actor.session_id) == ("carol", None)
             assert actor.delegation == delegation
-        assert store.marks == ["7"]
+        assert store.epochs == ["7"]
         assert (await gate.actor(header())).delegation is None
 
     anyio.run(main)

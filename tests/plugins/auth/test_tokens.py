@@ -61,7 +61,7 @@ def test_lifetimes_and_claims_are_those_of_the_contract():
 
 def test_a_token_of_a_former_version_leads_to_nothing_beyond_its_own_end():
     delegation = tokens.read_access(forge(claims={**CLAIMS, "sid": ""})).delegation
-    assert delegation == Delegation(expires=CLAIMS["exp"], ends=CLAIMS["exp"], mark="0")
+    assert delegation == Delegation(expires=CLAIMS["exp"], ends=CLAIMS["exp"], epoch="0")
 
 
 def _payload(token):

@@ -12,7 +12,7 @@ from kernel.testing import Server
 from tests.waiting import eventually
 
 FAKE = Path(__file__).parent / "fake_workers.py"
-QUICK = {"poll": 0.2, "lease": 6.0, "grace": 0.3, "drain": 1.0}
+QUICK = {"poll_interval": 0.2, "lease": 6.0, "cancel_grace": 0.3, "drain": 1.0}
 
 
 def overrides(**jobs: Any) -> dict[str, Any]:

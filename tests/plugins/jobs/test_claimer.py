@@ -41,7 +41,7 @@ class Endless:
 async def test_jobs_whose_time_comes_are_looked_at_however_many_others_wait():
     store, notified = Endless(), []
     claimer = Claimer(
-        JobsConfig(poll=0.1), store, Slots(10), running=lambda: APPS,
+        JobsConfig(poll_interval=0.1), store, Slots(10), running=lambda: APPS,
         start=lambda job, token: None,  # it has ended at once, and its slot is free
         notify_pending=notified.append,
     )  # fmt: skip

@@ -64,7 +64,7 @@ worker.run()
 
 @pytest.fixture(scope="module")
 def server(postgres):
-    plugins = {"workers": SHORT, "jobs": {**QUICK, "grace": 3}}
+    plugins = {"workers": SHORT, "jobs": {**QUICK, "cancel_grace": 3}}
     with running_server(postgres, {"plugins": plugins}) as running:
         yield running
 

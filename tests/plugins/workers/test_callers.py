@@ -81,8 +81,8 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
         user = identity.put("ada")
         callers = Callers(identity, 30)
         ends = time.time() + 1000
-        short = Delegation(expires=time.time() + 20, ends=ends, mark="m")
-        long = Delegation(expires=time.time() + 900, ends=ends, mark="m")
+        short = Delegation(expires=time.time() + 20, ends=ends, epoch="m")
+        long = Delegation(expires=time.time() + 900, ends=ends, epoch="m")
         first = await callers.of(Actor(user_id=user.id))
         tokens = [
             (await callers.of(Actor(user_id=user.id, delegation=delegation))).auth_token
@@ -94,7 +94,7 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
         _, passed_on, bounded = identity.asked
         assert passed_on == short
         assert bounded is not None
-        assert (bounded.ends, bounded.mark) == (ends, "m")
+        assert (bounded.ends, bounded.epoch) == (ends, "m")
         assert time.time() + 60 < bounded.expires <= time.time() + 65
 
     anyio.run(main)
