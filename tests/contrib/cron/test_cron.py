@@ -454,7 +454,7 @@ def test_what_came_due_while_no_server_ran_is_made_up_for_after_the_start(make_s
 
 
 def test_a_change_wakes_the_loop_before_its_next_look(make_server):
-    server = make_server(config(poll=3600))
+    server = make_server(config(poll_interval=3600))
     app = app_with(server, {"name": "c"})
     make_due(server, app)
     other = app_with(server, {"name": "d"})  # told by news

@@ -96,7 +96,9 @@ def test_a_result_that_is_no_json_fails_the_job_alone(server, app):
 
 
 def test_an_idle_worker_has_the_job_within_tens_of_milliseconds(make_server):
-    server = make_server(overrides(poll=60))  # who is told of a job finds it, and nobody else
+    server = make_server(
+        overrides(poll_interval=60)
+    )  # who is told of a job finds it, and nobody else
     app, started = install(server), []
 
     async def handler(job):
@@ -230,7 +232,9 @@ def test_the_most_urgent_come_first_and_then_the_oldest(server, app):
 
 
 def test_a_job_for_later_waits_for_its_time_whatever_its_priority(make_server):
-    server = make_server(overrides(poll=3600))  # it looks when it has to, and at no other time
+    server = make_server(
+        overrides(poll_interval=3600)
+    )  # it looks when it has to, and at no other time
     app = install(server)
     late = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     never = enqueue(server, app, "never", run_at=late, priority=99)
@@ -379,7 +383,7 @@ def test_a_running_job_that_is_cancelled_is_told_and_ends_as_cancelled(server, a
 
 @pytest.mark.slow
 def test_one_that_does_not_care_is_cancelled_all_the_same(make_server):
-    server = make_server(overrides(grace=3.0))
+    server = make_server(overrides(cancel_grace=3.0))
     app = install(server)
     handle(server, forever)
     job_id = enqueue(server, app)

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def both(postgres, tmp_path_factory):
     """Two servers on one database that do not look for what they were not told of."""
-    folder, config = tmp_path_factory.mktemp("both"), overrides(poll=60, lease=3600)
+    folder, config = tmp_path_factory.mktemp("both"), overrides(poll_interval=60, lease=3600)
     with (
         running_server(postgres, config, data_dir=folder) as one,
         running_server(postgres, config, dsn=one.dsn, data_dir=folder) as two,

@@ -26,7 +26,7 @@ from generate_series(1, %(count)s) as n"""
 
 @pytest.fixture(scope="module")
 def server(postgres):
-    with running_server(postgres, overrides(poll=3600)) as running:
+    with running_server(postgres, overrides(poll_interval=3600)) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from tests.waiting import eventually
 def quiet(postgres, tmp_path_factory):
     """A server that looks for no job that it was not told of."""
     folder = tmp_path_factory.mktemp("within")
-    with running_server(postgres, overrides(poll=60), data_dir=folder) as server:
+    with running_server(postgres, overrides(poll_interval=60), data_dir=folder) as server:
         yield server
 
 
