@@ -1,4 +1,4 @@
-"""Crons: jobs that are enqueued on a schedule, each due time once however many servers run."""
+"""Crons: enqueue jobs on a schedule, once for each due time however many servers run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .service import SERVICE, TOPIC, CronService
 
 
 class CronPlugin(Plugin):
-    """Understands `crons` in manifests."""
+    """Reads `crons` in manifests and enqueues their jobs."""
 
     name = "cron"
     provides = (SERVICE,)
@@ -41,7 +41,7 @@ class CronPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide what stands behind the routes."""
+        """Provide the service behind the routes."""
         return [provide(SERVICE, lambda services: CronService(self.config, services))]
 
     @hookimpl
@@ -52,23 +52,23 @@ class CronPlugin(Plugin):
 
     @hookimpl
     def register_manifest_section(self) -> ManifestSection:
-        """Understand the section, and find what its schema cannot say."""
+        """Declare the section, and find the problems that its schema cannot express."""
         return ManifestSection(section.KEY, section.SCHEMA, section.problems)
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Take up what was installed meanwhile, then fire what is due while the server runs."""
+        """Read the sections of installed apps, then fire due crons while the server runs."""
         service = services.get(SERVICE)
-        await service.take_up()
+        await service.catch_up()
         scheduler = Scheduler(service, self.config.poll_interval)
-        services.get(NOTIFICATIONS).subscribe(TOPIC, scheduler.heard)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, scheduler.on_notification)
         async with scheduler.running():
             yield
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Make the crons of an app what its manifest declares; a new app begins without any."""
+        """Store the crons that a manifest declares; an earlier app of the name leaves none."""
         service = self._services.get(SERVICE)
         if plan.first:
             await service.forget(tx, plan.app.id)

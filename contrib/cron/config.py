@@ -11,7 +11,7 @@ from kernel.public import Section
 
 
 class CronConfig(Section, frozen=True, kw_only=True):
-    """How late a firing may be, and how much is remembered."""
+    """How late a run may start, and how much is kept of it."""
 
     renamed: ClassVar[Mapping[str, str]] = {"poll": "poll_interval"}
 

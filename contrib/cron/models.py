@@ -1,4 +1,4 @@
-"""Crons on their way from manifests into the table, and what people are shown of them."""
+"""Crons as manifests declare them, as the table stores them, and as REST shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["fired", "waiting", "skipped", "missed", "failed"]
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
-    """A cron as a manifest declares it, spellings resolved; `payload` is the job's."""
+    """A cron as a manifest declares it, with defaults applied; `payload` is the job's."""
 
     name: str
     schedule: str
@@ -22,7 +22,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cron(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that is locked; `due` and `now` in seconds since 1970, by the database's clock."""
+    """A locked row; `due` and `now` in seconds since 1970, by the database's clock."""
 
     id: str
     app_id: str
@@ -38,14 +38,14 @@ class Cron(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that waits for the job of the one before it."""
+    """A run that waits for the end of the previous run's job."""
 
     id: int
     due: float
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a due time; `due` in seconds since 1970."""
+    """The result of a due time; `due` in seconds since 1970."""
 
     cron_id: str
     due: float
@@ -57,7 +57,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the run log; times are RFC 3339 text in UTC."""
+    """An entry of the run log; times are RFC 3339 text in UTC."""
 
     id: int
     due: str
@@ -70,7 +70,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """A cron with its next due time, null while it is off, and its latest run."""
+    """A cron with its next due time (null while it is disabled) and its latest run."""
 
     name: str
     schedule: str
@@ -83,13 +83,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Switches a cron on or off until the manifest says otherwise."""
+    """Enables or disables a cron until the manifest changes `enabled`."""
 
     enabled: bool
 
 
 class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of the run log."""
+    """Parameters of GET …/runs."""
 
     limit: int = 100
     before: int | None = None

@@ -1,4 +1,4 @@
-"""Crons over HTTP: look, trigger, switch."""
+"""Crons over HTTP: list, trigger, enable, disable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from .service import SERVICE, CronService
 
 OF_APP: Final = "/api/v1/apps/{app_id}/crons"
 ONE: Final = f"{OF_APP}/{{cron}}"
-DEFAULT_LIMIT: Final = 100
 
 
 class CronRoutes:
@@ -32,7 +31,7 @@ class CronRoutes:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """Every route with what it needs."""
+        """Return the routes with their permissions."""
         return [
             Route("GET", OF_APP, self.list, APP_USER, returns=list[Shown]),
             Route("PATCH", ONE, self.switch, APP_ADMIN, Switch, returns=Shown),
@@ -41,16 +40,16 @@ class CronRoutes:
         ]
 
     async def list(self, request: Request) -> Response:
-        """List the crons of an app, in the manifest's order."""
+        """List the crons of an app in the manifest's order."""
         return reply(await self._crons.list(request.path("app_id")))
 
     async def switch(self, request: Request, body: Switch) -> Response:
-        """Switch a cron on or off, until the manifest changes its mind."""
+        """Enable or disable a cron until the manifest changes `enabled`."""
         app_id, name = request.path("app_id"), request.path("cron")
         return reply(await self._crons.switch(request.actor, app_id, name, body.enabled))
 
     async def trigger(self, request: Request) -> Response:
-        """Run a cron now, as if it were due; its overlap policy holds."""
+        """Run a cron now, as if it were due; its overlap policy applies."""
         app_id, name = request.path("app_id"), request.path("cron")
         return reply(await self._crons.trigger(request.actor, app_id, name), 201)
 
@@ -59,7 +58,7 @@ class CronRoutes:
         query = request.query()
         if unknown := query.keys() - set(RunQuery.__struct_fields__):
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
-        limit = limit_of(query.get("limit"), DEFAULT_LIMIT)
+        limit = limit_of(query.get("limit"), 100)
         before = whole_number("before", query["before"]) if "before" in query else None
         app_id, name = request.path("app_id"), request.path("cron")
         return reply(await self._crons.runs(app_id, name, limit, before))

@@ -1,4 +1,4 @@
-"""When a cron is due: five fields in a time zone, over changes of the clocks."""
+"""Compute due times: five fields in a time zone, across changes of daylight saving time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ except ImportError as error:
         "plugin cron", "the package cronsim is not installed", "pip install 'cronsim>=2.6'"
     ) from error
 
-FIELDS: Final = 5
-MACHINES_OWN: Final = ("localtime", "posixrules", "Factory")
-"""Files among the time zones that mean another thing on every machine, or nothing."""
+LOCAL_ZONES: Final = ("localtime", "posixrules", "Factory")
+"""Files among the time zones that depend on the machine, or mean nothing."""
 
 
 class BadSchedule(ValueError):
-    """A schedule or time zone that cannot be used; `key` names which of the two."""
+    """An invalid schedule or time zone; `key` says which of the two."""
 
     def __init__(self, key: str, sentence: str) -> None:
         super().__init__(f"{key}: {sentence}")
@@ -32,7 +31,7 @@ class BadSchedule(ValueError):
 
 
 class Passed(NamedTuple):
-    """The due times that have come: the latest of them, how many before it, and the next one."""
+    """The latest due time that has passed, the number of earlier ones, and the next one."""
 
     latest: datetime | None
     missed: int
@@ -40,17 +39,16 @@ class Passed(NamedTuple):
 
 
 class Schedule:
-    """A time is due once in a year's shift of the clocks as well.
+    """A cron expression in a time zone. Raises BadSchedule.
 
-    Debian's cron is the model: a time that the clocks skip is due right after the gap, one that
-    comes twice is due the first time only. Where minutes or hours begin with `*`, what counts is
-    the time that passes. Raises BadSchedule.
+    Changes of daylight saving time follow Debian's cron. A skipped time is due right after the gap,
+    a repeated one the first time only. When minutes or hours begin with `*`, elapsed time counts.
     """
 
     def __init__(self, text: str, timezone: str) -> None:
         self._text = text
         self._zone = zone_of(timezone)
-        if len(text.split()) != FIELDS:
+        if len(text.split()) != 5:
             said = "must be five fields: minute, hour, day of month, month, day of week"
             raise BadSchedule("schedule", said)
         try:
@@ -59,13 +57,13 @@ class Schedule:
             raise BadSchedule("schedule", f"{str(error).lower()} in {text!r}") from None
 
     def after(self, moment: datetime) -> datetime:
-        """The first due time after a moment, in UTC."""
+        """Return the first due time after a moment, in UTC."""
         for found in self._times(moment):
             return found
         raise BadSchedule("schedule", f"{self._text!r} never comes")
 
     def passed(self, due: datetime, now: datetime, oldest: datetime) -> Passed:
-        """What has come from `due` on. A time before `oldest` is not counted, nor made up for."""
+        """Return the due times that have passed since `due`, without those before `oldest`."""
         latest, count = (due, 1) if due >= oldest else (None, 0)
         for found in self._times(max(due, oldest)):
             if found > now:
@@ -74,7 +72,7 @@ class Schedule:
         raise BadSchedule("schedule", f"{self._text!r} never comes again")
 
     def _times(self, moment: datetime) -> Iterator[datetime]:
-        # A time that comes twice is found again by its first coming: what is not later is no news.
+        # CronSim repeats a time that comes twice: yield only later ones.
         for found in CronSim(self._text, moment.astimezone(self._zone)):
             if (utc := found.astimezone(UTC)) > moment:
                 moment = utc
@@ -83,11 +81,11 @@ class Schedule:
 
 @lru_cache(maxsize=1000)
 def zone_of(name: str) -> tzinfo:
-    """A zone of the IANA database. Raises BadSchedule."""
+    """Return a zone of the IANA database. Raises BadSchedule."""
     if name == "UTC":
         return UTC
     try:
-        if name in MACHINES_OWN:
+        if name in LOCAL_ZONES:
             raise ZoneInfoNotFoundError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -1,11 +1,10 @@
-"""The loop that waits for due times."""
+"""Wait for due times, and fire them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final
 
 import anyio
 import structlog
@@ -15,30 +14,21 @@ from kernel.public import KernelError
 
 from .service import CronService
 
-RETRY: Final = 2.0
-"""Seconds until the next try where the database, or JOBS, cannot answer."""
-
-LOOK: Final = 1.0
-"""Seconds between two looks whether runs that wait may start."""
-
-BREATH: Final = 0.1
-"""Seconds at least between two looks: a cron that is due may be another server's just now."""
-
 log = structlog.get_logger("caudex.cron")
 
 
 class Scheduler:
-    """Sleeps until the next due time, `poll` seconds at most, or until crons change."""
+    """Sleeps until the next due time, `poll_interval` seconds at most, or until crons change."""
 
-    def __init__(self, service: CronService, poll: float) -> None:
+    def __init__(self, service: CronService, poll_interval: float) -> None:
         self._service = service
-        self._poll = poll
+        self._poll_interval = poll_interval
         self._next_check = 0.0
-        self._news = anyio.Event()
+        self._changed = anyio.Event()
 
-    async def heard(self, _: str | None) -> None:
-        """Look again: crons were changed, on whichever server."""
-        self._news.set()
+    async def on_notification(self, _: str | None) -> None:
+        """Check the table: a server changed crons."""
+        self._changed.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -50,35 +40,35 @@ class Scheduler:
 
     async def _run(self) -> None:
         while True:
-            self._news = anyio.Event()
+            self._changed = anyio.Event()
             try:
                 wait = await self._round()
             except KernelError as error:
-                log.warning("crons cannot be looked at", error=error.message)
-                wait = RETRY
-            except Exception as error:  # a fault of ours, or of whoever provides JOBS
-                log.error("crons cannot be looked at", exc_info=error)
-                wait = RETRY
+                log.warning("crons cannot be checked", error=error.message)
+                wait = 2.0
+            except Exception as error:  # a defect here, or in the provider of JOBS
+                log.error("crons cannot be checked", exc_info=error)
+                wait = 2.0
             with anyio.move_on_after(wait):
-                await self._news.wait()
+                await self._changed.wait()
 
     async def _round(self) -> float:
-        """Fire what is due; returns the seconds until it is worth a look again."""
+        """Fire due crons; return the seconds until the next check."""
         while await self._fired():
             continue
         if time.monotonic() >= self._next_check:
-            self._next_check = time.monotonic() + self._poll
+            self._next_check = time.monotonic() + self._poll_interval
             await self._service.set_back()
-        looks = [self._poll]
+        checks = [self._poll_interval]
         if await self._service.release():
-            looks.append(LOOK)
+            checks.append(1.0)
         if (due := await self._service.seconds_to_next()) is not None:
-            looks.append(max(BREATH, due))
-        return min(looks)
+            checks.append(max(0.1, due))  # another server may be firing the cron that is due
+        return min(checks)
 
     async def _fired(self) -> bool:
-        """Fire once, to its end also while the server stops: what is broken off costs its
-        connection, and nobody knows what became of it."""
+        """Fire once, also while the server stops: an interrupted transaction loses its connection,
+        and its outcome is unknown."""
         await checkpoint()
         fired = False
         with anyio.CancelScope(shield=True):

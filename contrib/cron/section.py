@@ -11,14 +11,11 @@ from .models import Declared
 from .schedule import BadSchedule, Schedule
 
 KEY: Final = "crons"
-MAX_CRONS: Final = 100
-MAX_PAYLOAD: Final = 64_000
-"""Bytes of JSON."""
 
 OVERLAP: Final = {
     "title": "Overlap",
     "description": (
-        "What happens when the job of the run before has not ended. skip: this run is left out. "
+        "What happens while the previous run's job has not ended. skip: this run is skipped. "
         "queue: it waits. allow: both run."
     ),
     "enum": ["skip", "queue", "allow"],
@@ -28,7 +25,7 @@ SCHEMA: Final[dict[str, Any]] = {
     "title": "Crons",
     "description": "Jobs that are enqueued on a schedule.",
     "type": "array",
-    "maxItems": MAX_CRONS,
+    "maxItems": 100,
     "items": {
         "title": "Cron",
         "type": "object",
@@ -37,7 +34,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "properties": {
             "name": {
                 "title": "Name",
-                "description": "Names it in URLs and in the run log.",
+                "description": "Its name in URLs and in the run log.",
                 "type": "string",
                 "pattern": "^[A-Za-z0-9_-]+$",
                 "maxLength": 64,
@@ -65,7 +62,7 @@ SCHEMA: Final[dict[str, Any]] = {
             },
             "payload": {
                 "title": "Payload",
-                "description": "What the job is given, beside `cron` with the name and the time.",
+                "description": "Passed to the job, with `cron` added: its name and due time.",
                 "type": "object",
                 "default": {},
             },
@@ -73,7 +70,7 @@ SCHEMA: Final[dict[str, Any]] = {
             "overlapPolicy": {**OVERLAP, "description": "Another name of overlap."},
             "enabled": {
                 "title": "Enabled",
-                "description": "Whether it is on; it can be switched while the app is installed.",
+                "description": "Admins can also enable and disable it while the app is installed.",
                 "type": "boolean",
                 "default": True,
             },
@@ -83,25 +80,25 @@ SCHEMA: Final[dict[str, Any]] = {
 
 
 def problems(value: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What the schema cannot say: (place, sentence) pairs."""
+    """Find problems that the schema cannot express: (location, sentence) pairs."""
     names: set[str] = set()
     for number, cron in enumerate(value):
-        place, name = f"[{number}]", cron["name"]
+        location, name = f"[{number}]", cron["name"]
         if name in names:
-            yield f"{place}.name", f"the cron {name!r} is declared twice"
+            yield f"{location}.name", f"the cron {name!r} is declared twice"
         names.add(name)
         if "overlap" in cron and "overlapPolicy" in cron:
-            yield f"{place}.overlapPolicy", "is given twice, the other time as overlap"
-        if len(msgspec.json.encode(cron.get("payload"))) > MAX_PAYLOAD:
-            yield f"{place}.payload", f"must be at most {MAX_PAYLOAD // 1000} kB of JSON"
+            yield f"{location}.overlapPolicy", "is given twice, the other time as overlap"
+        if len(msgspec.json.encode(cron.get("payload"))) > 64_000:
+            yield f"{location}.payload", "must be at most 64 kB of JSON"
         try:
             Schedule(cron["schedule"], cron.get("timezone", "UTC"))
         except BadSchedule as error:
-            yield f"{place}.{error.key}", error.sentence
+            yield f"{location}.{error.key}", error.sentence
 
 
 def read(value: list[dict[str, Any]] | None) -> list[Declared]:
-    """The crons of a section that has no problems."""
+    """Read a valid section."""
     return [_declared(cron) for cron in value or ()]
 
 

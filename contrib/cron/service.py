@@ -1,4 +1,4 @@
-"""The rules: what a manifest declares, what a due time does, what people may do by hand."""
+"""Store the crons that manifests declare, fire due times, trigger and switch by hand."""
 
 from __future__ import annotations
 
@@ -36,23 +36,17 @@ from .store import CronStore, Far, Waiter
 
 TOPIC: Final = "cron"
 BUSY: Final = "the job of the run before has not ended"
-LATER: Final = 3600.0
-"""Seconds after which a cron is looked at again whose schedule this server does not understand."""
-
-HELD_UP: Final = 5.0
-"""Seconds that an app is passed over whose jobs cannot be enqueued: somebody is at them."""
-
-MAX_DETAIL: Final = 1000
+INVALID_RETRY: Final = 3600.0
+"""Seconds until the next check of a cron whose schedule is invalid on this server."""
 
 log = structlog.get_logger("caudex.cron")
 
 
 class CronService:
-    """Keeps crons as manifests declare them, and fires each due time once.
+    """Stores crons as manifests declare them, and fires each due time once.
 
-    What a due time does is one transaction: the row is locked, moved on to its next time, the job
-    enqueued and the run logged, all of it or nothing. So neither a second server nor a server that
-    dies in between fires it twice, or loses it.
+    Firing is one transaction: lock the row, advance it to its next due time, enqueue the job, log
+    the run. So a second server, or one that dies, neither repeats nor loses a due time.
     """
 
     def __init__(self, config: CronConfig, services: Services) -> None:
@@ -61,15 +55,15 @@ class CronService:
         self._apps = services.get(APPS)
         self._jobs = services.get(JOBS)
         self._store = CronStore(self._statements)
-        self._held_up: dict[str, float] = {}
-        """Apps that are passed over, and until when by `time.monotonic`."""
+        self._blocked: dict[str, float] = {}
+        """Apps that are skipped, and until when by `time.monotonic`."""
 
     # Manifests
 
     async def declare(
         self, tx: Transaction, app_id: str, stamp: int, born: int, crons: Sequence[Declared]
     ) -> None:
-        """Take up what a manifest declares, unless that of a later stamp was taken up already."""
+        """Store the crons of a manifest, unless a later stamp is stored already."""
         if not await store.take(tx, app_id, stamp, born):
             return
         now = _moment(await store.now(tx))
@@ -81,27 +75,27 @@ class CronService:
         """Delete the crons of an app, with their log."""
         await store.forget(tx, app_id)
 
-    async def take_up(self) -> None:
-        """Bring in what was installed, updated and removed while the plugin was off."""
+    async def catch_up(self) -> None:
+        """Store what was installed, updated and removed while the plugin was disabled."""
         known = await store.stamps(self._statements)
-        # First the apps: a section that comes in between has the later stamp, and counts.
+        # First the apps: a section that is stored in between has the later stamp, and wins.
         wanted = {app.id: (app.version_stamp, app.born, None) for app in await self._apps.all()}
         latest = max((stamp for stamp, _, _ in wanted.values()), default=0)
         for found in await self._apps.sections(section.KEY):
             wanted[found.app_id] = (found.version_stamp, found.born, found.value)
         for app_id, (stamp, born, value) in wanted.items():
             if known.get(app_id, 0 if value else stamp) < stamp:
-                await self._take_up(app_id, stamp, born, section.read(value))
+                await self._declare(app_id, stamp, born, section.read(value))
         for app_id in known.keys() - wanted.keys():
-            await self._let_go(app_id, latest)
+            await self._forget(app_id, latest)
 
-    async def _take_up(self, app_id: str, stamp: int, born: int, crons: Sequence[Declared]) -> None:
+    async def _declare(self, app_id: str, stamp: int, born: int, crons: Sequence[Declared]) -> None:
         async def work(tx: Transaction) -> None:
             await self.declare(tx, app_id, stamp, born, crons)
 
         await self._statements.run(server_actor("cron"), work)
 
-    async def _let_go(self, app_id: str, latest: int) -> None:
+    async def _forget(self, app_id: str, latest: int) -> None:
         async def work(tx: Transaction) -> None:
             await store.forget(tx, app_id, latest)
 
@@ -110,22 +104,22 @@ class CronService:
     # Due times
 
     async def seconds_to_next(self) -> float | None:
-        """Seconds until a cron is worth a look; None where none ever is."""
-        due = await store.seconds_to_next(self._statements, self._passed_over())
-        looks = [until - time.monotonic() for until in self._held_up.values()]
-        return min(looks if due is None else [due, *looks], default=None)
+        """Return the seconds until a cron is due, or an app no longer skipped; None for never."""
+        due = await store.seconds_to_next(self._statements, self._skipped())
+        checks = [until - time.monotonic() for until in self._blocked.values()]
+        return min(checks if due is None else [due, *checks], default=None)
 
     async def fire_next(self) -> bool:
-        """Fire the cron that is due the longest; False where none is that is free.
+        """Fire the cron that has been due the longest; False when no unlocked cron is due.
 
-        Where it cannot fire just now its app is passed over for a while: others go on.
+        When its job cannot be enqueued, its app is skipped for a while: others go on.
         """
         app_id = ""
 
         async def work(tx: Transaction) -> bool:
             nonlocal app_id
             app_id = ""
-            cron = await store.claim_due(tx, self._passed_over())
+            cron = await store.claim_due(tx, self._skipped())
             if cron is None:
                 return False
             app_id = cron.app_id
@@ -137,52 +131,54 @@ class CronService:
         except Unavailable as error:
             if not app_id:
                 raise
-            self._pass_over(app_id, error)
+            self._skip(app_id, error)
             return True
 
-    def _passed_over(self) -> list[str]:
+    def _skipped(self) -> list[str]:
         now = time.monotonic()
-        self._held_up = {app: until for app, until in self._held_up.items() if until > now}
-        return list(self._held_up)
+        self._blocked = {app: until for app, until in self._blocked.items() if until > now}
+        return list(self._blocked)
 
-    def _pass_over(self, app_id: str, error: KernelError) -> None:
-        log.warning("crons of an app are held up", app=app_id, error=error.message)
-        self._held_up[app_id] = time.monotonic() + HELD_UP
+    def _skip(self, app_id: str, error: KernelError) -> None:
+        log.warning("crons of an app are skipped for a while", app=app_id, error=error.message)
+        self._blocked[app_id] = time.monotonic() + 5
 
     async def _fire(self, tx: Transaction, cron: Cron) -> None:
         try:
             passed = self._passed(cron)
         except BadSchedule as error:
-            await store.advance(tx, cron.id, cron.now + LATER)
+            await store.advance(tx, cron.id, cron.now + INVALID_RETRY)
             await self._log(tx, cron, cron.due, state="failed", detail=str(error))
             return
         await store.advance(tx, cron.id, passed.next.timestamp())
         if passed.latest is None:
-            detail = f"nobody was there for {self._config.catch_up} s"
+            detail = f"no server ran for {self._config.catch_up} s"
             await self._log(tx, cron, cron.due, state="missed", detail=detail)
             return
         due = passed.latest.timestamp()
-        if await store.is_logged(tx, cron.id, due):  # a clock was put back
+        if await store.is_logged(tx, cron.id, due):  # a clock was set back
             return
         try:
             await self._start(tx, cron, due, missed=passed.missed)
         except Unavailable:
             raise
-        except NotFound:  # the app is gone, and its section was never ours to remove
+        except NotFound:  # the app was removed while this plugin was disabled
             await store.forget(tx, cron.app_id)
         except KernelError as error:
-            await self._log(tx, cron, due, state="failed", detail=error.message[:MAX_DETAIL])
+            await self._log(tx, cron, due, state="failed", detail=error.message[:1000])
 
     async def set_back(self) -> None:
-        """Let no cron be due later than its schedule says: a clock that was ahead said so, and it
-        would be silent until then."""
+        """Correct due times that are later than the schedule says: the clock was ahead when they
+        were computed, and the cron would be silent until then."""
         after = store.FIRST
         while crons := await store.far(self._statements, after):
             for cron in crons:
-                await checkpoint()  # to compute it is some work
+                await checkpoint()  # computing a due time takes a while
                 due = _next_of(cron)
-                if due < cron.due and (told := await store.set_back(self._statements, cron, due)):
-                    log.warning("a due time from a clock that was ahead is set back", **told)
+                if due < cron.due and (
+                    corrected := await store.set_back(self._statements, cron, due)
+                ):
+                    log.warning("a due time from a clock that was ahead is set back", **corrected)
             after = crons[-1].id
 
     def _passed(self, cron: Cron) -> Passed:
@@ -193,7 +189,7 @@ class CronService:
     async def _start(
         self, tx: Transaction, cron: Cron, due: float, *, missed: int = 0, by: str | None = None
     ) -> bytes:
-        """Enqueue the job of a due time as the overlap policy says; returns the line of the log."""
+        """Enqueue the job of a due time as the overlap policy says; return the log entry."""
         more: dict[str, Any] = {"missed": missed, "triggered_by": by}
         if cron.waiting >= self._config.max_waiting:
             detail = f"{cron.waiting} runs wait already"
@@ -205,18 +201,18 @@ class CronService:
         return await self._log(tx, cron, due, state=state, detail=BUSY, **more)
 
     async def _enqueue(self, tx: Transaction, cron: Cron, due: float) -> str | None:
-        """Enqueue a job; None where the one before has not ended and has to.
+        """Enqueue a job; None when the policy requires that the previous one ends first.
 
-        The key is what makes sure of that: while a job has it, JOBS returns that one. It holds the
-        cron's id, which nobody is told, so nobody else's job has it.
+        The idempotency key ensures that: while a job has it, JOBS returns that job. It contains the
+        cron's id, which is not public, so no other job has it.
         """
-        told = {"name": cron.name, "due": _moment(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
-        payload = msgspec.json.encode({**cron.payload, "cron": told})
+        about = {"name": cron.name, "due": _moment(due).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        payload = msgspec.json.encode({**cron.payload, "cron": about})
         key = None if cron.overlap == "allow" else f"cron:{cron.id}"
         job = NewJob(payload=msgspec.Raw(payload), key=key)
         try:
             job_id = await self._put(tx, cron.app_id, job)
-        except NotFound:  # gone, or this server has not heard of its install yet
+        except NotFound:  # removed, or installed a moment ago on another server
             await self._apps.refresh()
             job_id = await self._put(tx, cron.app_id, job)
         if job_id == cron.last_job:
@@ -231,26 +227,26 @@ class CronService:
     async def _log(self, tx: Transaction, cron: Cron, due: float, **more: Any) -> bytes:
         run = NewRun(cron_id=cron.id, due=due, **more)
         if run.state in ("failed", "missed"):
-            told = {"app": cron.app_id, "cron": cron.name, "detail": run.detail}
-            log.warning("a due time did not fire", state=run.state, **told)
+            about = {"app": cron.app_id, "cron": cron.name, "detail": run.detail}
+            log.warning("a due time did not fire", state=run.state, **about)
         return await store.write(tx, run, self._config.keep_runs)
 
-    # Runs that wait for the one before
+    # Runs that wait for the previous one
 
     async def release(self) -> bool:
-        """Start runs that waited and need not any longer; tells whether any wait still."""
+        """Start runs whose previous job has ended; return whether any runs waited."""
         waiters = await store.waiters(self._statements)
         for waiter in waiters:
-            if waiter.app_id in self._passed_over() or await self._is_busy(waiter):
+            if waiter.app_id in self._skipped() or await self._is_busy(waiter):
                 continue
             try:
                 await self._release(waiter.id)
             except Unavailable as error:
-                self._pass_over(waiter.app_id, error)
+                self._skip(waiter.app_id, error)
         return bool(waiters)
 
     async def _is_busy(self, waiter: Waiter) -> bool:
-        """Ask without a lock; the key has the last word."""
+        """Read the job without a lock; the idempotency key decides."""
         if waiter.last_job is None:
             return False
         try:
@@ -276,27 +272,27 @@ class CronService:
         except NotFound:
             await store.forget(tx, cron.app_id)
         except KernelError as error:
-            await store.settle(tx, run.id, "failed", None, error.message[:MAX_DETAIL])
+            await store.settle(tx, run.id, "failed", None, error.message[:1000])
         else:
             if job_id is not None:
                 await store.settle(tx, run.id, "fired", job_id, None)
 
-    # By hand
+    # Requests
 
     async def list(self, app_id: str) -> bytes:
-        """The crons of an app as JSON, in the manifest's order."""
+        """Return the crons of an app as JSON, in the manifest's order."""
         await self._apps.app(app_id)
         return await self._store.shown(app_id)
 
     async def runs(self, app_id: str, name: str, limit: int, before: int | None) -> bytes:
-        """A page of a cron's run log as JSON, newest first. Raises NotFound."""
+        """Return a page of a cron's run log as JSON, newest first. Raises NotFound."""
         cron_id = await self._store.id_of(app_id, name)
         if cron_id is None:
-            raise _missing(name)
+            raise _not_found(name)
         return await self._store.runs(cron_id, limit, 2**63 - 1 if before is None else before)
 
     async def trigger(self, actor: Actor, app_id: str, name: str) -> bytes:
-        """Run a cron now, as if it were due, and return the line of the log. Raises NotFound."""
+        """Run a cron now, as if it were due, and return the log entry. Raises NotFound."""
 
         async def work(tx: Transaction) -> bytes:
             cron = await self._locked(tx, app_id, name)
@@ -306,11 +302,11 @@ class CronService:
         return await self._statements.run(actor, work)
 
     async def switch(self, actor: Actor, app_id: str, name: str, enabled: bool) -> bytes:
-        """Switch a cron on or off and return it as JSON; what it missed is not made up for."""
+        """Enable or disable a cron and return it as JSON; missed due times do not fire."""
 
         async def work(tx: Transaction) -> None:
             cron = await self._locked(tx, app_id, name)
-            due = _next_due(cron) if enabled else cron.due  # what is off is never due
+            due = _next_due(cron) if enabled else cron.due  # a disabled cron is never due
             if await store.switch(tx, cron.id, enabled, due):
                 operation = "CRON_ENABLED" if enabled else "CRON_DISABLED"
                 await tx.record(_event(actor, operation, app_id, name))
@@ -323,7 +319,7 @@ class CronService:
     async def _locked(self, tx: Transaction, app_id: str, name: str) -> Cron:
         cron = await store.lock(tx, app_id, name)
         if cron is None:
-            raise _missing(name)
+            raise _not_found(name)
         return cron
 
 
@@ -336,10 +332,10 @@ def _moment(seconds: float) -> datetime:
 
 
 def _next_due(cron: Cron) -> float:
-    """When a cron is due that is switched on. Raises BadRequest where nobody can say."""
+    """Return the next due time of a cron. Raises BadRequest when its schedule is invalid here."""
     try:
         return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
-    except BadSchedule as error:  # the time zones of this machine are not those of the install
+    except BadSchedule as error:  # this machine has other time zones than that of the install
         raise BadRequest(str(error)) from None
 
 
@@ -347,22 +343,21 @@ def _next_of(cron: Far) -> float:
     try:
         return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
     except BadSchedule:
-        return cron.now + LATER
+        return cron.now + INVALID_RETRY
 
 
-def _missing(name: str) -> NotFound:
+def _not_found(name: str) -> NotFound:
     return NotFound(f"cron '{name[:80]}' not found")
 
 
 def _event(actor: Actor, operation: str, app_id: str, name: str) -> Event:
-    told = msgspec.json.encode({"app": app_id, "cron": name})
     return Event(
         app_id="core",
         entity="crons",
         operation=operation,
         actor=actor,
         record_id=f"{app_id}/{name}",
-        new=told,
+        new=msgspec.json.encode({"app": app_id, "cron": name}),
     )
 
 

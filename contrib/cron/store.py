@@ -34,7 +34,7 @@ delete from caudex_cron.apps where app_id = $1::text and stamp < $2::bigint"""
 _DROP: Final = """
 delete from caudex_cron.crons where app_id = $1::text and name <> all($2::text[])"""
 
-# Who was on with the same times keeps its place in them: an update of the app makes none due.
+# An enabled cron with the same schedule keeps its next due time: an update of the app fires none.
 _SAVE: Final = """
 insert into caudex_cron.crons as c (app_id, name, place, schedule, timezone, overlap, payload,
     enabled, declared, next_due)
@@ -78,7 +78,7 @@ where enabled and app_id <> all($1::text[])"""
 _ADVANCE: Final = """
 update caudex_cron.crons set next_due = to_timestamp($2::double precision) where id = $1::uuid"""
 
-# Schedules know whole minutes: what is due within one is due in time.
+# Schedules have whole minutes: a cron that is due within one cannot be late.
 _FAR: Final = """
 select json_build_object('id', id, 'schedule', schedule, 'timezone', timezone,
     'due', extract(epoch from next_due), 'now', extract(epoch from clock_timestamp()))
@@ -153,13 +153,13 @@ select coalesce(json_agg(caudex_cron.shown(r) order by r.id desc), '[]') from (
 _ID: Final = """
 select to_json(id) from caudex_cron.crons where app_id = $1::text and name = $2::text"""
 
-AT_ONCE: Final = 1000
-"""Crons that one statement of a look finds: with runs that wait, or due in more than a minute."""
+PAGE: Final = 1000
+"""Crons that one statement reads."""
 FIRST: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class Waiter(msgspec.Struct, frozen=True):
-    """A cron some of whose runs wait for its last job."""
+    """A cron with runs that wait for its last job."""
 
     id: str
     app_id: str
@@ -167,7 +167,7 @@ class Waiter(msgspec.Struct, frozen=True):
 
 
 class Far(msgspec.Struct, frozen=True):
-    """A cron that is not due within a minute; `due` and `now` as those of `Cron`."""
+    """A cron that is not due within a minute; `due` and `now` as in `Cron`."""
 
     id: str
     schedule: str
@@ -193,23 +193,23 @@ _cron = msgspec.json.Decoder(Cron).decode
 _waiting = msgspec.json.Decoder(Waiting).decode
 _waiter = msgspec.json.Decoder(Waiter).decode
 _far = msgspec.json.Decoder(Far).decode
-_told = msgspec.json.Decoder(dict[str, str]).decode
+_corrected = msgspec.json.Decoder(dict[str, str]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
 async def now(reader: Reader) -> float:
-    """The database's clock, in seconds since 1970."""
+    """Return the database's time, in seconds since 1970."""
     return float(await reader.fetch(_NOW) or 0)
 
 
 async def stamps(reader: Reader) -> dict[str, int]:
-    """Apps that were taken up, and at which stamp."""
+    """Return the stamp of each app's stored section."""
     return _stamps(await reader.fetch(_STAMPS) or b"{}")
 
 
 async def take(tx: Transaction, app_id: str, stamp: int, born: int) -> bool:
-    """Note that an app is taken up at a stamp; False where a later one is known. What is here of a
-    former app of its name goes."""
+    """Store the stamp of an app's section; False when a later one is stored. Delete the crons of an
+    earlier app of the same name."""
     await tx.execute(_FORGET_FORMER, app_id, born)
     return await tx.execute(_TAKE, app_id, stamp, born) is not None
 
@@ -217,7 +217,7 @@ async def take(tx: Transaction, app_id: str, stamp: int, born: int) -> bool:
 async def save(
     tx: Transaction, app_id: str, crons: Sequence[Declared], due: Sequence[datetime]
 ) -> None:
-    """Make the crons of an app what its manifest declares; `due` is when each would be next."""
+    """Store the crons of a manifest; `due` is the next due time of each."""
     rows = [
         _Row(
             name=cron.name, place=place, schedule=cron.schedule, timezone=cron.timezone,
@@ -231,7 +231,7 @@ async def save(
 
 
 async def forget(tx: Transaction, app_id: str, before: int | None = None) -> None:
-    """Delete the crons of an app with their log; with `before` only those of an older stamp."""
+    """Delete the crons of an app with their log; with `before` only when its stamp is older."""
     if before is None:
         await tx.execute(_FORGET, app_id)
     else:
@@ -239,76 +239,75 @@ async def forget(tx: Transaction, app_id: str, before: int | None = None) -> Non
 
 
 async def claim_due(tx: Transaction, but: Sequence[str]) -> Cron | None:
-    """Lock the cron that is due the longest and that no other server is at, of other apps."""
+    """Lock the cron that has been due the longest and is unlocked, except in the apps `but`."""
     row = await tx.execute(_CLAIM_DUE, but)
     return None if row is None else _cron(row)
 
 
 async def claim(tx: Transaction, cron_id: str) -> Cron | None:
-    """Lock a cron unless another server is at it."""
+    """Lock a cron unless another server holds its lock."""
     row = await tx.execute(_CLAIM, cron_id)
     return None if row is None else _cron(row)
 
 
 async def lock(tx: Transaction, app_id: str, name: str) -> Cron | None:
-    """Lock a cron, waiting for whoever is at it."""
+    """Lock a cron, waiting for its lock."""
     row = await tx.execute(_LOCK, app_id, name)
     return None if row is None else _cron(row)
 
 
 async def seconds_to_next(reader: Reader, but: Sequence[str]) -> float | None:
-    """Seconds until a cron of other apps is due, below zero where one is; None where none ever
-    is."""
+    """Return the seconds until a cron is due, except in the apps `but`; negative when one is due,
+    None when there are no crons."""
     row = await reader.fetch(_NEXT, but)
     return None if row is None else float(row)
 
 
 async def advance(tx: Transaction, cron_id: str, due: float) -> None:
-    """Say when a cron is due next."""
+    """Set the next due time of a cron."""
     await tx.execute(_ADVANCE, cron_id, due)
 
 
 async def far(reader: Reader, after: str) -> list[Far]:
-    """A portion of the crons that are not due within a minute, in the order of their ids."""
-    return [_far(row) for row in await reader.fetch_all(_FAR, after, AT_ONCE)]
+    """Return a page of the crons that are not due within a minute, by id."""
+    return [_far(row) for row in await reader.fetch_all(_FAR, after, PAGE)]
 
 
 async def set_back(writer: Writer, cron: Far, due: float) -> dict[str, str] | None:
-    """Let a cron be due no later than `due`; None where that is so, or its schedule is another by
-    now."""
+    """Set an earlier due time; None when it is not earlier, or the schedule has changed."""
     row = await writer.execute(_SET_BACK, cron.id, cron.schedule, cron.timezone, due)
-    return None if row is None else _told(row)
+    return None if row is None else _corrected(row)
 
 
 async def switch(tx: Transaction, cron_id: str, enabled: bool, due: float) -> bool:
-    """Switch a cron; one that goes on is due at `due`. False where it was so already."""
+    """Enable or disable a cron; an enabled one is due at `due`. False when nothing changes."""
     return await tx.execute(_SWITCH, cron_id, enabled, due) is not None
 
 
 async def remember(tx: Transaction, cron_id: str, job_id: str) -> None:
-    """Note the job of a cron's latest run."""
+    """Store the job of a cron's latest run."""
     await tx.execute(_REMEMBER, cron_id, job_id)
 
 
 async def is_logged(tx: Transaction, cron_id: str, due: float) -> bool:
-    """Whether there is a run of a due time."""
+    """Return whether the run of a due time is logged."""
     return await tx.fetch(_LOGGED, cron_id, due) is not None
 
 
 async def write(tx: Transaction, run: NewRun, keep: int) -> bytes:
-    """Add a line to the run log, let go of all but `keep`, and return it."""
+    """Add an entry to the run log, keep the latest `keep` entries, and return the new one."""
     shown = await tx.execute(_LOG, _encode(run))
     await tx.execute(_PRUNE, run.cron_id, keep)
     return shown or b"null"
 
 
 async def waiters(reader: Reader) -> list[Waiter]:
-    """Crons that have runs that wait."""
-    return [_waiter(row) for row in await reader.fetch_all(_WAITERS, AT_ONCE)]
+    """Return crons with waiting runs."""
+    return [_waiter(row) for row in await reader.fetch_all(_WAITERS, PAGE)]
 
 
 async def first_waiting(tx: Transaction, cron_id: str) -> Waiting | None:
-    """The run of a cron that has waited the longest."""
+    """Return the run of a cron that has waited the longest."""
     row = await tx.execute(_FIRST_WAITING, cron_id)
     return None if row is None else _waiting(row)
 
@@ -316,25 +315,25 @@ async def first_waiting(tx: Transaction, cron_id: str) -> Waiting | None:
 async def settle(
     tx: Transaction, run_id: int, state: str, job_id: str | None, detail: str | None
 ) -> None:
-    """Say what became of a run that waited."""
+    """Store the result of a run that waited."""
     await tx.execute(_SETTLE, run_id, state, job_id, detail)
 
 
 class CronStore:
-    """Reads for people."""
+    """Reads for the routes."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     async def shown(self, app_id: str, name: str | None = None) -> bytes:
-        """The crons of an app as a JSON array, all or one."""
+        """Return the crons of an app as a JSON array, all or one."""
         return await self._statements.fetch(_SHOWN, app_id, name) or b"[]"
 
     async def id_of(self, app_id: str, name: str) -> str | None:
-        """The id of a cron."""
+        """Return the id of a cron."""
         row = await self._statements.fetch(_ID, app_id, name)
         return None if row is None else _text(row)
 
     async def runs(self, cron_id: str, limit: int, before: int) -> bytes:
-        """A page of the run log, newest first."""
+        """Return a page of the run log, newest first."""
         return await self._statements.fetch(_RUNS, cron_id, before, limit) or b"[]"

@@ -1,4 +1,4 @@
-"""What JOBS promises."""
+"""What an implementation of JOBS must do."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ BAD: list[dict[str, Any]] = [
 
 
 class ScriptedWorkers(FakeWorkers):
-    """Workers that do what a job's payload says: `{"do": "fail", "value": "why"}`."""
+    """Workers that follow a job's payload: `{"do": "fail", "value": "why"}`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.started: list[str] = []
         self.callers: dict[str, Caller | None] = {}
-        self._under_way: dict[str, tuple[str, anyio.Event, anyio.Event]] = {}
+        self._running_jobs: dict[str, tuple[str, anyio.Event, anyio.Event]] = {}
 
     async def run_job(
         self,
@@ -59,32 +59,32 @@ class ScriptedWorkers(FakeWorkers):
         caller: Caller | None,
         progress: Callable[[bytes], Awaitable[None]],
     ) -> bytes:
-        """Do what the payload says; what hangs ends when the worker is started anew."""
+        """Follow the payload; a job that hangs ends when the worker restarts."""
         self._must_run(app_id)
-        told_off, gone = anyio.Event(), anyio.Event()
+        cancelled, restarted = anyio.Event(), anyio.Event()
         self.started.append(job_id)
         self.callers[job_id] = caller
-        self._under_way[job_id] = (app_id, told_off, gone)
+        self._running_jobs[job_id] = (app_id, cancelled, restarted)
         try:
             return await self._do(job_id, msgspec.json.decode(payload), progress)
         finally:
-            del self._under_way[job_id]
+            del self._running_jobs[job_id]
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
-        """Tell the handler, who may listen."""
+        """Set the event that a handler may wait for."""
         await super().cancel_job(app_id, job_id)
-        if job_id in self._under_way:
-            self._under_way[job_id][1].set()
+        if job_id in self._running_jobs:
+            self._running_jobs[job_id][1].set()
 
     async def restart(self, app_id: str) -> None:
-        """End everything that the app's worker is at."""
-        for under_way, _, gone in list(self._under_way.values()):
-            if under_way == app_id:
-                gone.set()
+        """End all running jobs of the app."""
+        for running_app, _, restarted in list(self._running_jobs.values()):
+            if running_app == app_id:
+                restarted.set()
         await super().restart(app_id)
 
     async def become(self, app_id: str, running: bool) -> None:
-        """Start or stop an app's worker here."""
+        """Start or stop an app's worker in this process."""
         await self._become(app_id, "running" if running else "stopped")
 
     async def _do(
@@ -96,7 +96,7 @@ class ScriptedWorkers(FakeWorkers):
                 return msgspec.json.encode(value)
             case {"do": "progress", "value": value}:
                 await progress(msgspec.json.encode(value))
-                await self._hang(job_id, listens=True)
+                await self._hang(job_id, obeys=True)
             case {"do": "fail", "value": why} | {"do": "fail once", "value": why} if (
                 first or payload["do"] == "fail"
             ):
@@ -104,24 +104,24 @@ class ScriptedWorkers(FakeWorkers):
             case {"do": "die once"} if first:
                 raise WorkerLost("the worker is gone")
             case {"do": "hang"}:
-                await self._hang(job_id, listens=True)
-            case {"do": "hang deaf"}:
-                await self._hang(job_id, listens=False)
+                await self._hang(job_id, obeys=True)
+            case {"do": "hang and ignore cancel"}:
+                await self._hang(job_id, obeys=False)
             case _:
                 pass
         return b"null"
 
-    async def _hang(self, job_id: str, *, listens: bool) -> None:
-        _, told_off, gone = self._under_way[job_id]
-        if listens:
-            await told_off.wait()
-            raise HandlerFailed("told to end")
-        await gone.wait()
-        raise WorkerStopped("the worker was started anew")
+    async def _hang(self, job_id: str, *, obeys: bool) -> None:
+        _, cancelled, restarted = self._running_jobs[job_id]
+        if obeys:
+            await cancelled.wait()
+            raise HandlerFailed("asked to end")
+        await restarted.wait()
+        raise WorkerStopped("the worker was restarted")
 
 
 class JobsConformance(Conformance):
-    """Background jobs: none is lost, each ends, in the order that was asked for."""
+    """Background jobs: no job is lost, every job ends, in the requested order."""
 
     key = JOBS
     needs = {"plugins": {"workers": {"enabled": False}}}  # noqa: RUF012 - a ClassVar of the base
@@ -143,7 +143,7 @@ class JobsConformance(Conformance):
         start(server, app_id)
         return app_id
 
-    # What becomes of a job
+    # Outcomes
 
     @pytest.mark.parametrize("value", [None, True, 0.5, "€", [1, {"a": None}], {"sent": True}])
     def test_what_the_handler_returns_is_the_result(
@@ -156,16 +156,14 @@ class JobsConformance(Conformance):
         assert job["payload"] == {"do": "return", "value": value}
         assert job.keys() >= FIELDS
 
-    def test_a_handler_that_raises_fails_the_job_with_its_words(
+    def test_an_error_of_the_handler_fails_the_job_with_its_message(
         self, server: Server, app: str
     ) -> None:
         job = ended(server, app, enqueue(server, app, "fail", "no such customer"))
         assert (job["status"], job["error"], job["result"]) == ("failed", "no such customer", None)
         assert job["attempts"] == 1
 
-    def test_a_failed_job_is_tried_again_as_often_as_was_asked_for(
-        self, server: Server, app: str
-    ) -> None:
+    def test_a_failed_job_is_retried_up_to_max_attempts(self, server: Server, app: str) -> None:
         once = enqueue(server, app, "fail once", "busy", max_attempts=3)
         always = enqueue(server, app, "fail", "never", max_attempts=2)
         job = ended(server, app, once, 30)
@@ -173,7 +171,7 @@ class JobsConformance(Conformance):
         job = ended(server, app, always, 30)
         assert (job["status"], job["attempts"], job["error"]) == ("failed", 2, "never")
 
-    def test_a_lost_delivery_is_no_failure(self, server: Server, app: str) -> None:
+    def test_a_crash_of_the_worker_is_not_a_failure(self, server: Server, app: str) -> None:
         job = ended(server, app, enqueue(server, app, "die once", max_attempts=1), 30)
         assert (job["status"], job["attempts"]) == ("completed", 2)
 
@@ -194,7 +192,7 @@ class JobsConformance(Conformance):
             assert ended(server, app, job_id, 30)["status"] == "completed"
         assert all(workers(server).started.count(job_id) == 1 for job_id in ids)
 
-    def test_the_handler_is_told_for_whom_it_works(self, server: Server, app: str) -> None:
+    def test_the_handler_receives_the_caller(self, server: Server, app: str) -> None:
         user = server.user(roles={app: ["admin"]})
         path = f"/api/v1/apps/{app}/jobs"
         eventually(lambda: user.get(path).status_code == 200)
@@ -226,7 +224,7 @@ class JobsConformance(Conformance):
         job_id = enqueue(server, app, "return", 1, run_at="2001-01-01T00:00:00Z")
         assert ended(server, app, job_id)["status"] == "completed"
 
-    def test_what_is_more_urgent_begins_first(self, server: Server, idle: str) -> None:
+    def test_jobs_start_in_the_order_of_priority(self, server: Server, idle: str) -> None:
         ids = {
             priority: enqueue(server, idle, "return", priority, priority=priority)
             for priority in (0, -5, 10, 3)
@@ -240,7 +238,7 @@ class JobsConformance(Conformance):
     def test_a_job_that_hangs_ends_with_its_time_and_the_worker_goes_on(
         self, server: Server, app: str
     ) -> None:
-        for kind in ("hang", "hang deaf"):
+        for kind in ("hang", "hang and ignore cancel"):
             job = ended(server, app, enqueue(server, app, kind, timeout_s=0.5), 40)
             assert job["status"] == "failed"
             assert job["error"]
@@ -248,7 +246,7 @@ class JobsConformance(Conformance):
 
     # Once
 
-    def test_a_key_stands_for_one_job_until_that_has_ended(self, server: Server, idle: str) -> None:
+    def test_a_key_identifies_one_job_until_it_has_ended(self, server: Server, idle: str) -> None:
         other = install(server)
         first = enqueue(server, idle, "return", 1, key="nightly")
         assert enqueue(server, idle, "return", 2, key="nightly") == first
@@ -265,7 +263,7 @@ class JobsConformance(Conformance):
         cancel(server, app, job_id)
         ended(server, app, job_id, 30)
 
-    def test_of_many_with_one_key_there_is_one(self, server: Server, idle: str) -> None:
+    def test_concurrent_jobs_with_one_key_are_one_job(self, server: Server, idle: str) -> None:
         ids = at_once(lambda _: enqueue(server, idle, "return", 1, key="same"), ["x"] * 16)
         assert len(set(ids)) == 1
 
@@ -279,8 +277,8 @@ class JobsConformance(Conformance):
         ended(server, idle, other)
         assert job_id not in workers(server).started
 
-    @pytest.mark.parametrize("kind", ["hang", "hang deaf"])
-    def test_a_running_job_that_is_cancelled_is_told_and_ends(
+    @pytest.mark.parametrize("kind", ["hang", "hang and ignore cancel"])
+    def test_a_running_job_that_is_cancelled_is_asked_to_end_and_ends(
         self, server: Server, app: str, kind: str
     ) -> None:
         job_id = enqueue(server, app, kind, max_attempts=5)
@@ -296,20 +294,20 @@ class JobsConformance(Conformance):
             cancel(server, app, job_id)
         assert look(server, app, job_id)["status"] == "completed"
 
-    # Whose it is
+    # Isolation of apps
 
     def test_an_unknown_job_is_not_found(self, server: Server, idle: str) -> None:
-        for question in (look, cancel):
+        for request in (look, cancel):
             with pytest.raises(NotFound):
-                question(server, idle, "00000000-0000-4000-8000-000000000000")
+                request(server, idle, "00000000-0000-4000-8000-000000000000")
             with pytest.raises(BadRequest):
-                question(server, idle, "nonsense")
+                request(server, idle, "nonsense")
 
     def test_a_job_is_reached_through_its_own_app_only(self, server: Server, idle: str) -> None:
         other, job_id = install(server), enqueue(server, idle, "return", 1)
-        for question in (look, cancel):
+        for request in (look, cancel):
             with pytest.raises(NotFound):
-                question(server, other, job_id)
+                request(server, other, job_id)
         assert job_id not in listed(server, other)
         assert look(server, idle, job_id)["status"] == "pending"
 
@@ -371,7 +369,7 @@ class JobsConformance(Conformance):
         refused(admin.get(path, params={"status": "lost"}), 400)
         refused(admin.get(path, params={"limit": "0"}), 400)
 
-    def test_others_reach_no_jobs(self, server: Server, idle: str) -> None:
+    def test_a_user_without_a_role_reaches_no_jobs(self, server: Server, idle: str) -> None:
         path, user = f"/api/v1/apps/{idle}/jobs", server.user(unique("user"))
         job_id = enqueue(server, idle, "return", 1)
         refused(user.get(path), 403)
@@ -382,7 +380,7 @@ class JobsConformance(Conformance):
 
 
 def workers(server: Server) -> ScriptedWorkers:
-    """The workers of a server."""
+    """Return the workers of a server."""
     return cast("ScriptedWorkers", server.services.get(WORKERS))
 
 
@@ -392,21 +390,21 @@ def start(server: Server, app_id: str) -> None:
 
 
 def ask(server: Server, question: Callable[[Jobs], Awaitable[T]]) -> T:
-    """Ask the engine in the server's event loop."""
+    """Call the implementation in the server's event loop."""
     return server.run(lambda: question(server.services.get(JOBS)))
 
 
 def enqueue(
     server: Server, app_id: str, do: str, value: object = None, actor: Actor = ACTOR, **more: Any
 ) -> str:
-    """Enqueue a job that does something, and return its id."""
+    """Enqueue a job and return its id."""
     payload = msgspec.Raw(msgspec.json.encode({"do": do, "value": value}))
     job = NewJob(payload=payload, **more)
     return ask(server, lambda jobs: jobs.enqueue(actor, app_id, job))
 
 
 def look(server: Server, app_id: str, job_id: str) -> dict[str, Any]:
-    """A job as it is now."""
+    """Return the current state of a job."""
     return msgspec.json.decode(ask(server, lambda jobs: jobs.get(app_id, job_id)))
 
 
@@ -418,7 +416,7 @@ def listed(
     limit: int = 100,
     before: str | None = None,
 ) -> Sequence[str]:
-    """Ids of an app's jobs."""
+    """Return the ids of an app's jobs."""
     raw = ask(server, lambda jobs: jobs.list(app_id, status=status, limit=limit, before=before))
     return [job["id"] for job in msgspec.json.decode(raw)]
 

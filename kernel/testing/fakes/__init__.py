@@ -1,8 +1,7 @@
-"""Services in memory, for tests of rules that need neither a server nor a database.
+"""Services in memory, for tests of rules without a server or a database.
 
-Each keeps the promises of its Protocol in `kernel.contracts` as far as a test can see them, and
-nothing outlives it. What only PostgreSQL can tell (filters, constraints, transactions) is tested
-on a real server.
+Each fake behaves as its Protocol in `kernel.contracts` says. Filters, constraints and transactions
+need PostgreSQL: test them on a real server.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import WORKERS, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps, FakeRecords
-from kernel.testing.fakes.kept import FakeAudit, FakeLogs, FakeVault
+from kernel.testing.fakes.background import FakeJobs, FakeWorkers
 from kernel.testing.fakes.notifications import FakeNotifications
-from kernel.testing.fakes.work import FakeJobs, FakeWorkers
+from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeVault
 
 
 def every_fake() -> Mapping[ServiceKey[Any], Any]:
-    """One fake for each service; that they satisfy the Protocols is for the type checker to say."""
+    """Return a fake for each service; the type checker compares them with the Protocols."""
     access: Access = FakeAccess()
     apps: Apps = FakeApps()
     audit: Audit = FakeAudit()

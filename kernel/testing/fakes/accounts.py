@@ -1,4 +1,4 @@
-"""Fakes of who there is and who may do what."""
+"""Fakes of accounts, sessions and permissions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kernel.contracts.identity import Person, User
 from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
-MADE_AT = "2030-01-01T00:00:00+00:00"
+CREATED_AT = "2030-01-01T00:00:00+00:00"
 CORE = "core"
 ADMIN = "admin"
 
 
 class FakeIdentity:
-    """IDENTITY in memory: `put("ada")` makes an account and returns it."""
+    """IDENTITY in memory: `put("ada")` creates an account and returns it."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, User] = {}
 
     def put(self, username: str, *, email: str | None = None, disabled: bool = False) -> User:
-        """Make an account."""
+        """Create an account."""
         user = User(
             id=str(uuid.uuid4()), username=username, email=email, display_name=None,
-            created_at=MADE_AT, disabled=disabled,
+            created_at=CREATED_AT, disabled=disabled,
         )  # fmt: skip
         self.accounts[user.id] = user
         return user
@@ -51,7 +51,7 @@ class FakeIdentity:
         return next((u for u in self.accounts.values() if (u.email or "").lower() == wanted), None)
 
     async def add(self, actor: Actor, person: Person) -> User:
-        """See `Identity.add`; the names are taken as they are."""
+        """See `Identity.add`; names are not validated."""
         if not self.accounts:
             raise Forbidden("the first account is made here: caudex users create")
         if await self.find(person.username):
@@ -65,7 +65,7 @@ class FakeIdentity:
         return sorted(self.accounts.values(), key=lambda user: user.username.lower())
 
     async def token(self, user_id: str, seconds: float) -> str:
-        """See `Identity.token`; opens nothing, and names its user."""
+        """See `Identity.token`; the token contains the user id and is not valid anywhere."""
         if user_id not in self.accounts:
             raise NotFound(f"user '{user_id}' not found")
         return f"token-of-{user_id}"
@@ -76,14 +76,14 @@ class FakeIdentity:
 
 
 class FakeSessions:
-    """SESSIONS in memory, of the accounts of a `FakeIdentity`; `begun` holds the user ids."""
+    """SESSIONS in memory for the accounts of a `FakeIdentity`; `begun` holds the user ids."""
 
     def __init__(self, identity: FakeIdentity) -> None:
         self.begun: list[str] = []
         self._identity = identity
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
-        """See `Sessions.begin`; the tokens open nothing."""
+        """See `Sessions.begin`; the tokens are not valid anywhere."""
         user = await self._identity.user(user_id)
         if user is None or user.disabled:
             raise Unauthenticated("this account is closed")
@@ -93,9 +93,9 @@ class FakeSessions:
 
 
 class FakeAccess:
-    """ACCESS in memory. `allow("u1", "crm", "contacts.read")` gives permissions, `allow("u1",
-    "core", "*")` makes an admin of everything; `declare` names apps and their permission keys;
-    what is in `closed` are the ids of closed accounts."""
+    """ACCESS in memory. `allow("u1", "crm", "contacts.read")` grants permissions, `allow("u1",
+    "core", "*")` makes a core admin; `declare` adds an app with its permission keys; `closed` holds
+    the ids of disabled accounts."""
 
     def __init__(self) -> None:
         self.keys: dict[str, list[Permission]] = {CORE: []}
@@ -104,11 +104,11 @@ class FakeAccess:
         self._held = defaultdict[tuple[str, str], list[str]](list)
 
     def declare(self, app_id: str, *permissions: str) -> None:
-        """Make an app known, with the keys that a role on it can hold."""
+        """Add an app with the permission keys of its roles."""
         self.keys.setdefault(app_id, []).extend(Permission(key) for key in permissions)
 
     def allow(self, user_id: str, app_id: str, *permissions: str) -> None:
-        """Give a user permissions by a role of their own."""
+        """Grant a user permissions with a new role."""
         self.keys.setdefault(app_id, [])
         name = ADMIN if permissions == ("*",) else f"of {user_id}: {', '.join(permissions)}"
         self._roles[app_id][name] = Role(name=name, permissions=list(permissions))
@@ -153,12 +153,12 @@ class FakeAccess:
         )
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
-        """See `Access.effective`; as they were given, patterns are not expanded."""
+        """See `Access.effective`; patterns are not expanded."""
         self._known(app_id)
         return Effective(self._names(user_id, app_id), sorted(self._permissions(user_id, app_id)))
 
     async def available(self, app_id: str) -> Sequence[Permission]:
-        """See `Access.available`: what was declared."""
+        """See `Access.available`: the declared keys."""
         self._known(app_id)
         return tuple(self.keys[app_id])
 
@@ -193,7 +193,7 @@ class FakeAccess:
         """See `Access.assignments`."""
         self._known(app_id)
         return [
-            Assignment(user_id=user_id, role=name, assigned_at=MADE_AT)
+            Assignment(user_id=user_id, role=name, assigned_at=CREATED_AT)
             for (app, user_id), names in self._held.items()
             if app == app_id
             for name in names
@@ -226,7 +226,7 @@ class FakeAccess:
         return self._roles[app_id][name]
 
     def _names(self, user_id: str | None, app_id: str) -> list[str]:
-        """Roles that a user holds, those included that they inherit."""
+        """Return the roles of a user, inherited ones included."""
         found: list[str] = []
         waiting = list(self._held.get((app_id, user_id or ""), ()))
         while waiting:

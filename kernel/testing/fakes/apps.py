@@ -23,8 +23,8 @@ TICK = timedelta(milliseconds=1)
 
 
 class FakeApps:
-    """APPS in memory: `add("crm", contacts=["first_name", "email"])` installs an app whose fields
-    are texts; `put` takes an `App` as it is. `manifests` (app id to manifest) holds their sections.
+    """APPS in memory: `add("crm", contacts=["first_name", "email"])` installs an app with
+    text fields; `put` installs an `App`. `manifests` maps app ids to manifests with sections.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class FakeApps:
         self.manifests: dict[str, Mapping[str, Any]] = {}
 
     def add(self, app_id: str, **entities: Sequence[str]) -> App:
-        """Install an app of text fields and return it."""
+        """Install an app with text fields and return it."""
         made = {
             name: Entity(
                 app_id=app_id,
@@ -48,7 +48,7 @@ class FakeApps:
         )
 
     def put(self, app: App) -> App:
-        """Install an app; one that was there gets a new version stamp."""
+        """Install or update an app; an update increases the version stamp."""
         before = self.apps.get(app.id)
         stamp = before.version_stamp + 1 if before else app.version_stamp
         self.apps[app.id] = msgspec.structs.replace(app, version_stamp=stamp)
@@ -72,7 +72,7 @@ class FakeApps:
         return sorted(self.apps.values(), key=lambda app: app.name)
 
     async def sections(self, key: str) -> list[InstalledSection]:
-        """See `Apps.sections`; nothing is checked."""
+        """See `Apps.sections`; values are not validated."""
         return [
             InstalledSection(
                 app_id=app.id,
@@ -85,14 +85,14 @@ class FakeApps:
         ]
 
     async def refresh(self) -> None:
-        """See `Apps.refresh`; there is nothing else than memory."""
+        """See `Apps.refresh`; does nothing."""
 
 
 class FakeRecords:
     """RECORDS in memory: any app, any entity, any field. `rows` by app and entity, oldest first.
 
-    A `where` is a table of fields and the values that they must equal; more than that
-    (`$or`, comparisons) is PostgreSQL's, so it is refused: test it on a server.
+    `where` maps fields to equal values. Other filters (`$or`, comparisons) raise
+    NotImplementedError: test them on a server.
     """
 
     def __init__(self) -> None:
@@ -195,7 +195,7 @@ class FakeRecords:
     def _ordered(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
     ) -> list[Record]:
-        """In order; rows without a value come last, as in PostgreSQL's ascending order."""
+        """Return rows in order; rows without a value come last, as in PostgreSQL."""
         found = self._visible(actor, grant, app_id, entity, page.where)
         with_value = [row for row in found if row.get(page.order_by) is not None]
         without = [row for row in found if row.get(page.order_by) is None]
@@ -203,7 +203,7 @@ class FakeRecords:
         return sorted(with_value, key=lambda row: row[page.order_by], reverse=descending) + without
 
     def _moment(self) -> str:
-        """The time of a clock that moves with each write, so that the order is certain."""
+        """Return the time of a clock that each write advances, for a definite order."""
         self._now += TICK
         return self._now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -142,8 +142,8 @@ def test_queue_lets_a_run_wait_for_the_job_before_and_two_never_run_at_once(serv
     eventually(lambda: states(server, app, "c") == ["fired"] * 3, 20)
     done = [ended(server, app, run["job_id"]) for run in fired(server, app, "c", 3)]
     assert len({job["id"] for job in done}) == 3
-    told = [job["payload"]["cron"]["due"] for job in done]
-    assert told == sorted(told)
+    due_times = [job["payload"]["cron"]["due"] for job in done]
+    assert due_times == sorted(due_times)
 
 
 def test_so_many_runs_wait_and_no_more(make_server):
@@ -253,9 +253,9 @@ def test_a_switch_takes_nothing_else(server, body):
     assert server.admin.patch(path(app, "c"), json=body).status_code == 400
 
 
-def test_who_may_what(server):
+def test_permissions_of_each_route(server):
     app = app_with(server, {"name": "c"})
-    nobody, member = server.user(), server.user()
+    stranger, member = server.user(), server.user()
     role = {"name": "reader", "permissions": []}
     server.admin.post(f"/api/v1/apps/{app}/roles", json=role).raise_for_status()
     body = {"userId": member.id, "role": "reader"}
@@ -266,8 +266,8 @@ def test_who_may_what(server):
         ("POST", path(app, "c", "trigger")): (403, 403),
         ("PATCH", path(app, "c")): (403, 403),
     }
-    for (method, url), (stranger, other) in wanted.items():
-        assert nobody.request(method, url, json={"enabled": True}).status_code == stranger
+    for (method, url), (refused, other) in wanted.items():
+        assert stranger.request(method, url, json={"enabled": True}).status_code == refused
         assert member.request(method, url, json={"enabled": True}).status_code == other
         assert server.http.request(method, url).status_code == 401
 
@@ -457,7 +457,7 @@ def test_a_change_wakes_the_loop_before_its_next_look(make_server):
     server = make_server(config(poll_interval=3600))
     app = app_with(server, {"name": "c"})
     make_due(server, app)
-    other = app_with(server, {"name": "d"})  # told by news
+    other = app_with(server, {"name": "d"})  # a notification wakes the loop
     assert fired(server, app, "c")[0]["state"] == "fired"
     assert runs(server, other, "d") == []
 
@@ -557,7 +557,7 @@ def test_a_due_time_that_is_far_and_cannot_be_computed_is_looked_at_later(server
 
 
 def hold_up(server, app):
-    """Let somebody else be at the jobs of an app, as its removal is; returns the connection."""
+    """Lock the jobs of an app, as its removal does; return the connection."""
     connection = psycopg.connect(server.dsn)
     connection.execute("delete from caudex_jobs.jobs where app_id = %s", [app])
     return connection

@@ -48,7 +48,7 @@ def server(postgres):
 
 @pytest.fixture
 def app(server):
-    """An app with a running worker; its handler is nobody's but the test's."""
+    """An app with a running worker; each test sets its handler."""
     app_id = install(server)
     workers = fake(server)
     workers.started.clear()
@@ -96,9 +96,7 @@ def test_a_result_that_is_no_json_fails_the_job_alone(server, app):
 
 
 def test_an_idle_worker_has_the_job_within_tens_of_milliseconds(make_server):
-    server = make_server(
-        overrides(poll_interval=60)
-    )  # who is told of a job finds it, and nobody else
+    server = make_server(overrides(poll_interval=60))  # a notification is needed to find a job
     app, started = install(server), []
 
     async def handler(job):
@@ -397,7 +395,7 @@ def test_one_that_does_not_care_is_cancelled_all_the_same(make_server):
 def test_a_failure_of_a_cancelled_job_is_not_tried_again(server, app):
     async def handler(job):
         await job.cancelled.wait()
-        raise HandlerFailed("I was told to stop")
+        raise HandlerFailed("I was asked to stop")
 
     handle(server, handler)
     job_id = enqueue(server, app, max_attempts=5)
@@ -406,7 +404,7 @@ def test_a_failure_of_a_cancelled_job_is_not_tried_again(server, app):
     assert ended(server, app, job_id)["status"] == "cancelled"
 
 
-def test_a_cancellation_that_nobody_heard_of_is_found_at_the_next_heartbeat(server, app):
+def test_the_next_heartbeat_finds_a_cancellation_without_a_notification(server, app):
     async def handler(job):
         await job.cancelled.wait()
 
@@ -418,7 +416,7 @@ def test_a_cancellation_that_nobody_heard_of_is_found_at_the_next_heartbeat(serv
 
 
 def test_a_notification_alone_cancels_nothing(server, app):
-    """Whoever may connect to the database may send one; the row is asked."""
+    """Any login of the database may send one, so the row is read."""
 
     async def handler(job):
         await anyio.sleep(1)
@@ -428,8 +426,8 @@ def test_a_notification_alone_cancels_nothing(server, app):
     job_id = enqueue(server, app)
     under_way(server, job_id)
     for payload in (f"cancel:{job_id}", f"gone:{app}", "cancel:x", "due:", "nonsense"):
-        told = {"topic": "jobs", "revision": 10**9, "payload": payload, "source": "nobody"}
-        server.sql("select pg_notify(name, %s) from caudex_kernel.channel", json.dumps(told))
+        sent = {"topic": "jobs", "revision": 10**9, "payload": payload, "source": "other"}
+        server.sql("select pg_notify(name, %s) from caudex_kernel.channel", json.dumps(sent))
     job = ended(server, app, job_id)
     assert (job["status"], job["result"], job["attempts"]) == ("completed", "undisturbed", 1)
 

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def both(postgres, tmp_path_factory):
-    """Two servers on one database that do not look for what they were not told of."""
+    """Two servers on one database that find jobs by notifications only."""
     folder, config = tmp_path_factory.mktemp("both"), overrides(poll_interval=60, lease=3600)
     with (
         running_server(postgres, config, data_dir=folder) as one,
@@ -245,9 +245,9 @@ def test_a_server_that_was_cut_off_finds_its_leases_gone_and_changes_nothing(pai
     become(two, app, "running")
     job = ended(one, app, job_id, 20)
     assert (job["result"], job["attempts"]) == ("in time", 2)
-    told = fake(one).under_way[job_id].cancelled
+    cancelled = fake(one).under_way[job_id].cancelled
     monkeypatch.undo()
-    eventually(told.is_set)
+    eventually(cancelled.is_set)
 
     async def open_gate():
         gate.set()
@@ -279,7 +279,7 @@ def test_outcomes_wait_for_a_database_that_is_away(both, monkeypatch):
 
 
 def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
-    """It is claimed anew by a statement that overtakes the one which gave it back."""
+    """The claim overtakes the answer of the statement that released it."""
     one = both[0]
     fake(one).started.clear()
     app = install(one, running=(one,))

@@ -81,7 +81,7 @@ def every_statement(connection, app):
     lease = "interval '30 s'"
     found = {
         "claim": claim(connection, app),
-        "claim of nobody": claim(connection, "nobody"),
+        "claim without jobs": claim(connection, "unknown"),
         "claim while busy": claim(connection, app, idle=False),
         "report": pages(connection, "select caudex_jobs.report(%s)", json.dumps([step])),
         "renew": pages(

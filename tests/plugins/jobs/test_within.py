@@ -1,4 +1,4 @@
-"""Jobs that are a part of somebody's transaction."""
+"""Jobs that are enqueued within a transaction of the caller."""
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def quiet(postgres, tmp_path_factory):
-    """A server that looks for no job that it was not told of."""
+    """A server that finds jobs by notifications only."""
     folder = tmp_path_factory.mktemp("within")
     with running_server(postgres, overrides(poll_interval=60), data_dir=folder) as server:
         yield server

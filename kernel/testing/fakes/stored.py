@@ -1,4 +1,4 @@
-"""Fakes of what keeps things: secrets, the audit trail, log lines."""
+"""Fakes of services that store data: vault, audit trail, logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FakeVault:
             self.secrets[scope] = dict(values)
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
-        """See `Vault.set`; any key and value is taken."""
+        """See `Vault.set`; keys and values are not validated."""
         self.secrets[app_id][key] = value
 
     async def names(self, app_id: str | None) -> list[str]:
@@ -44,8 +44,8 @@ class FakeVault:
 
 
 class FakeAudit:
-    """AUDIT in memory: `rows` are what the trail holds, oldest first, as `GET /api/v1/audit` shows
-    them; `add` appends one."""
+    """AUDIT in memory: `rows` of the trail, oldest first, as `GET /api/v1/audit` shows them; `add`
+    appends one."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class FakeAudit:
         self.rows.append({**row, "operation": operation, **more})
 
     async def search(self, wanted: AuditFilter) -> bytes:
-        """See `Audit.search`; there are no former apps here, so `current` changes nothing."""
+        """See `Audit.search`; `current` has no effect, since there are no removed apps."""
         asked = {
             "table_schema": wanted.app_id, "table_name": wanted.entity,
             "record_id": wanted.record_id, "operation": wanted.operation,
@@ -80,7 +80,7 @@ class FakeLogs:
         self._more = anyio.Event()
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
-        """See `Logs.write`; nothing is dropped."""
+        """See `Logs.write`; no line is dropped."""
         lines, now = self.lines[app_id], datetime.now(UTC)
         ts = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = self.masked(app_id, message)
@@ -106,7 +106,7 @@ class FakeLogs:
     async def follow(
         self, app_id: str, after: int
     ) -> AsyncGenerator[AsyncIterator[LogLine | None]]:
-        """See `Logs.follow`; without the None of every 15 s."""
+        """See `Logs.follow`; never yields None."""
         yield self._from(app_id, after)
 
     async def _from(self, app_id: str, after: int) -> AsyncIterator[LogLine | None]:

@@ -1,4 +1,4 @@
-"""Fakes of what is done in the background: jobs and workers."""
+"""Fakes of background services: jobs and workers."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ from kernel.errors import BadRequest, NotFound, Unavailable
 Method = Callable[[Any, Caller], Awaitable[Any]]
 JobHandler = Callable[[Any, Caller | None], Awaitable[Any]]
 OnChange = Callable[[str, WorkerState], Awaitable[None]]
-OVER = ("completed", "failed", "cancelled")
+ENDED = ("completed", "failed", "cancelled")
 
 
 class FakeJobs:
-    """JOBS in memory: `jobs` by app, in the order of their coming. Nothing runs them: `end` says
-    what became of one."""
+    """JOBS in memory: `jobs` by app, oldest first. Nothing runs them: `end` ends one."""
 
     def __init__(self) -> None:
         self.jobs = defaultdict[str, list[dict[str, Any]]](list)
 
     def end(self, job_id: str, result: Any = None, *, error: str | None = None) -> None:
-        """Let a job be completed, or failed with `error`."""
+        """End a job as completed, or as failed with `error`."""
         [job] = [job for jobs in self.jobs.values() for job in jobs if job["id"] == job_id]
         job |= {"status": "failed" if error else "completed", "result": result, "error": error}
 
     async def enqueue(
         self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
     ) -> str:
-        """See `Jobs.enqueue`; a transaction that is undone takes nothing back."""
+        """See `Jobs.enqueue`; a rollback of `tx` does not remove the job."""
         for other in self.jobs[app_id]:
-            if job.key is not None and other["key"] == job.key and other["status"] not in OVER:
+            if job.key is not None and other["key"] == job.key and other["status"] not in ENDED:
                 return other["id"]
         job_id = str(uuid.uuid4())
         row: dict[str, Any] = {
@@ -68,7 +67,7 @@ class FakeJobs:
     async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
         """See `Jobs.cancel`."""
         job = self._job(app_id, job_id)
-        if job["status"] in OVER:
+        if job["status"] in ENDED:
             raise BadRequest(f"job '{job_id}' has ended already: it is {job['status']}")
         job["status"] = "cancelled"
 
@@ -80,7 +79,7 @@ class FakeJobs:
 
 
 class FakeWorkers:
-    """WORKERS in memory: an app's methods and its job handler are coroutine functions of the test.
+    """WORKERS in memory: each app's methods and job handler are coroutine functions of the test.
 
     `FakeWorkers({"crm": {"pipeline": pipeline}}, jobs={"crm": report})`, with `async def
     pipeline(params, caller)` and `async def report(payload, caller)`.
@@ -100,7 +99,7 @@ class FakeWorkers:
         self._callbacks: list[OnChange] = []
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
-        """See `Workers.deploy`; the archive is not looked at."""
+        """See `Workers.deploy`; the archive is not read."""
         self.versions[app_id] = self.versions.get(app_id, 0) + 1
         await self._become(app_id, "running")
         return self.versions[app_id]
@@ -123,7 +122,7 @@ class FakeWorkers:
         return WorkerStatus(app_id=app_id, status=state, replicas=replicas, version=version)
 
     async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
-        """See `Workers.rpc`: calls the method that the test gave."""
+        """See `Workers.rpc`: calls the method of the test."""
         self._must_run(app_id)
         found = self.methods.get(app_id, {}).get(method)
         if found is None:
@@ -138,14 +137,14 @@ class FakeWorkers:
         caller: Caller | None,
         progress: Callable[[bytes], Awaitable[None]],
     ) -> bytes:
-        """See `Workers.run_job`: calls the handler that the test gave."""
+        """See `Workers.run_job`: calls the handler of the test."""
         self._must_run(app_id)
         if app_id not in self.jobs:
             raise NotFound("the worker has no job handler")
         return msgspec.json.encode(await self.jobs[app_id](msgspec.json.decode(payload), caller))
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
-        """See `Workers.cancel_job`; the id is kept in `cancelled`."""
+        """See `Workers.cancel_job`; appends the id to `cancelled`."""
         self.cancelled.append(job_id)
 
     async def restart(self, app_id: str) -> None:
@@ -155,7 +154,7 @@ class FakeWorkers:
             await self._become(app_id, "running")
 
     async def refresh(self, app_id: str) -> None:
-        """See `Workers.refresh`; nothing is ever outdated here, the app is kept in `refreshed`."""
+        """See `Workers.refresh`; appends the app to `refreshed`."""
         self.refreshed.append(app_id)
 
     def running(self) -> Sequence[str]:
