@@ -13,7 +13,8 @@ from pathlib import Path
 
 from docs.pages import cli, config, errors, hooks, permissions, rest, services, testing
 from kernel.config.settings import load_config
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by `python -m docs.generate`: change the code, not this page. -->\n\n"

@@ -23,7 +23,7 @@ from kernel.hooks.bus import HOOKS
 from kernel.hooks.plugin import Middleware as PluginMiddleware
 from kernel.hooks.services import KERNEL, Services
 from kernel.hooks.timing import ServerTiming, timed_middleware
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 

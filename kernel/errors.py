@@ -2,7 +2,7 @@
 
 KernelError            what a caller did or met, with an HTTP status
 ├── BadRequest         400
-│   └── ConstraintViolation   a rule of the database, with the names it was told by
+│   └── ConstraintViolation   a constraint of the database, with PostgreSQL's names for it
 ├── Unauthenticated    401
 ├── Forbidden          403
 ├── NotFound           404
@@ -10,8 +10,8 @@ KernelError            what a caller did or met, with an HTTP status
 ├── TooLarge           413
 ├── Throttled          429
 └── Unavailable        503
-    └── SchemaChanged  a table or column went away under a compiled statement
-BootError              why a server does not start: who, what, and what to do
+    └── SchemaChanged  a table or column of a compiled statement is gone
+BootError              why a server does not start: where, what, and what to do
 └── BootErrors         all of them at once
 """
 
@@ -27,14 +27,12 @@ from typing import Any, ClassVar, cast
 import structlog
 
 EX_CONFIG = 78
-"""Exit status of a server that a mistake in its configuration keeps from starting (sysexits.h)."""
-LONGEST_WORD = 100
-"""Characters of a misspelt word that are compared with the known ones."""
+"""Exit status after a mistake in the configuration (sysexits.h)."""
 NOT_OWN = (str(Path(__file__).parent), "importlib", "contextlib.py", "functools.py")
-"""Files that stand between the kernel and the code of a plugin."""
-MEND = "mend the plugin, or switch it off (enabled = false)"
-"""What to do about one that fails while the server runs."""
-REMEDY = 'mend it, switch it off (enabled = false), or do without (on_failure = "degrade")'
+"""Files between the kernel and the code of a plugin in a traceback."""
+FIX_PLUGIN = "fix the plugin, or disable it (enabled = false)"
+"""The remedy where a plugin fails while the server runs."""
+REMEDY = 'fix it, disable it (enabled = false), or start without it (on_failure = "degrade")'
 
 
 log = structlog.get_logger("caudex.boot")
@@ -71,7 +69,7 @@ class ConstraintViolation(BadRequest):
 
 
 class Unauthenticated(KernelError):
-    """No identity, or one that does not hold."""
+    """The identity is missing or invalid."""
 
     status = 401
 
@@ -86,13 +84,13 @@ class Forbidden(KernelError):
 
 
 class NotFound(KernelError):
-    """It does not exist, or not for this caller."""
+    """It does not exist, or this caller may not learn that it does."""
 
     status = 404
 
 
 class MethodNotAllowed(KernelError):
-    """The path exists and does not speak this method."""
+    """The path exists, but not with this method."""
 
     status = 405
 
@@ -116,7 +114,7 @@ class Throttled(KernelError):
 
 
 class Unavailable(KernelError):
-    """Something that the request needs is away for the moment."""
+    """Something that the request needs is not available at the moment."""
 
     status = 503
 
@@ -126,11 +124,11 @@ class Unavailable(KernelError):
 
 
 class SchemaChanged(Unavailable):
-    """A compiled statement names what is gone: refresh the catalog, try once more."""
+    """A compiled statement is outdated: refresh the catalog and try once more."""
 
 
 class BootError(Exception):
-    """Why a server does not start, in one line that says what to do about it."""
+    """The reason why a server does not start, in one line that says what to do about it."""
 
     def __init__(self, where: str, problem: str, remedy: str = "") -> None:
         self.where = where
@@ -140,7 +138,7 @@ class BootError(Exception):
 
 
 class BootErrors(BootError):
-    """All that keeps a server from starting, shown together."""
+    """All reasons why a server does not start, shown together."""
 
     def __init__(self, errors: Sequence[BootError]) -> None:
         self.errors = list(errors)
@@ -148,10 +146,10 @@ class BootErrors(BootError):
 
 
 def raised_at(error: BaseException) -> str:
-    """Say where a plugin's own code raised, as `file:line`, or ''.
+    """Return where a plugin's own code raised, as `file:line`, or ''.
 
-    That is the last frame in the folder of the first one that is not the kernel's: neither the
-    call that the kernel made nor the depths of a library that the plugin uses.
+    This is the last frame in the folder of the first frame outside of the kernel: neither the
+    kernel's call nor the inside of a library that the plugin uses.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
@@ -163,7 +161,7 @@ def raised_at(error: BaseException) -> str:
 
 
 class NoReply(TypeError):
-    """A handler returned what is no Response, such as a dict without `reply`."""
+    """A handler returned something else than a Response, such as a dict without `reply`."""
 
     status: ClassVar[int] = 500
 
@@ -175,14 +173,14 @@ class NoReply(TypeError):
 def plugin_at_fault(
     error: BaseException, homes: Mapping[str, str], plugin: str | None = None
 ) -> dict[str, str]:
-    """Say whose code raised: the fields `plugin`, `where` and `remedy` of a log line, or none.
+    """Return the log fields `plugin`, `where` and `remedy` of the plugin that raised, or {}.
 
-    `homes` says which package is which plugin's. Of several the given plugin is named, or the one
-    that was called last.
+    `homes` maps packages to plugins. Of several plugins in the traceback, `plugin` is named, or
+    the one that was called last.
     """
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    if isinstance(error, NoReply) and plugin:  # no frame of its is left
+    if isinstance(error, NoReply) and plugin:  # its frame has returned
         return {"plugin": plugin, "where": error.where, "remedy": "return reply(...)"}
     met: list[tuple[str, str]] = []
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -191,12 +189,12 @@ def plugin_at_fault(
         owner = next((homes[name] for name in names if name in homes), "")
         met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
     own = [step for step in met if step[0] == plugin] or met
-    return {"plugin": own[-1][0], "where": own[-1][1], "remedy": MEND} if own else {}
+    return {"plugin": own[-1][0], "where": own[-1][1], "remedy": FIX_PLUGIN} if own else {}
 
 
 @contextmanager
 def starting(where: str) -> Generator[None]:
-    """What keeps a part from starting is told in one line; a fault, beside it, in the log."""
+    """Raise BootError in one line for what fails inside; an unexpected error is logged too."""
     try:
         with unwrapped():
             yield
@@ -208,7 +206,7 @@ def starting(where: str) -> Generator[None]:
         log.error("the start failed", where=where, exc_info=error)
         said = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if not where.startswith("plugin "):
-            raise BootError(where, f"it failed to start: {said}", "the log tells more") from error
+            raise BootError(where, f"it failed to start: {said}", "see the log") from error
         where = f"{where}, {place}" if (place := raised_at(error)) else where
         raise BootError(where, f"it failed to start: {said}", REMEDY) from error
 
@@ -219,29 +217,31 @@ def unwrapped() -> Generator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        raise _telling(group) from None
+        raise _innermost(group) from None
 
 
-def _telling(error: BaseException) -> BaseException:
+def _innermost(error: BaseException) -> BaseException:
     if not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
     boot = group.subgroup(BootError)
     alone = boot is not None or len(group.exceptions) == 1
-    return _telling((boot or group).exceptions[0]) if alone else group
+    return _innermost((boot or group).exceptions[0]) if alone else group
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """Tell an error in a log line, `log.warning("cannot sweep", **failure(error))`: with its
-    traceback where it is none of ours and none of the system's, so that somebody has to mend it."""
+    """Return an error as log fields, `log.warning("cannot sweep", **failure(error))`.
+
+    The traceback is included for unexpected errors: neither KernelError nor OSError.
+    """
     said = {"error": f"{type(error).__name__}: {error}"}
     return said if isinstance(error, KernelError | OSError) else {**said, "exc_info": error}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known word was probably meant, as a clause of an error message, or ''."""
+    """Return the known word that was probably meant, as a clause of an error message, or ''."""
     options = sorted(known)
-    # Comparing costs as much as the word is long, and a caller may send megabytes.
-    if match := difflib.get_close_matches(word[:LONGEST_WORD], options, n=1, cutoff=0.6):
+    # Comparing takes time in proportion to the length, and a caller may send megabytes.
+    if match := difflib.get_close_matches(word[:100], options, n=1, cutoff=0.6):
         return f"did you mean {match[0]!r}?"
     return f"known: {', '.join(options)}" if options else ""

@@ -33,7 +33,6 @@ class CronPlugin(Plugin):
     """Reads `crons` in manifests and enqueues their jobs."""
 
     name = "cron"
-    provides = (SERVICE,)
     requires = (STATEMENTS, NOTIFICATIONS, APPS, JOBS)
     Config = CronConfig
     config: CronConfig

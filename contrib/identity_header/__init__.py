@@ -43,7 +43,6 @@ class IdentityHeaderPlugin(Plugin):
     """See the README beside this file."""
 
     name = "identity_header"
-    provides = (IDENTITY,)
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
     finds = (ACCESS,)
     Config = IdentityHeaderConfig

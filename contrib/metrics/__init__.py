@@ -33,7 +33,6 @@ class MetricsPlugin(Plugin):
     """Counts every request, asks the rest when somebody wants to know."""
 
     name = "metrics"
-    provides = (SERVICE,)
     requires = (HOOKS, POOL)
     uses = (ACCESS,)
     hookspecs = hookspecs

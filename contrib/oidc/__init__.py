@@ -38,7 +38,6 @@ class OidcPlugin(Plugin):
     """See the README beside this file."""
 
     name = "oidc"
-    provides = (OIDC,)
     requires = (STATEMENTS, IDENTITY, SESSIONS)
     uses = (ACCESS,)
     Config = OidcConfig

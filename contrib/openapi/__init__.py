@@ -25,7 +25,6 @@ class OpenapiPlugin(Plugin):
     """Tells what the routes of every plugin take and give."""
 
     name = "openapi"
-    provides = (DOCUMENTS,)
     requires = (APPS, ACCESS, REGISTRY)
     Config = OpenapiConfig
     config: OpenapiConfig

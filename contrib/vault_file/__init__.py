@@ -33,7 +33,6 @@ class VaultFilePlugin(Plugin):
     """An engine for VAULT; the routes and the delivery to workers stay those of `vault`."""
 
     name = "vault_file"
-    provides = (VAULT,)
     requires = (STATEMENTS,)
     uses = (APPS,)
     Config = VaultFileConfig

@@ -10,7 +10,7 @@ from docs.pages.code import table, with_contrib
 from kernel.cli import main as cli
 from kernel.hooks import hookspecs
 from kernel.loading.contributions import KERNEL_COMMANDS
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 HEAD = """# Command line
 

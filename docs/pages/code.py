@@ -17,7 +17,8 @@ import contrib
 import plugins
 from kernel.config.settings import load_config
 from kernel.hooks.plugin import Plugin
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 
 ROOT = Path(__file__).parents[2]
 CONTRIB, PROXY = ROOT / "docs/contrib.toml", ROOT / "docs/proxy.toml"

@@ -9,7 +9,7 @@ import msgspec
 from docs.pages.code import attribute_docs, doc, plugin_classes, readme_rows, table
 from kernel.config.settings import PREFIX, SEARCH, SECTIONS, SPECIAL
 from kernel.hooks.plugin import NoConfig, Plugin
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 FILES = ", ".join(f"`{path}`" for path in SEARCH)
 FILE, DATA_DIR, TOKEN = (f"`{name}`" for name in SPECIAL)

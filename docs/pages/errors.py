@@ -9,7 +9,7 @@ from types import ModuleType
 from docs.pages.code import first_line, modules, table
 from kernel import errors, public
 from kernel.errors import EX_CONFIG, BootError, KernelError
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 HEAD = """# Errors
 

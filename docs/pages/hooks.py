@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.pages.code import ROOT, doc, modules, plugin_classes, signature
 from kernel.hooks import hookspecs
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 HEAD = """# Hooks
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from docs.pages.code import table
 from kernel.contracts.access import Kind
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 HEAD = """# Permissions
 

@@ -11,7 +11,7 @@ from contrib.openapi.operations import operation, tag
 from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
 from docs import story, story_contrib
 from docs.pages.code import table, with_contrib
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 from kernel.web.http import MAX_BODY, Route
 
 HEAD = """# REST

@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from docs.pages.code import ROOT, doc, first_line, folders, plugin_classes, signature
+from docs.pages.code import ROOT, doc, first_line, folders, plugin_classes, signature, with_contrib
 from kernel.contracts.services import ServiceKey
-from kernel.loading.loader import KERNEL_SERVICES, Kernel
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import KERNEL_SERVICES
 
 HEAD = """# Services
 
-What exactly one must answer is a service: a typed key, offered by a plugin and asked for by
-others. A plugin names the keys that it `requires`, never another plugin. Where two offer the
-same key, the operator chooses:
+A service has exactly one provider: a typed key, provided by a plugin and used by others. A plugin
+names the keys that it `requires`, never another plugin. Where two plugins provide the same key,
+the operator chooses:
 
 ```toml
 [services]
 vault = "vault_file"
 ```
 
-What the kernel offers itself needs no choice. Of `statements` it is the fast lane, `pipeline`, that
-is in force by default; `statements = "kernel"` chooses the pool.
+What the kernel provides itself needs no choice. For `statements` the pipelined driver,
+`pipeline`, is the default; `statements = "kernel"` chooses the pool.
 """
 
 
@@ -38,11 +39,16 @@ class Key(NamedTuple):
     interface: type
 
 
-def page(_: Kernel) -> str:
+def page(kernel: Kernel) -> str:
     """The keys that everybody may use, then those that a plugin keeps for itself."""
     shared = [key for key in service_keys() if key.module.startswith("kernel.")]
     own = [key for key in service_keys() if not key.module.startswith("kernel.")]
-    parts = [HEAD, *[_service(key) for key in shared], "## Keys of single plugins", _own(own)]
+    parts = [
+        HEAD,
+        *[_service(kernel, key) for key in shared],
+        "## Keys of single plugins",
+        _own(own),
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -72,8 +78,9 @@ def _sources() -> list[Path]:
     return found
 
 
-def _service(key: Key) -> str:
-    given = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.provides))
+def _service(kernel: Kernel, key: Key) -> str:
+    infos = [info for each in (kernel, *with_contrib()) for info in each.plugins]
+    given = _names({info.name for info in infos if key.name in info.provides})
     if key.name in KERNEL_SERVICES:
         given = f"the kernel, {given}" if given else "the kernel"
     needed = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.requires))

@@ -8,7 +8,7 @@ from typing import Any
 
 from docs.pages.code import doc, first_line, signature
 from kernel import testing
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 from kernel.testing import fakes, fixtures
 from kernel.testing.options import PluginLike
 

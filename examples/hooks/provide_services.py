@@ -30,7 +30,6 @@ class ProvideServicesPlugin(Plugin):
     """Knows prices; another plugin may offer the same key, and the operator chooses."""
 
     name = "provide_services"
-    provides = (PRICES,)
 
     @hookimpl
     def provide_services(self) -> list[Provider]:

@@ -26,7 +26,8 @@ from kernel.errors import BootError, KernelError
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import Implementation
 from kernel.hooks.plugin import DatabaseQuery
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 from kernel.loading.sources import blamed
 
 TEMPLATE = Path(__file__).with_name("template.toml")

@@ -27,7 +27,8 @@ from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.hooks.plugin import Command
 from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
-from kernel.loading.loader import Kernel, load, safe
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load, safe
 
 SAFE_NOTICE = """SAFE MODE: only what repairing a broken plugin needs; registration is closed.
 Other plugins, their [services] and plugins_dir are left out."""

@@ -10,7 +10,8 @@ import msgspec
 
 from kernel.config.settings import Config
 from kernel.errors import EX_CONFIG, BootError
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 
 COMMENT = re.compile(r"--[^\n]*")
 TABLE = re.compile(

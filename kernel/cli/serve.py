@@ -29,7 +29,8 @@ from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
 from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
 from kernel.errors import EX_CONFIG, BootError, plugin_at_fault
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 from kernel.web.protocol import GuardedProtocol
 
 DRAIN = 20
@@ -76,7 +77,7 @@ def database_server(kernel: Kernel) -> DatabaseServer:
     """Return the plugin that runs a database. Raises BootError when there is none."""
     if server := kernel.services.build_early(DATABASE_SERVER):
         return server
-    remedy = "set [database] url, or switch on a plugin that runs one (postgres)"
+    remedy = "set [database] url, or enable a plugin that runs one (postgres)"
     raise BootError("database", "none is configured and no plugin runs one", remedy)
 
 

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from inspect import (
-    getmembers,
-    iscoroutinefunction,
-    isfunction,
-    signature,
-    unwrap,
-)
+from inspect import getmembers, iscoroutinefunction, isfunction, signature, unwrap
 from itertools import chain
-from operator import itemgetter
 from time import perf_counter, time
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -22,35 +15,23 @@ import pluggy
 import structlog
 
 from kernel.contracts.services import ServiceKey
-from kernel.errors import MEND, BootError, BootErrors, KernelError, nearest, raised_at
+from kernel.errors import FIX_PLUGIN, BootError, BootErrors, KernelError, nearest, raised_at
 from kernel.hooks.hookspecs import NAMESPACE
 from kernel.hooks.timing import spent
 
 P = ParamSpec("P")
 R = TypeVar("R")
 NOTIFY_LIMIT = 10.0
-"""Seconds an observer may take; it runs outside of any transaction."""
-MAX_SUBJECTS = 10_000
-"""Subjects whose listeners are remembered: apps and their entities come and go."""
+"""Seconds that an observer may take; it runs outside of any transaction."""
 
 log = structlog.get_logger("caudex.hooks")
 
 
-def _picker(names: tuple[str, ...]) -> Callable[[dict[str, Any]], Iterable[Any]]:
-    """Take the arguments that an implementation wants from all that are given."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    if not names:
-        return lambda given: ()
-    (name,) = names
-    return lambda given: (given[name],)
-
-
 class Implementation:
-    """One plugin's implementation of one hook, with what its calls cost."""
+    """One plugin's implementation of one hook, with the statistics of its calls."""
 
     __slots__ = ("arguments", "calls", "durations", "errors", "failed_at", "function", "hook",
-                 "last_error", "patterns", "pick", "plugin", "refusals", "seconds")  # fmt: skip
+                 "last_error", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
 
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
@@ -59,17 +40,16 @@ class Implementation:
         self.hook = hook or function.__name__
         self.function = function
         self.arguments = tuple(arguments)
-        self.pick = _picker(self.arguments)
         self.patterns: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
         self.calls = 0
         self.seconds = 0.0
         self.refusals = 0
-        """Calls that ended in a KernelError below 500: an answer, such as 401 or 403."""
+        """Calls that raised a KernelError below 500, such as 401 or 403."""
         self.errors = 0
         self.last_error = ""
-        """Class and place; the message, which may hold values, is in the log alone."""
+        """Class and place; the message, which may hold values, is only in the log."""
         self.failed_at = 0.0
-        """When that was, in seconds since the epoch."""
+        """Time of the last error, in seconds since the epoch."""
         self.durations: deque[float] = deque(maxlen=256)
 
     def matches(self, subject: str) -> bool:
@@ -84,7 +64,7 @@ class Implementation:
         """Call a sync implementation."""
         began = perf_counter()
         try:
-            return self.function(*self.pick(kwargs))
+            return self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
             self.failed(error)
             raise
@@ -95,7 +75,7 @@ class Implementation:
         """Call an async implementation."""
         began = perf_counter()
         try:
-            return await self.function(*self.pick(kwargs))
+            return await self.function(*[kwargs[name] for name in self.arguments])
         except Exception as error:
             self.failed(error)
             raise
@@ -103,7 +83,7 @@ class Implementation:
             self.took(began)
 
     def failed(self, error: Exception) -> None:
-        """Count a failure, and note on the error whose it is: whoever logs it can say so."""
+        """Count a failure, and add a note with the plugin and the place to the error."""
         if isinstance(error, KernelError) and error.status < 500:
             self.refusals += 1
             return
@@ -114,19 +94,19 @@ class Implementation:
         error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")
 
     def raised_at(self, error: Exception) -> str:
-        """Where it raised, or where it stands."""
+        """Return where it raised, or where it is defined."""
         return raised_at(error) or place(self.function)
 
     def took(self, began: float) -> None:
-        """Count a call that was begun at that moment of `perf_counter`."""
+        """Count a call that began at that time of `perf_counter`."""
         took = perf_counter() - began
         self.calls += 1
         self.seconds += took
         self.durations.append(took)
 
 
-class _Timed(Implementation):
-    """The same, counted for the request under way as well."""
+class _TimedImplementation(Implementation):
+    """Counts a call for the current request's `Server-Timing` as well."""
 
     __slots__ = ()
 
@@ -138,22 +118,25 @@ class _Timed(Implementation):
 class HookBus:
     """The hooks of one application."""
 
+    max_subjects = 10_000
+    """Subjects whose listeners are cached: apps and their entities come and go."""
+
     def __init__(self, specs: ModuleType, *, timed: bool = False) -> None:
         """With `timed` each request's calls are counted for its `Server-Timing`."""
-        self._kind = _Timed if timed else Implementation
-        self._heard: dict[tuple[str, str], list[Implementation]] = {}
+        self._kind = _TimedImplementation if timed else Implementation
+        self._listeners: dict[tuple[str, str], list[Implementation]] = {}
         self._pm = pluggy.PluginManager(NAMESPACE)
         self._specs: dict[str, Callable[..., Any]] = {}
         self._implementations: dict[str, list[Implementation]] = {}
         self.add_specs(specs, "kernel")
 
     def add_specs(self, specs: ModuleType, owner: str) -> None:
-        """Let a plugin own hooks of its own, declared in its `hookspecs.py`."""
+        """Add the hooks that a plugin declares in its `hookspecs.py`."""
         names = {name for name, value in vars(specs).items() if _is_spec(value)}
         if not names:
-            raise BootError(f"plugin {owner}", "its hookspecs hold none", "mark it by @hookspec")
+            raise BootError(f"plugin {owner}", "its hookspecs hold none", "mark it with @hookspec")
         if clash := names & self._specs.keys():
-            raise BootError(f"plugin {owner}", f"declares the hook {min(clash)!r} that exists")
+            raise BootError(f"plugin {owner}", f"declares the hook {min(clash)!r}, which exists")
         self._pm.add_hookspecs(specs)
         self._specs.update({name: getattr(specs, name) for name in names})
 
@@ -165,7 +148,7 @@ class HookBus:
 
     def arrange(self, order: Sequence[str]) -> None:
         """Make the hooks callable: plugin by plugin in this order, without those not in it."""
-        self._heard.clear()
+        self._listeners.clear()
         for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
@@ -174,34 +157,34 @@ class HookBus:
             ]
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:
-        """Who implements a hook, in the order of calls."""
+        """Return the implementations of a hook, in the order of calls."""
         return self._implementations[spec if isinstance(spec, str) else spec.__name__]
 
     def drop(self, plugin: str) -> None:
-        """Call a plugin no more: it failed to start."""
+        """Remove a plugin that failed to start."""
         for implementations in self._implementations.values():
             implementations[:] = [impl for impl in implementations if impl.plugin != plugin]
-        self._heard.clear()
+        self._listeners.clear()
 
     def add(self, implementation: Implementation) -> Callable[[], None]:
-        """Let somebody listen who is no plugin, until what is returned is called."""
+        """Add an implementation that belongs to no plugin; the result removes it again."""
         implementations = self._implementations[implementation.hook]
         implementations.append(implementation)
-        self._heard.clear()
+        self._listeners.clear()
 
         def undo() -> None:
             implementations.remove(implementation)
-            self._heard.clear()
+            self._listeners.clear()
 
         return undo
 
     def everything(self) -> Iterator[Implementation]:
-        """Every implementation of every hook, for whoever counts."""
+        """Return every implementation of every hook."""
         return chain.from_iterable(self._implementations.values())
 
     def has_listeners(self, spec: Callable[..., Any], subject: str) -> bool:
-        """Whether anybody wants to hear a hook about `subject` (`crm.contacts`)."""
-        return bool(self._concerned(spec, subject))
+        """Whether an implementation of the hook matches `subject` (`crm.contacts`)."""
+        return bool(self._matching(spec, subject))
 
     def collect(
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -217,16 +200,8 @@ class HookBus:
         """Return the first answer that is not None."""
         _by_name(args)
         for impl in self._implementations[spec.__name__]:
-            began = perf_counter()  # `impl.call` inline: every request comes this way
-            try:
-                result: R | None = await impl.function(*impl.pick(kwargs))
-            except Exception as error:
-                impl.failed(error)
-                raise
-            finally:
-                impl.took(began)
-            if result is not None:
-                return result
+            if (answer := await impl.call(kwargs)) is not None:
+                return answer
         return None
 
     async def gather(
@@ -234,34 +209,23 @@ class HookBus:
     ) -> list[R]:
         """Return every answer that is not None; an exception is the caller's."""
         _by_name(args)
-        answers: list[R] = []
-        for impl in self.implementations(spec):
-            began = perf_counter()  # `impl.call` inline: every request comes this way
-            try:
-                answer: R | None = await impl.function(*impl.pick(kwargs))
-            except Exception as error:
-                impl.failed(error)
-                raise
-            finally:
-                impl.took(began)
-            if answer is not None:
-                answers.append(answer)
-        return answers
+        answers = [await impl.call(kwargs) for impl in self.implementations(spec)]
+        return [answer for answer in answers if answer is not None]
 
     async def emit(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Call everyone who is concerned, in order; an exception stops and is raised."""
+        """Call the matching implementations in order; an exception stops and is raised."""
         _by_name(args)
-        for impl in self._told(spec, kwargs):
+        for impl in self._recipients(spec, kwargs):
             await impl.call(kwargs)
 
     async def notify(
         self, spec: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Tell everyone who is concerned; what an observer does wrong is logged, never raised."""
+        """Call the matching implementations; their errors are logged, never raised."""
         _by_name(args)
-        for impl in self._told(spec, kwargs):
+        for impl in self._recipients(spec, kwargs):
             try:
                 with anyio.move_on_after(NOTIFY_LIMIT) as scope:
                     await impl.call(kwargs)
@@ -271,29 +235,28 @@ class HookBus:
                     raise late
             except Exception as error:
                 at, said = impl.raised_at(error), f"{type(error).__name__}: {error}"
-                who = {"plugin": impl.plugin, "hook": impl.hook, "at": at, "remedy": MEND}
+                who = {"plugin": impl.plugin, "hook": impl.hook, "at": at, "remedy": FIX_PLUGIN}
                 log.error("an observer failed", error=said, **who)
 
-    def _told(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
-        told = kwargs.get("event") or kwargs.get("change")
-        subject = getattr(told, "subject", None)
-        return self.implementations(spec) if subject is None else self._concerned(spec, subject)
+    def _recipients(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
+        subject = getattr(kwargs.get("event") or kwargs.get("change"), "subject", None)
+        return self.implementations(spec) if subject is None else self._matching(spec, subject)
 
-    def _concerned(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
-        """Those whose `@for_subjects` match; found once for a subject, not for every request."""
+    def _matching(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
+        """Implementations whose `@for_subjects` match, looked up once for each subject."""
         impls = self._implementations[spec.__name__]
         if not impls:
             return impls
         key = spec.__name__, subject
-        if (found := self._heard.get(key)) is None:
-            if len(self._heard) >= MAX_SUBJECTS:
-                self._heard.clear()
-            found = self._heard[key] = [impl for impl in impls if impl.matches(subject)]
+        if (found := self._listeners.get(key)) is None:
+            if len(self._listeners) >= self.max_subjects:
+                self._listeners.clear()
+            found = self._listeners[key] = [impl for impl in impls if impl.matches(subject)]
         return found
 
 
 def _by_name(args: tuple[object, ...]) -> None:
-    """Each implementation takes the arguments that it names."""
+    """Implementations get their arguments by name."""
     if args:
         raise TypeError("the arguments of a hook are passed by name")
 
@@ -305,7 +268,7 @@ def _is_spec(value: object) -> bool:
 def _mistakes(
     plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
 ) -> Iterable[BootError]:
-    """Look for implementations that would never be called, or not as they are meant."""
+    """Find implementations that would never be called, or not as intended."""
     for attribute, method in getmembers(plugin, isfunction):
         where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
         spec = specs.get(attribute)
@@ -334,8 +297,8 @@ def _misfits(
 
 
 def place(function: Callable[..., Any]) -> str:
-    """Say where a function stands: `file:line`."""
-    code = getattr(unwrap(function), "__code__", None)  # every start asks: no source is read
+    """Return where a function is defined: `file:line`."""
+    code = getattr(unwrap(function), "__code__", None)  # no source is read: starts are frequent
     if code is None:
         return getattr(function, "__qualname__", repr(function))
     return f"{code.co_filename}:{code.co_firstlineno}"

@@ -34,36 +34,34 @@ Middleware = Callable[["ASGIApp"], "ASGIApp"]
 
 
 class NoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The configuration of a plugin that has none."""
+    """The configuration of a plugin without settings."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What the kernel tells a plugin about the deployment."""
+    """The deployment, as far as a plugin needs it."""
 
     data_dir: Path
     host: str
     port: int
     loopback: bool
     config_file: str = ""
-    """Where the configuration was read from, if from a file."""
+    """The file that the configuration was read from, or an empty text."""
 
 
 class Plugin:
     """Base class of every plugin; one instance for each application.
 
-    `requires` names services without which it cannot work, `uses` those that it asks for with
-    `services.find`: whoever provides them starts before it and ends after it. `finds` names
-    services that it looks up only once everything has started, in a handler for instance; they do
-    not affect the order.
+    `requires` names services without which it cannot work, `uses` optional ones that it asks for
+    with `services.find`: their providers start before it and end after it. `finds` names services
+    that it looks up only after the start, in a handler for instance; they do not affect the order.
     `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
-    `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, found beside the
-    module when it is not given.
+    `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, by default the one
+    beside the module.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "0.1.0"
     kernel_api: ClassVar[int] = KERNEL_API
-    provides: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     requires: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     uses: ClassVar[tuple[ServiceKey[Any], ...]] = ()
     finds: ClassVar[tuple[ServiceKey[Any], ...]] = ()
@@ -94,7 +92,7 @@ def provide(
 def for_subjects(*patterns: str) -> Callable[[F], F]:
     """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
 
-    Without it `record_writing`, `event_recorded` and `event_committed` are told everything.
+    Without it `record_writing`, `event_recorded` and `event_committed` get every subject.
     """
 
     def mark(function: F) -> F:
@@ -114,13 +112,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DatabaseQuery = Callable[..., str | None]
-"""How `diagnose` looks into the database: `query(statement, *arguments)` returns the first value of
-the first row as text, None where there is no row, no such table yet, or no database that answers.
-"""
+"""Reads the database for `diagnose`: `query(statement, *arguments)` returns the first value of the
+first row as text; None where there is no row, no such table, or the database does not answer."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `caudex doctor`; one that is not ok says what to do."""
+    """A line of `caudex doctor`; a finding that is not ok says what to do."""
 
     name: str
     text: str
@@ -130,9 +127,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class ManifestSection(msgspec.Struct, frozen=True):
     """A top-level key of manifests and the JSON Schema (2020-12) of its value.
 
-    The schema stands by itself: a `$ref` leads to its own `$defs`, a `pattern` has no look-around.
-    `check` finds what a schema cannot say in a value that fits it: (place, sentence) pairs, the
-    place within the value, as in `[0].schedule`. It is called in a thread, and one at a time.
+    A `$ref` leads to the schema's own `$defs`, a `pattern` has no look-around. `check` reports what
+    a schema cannot express, for a value that fits it: (place, sentence) pairs, the place within
+    the value, as in `[0].schedule`. It runs in a thread, one call at a time.
     """
 
     key: str
@@ -162,20 +159,3 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]
-
-__all__ = [
-    "KERNEL_API",
-    "Command",
-    "Context",
-    "Finding",
-    "Health",
-    "ManifestSection",
-    "Middleware",
-    "NoConfig",
-    "OpenServices",
-    "Plugin",
-    "Provider",
-    "for_subjects",
-    "hookimpl",
-    "provide",
-]  # fmt: skip

@@ -1,4 +1,4 @@
-"""One answer for each service key: the provider that the operator chose."""
+"""Services: one provider for each key, chosen by the operator where there are several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernel.errors import BootError, BootErrors, nearest, starting
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
 KERNEL = "kernel"
-"""Who offers what the kernel itself provides: in force unless another is chosen or preferred."""
+"""Name of the kernel as a provider: used unless another is chosen or preferred."""
 
 
 class Services:
@@ -24,8 +24,8 @@ class Services:
         dress: Callable[[str, Any], Any] = lambda key, service: service,
         preferred: Mapping[str, str] | None = None,
     ) -> None:
-        """`chosen` are providers by key, `preferred` those that go before the kernel where nobody
-        is chosen; `dress` may put something around what is built."""
+        """`chosen` maps keys to providers, `preferred` to those that replace the kernel where none
+        is chosen; `dress` may wrap what is built."""
         self._chosen = dict(chosen or {})
         self._preferred = dict(preferred or {})
         self._dress = dress
@@ -36,7 +36,7 @@ class Services:
         """Take `factory` as plugin `by`'s implementation of `key`."""
         offers = self._offers.setdefault(key.name, {})
         if by in offers:
-            raise BootError(f"plugin {by}", f"offers the service {key.name!r} twice")
+            raise BootError(f"plugin {by}", f"provides the service {key.name!r} twice")
         offers[by] = factory
 
     def get(self, key: ServiceKey[T]) -> T:
@@ -50,16 +50,14 @@ class Services:
             ) from None
 
     def find(self, key: ServiceKey[T]) -> T | None:
-        """Return a service that the caller can do without, or None."""
+        """Return a service, or None where it is not available."""
         return self._built.get(key.name)
 
     def provider(self, name: str) -> str | None:
-        """Name the plugin whose offer is used for a key, or None when nobody offers it.
+        """Return the plugin that provides a key, or None.
 
-        What the kernel offers needs no choice: a plugin takes its place when it is chosen, or
-        preferred.
-
-        Raises BootError when the operator has to choose, or chose what is not there.
+        A plugin replaces the kernel where it is chosen or preferred. Raises BootError where the
+        operator has to choose, or chose a plugin that does not provide the key.
         """
         offers = self._offers.get(name, {})
         if (choice := self._chosen.get(name)) is not None:
@@ -72,9 +70,8 @@ class Services:
             return preferred if preferred in offers else KERNEL
         if len(offers) > 1:
             names = " or ".join(f"{name} = {by!r}" for by in sorted(offers))
-            raise BootError(
-                f"[services] {name}", f"{len(offers)} plugins provide it", f"set {names}"
-            )
+            problem = f"{len(offers)} plugins provide it"
+            raise BootError(f"[services] {name}", problem, f"set {names}")
         return next(iter(offers), None)
 
     def check(self) -> None:
@@ -82,7 +79,9 @@ class Services:
         errors: list[BootError] = []
         for name in self._chosen.keys() - self._offers.keys():
             remedy = nearest(name, self._offers)
-            errors.append(BootError(f"[services] {name}", "nobody provides such a service", remedy))
+            errors.append(
+                BootError(f"[services] {name}", "no plugin provides such a service", remedy)
+            )
         for name in self._offers:
             try:
                 self.provider(name)
@@ -92,13 +91,13 @@ class Services:
             raise BootErrors(errors)
 
     def offered_by(self, plugin: str) -> list[str]:
-        """Keys that a plugin offers, chosen or not."""
+        """Return the names of the keys that a plugin provides, chosen or not."""
         return [name for name, offers in self._offers.items() if plugin in offers]
 
     async def start(self, stack: AsyncExitStack, plugins: Iterable[str]) -> None:
-        """Build the chosen services plugin by plugin; what is a context manager is entered.
+        """Build the chosen services plugin by plugin, and enter context managers.
 
-        What a plugin has built is closed again where it fails at the next.
+        Where one service of a plugin fails, its earlier ones are closed again.
         """
         for plugin in plugins:
             async with AsyncExitStack() as own:
@@ -113,13 +112,13 @@ class Services:
         stack.callback(self._built.clear)
 
     def forget(self, plugin: str) -> None:
-        """Give out a plugin's services no more."""
+        """Remove a plugin's services."""
         for name in self.offered_by(plugin):
             if self.provider(name) == plugin:
                 self._built.pop(name, None)
 
     def build_early(self, key: ServiceKey[T]) -> T | None:
-        """Build one service before the start, if it is offered; it must need no other."""
+        """Build one service before the start, if it is provided; it must need no other."""
         provider = self.provider(key.name)
         if provider is None:
             return None
@@ -128,7 +127,7 @@ class Services:
         return self.get(key)
 
     def put(self, key: ServiceKey[T], service: T) -> None:
-        """Install a service that is already built: the kernel's own, or a fake in a test."""
+        """Put in a service that is already built: the kernel's own, or a fake in a test."""
         self._built[key.name] = service
 
 

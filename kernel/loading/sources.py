@@ -1,4 +1,4 @@
-"""Find plugins wherever they are, and import them; what is wrong names plugin and place."""
+"""Find and import plugins; errors name the plugin and the place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a plugin comes from and how to get its module; nothing is imported before it is on."""
+    """Where a plugin comes from; nothing is imported before the plugin is enabled."""
 
     name: str
     origin: str
@@ -39,24 +39,16 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
-    """Find every plugin that is there, by name; two of one name are an error."""
-    found: dict[str, Source] = {}
-    for source in _every_source(config, errors):
-        if (other := found.setdefault(source.name, source)) is not source:
+    """Find every plugin by name; `module` in the configuration replaces any other source."""
+    named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
+    found = {name: Source(name, str(to), _named_loader(to), True) for name, to in named.items()}
+    for source in (*_built_in(), *_installed(), *_files(config, errors)):
+        other = found.setdefault(source.name, source)
+        if other is not source and source.name not in named:
             problem = f"there are two: {other.origin} and {source.origin}"
-            remedy = f"rename one, or say which: [plugins.{source.name}] module"
+            remedy = f"rename one, or choose: [plugins.{source.name}] module"
             errors.append(BootError(f"plugin {source.name}", problem, remedy))
     return found
-
-
-def _every_source(config: Config, errors: list[BootError]) -> Iterator[Source]:
-    """Find plugins; what the operator names by `module` takes the place of any other."""
-    named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
-    for name, target in named.items():
-        yield Source(name, str(target), _named_loader(target), True)
-    for source in (*_built_in(), *_installed(), *_files(config, errors)):
-        if source.name not in named:
-            yield source
 
 
 def _built_in() -> Iterator[Source]:
@@ -75,16 +67,16 @@ def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
     folder, dropped = config.server.plugins_dir, list[str]()
     try:
         dropped = sorted(fnmatch.filter(os.listdir(folder), "[!_]*.py")) if folder else []
-    except OSError as error:  # guards may lie in it: nobody must take it for empty
-        problem = f"{folder} is no folder that can be listed: {error.strerror}"
-        remedy = "make it, or let the server's account read it"
+    except OSError as error:  # not taken for empty: it may hold guards
+        problem = f"{folder} cannot be listed: {error.strerror}"
+        remedy = "create it, or let the server's account read it"
         errors.append(BootError("[server] plugins_dir", problem, remedy))
     for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
         yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
 
 
 def folders(package: str) -> list[str]:
-    """Names of the plugins in a package; nothing is imported but the package."""
+    """Return the names of the plugins in a package; only the package is imported."""
     module = importlib.import_module(package)
     return sorted(info.name for info in pkgutil.iter_modules(module.__path__) if info.ispkg)
 
@@ -94,7 +86,7 @@ def _importer(package: str, name: str) -> Callable[[], ModuleType]:
 
 
 def _named_loader(target: object) -> Callable[[], ModuleType | type[Plugin]]:
-    """What `module` names: something importable, or the class itself, which tests give."""
+    """Load what `module` names: something importable, or the class itself (in tests)."""
     if inspect.isclass(target):
         return lambda: cast("type[Plugin]", target)
     module, _, attribute = str(target).partition(":")
@@ -107,7 +99,7 @@ def _named_loader(target: object) -> Callable[[], ModuleType | type[Plugin]]:
 
 
 class _FreshLoader(SourceFileLoader):
-    """Compiles the file as it is now: cached bytecode can be of the same second, and stale."""
+    """Compiles the file again: bytecode that was cached in the same second may be stale."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -150,7 +142,7 @@ def plugin_class(source: Source) -> type[Plugin]:
 
 
 def check_class(cls: type[Plugin], source: Source) -> None:
-    """Look at what a class says of itself. Raises BootError."""
+    """Check the attributes of a plugin class. Raises BootError."""
     where = f"plugin {source.name}"
     if (actual := getattr(cls, "name", None)) != source.name:
         raise BootError(where, f"its class is called {actual!r}", f"set name = {source.name!r}")
@@ -160,7 +152,7 @@ def check_class(cls: type[Plugin], source: Source) -> None:
     if cls.kernel_api != KERNEL_API:
         problem = f"wants kernel_api {cls.kernel_api}, this kernel has {KERNEL_API}"
         raise BootError(where, problem, "install a version of the plugin for this kernel")
-    for attribute in ("provides", "requires", "uses", "finds"):
+    for attribute in ("requires", "uses", "finds"):
         keys: object = getattr(cls, attribute)
         if not isinstance(keys, tuple) or not all(
             isinstance(key, ServiceKey) for key in cast("tuple[object, ...]", keys)
@@ -174,7 +166,7 @@ def check_class(cls: type[Plugin], source: Source) -> None:
 
 @contextmanager
 def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
-    """Turn whatever a plugin's own code raises into a BootError that says where it did."""
+    """Turn what a plugin's own code raises into a BootError with the place."""
     try:
         yield
     except BootError:

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.database.migrations import migrate
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 _count = itertools.count(1)
 

@@ -118,7 +118,6 @@ def _stand_in(services: Mapping[ServiceKey[Any], Any]) -> type[Plugin]:
         """Answers for services in a test."""
 
         name = STAND_IN
-        provides = tuple(services)
 
         @hookimpl
         def provide_services(self) -> Sequence[Provider]:

@@ -21,7 +21,8 @@ import structlog
 
 from kernel.cli.serve import Serving, at_port, bound_socket, use_database
 from kernel.hooks.services import Services
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 from kernel.testing.databases import Postgres
 from kernel.testing.options import (
     MoreOptions,

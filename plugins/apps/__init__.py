@@ -32,7 +32,6 @@ class AppsPlugin(Plugin):
 
     name = "apps"
     Config = AppsConfig
-    provides = (APPS, SERVICE)
     requires = (STATEMENTS, NOTIFICATIONS, ACCESS, HOOKS, REGISTRY, IDENTITY)
 
     @hookimpl

@@ -33,7 +33,6 @@ class AuditPlugin(Plugin):
 
     name = "audit"
     Config = AuditConfig
-    provides = (AUDIT,)
     requires = (STATEMENTS, ACCESS)
     uses = (APPS,)
 

@@ -57,7 +57,6 @@ class AuthPlugin(Plugin):
     """See the README beside this file."""
 
     name = "auth"
-    provides = (AUTH, IDENTITY, SESSIONS)
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
     finds = (ACCESS,)
     Config = AuthConfig

@@ -26,7 +26,6 @@ class DataPlugin(Plugin):
     """Serves RECORDS and the routes under `/api/v1/apps/{app_id}/collections`."""
 
     name = "data"
-    provides = (RECORDS,)
     requires = (STATEMENTS, APPS, HOOKS)
     finds = (ACCESS,)
 

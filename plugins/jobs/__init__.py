@@ -36,7 +36,6 @@ class JobsPlugin(Plugin):
     """Provides JOBS; without WORKERS jobs are accepted and wait."""
 
     name = "jobs"
-    provides = (JOBS,)
     requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY)
     uses = (WORKERS,)
     Config = JobsConfig

@@ -33,7 +33,6 @@ class LogsPlugin(Plugin):
     """Provides LOGS and the stream of an app's log."""
 
     name = "logs"
-    provides = (LOGS,)
     requires = (STATEMENTS, NOTIFICATIONS, APPS, HOOKS)
     finds = (ACCESS,)
     Config = LogsConfig

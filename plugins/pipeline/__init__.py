@@ -26,7 +26,6 @@ class PipelinePlugin(Plugin):
     """Provides STATEMENTS, unless `[services] statements = "kernel"` chooses the pool."""
 
     name = "pipeline"
-    provides = (STATEMENTS,)
     requires = (POOL,)
     Config = PipelineConfig
     config: PipelineConfig

@@ -29,7 +29,6 @@ class PostgresPlugin(Plugin):
     """Offers a database to deployments that configure none."""
 
     name = "postgres"
-    provides = (DATABASE_SERVER,)
     Config = PostgresConfig
     config: PostgresConfig
 

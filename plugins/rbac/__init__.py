@@ -35,7 +35,6 @@ class RbacPlugin(Plugin):
     """Provides ACCESS from roles that are kept in the database and decided from in memory."""
 
     name = "rbac"
-    provides = (ACCESS,)
     requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, IDENTITY)
     finds = (APPS,)
     _service: RbacService | None = None

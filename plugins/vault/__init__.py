@@ -40,7 +40,6 @@ class VaultPlugin(Plugin):
     """Routes, delivery to workers, and an engine that keeps secrets in PostgreSQL."""
 
     name = "vault"
-    provides = (VAULT,)
     requires = (STATEMENTS, NOTIFICATIONS, APPS)
     finds = (WORKERS, LOGS)
     Config = VaultConfig

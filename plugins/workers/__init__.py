@@ -56,7 +56,6 @@ class WorkersPlugin(Plugin):
 
     name = "workers"
     Config = WorkersConfig
-    provides = (WORKERS, SERVICE, CALLERS)
     requires = (STATEMENTS, POOL, NOTIFICATIONS, HOOKS, APPS, ACCESS, IDENTITY)
     finds = (LOGS, RECORDS)
     config: WorkersConfig

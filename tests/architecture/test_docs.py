@@ -16,7 +16,8 @@ from kernel import errors
 from kernel.config.settings import SECTIONS, load_config
 from kernel.contracts.access import Kind
 from kernel.hooks import hookspecs
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,9 +52,9 @@ def test_every_service_is_documented_with_its_provider() -> None:
     text = page("services")
     for key in services.service_keys():
         assert f"`{key.name}`" in text
-    for plugin in plugin_classes():
-        for key in plugin.provides:
-            assert f"`{plugin.name}`" in text, f"{plugin.name} provides {key.name}"
+    for info in [info for each in with_contrib() for info in each.plugins]:
+        for key in info.provides:
+            assert f"`{info.name}`" in text, f"{info.name} provides {key}"
 
 
 def test_every_setting_is_documented() -> None:

@@ -35,7 +35,7 @@ def asked(cls: type[Plugin], method: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_what_a_plugin_asks_for_it_names(cls: type[Plugin]) -> None:
-    named = {key.name for key in (*cls.uses, *cls.finds, *cls.requires, *cls.provides)}
+    named = {key.name for key in (*cls.uses, *cls.finds, *cls.requires)}
     assert [found for found in asked(cls, "find") if found[0] not in named] == []
 
 

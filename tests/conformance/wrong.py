@@ -69,7 +69,6 @@ class WrongVault:
 
 class WrongVaultPlugin(Plugin):
     name = "wrong"
-    provides = (VAULT,)
     requires = (STATEMENTS,)
 
     @hookimpl
@@ -102,7 +101,6 @@ class WrongIdentity:
 
 class WrongIdentityPlugin(Plugin):
     name = "wrong"
-    provides = (IDENTITY,)
     requires = (AUTH,)
 
     @hookimpl
@@ -236,7 +234,6 @@ class WrongJobs:
 
 class WrongJobsPlugin(Plugin):
     name = "wrong"
-    provides = (JOBS,)
 
     @hookimpl
     def provide_services(self):
@@ -256,7 +253,6 @@ class WrongRecords(RecordsService):
 
 class WrongRecordsPlugin(Plugin):
     name = "wrong"
-    provides = (RECORDS,)
     requires = (STATEMENTS, APPS)
 
     @hookimpl

@@ -9,7 +9,8 @@ import pytest
 
 from kernel.config.settings import load_config
 from kernel.errors import BootError
-from kernel.loading.loader import Kernel, load
+from kernel.loading.kernel import Kernel
+from kernel.loading.loader import load
 from tests.kernel.support import BUILT_IN, HEAD, LoadPlugins
 
 

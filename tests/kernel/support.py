@@ -7,7 +7,7 @@ from pathlib import Path
 
 import contrib
 import plugins
-from kernel.loading.loader import Kernel
+from kernel.loading.kernel import Kernel
 
 BUILT_IN = [
     folder.name

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from kernel.errors import MEND
+from kernel.errors import FIX_PLUGIN
 from kernel.public import (
     ANY_USER,
     PUBLIC,
@@ -193,7 +193,7 @@ def test_what_guards_fails_closed_and_the_log_names_it(server: Server, hook: str
         assert line["where"].startswith(f"{__file__}:")
     else:
         assert line["where"].startswith(f"plugin faulty, hook {hook}, {__file__}:")
-    assert line["remedy"] == MEND
+    assert line["remedy"] == FIX_PLUGIN
 
 
 def test_who_returns_no_reply_is_named(server: Server) -> None:
@@ -221,7 +221,7 @@ def test_an_observer_that_fails_harms_nobody_and_the_log_names_it(server: Server
     assert (told[0]["plugin"], told[0]["hook"]) == ("faulty", "event_committed")
     assert told[0]["at"].startswith(f"{__file__}:")
     assert told[0]["error"] == "ValueError: event_committed is broken"
-    assert told[0]["remedy"] == MEND
+    assert told[0]["remedy"] == FIX_PLUGIN
 
 
 def test_whoever_is_asked_again_works_as_before(server: Server) -> None:

@@ -255,7 +255,7 @@ def test_an_observer_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_who_is_concerned_is_found_once_for_a_subject(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "MAX_SUBJECTS", 2)
+    monkeypatch.setattr(hooks.HookBus, "max_subjects", 2)
     bus, asked = bus_of(B), list[str]()
     [listener] = bus.implementations(hookspecs.event_committed)
     monkeypatch.setattr(

@@ -128,8 +128,8 @@ def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> 
     assert "It would not start:" in ended.out.splitlines()
     reasons = lines(ended, "reason")
     assert reasons[0] == (
-        "plugin data: needs the service 'apps', which nobody provides;"
-        " switch on a plugin that does (not on: apps), or switch data off"
+        "plugin data: needs the service 'apps', which no plugin provides;"
+        " enable a plugin that does (not on: apps), or disable data"
     )
     assert len(reasons) > 3
     more = [word for name in ("data", "jobs", "logs", "workers", "vault") for word in

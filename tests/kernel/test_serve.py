@@ -258,7 +258,7 @@ def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> 
         line = crashing[: crashing.index("raise LookupError")].count("\n") + 1
         assert f"probe.py:{line}" in server.err
         assert '"plugin": "probe"' in server.err
-        assert "mend the plugin, or switch it off" in server.err
+        assert "fix the plugin, or disable it" in server.err
 
 
 # --- several processes ----------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_what_the_kernel_offers_is_in_force_until_another_is_chosen() -> None:
 def test_one_plugin_offers_a_key_once() -> None:
     services = Services()
     services.provide(TEA, lambda _: "tea", by="butler")
-    with pytest.raises(BootError, match="plugin butler: offers the service 'tea' twice"):
+    with pytest.raises(BootError, match="plugin butler: provides the service 'tea' twice"):
         services.provide(TEA, lambda _: "tea", by="butler")
 
 

@@ -28,7 +28,6 @@ class HelloPlugin(Plugin):
     name = "hello"
     version = "1.0.0"
     Config = HelloConfig
-    provides = (GREETINGS,)
     requires = (STATEMENTS,)
 
     _greetings: GreetingService | None = None

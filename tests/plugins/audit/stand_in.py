@@ -35,7 +35,6 @@ class StandInAccess:
 
 class StandInPlugin(Plugin):
     name = "stand_in"
-    provides = (ACCESS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

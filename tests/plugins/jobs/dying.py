@@ -15,7 +15,6 @@ APP = "CAUDEX_TEST_APP"
 
 class DyingPlugin(Plugin):
     name = "dying"
-    provides = (WORKERS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -119,7 +119,6 @@ class FakeWorkers:
 
 class FakeWorkersPlugin(Plugin):
     name = "fake_workers"
-    provides = (WORKERS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -18,7 +18,6 @@ class Done:
 
 class OtherJobsPlugin(Plugin):
     name = "other_jobs"
-    provides = (JOBS,)
 
     @hookimpl
     def provide_services(self):

@@ -120,7 +120,6 @@ class ElsewherePlugin(Plugin):
     """Provides WORKERS."""
 
     name = "elsewhere"
-    provides = (WORKERS,)
 
     @hookimpl
     def provide_services(self):

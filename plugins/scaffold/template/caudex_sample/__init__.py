@@ -29,7 +29,6 @@ class SamplePlugin(Plugin):
     name = "sample"
     version = "0.1.0"
     kernel_api = 1
-    provides = (NOTES,)
     requires = (STATEMENTS, ACCESS)
     Config = NotesConfig
     config: NotesConfig

@@ -1,0 +1,182 @@
+"""The kernel: the plugins that are on, wired and checked; no connection is open yet."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+import structlog
+
+from kernel.config.log import masked
+from kernel.config.settings import Config
+from kernel.contracts.access import Permission
+from kernel.contracts.registry import REGISTRY, PluginInfo
+from kernel.contracts.statements import STATEMENTS, Pool
+from kernel.database.migrations import Migration, find_migrations
+from kernel.errors import BootError, BootErrors
+from kernel.hooks import hookspecs
+from kernel.hooks.bus import HookBus
+from kernel.hooks.plugin import Command, Context, ManifestSection, Middleware, Plugin
+from kernel.hooks.services import KERNEL, Services
+from kernel.hooks.timing import timed_service
+from kernel.web.http import Route
+from kernel.web.routing import RouteTable
+
+GUARDS = ("register_middleware", "session_settings", "record_scope", "record_writing",
+          "event_recorded")  # fmt: skip
+"""Hooks without which a request could be allowed that should not be: such a plugin is never
+left out."""
+
+log = structlog.get_logger("caudex.loader")
+
+
+class Kernel:
+    """The loaded plugins and what they contribute; see also `contracts.registry.Registry`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        server = config.server
+        self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
+                               loopback=config.loopback, config_file=config.source)  # fmt: skip
+        self.timed = bool(server.server_timing)
+        """Whether replies have a header `Server-Timing`."""
+        self.bus = HookBus(hookspecs, timed=self.timed)
+        self.database: Pool | None = None
+        """The pool, while it is open: the kernel's own provider of STATEMENTS."""
+        wrap = {"dress": timed_service} if self.timed else {}
+        self.services = Services(config.services, preferred=_preferred(config), **wrap)
+        self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
+        self.services.put(REGISTRY, self)
+        self.instances: list[Plugin] = []
+        self.plugins: list[PluginInfo] = []
+        self.table = RouteTable(self.services, self.bus, timed=self.timed)
+        self.permissions: list[Permission] = []
+        self.manifest_sections: list[tuple[str, ManifestSection]] = []
+        self.commands: list[Command] = []
+        self.owners: dict[str, str] = {}
+        """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
+        self.boot_seconds: dict[str, float] = {}
+        """Seconds that importing, creating and starting each plugin took."""
+        self.middleware: list[tuple[str, Middleware]] = []
+        """(plugin, middleware) pairs, outermost first."""
+        self.watched: list[Callable[[], None]] = []
+        """Called twice a second on the event loop's thread while the server runs."""
+
+    @property
+    def routes(self) -> Sequence[tuple[str, Route]]:
+        """(plugin, route) pairs."""
+        return self.table.declared()
+
+    @property
+    def homes(self) -> Mapping[str, str]:
+        """The plugin of each module, and of each package with all its modules."""
+        modules = {plugin.name: sys.modules[type(plugin).__module__] for plugin in self.instances}
+        packages = {m.__package__: name for name, m in modules.items() if m.__package__}
+        return packages | {module.__name__: name for name, module in modules.items()}
+
+    @property
+    def database_url(self) -> str:
+        """The libpq connection string for tools such as pg_dump; never a pooler's."""
+        return self.config.database.direct_url or self.config.database.url
+
+    @property
+    def port(self) -> int | None:
+        """Port of the embedded PostgreSQL, or None where it is not embedded."""
+        return self.config.database.embedded_port
+
+    def migrations(self) -> list[Migration]:
+        """Return the migrations of the plugins that are on, in dependency order."""
+        found: list[Migration] = []
+        for plugin in self.instances:
+            source = Path(sys.modules[type(plugin).__module__].__file__ or ".")
+            beside = source.parent / "migrations" if source.stem == "__init__" else None
+            folder = plugin.migrations or beside
+            if folder is not None and folder.is_dir():
+                found += find_migrations(plugin.name, folder)
+        return found
+
+    def may_fail(self, plugin: str) -> bool:
+        """Whether the operator allows a start without the plugin."""
+        table = self.config.plugins.get(plugin, {})
+        return table.get("on_failure", "stop") == "degrade"
+
+    @contextmanager
+    def timing(self, plugin: str) -> Generator[None]:
+        """Add the time of the block to the plugin's boot time."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            took = self.boot_seconds.get(plugin, 0.0) + perf_counter() - began
+            self.boot_seconds[plugin] = took
+
+    @contextmanager
+    def starting(self, plugin: str) -> Generator[None]:
+        """Continue without a plugin that fails to start and may be left out.
+
+        Raises BootError where it may not, or where other plugins need it.
+        """
+        try:
+            with self.timing(plugin):
+                yield
+        except BootError as error:
+            if not self.may_fail(plugin):
+                raise
+            if reasons := self._needed_by(plugin):
+                problem = f"cannot be left out: {'; '.join(reasons)}"
+                needed = BootError(f"plugin {plugin}", problem, "fix it, or disable these too")
+                raise BootErrors([error, needed]) from error
+            self._leave_out(plugin, error)
+
+    def _leave_out(self, plugin: str, error: BootError) -> None:
+        """Remove what a plugin contributed; its routes stay and answer 503."""
+        log.error("a plugin is left out", plugin=plugin, error=str(error))
+        self.bus.drop(plugin)
+        self.table.close(plugin)
+        self.services.forget(plugin)
+        self.manifest_sections[:] = [s for s in self.manifest_sections if s[0] != plugin]
+        note = masked(str(error))
+        self.plugins[:] = [
+            msgspec.structs.replace(info, state="degraded", note=note)
+            if info.name == plugin
+            else info
+            for info in self.plugins
+        ]
+
+    def _needed_by(self, plugin: str) -> list[str]:
+        """Return the reasons why the server cannot run without a loaded plugin."""
+        provider, owners = self.services.provider, {by for by, _ in self.routes}
+        others = [other for other in self.instances if other.name != plugin]
+        needs = [(f"{o.name} needs", key.name) for o in others for key in o.requires]
+        # A plugin that provides the same service does not require it, but its routes need the
+        # chosen engine.
+        needs += [
+            (f"routes of {o.name} need", name)
+            for o in others
+            if o.name in owners
+            for name in self.services.offered_by(o.name)
+        ]
+        asking = {by for by, r in self.routes if r.needs.kind not in ("public", "user")}
+        needs += [(f"routes of {by} need", "access") for by in sorted(asking - {plugin})]
+        reasons = [f"{user} {name!r}" for user, name in needs if provider(name) == plugin]
+        cls = next((type(each) for each in self.instances if each.name == plugin), None)
+        return reasons + [f"it guards by {guards}" for guards in [guard_hooks(cls)] if guards]
+
+
+def guard_hooks(cls: type[Plugin] | None) -> str:
+    """Name the guard hooks that a class implements; none for one that was not even imported."""
+    return ", ".join(
+        name for name in GUARDS if hasattr(getattr(cls, name, None), f"{hookspecs.NAMESPACE}_impl")
+    )
+
+
+def _preferred(config: Config) -> Mapping[str, str]:
+    """Providers that replace the kernel's by default; not behind a pooler, where each transaction
+    may use another connection."""
+    pooled = config.database.direct_url or not config.database.prepare
+    return {} if pooled else importlib.import_module("plugins").PREFERRED
