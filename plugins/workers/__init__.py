@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-import structlog
 from anyio import to_thread
 
 from kernel.public import (
@@ -37,18 +36,14 @@ from kernel.public import (
 )
 
 from .config import WorkersConfig
+from .host import Host
 from .isolation.diagnosis import findings
-from .isolation.orphans import kill_orphans_of_dead_servers, server_name
-from .isolation.sandbox import Sandbox
-from .releases.builds import Builder
-from .releases.folders import Folders
+from .isolation.orphans import server_name
 from .replica.callers import CALLERS, Callers
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
 from .service import SERVICE, WorkersService
 from .store import TOPIC
-
-log = structlog.get_logger("caudex.workers")
 
 
 class WorkersPlugin(Plugin):
@@ -77,39 +72,19 @@ class WorkersPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:
-        folders = self._folders = Folders(self.context.data_dir)
-        sandbox = self._sandbox = Sandbox(
-            self.config, self.context.data_dir, self.context.config_file
-        )
-        await to_thread.run_sync(self._prepare)
+        host = self._host = Host(services, self.config, self.context)
+        await to_thread.run_sync(host.prepare)
         found = services.get(HOOKS).collect(hookspecs.register_runtimes)
-        runtimes = Runtimes([runtime for _, some in found for runtime in some])
-        with server_name(folders.servers, folders.upload()) as server:
-            builder = Builder(self.config, folders, runtimes, sandbox, server)
-            self._service = WorkersService(
-                services, self.config, folders, sandbox, builder, self._runtime_url()
-            )
+        host.runtimes = Runtimes([runtime for _, some in found for runtime in some])
+        with server_name(host.folders.servers, host.folders.upload()) as host.server_name:
+            self._service = WorkersService(host)
             services.get(NOTIFICATIONS).subscribe(TOPIC, self._service.reconciler.on_notification)
             yield self._service
-
-    def _prepare(self) -> None:
-        self._folders.prepare()
-        if killed := kill_orphans_of_dead_servers(self._folders.servers):
-            log.warning("processes of a server that was killed were ended", count=killed)
-        self._sandbox.prepare()
-
-    def _runtime_url(self) -> str:
-        """Where workers of this machine reach the API."""
-        if self.config.runtime_url:
-            return self.config.runtime_url
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-        host = everywhere.get(self.context.host, self.context.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.context.port}"
 
     @hookimpl
     def register_runtimes(self) -> Sequence[Runtime]:
         """Add Python and JavaScript."""
-        config, sdk, usable = self.config, self._folders.sdk, self._sandbox.can_run
+        config, sdk, usable = self.config, self._host.folders.sdk, self._host.sandbox.can_run
         return [
             PythonRuntime(config.python, sdk, usable),
             JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", usable),
@@ -141,7 +116,7 @@ class WorkersPlugin(Plugin):
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Stop and forget the worker of an app that goes."""
         if self._service is not None:
-            await self._service.removed(tx, app.id)
+            await self._service.reconciler.forget(tx, app.id)
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:

@@ -50,7 +50,7 @@ class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Replica(msgspec.Struct, frozen=True, kw_only=True):
+class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an app's worker in one server process."""
 
     server_id: str
@@ -63,7 +63,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """An app's row, if it was ever deployed, and its replicas that gave a sign of life."""
 
     app: DesiredState | None
-    replicas: list[Replica]
+    replicas: list[ReplicaRow]
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from kernel.public import Event, Statements, Transaction, Unavailable, server_actor
 
-from .models import DesiredState, Overview, Release, Replica
+from .models import DesiredState, Overview, Release, ReplicaRow
 
 TOPIC: Final = "workers"
 KEPT: Final = 5
@@ -135,7 +135,7 @@ class WorkersStore:
         """Read a name for the database that no other has, wherever that is."""
         return (await self._statements.fetch(_DATABASE) or b"").decode()
 
-    async def wanted(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
+    async def desired(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
         """Read what should run: of some apps, or of all."""
         return [_desired_state(row) for row in await self._statements.fetch_all(_APP, app_ids)]
 
@@ -163,7 +163,7 @@ class WorkersStore:
         text = await self._statements.fetch(_PART, release.app_id, release.version, position)
         return None if text is None else base64.b64decode(text)
 
-    async def beat(self, server_id: str, replicas: Iterable[Replica]) -> None:
+    async def beat(self, server_id: str, replicas: Iterable[ReplicaRow]) -> None:
         """Write the states of this server process, and that it lives."""
         await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
 

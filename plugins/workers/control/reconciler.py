@@ -1,73 +1,116 @@
-"""Follows what the tables want, and tells them what runs here."""
+"""Follows the tables that say what should run, and writes what runs here."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 
 import anyio
 import structlog
 from anyio import to_thread
 
-from kernel.public import Unavailable
-from plugins.workers.models import DesiredState
-from plugins.workers.models import Replica as ReplicaRow
-from plugins.workers.releases.folders import Folders
-from plugins.workers.store import WorkersStore
+from kernel.public import APPS, Transaction, Unavailable, WorkerState, server_actor
+from plugins.workers import logins, store
+from plugins.workers.host import Host
+from plugins.workers.models import DesiredState, ReplicaRow
+from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.store import TOPIC
 
 from .supervisor import Supervisor
 
-BEAT: Final = 5.0
-"""Seconds between two signs of life."""
-
-PAUSE: Final = 1.0
-"""Seconds after the database could not be asked."""
+HEARTBEAT_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 1.0
+"""Pause after the database could not be asked."""
 
 log = structlog.get_logger("caudex.workers")
 
 
 class Reconciler:
-    """One for each server process."""
+    """Owns the supervisors of one server process."""
 
-    def __init__(
-        self, store: WorkersStore, folders: Folders, create: Callable[[str], Supervisor]
-    ) -> None:
+    def __init__(self, host: Host, launch_specs: LaunchSpecs) -> None:
         self.server_id = str(uuid.uuid4())
         self.supervisors: dict[str, Supervisor] = {}
-        self._store = store
-        self._folders = folders
-        self._create = create
+        self._host = host
+        self._launch_specs = launch_specs
         self._stale: set[str] | None = None
         """Apps whose rows have to be read; None means all."""
         self._ended: set[str] = set()
-        """Apps whose supervisors ended since: what they could not remove is not tried at once."""
+        """Apps whose supervisors ended since; files that they could not delete wait."""
         self._unreported = False
-        self._last_told: frozenset[ReplicaRow] = frozenset()
+        self._reported: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
         self._closed = False
+        host.listeners.append(self._on_change)
 
     async def on_notification(self, payload: str | None) -> None:
-        """Notifications: something about an app changed, or anything may have."""
-        if payload is None or "\0" in payload:  # whoever may connect to the database can tell news
+        """Read the row of an app again, or all rows when `payload` is None."""
+        if payload is None or "\0" in payload:  # any login of the database can send notifications
             self._stale = None
         elif self._stale is not None:
             self._stale.add(payload)
         self._wake.set()
 
-    def gone(self, app_id: str, number: int) -> None:
-        """An app was removed by this very process, which need not wait for the news of it."""
+    def supervisor(self, app_id: str) -> Supervisor:
+        """Return the supervisor of an app, a new one if it has none."""
+        if app_id not in self.supervisors:
+            made = self.supervisors[app_id] = Supervisor(app_id, self._host, self._launch_specs)
+            self._host.spawn(self._run_supervisor, made)
+        return self.supervisors[app_id]
+
+    async def current_supervisor(self, app_id: str) -> Supervisor:
+        """Return the supervisor of an app, once the one of a former app of that name has ended."""
+        if self._host.tasks is None:
+            raise Unavailable("workers run within a server only", retry_after=None)
+        old = self.supervisors.get(app_id)
+        if old is not None and old.leaving:
+            await old.removal()
+        return self.supervisor(app_id)
+
+    async def forget(self, tx: Transaction, app_id: str) -> None:
+        """Delete the row of an app that is uninstalled, and end its worker in every process."""
+        await self._end_workers(tx, app_id, await store.forget(tx, app_id))
+
+    async def forget_former(self, tx: Transaction, app_id: str, born: int) -> None:
+        """Do that for a former app of the name, installed before `born`."""
+        await self._end_workers(tx, app_id, await store.forget_former(tx, app_id, born))
+
+    async def forget_missing(self) -> None:
+        """Do that for apps that were uninstalled while the plugin was off."""
+        rows = await self._host.store.desired(None)  # first, so that no new app is taken for gone
+        apps = self._host.services.get(APPS)
+        await apps.refresh()
+        births = {app.id: app.born for app in await apps.all()}
+
+        async def forget(tx: Transaction, row: DesiredState) -> None:
+            number = await store.forget_number(tx, row.app_id, row.number)
+            await self._end_workers(tx, row.app_id, number)
+
+        for row in rows:
+            if births.get(row.app_id, row.born + 1) > row.born:
+                await self._host.statements.run(server_actor(), partial(forget, row=row))
+
+    async def _end_workers(self, tx: Transaction, app_id: str, number: int | None) -> None:
+        if number is None:
+            return
+        await logins.drop(tx, app_id, number)
+        await tx.publish(TOPIC, app_id)
+
+        async def end_here() -> None:
+            self.app_removed(app_id, number)
+
+        tx.after_commit(end_here)
+
+    def app_removed(self, app_id: str, number: int) -> None:
+        """End the worker of an app that this process removed, before the notification arrives."""
         supervisor = self.supervisors.get(app_id)
         if supervisor is not None and supervisor.number == number and not supervisor.leaving:
-            supervisor.forget()
-
-    def tell(self) -> None:
-        """Something changed here that others should know soon."""
-        self._unreported = True
-        self._wake.set()
+            supervisor.remove()
 
     async def run(self) -> None:
-        """Follow and tell, as long as the server lives."""
+        """Follow the tables and write heartbeats, until `close`."""
         due = 0.0
         while not self._closed:
             self._wake = anyio.Event()
@@ -75,97 +118,28 @@ class Reconciler:
                 await self._follow()
                 if self._unreported or anyio.current_time() >= due:
                     await self._beat()
-                    due = anyio.current_time() + BEAT
+                    due = anyio.current_time() + HEARTBEAT_SECONDS
                 pause = max(0.0, due - anyio.current_time())
             except Unavailable:
-                pause = PAUSE
+                pause = RETRY_SECONDS
             except Exception as error:
                 log.error("what workers should run cannot be followed", exc_info=error)
-                pause = PAUSE
-            if not self._wake.is_set() or pause == PAUSE:
+                pause = RETRY_SECONDS
+            if not self._wake.is_set() or pause == RETRY_SECONDS:
                 with anyio.move_on_after(pause):
                     await self._wake.wait()
 
-    def close(self) -> None:
-        """Follow nothing any more: the server ends."""
+    async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
+        """Stop every worker with the server, and report to the others that none runs here."""
         self._closed = True
         self._wake.set()
-
-    async def leave(self) -> None:
-        """Tell the others that nothing runs here any more."""
-        await self._store.beat(self.server_id, ())
-
-    async def _follow(self) -> None:
-        stale = self._stale
-        if stale is not None and not stale:
-            return
-        self._stale, ended, self._ended = set(), self._ended, set()
-        try:
-            # Before the rows: who comes between the two has a row, and is not taken for left over.
-            here = await self._here(stale)
-            rows = await self._store.wanted(None if stale is None else sorted(stale))
-        except BaseException:
-            self._stale = None
-            raise
-        known = {row.app_id for row in rows}
-        for row in rows:
-            self._apply(row)
-        for app_id in set(self.supervisors if stale is None else stale) - known:
-            if (supervisor := self.supervisors.get(app_id)) is not None:
-                supervisor.forget()
-        for app_id in here.keys() - known - ended - self.supervisors.keys():
-            self.supervisor(app_id).forget(here[app_id])
-
-    async def _here(self, stale: set[str] | None) -> Mapping[str, int]:
-        """Apps without a supervisor that have files here, with their numbers: of these, or all.
-
-        Their workers were stopped when this server started, or they went while none ran. Who told
-        of them may be anybody, so a name is looked for among the folders, not made into a path.
-        """
-        if stale is not None and stale <= self.supervisors.keys():
-            return {}
-        return await to_thread.run_sync(self._folders.numbers, stale)
-
-    def _apply(self, row: DesiredState) -> None:
-        supervisor = self.supervisors.get(row.app_id)
-        if supervisor is not None and supervisor.leaving:
-            return  # an app of the same name came after it; asked again when this one has ended
-        if supervisor is not None and supervisor.number not in (None, row.number):
-            supervisor.forget()  # likewise, and nobody told us that the former one went
-            return
-        if supervisor is None:
-            if row.release is None:
-                return
-            supervisor = self.supervisor(row.app_id)
-        supervisor.set_desired(row)
-
-    def supervisor(self, app_id: str) -> Supervisor:
-        """The supervisor of an app."""
-        if app_id not in self.supervisors:
-            self.supervisors[app_id] = self._create(app_id)
-        return self.supervisors[app_id]
-
-    def ended(self, app_id: str) -> None:
-        """A supervisor is done with an app that is gone."""
-        self.supervisors.pop(app_id, None)
-        self._ended.add(app_id)
-        if self._stale is not None:
-            self._stale.add(app_id)
-        self.tell()
-
-    async def _beat(self) -> None:
-        self._unreported = False
-        rows = list(self.rows())
-        if rows or self._last_told:
-            try:
-                await self._store.beat(self.server_id, rows)
-            except BaseException:
-                self._unreported = True
-                raise
-        self._last_told = frozenset(rows)
+        async with anyio.create_task_group() as closing:
+            for supervisor in self.supervisors.values():
+                closing.start_soon(supervisor.close, drain, shutdown_wait, term_wait)
+        await self._host.store.beat(self.server_id, ())
 
     def rows(self) -> Iterable[ReplicaRow]:
-        """What runs here, or should."""
+        """Return what runs here, or should."""
         for app_id, supervisor in self.supervisors.items():
             if supervisor.state != "stopped":
                 yield ReplicaRow(
@@ -174,3 +148,72 @@ class Reconciler:
                     state=supervisor.state,
                     version=supervisor.version,
                 )
+
+    async def _run_supervisor(self, supervisor: Supervisor) -> None:
+        await supervisor.run()
+        if supervisor.ended:
+            self.supervisors.pop(supervisor.app_id, None)
+            self._ended.add(supervisor.app_id)
+            if self._stale is not None:
+                self._stale.add(supervisor.app_id)
+            await self._on_change(supervisor.app_id, "stopped")
+
+    async def _on_change(self, app_id: str, state: WorkerState) -> None:
+        self._unreported = True
+        self._wake.set()
+
+    async def _follow(self) -> None:
+        stale = self._stale
+        if stale is not None and not stale:
+            return
+        self._stale, ended, self._ended = set(), self._ended, set()
+        try:
+            # Before the rows: an app that is installed between the two has a row already.
+            here = await self._apps_with_files(stale)
+            rows = await self._host.store.desired(None if stale is None else sorted(stale))
+        except BaseException:
+            self._stale = None
+            raise
+        known = {row.app_id for row in rows}
+        for row in rows:
+            self._apply(row)
+        for app_id in set(self.supervisors if stale is None else stale) - known:
+            if (supervisor := self.supervisors.get(app_id)) is not None:
+                supervisor.remove()
+        for app_id in here.keys() - known - ended - self.supervisors.keys():
+            self.supervisor(app_id).remove(here[app_id])
+
+    async def _apps_with_files(self, stale: set[str] | None) -> Mapping[str, int]:
+        """Return apps without a supervisor that have files here, with their numbers.
+
+        Their workers were stopped when this server started, or they were uninstalled while none
+        ran. A notification is not trusted: its name is looked for among the folders, not made into
+        a path.
+        """
+        if stale is not None and stale <= self.supervisors.keys():
+            return {}
+        return await to_thread.run_sync(self._host.folders.numbers, stale)
+
+    def _apply(self, row: DesiredState) -> None:
+        supervisor = self.supervisors.get(row.app_id)
+        if supervisor is not None and supervisor.leaving:
+            return  # the row of a later app of that name is read again when this one has ended
+        if supervisor is not None and supervisor.number not in (None, row.number):
+            supervisor.remove()  # likewise, and the notification about the former app was lost
+            return
+        if supervisor is None:
+            if row.release is None:
+                return
+            supervisor = self.supervisor(row.app_id)
+        supervisor.set_desired(row)
+
+    async def _beat(self) -> None:
+        self._unreported = False
+        rows = list(self.rows())
+        if rows or self._reported:
+            try:
+                await self._host.store.beat(self.server_id, rows)
+            except BaseException:
+                self._unreported = True
+                raise
+        self._reported = frozenset(rows)

@@ -1,10 +1,10 @@
-"""One actor for each app: brings what runs in line with what is wanted."""
+"""One actor for each app: starts, replaces and stops its worker in this server process."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -13,82 +13,52 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import KernelError, Unavailable, WorkerState
-from plugins.workers.config import WorkersConfig
+from plugins.workers.host import Host
 from plugins.workers.models import DesiredState, Release
 from plugins.workers.replica.launch_specs import LaunchSpecs
-from plugins.workers.replica.replica import Replica, Spawn, StartFailed
+from plugins.workers.replica.replica import Replica, StartFailed
 
-CRASHES: Final = 5
-"""So many within WINDOW seconds are enough, or so many starts in turn that fail."""
+MAX_CRASHES: Final = 5
+"""Crashes within 60 seconds, or failed starts in a row, after which no start follows."""
 
-WINDOW: Final = 60.0
-MAX_BACKOFF: Final = 60.0
-POSTPONED: Final = 2.0
-"""Seconds until a start is tried again that failed for want of a database."""
-
-FAULT: Final = 1.0
-"""Seconds after a fault of ours."""
-
-MAX_WAITING: Final = 4
-"""Deploys of one app that may wait for the one under way."""
+RETRY_SECONDS: Final = 2.0
+"""Pause before the next start when the database was away."""
 
 log = structlog.get_logger("caudex.workers")
-
-
-class Host:
-    """What a supervisor needs of the server; given by the service."""
-
-    def __init__(
-        self,
-        *,
-        config: WorkersConfig,
-        spawn: Spawn,
-        launch_specs: LaunchSpecs,
-        changed: Callable[[Supervisor], Awaitable[None]],
-        remove: Callable[[str, int | None], None],
-        clock: Callable[[], float] = anyio.current_time,
-    ) -> None:
-        self.config = config
-        self.spawn = spawn
-        self.launch_specs = launch_specs
-        self.changed = changed
-        self.remove = remove
-        self.clock = clock
-        self.starts = anyio.CapacityLimiter(8)
-        """Workers of this server that come up at the same moment."""
 
 
 class Supervisor:
     """The worker of one app in this server process."""
 
-    def __init__(self, app_id: str, host: Host) -> None:
+    def __init__(self, app_id: str, host: Host, launch_specs: LaunchSpecs) -> None:
         self.app_id = app_id
         self.state: WorkerState = "stopped"
         self.replica: Replica | None = None
+        self.number: int | None = None
+        """The number of the app, once it is known."""
         self.ended = False
         self._host = host
-        self.number: int | None = None
-        """That of the app, once it is known."""
+        self._launch_specs = launch_specs
         self._goal: Release | None = None
         self._attempt = 0
         self._settled = -1
-        """The last attempt that came to an end, one way or the other."""
+        """The last attempt that succeeded or failed."""
         self._failure: StartFailed | None = None
         self._candidate: Replica | None = None
         self._restart = False
         self._refreshed = False
-        """Whether the start under way was made for the sake of newer secrets: one is enough."""
-        self._forget = False
+        """Whether newer secrets caused the start under way: one such start is enough."""
+        self._removed = False
         self._given_up = False
         self._closing = False
-        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
         self._came_up = 0.0
-        """When a worker last did."""
+        """When a worker last came up."""
         self._not_before = 0.0
         self._postponed = False
-        self._last_told: tuple[WorkerState, int | None] = ("stopped", None)
-        self._wake = anyio.Event()
-        self._changed_event = anyio.Event()
+        self._announced: tuple[WorkerState, int | None] = ("stopped", None)
+        self._wake_event = anyio.Event()
+        self._change_event = anyio.Event()
         self._starting: anyio.CancelScope | None = None
         self._deploys = anyio.Lock()
 
@@ -100,138 +70,142 @@ class Supervisor:
 
     @property
     def leaving(self) -> bool:
-        """Whether the app is gone and this is about to end."""
-        return self._forget
+        """Whether the app is uninstalled and this supervisor is about to end."""
+        return self._removed
 
-    # What others ask for
+    # Requests
 
     def set_desired(self, row: DesiredState) -> None:
-        """Be told what should run, or nothing; old news changes nothing."""
-        if row.attempt < self._attempt:
-            return
-        if row.attempt > self._attempt:
-            self._given_up, self._not_before = False, 0.0
-            self._crashes.clear()
-        self._attempt, self.number = row.attempt, row.number
-        self._set_goal(row.release)
+        """Set what should run. A row that is older than the current one changes nothing."""
+        if row.attempt >= self._attempt:
+            if row.attempt > self._attempt:
+                self._clear_failures()
+            self._attempt, self.number = row.attempt, row.number
+            self._set_goal(row.release)
 
-    def forget(self, number: int | None = None) -> None:
-        """The app is gone: kill, remove what it has, end. `number` is its, for who knows it.
+    def promote(self, candidate: Replica, attempt: int) -> None:
+        """Put a replica that is up into service, in place of the one that runs.
 
-        Nothing is left that would be worth a wait, and another app may have the name already.
+        The candidate is killed if a later attempt has begun since.
         """
-        self._forget = True
+        if self._removed or attempt < self._attempt:
+            self._host.spawn(candidate.kill)
+            return
+        previous, self._candidate = self._candidate, candidate
+        if previous is not None:
+            self._host.spawn(previous.kill)
+        self._clear_failures()
+        self._attempt, self.number = attempt, candidate.release.number
+        self._set_goal(candidate.release)
+
+    def remove(self, number: int | None = None) -> None:
+        """Kill the worker of an app that is uninstalled, delete its files and end.
+
+        `number` is the app's, if the caller knows it. Another app may have the name already.
+        """
+        self._removed = True
         self.number = self.number or number
-        for replica in self._left():
+        for replica in self._replicas():
             replica.detach()
         self._set_goal(None)
 
     def restart(self) -> None:
-        """Replace the process of a worker that runs."""
+        """Replace the process of a running worker."""
         if self.replica is not None:
             self._restart = True
-            self._wake_up()
+            self.wake()
 
-    def promote(self, candidate: Replica, attempt: int) -> None:
-        """Put a replica that is up already into service, in place of the one that runs; not when
-        something else was wanted since."""
-        if self._forget or attempt < self._attempt:
-            self._host.spawn(candidate.kill)
-            return
-        self._attempt, self.number = attempt, candidate.release.number
-        self._given_up, self._not_before = False, 0.0
-        self._crashes.clear()
-        previous, self._candidate = self._candidate, candidate
-        if previous is not None:
-            self._host.spawn(previous.kill)
-        self._set_goal(candidate.release)
+    def wake(self) -> None:
+        """Run the next step now."""
+        self._wake_event.set()
 
     @asynccontextmanager
     async def deploying(self) -> AsyncGenerator[None]:
-        """Deploy one at a time. Raises Unavailable when too many wait."""
-        if self._deploys.statistics().tasks_waiting >= MAX_WAITING:
+        """Allow one deploy of the app at a time. Raises Unavailable when four others wait."""
+        if self._deploys.statistics().tasks_waiting >= 4:
             raise Unavailable("too many deploys of this app are waiting", retry_after=10)
         async with self._deploys:
             yield
 
     async def outcome(self, attempt: int) -> StartFailed | None:
-        """Wait until an attempt to start has come to an end; None when the worker runs."""
-        while self._settled < attempt and not self.ended:
-            await self._changed_event.wait()
+        """Wait until an attempt to start has succeeded (None) or failed."""
+        await self._wait_until(lambda: self._settled >= attempt)
         return self._failure
 
     async def stopped(self) -> None:
         """Wait until nothing runs."""
-        while self.state != "stopped" and not self.ended:
-            await self._changed_event.wait()
+        await self._wait_until(lambda: self.state == "stopped")
 
-    async def over(self) -> None:
-        """Wait until an app that is gone has nothing left."""
-        while not self.ended:
-            await self._changed_event.wait()
+    async def removal(self) -> None:
+        """Wait until nothing is left of an app that is uninstalled."""
+        await self._wait_until(lambda: self.ended)
 
-    def _left(self) -> list[Replica]:
-        """Every process of the app, also what retires or comes up."""
-        return [] if self.number is None else self._host.launch_specs.of(self.app_id, self.number)
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not self.ended and not condition():
+            await self._change_event.wait()
+
+    def _clear_failures(self) -> None:
+        self._given_up, self._not_before = False, 0.0
+        self._crashes.clear()
 
     def _set_goal(self, goal: Release | None) -> None:
         if goal != self._goal and self._starting is not None:
             self._starting.cancel()
         self._goal = goal
-        self._wake_up()
+        self.wake()
 
-    def _wake_up(self) -> None:
-        self._wake.set()
+    def _replicas(self) -> list[Replica]:
+        """Return every replica of the app, those that start or retire among them."""
+        return [] if self.number is None else self._launch_specs.of(self.app_id, self.number)
 
     # The actor
 
     async def run(self) -> None:
-        """Bring reality in line with what is wanted, again and again."""
+        """Bring what runs in line with what should run, until the app is removed."""
         while True:
-            self._wake = anyio.Event()
+            self._wake_event = anyio.Event()
             pause = await self._guarded_step()
             if self._closing:
                 return
-            if self._forget and self.replica is None:
+            if self._removed and self.replica is None:
                 break
-            if self._wake.is_set():
+            if self._wake_event.is_set():
                 continue
             with anyio.move_on_after(math.inf if pause is None else pause):
-                await self._wake.wait()
-        for replica in self._left():
+                await self._wake_event.wait()
+        for replica in self._replicas():
             await replica.kill()
         try:
-            await to_thread.run_sync(self._host.remove, self.app_id, self.number)
-        except Exception as error:  # the next start tries again; others wait for the end of this
-            log.error("files of an app that is gone stay", app_id=self.app_id, exc_info=error)
+            await to_thread.run_sync(self._host.folders.remove, self.app_id, self.number)
+        except Exception as error:  # the next start tries again; others wait for this one's end
+            log.error("files of an uninstalled app remain", app_id=self.app_id, exc_info=error)
         self.ended = True
         self._notify_waiters()
 
     async def _guarded_step(self) -> float | None:
-        """Whatever goes wrong, the app keeps its actor."""
         try:
             return await self._step()
         except Exception as error:
-            log.error("a supervisor met a fault", app_id=self.app_id, exc_info=error)
-            return FAULT
+            log.error("a supervisor failed", app_id=self.app_id, exc_info=error)
+            return 1.0
 
     async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
         """Stop for good, with the server."""
         self._closing = True
         if self._starting is not None:
             self._starting.cancel()
-        self._wake_up()
+        self.wake()
         if self._candidate is not None:
             await self._candidate.kill()
         if self.replica is not None:
             await self.replica.retire(drain, shutdown_wait, term_wait)
 
     async def _step(self) -> float | None:
-        """Do the next thing; returns the seconds until there may be another, None for no idea."""
+        """Take the next step. Returns the seconds until another is due, None for no limit."""
         if self._closing:
             return None
         await self._swap()
-        if self.replica is not None and self.replica.gone and not self._forget:
+        if self.replica is not None and self.replica.gone and not self._removed:
             await self._crashed(self.replica)
         if self._goal is None:
             await self._stop()
@@ -248,11 +222,14 @@ class Supervisor:
         if wait > 0:
             await self._become("starting")
             return wait
-        await self._start(self._goal)
+        await self._become("starting")
+        replica = await self._bring_up(self._goal)
+        if replica is not None:
+            await self._take(replica)
         return 0.0
 
     async def _swap(self) -> None:
-        """Let a candidate that came up take over; the old one answers what it was asked."""
+        """Put the candidate into service; the old replica finishes its calls and retires."""
         candidate, self._candidate = self._candidate, None
         if candidate is None:
             return
@@ -265,7 +242,7 @@ class Supervisor:
             self._retire(old)
 
     async def _take(self, replica: Replica) -> None:
-        """Let a replica that is up answer from now on."""
+        """Send calls to a replica that is up."""
         self.replica, self._settled, self._failure = replica, self._attempt, None
         self._restart, self._came_up = False, self._host.clock()
         await self._become("running")
@@ -274,11 +251,11 @@ class Supervisor:
             self._refreshed = self._restart = True
 
     async def _is_outdated(self, replica: Replica) -> bool:
-        """Whether the secrets changed while a worker came up with the old ones."""
+        """Return whether the secrets changed while the worker started with the old ones."""
         try:
-            return await self._host.launch_specs.is_outdated(replica.spec)
+            return await self._launch_specs.is_outdated(replica.spec)
         except KernelError:
-            return False  # what changes while the database is away is told when it is back
+            return False  # a change while the database is away is reported when it is back
 
     def _retire(self, old: Replica) -> None:
         config = self._host.config
@@ -290,7 +267,7 @@ class Supervisor:
         if replica is not None:
             await self._become("stopping")
             config = self._host.config
-            if self._forget:
+            if self._removed:
                 await replica.kill()
             else:
                 await replica.stop(config.shutdown_wait, config.term_wait)
@@ -298,32 +275,29 @@ class Supervisor:
         self._settled, self._failure, self._restart = attempt, None, False
         await self._become("stopped")
 
-    async def _start(self, goal: Release) -> None:
-        await self._become("starting")
-        replica = await self._bring_up(goal)
-        if replica is not None:
-            await self._take(replica)
-
     async def _replace(self, goal: Release) -> float | None:
-        """Start the new one beside the old; when it fails the old one goes all the same: it has
-        another version, or an environment that is not to be used any more."""
+        """Start the new replica beside the old one.
+
+        If that fails the old one still goes: it has another version, or an environment that must
+        not be used any more.
+        """
         restart, self._restart = self._restart, False
         old = self.replica
         new = await self._bring_up(goal)
         if new is None and (self._goal != goal or self._postponed):
             self._restart = restart
-            return POSTPONED if self._postponed else 0.0
+            return RETRY_SECONDS if self._postponed else 0.0
         if new is not None:
             await self._take(new)
         else:
             self.replica = None
-            await self._become(self._after_failure())
+            await self._become(self._state_after_failure())
         if old is not None:
             self._retire(old)
         return 0.0
 
     async def _bring_up(self, goal: Release) -> Replica | None:
-        """Start a replica; None when that failed or is not wanted any more."""
+        """Start a replica. Returns None if that failed, or if the goal changed meanwhile."""
         attempt, self._postponed = self._attempt, False
         with anyio.CancelScope() as self._starting:
             try:
@@ -331,9 +305,9 @@ class Supervisor:
             except StartFailed as error:
                 await self._failed(error, attempt)
             except Unavailable as error:
-                # The database is away: that says nothing about the worker.
+                # The database is away, which is no failure of the worker.
                 self._postponed = True
-                self._not_before = self._host.clock() + POSTPONED
+                self._not_before = self._host.clock() + RETRY_SECONDS
                 log.warning("a worker has to wait", app_id=self.app_id, error=error.message)
             except KernelError as error:
                 await self._failed(StartFailed(error.message, ()), attempt)
@@ -342,73 +316,73 @@ class Supervisor:
                 await self._failed(StartFailed("an unexpected error happened", ()), attempt)
             finally:
                 self._starting = None
-                # What another server deployed was fetched for it, whatever came of it then.
-                self._host.spawn(self._host.launch_specs.tidy, self.app_id)
+                # The code may have been fetched for this start.
+                self._host.spawn(self._launch_specs.tidy, self.app_id)
         return None
 
     async def start_replica(self, release: Release) -> Replica:
         """Start a replica of a release and wait until it is up. Raises StartFailed, KernelError."""
         host = self._host
-        spec = await host.launch_specs.prepare(release)
+        spec = await self._launch_specs.prepare(release)
         async with host.starts:
-            replica = host.launch_specs.make(spec, host.spawn, self._wake_up)
+            replica = self._launch_specs.make(spec)
             try:
                 await replica.start(host.config.start_timeout)
             except StartFailed as error:
-                host.launch_specs.write_log(
-                    self.app_id, "system", f"version {release.version}: {error.why}"
-                )
+                host.write_log(self.app_id, "system", f"version {release.version}: {error.why}")
                 raise
-        host.launch_specs.write_log(self.app_id, "system", f"version {release.version} runs")
+        host.spawn(self._wake_at_end, replica)
+        host.write_log(self.app_id, "system", f"version {release.version} runs")
         return replica
+
+    async def _wake_at_end(self, replica: Replica) -> None:
+        await replica.wait_gone()
+        self.wake()
 
     # Crashes
 
     async def _crashed(self, replica: Replica) -> None:
-        """It ended by itself."""
         self.replica = None
-        said = f"the worker ended ({replica.ending()})"
-        self._host.launch_specs.write_log(self.app_id, "system", said)
+        message = f"the worker ended ({replica.ending()})"
+        self._host.write_log(self.app_id, "system", message)
         log.warning("a worker crashed", app_id=self.app_id, ending=replica.ending())
         self._count()
         if self._goal is not None:
-            await self._become(self._after_failure())
+            await self._become(self._state_after_failure())
 
     async def _failed(self, error: StartFailed, attempt: int) -> None:
-        """It did not come up. One that hangs would hang again: it is not tried anew by itself."""
+        """Record a failed start. A worker that hangs would hang again, so no start follows."""
         log.warning("a worker did not start", app_id=self.app_id, why=error.why)
         self._count()
         self._given_up = self._given_up or error.hung
         self._settled, self._failure = attempt, error
         if self.replica is None:
-            await self._become(self._after_failure())
+            await self._become(self._state_after_failure())
         self._notify_waiters()
 
     def _count(self) -> None:
-        """Note a crash: the first is followed by a start at once, the next ones by longer waits.
-        Starts that fail count until one does not: a build may take longer than WINDOW to fail."""
+        """Count a crash: a start follows the first one at once, the next ones after longer waits.
+
+        Failed starts count until one succeeds: a build may take longer than a minute to fail.
+        """
         now = self._host.clock()
         self._crashes.append(now)
-        since = min(now - WINDOW, self._came_up)
+        since = min(now - 60.0, self._came_up)
         recent = sum(1 for at in self._crashes if at >= since)
-        self._given_up = recent >= CRASHES
-        unit = self._host.config.backoff
-        wait = 0.0 if recent <= 1 else unit * 2 ** (recent - 2)
-        self._not_before = now + min(wait, MAX_BACKOFF)
+        self._given_up = recent >= MAX_CRASHES
+        wait = 0.0 if recent <= 1 else self._host.config.backoff * 2 ** (recent - 2)
+        self._not_before = now + min(wait, 60.0)
 
-    def _after_failure(self) -> WorkerState:
+    def _state_after_failure(self) -> WorkerState:
         return "crashed" if self._given_up else "starting"
-
-    # Telling
 
     async def _become(self, state: WorkerState) -> None:
         self.state = state
-        told = (state, self.version)
-        if told != self._last_told:
-            self._last_told = told
-            await self._host.changed(self)
+        if (announced := (state, self.version)) != self._announced:
+            self._announced = announced
+            await self._host.announce(self.app_id, state)
         self._notify_waiters()
 
     def _notify_waiters(self) -> None:
-        news, self._changed_event = self._changed_event, anyio.Event()
-        news.set()
+        event, self._change_event = self._change_event, anyio.Event()
+        event.set()

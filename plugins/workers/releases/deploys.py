@@ -1,8 +1,8 @@
-"""Deploys: from an archive that is received to a version that answers."""
+"""Deploys: from an archive that was received to a version that answers calls."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -14,78 +14,56 @@ from kernel.public import (
     ACCESS,
     APP_ADMIN,
     APPS,
-    STATEMENTS,
     Actor,
     BadRequest,
     FairShare,
     NotFound,
-    Services,
     Transaction,
     Unavailable,
     server_actor,
 )
 from plugins.workers import logins, store
-from plugins.workers.config import WorkersConfig
 from plugins.workers.control.reconciler import Reconciler
-from plugins.workers.control.supervisor import Supervisor
+from plugins.workers.host import Host
 from plugins.workers.models import Release
 from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.replica import Replica, StartFailed
-from plugins.workers.store import WorkersStore
 
 from .archive_chunks import store_archive
 from .builds import Builder
-from .folders import Folders, digest_of, discard
-
-PROMOTION_SECONDS: Final = 10.0
-"""Seconds that a deploy waits until the version that is up already answers the calls."""
+from .folders import digest_of, discard
 
 MAX_UPLOADS: Final = 16
-RECEIVING: Final = "too many archives are being received"
+TOO_MANY_UPLOADS: Final = "too many archives are being received"
 
 
 class Deploys:
-    """What deploys of all apps share. `supervisor` finds that of an app; `forget_former` takes what
-    is left of an app that was born earlier."""
+    """Receives archives and puts new versions into service."""
 
     def __init__(
-        self,
-        services: Services,
-        workers: WorkersStore,
-        folders: Folders,
-        builder: Builder,
-        launch_specs: LaunchSpecs,
-        reconciler: Reconciler,
-        supervisor: Callable[[str], Awaitable[Supervisor]],
-        forget_former: Callable[[Transaction, str, int], Awaitable[None]],
-        config: WorkersConfig,
+        self, host: Host, builder: Builder, launch_specs: LaunchSpecs, reconciler: Reconciler
     ) -> None:
-        self._statements = services.get(STATEMENTS)
-        self._apps = services.get(APPS)
-        self._access = services.get(ACCESS)
-        self._store = workers
-        self._folders = folders
+        self._host = host
         self._builder = builder
         self._launch_specs = launch_specs
         self._reconciler = reconciler
-        self._supervisor = supervisor
-        self._forget_former = forget_former
-        self._config = config
+        self._apps = host.services.get(APPS)
+        self._access = host.services.get(ACCESS)
         self._uploads = 0
-        self._uploaders = FairShare(MAX_UPLOADS, RECEIVING, retry_after=10)
+        self._uploaders = FairShare(MAX_UPLOADS, TOO_MANY_UPLOADS, retry_after=10)
 
     @asynccontextmanager
     async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
-        """Name a new file for an archive that is received, and remove it in the end.
+        """Name a new file for an archive that is being received, and delete it in the end.
 
-        Raises Unavailable while too many are under way, of all or of this user: each may take 50 MB
-        of the disk.
+        Raises Unavailable while too many are received, in all or from this user: each may take
+        50 MB of the disk.
         """
         if self._uploads >= MAX_UPLOADS:
-            raise Unavailable(RECEIVING, retry_after=10)
+            raise Unavailable(TOO_MANY_UPLOADS, retry_after=10)
         with self._uploaders.held(actor.user_id):
             self._uploads += 1
-            archive = self._folders.upload()
+            archive = self._host.folders.upload()
             try:
                 yield archive
             finally:
@@ -94,19 +72,21 @@ class Deploys:
                     await to_thread.run_sync(discard, archive)
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
-        """See `Workers.deploy`. Nothing stays of a version that does not come up."""
+        """See `Workers.deploy`. Nothing remains of a version that does not come up."""
         born = (await self._apps.app(app_id)).born
         number = await self._number(app_id, born)
-        supervisor = await self._supervisor(app_id)
+        supervisor = await self._reconciler.current_supervisor(app_id)
         async with supervisor.deploying():
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._store.begin(app_id, digest, self._config.uid_count, born)
-            await self._statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
-            self._launch_specs.write_log(app_id, "system", f"deploying version {release.version}")
+            release = await self._host.store.begin(
+                app_id, digest, self._host.config.uid_count, born
+            )
+            await self._host.statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
+            self._host.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
-                await self._builder.build(release, archive, self._launch_specs.log_of(app_id))
+                await self._builder.build(release, archive)
                 await self._check_may_deploy(actor, app_id, release.number)
                 candidate = await supervisor.start_replica(release)
                 attempt = await self._put_in_service(actor, release, archive, size)
@@ -116,29 +96,32 @@ class Deploys:
                     raise BadRequest(str(error)) from None
                 raise
             supervisor.promote(candidate, attempt)
-            with anyio.move_on_after(PROMOTION_SECONDS):
+            with anyio.move_on_after(10):
                 await supervisor.outcome(attempt)
-                # An app has no row until its first deploy has begun: its supervisor may have been
-                # taken for that of the former app of its name, and another one starts the worker.
+                # Until its first deploy has begun an app has no row, so this supervisor may have
+                # been taken for a former app's. Another one starts the worker then.
                 while supervisor.leaving:
-                    supervisor = await self._supervisor(app_id)
+                    supervisor = await self._reconciler.current_supervisor(app_id)
                     await supervisor.outcome(attempt)
             await self._launch_specs.tidy(app_id)
         return release.version
 
     async def _number(self, app_id: str, born: int = 0) -> int | None:
-        """That of an app which was born then; what is known of a former one goes."""
-        rows = await self._store.wanted([app_id])
+        """Return the number of an app; rows of a former app of that name are removed."""
+        rows = await self._host.store.desired([app_id])
         if rows and rows[0].born < born:
-            await self._statements.run(
-                server_actor(), lambda tx: self._forget_former(tx, app_id, born)
+            await self._host.statements.run(
+                server_actor(), lambda tx: self._reconciler.forget_former(tx, app_id, born)
             )
             return None
         return rows[0].number if rows else None
 
     async def _check_may_deploy(self, actor: Actor, app_id: str, number: int | None) -> None:
-        """Asked again after each wait of minutes: another app may have the name by now, with other
-        admins and other secrets. `number` is that of the app before, if it had one."""
+        """Check again after each wait of minutes.
+
+        Another app may have the name by now, with other admins and secrets. `number` is the one
+        that the app had before, if any.
+        """
         if number is not None and number != await self._number(app_id):
             raise NotFound(f"app '{app_id}' not found")
         await self._apps.app(app_id)
@@ -155,17 +138,16 @@ class Deploys:
             attempt = await store.promote(tx, release)
             if attempt is None:
                 raise BadRequest("a later version was deployed meanwhile")
-            told = {"version": release.version, "sha256": release.digest, "size": size}
-            await store.record(tx, "DEPLOYED", release.app_id, told)
+            details = {"version": release.version, "sha256": release.digest, "size": size}
+            await store.record(tx, "DEPLOYED", release.app_id, details)
             return attempt
 
-        return await self._statements.run(actor, write)
+        return await self._host.statements.run(actor, write)
 
     async def _roll_back(self, release: Release, candidate: Replica | None) -> None:
         with anyio.CancelScope(shield=True):
             if candidate is not None:
                 await candidate.kill()
-            await to_thread.run_sync(discard, self._folders.release(release))
-            await self._reconciler.on_notification(
-                release.app_id
-            )  # the app may be gone, but for its folder
+            await to_thread.run_sync(discard, self._host.folders.release(release))
+            # The app may have been uninstalled, so that only its folder is left.
+            await self._reconciler.on_notification(release.app_id)

@@ -26,7 +26,7 @@ from kernel.public import (
     Unavailable,
 )
 
-from .calls import Call
+from .calls import Calls
 from .protocol import MAX_FRAME, CollectionOp, OpResult, single_line
 
 AT_ONCE: Final = 4
@@ -44,13 +44,11 @@ class Collections:
     """The operations of one worker, on the app that was `born` then and on no later one of its
     name."""
 
-    def __init__(
-        self, services: Services, app_id: str, born: int, find: Callable[[str], Call | None]
-    ) -> None:
+    def __init__(self, services: Services, app_id: str, born: int, calls: Calls) -> None:
         self._services = services
         self._app_id = app_id
         self._born = born
-        self._find = find
+        self._calls = calls
         self._turns = anyio.CapacityLimiter(AT_ONCE)
 
     async def answer(self, op: CollectionOp) -> OpResult:
@@ -82,7 +80,7 @@ class Collections:
         A call that has ended gives none, rather than the app's.
         """
         call = None
-        if op.call is not None and (call := self._find(op.call)) is None:
+        if op.call is not None and (call := self._calls.find(op.call)) is None:
             raise BadRequest("the call that this operation serves has ended")
         request_id = call.request_id if call else ""
         if call is None or call.caller is None:

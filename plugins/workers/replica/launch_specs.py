@@ -1,93 +1,80 @@
-"""All that a worker needs before it can be started."""
+"""Gathers what a worker needs before it can start: code, environment, secrets and limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakSet
 
 import anyio
-import structlog
 from anyio import to_thread
 
-from kernel.public import APPS, HOOKS, LOGS, LogLevel, Services, Unavailable, hookspecs
-from plugins.workers.isolation.sandbox import Sandbox
+from kernel.public import APPS, HOOKS, Unavailable, hookspecs
+from plugins.workers.host import Host
 from plugins.workers.logins import Logins
 from plugins.workers.models import Release
 from plugins.workers.releases.archive_chunks import write_archive
 from plugins.workers.releases.builds import Builder
-from plugins.workers.releases.folders import Folders, discard
-from plugins.workers.store import KEPT, WorkersStore
+from plugins.workers.releases.folders import discard
+from plugins.workers.store import KEPT
 
 from .protocol import Hello
-from .replica import Replica, ReplicaSpec, Spawn
-
-log = structlog.get_logger("caudex.workers")
+from .replica import Replica, ReplicaSpec
 
 
 class LaunchSpecs:
-    """Gathers code, environment, secrets and limits of a release."""
+    """Makes launch specs, and knows every replica that was made from one."""
 
-    def __init__(
-        self,
-        services: Services,
-        store: WorkersStore,
-        logins: Logins,
-        folders: Folders,
-        sandbox: Sandbox,
-        builder: Builder,
-        runtime_url: str,
-    ) -> None:
-        self._services = services
-        self._store = store
-        self._logins = logins
-        self._folders = folders
-        self._sandbox = sandbox
+    def __init__(self, host: Host, builder: Builder, logins: Logins) -> None:
+        self._host = host
         self._builder = builder
-        self._runtime_url = runtime_url
+        self._logins = logins
         self._made: WeakSet[Replica] = WeakSet()
-        """Every replica whose process lives is among them: the process holds it."""
+        """A live process holds its replica, so none that still runs is missing here."""
 
     async def prepare(self, release: Release) -> ReplicaSpec:
         """Return what to start, with the code in place. Raises KernelError."""
-        app = await self._services.get(APPS).app(release.app_id)
-        if app.born != release.born:  # either is old news, and the next look finds out
+        folders = self._host.folders
+        app = await self._host.services.get(APPS).app(release.app_id)
+        if app.born != release.born:  # one of them is outdated; the next step finds out which
             raise Unavailable(f"app '{release.app_id}' is being installed anew", retry_after=5)
-        folder = self._folders.release(release)
-        await to_thread.run_sync(self._folders.clear, release)
+        folder = folders.release(release)
+        await to_thread.run_sync(folders.clear, release)
         if not await to_thread.run_sync(folder.is_dir):
             await self._fetch(release)
         hello = Hello(
             app_id=release.app_id,
-            runtime_url=self._runtime_url,
+            runtime_url=self._host.runtime_url,
             credentials=await self._secrets(release.app_id),
             database_url=await self._logins.url(app, release.number),
         )
         return await to_thread.run_sync(self._spec, release, folder, hello)
 
     async def is_outdated(self, spec: ReplicaSpec) -> bool:
-        """Whether the secrets are others than a worker was started with. Raises KernelError."""
+        """Return whether the secrets changed since a worker was started. Raises KernelError."""
         return await self._secrets(spec.release.app_id) != spec.hello.credentials
 
-    def make(self, spec: ReplicaSpec, spawn: Spawn, on_gone: Callable[[], None]) -> Replica:
-        """Make a replica, which is yet to be started."""
-        write_log = self.log_of(spec.release.app_id)
-        replica = Replica(spec, self._services, spawn, write_log, on_gone)
+    def make(self, spec: ReplicaSpec) -> Replica:
+        """Make a replica; the caller starts it."""
+        replica = Replica(spec, self._host)
         self._made.add(replica)
         return replica
 
     def of(self, app_id: str, number: int) -> list[Replica]:
-        """Every replica of an app whose process may live, those that retire among them. A later app
-        of its name has another number."""
+        """Return every replica of an app whose process may live, also one that retires.
+
+        A later app of the same name has another number.
+        """
         wanted = (app_id, number)
         made = list(self._made)
         return [each for each in made if (each.release.app_id, each.release.number) == wanted]
 
     async def tidy(self, app_id: str) -> None:
-        """Remove the code of versions that are kept no more, but never what runs here, nor what
-        another process may be about to put into service."""
+        """Delete the code of old versions.
+
+        Versions that run here stay, and so do newer ones: another process may be about to use them.
+        """
         try:
-            releases = await self._store.releases(app_id)
+            releases = await self._host.store.releases(app_id)
         except Unavailable:
             return  # the next start or deploy does it
         names = {release.folder for release in releases}
@@ -95,57 +82,47 @@ class LaunchSpecs:
             running = (each for each in self.of(app_id, number) if not each.gone)
             names.update(replica.release.folder for replica in running)
         oldest = max((release.version for release in releases), default=0) - KEPT + 1
-        await to_thread.run_sync(self._folders.keep, app_id, names, oldest)
+        await to_thread.run_sync(self._host.folders.keep, app_id, names, oldest)
 
     async def kill_all(self) -> None:
-        """End every process that is left, whoever was to do it and was cancelled."""
+        """End every process that is left, also when the task that was to end it was cancelled."""
         async with anyio.create_task_group() as killing:
             for replica in list(self._made):
                 killing.start_soon(replica.kill)
 
-    def log_of(self, app_id: str) -> Callable[[LogLevel, str], None]:
-        """What writes into an app's log."""
-        return lambda level, message: self.write_log(app_id, level, message)
-
-    def write_log(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Write a line into an app's log, where the server keeps one."""
-        if (logs := self._services.find(LOGS)) is not None:
-            logs.write(app_id, level, message)
-        else:
-            log.debug("a worker said", app_id=app_id, kind=level, message=message[:1000])
-
     async def _secrets(self, app_id: str) -> dict[str, str]:
         found: dict[str, str] = {}
-        bus = self._services.get(HOOKS)
+        bus = self._host.services.get(HOOKS)
         for more in await bus.gather(hookspecs.worker_environment, app_id=app_id):
             found.update(more)
         return found
 
     async def _fetch(self, release: Release) -> None:
-        """Bring code that another server deployed."""
-        archive = self._folders.upload()
+        """Build a version that another server deployed."""
+        archive = self._host.folders.upload()
         try:
-            await write_archive(self._store, release, archive)
-            await self._builder.build(release, archive, self.log_of(release.app_id))
+            await write_archive(self._host.store, release, archive)
+            await self._builder.build(release, archive)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(discard, archive)
 
     def _spec(self, release: Release, folder: Path, hello: Hello) -> ReplicaSpec:
-        runtime, entry = self._builder.runtime_of(folder)
+        host = self._host
+        runtime, entry = host.runtimes.find(folder)
         launch = runtime.launch(folder, entry)
         program = launch.argv[0]
-        uid = self._sandbox.uid_for(program, release.number)
-        self._folders.make_app(release, uid)
-        place = self._folders.place(release, folder)
+        uid = host.sandbox.uid_for(program, release.number)
+        host.folders.make_app(release, uid)
+        place = host.folders.place(release, folder)
         return ReplicaSpec(
             release=release,
             program=program,
-            argv=self._sandbox.command(launch.argv, release.number, place),
+            argv=host.sandbox.command(launch.argv, release.number, place),
             environment={
                 **launch.environment,
                 **self._builder.environment(release, program),
-                "CAUDEX_RUNTIME_URL": self._runtime_url,
+                "CAUDEX_RUNTIME_URL": host.runtime_url,
             },
             folder=folder,
             hello=hello,

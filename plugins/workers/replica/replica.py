@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,8 @@ import anyio
 import msgspec
 from structlog.contextvars import get_contextvars
 
-from kernel.public import Caller, HandlerFailed, LogLevel, Mask, Services, WorkerLost
+from kernel.public import Caller, HandlerFailed, LogLevel, Mask, WorkerLost
+from plugins.workers.host import Host
 from plugins.workers.models import Release
 
 from .calls import Call, Calls, Progress
@@ -57,9 +58,6 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
     "stdout": "stdout", "stderr": "stderr",
 }  # fmt: skip
 
-Spawn = Callable[..., None]
-"""Starts a task that outlives the caller, as `start_soon` of a task group does."""
-
 
 class StartFailed(Exception):
     """A worker did not come up; `lines` are the last that it said. `hung` when it still ran."""
@@ -89,25 +87,17 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Replica:
     """A worker process of this server."""
 
-    def __init__(
-        self,
-        spec: ReplicaSpec,
-        services: Services,
-        spawn: Spawn,
-        write_log: Callable[[LogLevel, str], None],
-        on_gone: Callable[[], None],
-    ) -> None:
+    def __init__(self, spec: ReplicaSpec, host: Host) -> None:
         self.spec = spec
         self.stopping = False
-        self._spawn = spawn
-        self._write = write_log
-        self._on_gone = on_gone
+        self._host = host
         self._calls = Calls()
         release = spec.release
-        self._ops = Collections(services, release.app_id, release.born, self._calls.find)
+        self._ops = Collections(host.services, release.app_id, release.born, self._calls)
         self._waiting_ops = 0
         self._mask = Mask(spec.hello.credentials.values())
         self._up = anyio.Event()
+        self._gone = anyio.Event()
         self._comes_up = True
         self._tail: deque[str] = deque(maxlen=TAIL)
         """What it said last while it came up; nobody asks afterwards."""
@@ -123,6 +113,10 @@ class Replica:
     def gone(self) -> bool:
         """Whether it has ended."""
         return self._child is None or self._child.gone.is_set()
+
+    async def wait_gone(self) -> None:
+        """Wait for its end."""
+        await self._gone.wait()
 
     # Start and stop
 
@@ -199,7 +193,7 @@ class Replica:
 
     def _write_log(self, level: LogLevel, message: str) -> None:
         if not self._detached:
-            self._write(level, message)
+            self._host.write_log(self.release.app_id, level, message)
 
     def ending(self) -> str:
         """How it ended."""
@@ -287,7 +281,7 @@ class Replica:
         said = f"the worker ended ({self.ending()}) before it answered"
         self._calls.lose_all(said, on_purpose=self.stopping)
         self._up.set()
-        self._on_gone()
+        self._gone.set()
 
     def _hear(self, said: Incoming | InvalidOp) -> None:
         match said:
@@ -327,14 +321,14 @@ class Replica:
             return
         idle, call.latest = call.latest is None, bytes(said.value)
         if idle:
-            self._spawn(_report, call, call.progress)
+            self._host.spawn(_report, call, call.progress)
 
     def _queue(self, op: CollectionOp | InvalidOp) -> None:
         """Carry an operation out; who has too many of them is not read until some are done."""
         self._waiting_ops += 1
         if self._waiting_ops >= MAX_OPS and self._child is not None:
             self._child.hold("operations")
-        self._spawn(self._operate, op)
+        self._host.spawn(self._operate, op)
 
     async def _operate(self, op: CollectionOp | InvalidOp) -> None:
         try:

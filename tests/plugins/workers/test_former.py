@@ -141,7 +141,7 @@ def test_one_that_nobody_has_killed_yet_does_nothing_in_the_next_app_of_its_name
     with monkeypatch.context() as patch:
         patch.setattr(Collections, "answer", answer)
         patch.setattr(Reconciler, "_follow", deaf)
-        patch.setattr(Reconciler, "gone", lambda *_: None, raising=False)
+        patch.setattr(Reconciler, "app_removed", lambda *_: None)
         reinstall(patient, app)
         refused.clear()
         eventually(lambda: len(refused) > 50, SOON)

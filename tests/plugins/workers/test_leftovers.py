@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import psycopg
@@ -274,7 +276,7 @@ class Store:
         self.faults: list[Exception] = [psycopg.errors.DataCorrupted("a page is damaged")]
         self.asked = 0
 
-    async def wanted(self, app_ids: list[str] | None) -> list[object]:
+    async def desired(self, app_ids: list[str] | None) -> list[object]:
         self.asked += 1
         if self.faults:
             raise self.faults.pop()
@@ -283,30 +285,41 @@ class Store:
     async def beat(self, *_: object) -> None: ...
 
 
-class Forgetting:
+class Removing:
     """A supervisor that cannot remove what is left."""
 
     def __init__(self) -> None:
-        self.forgot: list[int | None] = []
+        self.app_id = "crm"
+        self.removed: list[int | None] = []
         self.leaving = False
+        self.ended = True
         self.state = "stopped"
 
-    def forget(self, number: int | None = None) -> None:
-        self.forgot.append(number)
+    def remove(self, number: int | None = None) -> None:
+        self.removed.append(number)
+
+    async def run(self) -> None:
+        """End at once."""
 
 
 async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_is_tried_once(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(reconciler, "PAUSE", 0.05)
+    monkeypatch.setattr(reconciler, "RETRY_SECONDS", 0.05)
     folders.make_app(release(), None)
-    store, made = Store(), list[Forgetting]()
+    store, made = Store(), list[Removing]()
 
-    def create(_: str) -> Forgetting:
-        made.append(Forgetting())
+    def create(*_: object) -> Removing:
+        made.append(Removing())
         return made[-1]
 
-    follower = Reconciler(store, folders, create)  # type: ignore[arg-type]
+    ends = list[Any]()
+    monkeypatch.setattr(reconciler, "Supervisor", create)
+    host: Any = SimpleNamespace(
+        store=store, folders=folders, listeners=[], spawn=lambda *work: ends.append(work)
+    )
+    specs: Any = None
+    follower = Reconciler(host, specs)
 
     async def rounds(asked: int) -> None:
         await until(lambda: store.asked >= asked, 5)
@@ -315,11 +328,13 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.run)
         await rounds(2)
-        assert [each.forgot for each in made] == [[7]]
-        follower.ended("crm")
+        assert [each.removed for each in made] == [[7]]
+        [(end, supervisor)] = ends
+        await end(supervisor)
         await rounds(3)
         assert len(made) == 1
         await follower.on_notification(None)
         await rounds(4)
-        assert [each.forgot for each in made] == [[7], [7]]
-        follower.close()
+        assert [each.removed for each in made] == [[7], [7]]
+        follower.supervisors.clear()
+        await follower.close(0, 0, 0)

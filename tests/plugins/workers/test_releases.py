@@ -41,7 +41,7 @@ def service_of(server: Server) -> WorkersService:
 
 
 def begin(server: Server, app: str, accounts: int = 50_000) -> Release:
-    return server.run(service_of(server)._store.begin, app, "0" * 64, accounts)
+    return server.run(service_of(server).host.store.begin, app, "0" * 64, accounts)
 
 
 def anew(server: Server, app: str, admin: Client | None = None) -> None:
@@ -83,7 +83,7 @@ def test_many_first_deploys_at_once_get_a_number_each(workers: Server):
     service, found = service_of(workers), list[Release]()
 
     async def one(app: str) -> None:
-        found.append(await service._store.begin(app, "0" * 64, 50_000))
+        found.append(await service.host.store.begin(app, "0" * 64, 50_000))
 
     async def many() -> None:
         async with anyio.create_task_group() as tasks:
@@ -113,7 +113,7 @@ def test_the_latest_versions_are_kept_and_one_that_was_overtaken_is_not_put_into
             assert await store.save(tx, release, 0)
             return await store.promote(tx, release)
 
-        return await service._statements.run(server_actor(), write)
+        return await service.host.statements.run(server_actor(), write)
 
     assert [workers.run(promote, release) for release in releases[1:]] == [1, 2, 3, 4, 5, 6]
     kept = "select version from caudex_workers.versions where app_id = %s order by version"
@@ -164,7 +164,7 @@ def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: S
     async def save(tx: Transaction) -> bool:
         return await store.save(tx, former, 0)
 
-    assert not workers.run(service_of(workers)._statements.run, server_actor(), save)
+    assert not workers.run(service_of(workers).host.statements.run, server_actor(), save)
 
 
 # Whose deploy it is after a wait
@@ -230,7 +230,7 @@ def test_a_first_deploy_runs_though_it_was_taken_for_what_a_former_app_left(
 
     def promote(self: Supervisor, candidate: Replica, attempt: int) -> None:
         monkeypatch.setattr(Supervisor, "promote", usual)
-        self.forget()
+        self.remove()
         usual(self, candidate, attempt)
 
     monkeypatch.setattr(Supervisor, "promote", promote)
@@ -280,15 +280,15 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
         " values (%s, 20, 'd', 0)",
         app,
     )
-    workers.run(service._launch_specs.tidy, app)
+    workers.run(service.launch_specs.tidy, app)
     assert len(list(folder.glob("1-*"))) == 1
-    [replica] = service._launch_specs.of(app, begin(workers, app).number)
+    [replica] = service.launch_specs.of(app, begin(workers, app).number)
     assert not replica.gone
     monkeypatch.undo()
     workers.run(service.reconciler.on_notification, None)  # what it was told meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: replica.gone)
-    workers.run(service._launch_specs.tidy, app)
+    workers.run(service.launch_specs.tidy, app)
     assert not list(folder.glob("1-*"))
 
 
@@ -309,16 +309,16 @@ def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
         async def late() -> Replica:
             assert supervisor.replica is not None
             candidate = await supervisor.start_replica(supervisor.replica.release)
-            supervisor.forget()
+            supervisor.remove()
             supervisor.promote(candidate, supervisor._attempt + 1)
-            await supervisor.over()
+            await supervisor.removal()
             return candidate
 
         candidate = workers.run(late)
         assert supervisor.replica is None
         eventually(lambda: candidate.gone)
     finally:
-        service._callbacks.remove(slow)
+        service.host.listeners.remove(slow)
         workers.admin.delete(f"/api/v1/apps/{app}")
 
 
@@ -331,8 +331,9 @@ def test_a_start_that_takes_too_long_is_not_told_as_done(
     async def never(*_: object) -> None:
         await anyio.sleep_forever()
 
-    config = structs.replace(service_of(workers)._config, start_timeout=0.2, install_timeout=0.2)
-    monkeypatch.setattr(service_of(workers), "_config", config)
+    host = service_of(workers).host
+    config = structs.replace(host.config, start_timeout=0.2, install_timeout=0.2)
+    monkeypatch.setattr(host, "config", config)
     monkeypatch.setattr(LaunchSpecs, "prepare", never)
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503

@@ -305,11 +305,13 @@ async def test_an_app_is_gone_whatever_becomes_of_its_files():
     def fault(app_id: str, number: int | None) -> None:
         raise RecursionError
 
-    supervisor = Supervisor("crm", SimpleNamespace(remove=fault))  # type: ignore[arg-type]
-    supervisor.forget()
+    host: Any = SimpleNamespace(folders=SimpleNamespace(remove=fault))
+    specs: Any = None
+    supervisor = Supervisor("crm", host, specs)
+    supervisor.remove()
     with anyio.fail_after(5):
         await supervisor.run()
-        await supervisor.over()
+        await supervisor.removal()
     assert supervisor.ended
 
 

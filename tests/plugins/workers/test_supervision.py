@@ -14,6 +14,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
@@ -33,7 +35,7 @@ from kernel.public import (
 )
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
-from plugins.workers.control.supervisor import Host, Supervisor
+from plugins.workers.control.supervisor import Supervisor
 from plugins.workers.models import DesiredState, Release
 from plugins.workers.replica.callers import CALLERS
 from plugins.workers.replica.launch_specs import LaunchSpecs
@@ -176,9 +178,6 @@ class Slowly(LaunchSpecs):
         self.now += BUILD
         raise BadRequest("pip failed")
 
-    def write_log(self, app_id: str, level: str, message: str) -> None:
-        """Nobody reads it."""
-
     async def tidy(self, app_id: str) -> None:
         """There is nothing."""
 
@@ -186,14 +185,14 @@ class Slowly(LaunchSpecs):
 def slow_supervisor() -> tuple[Supervisor, Slowly]:
     launch_specs = Slowly()
 
-    async def changed(supervisor: Supervisor) -> None:
-        """Nobody is told."""
+    async def announce(app_id: str, state: WorkerState) -> None:
+        """No listener needs it."""
 
-    host = Host(
-        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, launch_specs=launch_specs,
-        changed=changed, remove=lambda *_: None, clock=lambda: launch_specs.now,
+    host: Any = SimpleNamespace(
+        config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, announce=announce,
+        write_log=lambda *_: None, clock=lambda: launch_specs.now,
     )  # fmt: skip
-    return Supervisor("crm", host), launch_specs
+    return Supervisor("crm", host, launch_specs), launch_specs
 
 
 def wanted(attempt: int) -> DesiredState:
@@ -291,7 +290,7 @@ def test_a_worker_that_ignores_everything_is_killed(workers: Server):
 
 
 def test_while_it_stops_the_status_says_so(workers: Server, monkeypatch: pytest.MonkeyPatch):
-    host = workers.services.get(SERVICE)._host
+    host = workers.services.get(SERVICE).host
     monkeypatch.setattr(host, "config", structs.replace(host.config, shutdown_wait=30))
     slow = "def slow():\n    while not os.path.exists('go'): time.sleep(0.02)\n"
     app = deployed(workers, f"{HEAD}@worker.on_shutdown\n{slow}worker.run()\n")
@@ -570,8 +569,8 @@ def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("plugins.workers.replica.process.WRITE_SECONDS", 1.0)
-    service = workers.services.get(SERVICE)
-    monkeypatch.setattr(service, "_config", structs.replace(service._config, rpc_timeout=3))
+    host = workers.services.get(SERVICE).host
+    monkeypatch.setattr(host, "config", structs.replace(host.config, rpc_timeout=3))
     app = deployed(workers, RAW + "        time.sleep(300)\n")
     answers: list[tuple[int, str]] = []
 

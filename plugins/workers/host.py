@@ -1,0 +1,89 @@
+"""What the parts of the plugin share in one server process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from kernel.public import LOGS, STATEMENTS, Context, LogLevel, Services, WorkerState
+
+from .config import WorkersConfig
+from .isolation.orphans import kill_orphans_of_dead_servers
+from .isolation.sandbox import Sandbox
+from .releases.folders import Folders
+from .runtimes import Runtimes
+from .store import WorkersStore
+
+OnChange = Callable[[str, WorkerState], Awaitable[None]]
+log = structlog.get_logger("caudex.workers")
+
+
+class Host:
+    """Configuration, folders, sandbox, tables and background tasks of the workers.
+
+    It knows none of the parts that use it. They subscribe to changes of state with `on_change`.
+    """
+
+    def __init__(self, services: Services, config: WorkersConfig, context: Context) -> None:
+        self.services = services
+        self.config = config
+        self.folders = Folders(context.data_dir)
+        self.sandbox = Sandbox(config, context.data_dir, context.config_file)
+        self.statements = services.get(STATEMENTS)
+        self.store = WorkersStore(self.statements)
+        self.runtimes = Runtimes(())
+        self.runtime_url = config.runtime_url or _api_url(context)
+        self.server_name = ""
+        """The name that marks the processes of this server (see `isolation/orphans.py`)."""
+        self.clock: Callable[[], float] = anyio.current_time
+        self.builds = anyio.CapacityLimiter(4)
+        self.starts = anyio.CapacityLimiter(8)
+        self.tasks: TaskGroup | None = None
+        """Runs background tasks; None while the server is not up."""
+        self.listeners: list[OnChange] = []
+
+    def prepare(self) -> None:
+        """Make the folders, end orphaned processes and probe the sandbox. Blocking."""
+        self.folders.prepare()
+        if killed := kill_orphans_of_dead_servers(self.folders.servers):
+            log.warning("processes of a server that was killed were ended", count=killed)
+        self.sandbox.prepare()
+
+    def spawn(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        """Run `work` in the background; an exception is logged."""
+        if self.tasks is not None:
+            self.tasks.start_soon(_guarded, work, arguments)
+
+    def write_log(self, app_id: str, level: LogLevel, message: str) -> None:
+        """Write a line into an app's log, if the server keeps one."""
+        if (logs := self.services.find(LOGS)) is not None:
+            logs.write(app_id, level, message)
+        else:
+            log.debug("line of a worker", app_id=app_id, kind=level, message=message[:1000])
+
+    async def announce(self, app_id: str, state: WorkerState) -> None:
+        """Report a change of state to each listener, which has five seconds."""
+        for listener in self.listeners:
+            try:
+                with anyio.fail_after(5):
+                    await listener(app_id, state)
+            except Exception as error:
+                log.error("a listener failed", app_id=app_id, exc_info=error)
+
+
+async def _guarded(work: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:
+    try:
+        await work(*arguments)
+    except Exception as error:
+        log.error("a task of the workers failed", exc_info=error)
+
+
+def _api_url(context: Context) -> str:
+    """Return where workers of this machine reach the API."""
+    any_address = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+    host = any_address.get(context.host, context.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{context.port}"
