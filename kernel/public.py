@@ -48,6 +48,15 @@ from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sy
 from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.shares import FairShare
+from kernel.toolkit.values import (
+    FIELD_KINDS,
+    InvalidValue,
+    ValueKind,
+    coerce_value,
+    is_uuid,
+    parse_value,
+    show_value,
+)
 from kernel.web.http import (
     MAX_BODY,
     Message,
@@ -65,6 +74,7 @@ from kernel.web.http import (
 )
 
 __all__ = [
+    "FIELD_KINDS",
     "HOOKS",
     "KERNEL_API",
     "MAX_BODY",
@@ -83,6 +93,7 @@ __all__ = [
     "Health",
     "HookBus",
     "Implementation",
+    "InvalidValue",
     "InvalidatedCache",
     "KernelError",
     "Lives",
@@ -107,7 +118,9 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "ValueKind",
     "check_key",
+    "coerce_value",
     "compare_key",
     "decode",
     "dialect",
@@ -116,15 +129,18 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "hookspecs",
+    "is_uuid",
     "limit_of",
     "limited",
     "load_key",
     "nearest",
     "one_of",
+    "parse_value",
     "provide",
     "read_body",
     "reply",
     "server_key",
+    "show_value",
     "stream_reply",
     "sync_folder",
     "whole_number",

@@ -1,4 +1,4 @@
-"""Apps: manifests, the tables they ask for, and the catalog of what is installed."""
+"""Apps: manifests, the tables they declare, and the catalog of installed apps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from kernel.public import (
 
 from .catalog import Catalog
 from .config import AppsConfig
+from .manifest.sections import Sections
 from .routes import AppsRoutes
-from .sections import Sections
 from .service import SERVICE, TOPIC, AppsService
 
 
 class AppsPlugin(Plugin):
-    """Installs apps and tells everybody which there are."""
+    """Installs apps and provides the catalog of them."""
 
     name = "apps"
     Config = AppsConfig
@@ -41,21 +41,21 @@ class AppsPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Serve apps; a section of manifests that is broken is found before anything starts."""
-        self._known(services)
+        """Declare the routes. A broken section schema fails here, before anything starts."""
+        self._compiled(services)
         return AppsRoutes(services).routes()
 
     _sections: Sections | None = None
 
-    def _known(self, services: Services) -> Sections:
-        """The sections of manifests, compiled for the first who asks. Raises BootErrors."""
+    def _compiled(self, services: Services) -> Sections:
+        """Compile the sections of manifests, once. Raises BootErrors."""
         if self._sections is None:
             self._sections = Sections(services.get(REGISTRY).manifest_sections)
         return self._sections
 
     def _catalog(self, services: Services) -> Catalog:
-        catalog = Catalog(services.get(STATEMENTS), self._known(services))
-        services.get(NOTIFICATIONS).subscribe(TOPIC, catalog.forget)
+        catalog = Catalog(services.get(STATEMENTS), self._compiled(services))
+        services.get(NOTIFICATIONS).subscribe(TOPIC, catalog.on_notification)
         return catalog
 
     def _service(self, services: Services) -> AppsService:
@@ -65,6 +65,6 @@ class AppsPlugin(Plugin):
             services.get(ACCESS),
             services.get(IDENTITY),
             services.get(HOOKS),
-            self._known(services),
+            self._compiled(services),
             self.config,
         )

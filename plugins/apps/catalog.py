@@ -10,24 +10,24 @@ import structlog
 from kernel.public import App, Entity, InstalledSection, NotFound, Statements, Unavailable
 
 from . import store
+from .manifest.sections import NO_SECTIONS, Sections
 from .names import is_identifier
-from .sections import NO_SECTIONS, Sections
 
-MOST: Final = 100
-"""Apps that are read one by one; where more are stale, all are read."""
+MAX_STALE: Final = 100
+"""Apps that are read by their ids; where more are stale, all are read."""
 
 log = structlog.get_logger("caudex.apps")
 
 
 class Catalog:
-    """See `kernel.contracts.apps.Apps`. Warm, a read asks nobody; news names what to read anew."""
+    """See `kernel.contracts.apps.Apps`. Notifications name the apps to read again."""
 
     def __init__(self, statements: Statements, sections: Sections = NO_SECTIONS) -> None:
         self._statements = statements
         self._sections = sections
         self._apps: dict[str, App] = {}
         self._stale: set[str] | None = None
-        """Apps to read before the next answer; None means all."""
+        """Apps to read before the next reply; None means all."""
         self._version = 1
         self._loaded = 0
         self._failures: int = 0
@@ -70,25 +70,25 @@ class Catalog:
 
     async def refresh(self) -> None:
         """See `Apps.refresh`."""
-        await self.forget(None)
+        await self.on_notification(None)
 
-    async def forget(self, app_id: str | None) -> None:
-        """Read one app anew before the next answer, or everything.
+    async def on_notification(self, app_id: str | None) -> None:
+        """Read one app again before the next reply, or every app.
 
-        Whoever may connect to the database can tell news: what names no app means any.
+        Every database login can send notifications: a payload that is no app id means every app.
         """
         if app_id is None or not is_identifier(app_id):
             self._stale = None
         elif self._stale is not None:
             self._stale.add(app_id)
-            if len(self._stale) > MOST:
+            if len(self._stale) > MAX_STALE:
                 self._stale = None
         self._version += 1
 
     async def _load(self) -> None:
-        """Read what is stale; news that arrives meanwhile is not lost.
+        """Read what is stale; a notification that arrives meanwhile is not lost.
 
-        Who waited while a read failed shares its failure: the next one would take as long.
+        Callers that waited while a read failed share its failure: the next would take as long.
         """
         failures = self._failures
         async with self._lock:
@@ -106,7 +106,7 @@ class Catalog:
                     if ids is None:
                         raise
                     log.error("apps cannot be read in part", app_ids=ids, exc_info=error)
-                    self._stale = None  # one of these must not keep the others from everybody
+                    self._stale = None  # one unreadable app must not block the others
                     continue
                 if ids is None:
                     self._apps = found

@@ -1,4 +1,4 @@
-"""What the plugin stores, reads and replies."""
+"""Manifests as read, and bodies and replies of the routes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernel.public import App, Entity, Permission
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """An index that the manifest asks for."""
+    """An index that the manifest declares."""
 
     columns: tuple[str, ...]
     unique: bool = False
@@ -19,7 +19,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """A manifest that was read: spellings resolved, defaults filled in, everything checked."""
+    """A valid manifest: spellings resolved, defaults filled in."""
 
     app_id: str
     name: str
@@ -31,7 +31,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     raw: Mapping[str, Any] = {}
 
     def app(self, stamp: int) -> App:
-        """The app as the catalog shows it once this manifest is installed."""
+        """Return the app as the catalog shows it once this manifest is installed."""
         return App(
             id=self.app_id,
             name=self.name,
@@ -54,7 +54,7 @@ MANIFEST_SCHEMA: Final[Mapping[str, Any]] = {
         "permissions": {"type": ["object", "array"]},
     },
 }
-"""The outline of a manifest; what a section holds is checked when it is read."""
+"""The outline of a manifest; its sections are checked when it is read."""
 
 ManifestBody = Annotated[
     msgspec.Raw,
@@ -76,7 +76,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the database is as a manifest wants it."""
+    """Whether the database matches a manifest."""
 
     compliant: bool
     changes: list[Change]
@@ -85,7 +85,7 @@ class Verdict(msgspec.Struct, frozen=True):
 class Pruning(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
 ):
-    """What to drop for good; nothing named means everything that is retired."""
+    """What to drop permanently; by default everything that is retired."""
 
     entity: str | None = None
     column: str | None = None
@@ -93,7 +93,7 @@ class Pruning(
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
-    """A retired table, or column, that is gone; `rows` is how many rows held a value in it."""
+    """A retired table or column that was dropped; `rows` had a value in it."""
 
     entity: str
     column: str | None

@@ -1,4 +1,4 @@
-"""Names that the plugin gives to indexes and constraints."""
+"""Identifiers of manifests, and the names of indexes and constraints."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Final
 
 import msgspec
 
-LONGEST: Final = 63
+MAX_IDENTIFIER: Final = 63
 """Bytes that PostgreSQL keeps of an identifier (its NAMEDATALEN less one)."""
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]*")
 _OURS: Final = re.compile(r"_.*_[0-9a-f]{8}", re.DOTALL)
-_WIDEST: Final = 4
-"""Bytes of a character in UTF-8, at most."""
 
 
 def is_identifier(text: object) -> bool:
     """Whether `text` may name an app, an entity or a field."""
-    return isinstance(text, str) and len(text) <= LONGEST and bool(IDENTIFIER.fullmatch(text))
+    return (
+        isinstance(text, str) and len(text) <= MAX_IDENTIFIER and bool(IDENTIFIER.fullmatch(text))
+    )
 
 
 def derive(table: str, stem: str, kind: str, *definition: object) -> str:
     """Name an index or a constraint after what it is, ending in a hash of its whole definition.
 
     It begins with an underscore, as no entity can: tables and indexes share one namespace. A
-    changed definition has another name, so telling what must be made anew is comparing names.
+    changed definition has another name, so comparing names finds what to create again.
     """
     digest = hashlib.sha256(msgspec.json.encode([table, stem, kind, definition])).hexdigest()[:8]
-    told = f"_{table}_{stem}_{kind}".encode()[: LONGEST - 9].decode(errors="ignore")
-    return f"{told}_{digest}"
+    name = f"_{table}_{stem}_{kind}".encode()[: MAX_IDENTIFIER - 9].decode(errors="ignore")
+    return f"{name}_{digest}"
 
 
 def is_ours(name: str) -> bool:
-    """Whether `derive` may have made a name: what others made by hand is never touched.
+    """Whether `derive` may have made a name; objects made by hand are never changed.
 
-    It once counted characters: of what was longer in bytes PostgreSQL has cut the end off.
+    It once counted characters: PostgreSQL has cut names that were longer in bytes.
     """
     if _OURS.fullmatch(name):
         return True
-    cut = len(name.encode()) > LONGEST - _WIDEST
+    cut = len(name.encode()) > MAX_IDENTIFIER - 4  # a character has at most 4 bytes in UTF-8
     return name.startswith("_") and not name.isascii() and cut

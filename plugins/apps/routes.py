@@ -21,7 +21,7 @@ from kernel.public import (
     reply,
 )
 
-from .manifest import MAX_BYTES
+from .manifest.reader import MAX_BYTES
 from .models import Installed, ManifestBody, Pruned, Pruning, Summary, Verdict
 from .service import SERVICE, AppsService
 
@@ -69,11 +69,11 @@ class AppsRoutes:
         return reply(self._apps.schema())
 
     async def admit(self, request: Request) -> None:
-        """Refuse who can install no app, whatever the manifest says."""
+        """Refuse a caller who can install no app, before the manifest is read."""
         await self._apps.check_may_install_any(request.actor)
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
-        """Install an app from a manifest, or bring it to a new one; data is kept."""
+        """Install an app from a manifest, or update it to a new one; data is kept."""
         return reply(await self._apps.install(request.actor, _manifest(body)))
 
     async def verify(self, request: Request, body: msgspec.Raw) -> Response:
@@ -81,18 +81,18 @@ class AppsRoutes:
         return reply(await self._apps.verify(request.actor, _manifest(body)))
 
     async def remove(self, request: Request) -> Response:
-        """Uninstall an app: its tables, roles, secrets, jobs and files go."""
+        """Uninstall an app with its tables, roles, secrets, jobs and files."""
         app_id = request.path("app_id")
         await self._apps.remove(request.actor, app_id)
         return reply({"message": f"app '{app_id}' uninstalled"})
 
     async def prune(self, request: Request, body: Pruning) -> Response:
-        """Drop for good what is gone from the manifest; `dryRun` only says what."""
+        """Permanently drop what the manifest no longer names; `dryRun` only lists it."""
         return reply(await self._apps.prune(request.actor, request.path("app_id"), body))
 
 
 def _manifest(body: msgspec.Raw) -> dict[str, Any]:
-    """Decode a manifest; a key that is there twice is an error, as it would be lost silently."""
+    """Decode a manifest; a repeated key is an error, as its first value would be lost."""
     raw = bytes(body)
     found: dict[str, Any] = decode(raw, _OBJECT)
     json.loads(raw, object_pairs_hook=_each_once, parse_int=str, parse_float=str)

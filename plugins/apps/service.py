@@ -1,4 +1,4 @@
-"""The rules: who installs, updates, removes, prunes, and in what order it happens."""
+"""Installs, updates, removes and prunes apps, and checks who may do so."""
 
 from __future__ import annotations
 
@@ -29,27 +29,24 @@ from kernel.public import (
     hookspecs,
 )
 
-from . import ddl, prune, store, sync
+from . import store
 from .config import AppsConfig
-from .manifest import app_id_problem, read_manifest
-from .model import with_constraints
+from .manifest.reader import app_id_problem, read_manifest
+from .manifest.sections import Sections
 from .models import Installed, Manifest, Pruned, Pruning, Summary, Verdict
-from .sections import Sections
+from .schema import ddl, prune, sync
+from .schema.tables import with_constraints
 
 TOPIC: Final = "apps"
-AT_ONCE: Final = 2
-"""Installs of one process that hold a connection at the same moment; as many are verified."""
+MAX_INSTALLS: Final = 2
+"""Concurrent installs of one process, each with a connection; as many are verified."""
 
-READERS: Final = 1
-"""Manifests that are read at the same moment: a large one takes a second of a processor, which a
-thread shares with everybody else's requests."""
-
-WAITING: Final = 50
-"""Installs that may wait for their turn, and as many to be verified, or read."""
+MAX_QUEUED: Final = 50
+"""Installs that may wait for others, and as many to be verified, or read."""
 
 
 class AppsService:
-    """Installs apps and keeps their tables as their manifests want them."""
+    """Installs apps and keeps their tables as their manifests declare them."""
 
     def __init__(
         self,
@@ -68,23 +65,24 @@ class AppsService:
         self._bus = bus
         self._sections = sections
         self._config = config
-        self._installs = anyio.CapacityLimiter(AT_ONCE)
-        self._verifies = anyio.CapacityLimiter(AT_ONCE)
-        self._readings = anyio.CapacityLimiter(READERS)
+        self._installs = anyio.CapacityLimiter(MAX_INSTALLS)
+        self._verifies = anyio.CapacityLimiter(MAX_INSTALLS)
+        # A large manifest takes a second of processor time, in a thread beside all requests.
+        self._reads = anyio.CapacityLimiter(1)
 
     async def summaries(self) -> list[Summary]:
-        """Every installed app by name."""
+        """List every installed app by name."""
         return [
             Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
             for app in await self._catalog.all()
         ]
 
     def schema(self) -> bytes:
-        """The JSON Schema of manifests, with the sections of the plugins that are on."""
+        """Return the JSON Schema of manifests, with the sections of the enabled plugins."""
         return self._sections.schema
 
     async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
-        """Install a manifest, or sync the app that has its id. It happens whole or not at all."""
+        """Install a manifest, or sync the app that has its id, in one transaction."""
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
         manifest = await self._read(raw)
 
@@ -93,17 +91,14 @@ class AppsService:
             await self._check_may_install(tx, actor, manifest.app_id)
             await self._install(tx, manifest)
 
-        async with _turn(self._installs):
+        async with _limited(self._installs):
             await self._statements.run(actor, work)
         return Installed(
             message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
         )
 
     async def check_may_install_any(self, actor: Actor) -> None:
-        """Refuse who may neither install an app nor update one, before there is a manifest.
-
-        Raises Forbidden.
-        """
+        """Refuse a caller who may neither install nor update any app. Raises Forbidden."""
         if self._config.install == "any" or await self._access.is_core_admin(actor.user_id):
             return
         for app in await self._catalog.all():
@@ -112,15 +107,15 @@ class AppsService:
         raise Forbidden("apps are installed by core admins, and updated by their own admins")
 
     async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:
-        """Say what an install of a manifest would change, and change nothing."""
+        """Return what an install of a manifest would change, and change nothing."""
         await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
-        async with _turn(self._verifies):
+        async with _limited(self._verifies):
             manifest = await self._read(raw)
             plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
         return Verdict(compliant=not plan.steps, changes=plan.changes)
 
     async def remove(self, actor: Actor, app_id: str) -> None:
-        """Remove an app with everything it has; the audit trail stays.
+        """Remove an app and its data; the audit trail stays.
 
         Raises NotFound, Forbidden.
         """
@@ -129,18 +124,18 @@ class AppsService:
             await self._begin(tx, app_id)
             app = await self._administered(tx, actor, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
-            await store.forget(tx, app_id)
+            await store.delete(tx, app_id)
             await tx.record(_event(actor, app, "APP_REMOVED", old=True))
             await tx.publish(TOPIC, app_id)
-            # Last, as its links to accounts keep everybody from these until the commit.
+            # Last, as dropping links to accounts blocks these for all requests until the commit.
             dropping = [ddl.drop_schema(app_id)]
-            await sync.run_ddl_abroad(tx, dropping, self._config.lock_timeout)
+            await sync.run_foreign_ddl(tx, dropping, self._config.lock_timeout)
 
-        async with _turn(self._installs):
+        async with _limited(self._installs):
             await self._statements.run(actor, work)
 
     async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
-        """Drop what is retired, for good. Raises NotFound, Forbidden, BadRequest."""
+        """Permanently drop what is retired. Raises NotFound, Forbidden, BadRequest."""
 
         async def work(tx: Transaction) -> Pruned:
             await self._begin(tx, app_id)
@@ -151,15 +146,15 @@ class AppsService:
                 await tx.publish(TOPIC, app_id)
             return pruned
 
-        async with _turn(self._installs):
+        async with _limited(self._installs):
             return await self._statements.run(actor, work)
 
     async def _read(self, raw: Mapping[str, Any]) -> Manifest:
-        async with _turn(self._readings):
+        async with _limited(self._reads):
             return await to_thread.run_sync(read_manifest, raw, self._sections)
 
     async def _check_may_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
-        """Asked again under the lock: the app may have come or gone meanwhile."""
+        """Check the caller; again under the lock, as the app may be new or removed by then."""
         if await self._access.is_core_admin(actor.user_id):
             return
         known = isinstance(app_id, str) and app_id_problem(app_id) is None
@@ -175,11 +170,11 @@ class AppsService:
         await store.limit(tx, "statement_timeout", self._config.statement_timeout)
 
     async def _administered(self, tx: Transaction, actor: Actor, app_id: str) -> App:
-        """Asked again under the lock: another app of that name may have come meanwhile."""
+        """Return an app whose admin the caller is; under the lock, as it may be another by then."""
         found = await store.catalog(tx, [app_id])
         if not found:
             raise NotFound(f"app {app_id!r} not found")
-        # Core admins first: who has just been told of a removal does not know this app yet.
+        # Core admins first: the access check may not know an app that was just installed again.
         user, access = actor.user_id, self._access
         if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
             raise Forbidden("only admins of the app may do this")
@@ -191,7 +186,7 @@ class AppsService:
         tables = sync.tables_of(manifest, users)
         app = with_constraints(manifest, tables).app(await store.next_stamp(tx))
         app = await store.save(tx, app, msgspec.json.encode(manifest.raw))
-        await sync.carry_out(tx, app_id, plan)
+        await sync.apply(tx, app_id, plan)
         await sync.keep_ledger(tx, manifest)
         await self._bus.emit(
             hookspecs.app_installing,
@@ -202,33 +197,33 @@ class AppsService:
         )
         await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
-        await sync.carry_out_abroad(tx, app_id, plan, self._config.lock_timeout)
+        await sync.apply_foreign(tx, app_id, plan, self._config.lock_timeout)
 
 
 @asynccontextmanager
-async def _turn(turns: anyio.CapacityLimiter) -> AsyncGenerator[None]:
+async def _limited(limiter: anyio.CapacityLimiter) -> AsyncGenerator[None]:
     """Wait in memory, not on a connection that other requests need."""
-    if turns.statistics().tasks_waiting >= WAITING:
+    if limiter.statistics().tasks_waiting >= MAX_QUEUED:
         raise Unavailable("too many installs are waiting", retry_after=5)
-    async with turns:
+    async with limiter:
         yield
 
 
 def _event(
     actor: Actor, app: App, operation: str, *, old: bool = False, more: Pruned | None = None
 ) -> Event:
-    told: dict[str, object] = {"id": app.id, "name": app.name, "version": app.version}
+    described: dict[str, object] = {"id": app.id, "name": app.name, "version": app.version}
     if more is not None:
-        told["dropped"] = more.dropped
-    said = msgspec.json.encode(told)
+        described["dropped"] = more.dropped
+    encoded = msgspec.json.encode(described)
     return Event(
         app_id="core",
         entity="apps",
         operation=operation,
         actor=actor,
         record_id=app.id,
-        old=said if old else None,
-        new=None if old else said,
+        old=encoded if old else None,
+        new=None if old else encoded,
     )
 
 

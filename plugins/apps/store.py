@@ -1,4 +1,4 @@
-"""Every fixed statement of the plugin; DDL, which names tables of manifests, is in `ddl.py`."""
+"""Every fixed statement of the plugin; DDL with names of manifests is in `schema/ddl.py`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 from kernel.public import App, InstalledSection, Reader, Transaction
 
-from .current import Schema
-from .model import Column, Table
+from .schema.current import Schema
+from .schema.tables import Column, Table
 
-# Whoever comes second waits, whether the row is there or the first has just put it there.
+# The second transaction waits, whether the row existed or the first has just inserted it.
 _LOCK: Final = """
 insert into caudex_apps.turns (app_id) values ($1::text)
 on conflict (app_id) do update set app_id = excluded.app_id"""
@@ -37,11 +37,11 @@ on conflict (id) do update set name = excluded.name, version = excluded.version,
     updated_at = now()
 returning born"""
 
-_FORGET: Final = """
+_DELETE: Final = """
 with turn as (delete from caudex_apps.turns where app_id = $1::text)
 delete from caudex_apps.apps where id = $1::text"""
 
-# The ledger says what the manifest names now; what it named before is retired as of now.
+# The ledger lists what the manifest names; what only earlier ones named is retired.
 _KEEP_ENTITIES: Final = """
 with wanted as (select jsonb_object_keys($2::jsonb) as name),
 retired as (
@@ -136,7 +136,7 @@ select json_build_object(
         where n.nspname = $1::text and t.relkind in ('r', 'p', 'v', 'm', 'f'))
 )"""
 
-# A default as PostgreSQL prints it back, so that what stands and what is wanted can be compared.
+# Defaults as PostgreSQL prints them, so that the present and the declared ones are comparable.
 _DEFAULTS: Final = """
 select coalesce(json_agg(case d.type
         when 'boolean' then d.text::boolean::text
@@ -183,7 +183,7 @@ _GENERATED: Final = {
 
 
 async def lock(tx: Transaction, app_id: str, seconds: float) -> None:
-    """Be the only one, on any server, who changes an app; waits `seconds` at most."""
+    """Lock an app against changes by any server process; waits up to `seconds`."""
     await limit(tx, "lock_timeout", seconds)
     await tx.execute(_LOCK, app_id)
 
@@ -194,7 +194,7 @@ async def limit(tx: Transaction, setting: str, seconds: float) -> None:
 
 
 async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
-    """Read apps: all, or those that still exist of `ids`."""
+    """Read all apps, or those of `ids` that exist."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
     return [
         msgspec.structs.replace(row.model, version_stamp=row.stamp, born=row.born) for row in rows
@@ -202,22 +202,22 @@ async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
 
 
 async def sections(reader: Reader, key: str) -> list[InstalledSection]:
-    """A top-level key of every stored manifest that has it."""
+    """Read a top-level key of every stored manifest that has it."""
     return [_decode_section(raw) for raw in await reader.fetch_all(_SECTIONS, key)]
 
 
 async def is_installed(reader: Reader, app_id: str) -> bool:
-    """Whether there is such an app."""
+    """Whether an app is installed."""
     return await reader.fetch(_INSTALLED, app_id) is not None
 
 
 async def next_stamp(tx: Transaction) -> int:
-    """A stamp that no app ever had."""
+    """Return a stamp that no app ever had."""
     return int(await tx.execute(_STAMP) or 0)
 
 
 async def save(tx: Transaction, app: App, manifest: bytes) -> App:
-    """Write what is installed, and return it with its birth; `manifest` is JSON."""
+    """Store an app and return it with its generation; `manifest` is JSON."""
     model = msgspec.json.encode(app)
     by = tx.actor.user_id
     stamp = app.version_stamp
@@ -225,9 +225,9 @@ async def save(tx: Transaction, app: App, manifest: bytes) -> App:
     return msgspec.structs.replace(app, born=int(born or 0))
 
 
-async def forget(tx: Transaction, app_id: str) -> None:
+async def delete(tx: Transaction, app_id: str) -> None:
     """Delete the row of an app and its ledger."""
-    await tx.execute(_FORGET, app_id)
+    await tx.execute(_DELETE, app_id)
 
 
 async def keep(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> None:
@@ -238,7 +238,7 @@ async def keep(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> No
 
 
 async def strike(tx: Transaction, app_id: str, entity: str, column: str | None) -> None:
-    """Take something that was dropped out of the ledger."""
+    """Delete a dropped entity or column from the ledger."""
     if column is None:
         await tx.execute(_DROP_ENTITY, app_id, entity)
     else:
@@ -246,21 +246,21 @@ async def strike(tx: Transaction, app_id: str, entity: str, column: str | None) 
 
 
 async def schema(reader: Reader, app_id: str) -> Schema:
-    """Read what stands in an app's schema, and the ledger."""
+    """Read the schema of an app as it is, and the ledger."""
     raw = await reader.fetch(_SCHEMA, app_id)
     assert raw is not None
     return _decode_schema(raw)
 
 
 async def with_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str, Table]:
-    """Ask PostgreSQL how it prints the defaults of the columns."""
+    """Fill in how PostgreSQL prints the defaults of the columns."""
     columns = [column for table in tables.values() for column in table.columns.values()]
     literals = [c for c in columns if c.default is not None]
-    asked = [_Default(_LONG.get(c.type, c.type), c.default or "") for c in literals]
-    printed = await reader.fetch(_DEFAULTS, msgspec.json.encode(asked)) if asked else b"[]"
+    defaults = [_Default(_LONG.get(c.type, c.type), c.default or "") for c in literals]
+    printed = await reader.fetch(_DEFAULTS, msgspec.json.encode(defaults)) if defaults else b"[]"
     texts = iter(_decode_texts(printed or b"[]"))
 
-    def told(column: Column) -> Column:
+    def filled(column: Column) -> Column:
         if column.default is not None:
             return msgspec.structs.replace(column, expression=next(texts))
         generated = _GENERATED.get((column.generator, column.type))
@@ -268,7 +268,7 @@ async def with_expressions(reader: Reader, tables: dict[str, Table]) -> dict[str
 
     return {
         name: msgspec.structs.replace(
-            table, columns={c.name: told(c) for c in table.columns.values()}
+            table, columns={c.name: filled(c) for c in table.columns.values()}
         )
         for name, table in tables.items()
     }

@@ -1,4 +1,4 @@
-"""The columns of an entity as SQL names them; every name comes from the stored manifest."""
+"""The columns of an entity in SQL; every name comes from the stored manifest."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ from typing import Any, Final, Literal
 import msgspec
 from psycopg import sql
 
-from kernel.public import BadRequest, Entity, Field, nearest
+from kernel.public import FIELD_KINDS, BadRequest, Entity, Field, ValueKind, coerce_value, nearest
 
-from .values import Kind, coerce
-
-_KINDS: Final[Mapping[str, Kind]] = {
-    "text": "text",
-    "file": "text",
-    "number": "number",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp",
-    "json": "json",
-    "uuid": "uuid",
-    "[text]": "texts",
-    "[number]": "numbers",
-}
-_CASTS: Final[Mapping[Kind, bytes]] = {
+_CASTS: Final[Mapping[ValueKind, bytes]] = {
     "text": b"text",
     "number": b"double precision",
     "boolean": b"boolean",
@@ -38,12 +24,12 @@ _CASTS: Final[Mapping[Kind, bytes]] = {
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One column: `sql` is its name under the alias `t`, `bare` without, `cast` its type."""
+    """One column: `sql` is its name under the alias `t`, `bare` without it, `cast` its type."""
 
     name: str
     label: str
     type: str
-    kind: Kind
+    kind: ValueKind
     bare: bytes
     sql: bytes
     cast: bytes
@@ -51,11 +37,11 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     field: Field | None = None
 
     def coerce(self, value: Any, where: str = "") -> Any:
-        """Return a value as the column takes it. Raises BadRequest."""
-        # A link is no text, even one to an entity with text ids.
+        """Return a value as the column stores it. Raises BadRequest."""
+        # An empty link is null, even one to an entity with text ids.
         if value == "" and self.type == "entity_link":
             return None
-        return coerce(self.kind, value, where or self.label)
+        return coerce_value(self.kind, value, where or self.label)
 
 
 class Columns:
@@ -80,8 +66,10 @@ class Columns:
         return sorted(names, key=self._positions.__getitem__)
 
     def find(self, name: str, also: Iterable[str] = ()) -> Column:
-        """Return the column of a field. Raises BadRequest that names it; `also` are words that may
-        have been meant as well."""
+        """Return the column of a field. Raises BadRequest that names it.
+
+        The error suggests a similar name, of a field or of the words in `also`.
+        """
         if (column := self._by_name.get(name)) is None:
             hint = nearest(name, (*self._by_name, *also))
             if not hint.startswith("did you mean"):
@@ -90,14 +78,14 @@ class Columns:
         return column
 
     def _declared(self, field: Field) -> Column:
-        kind = _link_kind(field) if field.type == "entity_link" else _KINDS[field.type]
+        kind = _link_kind(field) if field.type == "entity_link" else FIELD_KINDS[field.type]
         return self._column(field.name, field.type, kind, nullable=not field.required, field=field)
 
     def _own(self, name: str, kind: Literal["uuid", "text", "timestamp"]) -> Column:
         return self._column(name, kind, kind, nullable=False, field=None)
 
     def _column(
-        self, name: str, type_name: str, kind: Kind, *, nullable: bool, field: Field | None
+        self, name: str, type_name: str, kind: ValueKind, *, nullable: bool, field: Field | None
     ) -> Column:
         return Column(
             name=name,
@@ -113,11 +101,11 @@ class Columns:
 
 
 def quoted(*names: str) -> bytes:
-    """Quote a name, or a qualified one, as PostgreSQL wants it."""
+    """Quote a name, or a qualified one, for SQL."""
     return sql.Identifier(*names).as_bytes(None)
 
 
-def _link_kind(field: Field) -> Kind:
+def _link_kind(field: Field) -> ValueKind:
     return "uuid" if field.sql_type.lower() == "uuid" else "text"
 
 

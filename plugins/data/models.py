@@ -1,4 +1,4 @@
-"""What a query is as it comes over HTTP, and what small look-ups return."""
+"""Queries as they arrive over HTTP, and the results of small look-ups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Meta
 from kernel.public import FieldFilters, NewRecord, Record, SortField, Where
 
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
-"""The body of POST …/bulk; how many there are is the service's to judge."""
+"""The body of POST …/bulk; the service checks how many records there are."""
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +30,11 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
-"""What a list's query string says beside values of fields."""
+"""Query parameters of a list that are not fields."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply of POST …/query; `total` is left out where it was not wanted."""
+    """The reply of POST …/query; `total` is left out where the caller asked for no count."""
 
     data: list[Record]
     total: int | msgspec.UnsetType = msgspec.UNSET
@@ -55,7 +55,7 @@ class QueryBody(
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the last record seen stands: its id and its value of the sorted field, as text."""
+    """The position of the last record seen: its id and its value of the sorted field, as text."""
 
     record_id: str
     value: str | None

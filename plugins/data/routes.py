@@ -42,14 +42,8 @@ RECORD: Final = f"{COLLECTION}/{{id}}"
 Order = Literal["asc", "desc"]
 
 
-MAX_LISTINGS: Final = 500
-MAX_KEPT_QUERY: Final = 200
-"""How many parameters of lists are remembered, and up to how many bytes."""
-
-
 class Listing(msgspec.Struct, frozen=True):
-    """What a list asks for; `whole` without a limit, `query` is that of the next page but its
-    `after`."""
+    """Parameters of a list: `whole` without a limit, `query` for the next page but its `after`."""
 
     page: Page
     whole: bool
@@ -61,10 +55,10 @@ class RecordRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._listings = Bounded[Listing](MAX_LISTINGS)
+        self._listings = Bounded[Listing](500)
 
     def routes(self) -> Sequence[Route]:
-        """Every route with what it needs; a query reads, a bulk creates."""
+        """Declare every route; a query needs `read`, a bulk `create`."""
         read, create = entity("read"), entity("create")
         update, delete = entity("update"), entity("delete")
         one, many, bad = Record, list[Record], (400,)
@@ -84,8 +78,8 @@ class RecordRoutes:
 
     async def _get(self, request: Request) -> Response:
         """Show a record."""
-        place, record_id = _place(request), request.path("id")
-        return reply(await self._records.get(request.actor, request.grant, *place, record_id))
+        names, record_id = _names(request), request.path("id")
+        return reply(await self._records.get(request.actor, request.grant, *names, record_id))
 
     async def _list(self, request: Request) -> Response:
         """List records, the newest first; without `limit` all of them.
@@ -93,41 +87,41 @@ class RecordRoutes:
         A full page carries a `Link` to the next one.
         """
         listing = self._listing(request)
-        page, place, caller = listing.page, _place(request), (request.actor, request.grant)
+        page, names, caller = listing.page, _names(request), (request.actor, request.grant)
         if listing.whole:
-            return StreamedArray(lambda: self._records.stream(*caller, *place, page))
-        array = await self._records.page(*caller, *place, page)
+            return StreamedArray(lambda: self._records.stream(*caller, *names, page))
+        array = await self._records.page(*caller, *names, page)
         return reply(array, headers=_next(request, listing, array))
 
     def _listing(self, request: Request) -> Listing:
-        """Read the parameters of a list; short ones are remembered, since pages are asked alike."""
+        """Read the parameters of a list; short ones are cached, since many requests repeat them."""
         raw: bytes = request.scope["query_string"]
         if (known := self._listings.get(raw)) is not None:
             return known
         listing = _read(request.query())
-        return self._listings.put(raw, listing) if len(raw) <= MAX_KEPT_QUERY else listing
+        return self._listings.put(raw, listing) if len(raw) <= 200 else listing
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""
-        made = await self._records.create(request.actor, request.grant, *_place(request), body)
+        made = await self._records.create(request.actor, request.grant, *_names(request), body)
         return reply(made, 201)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
         """Create 1 to 1000 records, all of them or none, and return them in the order given."""
-        made = await self._records.create_many(request.actor, request.grant, *_place(request), body)
+        made = await self._records.create_many(request.actor, request.grant, *_names(request), body)
         return reply(made, 201)
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
         """Change the fields of a record that are named."""
-        place, record_id = _place(request), request.path("id")
+        names, record_id = _names(request), request.path("id")
         return reply(
-            await self._records.update(request.actor, request.grant, *place, record_id, body)
+            await self._records.update(request.actor, request.grant, *names, record_id, body)
         )
 
     async def _delete(self, request: Request) -> Response:
         """Delete a record."""
-        place, record_id = _place(request), request.path("id")
-        await self._records.delete(request.actor, request.grant, *place, record_id)
+        names, record_id = _names(request), request.path("id")
+        await self._records.delete(request.actor, request.grant, *names, record_id)
         return reply({"message": f"record '{record_id}' deleted"})
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
@@ -140,12 +134,12 @@ class RecordRoutes:
             offset=body.offset or 0,
             after=body.after,
         )
-        caller = (request.actor, request.grant, *_place(request))
+        caller = (request.actor, request.grant, *_names(request))
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
 
 class StreamedArray(StreamingResponse):
-    """An array of any length. What goes wrong before its first piece is still an ordinary error."""
+    """An array of any length. An error before its first piece is still an ordinary reply."""
 
     def __init__(
         self, opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
@@ -154,10 +148,7 @@ class StreamedArray(StreamingResponse):
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, and close what it is read from however that ends.
-
-        A HEAD is answered as a GET would begin; the rest would be read for nobody.
-        """
+        """Send it, and close its source however that ends; a HEAD gets the head of a GET."""
         async with self._opened() as pieces:
             first = await anext(pieces)
             if scope["method"] == "HEAD":
@@ -175,12 +166,12 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
         yield piece
 
 
-def _place(request: Request) -> tuple[str, str]:
+def _names(request: Request) -> tuple[str, str]:
     return request.path("app_id"), request.path("entity")
 
 
 def _read(given: dict[str, str]) -> Listing:
-    """Read the parameters of a list; what is none of them is a field that has a value."""
+    """Read the parameters of a list; any other name is a field and the value it must have."""
     offset = given.get("offset")
     page = Page(
         where={name: text for name, text in given.items() if name not in PARAMETERS} or None,
@@ -195,9 +186,9 @@ def _read(given: dict[str, str]) -> Listing:
 
 
 def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:
-    """Point at the next page, where this one is full."""
+    """Link to the next page where this one is full."""
     if count_in(array) < listing.page.limit or (last := last_id(array)) is None:
         return None
-    app_id, name = _place(request)  # they exist, so there is nothing in them to be quoted
+    app_id, name = _names(request)  # both exist, so they hold nothing to quote
     path = COLLECTION.format(app_id=app_id, entity=name)
     return {"link": f'<{path}?{listing.query}&after={quote(last)}>; rel="next"'}

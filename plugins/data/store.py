@@ -1,9 +1,9 @@
 """Every statement of the plugin, for one entity.
 
-Names are composed by `psycopg.sql` from the stored manifest once, when the entity is first used;
-statements are put together from those pieces and are kept by their shape. Values are parameters,
-always; a limit is a number in the text, so that the plan which PostgreSQL keeps is made for it.
-What stands as a whole row has a name that no field can have (`_r`): a column would be meant first.
+Names are composed by `psycopg.sql` from the stored manifest once, when the entity is first used.
+Statements are built from those names and cached by their shape. Values are always parameters; a
+limit is part of the text, so that PostgreSQL caches a plan for it. The alias of a whole row is a
+name that no field can have (`_r`): a column of that name would take precedence.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from .columns import Column, Columns, quoted
 from .filters import Conditions
 from .lru import Bounded
 from .models import LastSeen
-from .rendering import Rendering
-from .weight import MAX_RECORD_BYTES, TOO_HEAVY, TOO_LARGE
+from .rendering import MAX_RECORD_BYTES, SIZE_ERROR, TOO_LARGE, Rendering
 
 MAX_SHAPES: Final = 256
 MAX_PAGE_BYTES: Final = 16_000_000
-"""What the records of a page may weigh together."""
+"""JSON of the records of a page together, unless it is a single record."""
 
-MAX_MADE_BYTES: Final = 64_000_000
-"""What PostgreSQL puts together at most of a page that it weighs only in the end."""
+NO_SETTINGS: Final = b"{}"
+"""The parameter for settings in a transaction, which has them since it began."""
 
 OWNER: Final = b"t." + quoted(OWNER_COLUMN)
 
@@ -48,15 +47,15 @@ class Table:
         return Conditions(self.columns, params)
 
     def is_record(self, rows: Conditions, record_id: str) -> None:
-        """Demand one record."""
+        """Require one record."""
         rows.equals(self.columns.id.sql, record_id, self.columns.id.cast)
 
     def is_owned(self, rows: Conditions, user_id: str | None) -> None:
-        """Demand records that a user created."""
+        """Require records that a user created."""
         rows.equals(OWNER, user_id, b"uuid")
 
     def is_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
-        """Demand records beyond the last one seen; a null is greater than every value."""
+        """Require records after the last one seen; a null is greater than every value."""
         key, beyond = self.columns.id, b">" if order == "asc" else b"<"
         record_id = rows.bind(last.record_id, key.cast)
         if sort is key:
@@ -74,33 +73,37 @@ class Table:
             rows.parts.append(test)
 
     def is_beyond(self, rows: Conditions, sort: Column, order: Order) -> None:
-        """The same in the statement that looks where that record stands: it has a `place`. Not for
-        a field that can be null: no index serves a condition that fits both."""
+        """Require records after the `cursor` of the same statement, which looks it up.
+
+        Not for a field that can be null: no index serves a condition that fits both cases.
+        """
         beyond = b">" if order == "asc" else b"<"
         if sort is self.columns.id:
-            rows.parts.append(b"%b %b (select id from place)" % (sort.sql, beyond))
+            rows.parts.append(b"%b %b (select id from cursor)" % (sort.sql, beyond))
         else:
             here = (sort.sql, self.columns.id.sql, beyond)
-            rows.parts.append(b"(%b, %b) %b (select value, id from place)" % here)
+            rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
 
     def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
         """Return one record, or `TOO_LARGE`."""
-        return _weighed(b"(%b%b)" % (self._select(rows), b" for update" if lock else b""))
+        return _limited(b"(%b%b)" % (self._select(rows), b" for update" if lock else b""))
 
     def by_id(self, *, own_only: bool) -> bytes:
-        """Return one record that nobody but the grant narrows: the owner where `own_only`, id."""
+        """Return one record without scopes of hooks; parameters: the owner where `own_only`, id."""
         return self._shapes.made(("one", own_only), lambda: self._by_id(own_only))
 
     def listed(
         self, sort: Column, order: Order, limit: int, *, own_only: bool, skip: bool
     ) -> bytes:
-        """Return a page that is the same for everybody who asks so: the owner where `own_only`, the
-        offset where `skip`."""
+        """Return a page without conditions of its own.
+
+        Parameters: the owner where `own_only`, the offset where `skip`.
+        """
         shape = ("listed", sort.name, order, limit, own_only, skip)
         return self._shapes.made(shape, lambda: self._listed(sort, order, limit, own_only, skip))
 
     def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
-        """Return a part of the records, one by one: the source of a page."""
+        """Return the records of a page one by one, as text: its source."""
         return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % (
             self._select(rows),
             self._order(sort, order),
@@ -108,30 +111,34 @@ class Table:
             b" offset " + rows.bind(offset, b"bigint") if offset else b"",
         )
 
-    def page(self, texts: bytes, sort: Column, limit: int, place: Conditions | None) -> bytes:
-        """Return a JSON array of records; no row where `place` is given and finds no record.
+    def page(self, texts: bytes, sort: Column, limit: int, cursor: Conditions | None) -> bytes:
+        """Return a JSON array of records; no row where `cursor` is given and finds no record.
 
-        `TOO_LARGE` where they weigh too much, or one so much that only `careful_page` can tell.
+        Return `TOO_LARGE` where it is too large, or where one record is so large that only
+        `careful_page` can decide.
         """
-        light = b"octet_length(json) <= %d" % (MAX_MADE_BYTES // limit)
-        fits = b"sum(octet_length(json)) <= %d and bool_and(%b)" % (MAX_PAGE_BYTES, light)
-        return self._array(texts, fits, light, sort, place)
+        # PostgreSQL adds up no more than the bytes of a record before it knows the sum.
+        small = b"octet_length(json) <= %d" % (MAX_RECORD_BYTES // limit)
+        fits = b"sum(octet_length(json)) <= %d and bool_and(%b)" % (MAX_PAGE_BYTES, small)
+        return self._array(texts, fits, small, sort, cursor)
 
-    def careful_page(self, texts: bytes, sort: Column, place: Conditions | None) -> bytes:
-        """The same, slower, in bounded memory whatever the records weigh; one alone may weigh what
-        a record may."""
-        weighed = (
+    def careful_page(self, texts: bytes, sort: Column, cursor: Conditions | None) -> bytes:
+        """Return the same, slower, in bounded memory however large the records are.
+
+        A page of a single record may have `MAX_RECORD_BYTES`.
+        """
+        measured = (
             b"select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"
             b" from (%b) p" % texts
         )
-        most = MAX_PAGE_BYTES, MAX_RECORD_BYTES
-        fits = b"max(upto) <= %d or (count(*) = 1 and max(upto) <= %d)" % most
-        begins = b"upto - octet_length(json) < %d and octet_length(json) <= %d" % most
-        return self._array(weighed, fits, begins, sort, place)
+        limits = MAX_PAGE_BYTES, MAX_RECORD_BYTES
+        fits = b"max(upto) <= %d or (count(*) = 1 and max(upto) <= %d)" % limits
+        begins = b"upto - octet_length(json) < %d and octet_length(json) <= %d" % limits
+        return self._array(measured, fits, begins, sort, cursor)
 
     def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
-        """Return the records one by one, each or `TOO_LARGE`."""
-        return _weighed(
+        """Return the records one by one, or `TOO_LARGE` in place of one."""
+        return _limited(
             b"(%b%b%b)"
             % (
                 self._select(rows),
@@ -144,9 +151,9 @@ class Table:
         """Count the records."""
         return b"select count(*) from %b as t%b" % (self._name, rows.clause())
 
-    def place(self, rows: Conditions, sort: Column) -> bytes:
-        """Return where a record stands in an order, as a `LastSeen`, or `TOO_LARGE`."""
-        return _weighed(
+    def last_seen(self, rows: Conditions, sort: Column) -> bytes:
+        """Return the position of a record in an order, as a `LastSeen`, or `TOO_LARGE`."""
+        return _limited(
             b"(select %b::text as record_id, %b::text as value from %b as t%b)"
             % (self.columns.id.sql, sort.sql, self._name, rows.clause())
         )
@@ -181,24 +188,24 @@ class Table:
         return self.page(texts, sort, limit, None)
 
     def _owned(self, own_only: bool) -> Conditions:
-        """Conditions whose values do not matter: the statement is what is wanted."""
+        """Begin conditions for the text of a statement; their values are not used."""
         rows = self.conditions()
         if own_only:
             self.is_owned(rows, None)
         return rows
 
     def _array(
-        self, source: bytes, fits: bytes, part: bytes, sort: Column, place: Conditions | None
+        self, source: bytes, fits: bytes, part: bytes, sort: Column, cursor: Conditions | None
     ) -> bytes:
         head, found = b"", b""
-        if place is not None:
-            head = b"with place as materialized (select %b as value, %b as id from %b as t%b) " % (
+        if cursor is not None:
+            head = b"with cursor as materialized (select %b as value, %b as id from %b as t%b) " % (
                 sort.sql,
                 self.columns.id.sql,
                 self._name,
-                place.clause(),
+                cursor.clause(),
             )
-            found = b" having exists (select from place)"
+            found = b" having exists (select from cursor)"
         return (
             b"%bselect case when count(*) = 0 then '[]' when %b"
             b" then '[' || string_agg(json, E',\\n') filter (where %b) || ']' else '\"\"' end"
@@ -209,7 +216,7 @@ class Table:
         return b"select %b from %b as t%b" % (self._all, self._name, rows.clause())
 
     def _order(self, sort: Column, order: Order) -> bytes:
-        """Nulls stand where PostgreSQL puts them by itself, which is what an index can serve."""
+        """Leave nulls where PostgreSQL sorts them by default: an index serves only that."""
         way = order.encode()
         key = self.columns.id
         if sort is key:
@@ -217,7 +224,7 @@ class Table:
         return b" order by %b %b, %b %b" % (sort.sql, way, key.sql, way)
 
     def _insert(self, names: tuple[str, ...]) -> bytes:
-        # What is inserted comes from `settings`: so they hold before the first trigger runs.
+        # Rows are selected from `settings`, so that these are set before the first trigger runs.
         columns = self._named(names)
         source = (
             b"settings, jsonb_to_record($2::jsonb) as x(%b)" % _definitions(columns)
@@ -263,9 +270,11 @@ class Table:
         return [self.columns.find(name) for name in names]
 
 
-def _weighed(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
-    """Return rows as JSON, and something else for one that weighs too much. The size of what is in
-    memory costs nothing to ask for."""
+def _limited(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
+    """Return rows as JSON, and `otherwise` for one that is too large.
+
+    `pg_column_size` of a value in memory costs nothing.
+    """
     return (
         b"select case when pg_column_size(json) <= %d then json else %b end"
         b" from (select row_to_json(_r) as json from %b _r offset 0) _w"
@@ -273,10 +282,10 @@ def _weighed(source: bytes, otherwise: bytes = b"'%b'" % TOO_LARGE) -> bytes:
     )
 
 
-# PostgreSQL takes a statement back that fails: this one with a word of ours in its error, and not
-# before it is come to, as what stands for no row would fail while it is planned.
-_FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % TOO_HEAVY.encode()
-_MADE: Final = _weighed(b"_made", _FAILING + b"::json")
+# A failing cast rolls the statement back, with our text in PostgreSQL's message. It depends on the
+# row, as a constant would fail while the statement is planned.
+_FAILING: Final = b"('%b' || left(json::text, 0))::int::text" % SIZE_ERROR.encode()
+_MADE: Final = _limited(b"_made", _FAILING + b"::json")
 _ALL_MADE: Final = (
     b"select '[' || string_agg(case when upto <= %d then json else %b end, E',\\n') || ']'"
     b" from (select json, sum(octet_length(json)) over (rows unbounded preceding) as upto"

@@ -25,20 +25,20 @@ from kernel.public import (
 )
 
 from .models import ADMIN, CORE
-from .roster import TOPIC, Roster
+from .role_cache import TOPIC, RoleCache
 from .routes import RbacRoutes
 from .service import RbacService, catch_up, give, install, remove
 from .store import RbacStore
 
 
 class RbacPlugin(Plugin):
-    """Provides ACCESS from roles that are kept in the database and decided from in memory."""
+    """Provides ACCESS from roles that are stored in the database and cached in memory."""
 
     name = "rbac"
     requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, IDENTITY)
     finds = (APPS,)
     _service: RbacService | None = None
-    """None where another plugin was chosen to provide ACCESS: then the hooks keep still."""
+    """None where another plugin provides ACCESS: the hooks do nothing then."""
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -48,9 +48,9 @@ class RbacPlugin(Plugin):
     def _build(self, services: Services) -> RbacService:
         statements = services.get(STATEMENTS)
         store = RbacStore(statements)
-        roster = Roster(store, services.get(REGISTRY).permissions)
-        services.get(NOTIFICATIONS).subscribe(TOPIC, roster.heard)
-        self._service = RbacService(statements, store, roster, services.get(IDENTITY))
+        role_cache = RoleCache(store, services.get(REGISTRY).permissions)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, role_cache.on_notification)
+        self._service = RbacService(statements, store, role_cache, services.get(IDENTITY))
         return self._service
 
     @hookimpl
@@ -61,7 +61,7 @@ class RbacPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Catch up with apps that went meanwhile. APPS needs ACCESS, so it is asked for here."""
+        """Remove roles of apps that are gone. APPS needs ACCESS, so it is looked up here."""
         apps = services.find(APPS)
         if self._service is not None and apps is not None:
             await catch_up(services.get(STATEMENTS), apps)
@@ -75,18 +75,18 @@ class RbacPlugin(Plugin):
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:
-        """Keep the last core admin, forget the assignments of a deleted account."""
+        """Keep the last core admin, remove the assignments of a deleted account."""
         if self._service is not None:
             await self._service.close_account(tx, user.id, delete=delete)
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Learn what an app has to be permitted, and who installed it."""
+        """Store the permission keys of an app, and make its installer the admin."""
         if self._service is not None:
             await install(tx, plan)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Forget an app."""
+        """Remove an app."""
         if self._service is not None:
             await remove(tx, app.id)

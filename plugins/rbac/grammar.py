@@ -1,6 +1,6 @@
-"""Which names are role names and which texts are permission keys.
+"""Checks role names and permission keys.
 
-Whole segments are compared, always: `notes.read` says nothing about `notes_private.read`.
+Segments are compared whole: `notes.read` says nothing about `notes_private.read`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ OWN: Final = ".own"
 ROLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,63}")
 RESERVED: Final = ("assign", "revoke", "assignments")
 DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
-"""What may be a declared key; manifests are judged by the same before (plugins/apps)."""
+"""A declared key; the plugin apps checks manifests by the same pattern."""
 
 MAX_KEY: Final = 128
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-NOTIFICATIONS: Final = re.compile(rf"[a-z][a-z0-9_]{{0,62}}( {_UUID.pattern})?")
-"""What news may be about: an app, or what a user holds on it."""
+PAYLOAD: Final = re.compile(rf"[a-z][a-z0-9_]{{0,62}}( {_UUID.pattern})?")
+"""A notification: the id of an app, or of an app and a user."""
 
 
 def check_role_name(name: str) -> None:
-    """Refuse what is no role name, or looks like the built-in one. Raises BadRequest."""
+    """Refuse a name that is not valid or looks like the built-in one. Raises BadRequest."""
     if not ROLE_NAME.fullmatch(name):
         raise BadRequest(
             "name: a role's name is 1 to 64 letters, digits, spaces, '_', '.' or '-',"
@@ -39,27 +39,27 @@ def check_role_name(name: str) -> None:
 
 
 def canonical_user_id(text: str) -> str:
-    """Return a user's id in its one spelling. Raises BadRequest for what is no UUID."""
+    """Return a user's id in lower case. Raises BadRequest where it is not a UUID."""
     if not _UUID.fullmatch(text):
         raise BadRequest("userId: must be a UUID")
     return str(UUID(text))
 
 
 def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> list[Permission]:
-    """List every key of an app: generated ones by entity, then the declared ones that are new.
+    """List every key of an app: the generated ones by entity, then other declared ones.
 
     A key that is both is one entry, with the declared description. Raises BadRequest.
     """
-    told: dict[str, str] = {}
+    declared_keys: dict[str, str] = {}
     for permission in declared:
         _check_declared(permission.key)
-        told.setdefault(permission.key, permission.description)
+        declared_keys.setdefault(permission.key, permission.description)
     keys = {
         f"{entity}.{action}": f"{action.capitalize()} {entity}"
         for entity in entities
         for action in ACTIONS
     }
-    return [Permission(key, text) for key, text in (keys | told).items()]
+    return [Permission(key, text) for key, text in (keys | declared_keys).items()]
 
 
 def _check_declared(key: str) -> None:
@@ -75,7 +75,7 @@ def check_keys(
 ) -> list[str]:
     """Return a role's permissions, each once. Raises BadRequest that names the first bad one.
 
-    `kept` are those that the role holds already: they stay valid when their entity is retired.
+    `kept` are the role's present keys: they stay valid when their entity is retired.
     """
     concrete = {permission.key for permission in available}
     allowed = concrete | set(kept) | {"*"}
@@ -88,5 +88,5 @@ def check_keys(
 
 
 def prefix(key: str) -> str:
-    """The first segment of a key: what `<entity>.*` is compared with."""
+    """Return the first segment of a key, which `<entity>.*` is compared with."""
     return key.partition(".")[0]

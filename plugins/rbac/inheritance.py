@@ -1,4 +1,4 @@
-"""Roles that inherit from roles: no circles, no towers."""
+"""Roles that inherit from roles: no cycles, a bounded depth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_inheritance(name: str, parents: Parents) -> None:
     """Check an app's graph after the role `name` changed. Raises BadRequest.
 
     `parents` names what each role inherits from, the changed role included; without `name` the
-    graph was sound, so a circle passes through it.
+    graph was valid, so a cycle passes through it.
     """
     for parent in parents[name]:
         if parent not in parents:
@@ -29,7 +29,7 @@ def check_inheritance(name: str, parents: Parents) -> None:
 
 
 def _path_back(name: str, parents: Parents) -> list[str] | None:
-    """Find a way from a role back to itself."""
+    """Find a path from a role back to itself."""
     came_from: dict[str, str] = {}
     waiting = [name]
     while waiting:
@@ -51,7 +51,7 @@ def _trail(role: str, start: str, came_from: Mapping[str, str]) -> list[str]:
 
 
 def _tallest(parents: Parents) -> int:
-    """Steps of the longest way up, in a graph without circles, counted from its roots down."""
+    """Return the steps of the longest path upwards, in a graph without cycles."""
     heights: dict[str, int] = {}
     for start in parents:
         waiting = [start]
@@ -67,7 +67,7 @@ def _tallest(parents: Parents) -> int:
 
 
 def expand(names: Iterable[str], roles: Mapping[str, Role]) -> frozenset[str]:
-    """Unite the permissions of roles and of all they inherit from."""
+    """Return the union of the permissions of roles and of all roles they inherit from."""
     seen: set[str] = set()
     waiting = list(names)
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""What goes in and out of the routes, and what the tables hold."""
+"""Bodies of the routes, and rows of the tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernel.public import Permission, Role
 CORE: Final = "core"
 """The app of the server itself: roles and permissions like any, no collections."""
 ADMIN: Final = "admin"
-"""The built-in role of every app: all of it, by whatever name."""
+"""The built-in role of every app, which holds `*`."""
 
 Description = Annotated[str, msgspec.Meta(max_length=1000)]
 Parents = Annotated[list[str], msgspec.Meta(max_length=100)]
@@ -29,9 +29,9 @@ class NewRole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of PATCH roles/{role}: what is absent stays; `name` may stand there, but stays as well.
+    """Body of PATCH roles/{role}: absent members stay as they are; `name` must be the role's.
 
-    A misspelt member is refused: a change that was not made would read as one that was.
+    A misspelt member is refused, as the reply would claim a change that was not made.
     """
 
     name: str | UnsetType = UNSET
@@ -49,7 +49,7 @@ class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One app as the tables hold it; `held` maps the ids of users to the names of their roles."""
+    """One app as stored; `held` maps ids of users to the names of their roles."""
 
     app_id: str
     entities: list[str]

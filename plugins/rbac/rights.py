@@ -1,4 +1,4 @@
-"""What a set of permission keys allows on one app; the part that every request passes."""
+"""What a set of permission keys allows on one app. Every request passes here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Rights:
         return self._everything
 
     def on(self, entity: str, action: str) -> Grant | None:
-        """Tell how far an action on an entity is allowed, or None. `create.own` is `create`."""
+        """Return the grant for an action on an entity, or None. `create.own` is `create`."""
         if self._everything or f"{entity}.{action}" in self._keys or f"{entity}.*" in self._keys:
             return FULL
         if f"{entity}.{action}{OWN}" in self._keys:
@@ -42,7 +42,7 @@ class Rights:
         return self._everything or key in self._keys or f"{prefix(key)}.*" in self._keys
 
     def listed(self, available: Iterable[Permission]) -> list[str]:
-        """Every concrete key that is held, in declaration order, `.own` where that is all."""
+        """List the concrete keys that are held, in declaration order; `.own` where only that is."""
         found: dict[str, None] = {}
         for permission in available:
             key = permission.key
@@ -56,8 +56,8 @@ class Rights:
 NOTHING: Final = Rights(frozenset())
 
 
-class AppView:
-    """One app in memory: its entities, keys, roles, and who holds which."""
+class AppPermissions:
+    """One app in memory: its entities, keys and roles, and which user holds which role."""
 
     __slots__ = ("_held", "_rights", "entities", "permissions", "roles")
 
@@ -69,7 +69,7 @@ class AppView:
         self._rights: dict[tuple[str, ...], Rights] = {}
 
     def held(self, user_id: str | None) -> tuple[str, ...]:
-        """Names of the roles that a user was assigned."""
+        """Return the names of the roles that a user was assigned."""
         return self._held.get(user_id, ()) if user_id else ()
 
     def put(self, user_id: str, roles: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ class AppView:
         return ADMIN in self.held(user_id)
 
     def rights(self, user_id: str | None) -> Rights:
-        """The expanded permissions of a user; computed once for each combination of roles."""
+        """Return the expanded permissions of a user, computed once for each set of roles."""
         held = self.held(user_id)
         if not held:
             return NOTHING

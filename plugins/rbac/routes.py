@@ -34,13 +34,13 @@ APP: Final = "/api/v1/apps/{app_id}"
 
 
 class RbacRoutes:
-    """The handlers; whoever provides ACCESS answers."""
+    """The handlers; the provider of ACCESS answers."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """Every route with what it needs."""
+        """Declare every route with the permission it needs."""
         roles, permissions = f"{APP}/roles", f"{APP}/permissions"
         role = f"{roles}/{{role}}"
         return [
@@ -80,7 +80,7 @@ class RbacRoutes:
         return reply({"message": f"role '{body.name}' created"})
 
     async def update(self, request: Request, body: RoleChanges) -> Response:
-        """Change a role; what is left out stays."""
+        """Change a role; absent members stay as they are."""
         name = request.path("role")
         if body.name not in (UNSET, name):
             raise BadRequest("name: a role cannot be renamed")

@@ -1,4 +1,4 @@
-"""The rules: who may do what, and how roles come to be. See `kernel.contracts.access`."""
+"""Access decisions, and changes of roles and assignments. See `kernel.contracts.access`."""
 
 from __future__ import annotations
 
@@ -34,59 +34,65 @@ from . import store
 from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
-from .rights import FULL, AppView
-from .roster import TOPIC, Roster, about
+from .rights import FULL, AppPermissions
+from .role_cache import TOPIC, RoleCache, notification
 from .store import RbacStore
 
 MAX_ROLES: Final = 500
 """Roles of one app."""
 
 MAX_SIZE: Final = 1_000_000
-"""Bytes of JSON of all of them together, which every process reads again when one changes."""
+"""Bytes of JSON of all of them, which every process reads again when one changes."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class RbacService:
-    """The provider of ACCESS. Decisions come from the roster, changes go through the store."""
+    """Provides ACCESS. Decisions read the role cache, changes go through the store."""
 
     def __init__(
-        self, statements: Statements, rbac_store: RbacStore, roster: Roster, identity: Identity
+        self,
+        statements: Statements,
+        rbac_store: RbacStore,
+        role_cache: RoleCache,
+        identity: Identity,
     ) -> None:
         self._statements = statements
         self._store = rbac_store
-        self._roster = roster
+        self._cache = role_cache
         self._identity = identity
 
     # --- decisions
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
-        views = await self._roster.views(path.get("app_id", CORE))
+        apps = await self._cache.load(path.get("app_id", CORE))
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
-                return _on_entity(views, user_id, path["app_id"], path["entity"], needs.key)
+                return _on_entity(apps, user_id, path["app_id"], path["entity"], needs.key)
             case "public" | "user":
                 return FULL
             case "core_admin":
-                return _require(views[CORE].is_admin(user_id), "only core admins may do this")
+                return _require(apps[CORE].is_admin(user_id), "only core admins may do this")
             case "core_permission":
-                held = views[CORE].rights(user_id).holds(needs.key)
+                held = apps[CORE].rights(user_id).holds(needs.key)
                 return _require(held, f"the permission '{needs.key}' on core is needed")
             case "app_user":
-                view = _known(views, path["app_id"])
-                may = view.held(user_id) or views[CORE].is_admin(user_id)
+                app = _existing_app(apps, path["app_id"])
+                may = app.held(user_id) or apps[CORE].is_admin(user_id)
                 return _require(bool(may), "a role on this app is needed")
             case "app_admin":
-                view = _known(views, path["app_id"])
-                may = view.is_admin(user_id) or views[CORE].is_admin(user_id)
+                app = _existing_app(apps, path["app_id"])
+                may = app.is_admin(user_id) or apps[CORE].is_admin(user_id)
                 return _require(may, "only admins of the app may do this")
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """See `Access.grant`. Nobody has signed in for this, so that the account is looked at too:
-        a disabled one keeps its roles."""
-        found = _on_entity(await self._roster.views(app_id), user_id, app_id, entity, action)
+        """See `Access.grant`. No token proves the user here, so the account is checked as well.
+
+        A disabled one keeps its roles.
+        """
+        found = _on_entity(await self._cache.load(app_id), user_id, app_id, entity, action)
         user = await self._identity.user(user_id or "")
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
@@ -94,44 +100,44 @@ class RbacService:
 
     async def is_core_admin(self, user_id: str | None) -> bool:
         """See `Access.is_core_admin`."""
-        return (await self._roster.views())[CORE].is_admin(user_id)
+        return (await self._cache.load())[CORE].is_admin(user_id)
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
         """See `Access.is_app_admin`."""
-        views = await self._roster.views(app_id)
-        view = views.get(app_id)
-        return view is not None and (view.is_admin(user_id) or views[CORE].is_admin(user_id))
+        apps = await self._cache.load(app_id)
+        app = apps.get(app_id)
+        return app is not None and (app.is_admin(user_id) or apps[CORE].is_admin(user_id))
 
-    # --- what there is
+    # --- roles and permissions of an app
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        views = await self._roster.views(app_id)
-        view = _known(views, app_id)
-        roles, rights = view.held(user_id), view.rights(user_id)
+        apps = await self._cache.load(app_id)
+        app = _existing_app(apps, app_id)
+        roles, rights = app.held(user_id), app.rights(user_id)
         everything = rights.everything
-        if views[CORE].is_admin(user_id):
+        if apps[CORE].is_admin(user_id):
             roles, everything = tuple(sorted({*roles, ADMIN})), True
         if everything and app_id == CORE:
             return Effective(list(roles), ["*"])
         listed = (
-            [permission.key for permission in view.permissions]
+            [permission.key for permission in app.permissions]
             if everything
-            else rights.listed(view.permissions)
+            else rights.listed(app.permissions)
         )
         return Effective(list(roles), listed)
 
     async def available(self, app_id: str) -> Sequence[Permission]:
         """See `Access.available`."""
-        return _known(await self._roster.views(app_id), app_id).permissions
+        return _existing_app(await self._cache.load(app_id), app_id).permissions
 
     async def roles(self, app_id: str) -> Sequence[Role]:
         """See `Access.roles`."""
-        return list(_known(await self._roster.views(app_id), app_id).roles.values())
+        return list(_existing_app(await self._cache.load(app_id), app_id).roles.values())
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
-        _known(await self._roster.views(app_id), app_id)
+        _existing_app(await self._cache.load(app_id), app_id)
         return await self._store.assignments(app_id)
 
     # --- roles
@@ -141,14 +147,14 @@ class RbacService:
         check_role_name(role.name)
 
         async def work(tx: Transaction) -> None:
-            view, roles = await self._lock(tx, app_id)
+            app, roles = await self._lock(tx, app_id)
             if role.name in roles:
                 raise BadRequest(f"role '{role.name}' already exists")
             if len(roles) >= MAX_ROLES:
                 raise BadRequest(f"an app has at most {MAX_ROLES} roles")
-            created = _checked(view, roles, role)
+            created = _checked(app, roles, role)
             await store.insert_role(tx, app_id, created)
-            await _tell_role(tx, "ROLE_CREATED", app_id, None, created)
+            await _record_role(tx, "ROLE_CREATED", app_id, None, created)
 
         await self._statements.run(actor, work)
 
@@ -158,14 +164,14 @@ class RbacService:
         """See `Access.update_role`. Of `admin` only the description can be changed."""
 
         async def work(tx: Transaction) -> None:
-            view, roles = await self._lock(tx, app_id)
+            app, roles = await self._lock(tx, app_id)
             role = _existing(roles, name)
             if name == ADMIN and changes.keys() - {"description"}:
                 raise BadRequest("of the role 'admin' only the description can be changed")
             wanted: dict[str, Any] = dict(changes)
-            changed = _checked(view, roles, msgspec.structs.replace(role, **wanted))
+            changed = _checked(app, roles, msgspec.structs.replace(role, **wanted))
             await store.update_role(tx, app_id, changed)
-            await _tell_role(tx, "ROLE_UPDATED", app_id, role, changed)
+            await _record_role(tx, "ROLE_UPDATED", app_id, role, changed)
 
         await self._statements.run(actor, work)
 
@@ -178,19 +184,19 @@ class RbacService:
             if name == ADMIN:
                 raise BadRequest("the role 'admin' cannot be deleted")
             await store.delete_role(tx, app_id, name)
-            await _tell_role(tx, "ROLE_DELETED", app_id, role, None)
+            await _record_role(tx, "ROLE_DELETED", app_id, role, None)
 
         await self._statements.run(actor, work)
 
-    async def _lock(self, tx: Transaction, app_id: str) -> tuple[AppView, dict[str, Role]]:
+    async def _lock(self, tx: Transaction, app_id: str) -> tuple[AppPermissions, dict[str, Role]]:
         row, roles = await store.lock_app(tx, app_id)
-        return AppView(row, self._roster.core_keys), roles
+        return AppPermissions(row, self._cache.core_keys), roles
 
     # --- assignments
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.assign`."""
-        _known(await self._roster.views(app_id), app_id)
+        _existing_app(await self._cache.load(app_id), app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -205,7 +211,7 @@ class RbacService:
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.revoke`."""
-        _known(await self._roster.views(app_id), app_id)
+        _existing_app(await self._cache.load(app_id), app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -215,15 +221,15 @@ class RbacService:
                 raise NotFound(f"user '{user_id}' does not hold the role '{role}'")
             if role == ADMIN:
                 await self._require_admin(tx, app_id, f"the last admin of {app_id} must stay")
-            await _tell_assignment(tx, "ROLE_REVOKED", app_id, role, user_id)
+            await _record_assignment(tx, "ROLE_REVOKED", app_id, role, user_id)
 
         await self._statements.run(actor, work)
 
     async def close_account(self, tx: Transaction, user_id: str, *, delete: bool) -> None:
-        """Refuse to lose the last core admin, and forget the assignments of who is deleted.
+        """Refuse to lose the last core admin; remove the assignments of a deleted account.
 
-        The role's row is locked until the account is closed: of two closings at once the second
-        sees the first. So is the user: nobody is given a role while the account goes.
+        The role's row is locked until the account is closed: of two concurrent closings the second
+        sees the first. The user is locked too, so that no role is assigned meanwhile.
         """
         await store.lock_user(tx, user_id)
         if user_id in await store.holders(tx, CORE, ADMIN):
@@ -231,12 +237,12 @@ class RbacService:
             await self._require_admin(tx, CORE, "the last core admin must stay", but=user_id)
         if delete:
             for app_id in await store.forget_user(tx, user_id):
-                await tx.publish(TOPIC, about(app_id, user_id))
+                await tx.publish(TOPIC, notification(app_id, user_id))
 
     async def _require_admin(
         self, tx: Transaction, app_id: str, refusal: str, but: str = ""
     ) -> None:
-        """Refuse to go on unless somebody who can sign in, other than `but`, holds `admin`."""
+        """Raise BadRequest unless a user other than `but` holds `admin` and can sign in."""
         for holder in await store.holders(tx, app_id, ADMIN):
             if holder != but:
                 user = await self._identity.user(holder, tx)
@@ -248,13 +254,13 @@ class RbacService:
 async def give(tx: Transaction, app_id: str, role: str, user_id: str) -> None:
     """Assign a role that exists; twice is once."""
     if await store.assign(tx, app_id, role, user_id):
-        await _tell_assignment(tx, "ROLE_ASSIGNED", app_id, role, user_id)
+        await _record_assignment(tx, "ROLE_ASSIGNED", app_id, role, user_id)
 
 
 async def install(tx: Transaction, plan: InstallPlan) -> None:
-    """Take over what there is to be permitted, and give a new app's `admin` to its installer.
+    """Store the permission keys of an app, and assign a new app's `admin` to its installer.
 
-    An app that came while ACCESS was somebody else's is not new, and has no `admin` yet.
+    An app that was installed while another plugin provided ACCESS is not new and has no `admin`.
     """
     app = plan.app
     await take_over(tx, app, first=plan.first)
@@ -263,24 +269,23 @@ async def install(tx: Transaction, plan: InstallPlan) -> None:
 
 
 async def take_over(tx: Transaction, app: App, *, first: bool = False) -> None:
-    """Take over what there is to be permitted on an app, and no role of a former one."""
+    """Store the permission keys of an app, and drop the roles of a previous app of its name."""
     entities = list(app.entities)
     await store.drop_former(tx, app.id, app.born, first=first)
     await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions), app.born)
     await store.add_admin_role(tx, app.id)
-    await tx.publish(TOPIC, about(app.id))
+    await tx.publish(TOPIC, notification(app.id))
 
 
 async def remove(tx: Transaction, app_id: str, born: int | None = None) -> None:
-    """Forget an app; with `born` that one only."""
+    """Remove an app; with `born` only that generation."""
     await store.drop_app(tx, app_id, born)
-    await tx.publish(TOPIC, about(app_id))
+    await tx.publish(TOPIC, notification(app_id))
 
 
 async def catch_up(statements: Statements, apps: Apps) -> None:
-    """Forget the roles on apps that went while ACCESS was somebody else's, also where others of
-    their names came since."""
-    known = await store.lives(statements)  # first: what comes in between is not taken for gone
+    """Remove the roles on apps that were removed while another plugin provided ACCESS."""
+    known = await store.lives(statements)  # first, so that an app installed meanwhile is kept
     await apps.refresh()
     installed = {app.id: app for app in await apps.all()}
     for app_id, born in known.items():
@@ -294,7 +299,7 @@ async def catch_up(statements: Statements, apps: Apps) -> None:
 async def permissions_for(
     access: Access, identity: Identity, actor: Actor, app_id: str, user_id: str
 ) -> Effective:
-    """What somebody holds, for that user, admins of the app and core admins.
+    """Return what a user holds, to that user, admins of the app and core admins.
 
     Raises NotFound for an unknown app, Forbidden, then BadRequest or NotFound for the user.
     """
@@ -314,25 +319,25 @@ def _require(allowed: bool, refusal: str) -> Grant:
     return FULL
 
 
-def _known(views: Mapping[str, AppView], app_id: str) -> AppView:
-    view = views.get(app_id)
-    if view is None:
+def _existing_app(apps: Mapping[str, AppPermissions], app_id: str) -> AppPermissions:
+    app = apps.get(app_id)
+    if app is None:
         raise NotFound(f"app '{app_id}' not found")
-    return view
+    return app
 
 
 def _on_entity(
-    views: Mapping[str, AppView], user_id: str | None, app_id: str, entity: str, action: str
+    apps: Mapping[str, AppPermissions], user_id: str | None, app_id: str, entity: str, action: str
 ) -> Grant:
-    """Decide about an entity; only who has some role on the app learns that it is unknown."""
-    view = _known(views, app_id)
-    known = entity in view.entities
-    grant = view.rights(user_id).on(entity, action) if known else None
+    """Decide about an entity; only callers with a role on the app learn that it is unknown."""
+    app = _existing_app(apps, app_id)
+    known = entity in app.entities
+    grant = app.rights(user_id).on(entity, action) if known else None
     if grant is FULL:
         return FULL
-    # Asked before an `.own` grant is taken: a narrow role must not reduce a core admin's rights.
-    is_core_admin = views[CORE].is_admin(user_id)
-    if not known and (is_core_admin or view.held(user_id)):
+    # Checked before an `.own` grant is used: a narrow role must not reduce a core admin's rights.
+    is_core_admin = apps[CORE].is_admin(user_id)
+    if not known and (is_core_admin or app.held(user_id)):
         raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
     if grant is not None and not is_core_admin:
         return grant
@@ -346,14 +351,14 @@ def _existing(roles: Mapping[str, Role], name: str) -> Role:
     return role
 
 
-def _checked(view: AppView, roles: Mapping[str, Role], role: Role) -> Role:
-    """Return a role fit to be stored. Raises BadRequest."""
+def _checked(app: AppPermissions, roles: Mapping[str, Role], role: Role) -> Role:
+    """Return a role that is valid to store. Raises BadRequest."""
     before = roles.get(role.name)
     kept = before.permissions if before else ()
     role = msgspec.structs.replace(
         role,
         inherits=list(dict.fromkeys(role.inherits)),
-        permissions=check_keys(role.permissions, view.entities, view.permissions, kept),
+        permissions=check_keys(role.permissions, app.entities, app.permissions, kept),
     )
     parents = {name: other.inherits for name, other in roles.items()}
     check_inheritance(role.name, {**parents, role.name: role.inherits})
@@ -362,7 +367,7 @@ def _checked(view: AppView, roles: Mapping[str, Role], role: Role) -> Role:
 
 
 def _check_size(roles: Mapping[str, Role], role: Role) -> None:
-    """Refuse what makes an app's roles too large; those that were before may get smaller."""
+    """Refuse a role that makes an app's roles too large; one may always become smaller."""
     sizes = {name: len(_encode(other)) for name, other in roles.items()}
     before, size = sizes.get(role.name, 0), len(_encode(role))
     if size > before and sum(sizes.values()) - before + size > MAX_SIZE:
@@ -372,7 +377,7 @@ def _check_size(roles: Mapping[str, Role], role: Role) -> None:
         )
 
 
-async def _tell_role(
+async def _record_role(
     tx: Transaction, operation: str, app_id: str, old: Role | None, new: Role | None
 ) -> None:
     role = new or old
@@ -388,7 +393,7 @@ async def _tell_role(
             new=_described(app_id, new),
         )
     )
-    await tx.publish(TOPIC, about(app_id))
+    await tx.publish(TOPIC, notification(app_id))
 
 
 def _described(app_id: str, role: Role | None) -> bytes | None:
@@ -397,10 +402,10 @@ def _described(app_id: str, role: Role | None) -> bytes | None:
     return msgspec.json.encode({"app_id": app_id, **msgspec.structs.asdict(role)})
 
 
-async def _tell_assignment(
+async def _record_assignment(
     tx: Transaction, operation: str, app_id: str, role: str, user_id: str
 ) -> None:
-    what = msgspec.json.encode({"app_id": app_id, "role": role, "user_id": user_id})
+    assignment = msgspec.json.encode({"app_id": app_id, "role": role, "user_id": user_id})
     revoked = operation == "ROLE_REVOKED"
     await tx.record(
         Event(
@@ -409,8 +414,8 @@ async def _tell_assignment(
             operation=operation,
             actor=tx.actor,
             record_id=user_id,
-            old=what if revoked else None,
-            new=None if revoked else what,
+            old=assignment if revoked else None,
+            new=None if revoked else assignment,
         )
     )
-    await tx.publish(TOPIC, about(app_id, user_id))
+    await tx.publish(TOPIC, notification(app_id, user_id))

@@ -102,12 +102,12 @@ class RbacStore:
         self._statements = statements
 
     async def apps(self, app_id: str | None = None) -> list[AppRow]:
-        """Read one app or all, each consistent in itself."""
+        """Read one app or all; each is consistent in itself."""
         rows = await self._statements.fetch_all(_APPS, app_id)
         return [_apps.decode(row) for row in rows]
 
     async def held(self, app_id: str, user_id: str) -> list[str]:
-        """Names of the roles that one user was assigned."""
+        """Read the names of the roles that one user was assigned."""
         return _texts.decode(await self._statements.fetch(_HELD, app_id, user_id) or b"[]")
 
     async def assignments(self, app_id: str) -> list[Assignment]:
@@ -117,7 +117,7 @@ class RbacStore:
 
 
 async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role]]:
-    """Keep others from changing the roles of an app; return it and them. Raises NotFound."""
+    """Lock the roles of an app; return both. Raises NotFound."""
     row = await tx.execute(_LOCK_APP, app_id)
     if row is None:
         raise NotFound(f"app '{app_id}' not found")
@@ -126,29 +126,29 @@ async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role
 
 
 async def lock_user(tx: Transaction, user_id: str) -> None:
-    """Let one transaction at a time give roles to a user, or close the account."""
+    """Lock a user's roles: one transaction at a time assigns them or closes the account."""
     await tx.execute(_LOCK_USER, user_id)
 
 
 async def lock_role(tx: Transaction, app_id: str, name: str) -> bool:
-    """Keep others from assigning, revoking or deleting a role; False when there is none."""
+    """Lock a role against assigning, revoking and deleting; False where it does not exist."""
     return await tx.execute(_LOCK_ROLE, app_id, name) is not None
 
 
 async def share_role(tx: Transaction, app_id: str, name: str) -> bool:
-    """Keep others from deleting a role; False when there is none."""
+    """Lock a role against deleting; False where it does not exist."""
     return await tx.execute(_SHARE_ROLE, app_id, name) is not None
 
 
 async def insert_role(tx: Transaction, app_id: str, role: Role) -> None:
-    """Add a role, unless it is there."""
+    """Add a role unless it exists."""
     await tx.execute(
         _INSERT_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
     )
 
 
 async def update_role(tx: Transaction, app_id: str, role: Role) -> None:
-    """Replace all of a role but its name."""
+    """Replace everything of a role except its name."""
     await tx.execute(
         _UPDATE_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
     )
@@ -160,22 +160,22 @@ async def delete_role(tx: Transaction, app_id: str, name: str) -> None:
 
 
 async def assign(tx: Transaction, app_id: str, role: str, user_id: str) -> bool:
-    """Add an assignment; False when it was there."""
+    """Add an assignment; False where it exists."""
     return await tx.execute(_ASSIGN, app_id, role, user_id) is not None
 
 
 async def revoke(tx: Transaction, app_id: str, role: str, user_id: str) -> bool:
-    """Remove an assignment; False when there was none."""
+    """Remove an assignment; False where it does not exist."""
     return await tx.execute(_REVOKE, app_id, role, user_id) is not None
 
 
 async def holders(tx: Reader, app_id: str, role: str) -> list[str]:
-    """Ids of the users who were assigned a role, the oldest assignment first."""
+    """List the users that were assigned a role, the oldest assignment first."""
     return [_text.decode(row) for row in await tx.fetch_all(_HOLDERS, app_id, role)]
 
 
 async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
-    """Remove every assignment of a user and return the apps it was on."""
+    """Remove every assignment of a user; return the apps they were on."""
     return [_text.decode(row) for row in await tx.execute_all(_FORGET_USER, user_id)]
 
 
@@ -186,12 +186,12 @@ async def put_app(
     permissions: Sequence[Permission],
     born: int,
 ) -> None:
-    """Add an app, or replace what there is to be permitted on it."""
+    """Add an app, or replace its entities and permission keys."""
     await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions), born)
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:
-    """Add the built-in role of an app, unless it is there."""
+    """Add the built-in role of an app unless it exists."""
     role = Role(name=ADMIN, description="Everything on this app", permissions=["*"])
     await insert_role(tx, app_id, role)
 

@@ -75,7 +75,7 @@ NO_KEYS = [
 
 
 class AccessConformance(Conformance):
-    """Decisions: nothing without a grant, whole names compared, changes in force at once."""
+    """Decisions: nothing without a grant, whole names compared, changes effective at once."""
 
     key = ACCESS
 
@@ -85,7 +85,7 @@ class AccessConformance(Conformance):
         return install(server.admin)
 
     @pytest.fixture
-    def somebody(self, server: Server) -> Client:
+    def caller(self, server: Server) -> Client:
         """A user without any role."""
         return server.user(unique("user"))
 
@@ -93,78 +93,78 @@ class AccessConformance(Conformance):
 
     @pytest.mark.parametrize(("keys", "wanted"), HELD, ids=[" ".join(keys) for keys, _ in HELD])
     def test_a_role_allows_what_its_keys_say_and_nothing_else(
-        self, server: Server, app: str, somebody: Client, keys: list[str], wanted: dict[str, Grant]
+        self, server: Server, app: str, caller: Client, keys: list[str], wanted: dict[str, Grant]
     ) -> None:
-        give(server, app, somebody.id, *keys)
-        eventually(lambda: holds(server, app, somebody.id) == wanted, SOON)
+        give(server, app, caller.id, *keys)
+        eventually(lambda: holds(server, app, caller.id) == wanted, SOON)
 
     def test_without_a_role_nothing_is_allowed(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        for user_id in (somebody.id, GHOST, "nonsense", None):
+        for user_id in (caller.id, GHOST, "nonsense", None):
             assert holds(server, app, user_id) == {}
 
     def test_a_closed_account_keeps_its_roles_and_is_granted_nothing(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        give(server, app, somebody.id, "notes.read")
+        give(server, app, caller.id, "notes.read")
         for disabled in (False, True, False):
-            told(server.admin.patch(f"/api/v1/users/{somebody.id}", json={"disabled": disabled}))
+            told(server.admin.patch(f"/api/v1/users/{caller.id}", json={"disabled": disabled}))
             wanted = {} if disabled else {"notes.read": FULL}
-            eventually(lambda wanted=wanted: holds(server, app, somebody.id) == wanted, SOON)
+            eventually(lambda wanted=wanted: holds(server, app, caller.id) == wanted, SOON)
 
     def test_a_role_on_one_app_says_nothing_about_another(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
         other = install(server.admin)
-        give(server, app, somebody.id, "*")
-        eventually(lambda: holds(server, app, somebody.id), SOON)
-        assert holds(server, other, somebody.id) == {}
+        give(server, app, caller.id, "*")
+        eventually(lambda: holds(server, app, caller.id), SOON)
+        assert holds(server, other, caller.id) == {}
 
-    def test_roles_add_up_and_inherit(self, server: Server, app: str, somebody: Client) -> None:
+    def test_roles_add_up_and_inherit(self, server: Server, app: str, caller: Client) -> None:
         base = make_role(server, app, "notes.read")
         middle = make_role(server, app, "notes.update", inherits=[base])
         top = make_role(server, app, inherits=[middle])
         other = make_role(server, app, "notes.delete.own")
         for role in (top, other):
-            ask(server, lambda access, role=role: access.assign(ACTOR, app, somebody.id, role))
+            ask(server, lambda access, role=role: access.assign(ACTOR, app, caller.id, role))
         wanted = {"notes.read": FULL, "notes.update": FULL, "notes.delete": OWN}
-        eventually(lambda: holds(server, app, somebody.id) == wanted, SOON)
-        effective = ask(server, lambda access: access.effective(somebody.id, app))
+        eventually(lambda: holds(server, app, caller.id) == wanted, SOON)
+        effective = ask(server, lambda access: access.effective(caller.id, app))
         assert sorted(effective.roles) == sorted([top, other])
 
     def test_a_change_is_in_force_at_once_everywhere(
-        self, server: Server, second: Server, app: str, somebody: Client
+        self, server: Server, second: Server, app: str, caller: Client
     ) -> None:
-        role, both = give(server, app, somebody.id, "notes.read"), (server, second)
+        role, both = give(server, app, caller.id, "notes.read"), (server, second)
         for one in both:
-            eventually(lambda one=one: "notes.read" in holds(one, app, somebody.id), SOON)
+            eventually(lambda one=one: "notes.read" in holds(one, app, caller.id), SOON)
         changes = {"permissions": ["notes.delete"]}
         ask(second, lambda access: access.update_role(ACTOR, app, role, changes))
         for one in both:
-            eventually(lambda one=one: [*holds(one, app, somebody.id)] == ["notes.delete"], SOON)
-        ask(server, lambda access: access.revoke(ACTOR, app, somebody.id, role))
+            eventually(lambda one=one: [*holds(one, app, caller.id)] == ["notes.delete"], SOON)
+        ask(server, lambda access: access.revoke(ACTOR, app, caller.id, role))
         for one in both:
-            eventually(lambda one=one: holds(one, app, somebody.id) == {}, SOON)
+            eventually(lambda one=one: holds(one, app, caller.id) == {}, SOON)
 
-    def test_a_deleted_role_is_held_by_nobody_and_inherited_by_none(
-        self, server: Server, app: str, somebody: Client
+    def test_a_deleted_role_is_neither_held_nor_inherited(
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        base = give(server, app, somebody.id, "notes.read")
+        base = give(server, app, caller.id, "notes.read")
         heir = make_role(server, app, "notes.update", inherits=[base])
         ask(server, lambda access: access.delete_role(ACTOR, app, base))
-        eventually(lambda: holds(server, app, somebody.id) == {}, SOON)
+        eventually(lambda: holds(server, app, caller.id) == {}, SOON)
         roles = {role.name: role for role in ask(server, lambda access: access.roles(app))}
         assert base not in roles
         assert roles[heir].inherits == []
-        assert somebody.id not in holders(server, app)
+        assert caller.id not in holders(server, app)
         make_role(server, app, "*", name=base)
-        assert holds(server, app, somebody.id) == {}
+        assert holds(server, app, caller.id) == {}
 
     # Decisions about routes
 
     def test_each_need_is_met_by_those_it_names(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
         member, owner = server.user(unique("member")), server.user(unique("owner"))
         give(server, app, member.id, "notes.read.own")
@@ -173,48 +173,48 @@ class AccessConformance(Conformance):
             lambda: server.run(server.services.get(ACCESS).is_app_admin, owner.id, app), SOON
         )
         eventually(lambda: holds(server, app, member.id), SOON)
-        everybody = {somebody: "stranger", member: "member", owner: "owner", server.admin: "root"}
+        callers = {caller: "stranger", member: "member", owner: "owner", server.admin: "root"}
         wanted = {
             PUBLIC: "stranger member owner root", ANY_USER: "stranger member owner root",
             APP_USER: "member owner root", entity("read"): "member owner root",
             entity("update"): "owner root", APP_ADMIN: "owner root", CORE_ADMIN: "root",
         }  # fmt: skip
         for needs, who in wanted.items():
-            met = [name for user, name in everybody.items() if decide(server, user, needs, app)]
+            met = [name for user, name in callers.items() if decide(server, user, needs, app)]
             assert met == who.split(), str(needs)
         assert decide(server, member, entity("read"), app) == OWN
         assert decide(server, owner, entity("read"), app) == FULL
 
     def test_who_may_not_know_does_not_learn_what_there_is(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
         member = server.user(unique("member"))
         give(server, app, member.id, "notes.read")
         eventually(lambda: holds(server, app, member.id), SOON)
         path = {"app_id": app, "entity": "nothing"}
-        for user, error in ((somebody, Forbidden), (member, NotFound), (server.admin, NotFound)):
+        for user, error in ((caller, Forbidden), (member, NotFound), (server.admin, NotFound)):
             with pytest.raises(error):
                 authorize(server, user, entity("read"), path)
         for needs in (entity("read"), APP_USER, APP_ADMIN):
             with pytest.raises(NotFound):
-                authorize(server, somebody, needs, {"app_id": "nowhere", "entity": "notes"})
+                authorize(server, caller, needs, {"app_id": "nowhere", "entity": "notes"})
 
-    def test_a_permission_on_core_is_held_by_name(self, server: Server, somebody: Client) -> None:
+    def test_a_permission_on_core_is_held_by_name(self, server: Server, caller: Client) -> None:
         needs = core_permission("nothing.of_that_name")
-        assert decide(server, somebody, needs, "core") is None
+        assert decide(server, caller, needs, "core") is None
         assert decide(server, server.admin, needs, "core") == FULL
 
     def test_the_admin_of_everything_is_admin_of_every_app(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
         access = server.services.get(ACCESS)
         assert server.run(access.is_core_admin, server.admin.id)
         assert server.run(access.is_app_admin, server.admin.id, app)
         assert holds(server, app, server.admin.id) == dict.fromkeys(GENERATED, FULL)
-        for user_id in (somebody.id, GHOST, "nonsense", None):
+        for user_id in (caller.id, GHOST, "nonsense", None):
             assert not server.run(access.is_core_admin, user_id)
             assert not server.run(access.is_app_admin, user_id, app)
-        assert not server.run(access.is_app_admin, somebody.id, "nowhere")
+        assert not server.run(access.is_app_admin, caller.id, "nowhere")
 
     def test_who_installs_an_app_is_its_admin(self, server: Server, app: str) -> None:
         found = ask(server, lambda access: access.assignments(app))
@@ -231,15 +231,15 @@ class AccessConformance(Conformance):
         assert words["notes.read"] == "Look at notes"
 
     def test_what_somebody_holds_is_told_in_that_order(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        nothing = ask(server, lambda access: access.effective(somebody.id, app))
+        nothing = ask(server, lambda access: access.effective(caller.id, app))
         assert (nothing.roles, nothing.permissions) == ([], [])
-        role = give(server, app, somebody.id, "notes_private.read", "notes.*")
+        role = give(server, app, caller.id, "notes_private.read", "notes.*")
         wanted = [*GENERATED[:4], "notes_private.read", "notes.publish"]
 
         def found() -> Any:
-            return ask(server, lambda access: access.effective(somebody.id, app))
+            return ask(server, lambda access: access.effective(caller.id, app))
 
         eventually(lambda: found().permissions == wanted, SOON)
         assert found().roles == [role]
@@ -280,7 +280,7 @@ class AccessConformance(Conformance):
     def test_inheritance_has_no_circles_and_no_strangers(self, server: Server, app: str) -> None:
         base = make_role(server, app)
         heir = make_role(server, app, inherits=[base])
-        for inherits in ([heir], [base], ["nobody"]):
+        for inherits in ([heir], [base], ["unknown"]):
             with pytest.raises(BadRequest):
                 ask(
                     server,
@@ -309,32 +309,32 @@ class AccessConformance(Conformance):
 
     def test_an_unknown_role_is_not_found(self, server: Server, app: str) -> None:
         with pytest.raises(NotFound):
-            ask(server, lambda access: access.update_role(ACTOR, app, "nobody", {"inherits": []}))
+            ask(server, lambda access: access.update_role(ACTOR, app, "unknown", {"inherits": []}))
         with pytest.raises(NotFound):
-            ask(server, lambda access: access.delete_role(ACTOR, app, "nobody"))
+            ask(server, lambda access: access.delete_role(ACTOR, app, "unknown"))
 
     # Assignments
 
     def test_assigned_twice_is_assigned_once(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        role = give(server, app, somebody.id, "notes.read")
-        ask(server, lambda access: access.assign(ACTOR, app, somebody.id, role))
-        assert holders(server, app).count(somebody.id) == 1
-        ask(server, lambda access: access.revoke(ACTOR, app, somebody.id, role))
-        assert somebody.id not in holders(server, app)
+        role = give(server, app, caller.id, "notes.read")
+        ask(server, lambda access: access.assign(ACTOR, app, caller.id, role))
+        assert holders(server, app).count(caller.id) == 1
+        ask(server, lambda access: access.revoke(ACTOR, app, caller.id, role))
+        assert caller.id not in holders(server, app)
         with pytest.raises(NotFound):
-            ask(server, lambda access: access.revoke(ACTOR, app, somebody.id, role))
+            ask(server, lambda access: access.revoke(ACTOR, app, caller.id, role))
 
-    def test_nothing_is_assigned_to_nobody_and_no_unknown_role(
-        self, server: Server, app: str, somebody: Client
+    def test_an_unknown_user_or_role_is_not_assigned(
+        self, server: Server, app: str, caller: Client
     ) -> None:
         with pytest.raises(NotFound):
             ask(server, lambda access: access.assign(ACTOR, app, GHOST, "admin"))
         with pytest.raises(BadRequest):
             ask(server, lambda access: access.assign(ACTOR, app, "nonsense", "admin"))
         with pytest.raises(BadRequest):
-            ask(server, lambda access: access.assign(ACTOR, app, somebody.id, "nobody"))
+            ask(server, lambda access: access.assign(ACTOR, app, caller.id, "unknown"))
 
     @pytest.mark.parametrize("place", ["an app", "core"])
     def test_the_last_admin_stays(self, server: Server, app: str, place: str) -> None:
@@ -344,9 +344,9 @@ class AccessConformance(Conformance):
         assert server.admin.id in holders(server, app_id)
 
     def test_of_two_admins_who_go_at_once_one_stays(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        ask(server, lambda access: access.assign(ACTOR, app, somebody.id, "admin"))
+        ask(server, lambda access: access.assign(ACTOR, app, caller.id, "admin"))
 
         def revoke(user_id: str) -> bool:
             try:
@@ -355,78 +355,78 @@ class AccessConformance(Conformance):
                 return False
             return True
 
-        assert sum(at_once(revoke, [somebody.id, server.admin.id])) == 1
+        assert sum(at_once(revoke, [caller.id, server.admin.id])) == 1
         assert len(holders(server, app)) == 1
 
     # Apps and accounts that come and go
 
     def test_roles_go_with_their_app_and_do_not_come_back(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        role = give(server, app, somebody.id, "*")
+        role = give(server, app, caller.id, "*")
         remove(server, app)
         eventually(lambda: not known(server, app), SOON)
         install(server.admin, app)
         eventually(lambda: known(server, app), SOON)
         assert role not in [found.name for found in ask(server, lambda access: access.roles(app))]
-        assert holds(server, app, somebody.id) == {}
+        assert holds(server, app, caller.id) == {}
 
     def test_an_update_of_the_app_keeps_roles_and_brings_keys(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        give(server, app, somebody.id, "notes.read")
+        give(server, app, caller.id, "notes.read")
         tasks: dict[str, Any] = {"entityName": "tasks", "fields": []}
         more: list[Any] = [*MANIFEST["dataContract"], tasks]
         install(server.admin, app, dataContract=more)
         eventually(
             lambda: "tasks.read" in [p.key for p in ask(server, lambda a: a.available(app))], SOON
         )
-        assert holds(server, app, somebody.id) == {"notes.read": FULL}
+        assert holds(server, app, caller.id) == {"notes.read": FULL}
 
     def test_a_deleted_account_holds_nothing(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        give(server, app, somebody.id, "*")
-        told(server.admin.delete(f"/api/v1/users/{somebody.id}"))
-        assert somebody.id not in holders(server, app)
-        eventually(lambda: holds(server, app, somebody.id) == {}, SOON)
+        give(server, app, caller.id, "*")
+        told(server.admin.delete(f"/api/v1/users/{caller.id}"))
+        assert caller.id not in holders(server, app)
+        eventually(lambda: holds(server, app, caller.id) == {}, SOON)
 
     # Over HTTP
 
     def test_a_grant_opens_a_route_and_its_end_closes_it(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
         notes, roles = f"/api/v1/apps/{app}/collections/notes", f"/api/v1/apps/{app}/roles"
-        refused(somebody.get(notes), 403)
+        refused(caller.get(notes), 403)
         body = {"name": "reader", "permissions": ["notes.read"]}
         assert told(server.admin.post(roles, json=body)) == {"message": "role 'reader' created"}
-        held = {"userId": somebody.id, "role": "reader"}
+        held = {"userId": caller.id, "role": "reader"}
         said = told(server.admin.post(f"{roles}/assign", json=held))
         assert said == {"message": "role 'reader' assigned"}
-        eventually(lambda: somebody.get(notes).status_code == 200, SOON)
-        refused(somebody.post(notes, json={"text": "x"}), 403)
-        refused(somebody.get(f"/api/v1/apps/{app}/collections/notes_private"), 403)
+        eventually(lambda: caller.get(notes).status_code == 200, SOON)
+        refused(caller.post(notes, json={"text": "x"}), 403)
+        refused(caller.get(f"/api/v1/apps/{app}/collections/notes_private"), 403)
         said = told(server.admin.post(f"{roles}/revoke", json=held))
         assert said == {"message": "role 'reader' revoked"}
-        eventually(lambda: somebody.get(notes).status_code == 403, SOON)
+        eventually(lambda: caller.get(notes).status_code == 403, SOON)
 
     def test_roles_are_written_by_admins_of_the_app(
-        self, server: Server, app: str, somebody: Client
+        self, server: Server, app: str, caller: Client
     ) -> None:
-        give(server, app, somebody.id, "*")
+        give(server, app, caller.id, "*")
         roles = f"/api/v1/apps/{app}/roles"
-        eventually(lambda: somebody.get(roles).status_code == 200, SOON)
-        refused(somebody.post(roles, json={"name": "mine", "permissions": ["*"]}), 403)
-        held = {"userId": somebody.id, "role": "admin"}
-        refused(somebody.post(f"{roles}/assign", json=held), 403)
-        refused(somebody.get(f"{roles}/assignments"), 403)
-        refused(somebody.post("/api/v1/apps/core/roles/assign", json=held), 403)
+        eventually(lambda: caller.get(roles).status_code == 200, SOON)
+        refused(caller.post(roles, json={"name": "mine", "permissions": ["*"]}), 403)
+        held = {"userId": caller.id, "role": "admin"}
+        refused(caller.post(f"{roles}/assign", json=held), 403)
+        refused(caller.get(f"{roles}/assignments"), 403)
+        refused(caller.post("/api/v1/apps/core/roles/assign", json=held), 403)
 
-    def test_changes_are_in_the_trail(self, server: Server, app: str, somebody: Client) -> None:
-        held = {"userId": somebody.id, "role": "admin"}
+    def test_changes_are_in_the_trail(self, server: Server, app: str, caller: Client) -> None:
+        held = {"userId": caller.id, "role": "admin"}
         for way in ("assign", "revoke"):
             told(server.admin.post(f"/api/v1/apps/{app}/roles/{way}", json=held))
-        wanted = {"app_id": "core", "entity": "role_assignments", "record_id": somebody.id}
+        wanted = {"app_id": "core", "entity": "role_assignments", "record_id": caller.id}
         rows = told(server.admin.get("/api/v1/audit", params=wanted))
         assert [row["operation"] for row in rows] == ["ROLE_REVOKED", "ROLE_ASSIGNED"]
         assert {row["actor_id"] for row in rows} == {server.admin.id}

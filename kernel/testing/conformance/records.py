@@ -121,7 +121,7 @@ class GuestPlugin(Plugin):
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset what it recorded and what it does."""
         self.changes: list[Change] = []
         self.recorded: list[Event] = []
         self.values: Row = {}
@@ -156,7 +156,7 @@ class GuestPlugin(Plugin):
 
 
 class Collection:
-    """An entity of an app, as somebody may reach it."""
+    """An entity of an app, accessed by one caller."""
 
     def __init__(self, server: Server, app_id: str, entity: str = "samples") -> None:
         self.server, self.place = server, (app_id, entity)
@@ -225,7 +225,7 @@ class Collection:
 
 
 class RecordsConformance(Conformance):
-    """Records: what was written comes back, and only to those whom it is for."""
+    """Records: what was written comes back, and only to callers in scope."""
 
     key = RECORDS
 
@@ -443,7 +443,7 @@ class RecordsConformance(Conformance):
         one, two = server.user(unique("one")).id, server.user(unique("two")).id
         mine = samples.by(one).create(name="mine")
         samples.by(two).create(name="theirs")
-        samples.create(name="nobody's")
+        samples.create(name="unowned")
         own = samples.by(one, OWN)
         assert own.names() == "mine"
         assert own.count() == 1
@@ -455,7 +455,7 @@ class RecordsConformance(Conformance):
                 with pytest.raises(NotFound):
                     act(row["id"])
         own.delete(mine["id"])
-        assert samples.names() == "theirs nobody's"
+        assert samples.names() == "theirs unowned"
 
     def test_a_scope_narrows_every_way_to_a_record(
         self, samples: Collection, guest: GuestPlugin

@@ -4,7 +4,7 @@ import pytest
 
 from contrib.cron import section
 from kernel.public import ManifestSection
-from plugins.apps.sections import Sections
+from plugins.apps.manifest.sections import Sections
 
 SECTIONS = Sections([("cron", ManifestSection(section.KEY, section.SCHEMA, section.problems))])
 GOOD = {"name": "nightly", "schedule": "0 2 * * *"}

@@ -23,8 +23,8 @@ from kernel.public import (
     hookimpl,
 )
 from kernel.testing import Server, ServerOptions
-from plugins.apps import sync
-from plugins.apps.manifest import read_manifest
+from plugins.apps.manifest.reader import read_manifest
+from plugins.apps.schema import sync
 
 from .support import entity, field, fresh_id, install, link, manifest, refused
 
@@ -176,8 +176,8 @@ def carried_out(server: Server, wanted: dict[str, Any]) -> list[str]:
         listening: Any = Listening()
         users = server.services.get(IDENTITY).relation()
         plan = await sync.plan_for(server.services.get(STATEMENTS), read_manifest(wanted), users)
-        await sync.carry_out(listening, wanted["appId"], plan)
-        await sync.carry_out_abroad(listening, wanted["appId"], plan, 1)
+        await sync.apply(listening, wanted["appId"], plan)
+        await sync.apply_foreign(listening, wanted["appId"], plan, 1)
         return [text for text in listening.told if not text.startswith("lock table")]
 
     return server.run(work)
@@ -212,7 +212,7 @@ def test_new_links_are_checked_before_old_ones_shut_everybody_out(server, app):
 
 @pytest.mark.parametrize("wanted", [USER, link("u", "a")], ids=["account", "record"])
 @pytest.mark.parametrize("made", ["caudex_auth.users (id) on delete cascade", "{}.a (id)"])
-def test_a_link_that_was_made_anew_by_hand_is_mended(server: Server, app, wanted, made):
+def test_a_link_that_was_replaced_by_hand_is_restored(server: Server, app, wanted, made):
     install(server.admin, manifest(app, entity("a", wanted)))
     query = "select conname, pg_get_constraintdef(oid) from pg_constraint where contype = 'f'"
     query += " and connamespace = %s::regnamespace"

@@ -81,12 +81,12 @@ def test_news_reads_one_app_anew_and_a_doubt_all(server):
 
     async def after():
         assert await stamp(catalog, one) == first
-        await catalog.forget(one)
+        await catalog.on_notification(one)
         assert await stamp(catalog, one) > first
         assert list((await catalog.app(one)).entities) == ["b"]
         with pytest.raises(NotFound):
             await catalog.app(other)
-        await catalog.forget(None)
+        await catalog.on_notification(None)
         assert await catalog.app(other)
         assert counting.asked == 3
 
@@ -94,7 +94,7 @@ def test_news_reads_one_app_anew_and_a_doubt_all(server):
     server.admin.delete(f"/api/v1/apps/{other}")
 
     async def gone():
-        await catalog.forget(other)
+        await catalog.on_notification(other)
         with pytest.raises(NotFound):
             await catalog.app(other)
         assert await catalog.app(one)
@@ -112,8 +112,8 @@ def test_news_about_what_is_no_app_are_a_doubt_about_all(server, forged):
         counting, catalog = await _catalog(server)
         assert await catalog.app(app)
         counting.last = "nothing"
-        await catalog.forget(forged)
-        await catalog.forget(app)
+        await catalog.on_notification(forged)
+        await catalog.on_notification(app)
         assert await catalog.app(app)
         assert (counting.asked, counting.last) == (2, None)
 
@@ -125,7 +125,7 @@ def test_news_about_apps_without_end_are_a_doubt_about_all(server):
         counting, catalog = await _catalog(server)
         await catalog.all()
         for number in range(1000):
-            await catalog.forget(f"forged{number}")
+            await catalog.on_notification(f"forged{number}")
         assert len(catalog._stale or ()) < 1000
         await catalog.all()
         assert (counting.asked, counting.last) == (2, None)
@@ -148,11 +148,11 @@ def test_an_app_that_cannot_be_read_alone_is_read_with_all(server):
                 return await counting.fetch_all(query, *params)
 
         catalog._statements = Choosy()
-        await catalog.forget(app)
+        await catalog.on_notification(app)
         assert await catalog.app(app)
         assert counting.asked == 2
         catalog._statements = counting
-        await catalog.forget(app)
+        await catalog.on_notification(app)
         assert await catalog.app(app)
         assert (counting.asked, counting.last) == (3, [app])
 
@@ -192,7 +192,7 @@ def test_news_during_a_read_is_not_lost(server):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
             await counting.began.wait()
-            await catalog.forget(app)
+            await catalog.on_notification(app)
             counting.gate.set()
         assert counting.asked == 2
         assert found

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from kernel.testing import Client
-from plugins.apps import service, sync
+from plugins.apps import service
+from plugins.apps.schema import sync
 from plugins.rbac.service import RbacService
 
 from .support import changes, entity, field, fresh_id, install, link, manifest

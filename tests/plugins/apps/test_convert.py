@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from plugins.apps.convert import CONVERSIONS
-from plugins.apps.fieldtypes import COLUMN_TYPES
+from plugins.apps.manifest.types import COLUMN_TYPES
+from plugins.apps.schema.conversions import CONVERSIONS
 
 from .support import entity, field, fresh_id, install, manifest, refused
 

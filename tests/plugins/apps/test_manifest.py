@@ -5,10 +5,10 @@ import contextlib
 import pytest
 
 from kernel.public import BadRequest, ManifestSection
-from plugins.apps import manifest as reader
-from plugins.apps.manifest import read_manifest
+from plugins.apps.manifest import reader
+from plugins.apps.manifest.reader import read_manifest
+from plugins.apps.manifest.sections import Sections
 from plugins.apps.models import Manifest
-from plugins.apps.sections import Sections
 from plugins.rbac import grammar
 
 from .support import entity, field, link, manifest

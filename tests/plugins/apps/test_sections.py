@@ -17,9 +17,9 @@ from kernel.cli import main as cli
 from kernel.contracts.apps import MANIFEST_KEYS
 from kernel.errors import EX_CONFIG
 from kernel.public import APPS, BadRequest, BootError, BootErrors, ManifestSection
-from plugins.apps import manifest as reader
-from plugins.apps.fieldtypes import ALIASES
-from plugins.apps.sections import BASE, SMALL, Sections
+from plugins.apps.manifest import reader
+from plugins.apps.manifest.sections import BASE, SMALL, Sections
+from plugins.apps.manifest.types import ALIASES
 
 from .support import entity, field, fresh_id, link, manifest
 from .test_properties import entities
@@ -359,7 +359,7 @@ def test_a_broken_schema_is_found_before_anything_starts(tmp_path, monkeypatch, 
     assert cli.main(["config", "check"]) == EX_CONFIG
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("caudex: plugin teas, manifest section 'teas', schema.type: ")
-    assert said.endswith("mend the ManifestSection that register_manifest_section returns")
+    assert said.endswith("fix the ManifestSection that register_manifest_section returns")
 
 
 def test_a_server_with_a_broken_schema_does_not_start(make_server, tmp_path):

@@ -282,7 +282,7 @@ def test_verify_tells_what_an_install_would_change_and_changes_nothing(server, a
     assert ("old", "restore_entity", None) in kinds(server.admin, first)
 
 
-def test_drift_by_hand_is_seen_and_mended(server, app):
+def test_drift_by_hand_is_detected_and_fixed(server, app):
     wanted = manifest(
         app,
         entity(

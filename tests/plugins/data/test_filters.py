@@ -307,24 +307,21 @@ def test_a_pattern_has_a_bound_and_no_backslash_hangs_at_its_end(operator: str):
                 assert "single backslash" in refusal(tree)
             else:
                 compiled(tree)
-    compiled({"word": {operator: "a" * 10_000}})
-    assert "10000 characters" in refusal({"word": {operator: "a" * 10_001}})
 
 
 @pytest.mark.parametrize("operator", ["$like", "$ilike"])
-def test_what_stands_behind_wildcards_of_one_field_has_a_bound(operator: str):
-    """PostgreSQL compares it anew at each character of a text."""
-    for fits in ("%" + "a" * 500, "a" * 9_000 + "%" + "b" * 500, r"\%" * 1000 + "%", "_" * 9_000):
+def test_the_patterns_of_one_field_have_a_bound_together(operator: str):
+    """PostgreSQL can compare them again at each character of a text, and nothing interrupts it."""
+    for fits in ("%" + "a" * 499, "a" * 500, r"\%" * 250, "_" * 500):
         compiled({"word": {operator: fits}})
-    half = {"word": {operator: "%" + "a" * 250}}
-    compiled({"$and": [half, half, {"id": {operator: "%" + "a" * 500}}]})
+    half = {"word": {operator: "%" + "a" * 249}}
+    compiled({"$and": [half, half, {"id": {operator: "%" + "a" * 499}}]})
     for tree in (
-        {"word": {operator: "%" + "a" * 501}},
-        {"word": {operator: "a%" + "_" * 501}},
-        {"word": {operator: r"\\%" + "a" * 501}},
-        {"$and": [half, {"$or": [half, {"$not": {"word": {operator: "%b%"}}}]}]},
+        {"word": {operator: "%" + "a" * 500}},
+        {"word": {operator: "a%" + "_" * 499}},
+        {"$and": [half, {"$or": [half, {"$not": {"word": {operator: "b"}}}]}]},
     ):
-        assert "at most 500 characters behind a '%'" in refusal(tree)
+        assert "patterns have at most 500 characters together" in refusal(tree)
 
 
 def test_a_search_is_told_from_what_an_index_helps_with():
@@ -338,14 +335,6 @@ def test_a_search_is_told_from_what_an_index_helps_with():
         conditions = Conditions(COLUMNS)
         conditions.matches(tree)
         assert conditions.searches is searches, tree
-
-
-def test_the_texts_of_arrays_have_a_bound_together():
-    half = ["a" * 2_500_000]
-    compiled({"word": {"$in": half, "$nin": half}})
-    for more in ({"word": {"$in": ["a"]}}, {"tags": {"$contains": ["a"]}}, {"tags": ["a"]}):
-        tree = {"$and": [{"word": {"$in": half}}, {"tags": {"$contains": half}}, more]}
-        assert "5000000 characters" in refusal(tree)
 
 
 @pytest.mark.parametrize(

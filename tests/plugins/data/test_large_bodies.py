@@ -16,10 +16,10 @@ from anyio.lowlevel import checkpoint
 from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.http import decode
-from plugins.data import writing
+from plugins.data import rows as rows_of_bodies
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
-from plugins.data.rendering import MANY, Rendering
+from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
 
 STAMP = "2024-01-15T10:30:00.5Z"
@@ -140,8 +140,8 @@ async def test_others_go_on_while_many_values_are_coerced(
 
         return noted
 
-    for step in ("_fitting", "_default"):
-        monkeypatch.setattr(writing, step, noting(getattr(writing, step)))
+    for step in ("_coerced", "_default"):
+        monkeypatch.setattr(rows_of_bodies, step, noting(getattr(rows_of_bodies, step)))
     call, rows = CALLS[name]
     turns, silent = await turns_during(call)
     assert len(silent.sent) == rows
@@ -174,7 +174,7 @@ def record(names: Sequence[str], offset: str) -> bytes:
     return ("{" + ",".join(members) + "}").encode()
 
 
-@pytest.mark.parametrize("count", [1, MANY - 1, MANY, MANY + 1, 100])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 100])
 def test_timestamps_end_in_z_however_many_a_record_has(count: int):
     names = NAMES[:count]
     whole = entity(*names)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import plugins.apps.checks
+import plugins.apps.schema.checks
 import plugins.data.store
 from kernel.testing import Server
 from plugins.data.routes import PARAMETERS
@@ -16,7 +16,7 @@ from plugins.data.routes import PARAMETERS
 OWN = ("id", "created_at", "updated_at")
 STATEMENTS = "".join(
     Path(str(module.__file__)).read_text("utf-8")
-    for module in (plugins.apps.checks, plugins.data.store)
+    for module in (plugins.apps.schema.checks, plugins.data.store)
 )
 FIELDS = sorted(
     {*re.findall(r"\b[a-z][a-z0-9_]{0,40}\b", STATEMENTS), *"abcdefghijklmnopqrstuvwxyz", "made"}

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from kernel.public import Grant, Permission, Role
 from plugins.rbac.grammar import ACTIONS, permissions_of
 from plugins.rbac.models import AppRow
-from plugins.rbac.rights import AppView
+from plugins.rbac.rights import AppPermissions
 
 # Names that begin with one another, and declared keys under and beside the entities.
 ENTITIES = ["note", "notes", "notes_private", "deals"]
-DECLARED = ["notes.write", "notes.archive.all", "reports.view", "reports", "notes_private.export"]
+DECLARED = ["notes.write", "notes.archive.all", "reports.app", "reports", "notes_private.export"]
 AVAILABLE = permissions_of(ENTITIES, [Permission(key) for key in DECLARED])
 USER = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 NAMES = ["a", "b", "c", "d", "e"]
@@ -61,7 +61,7 @@ def model_covers(pattern: str, key: str) -> bool:
     return pattern.split(".") == key.split(".")
 
 
-def view_of(known: list[Role], names: list[str]) -> AppView:
+def view_of(known: list[Role], names: list[str]) -> AppPermissions:
     row = AppRow(
         app_id="crm",
         entities=ENTITIES,
@@ -69,7 +69,7 @@ def view_of(known: list[Role], names: list[str]) -> AppView:
         roles=known,
         held={USER: sorted(names)} if names else {},
     )
-    return AppView(row, ())
+    return AppPermissions(row, ())
 
 
 @pytest.mark.slow
@@ -116,10 +116,10 @@ def test_a_single_key_is_held_as_the_model_says(known: list[Role], names: list[s
 
 
 def test_a_user_without_a_role_may_nothing():
-    view = view_of([Role(name="a", permissions=["*"])], [])
-    assert view.rights(USER).on("notes", "read") is None
-    assert view.rights(None).on("notes", "read") is None
-    assert view.rights("somebody else").listed(AVAILABLE) == []
+    app = view_of([Role(name="a", permissions=["*"])], [])
+    assert app.rights(USER).on("notes", "read") is None
+    assert app.rights(None).on("notes", "read") is None
+    assert app.rights("somebody else").listed(AVAILABLE) == []
 
 
 def test_a_circle_that_got_into_the_tables_does_not_hang():

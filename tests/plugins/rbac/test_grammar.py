@@ -12,7 +12,7 @@ from plugins.rbac.grammar import (
 from plugins.rbac.inheritance import MAX_DEPTH, check_inheritance
 
 ENTITIES = ["notes", "notes_private"]
-AVAILABLE = permissions_of(ENTITIES, [Permission("reports.view"), Permission("tool:send")])
+AVAILABLE = permissions_of(ENTITIES, [Permission("reports.app"), Permission("tool:send")])
 
 
 def test_generated_keys_come_first_and_a_declared_one_keeps_its_place_and_its_words():
@@ -36,7 +36,7 @@ def test_a_manifest_cannot_declare_a_key_outside_of_the_grammar(key: str):
 
 @pytest.mark.parametrize(
     "key",
-    ["*", "notes.*", "notes.read", "notes.delete.own", "reports.view", "reports.*", "tool:send"],
+    ["*", "notes.*", "notes.read", "notes.delete.own", "reports.app", "reports.*", "tool:send"],
 )  # fmt: skip
 def test_a_role_may_hold_what_the_grammar_knows(key: str):
     assert check_keys([key, key], ENTITIES, AVAILABLE) == [key]
@@ -47,7 +47,7 @@ def test_a_role_may_hold_what_the_grammar_knows(key: str):
     ["%", "_", ".*", "*.*", "*.read", "notes", "notes.%", "notes_", "note.*", "NOTES.READ", "",
      "notes.read,notes.update", "notes.write", "notes.*.own", "notes.read.own.own", "notes.read ",
      " notes.read", "notes.re_d", "nöten.read", "unknown.read", "notes.read\n", "tool:*", "tool.*",
-     "reports.view.own"],
+     "reports.app.own"],
 )  # fmt: skip
 def test_a_role_may_hold_nothing_else(key: str):
     with pytest.raises(BadRequest, match="no permission key of this app"):

@@ -262,8 +262,8 @@ def test_what_stands_in_memory_is_not_asked_within_a_transaction(
     rbac: Server, monkeypatch: pytest.MonkeyPatch
 ):
     """It may have to be read: who holds a connection must not wait for a second one."""
-    roster = rbac.services.get(ACCESS)._roster  # type: ignore[attr-defined]
-    lock_app, views, steps = store.lock_app, roster.views, list[str]()
+    role_cache = rbac.services.get(ACCESS)._cache  # type: ignore[attr-defined]
+    lock_app, apps, steps = store.lock_app, role_cache.load, list[str]()
 
     async def lock(tx: Transaction, app_id: str) -> object:
         steps.append("locked")
@@ -274,11 +274,11 @@ def test_what_stands_in_memory_is_not_asked_within_a_transaction(
 
     async def asked(*app_ids: str) -> object:
         steps.append("asked")
-        return await views(*app_ids)
+        return await apps(*app_ids)
 
     monkeypatch.setattr(store, "lock_app", lock)
     monkeypatch.setattr(store, "insert_role", insert)
-    monkeypatch.setattr(roster, "views", asked)
+    monkeypatch.setattr(role_cache, "load", asked)
     body = {"name": "auditor", "permissions": ["*"]}
     assert rbac.admin.post(roles_of("core"), json=body).status_code == 200
     assert steps[steps.index("locked") :][:2] == ["locked", "inserted"]

@@ -1,4 +1,4 @@
-"""The tables that a manifest asks for."""
+"""The tables that a manifest declares."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Final, Literal
 import msgspec
 
 from kernel.public import OWNER_COLUMN, Entity, Field, OnDelete
-
-from .fieldtypes import text_of
-from .models import Index, Manifest
-from .names import derive
+from plugins.apps.manifest.types import literal_of
+from plugins.apps.models import Index, Manifest
+from plugins.apps.names import derive
 
 Relation = tuple[str, str]
 """Schema and table."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """A column; `default` is the text of a literal, `generator` what fills a server's column.
+    """A column; `default` is the text of a literal, `generator` fills a column of the server.
 
-    `expression` is the default as PostgreSQL prints it back, known once it has been asked.
+    `expression` is the default as PostgreSQL prints it, once it has been queried.
     """
 
     name: str
@@ -40,7 +39,7 @@ class IndexDef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckDef(msgspec.Struct, frozen=True, kw_only=True):
-    """That a column (or each item of a list) holds one of `values`."""
+    """A check that a column (or each item of a list) has one of `values`."""
 
     name: str
     column: str
@@ -58,7 +57,7 @@ class LinkDef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table as it should be."""
+    """A table as declared."""
 
     schema: str
     name: str
@@ -74,7 +73,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def constraints(self) -> dict[str, tuple[str, ...]]:
-        """Names of everything that a write can breach, with the fields it is about."""
+        """The names of constraints that a write can violate, with their fields."""
         found = {name: index.columns for name, index in self.indexes.items() if index.unique}
         found |= {name: (check.column,) for name, check in self.checks.items()}
         found |= {name: (link.column,) for name, link in self.links.items()}
@@ -82,11 +81,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PLAIN: Final = ("id", "created_at", "updated_at", OWNER_COLUMN)
-"""Columns that every table has and that never retire."""
+"""Columns that every table has; they never retire."""
 
 
 def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
-    """The tables of a manifest; `users` is what `core:users` stands for."""
+    """Return the tables of a manifest; `users` is the table of `core:users`."""
     return {
         entity.name: _table(entity, manifest.indexes.get(entity.name, ()), users)
         for entity in manifest.entities
@@ -94,7 +93,7 @@ def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
 
 
 def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
-    """The manifest whose entities know the names of their constraints."""
+    """Return the manifest with the names of constraints in its entities."""
     entities = tuple(
         msgspec.structs.replace(entity, constraints=tables[entity.name].constraints)
         for entity in manifest.entities
@@ -124,15 +123,15 @@ def _plain(entity: Entity) -> Iterable[Column]:
 
 
 def _column(field: Field) -> Column:
-    default = None if field.default is None else text_of(field.default, field.sql_type)
+    default = None if field.default is None else literal_of(field.default, field.sql_type)
     return Column(name=field.name, type=field.sql_type, not_null=field.required, default=default)
 
 
 def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
-    """What the manifest asks for, the default order, and each link that no other index serves.
+    """Yield declared indexes, those of the default order, and one for each unserved link.
 
-    The default order is one of all records, and one of those that somebody created: who may read
-    only these (`<entity>.read.own`) would have the whole table searched for them otherwise.
+    The default order has an index of all records and one by creator: a list for
+    `<entity>.read.own` would scan the whole table otherwise.
     """
     for index in wanted:
         stem = index.name or "_".join(index.columns)

@@ -1,4 +1,4 @@
-"""Which records a caller may see or touch: the grant, and what `record_scope` hooks narrow."""
+"""Which records a caller may read or write: the grant, narrowed by `record_scope` hooks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from typing import Any
 
 import msgspec
 
-from kernel.public import Action, Actor, BadRequest, Grant, HookBus, NotFound, Param, hookspecs
+from kernel.public import (
+    Action,
+    Actor,
+    BadRequest,
+    Grant,
+    HookBus,
+    NotFound,
+    Param,
+    hookspecs,
+    is_uuid,
+    show_value,
+)
 
 from .filters import Conditions
 from .store import Table
-from .values import UUID, shown
 
 
-class Reach(msgspec.Struct, frozen=True):
-    """The rows of a table that a caller reaches."""
+class RowScope(msgspec.Struct, frozen=True):
+    """The rows of a table that a caller may access."""
 
     table: Table
     user_id: str | None
@@ -24,7 +34,7 @@ class Reach(msgspec.Struct, frozen=True):
 
     @property
     def narrowed(self) -> bool:
-        """Whether hooks say more about it than the grant does."""
+        """Whether hooks narrow it further than the grant does."""
         return bool(self.trees)
 
     @property
@@ -42,29 +52,33 @@ class Reach(msgspec.Struct, frozen=True):
         return rows
 
     def record(self, record_id: str, *params: Param) -> Conditions:
-        """The same for one record. Raises BadRequest where the id cannot be one."""
+        """Begin the conditions of a statement about one record. Raises BadRequest for a bad id."""
         self.check_id(record_id)
         rows = self.rows(*params)
         self.table.is_record(rows, record_id)
         return rows
 
     def check_id(self, record_id: str) -> None:
-        """Raises BadRequest where an id cannot be one."""
+        """Raise BadRequest where no record can have this id."""
         entity = self.table.entity
-        if entity.id_type == "uuid" and not UUID.fullmatch(record_id):
-            raise BadRequest(f"{entity.name}.id: a UUID is wanted, not {shown(record_id)}")
+        if entity.id_type == "uuid" and not is_uuid(record_id):
+            raise BadRequest(f"{entity.name}.id: a UUID is wanted, not {show_value(record_id)}")
         if "\0" in record_id:
             raise BadRequest("text must not contain the character U+0000")
 
 
-async def reach_of(bus: HookBus, actor: Actor, grant: Grant, table: Table, action: Action) -> Reach:
-    """Ask everybody who narrows what."""
+async def resolve_scope(
+    bus: HookBus, actor: Actor, grant: Grant, table: Table, action: Action
+) -> RowScope:
+    """Combine a grant with what `record_scope` hooks return."""
+    if not bus.implementations(hookspecs.record_scope):
+        return RowScope(table, actor.user_id, grant.own_only)
     trees = await bus.gather(
         hookspecs.record_scope, actor=actor, entity=table.entity, action=action
     )
-    return Reach(table, actor.user_id, grant.own_only, trees)
+    return RowScope(table, actor.user_id, grant.own_only, trees)
 
 
-def missing(record_id: str) -> NotFound:
-    """There is no such record, or not for this caller: nobody learns which."""
+def record_not_found(record_id: str) -> NotFound:
+    """Say the same for a record that does not exist and for one that is out of scope."""
     return NotFound(f"record '{record_id}' not found")

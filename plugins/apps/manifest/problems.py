@@ -1,4 +1,4 @@
-"""Reading untyped JSON while collecting everything that is wrong with it, each with its path."""
+"""Reads untyped JSON and collects everything that is wrong with it, each with its path."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any, Final, cast
 
 from kernel.public import BadRequest
 
-MOST: Final = 100
+MAX_PROBLEMS: Final = 100
 """Problems that one message lists."""
 UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Controls, breaks of lines, and what turns the direction of the text around it; the joiners and
-the spaces of many scripts are none of these."""
+"""Control characters, line breaks, and marks that change the direction of text. Joiners and spaces
+of many scripts are allowed."""
 
 
 class Problems:
-    """What is wrong with a manifest."""
+    """The problems of a manifest."""
 
     def __init__(self) -> None:
         self._found: list[str] = []
         self._more = 0
 
     def add(self, path: str, sentence: str) -> None:
-        """Remember a problem and where it is."""
-        if len(self._found) < MOST:
+        """Add a problem and its path."""
+        if len(self._found) < MAX_PROBLEMS:
             self._found.append(f"{path}: {sentence}")
         else:
             self._more += 1
 
     def raise_any(self) -> None:
-        """Raise BadRequest that lists all of them, if there are any."""
+        """Raise BadRequest that lists all of them, unless there is none."""
         if self._found:
             more = [f"and {self._more} more"] if self._more else []
             raise BadRequest("; ".join([*self._found, *more]))
 
 
 class Part:
-    """One object of a manifest; members are spelt `snake_case` or `camelCase`, null is absent."""
+    """One object of a manifest, with members in `snake_case` or `camelCase`; null is absent."""
 
     def __init__(self, value: Mapping[str, Any], path: str, problems: Problems) -> None:
         self._value = value
@@ -47,17 +47,17 @@ class Part:
         self._inner: list[Part] = []
 
     def at(self, name: str) -> str:
-        """The path of a member, as problems name it."""
+        """Return the path of a member, as problems name it."""
         other = _respelt(name)
         name = other if other in self._value and name not in self._value else name
         return f"{self._path}.{name}" if self._path else name
 
     def problem(self, name: str, sentence: str) -> None:
-        """Report a member."""
+        """Report a problem of a member."""
         self._problems.add(self.at(name), sentence)
 
     def get(self, name: str) -> Any:
-        """A member under either spelling."""
+        """Return a member under either spelling."""
         other = _respelt(name)
         self._read |= {name, other}
         if other != name and name in self._value and other in self._value:
@@ -65,7 +65,7 @@ class Part:
         return self._value.get(name, self._value.get(other))
 
     def text(self, name: str, default: str = "", longest: int = 10_000) -> str:
-        """A member that is text."""
+        """Return a member that is text."""
         value = self.get(name)
         if value is None:
             return default
@@ -75,7 +75,7 @@ class Part:
         return value
 
     def title(self, name: str, default: str, longest: int = 200) -> str:
-        """A member that is text people read: not empty, nothing in it that is not seen."""
+        """Return a member that people read: printable text that is not empty."""
         value = self.text(name, default, longest)
         if value == default:
             return default
@@ -85,14 +85,14 @@ class Part:
         return value
 
     def flag(self, name: str) -> bool:
-        """A member that is true or false."""
+        """Return a member that is true or false."""
         value = self.get(name)
         if value is not None and not isinstance(value, bool):
             self.problem(name, "must be true or false")
         return value is True
 
     def items(self, name: str, at_most: int | None = None) -> list[Any]:
-        """A member that is a list."""
+        """Return a member that is a list."""
         value = self.get(name)
         if value is None:
             return []
@@ -106,7 +106,7 @@ class Part:
         return found
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A member that is a list of texts; what is repeated counts once."""
+        """Return a member that is a list of texts, each once."""
         found = self.items(name)
         if not all(isinstance(item, str) for item in found):
             self.problem(name, "must be a list of texts")
@@ -114,24 +114,24 @@ class Part:
         return tuple(dict.fromkeys(found))
 
     def part(self, name: str) -> Part | None:
-        """A member that is an object."""
+        """Return a member that is an object."""
         value = self.get(name)
         found = None if value is None else part_of(value, self.at(name), self._problems)
         self._inner += [found] if found else []
         return found
 
     def parts(self, name: str, at_most: int | None = None) -> list[Part]:
-        """A member that is a list of objects; those that are none are reported and left out."""
+        """Return a member that is a list of objects; other items are reported and left out."""
         found = [
-            part_of(item, f"{self.at(name)}[{place}]", self._problems)
-            for place, item in enumerate(self.items(name, at_most))
+            part_of(item, f"{self.at(name)}[{index}]", self._problems)
+            for index, item in enumerate(self.items(name, at_most))
         ]
         parts = [part for part in found if part is not None]
         self._inner += parts
         return parts
 
     def unread(self, known: Collection[str] = ()) -> list[str]:
-        """Paths of the members that nobody asked for and that hold something, inner ones last."""
+        """Return the paths of members that were not read and are not null, inner ones last."""
         own = [
             self.at(name)
             for name, value in self._value.items()
@@ -141,7 +141,7 @@ class Part:
 
 
 def part_of(value: object, path: str, problems: Problems) -> Part | None:
-    """Take an object; anything else is reported."""
+    """Return a part for an object; report any other value."""
     if not isinstance(value, dict):
         problems.add(path or "the manifest", "must be an object")
         return None
@@ -149,7 +149,7 @@ def part_of(value: object, path: str, problems: Problems) -> Part | None:
 
 
 def _respelt(name: str) -> str:
-    """`default_value` for `defaultValue` and the reverse."""
+    """Return `default_value` for `defaultValue` and the reverse."""
     if name.islower():
         return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
     return re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", name)

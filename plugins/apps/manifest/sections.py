@@ -1,4 +1,4 @@
-"""Sections of manifests that other plugins understand: their schemas, put together and asked."""
+"""Sections of manifests that other plugins registered: their schemas, combined and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from kernel.public import BootError, BootErrors, ManifestSection
 
-from .problems import MOST
+from .problems import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator, ValidationError
@@ -20,28 +20,25 @@ if TYPE_CHECKING:
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 BASE: Final = Path(__file__).with_name("manifest.schema.json")
 SMALL: Final = 32_000
-"""Bytes of a section all of whose problems are told: in a larger one only the first is looked for,
-as each costs time."""
+"""Bytes of a section whose problems are all reported; of a larger one only the first is, as each
+costs time."""
 
-LONGEST: Final = 300
-"""Characters of one problem; it repeats what was sent."""
-
-REMEDY: Final = "mend the ManifestSection that register_manifest_section returns"
+REMEDY: Final = "fix the ManifestSection that register_manifest_section returns"
 
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _BY_NAME: Final = ("properties", "patternProperties", "dependentSchemas", "$defs")
-"""Keywords that hold schemas by names of the author's choice."""
+"""Keywords that hold schemas under names of the author's choice."""
 _DATA: Final = ("const", "enum", "default", "examples", "dependentRequired")
-"""Keywords that hold values, not schemas."""
+"""Keywords that hold values instead of schemas."""
 _OWN: Final = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "definitions")
-"""Keywords that cannot stand in a part of a larger schema."""
+"""Keywords that are not allowed in a part of a larger schema."""
 
 
 class Sections:
-    """Compiled once. Raises BootErrors that name every plugin with a broken schema.
+    """The sections of manifests. Raises BootErrors that name every plugin with a broken schema.
 
-    A plugin that fails to start and is left out (`on_failure = "degrade"`) loses its
-    section, though it was compiled before.
+    A plugin that fails to start and is left out (`on_failure = "degrade"`) loses its section, which
+    was compiled before.
     """
 
     def __init__(self, registered: Sequence[tuple[str, ManifestSection]] = ()) -> None:
@@ -59,23 +56,23 @@ class Sections:
 
     @property
     def schema(self) -> bytes:
-        """The schema of manifests, with the sections in their places; JSON."""
-        self._understood()
+        """The schema of manifests with the sections, as JSON."""
+        self._registered_sections()
         return self._schema
 
     @property
     def keys(self) -> Iterable[str]:
-        """Top-level keys that a plugin understands."""
-        return self._understood().keys()
+        """Top-level keys that plugins registered."""
+        return self._registered_sections().keys()
 
     def problems(self, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """(path, sentence) of what is wrong with the sections of a manifest; null is absent."""
-        for key, section in self._understood().items():
+        """Yield (path, sentence) for each problem in the sections of a manifest; null is absent."""
+        for key, section in self._registered_sections().items():
             if (value := manifest.get(key)) is not None:
-                for place, sentence in islice(section.problems(value), MOST):
-                    yield f"{key}{place}", sentence
+                for path, sentence in islice(section.problems(value), MAX_PROBLEMS):
+                    yield f"{key}{path}", sentence
 
-    def _understood(self) -> Mapping[str, _Section]:
+    def _registered_sections(self) -> Mapping[str, _Section]:
         if len(self._registered) < len(self._sections):
             left = {section.key for _, section in self._registered}
             self._sections = {key: one for key, one in self._sections.items() if key in left}
@@ -96,17 +93,17 @@ class _Section:
             raise BootError(self._where, "the key must be a word of letters, digits and _", REMEDY)
         self.schema = self._plain(section.schema)
         self._check = section.check
-        for place, problem in _unfit(self.schema):
-            raise BootError(f"{self._where}, schema{place}", problem, REMEDY)
+        for path, problem in _schema_problems(self.schema):
+            raise BootError(f"{self._where}, schema{path}", problem, REMEDY)
         self._validator = self._compiled()
 
     def problems(self, value: Any) -> Iterator[tuple[str, str]]:
-        """(place, sentence) pairs, the place within the section."""
+        """Yield (path, sentence) for each problem, the path within the section."""
         if not self._validator.is_valid(value):
             for error in self._errors(value):
-                yield from _told(error)
+                yield from _described(error)
         elif self._check is not None:
-            yield from ((place, sentence[:LONGEST]) for place, sentence in self._check(value))
+            yield from ((path, sentence[:300]) for path, sentence in self._check(value))
 
     def _errors(self, value: Any) -> Iterable[ValidationError]:
         from jsonschema_rs import ValidationError
@@ -120,49 +117,51 @@ class _Section:
         return []
 
     def _plain(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """A copy that nobody else can change, made of JSON."""
+        """Return a copy of the schema, made of JSON."""
         try:
             return msgspec.json.decode(msgspec.json.encode(schema), type=dict[str, Any])
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise BootError(self._where, f"its schema is no JSON object: {error}", REMEDY) from None
 
     def _compiled(self) -> Draft202012Validator:
-        # Here, not above: it takes 7 MB, and most servers have no plugin with a section.
+        # Imported late: it takes 7 MB, and most servers have no plugin with a section.
         from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
         try:
-            # This engine takes time that is linear in the text, whatever the pattern.
+            # This regex engine takes linear time in the text for every pattern.
             return Draft202012Validator(self.schema, pattern_options=RegexOptions(), offline=True)
         except ValidationError as error:
-            place = f"schema{_place(error.instance_path)}"
-            raise BootError(f"{self._where}, {place}", _cut(error.message), REMEDY) from None
+            path = f"schema{_path(error.instance_path)}"
+            raise BootError(f"{self._where}, {path}", _cut(error.message), REMEDY) from None
 
 
-def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Say a problem as those of the rest of a manifest are said."""
+def _described(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Describe a problem in the words of the rest of a manifest."""
     from jsonschema_rs import ValidationErrorKind as Kind
 
-    place, kind = _place(error.instance_path), error.kind
+    path, kind = _path(error.instance_path), error.kind
     if isinstance(kind, Kind.Required):
-        yield f"{place}.{kind.property}", "is required"
+        yield f"{path}.{kind.property}", "is required"
     elif isinstance(kind, Kind.AdditionalProperties):
-        yield from ((f"{place}.{name[:80]}", "is not known") for name in kind.unexpected[:MOST])
+        yield from (
+            (f"{path}.{name[:80]}", "is not known") for name in kind.unexpected[:MAX_PROBLEMS]
+        )
     else:
-        yield place, _cut(error.message)
+        yield path, _cut(error.message)
 
 
-def _place(path: Iterable[str | int]) -> str:
-    """`[0].schedule`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in path)
+def _path(parts: Iterable[str | int]) -> str:
+    """Write a path such as `[0].schedule`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part[:80]}" for part in parts)
 
 
 def _cut(message: str) -> str:
-    return message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
+    return message if len(message) <= 300 else f"{message[:300]}…"  # it repeats what was sent
 
 
-def _unfit(schema: object, place: str = "") -> Iterator[tuple[str, str]]:
-    """What keeps a schema from standing by itself and within another: (place, problem) pairs."""
-    for at, part in _parts(schema, place):
+def _schema_problems(schema: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, problem) for what is not valid in a schema that becomes part of another."""
+    for at, part in _parts(schema, path):
         for keyword in _OWN:
             if keyword in part:
                 yield f"{at}.{keyword}", "is not for a section; use $defs and `#/$defs/…`"
@@ -173,24 +172,24 @@ def _unfit(schema: object, place: str = "") -> Iterator[tuple[str, str]]:
             yield f"{at}.$ref", f"{target!r} leads elsewhere, and nothing is fetched"
 
 
-def _parts(schema: object, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object within a schema that is a schema, or looks like one, with its place."""
+def _parts(schema: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object within a schema that is a schema, or looks like one, with its path."""
     if isinstance(schema, list):
         for number, item in enumerate(cast("list[object]", schema)):
-            yield from _parts(item, f"{place}[{number}]")
+            yield from _parts(item, f"{path}[{number}]")
     if isinstance(schema, dict):
         part = cast("dict[str, Any]", schema)
-        yield place, part
+        yield path, part
         for keyword, value in part.items():
             if keyword in _BY_NAME and isinstance(value, dict):
                 for name, inner in cast("dict[str, object]", value).items():
-                    yield from _parts(inner, f"{place}.{keyword}.{name}")
+                    yield from _parts(inner, f"{path}.{keyword}.{name}")
             elif keyword not in _DATA:
-                yield from _parts(value, f"{place}.{keyword}")
+                yield from _parts(value, f"{path}.{keyword}")
 
 
 def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
-    """The schema as a part of another: its references lead to where it stands there."""
+    """Return the schema as a part of another, with its references rewritten."""
     moved: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
     for _, part in _parts(moved, ""):
         part.pop("$schema", None)
@@ -200,4 +199,4 @@ def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
 
 
 NO_SECTIONS: Final = Sections()
-"""For manifests of which no plugin understands more."""
+"""For manifests without sections of plugins."""

@@ -1,19 +1,20 @@
-"""Dropping for good what is retired."""
+"""Drops retired tables and columns permanently."""
 
 from __future__ import annotations
 
 from psycopg import sql
 
 from kernel.public import BadRequest, Transaction
+from plugins.apps import store
+from plugins.apps.models import Dropped, Pruned, Pruning
 
-from . import ddl, store
+from . import ddl
 from .current import Schema
-from .models import Dropped, Pruned, Pruning
 from .sync import run_ddl
 
 
 async def prune(tx: Transaction, app_id: str, wanted: Pruning) -> Pruned:
-    """Drop the retired tables and columns that `wanted` names, with the rows they held."""
+    """Drop the retired tables and columns that `wanted` names, with their data."""
     schema = await store.schema(tx, app_id)
     chosen = _choose(schema, wanted)
     dropped = [await _count(tx, app_id, schema, *item) for item in chosen]
@@ -48,7 +49,7 @@ def _choose(schema: Schema, wanted: Pruning) -> list[tuple[str, str | None]]:
 async def _count(
     tx: Transaction, app_id: str, schema: Schema, entity: str, column: str | None
 ) -> Dropped:
-    if not _stands(schema, entity, column):
+    if not _exists(schema, entity, column):
         return Dropped(entity=entity, column=column, rows=0)
     query = sql.SQL("select count({}) from {}").format(
         sql.Identifier(column) if column else sql.SQL("*"), ddl.relation(app_id, entity)
@@ -61,7 +62,7 @@ async def _count(
 async def _drop(
     tx: Transaction, app_id: str, schema: Schema, entity: str, column: str | None
 ) -> None:
-    if _stands(schema, entity, column):
+    if _exists(schema, entity, column):
         statement = (
             ddl.drop_table(app_id, entity)
             if column is None
@@ -71,7 +72,7 @@ async def _drop(
     await store.strike(tx, app_id, entity, column)
 
 
-def _stands(schema: Schema, entity: str, column: str | None) -> bool:
-    """What somebody dropped by hand is only struck from the ledger."""
+def _exists(schema: Schema, entity: str, column: str | None) -> bool:
+    """Whether it still exists; one dropped by hand is only deleted from the ledger."""
     table = schema.tables.get(entity)
     return table is not None and (column is None or table.column(column) is not None)

@@ -1,4 +1,4 @@
-"""DDL, composed from names that were checked: whole statements, and clauses of ALTER TABLE."""
+"""DDL from names that were checked: whole statements, and clauses of ALTER TABLE."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from psycopg import sql
 
 from kernel.public import OnDelete
+from plugins.apps.manifest.types import AS_SQL
 
-from .convert import converted
-from .fieldtypes import AS_SQL
-from .model import CheckDef, Column, IndexDef, LinkDef, Table
+from .conversions import converted
+from .tables import CheckDef, Column, IndexDef, LinkDef, Table
 
 Clause = sql.Composable
 """A part of ALTER TABLE."""
@@ -36,12 +36,12 @@ def create_schema(name: str) -> sql.Composed:
 
 
 def drop_schema(name: str) -> sql.Composed:
-    """Everything that an app has."""
+    """The schema of an app with all its tables."""
     return sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(name))
 
 
 def create_table(table: Table) -> sql.Composed:
-    """A table with its columns and checks; links come when every table stands."""
+    """A table with its columns and checks; links follow once every table exists."""
     key = sql.SQL("constraint {} primary key (id)").format(sql.Identifier(table.primary_key))
     columns = [_column(column) for column in table.columns.values()]
     checks = [_check(check) for check in table.checks.values()]
@@ -51,18 +51,18 @@ def create_table(table: Table) -> sql.Composed:
 
 
 def alter(schema: str, table: str, clauses: Iterable[Clause]) -> sql.Composed:
-    """All clauses in one go, so that a table is rewritten once."""
+    """All clauses in one statement, so that a table is rewritten once."""
     return sql.SQL("alter table {} {}").format(relation(schema, table), _COMMA.join(clauses))
 
 
 def lock_tables(schema: str, tables: Iterable[str]) -> sql.Composed:
-    """Keep everybody else out of tables until the transaction ends."""
+    """Lock tables until the transaction ends."""
     names = _COMMA.join(relation(schema, table) for table in tables)
     return sql.SQL("lock table {} in access exclusive mode").format(names)
 
 
 def drop_table(schema: str, table: str) -> sql.Composed:
-    """A table for good."""
+    """A table, permanently."""
     return sql.SQL("drop table {}").format(relation(schema, table))
 
 
@@ -77,12 +77,12 @@ def create_index(table: Table, index: IndexDef) -> sql.Composed:
 
 
 def drop_index(schema: str, name: str) -> sql.Composed:
-    """An index, which lies in the schema of its table."""
+    """An index, which is in the schema of its table."""
     return sql.SQL("drop index {}").format(sql.Identifier(schema, name))
 
 
 def create_trigger(table: Table) -> sql.Composed:
-    """What keeps `updated_at`, whoever writes."""
+    """The trigger that sets `updated_at`."""
     return sql.SQL(
         "create or replace trigger {} before update on {} "
         "for each row execute function caudex_apps.touch()"
@@ -95,7 +95,7 @@ def add_column(column: Column) -> Clause:
 
 
 def drop_column(name: str) -> Clause:
-    """A column for good."""
+    """A column, permanently."""
     return sql.SQL("drop column {}").format(sql.Identifier(name))
 
 

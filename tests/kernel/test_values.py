@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.public import BadRequest, FieldType
-from plugins.apps.fieldtypes import value_of
-from plugins.data.values import Kind, coerce
+from kernel.public import BadRequest, InvalidValue, ValueKind, coerce_value, parse_value
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[ValueKind, ...] = get_args(ValueKind)
 
-GOOD: list[tuple[Kind, Any, Any]] = [
+GOOD: list[tuple[ValueKind, Any, Any]] = [
     ("text", "", ""),
     ("text", "5", "5"),
     ("number", 5, 5),
@@ -49,7 +47,7 @@ GOOD: list[tuple[Kind, Any, Any]] = [
     ("texts", ["", "a"], ["", "a"]),
     ("numbers", [1, "2.5"], [1, 2.5]),
 ]
-BAD: list[tuple[Kind, list[Any]]] = [
+BAD: list[tuple[ValueKind, list[Any]]] = [
     ("text", [1, True, [], {}, "a\0"]),
     (
         "number",
@@ -75,24 +73,29 @@ BAD: list[tuple[Kind, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "value", "stored"), GOOD)
-def test_the_right_type_or_an_unambiguous_text_is_taken(kind: Kind, value: Any, stored: Any):
-    found = coerce(kind, value, "t.f")
-    assert (found, type(found)) == (stored, type(stored))
+def test_the_right_type_or_an_unambiguous_text_is_taken(kind: ValueKind, value: Any, stored: Any):
+    for found in (coerce_value(kind, value, "t.f"), parse_value(kind, value)):
+        assert (found, type(found)) == (stored, type(stored))
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, bad in BAD for value in bad])
-def test_everything_else_is_refused_by_field_type_and_value(kind: Kind, value: Any):
+def test_everything_else_is_refused_by_field_type_and_value(kind: ValueKind, value: Any):
     with pytest.raises(BadRequest) as refusal:
-        coerce(kind, value, "t.f")
+        coerce_value(kind, value, "t.f")
     assert refusal.value.message.startswith("t.f: ")
     assert " wanted, not " in refusal.value.message
     assert len(refusal.value.message) < 200
+    with pytest.raises(InvalidValue):
+        parse_value(kind, value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_null_and_an_empty_text_are_null(kind: Kind):
-    assert coerce(kind, None, "t.f") is None
-    assert coerce(kind, "", "t.f") == ("" if kind == "text" else None)
+def test_null_and_an_empty_text_are_null(kind: ValueKind):
+    assert coerce_value(kind, None, "t.f") is None
+    assert coerce_value(kind, "", "t.f") == ("" if kind == "text" else None)
+    if kind not in ("text", "json"):
+        with pytest.raises(InvalidValue):
+            parse_value(kind, "")
 
 
 JSON = st.recursive(
@@ -110,9 +113,9 @@ JSON = st.recursive(
 
 @pytest.mark.slow
 @given(kind=st.sampled_from(KINDS), value=JSON)
-def test_any_value_is_kept_or_refused_in_words(kind: Kind, value: Any):
+def test_any_value_is_kept_or_refused_in_words(kind: ValueKind, value: Any):
     try:
-        found = coerce(kind, value, "t.f")
+        found = coerce_value(kind, value, "t.f")
     except BadRequest:
         return
     if value is None or (value == "" and kind != "text"):
@@ -130,47 +133,9 @@ def test_any_value_is_kept_or_refused_in_words(kind: Kind, value: Any):
     msgspec.json.encode(found)
 
 
-FIELD_TYPES: dict[Kind, FieldType] = {
-    kind: {"texts": "[text]", "numbers": "[number]"}.get(kind, kind)  # type: ignore[misc]
-    for kind in KINDS
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [*((kind, value) for kind, value, _ in GOOD), *((k, value) for k, bad in BAD for value in bad)],
-)
-def test_a_default_of_a_manifest_is_read_like_a_value(kind: Kind, value: Any):
-    assert as_default(kind, value) == as_value(kind, value)
-
-
-@given(kind=st.sampled_from(KINDS), value=JSON)
-def test_any_default_of_a_manifest_is_read_like_a_value(kind: Kind, value: Any):
-    assert as_default(kind, value) == as_value(kind, value)
-
-
-def as_default(kind: Kind, value: Any) -> Any:
-    if value is None or value == "":
-        return None
-    try:
-        return value_of(FIELD_TYPES[kind], value, "")
-    except (ValueError, OverflowError):
-        return None
-
-
-def as_value(kind: Kind, value: Any) -> Any:
-    if value == "":  # of a text it is one, and nothing else
-        return None
-    try:
-        found = coerce(kind, value, "t.f")
-    except BadRequest:
-        return None
-    return found.replace("+00:00", "Z") if kind == "timestamp" and found else found
-
-
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_is_the_same_as_a_text(number: float):
-    assert coerce("number", repr(number), "t.f") == number
+    assert coerce_value("number", repr(number), "t.f") == number
 
 
 @given(
@@ -179,16 +144,16 @@ def test_a_number_is_the_same_as_a_text(number: float):
 )
 def test_a_timestamp_is_the_same_instant(moment: datetime, minutes: int):
     moment = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    found = coerce("timestamp", moment.isoformat(), "t.f")
+    found = coerce_value("timestamp", moment.isoformat(), "t.f")
     assert datetime.fromisoformat(found) == moment
     assert datetime.fromisoformat(found).tzinfo == UTC
 
 
 @given(st.dates())
 def test_a_date_is_the_same_day(day: date):
-    assert coerce("date", day.isoformat(), "t.f") == day.isoformat()
+    assert coerce_value("date", day.isoformat(), "t.f") == day.isoformat()
 
 
 @given(st.uuids())
 def test_a_uuid_is_the_same(value: UUID):
-    assert coerce("uuid", str(value).upper(), "t.f") == str(value)
+    assert coerce_value("uuid", str(value).upper(), "t.f") == str(value)

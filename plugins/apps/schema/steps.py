@@ -1,4 +1,4 @@
-"""What a sync does, piece by piece."""
+"""The steps of a sync."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from enum import IntEnum
 import msgspec
 from psycopg import sql
 
+from plugins.apps.models import Change
+
 from .checks import Check
-from .models import Change
 
 
 class Phase(IntEnum):
     """When a step runs; each phase ends before the next begins.
 
-    First all that a later step could trip over is lifted, then tables and columns are made, then
-    types change, then the rules that are new or were lifted are put in force.
+    LIFT drops what could fail later steps, BUILD creates tables and columns, CONVERT changes types,
+    RULES creates the rules that are new or were dropped.
 
-    Links to tables that are not the app's, such as the accounts, come last: PostgreSQL lets nobody
-    write to a table that gets a link (JOIN), nobody even read one that loses a link (PART), until
-    the transaction ends.
+    Links to tables of other schemas, such as the accounts, come last: until the transaction ends,
+    PostgreSQL blocks writes to a table that gets a link (JOIN), and reads of one that loses a link
+    (PART).
     """
 
     LIFT = 1
@@ -31,12 +32,10 @@ class Phase(IntEnum):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One piece: a clause of ALTER TABLE or a statement, and what must hold before.
+    """A clause of ALTER TABLE or a statement, and the check that must pass before.
 
-    `table` is empty for what concerns the whole schema.
-
-    `change` is what callers are told; None for what is part of another change. `parts` tells that
-    a link to a table of others is lifted.
+    `table` is empty for a step about the whole schema. `change` is reported to callers; None for a
+    part of another change. `parts` says that a link to a table of another schema is dropped.
     """
 
     phase: Phase
@@ -48,15 +47,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     parts: bool = False
 
 
-def told(table: str, kind: str, column: str | None = None, detail: str = "") -> Change:
-    """A change in words."""
+def change(table: str, kind: str, column: str | None = None, detail: str = "") -> Change:
+    """Describe a change."""
     return Change(entity=table, change_type=kind, column=column, detail=detail)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Every step of a sync; `refusals` are reasons why it cannot be done at all.
+    """The steps of a sync; `refusals` are reasons why it is not possible.
 
-    `first` tells that the app was not there before.
+    `first` says that the app was not installed before.
     """
 
     steps: list[Step]
@@ -65,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def changes(self) -> list[Change]:
-        """What a caller is told."""
+        """The changes to report."""
         return [step.change for step in self.steps if step.change is not None]
 
     @property
@@ -74,10 +73,10 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(c.entity for c in self.changes if c.change_type == "create_table")
 
     def steps_of(self, phase: Phase) -> list[Step]:
-        """What is asked and done together."""
+        """Return the steps that are checked and done together."""
         return [step for step in self.steps if step.phase is phase]
 
     def tables(self) -> list[str]:
-        """Tables that stand and are touched, by name."""
+        """Return the names of existing tables that change."""
         touched = {s.table for s in self.steps if s.clause or s.statement or s.check}
         return sorted(touched - {"", *self.new_tables})

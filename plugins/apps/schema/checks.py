@@ -1,4 +1,4 @@
-"""Questions to the rows before a change of the schema, and the words of a refusal."""
+"""Queries for rows that prevent a change of the schema, and the errors that describe them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Final
 import msgspec
 from psycopg import sql
 
-from .convert import converted, refused
-from .ddl import in_enum, relation
-from .fieldtypes import spoken
-from .model import CheckDef, Column, IndexDef, LinkDef, Table
+from plugins.apps.manifest.types import type_name
 
-SHOWN: Final = 3
+from .conversions import converted, refused
+from .ddl import in_enum, relation
+from .tables import CheckDef, Column, IndexDef, LinkDef, Table
+
 _WIDTH: Final = sql.Literal(60)
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """How many rows stand in the way, and up to three of their values."""
+class Counted(msgspec.Struct, frozen=True):
+    """How many rows prevent a change, and up to three of their values."""
 
     count: int
     samples: list[str]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A query whose answer should be nothing; `one` and `many` say what it counts."""
+    """A query that must count nothing; `one` and `many` say what it counts."""
 
     subject: str
     query: sql.Composed
     one: str
     many: str
 
-    def refusal(self, answer: Answer) -> str:
-        """The sentence for a caller."""
-        said = f"{self.subject}: {answer.count} {self.one if answer.count == 1 else self.many}"
-        return said + (f" ({_listed(answer.samples)})" if answer.samples else "")
+    def refusal(self, found: Counted) -> str:
+        """Describe the rows that were found."""
+        text = f"{self.subject}: {found.count} {self.one if found.count == 1 else self.many}"
+        return text + (f" ({_listed(found.samples)})" if found.samples else "")
 
 
 def _listed(samples: Sequence[str]) -> str:
@@ -43,14 +43,14 @@ def _listed(samples: Sequence[str]) -> str:
 
 
 def converts(table: Table, column: Column, source: str) -> Check:
-    """Values that are lost in the new type of a column."""
+    """Find values that do not convert to the new type of a column."""
     rows = _rows(table, refused(column.name, source, column.type))
-    said = f"not convert from {spoken(source)} to {spoken(column.type)}"
-    return _check(table, column.name, rows, f"value does {said}", f"values do {said}")
+    what = f"not convert from {type_name(source)} to {type_name(column.type)}"
+    return _check(table, column.name, rows, f"value does {what}", f"values do {what}")
 
 
 def stays_unique(table: Table, column: Column, source: str) -> Check:
-    """Ids that are different now and would be the same."""
+    """Find ids that become equal in the new type."""
     query = sql.SQL(
         "select json_build_object('count', count({c}) - count(distinct {n}), 'samples', '[]'::json)"
         " from {t}"
@@ -59,39 +59,39 @@ def stays_unique(table: Table, column: Column, source: str) -> Check:
         n=converted(column.name, source, column.type),
         t=relation(table.schema, table.name),
     )
-    said = f"the same as another one in the type {spoken(column.type)}"
-    return Check(f"{table.name}.{column.name}", query, f"value is {said}", f"values are {said}")
+    what = f"the same as another one in the type {type_name(column.type)}"
+    return Check(f"{table.name}.{column.name}", query, f"value is {what}", f"values are {what}")
 
 
 def is_empty(table: Table, column: Column) -> Check:
-    """Rows of a table that gets a required column without a default."""
+    """Find rows of a table that gets a required column without a default."""
     query = sql.SQL(
         "select json_build_object('count', count(*), 'samples', '[]'::json) from {}"
     ).format(relation(table.schema, table.name))
-    said = "a value and the field has no default_value"
-    return Check(f"{table.name}.{column.name}", query, f"row needs {said}", f"rows need {said}")
+    what = "a value and the field has no default_value"
+    return Check(f"{table.name}.{column.name}", query, f"row needs {what}", f"rows need {what}")
 
 
 def has_no_null(table: Table, column: Column) -> Check:
-    """Rows without a value in a column that becomes required."""
+    """Find rows without a value in a column that becomes required."""
     where = sql.SQL("{} is null").format(sql.Identifier(column.name))
     query = sql.SQL(
         "select json_build_object('count', count(*), 'samples', '[]'::json) from {} where {}"
     ).format(relation(table.schema, table.name), where)
     subject = f"{table.name}.{column.name}"
-    said = "no value in it, and it is required"
-    return Check(subject, query, f"row has {said}", f"rows have {said}")
+    what = "no value in it, and it is required"
+    return Check(subject, query, f"row has {what}", f"rows have {what}")
 
 
 def keeps_enum(table: Table, check: CheckDef) -> Check:
-    """Values that are none of an enum's."""
+    """Find values that an enum does not allow."""
     rows = _rows(table, sql.SQL("not ({})").format(in_enum(check)))
-    said = "no longer among enum_values"
-    return _check(table, check.column, rows, f"row has a value {said}", f"rows have values {said}")
+    what = "no longer among enum_values"
+    return _check(table, check.column, rows, f"row has a value {what}", f"rows have values {what}")
 
 
 def is_unique(table: Table, index: IndexDef) -> Check:
-    """Values that several rows share where a unique index comes."""
+    """Find values that several rows share in columns that become unique."""
     columns = [sql.Identifier(column) for column in index.columns]
     listed = sql.SQL(", ").join(columns)
     filled = sql.SQL(" and ").join(sql.SQL("{} is not null").format(c) for c in columns)
@@ -103,18 +103,18 @@ def is_unique(table: Table, index: IndexDef) -> Check:
         _WIDTH, relation(table.schema, table.name), filled, listed,
     )  # fmt: skip
     subject = f"{table.name}.{', '.join(index.columns)}"
-    said = "shared by several rows, and it is unique"
-    return Check(subject, _counted(shared), f"value is {said}", f"values are {said}")
+    what = "shared by several rows, and it is unique"
+    return Check(subject, _counted(shared), f"value is {what}", f"values are {what}")
 
 
 def has_target(table: Table, link: LinkDef) -> Check:
-    """Values of a link that no record has as its id."""
+    """Find values of a link that no record has as its id."""
     column = sql.Identifier(table.name, link.column)
     missing = sql.SQL("{0} is not null and not exists (select from {1} as _o where _o.id = {0})")
     rows = _rows(table, missing.format(column, relation(*link.target)))
     named = "users" if link.target[0] != table.schema else link.target[1]
-    said = f"no record of {named}"
-    return _check(table, link.column, rows, f"value is {said}", f"values are {said}")
+    what = f"no record of {named}"
+    return _check(table, link.column, rows, f"value is {what}", f"values are {what}")
 
 
 def _check(table: Table, column: str, rows: sql.Composed, one: str, many: str) -> Check:
@@ -132,4 +132,4 @@ def _counted(rows: sql.Composed) -> sql.Composed:
         "with bad as materialized ({}) select json_build_object('count', count(*), 'samples', ("
         "select coalesce(json_agg(sample), '[]') from (select distinct sample from bad limit {})"
         " as s)) from bad"
-    ).format(rows, sql.Literal(SHOWN))
+    ).format(rows, sql.Literal(3))

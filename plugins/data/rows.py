@@ -1,4 +1,4 @@
-"""From what a caller sent to the values of a row."""
+"""Turns the JSON that a caller sent into the values of a row."""
 
 from __future__ import annotations
 
@@ -9,40 +9,39 @@ from uuid import uuid4
 import msgspec
 from anyio import to_thread
 
-from kernel.public import BadRequest, Entity
+from kernel.public import BadRequest, Entity, Field
 
-from .breaches import one_of
 from .columns import Column, Columns
-from .weight import MAX_RECORD_BYTES, too_heavy
+from .rendering import MAX_RECORD_BYTES, too_large
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
-MANY: Final = 10_000
-"""Values that are coerced in some 50 ms at most; more would keep others waiting."""
+MAX_INLINE_VALUES: Final = 10_000
+"""Coercing so many values takes up to 50 ms; more would delay other requests."""
 
-LONGEST_ID: Final = 1000
-"""Characters, so that the path of a record has fewer than a server reads."""
+MAX_ID_LENGTH: Final = 1000
+"""Characters; the path of a record stays shorter than what a server reads."""
 
-UNREACHABLE: Final = frozenset({"query", "bulk", ".", ".."})
-"""Routes of the entity itself, and what clients take out of a path."""
+UNREACHABLE_IDS: Final = frozenset({"query", "bulk", ".", ".."})
+"""Routes of the entity itself, and segments that clients remove from a path."""
 
 Row = dict[str, Any]
 """Field name to coerced value, in the order of the columns."""
 
 
-async def aside(
+async def run_in_thread_if_large(
     rows: Sequence[Mapping[str, Any]], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Do what takes a step for each value of `rows`; of many values in a thread."""
-    if _values(rows) <= MANY:
+    """Run work that takes a step for each value of `rows`; in a thread where they are many."""
+    if _values(rows) <= MAX_INLINE_VALUES:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs))
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Count them as if every row had all fields that one of them names: so it is made alike."""
+    """Count as if each row had every field that any row names, as `unify_columns` makes it."""
     fields = len(rows[0]) if len(rows) == 1 else len({name for row in rows for name in row})
     lists = (
         len(cast("list[Any]", value))
@@ -54,28 +53,28 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creating: bool) -> Row:
-    """Coerce the fields of a body; what is the server's own is left out. Raises BadRequest."""
+    """Coerce the fields of a body and drop those that the server sets. Raises BadRequest."""
     if not values:
         raise BadRequest(f"{entity.name}: the body must name at least one field")
     sent: Row = {}
     for name, value in values.items():
         column = columns.find(name)
         if column.field is not None:
-            sent[name] = _fitting(column, value)
+            sent[name] = _coerced(column, value)
         elif name == "id" and creating and entity.id_declared and value is not None:
             sent[name] = _chosen_id(column, value)
     if creating:
         for column in columns.needed:
             if column.name not in sent:
                 raise BadRequest(f"{column.label} is required")
-    # One order whatever the caller's: fields that are sent together share one statement.
+    # One order, whatever the caller's: bodies with the same fields share one statement.
     return {name: sent[name] for name in columns.ordered(sent)}
 
 
-def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
-    """Give every row the same fields; one that lacks a field gets its default.
+def unify_columns(columns: Columns, rows: Sequence[Row]) -> list[Row]:
+    """Give every row the same fields; a row that lacks a field gets its default.
 
-    Raises BadRequest where the defaults weigh too much together.
+    Raises BadRequest where the defaults are too large together.
     """
     named = {name for row in rows for name in row}
     if all(len(row) == len(named) for row in rows):
@@ -85,38 +84,43 @@ def alike(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     return [{c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows]
 
 
-def _fitting(column: Column, value: Any) -> Any:
-    fitting, field = column.coerce(value), column.field
-    if fitting is None and not column.nullable:
+def allowed_values(field: Field) -> str:
+    """Say which values an enum allows."""
+    return f" must be one of {', '.join(field.enum_values)}"
+
+
+def _coerced(column: Column, value: Any) -> Any:
+    coerced, field = column.coerce(value), column.field
+    if coerced is None and not column.nullable:
         raise BadRequest(f"{column.label} is required")
-    if fitting is None or field is None or not field.enum_values or column.kind != "text":
-        return fitting
-    if fitting not in field.enum_values:
-        raise BadRequest(f"{column.label}{one_of(field)}")
-    return fitting
+    if coerced is None or field is None or not field.enum_values or column.kind != "text":
+        return coerced
+    if coerced not in field.enum_values:
+        raise BadRequest(f"{column.label}{allowed_values(field)}")
+    return coerced
 
 
 def _chosen_id(column: Column, value: Any) -> str:
-    """Take an id that every route reaches: its record could be neither read nor deleted else."""
+    """Refuse an id that no route reaches: its record could be neither read nor deleted."""
     chosen: str = column.coerce(value)
     if not chosen:
         raise BadRequest(f"{column.label} must not be empty")
-    if len(chosen) > LONGEST_ID:
-        raise BadRequest(f"{column.label} must have at most {LONGEST_ID} characters")
-    if chosen in UNREACHABLE:
+    if len(chosen) > MAX_ID_LENGTH:
+        raise BadRequest(f"{column.label} must have at most {MAX_ID_LENGTH} characters")
+    if chosen in UNREACHABLE_IDS:
         raise BadRequest(f"{column.label} must not be {chosen!r}, which no path can name")
     return chosen
 
 
 def _check_defaults(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    sizes = {c.name: len(_encode(c.field.default)) for c in columns if c.field is not None}
+    sizes = {c.name: len(encode(c.field.default)) for c in columns if c.field is not None}
     if sum(sizes.values()) * len(rows) <= MAX_RECORD_BYTES:  # nearly always
         return
     if sum(sizes[name] for row in rows for name in sizes if name not in row) > MAX_RECORD_BYTES:
-        raise too_heavy(len(rows))
+        raise too_large(len(rows))
 
 
 def _default(column: Column) -> Any:
     if column.field is None:
         return str(uuid4())
-    return column.field.default  # as records show it: the manifest's reader has seen to that
+    return column.field.default  # in the form of records: the manifest's reader converted it

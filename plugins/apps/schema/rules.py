@@ -1,56 +1,57 @@
-"""Indexes, enums and links: what is to be lifted and what is to be put in force."""
+"""Indexes, enums and links: which to drop and which to create."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from plugins.apps.names import is_ours
+
 from . import checks, ddl
 from .current import CurrentCheck, CurrentIndex, CurrentLink, CurrentTable
-from .model import CheckDef, IndexDef, LinkDef, Table
-from .names import is_ours
-from .steps import Phase, Step, told
+from .steps import Phase, Step, change
+from .tables import CheckDef, IndexDef, LinkDef, Table
 
 _LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
 
 
 def rule_steps(table: Table, current: CurrentTable, converting: Collection[str]) -> Iterator[Step]:
-    """Lift what is not wanted, or stands on a column whose type changes; make what is missing."""
+    """Drop rules that are not declared or whose column changes its type; create missing ones."""
     kept = _kept(table, current, converting)
     yield from _lift(table, current, kept, converting)
-    stood = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
-    yield from missing_rules(table, kept, quietly=stood)
+    present = {rule.name for rule in (*current.indexes, *current.checks, *current.links)}
+    yield from missing_rules(table, kept, quietly=present)
 
 
 def missing_rules(
     table: Table, kept: Collection[str] = (), quietly: Collection[str] = (), *, new: bool = False
 ) -> Iterator[Step]:
-    """Put in force what is not; what stood before under the same name is not told of.
+    """Create missing rules; those in `quietly` existed under the same name and are not reported.
 
-    A new table has its checks already, and nothing in it that could break a rule.
+    A new table has its checks already, and no rows that could violate a rule.
     """
     for check in table.checks.values():
         if check.name not in kept and not new:
-            yield _add_check(table, check, told_of=check.name not in quietly)
+            yield _add_check(table, check, report=check.name not in quietly)
     for index in table.indexes.values():
         if index.name not in kept:
-            yield _add_index(table, index, told_of=not new and index.name not in quietly, new=new)
+            yield _add_index(table, index, report=not new and index.name not in quietly, new=new)
     for link in table.links.values():
         if link.name not in kept:
-            yield _add_link(table, link, told_of=not new and link.name not in quietly, new=new)
+            yield _add_link(table, link, report=not new and link.name not in quietly, new=new)
 
 
-def lift_all(name: str, schema: str, current: CurrentTable, *, tell: bool) -> Iterator[Step]:
-    """Lift what could stand in the way of others while a table is retired."""
+def lift_all(name: str, schema: str, current: CurrentTable, *, report: bool) -> Iterator[Step]:
+    """Drop the rules of a retired table that could fail writes to other tables."""
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name):
-            yield _lift_rule(name, rule, _lifted_in(schema, rule), tell=tell)
+            yield _lift_rule(name, rule, _lifted_in(schema, rule), report=report)
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
             yield Step(
                 phase=Phase.LIFT,
                 table=name,
                 statement=ddl.drop_index(schema, index.name),
-                change=told(name, "drop_index", None, index.name) if tell else None,
+                change=change(name, "drop_index", None, index.name) if report else None,
             )
 
 
@@ -103,13 +104,13 @@ def _lift(
                 phase=Phase.LIFT,
                 table=table.name,
                 statement=ddl.drop_index(table.schema, index.name),
-                change=told(table.name, "drop_index", columns, index.name) if gone else None,
+                change=change(table.name, "drop_index", columns, index.name) if gone else None,
             )
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name) and rule.name not in kept:
             again = table.links.get(rule.name)
             phase = _lifted_in(table.schema, rule, converting, again)
-            yield _lift_rule(table.name, rule, phase, tell=rule.name not in wanted)
+            yield _lift_rule(table.name, rule, phase, report=rule.name not in wanted)
 
 
 def _lifted_in(
@@ -118,8 +119,8 @@ def _lifted_in(
     converting: Collection[str] = (),
     again: LinkDef | None = None,
 ) -> Phase:
-    """When a rule is lifted; a link to a table of others as late as can be: when its column
-    converts, when it is made `again`, or last of all."""
+    """Return when a rule is dropped. A link to a table of another schema is dropped as late as
+    possible: when its column converts, when it is created `again`, or last of all."""
     if isinstance(rule, CurrentCheck) or rule.target[0] == schema:
         return Phase.LIFT
     if set(rule.columns) & set(converting):
@@ -131,7 +132,7 @@ def _made_in(schema: str, link: LinkDef) -> Phase:
     return Phase.RULES if link.target[0] == schema else Phase.JOIN
 
 
-def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, tell: bool) -> Step:
+def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, report: bool) -> Step:
     kind, column = "drop_check", None
     if isinstance(rule, CurrentLink):
         kind, column = "drop_foreign_key", rule.columns[0]
@@ -139,23 +140,23 @@ def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, te
         phase=phase,
         table=table,
         clause=ddl.drop_constraint(rule.name),
-        change=told(table, kind, column, rule.name) if tell else None,
+        change=change(table, kind, column, rule.name) if report else None,
         parts=phase is not Phase.LIFT,
     )
 
 
-def _add_check(table: Table, check: CheckDef, *, told_of: bool) -> Step:
+def _add_check(table: Table, check: CheckDef, *, report: bool) -> Step:
     detail = f"one of {', '.join(check.values)}"
     return Step(
         phase=Phase.RULES,
         table=table.name,
         clause=ddl.add_check(check),
         check=checks.keeps_enum(table, check),
-        change=told(table.name, "add_check", check.column, detail) if told_of else None,
+        change=change(table.name, "add_check", check.column, detail) if report else None,
     )
 
 
-def _add_index(table: Table, index: IndexDef, *, told_of: bool, new: bool) -> Step:
+def _add_index(table: Table, index: IndexDef, *, report: bool, new: bool) -> Step:
     columns = ", ".join(index.columns)
     detail = "unique" if index.unique else ""
     return Step(
@@ -163,16 +164,16 @@ def _add_index(table: Table, index: IndexDef, *, told_of: bool, new: bool) -> St
         table=table.name,
         statement=ddl.create_index(table, index),
         check=checks.is_unique(table, index) if index.unique and not new else None,
-        change=told(table.name, "create_index", columns, detail) if told_of else None,
+        change=change(table.name, "create_index", columns, detail) if report else None,
     )
 
 
-def _add_link(table: Table, link: LinkDef, *, told_of: bool, new: bool) -> Step:
+def _add_link(table: Table, link: LinkDef, *, report: bool, new: bool) -> Step:
     detail = f"to {'.'.join(link.target)}, on delete {link.on_delete.replace('_', ' ')}"
     return Step(
         phase=_made_in(table.schema, link),
         table=table.name,
         clause=ddl.add_link(link),
         check=None if new else checks.has_target(table, link),
-        change=told(table.name, "add_foreign_key", link.column, detail) if told_of else None,
+        change=change(table.name, "add_foreign_key", link.column, detail) if report else None,
     )

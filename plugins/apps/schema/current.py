@@ -1,4 +1,4 @@
-"""What stands in the schema of an app."""
+"""The schema of an app as it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXTS: Final = re.compile(r"'((?:[^']|'')*)'::text")
 
 
 class CurrentColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A column as PostgreSQL describes it; `default` is the expression as it prints it."""
+    """A column as PostgreSQL describes it; `default` is the printed expression."""
 
     name: str
     type: str
@@ -23,12 +23,12 @@ class CurrentColumn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sql_type(self) -> str:
-        """The type by the name that manifests' columns go by."""
+        """The type by the name that `COLUMN_TYPES` uses."""
         return _SHORT.get(self.type, self.type)
 
 
 class CurrentIndex(msgspec.Struct, frozen=True, kw_only=True):
-    """An index other than the primary key's."""
+    """An index other than that of the primary key."""
 
     name: str
     columns: tuple[str, ...] | None
@@ -45,7 +45,7 @@ class CurrentCheck(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The literals in it: of one that the plugin made, the values of an enum."""
+        """Its literals; of a check that the plugin made, the values of an enum."""
         return tuple(text.replace("''", "'") for text in _TEXTS.findall(self.definition))
 
 
@@ -60,7 +60,7 @@ class CurrentLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurrentTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table, or whatever else goes by a table's name; `kind` is pg_class's letter."""
+    """A table, or another relation of that name; `kind` is pg_class's letter."""
 
     kind: str
     columns: tuple[CurrentColumn, ...]
@@ -70,14 +70,14 @@ class CurrentTable(msgspec.Struct, frozen=True, kw_only=True):
     triggers: tuple[str, ...]
 
     def column(self, name: str) -> CurrentColumn | None:
-        """A column by name."""
+        """Return a column by name."""
         return next((column for column in self.columns if column.name == name), None)
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """Everything in an app's schema, and the ledger: names to whether they are retired.
 
-    `installed` tells whether there is such an app, `exists` whether there is such a schema.
+    `installed` says whether the app exists, `exists` whether its schema does.
     """
 
     installed: bool
@@ -87,7 +87,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     tables: Mapping[str, CurrentTable]
 
     def retired(self) -> list[tuple[str, str | None]]:
-        """What can be pruned: entities, and columns of entities that are live."""
+        """List what can be pruned: entities, and columns of entities that are in use."""
         found: list[tuple[str, str | None]] = []
         for entity, gone in sorted(self.entities.items()):
             if gone:

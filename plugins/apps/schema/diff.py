@@ -1,4 +1,4 @@
-"""From what stands to what a manifest wants. Pure: nothing here asks the database."""
+"""Computes the steps from a schema as it is to the tables of a manifest, without the database."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from plugins.apps.manifest.types import type_name
+
 from . import checks, ddl
 from .current import CurrentColumn, CurrentTable, Schema
-from .fieldtypes import spoken
-from .model import PLAIN, Column, Table
 from .rules import lift_all, missing_rules, rule_steps
-from .steps import Phase, Plan, Step, told
+from .steps import Phase, Plan, Step, change
+from .tables import PLAIN, Column, Table
 
 
 def diff(tables: Mapping[str, Table], schema: Schema, app_id: str) -> Plan:
-    """Say what has to be done; nothing when the schema is as it should be."""
+    """Return the steps to do; none where the schema matches the manifest."""
     plan = Plan([], [], first=not schema.installed)
     if schema.exists and not schema.installed:
         plan.refusals.append(
@@ -23,16 +24,16 @@ def diff(tables: Mapping[str, Table], schema: Schema, app_id: str) -> Plan:
         )
         return plan
     if not schema.exists:
-        change = told("", "create_schema", detail=app_id)
+        described = change("", "create_schema", detail=app_id)
         statement = ddl.create_schema(app_id)
-        plan.steps.append(Step(phase=Phase.BUILD, table="", statement=statement, change=change))
+        plan.steps.append(Step(phase=Phase.BUILD, table="", statement=statement, change=described))
     for table in tables.values():
         current = schema.tables.get(table.name)
         if current is None:
             plan.steps.extend(_create(table))
         elif table.name not in schema.entities or current.kind != "r":
-            said = f"the schema has a {_KINDS.get(current.kind, 'relation')} of that name"
-            plan.refusals.append(f"{table.name}: {said} that no install made")
+            what = f"the schema has a {_KINDS.get(current.kind, 'relation')} of that name"
+            plan.refusals.append(f"{table.name}: {what} that no install made")
         else:
             plan.refusals.extend(_refusals(table, current))
             plan.steps.extend(_change(table, current, schema))
@@ -53,7 +54,7 @@ def _create(table: Table) -> Iterator[Step]:
         phase=Phase.BUILD,
         table=table.name,
         statement=ddl.create_table(table),
-        change=told(table.name, "create_table", detail=f"{count} fields"),
+        change=change(table.name, "create_table", detail=f"{count} fields"),
     )
     yield from missing_rules(table, new=True)
     yield Step(phase=Phase.RULES, table=table.name, statement=ddl.create_trigger(table))
@@ -61,45 +62,45 @@ def _create(table: Table) -> Iterator[Step]:
 
 def _refusals(table: Table, current: CurrentTable) -> Iterator[str]:
     for column in table.columns.values():
-        stands = current.column(column.name)
-        if stands is not None and stands.generated:
+        present = current.column(column.name)
+        if present is not None and present.generated:
             yield f"{table.name}.{column.name}: the column is a generated one, made by hand"
 
 
 def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Step]:
     if schema.entities[table.name]:
-        yield Step(phase=Phase.RULES, table=table.name, change=told(table.name, "restore_entity"))
+        yield Step(phase=Phase.RULES, table=table.name, change=change(table.name, "restore_entity"))
     ledger = schema.columns.get(table.name, {})
     converting: set[str] = set()
     for column in table.columns.values():
-        stands = current.column(column.name)
-        if stands is None:
+        present = current.column(column.name)
+        if present is None:
             yield from _add_column(table, column)
             continue
         if column.name not in PLAIN and ledger.get(column.name, True):
             kind = "restore_column" if column.name in ledger else "adopt_column"
-            change = told(table.name, kind, column.name)
-            yield Step(phase=Phase.RULES, table=table.name, change=change)
-        if stands.sql_type != column.type:
+            described = change(table.name, kind, column.name)
+            yield Step(phase=Phase.RULES, table=table.name, change=described)
+        if present.sql_type != column.type:
             converting.add(column.name)
-            yield from _convert(table, column, stands)
-            stands = msgspec.structs.replace(stands, default=None)
-        yield from _default(table, column, stands)
-        yield from _not_null(table, column, stands)
+            yield from _convert(table, column, present)
+            present = msgspec.structs.replace(present, default=None)
+        yield from _default(table, column, present)
+        yield from _not_null(table, column, present)
     for name, retired in ledger.items():
-        stands = current.column(name)
-        if name not in table.columns and stands is not None:
+        present = current.column(name)
+        if name not in table.columns and present is not None:
             if not retired:
-                change = told(table.name, "retire_column", name)
-                yield Step(phase=Phase.LIFT, table=table.name, change=change)
-            yield from _lift_column(table.name, stands, tell=retired)
+                described = change(table.name, "retire_column", name)
+                yield Step(phase=Phase.LIFT, table=table.name, change=described)
+            yield from _lift_column(table.name, present, report=retired)
     yield from rule_steps(table, current, converting)
     if ddl.TRIGGER not in current.triggers:
         yield Step(
             phase=Phase.RULES,
             table=table.name,
             statement=ddl.create_trigger(table),
-            change=told(table.name, "create_trigger", "updated_at"),
+            change=change(table.name, "create_trigger", "updated_at"),
         )
 
 
@@ -110,22 +111,25 @@ def _add_column(table: Table, column: Column) -> Iterator[Step]:
         table=table.name,
         clause=ddl.add_column(column),
         check=checks.is_empty(table, column) if unfilled else None,
-        change=told(table.name, "add_column", column.name, spoken(column.type)),
+        change=change(table.name, "add_column", column.name, type_name(column.type)),
     )
 
 
-def _convert(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
-    if stands.default is not None:
-        # The old default may have no meaning in the new type; the wanted one is set afterwards.
+def _convert(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
+    if present.default is not None:
+        # The old default may be invalid in the new type; the declared one is set afterwards.
         yield Step(phase=Phase.LIFT, table=table.name, clause=ddl.drop_default(column.name))
-    source = stands.sql_type
+    source = present.sql_type
     yield Step(
         phase=Phase.CONVERT,
         table=table.name,
         clause=ddl.change_type(column, source),
         check=checks.converts(table, column, source),
-        change=told(
-            table.name, "alter_type", column.name, f"{spoken(source)} to {spoken(column.type)}"
+        change=change(
+            table.name,
+            "alter_type",
+            column.name,
+            f"{type_name(source)} to {type_name(column.type)}",
         ),
     )
     if column.name == "id":
@@ -133,40 +137,40 @@ def _convert(table: Table, column: Column, stands: CurrentColumn) -> Iterator[St
         yield Step(phase=Phase.CONVERT, table=table.name, check=same)
 
 
-def _default(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
-    if column.expression == stands.default:
+def _default(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
+    if column.expression == present.default:
         return
     if column.expression is None:
         yield Step(
             phase=Phase.LIFT,
             table=table.name,
             clause=ddl.drop_default(column.name),
-            change=told(table.name, "drop_default", column.name, stands.default or ""),
+            change=change(table.name, "drop_default", column.name, present.default or ""),
         )
     else:
         yield Step(
             phase=Phase.RULES,
             table=table.name,
             clause=ddl.set_default(column),
-            change=told(table.name, "set_default", column.name, column.expression),
+            change=change(table.name, "set_default", column.name, column.expression),
         )
 
 
-def _not_null(table: Table, column: Column, stands: CurrentColumn) -> Iterator[Step]:
-    if column.not_null and not stands.not_null:
+def _not_null(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
+    if column.not_null and not present.not_null:
         yield Step(
             phase=Phase.RULES,
             table=table.name,
             clause=ddl.set_not_null(column.name),
             check=checks.has_no_null(table, column),
-            change=told(table.name, "set_not_null", column.name),
+            change=change(table.name, "set_not_null", column.name),
         )
-    elif stands.not_null and not column.not_null:
+    elif present.not_null and not column.not_null:
         yield Step(
             phase=Phase.LIFT,
             table=table.name,
             clause=ddl.drop_not_null(column.name),
-            change=told(table.name, "drop_not_null", column.name),
+            change=change(table.name, "drop_not_null", column.name),
         )
 
 
@@ -174,29 +178,30 @@ def _retire(
     schema: str, name: str, current: CurrentTable, ledger: Mapping[str, bool], retired: bool
 ) -> Iterator[Step]:
     if not retired:
-        yield Step(phase=Phase.LIFT, table=name, change=told(name, "retire_entity"))
+        yield Step(phase=Phase.LIFT, table=name, change=change(name, "retire_entity"))
     for column in current.columns:
         if column.name in ledger:
-            yield from _lift_column(name, column, tell=retired)
-    yield from lift_all(name, schema, current, tell=retired)
+            yield from _lift_column(name, column, report=retired)
+    yield from lift_all(name, schema, current, report=retired)
 
 
-def _lift_column(table: str, column: CurrentColumn, *, tell: bool) -> Iterator[Step]:
-    """Lift what would stand in the way of rows that do not know a retired column.
+def _lift_column(table: str, column: CurrentColumn, *, report: bool) -> Iterator[Step]:
+    """Drop the NOT NULL and the default of a retired column.
 
-    Once it is retired there is nothing to lift, unless somebody did it by hand: that is told.
+    Of a column that was retired before they exist only where they were added by hand; that is a
+    reported change.
     """
     if column.not_null:
         yield Step(
             phase=Phase.LIFT,
             table=table,
             clause=ddl.drop_not_null(column.name),
-            change=told(table, "drop_not_null", column.name) if tell else None,
+            change=change(table, "drop_not_null", column.name) if report else None,
         )
     if column.default is not None and not column.generated:
         yield Step(
             phase=Phase.LIFT,
             table=table,
             clause=ddl.drop_default(column.name),
-            change=told(table, "drop_default", column.name, column.default) if tell else None,
+            change=change(table, "drop_default", column.name, column.default) if report else None,
         )

@@ -1,4 +1,4 @@
-"""Manifests: lenient in spelling, strict in meaning, every problem told at once."""
+"""Reads manifests: lenient in spelling, strict in meaning, with all problems at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, cast
 import msgspec
 
 from kernel.public import Entity, Field, Permission
+from plugins.apps.models import Index, Manifest
+from plugins.apps.names import is_identifier
 
 from .fields import SERVER_COLUMNS, LinkTargets, read_field, read_id
-from .models import Index, Manifest
-from .names import is_identifier
 from .problems import Part, Problems, part_of
 from .sections import NO_SECTIONS, Sections
 
@@ -21,18 +21,18 @@ MAX_ENTITIES: Final = 200
 MAX_FIELDS: Final = 500
 MAX_IGNORED: Final = 100
 MAX_INDEX_COLUMNS: Final = 32
-"""Columns of an index, PostgreSQL's INDEX_MAX_KEYS."""
+"""Columns of an index: PostgreSQL's INDEX_MAX_KEYS."""
 
 RESERVED: Final = ("core", "schema", "public", "information_schema")
 RESERVED_PREFIXES: Final = ("pg_", "caudex_")
-MARKS: Final = ("$schema", "type", "icon", "description")
-"""Top-level keys that are understood, stored, and mean nothing to the server."""
+INERT_KEYS: Final = ("$schema", "type", "icon", "description")
+"""Top-level keys that are known and stored, and have no effect on the server."""
 
 MAX_KEY: Final = 128
 """Characters of a permission's key."""
 
 PERMISSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
-"""What the plugin rbac takes for a key as well: it would refuse any other, without its path."""
+"""The plugin rbac checks keys by the same pattern, but its error has no path."""
 
 _NOT_A_KEY: Final = (
     "must be words of letters, digits, _ and -, joined by . or :, "
@@ -41,7 +41,7 @@ _NOT_A_KEY: Final = (
 
 
 def app_id_problem(app_id: object) -> str | None:
-    """Say why `app_id` cannot be the id of an app, if it cannot."""
+    """Return why `app_id` cannot be the id of an app, or None where it can."""
     if app_id is None:
         return "is required"
     if not is_identifier(app_id):
@@ -53,7 +53,7 @@ def app_id_problem(app_id: object) -> str | None:
 
 
 def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> Manifest:
-    """Read a manifest; `sections` are the top-level keys that plugins understand.
+    """Read a manifest; `sections` are the top-level keys that plugins registered.
 
     Raises BadRequest that lists everything that is wrong.
     """
@@ -76,7 +76,7 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
-        ignored=tuple(top.unread({*MARKS, *sections.keys})[:MAX_IGNORED]),
+        ignored=tuple(top.unread({*INERT_KEYS, *sections.keys})[:MAX_IGNORED]),
         raw=raw,
     )
     top.title("type", "app", 100)
@@ -109,7 +109,7 @@ def _entities(top: Part, app_id: str) -> list[_Draft]:
 
 
 def _link_targets(parts: Sequence[Part]) -> LinkTargets:
-    """Find what may be linked to, and the type of each id, before any link is read."""
+    """Find the entities that may be linked to, and the types of their ids."""
     found: LinkTargets = {"core:users": "uuid"}
     for part in parts:
         raw_fields: object = part.get("fields")
@@ -164,7 +164,7 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
 
 
 def _read_quietly(item: Part) -> None:
-    """A field that the server owns is ignored, whatever it says of itself."""
+    """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
                  "is_primary_key"):  # fmt: skip
         item.get(name)

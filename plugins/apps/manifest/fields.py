@@ -8,17 +8,17 @@ import msgspec
 
 from kernel.public import Field, FieldType, OnDelete, Reference
 
-from .fieldtypes import ALIASES, COLUMN_TYPES, value_of
 from .problems import Part
+from .types import ALIASES, COLUMN_TYPES, default_value
 
 LinkTargets = dict[str, str]
-"""What links may name, with the type of its id: entities of the manifest and `core:users`."""
+"""Entities that links may name, with the types of their ids; `core:users` among them."""
 
 SERVER_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
-"""Names that PostgreSQL keeps for itself in every table (its manual, 5.6)."""
+"""System columns of PostgreSQL in every table (its manual, 5.6)."""
 
 MAX_DEFAULT: Final = 64_000
-"""Bytes of JSON: a default is written anew in each record that leaves its field out."""
+"""Bytes of JSON: each record that leaves the field out stores its own copy."""
 
 _ON_DELETE: Final[dict[str, OnDelete]] = {
     "cascade": "cascade",
@@ -28,7 +28,7 @@ _ON_DELETE: Final[dict[str, OnDelete]] = {
 
 
 def read_id(part: Part) -> str:
-    """Read a declared `id` and return its column type; it takes nothing else."""
+    """Read a declared `id` and return its column type."""
     part.flag("required")
     if part.get("is_primary_key") not in (None, True):
         part.problem("is_primary_key", "id is the primary key of every entity")
@@ -42,7 +42,7 @@ def read_id(part: Part) -> str:
 
 
 def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
-    """Read a field other than `id`, reporting what is wrong with it."""
+    """Read a field other than `id` and report what is wrong with it."""
     if part.flag("is_primary_key"):
         part.problem("is_primary_key", f"a primary key is called id, not {name!r}")
     kind = _kind(part)
@@ -127,9 +127,9 @@ def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str,
     if given is None:
         return None
     try:
-        value = value_of(kind, given, sql_type)
+        value = default_value(kind, given, sql_type)
         size = len(msgspec.json.encode(value))
-    except (ValueError, OverflowError):
+    except ValueError:
         part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
         return None
     if size > MAX_DEFAULT:

@@ -1,8 +1,8 @@
 """Which types a column can change into, and by which function of the database.
 
-A conversion keeps the whole value or refuses it; a pair that is not here converts no value, so
+A conversion keeps the whole value or refuses it. A pair that is missing here converts no value, so
 such a column changes its type only while it is empty. Text is read as the API reads it (ISO dates,
-numbers without leading zeros, JSON); what comes from text goes back to it.
+numbers without leading zeros, JSON), and converts back to the same text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from psycopg import sql
 
-from .fieldtypes import AS_SQL, SqlType
+from plugins.apps.manifest.types import AS_SQL, SqlType
 
 CONVERSIONS: Final[dict[tuple[SqlType, SqlType], str]] = {
     ("text", "double precision"): "text_to_number",
@@ -54,7 +54,7 @@ CONVERSIONS: Final[dict[tuple[SqlType, SqlType], str]] = {
 
 
 def converted(column: str, source: str, target: str) -> sql.Composable:
-    """The expression of a column's value in its new type, NULL where it does not convert."""
+    """Return the expression of a value in its new type, NULL where it does not convert."""
     function = CONVERSIONS.get((source, target))  # type: ignore[arg-type]
     if function is None:
         return sql.SQL("null::{}").format(AS_SQL[target])
@@ -63,7 +63,7 @@ def converted(column: str, source: str, target: str) -> sql.Composable:
 
 
 def refused(column: str, source: str, target: str) -> sql.Composable:
-    """The condition of rows whose value is lost in a conversion. JSON null is no value."""
+    """Return the condition of rows whose value does not convert. JSON null is no value."""
     here = sql.Identifier(column)
     there = sql.SQL("({} is not null and {} is null)").format(
         here, converted(column, source, target)

@@ -1,0 +1,1 @@
+"""Reads manifests and reports everything that is wrong with one."""

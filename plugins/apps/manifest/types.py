@@ -1,0 +1,88 @@
+"""The types of fields: their columns, and the values that manifests give as defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
+
+import msgspec
+from psycopg import sql
+
+from kernel.public import FIELD_KINDS, FieldType, ValueKind, parse_value
+
+SqlType = Literal[
+    "text", "double precision", "boolean", "date", "timestamptz", "jsonb", "uuid", "text[]",
+    "double precision[]",
+]  # fmt: skip
+
+COLUMN_TYPES: Final[Mapping[FieldType, SqlType]] = {
+    "text": "text",
+    "file": "text",
+    "number": "double precision",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
+    "json": "jsonb",
+    "uuid": "uuid",
+    "entity_link": "uuid",
+    "[text]": "text[]",
+    "[number]": "double precision[]",
+}
+ALIASES: Final[Mapping[str, FieldType]] = {
+    "string": "text",
+    "bool": "boolean",
+    "datetime": "timestamp",
+    **{name: name for name in COLUMN_TYPES},
+}
+"""Every spelling of a type that a manifest may use."""
+
+AS_SQL: Final[Mapping[str, sql.SQL]] = {
+    "text": sql.SQL("text"),
+    "double precision": sql.SQL("double precision"),
+    "boolean": sql.SQL("boolean"),
+    "date": sql.SQL("date"),
+    "timestamptz": sql.SQL("timestamptz"),
+    "jsonb": sql.SQL("jsonb"),
+    "uuid": sql.SQL("uuid"),
+    "text[]": sql.SQL("text[]"),
+    "double precision[]": sql.SQL("double precision[]"),
+}
+
+_NAMES: Final[Mapping[str, str]] = {
+    sql_type: kind for kind, sql_type in COLUMN_TYPES.items() if kind not in ("file", "entity_link")
+}
+
+
+def type_name(sql_type: str) -> str:
+    """Return the name that manifests use for the type of a column."""
+    return _NAMES.get(sql_type, sql_type)
+
+
+def default_value(field_type: FieldType, given: object, sql_type: str) -> Any:
+    """Turn a default of a manifest into the JSON value that records will show.
+
+    Raises InvalidValue.
+    """
+    kind = _link_kind(sql_type) if field_type == "entity_link" else FIELD_KINDS[field_type]
+    value = parse_value(kind, given)
+    return value.replace("+00:00", "Z") if kind == "timestamp" else value
+
+
+def _link_kind(sql_type: str) -> ValueKind:
+    return "uuid" if sql_type == "uuid" else "text"
+
+
+def literal_of(value: Any, sql_type: str) -> str:
+    """Write a value from `default_value` as the text of an SQL literal."""
+    if sql_type == "jsonb":
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "{" + ",".join(_quoted(item) for item in cast("list[Any]", value)) + "}"
+    return value if isinstance(value, str) else repr(value)
+
+
+def _quoted(item: object) -> str:
+    text = item if isinstance(item, str) else repr(item)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

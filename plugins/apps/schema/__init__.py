@@ -1,0 +1,1 @@
+"""Brings the tables of an app to what its manifest declares."""

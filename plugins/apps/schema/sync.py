@@ -1,0 +1,142 @@
+"""Applies a plan in a transaction: checks the rows first, then changes the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import anyio
+import msgspec
+import psycopg
+from anyio import to_thread
+from psycopg import sql
+
+from kernel.public import BadRequest, Reader, SchemaChanged, Transaction, Unavailable
+from plugins.apps import store
+from plugins.apps.manifest.problems import MAX_PROBLEMS
+from plugins.apps.models import Manifest
+
+from . import ddl
+from .checks import Counted
+from .diff import diff
+from .steps import Phase, Plan, Step
+from .tables import Relation, Table, tables_of
+
+_decode_counted = msgspec.json.Decoder(Counted).decode
+
+FOREIGN: Final = (Phase.JOIN, Phase.PART)
+"""Phases that lock tables of other schemas."""
+
+FOREIGN_LOCK_TIMEOUT: Final = 0.2
+"""Seconds of one attempt to lock a table of another schema: its other users wait meanwhile."""
+
+_MADE_BY_HAND: Final = ("0A", "2B", "42", "55000", "55006")
+"""SQLSTATE classes of a change that PostgreSQL refuses because of an object made by hand: a view on
+a column, a foreign key, an object of the same name."""
+
+
+async def plan_for(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
+    """Compare a manifest with the schema. Raises BadRequest where a sync is not possible."""
+    schema = await store.schema(reader, manifest.app_id)
+    tables = await wanted_tables(reader, manifest, users)
+    plan = await to_thread.run_sync(diff, tables, schema, manifest.app_id)
+    if plan.refusals:
+        raise BadRequest("; ".join(plan.refusals[:MAX_PROBLEMS]))
+    return plan
+
+
+async def wanted_tables(reader: Reader, manifest: Manifest, users: Relation) -> dict[str, Table]:
+    """Return the tables of a manifest, with defaults as PostgreSQL prints them."""
+    return await store.with_expressions(reader, tables_of(manifest, users))
+
+
+async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:
+    """Apply a plan except for links to tables of other schemas, which are only checked.
+
+    Raises BadRequest that describes the rows of all tables that prevent it.
+    """
+    if tables := plan.tables():
+        await run_ddl(tx, [ddl.lock_tables(app_id, tables)])
+    for phase in Phase:
+        steps = plan.steps_of(phase)
+        await _check(tx, steps)
+        if phase not in FOREIGN:
+            await run_ddl(tx, _statements(app_id, steps))
+
+
+async def apply_foreign(tx: Transaction, app_id: str, plan: Plan, timeout: float) -> None:
+    """Apply the rest of a plan, last in the transaction: other requests wait from here on."""
+    for phase in FOREIGN:
+        await run_foreign_ddl(tx, _statements(app_id, plan.steps_of(phase)), timeout)
+
+
+async def run_foreign_ddl(
+    tx: Transaction, statements: Sequence[sql.Composable], timeout: float
+) -> None:
+    """Run DDL that locks tables of other schemas, such as the accounts, within `timeout` seconds.
+
+    A transaction that waits for such a lock blocks all later ones, and the database login of an app
+    can hold a lock for any time. So each attempt is short, and attempts are repeated. Raises
+    Unavailable; BadRequest as `run_ddl`.
+    """
+    if not statements:
+        return
+    deadline = anyio.current_time() + timeout
+    await store.limit(tx, "lock_timeout", FOREIGN_LOCK_TIMEOUT)
+    while True:
+        try:
+            async with tx.savepoint():
+                return await run_ddl(tx, statements)
+        except SchemaChanged:
+            raise
+        except Unavailable:
+            if anyio.current_time() > deadline:
+                raise
+        await anyio.sleep(0.3)
+
+
+async def keep_ledger(tx: Transaction, manifest: Manifest) -> None:
+    """Store which entities and columns are in use; others that installs made are retired."""
+    tables = {entity.name: [field.name for field in entity.fields] for entity in manifest.entities}
+    await store.keep(tx, manifest.app_id, tables)
+
+
+async def _check(tx: Transaction, steps: Iterable[Step]) -> None:
+    refusals: list[str] = []
+    for step in steps:
+        if step.check is not None:
+            raw = await tx.fetch(step.check.query.as_bytes(None))
+            found = _decode_counted(raw or b'{"count":0,"samples":[]}')
+            if found.count:
+                refusals.append(step.check.refusal(found))
+    if refusals:
+        raise BadRequest("; ".join(refusals[:MAX_PROBLEMS]))
+
+
+def _statements(app_id: str, steps: Sequence[Step]) -> list[sql.Composable]:
+    """Put all clauses of a table into one ALTER TABLE, so that it is rewritten once, then the rest.
+
+    Tables that lose a link to another schema come last, as they lock its table.
+    """
+    clauses: dict[str, list[ddl.Clause]] = {}
+    parting = {step.table for step in steps if step.parts}
+    for step in sorted(steps, key=lambda step: step.table in parting):
+        if step.clause is not None:
+            clauses.setdefault(step.table, []).append(step.clause)
+    altered = [ddl.alter(app_id, table, found) for table, found in clauses.items()]
+    return [*altered, *(step.statement for step in steps if step.statement is not None)]
+
+
+async def run_ddl(tx: Transaction, statements: Sequence[sql.Composable]) -> None:
+    """Run DDL. Raises BadRequest where an object made by hand prevents it."""
+    if not statements:
+        return
+    script = b";\n".join(statement.as_bytes(None) for statement in statements)
+    try:
+        await tx.script(script)
+    except (psycopg.Error, SchemaChanged) as error:
+        cause = error.__cause__ if isinstance(error, SchemaChanged) else error
+        if isinstance(cause, psycopg.Error) and (cause.sqlstate or "").startswith(_MADE_BY_HAND):
+            reason = cause.diag.message_primary or "it is not possible"
+            raise BadRequest(f"PostgreSQL refuses a change: {reason}") from error
+        raise

@@ -1,0 +1,127 @@
+"""Describes violated constraints of the database, and finds the row of a bulk that violates one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from kernel.public import (
+    Actor,
+    App,
+    BadRequest,
+    ConstraintViolation,
+    Entity,
+    Field,
+    Statements,
+    Transaction,
+)
+
+from .rows import Row, allowed_values, encode
+from .store import NO_SETTINGS, Table
+
+_NOT_NULL: Final = "23502"
+_FOREIGN_KEY: Final = ("23503", "23001")
+_UNIQUE: Final = "23505"
+_CHECK: Final = "23514"
+
+
+def describe_violation(
+    violation: ConstraintViolation, app: App, entity: Entity, deleted: str | None
+) -> BadRequest:
+    """Name the field of `entity` that is wrong, and why; `deleted` is the id of a delete."""
+    if violation.sqlstate in _FOREIGN_KEY and deleted is not None:
+        return BadRequest(_still_referenced(violation, app, entity, deleted))
+    if violation.table != entity.name:
+        return BadRequest(f"{entity.name}: {violation.message}")
+    names = _fields(violation, entity)
+    label = f"{entity.name}.{', '.join(names)}" if names else entity.name
+    field = next((field for field in entity.fields if field.name in names), None)
+    return BadRequest(f"{label}{_reason(violation, field, len(names))}")
+
+
+def _reason(violation: ConstraintViolation, field: Field | None, fields: int) -> str:
+    if violation.sqlstate == _NOT_NULL:
+        return " is required"
+    if violation.sqlstate == _UNIQUE:
+        what = "combination" if fields > 1 else "value"
+        return f": this {what} is already taken"
+    if violation.sqlstate in _FOREIGN_KEY and field is not None and field.references is not None:
+        return f": no such {_target(field.references.entity)}"
+    if violation.sqlstate == _CHECK and field is not None and field.enum_values:
+        return allowed_values(field)
+    return f": {violation.message}"
+
+
+def _fields(violation: ConstraintViolation, entity: Entity) -> tuple[str, ...]:
+    if violation.column:
+        return (violation.column,)
+    return entity.constraints.get(violation.constraint, ())
+
+
+def _target(entity: str) -> str:
+    return "user" if entity == "core:users" else f"{entity} record"
+
+
+def _still_referenced(
+    violation: ConstraintViolation, app: App, entity: Entity, record_id: str
+) -> str:
+    """PostgreSQL names the table that refers to the record, which can be the entity itself."""
+    referrer = app.entities.get(violation.table)
+    names = referrer.constraints.get(violation.constraint, ()) if referrer else ()
+    by = f"{violation.table}.{names[0]}" if names else violation.table or "another record"
+    return f"{entity.name} record '{record_id}' is still referred to by {by}"
+
+
+class FailedRow(Exception):
+    """The row of a bulk that violates a constraint."""
+
+    def __init__(self, index: int, violation: ConstraintViolation) -> None:
+        super().__init__(index)
+        self.index = index
+        self.violation = violation
+
+
+class _AllInserted(Exception):
+    """Every row could be inserted this time. Raised to roll the inserts back."""
+
+
+async def find_failed_row(
+    statements: Statements, actor: Actor, table: Table, rows: Sequence[Row]
+) -> FailedRow | None:
+    """Insert the rows one by one and roll back. PostgreSQL does not report which row failed.
+
+    Return None where all of them can be inserted now.
+    """
+    try:
+        await statements.run(actor, partial(_insert_each, table=table, rows=rows))
+    except FailedRow as found:
+        return found
+    except _AllInserted:
+        pass
+    return None
+
+
+async def _insert_each(tx: Transaction, *, table: Table, rows: Sequence[Row]) -> None:
+    links = [
+        field.name
+        for field in table.entity.fields
+        if field.references is not None and field.references.entity == table.entity.name
+    ]
+    positions = {row["id"]: index for index, row in enumerate(rows) if row.get("id") is not None}
+    for index, each in enumerate(rows):
+        forward = [name for name in links if positions.get(each.get(name), -1) > index]
+        row = _linked_to_itself(each, forward) if forward else each
+        try:
+            insert = table.insert(tuple(row))
+            await tx.execute(insert, NO_SETTINGS, encode(row), tx.actor.user_id)
+        except ConstraintViolation as violation:
+            raise FailedRow(index, violation) from None
+    raise _AllInserted
+
+
+def _linked_to_itself(row: Row, forward: Sequence[str]) -> Row:
+    """Point links to later rows at the row itself: in a single statement they are valid."""
+    own = row.get("id") or str(uuid4())
+    return {**row, "id": own, **dict.fromkeys(forward, own)}
