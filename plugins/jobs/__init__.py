@@ -10,7 +10,6 @@ from kernel.public import (
     IDENTITY,
     JOBS,
     NOTIFICATIONS,
-    REVOKED,
     STATEMENTS,
     WORKERS,
     App,
@@ -27,7 +26,7 @@ from kernel.public import (
 
 from . import store
 from .config import JobsConfig
-from .notifier import TOPIC
+from .enqueue import TOPIC
 from .routes import JobsRoutes
 from .service import JobsService
 
@@ -53,7 +52,6 @@ class JobsPlugin(Plugin):
         service = self._service = JobsService(self.config, services)
         await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
-        services.get(NOTIFICATIONS).subscribe(REVOKED, service.on_revoked)
         async with service.open():
             yield service
 

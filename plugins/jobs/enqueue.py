@@ -1,4 +1,4 @@
-"""Accept new jobs: validate them, and insert those of the same moment in one statement."""
+"""Accept new jobs: validate them, and notify every server process of pending ones."""
 
 from __future__ import annotations
 
@@ -6,24 +6,37 @@ import os
 import re
 import time
 import uuid
-from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import anyio
 import msgspec
-import structlog
-from anyio.lowlevel import checkpoint
 
-from kernel.public import Actor, BadRequest, NewJob, Unavailable
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Batcher,
+    KernelError,
+    NewJob,
+    Statements,
+    server_actor,
+)
 
 from .models import NewRow
-from .store import JobsStore
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
-log = structlog.get_logger("caudex.jobs")
+TOPIC: Final = "jobs"
+PENDING: Final = "due:"
+"""Prefix of the names of apps with pending jobs; without names it means any app."""
+
+CANCEL: Final = "cancel:"
+"""Prefix of the id of a job that was cancelled while it ran."""
+
+REMOVED: Final = "gone:"
+"""Prefix of the id of an app that is being removed."""
 
 
 def validate(actor: Actor, app_id: str, job: NewJob) -> NewRow:
@@ -96,80 +109,27 @@ def check_id(job_id: str, name: str = "job id") -> str:
     return job_id
 
 
-class _Waiting:
-    __slots__ = ("done", "error", "row")
+class PendingNotifier:
+    """Notify every server process of pending jobs, at most 20 times a second.
 
-    def __init__(self, row: NewRow) -> None:
-        self.row = row
-        self.done = anyio.Event()
-        self.error: Exception | None = None
+    A lost notification only delays a job until the next poll, so none is sent again.
+    """
 
-    def settle(self, error: Exception | None) -> None:
-        self.error = error
-        self.done.set()
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._apps: set[str] = set()
+        self._batcher = Batcher[str, None](self._publish, linger=0.05)
+        self.running = self._batcher.running
 
+    def notify_pending(self, app_id: str) -> None:
+        """Note that an app has a pending job."""
+        if app_id not in self._apps:
+            self._apps.add(app_id)
+            self._batcher.add(app_id)
 
-class EnqueueBatcher:
-    """While one statement runs, the jobs of the next one gather."""
-
-    def __init__(self, store: JobsStore) -> None:
-        self._store = store
-        self._waiting: deque[_Waiting] = deque()
-        self._filled = anyio.Event()
-        self._open = False
-
-    async def put(self, row: NewRow) -> None:
-        """Store a job. Raises BadRequest, Unavailable."""
-        if not self._open or len(self._waiting) >= 10_000:
-            raise Unavailable("too many jobs are being enqueued")
-        waiting = _Waiting(row)
-        self._waiting.append(waiting)
-        self._filled.set()
-        await waiting.done.wait()
-        if waiting.error is not None:
-            raise waiting.error
-
-    async def run(self) -> None:
-        """Store new jobs until the server stops."""
-        self._open = True
-        try:
-            while True:
-                await self._filled.wait()
-                await checkpoint()  # more jobs may arrive in this turn of the event loop
-                await self._store_some(self._take())
-        finally:
-            self._open = False
-            while self._waiting:
-                self._waiting.popleft().settle(Unavailable("the server stops"))
-
-    def _take(self) -> list[_Waiting]:
-        taken, size = list[_Waiting](), 0
-        while self._waiting and len(taken) < 500 and size < 4_000_000:
-            taken.append(one := self._waiting.popleft())
-            size += len(one.row.payload)
-        if not self._waiting:
-            self._filled = anyio.Event()
-        return taken
-
-    async def _store_some(self, taken: Sequence[_Waiting]) -> None:
-        try:
-            error = await self._insert(taken)
-            if isinstance(error, BadRequest) and len(taken) > 1:  # one of them is invalid
-                for one in taken:
-                    one.settle(await self._insert([one]))
-            else:
-                for one in taken:
-                    one.settle(error)
-        finally:
-            for one in taken:
-                if not one.done.is_set():  # the row may be committed
-                    one.settle(Unavailable("the server stops", retry_after=None))
-
-    async def _insert(self, taken: Sequence[_Waiting]) -> Exception | None:
-        try:
-            await self._store.insert([one.row for one in taken])
-        except Exception as error:
-            if not isinstance(error, BadRequest | Unavailable):
-                log.error("jobs could not be stored", count=len(taken), exc_info=error)
-            return error
-        return None
+    async def _publish(self, app_ids: Sequence[str]) -> None:
+        self._apps.difference_update(app_ids)
+        names = ",".join(sorted(app_ids))
+        payload = PENDING + names if len(names) <= 3000 else PENDING
+        with anyio.CancelScope(shield=True), suppress(KernelError):
+            await self._statements.run(server_actor(), lambda tx: tx.publish(TOPIC, payload))

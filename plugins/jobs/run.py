@@ -9,7 +9,16 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from kernel.public import Caller, Delegation, Identity, NotFound, issue_delegated_token
+from kernel.public import (
+    REVOKED,
+    Caller,
+    Delegation,
+    Identity,
+    InvalidatedCache,
+    NotFound,
+    Notifications,
+    issue_delegated_token,
+)
 
 from .models import Claimed, Outcome, Status
 from .store import MAX_WORKER_CRASHES
@@ -154,19 +163,19 @@ class _Key(NamedTuple):
     epoch: str
 
 
-class _Known(NamedTuple):
-    caller: Caller
-    fresh_until: float
-
-
 class Callers:
     """The callers of jobs, each with a token that is valid for as long as the job may run and five
     minutes more, but not beyond the end of the job's delegation."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, notifications: Notifications) -> None:
         self._identity = identity
-        self._known: dict[_Key, _Known] = {}
-        self._generation = 0
+        self._cache = InvalidatedCache[_Key, Caller](
+            notifications,
+            REVOKED,
+            size=1000,
+            ttl=60,
+            affects=lambda user_id, key, _: key.user_id == user_id,
+        )
 
     async def of(self, job: Claimed) -> Caller | None:
         """Return the caller of a job; None for a job that the server enqueued.
@@ -178,20 +187,7 @@ class Callers:
         if job.user_id is None:
             return None
         key = _Key(job.user_id, job.timeout_s, job.delegation_ends, job.delegation_epoch)
-        now, known = time.monotonic(), self._known.get(key)
-        if known is not None and known.fresh_until > now:
-            return known.caller
-        generation = self._generation
-        caller = await self._load(key)
-        if generation == self._generation:  # else the token may be older than its revocation
-            self._remember(key, _Known(caller, now + 60))
-        return caller
-
-    async def invalidate(self, user_id: str | None) -> None:
-        """Forget the tokens of a user, or of all users."""
-        self._generation += 1
-        for key in [key for key in self._known if user_id in (None, key.user_id)]:
-            del self._known[key]
+        return await self._cache.get_or_load(key, lambda: self._load(key))
 
     async def _load(self, key: _Key) -> Caller:
         user = await self._identity.user(key.user_id)
@@ -212,9 +208,3 @@ class Callers:
             return await issue_delegated_token(self._identity, key.user_id, delegation)
         except NotFound:
             return ""
-
-    def _remember(self, key: _Key, known: _Known) -> None:
-        self._known.pop(key, None)
-        while len(self._known) >= 1000:
-            del self._known[next(iter(self._known))]
-        self._known[key] = known

@@ -83,14 +83,17 @@ class Runner:
     async def working(self) -> AsyncGenerator[None]:
         """Run jobs until the server stops; then wait for runs to end, and release the others."""
         self._workers.on_change(self._changed)
-        async with anyio.create_task_group() as tasks:
+        async with self._results.running(drain=3), anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
                 async with anyio.create_task_group() as loops:
-                    for step in (self.claimer.step, self._watch, self._renew_when_due):
+                    for step in (
+                        self.claimer.step,
+                        self._watch,
+                        self._renew_when_due,
+                        self._store_progress,
+                    ):
                         loops.start_soon(self._always, step)
-                    loops.start_soon(self._results.run)
-                    loops.start_soon(self._results.run_reports)
                     yield
                     await self._drain()
                     loops.cancel_scope.cancel()
@@ -273,6 +276,10 @@ class Runner:
         self._replacing.discard(app_id)
         self.claimer.notify_pending([app_id])
 
+    async def _store_progress(self) -> None:
+        await anyio.sleep(0.5)
+        await self._results.store_progress()
+
     # Leases
 
     async def _renew_when_due(self) -> None:
@@ -352,7 +359,6 @@ class Runner:
                 self._results.put(run.released())
                 run.settled = True
         try:
-            await self._results.flush()
             await self.claimer.release_unanswered()
         except Exception as error:
             log.warning("jobs could not be released", **failure(error))

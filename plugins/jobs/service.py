@@ -8,15 +8,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import cast
 
-import anyio
-
 from kernel.public import (
     APPS,
     IDENTITY,
+    NOTIFICATIONS,
     STATEMENTS,
     Actor,
     App,
     BadRequest,
+    Batcher,
+    BatchLimits,
     Measure,
     NewJob,
     NotFound,
@@ -28,10 +29,18 @@ from kernel.public import (
 
 from . import store
 from .config import JobsConfig
-from .enqueue import EnqueueBatcher, check_id, parse_time, validate
+from .enqueue import (
+    CANCEL,
+    PENDING,
+    REMOVED,
+    TOPIC,
+    PendingNotifier,
+    check_id,
+    parse_time,
+    validate,
+)
 from .maintenance import Maintenance
 from .models import STATUSES, Cursor, NewRow, Status
-from .notifier import CANCEL, PENDING, REMOVED, TOPIC, PendingNotifier
 from .run import Callers
 from .runner import Runner
 from .store import MAX_COUNT, JobsStore
@@ -45,9 +54,13 @@ class JobsService:
         self._apps = services.get(APPS)
         self._statements = services.get(STATEMENTS)
         self._store = JobsStore(self._statements)
-        self._enqueue_batcher = EnqueueBatcher(self._store)
+        self._enqueue_batcher = Batcher[NewRow, None](
+            self._store.insert,
+            BatchLimits(full="too many jobs are being enqueued"),
+            size=lambda row: len(row.payload),
+        )
         self._notifier = PendingNotifier(self._statements)
-        self._callers = Callers(services.get(IDENTITY))
+        self._callers = Callers(services.get(IDENTITY), services.get(NOTIFICATIONS))
         self._runner: Runner | None = None
 
     async def enqueue(
@@ -59,7 +72,7 @@ class JobsService:
         if tx is not None:
             return await self._enqueue_within(tx, row)
         if row.key is None:
-            await self._enqueue_batcher.put(row)
+            await self._enqueue_batcher.submit(row)
         elif (other := await self._store.insert_keyed(row)) != row.id:
             return other
         self._wake(row)
@@ -149,11 +162,8 @@ class JobsService:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[JobsService]:
         """Accept jobs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._enqueue_batcher.run)
-            tasks.start_soon(self._notifier.run)
+        async with self._notifier.running(drain=1), self._enqueue_batcher.running(drain=1):
             yield self
-            tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def working(self, workers: Workers | None) -> AsyncGenerator[None]:
@@ -167,10 +177,6 @@ class JobsService:
             )
             async with runner.working():
                 yield
-
-    async def on_revoked(self, user_id: str | None) -> None:
-        """Forget the tokens of a user, or of all."""
-        await self._callers.invalidate(user_id)
 
     async def on_notification(self, payload: str | None) -> None:
         """Handle a notification of any server process; None when some may be lost."""

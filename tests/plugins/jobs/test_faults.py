@@ -11,9 +11,9 @@ from kernel.public import JOBS, Unavailable
 from kernel.testing import MakeServer
 from plugins.jobs import maintenance
 from plugins.jobs.config import JobsConfig
+from plugins.jobs.enqueue import PENDING, TOPIC, PendingNotifier
 from plugins.jobs.maintenance import Maintenance
 from plugins.jobs.models import Progress
-from plugins.jobs.notifier import PENDING, TOPIC, PendingNotifier
 from plugins.jobs.results import ResultBatcher
 from tests.plugins.jobs.support import ended, enqueue, install, overrides
 from tests.waiting import eventually
@@ -72,26 +72,20 @@ async def test_leases_and_old_jobs_are_looked_at_again(monkeypatch: pytest.Monke
 async def test_other_servers_are_notified_of_later_jobs():
     statements = Statements()
     notifier = PendingNotifier(statements)  # type: ignore[arg-type]
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(notifier.run)
+    async with notifier.running():
         with anyio.fail_after(5):
             while not statements.publish.done.is_set():
                 notifier.notify_pending("crm")
                 await anyio.sleep(0.01)
-        tasks.cancel_scope.cancel()
     assert statements.publish.calls[0] == (TOPIC, f"{PENDING}crm")
 
 
 async def test_progress_is_stored_later():
     store = Store()
     results = ResultBatcher(store, lambda _: None)  # type: ignore[arg-type]
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(results.run_reports)
-        with anyio.fail_after(5):
-            while not store.report.done.is_set():
-                results.report(Progress("1", "token", "0.5"))
-                await anyio.sleep(0.01)
-        tasks.cancel_scope.cancel()
+    while not store.report.done.is_set():
+        results.report(Progress("1", "token", "0.5"))
+        await results.store_progress()
     assert store.report.calls == [([Progress("1", "token", "0.5")],)]
 
 
