@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernel.contracts.registry import REGISTRY
-from kernel.contracts.statements import NOTIFICATIONS, POOL
+from kernel.contracts.statements import NOTIFICATIONS, POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
 from kernel.database.notifications import Notifier
@@ -116,6 +116,8 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
             log.info("the plugins have started", seconds=dict(sorted(took.items(), key=_cost)))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(_watch, kernel)
+            for plugin in kernel.working:
+                tasks.start_soon(plugin.tasks.run, kernel.services.get(STATEMENTS))
             stack.callback(tasks.cancel_scope.cancel)
             yield
 

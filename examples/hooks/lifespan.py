@@ -1,10 +1,8 @@
-"""Lives beside the server: a loop that ends with it."""
+"""Runs a background task while the server runs."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
-
-import anyio
 
 from caudex import ANY_USER, Plugin, Request, Response, Route, Services, hookimpl, reply
 
@@ -22,17 +20,13 @@ class LifespanPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """A task group: nothing is fire-and-forget, and a failure is not lost."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tick)
-            yield
-            tasks.cancel_scope.cancel()
+        """Start the task. If it fails, it is restarted, and the server goes on."""
+        self.tasks.every(0.1, self._tick, "tick")
+        yield
         self.ended = True
 
     async def _tick(self) -> None:
-        while True:
-            await anyio.sleep(0.1)
-            self.ticks += 1
+        self.ticks += 1
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Route]:

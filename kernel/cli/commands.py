@@ -35,6 +35,7 @@ PACKAGES = ("kernel", "plugins", "contrib", "caudex")
 TOKEN = "set CAUDEX_TOKEN to the access token of a core admin"
 PLUGIN = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
 HOOK = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
+TASK = ("plugin", "name", "state", "failures", "error")
 LOCAL = {"Host": "localhost"}
 """The one name that a server answers to on its own machine, whatever it listens on."""
 MAKES_ROLES = "select 1 from pg_roles where rolname = current_user and (rolsuper or rolcreaterole)"
@@ -68,6 +69,9 @@ def plugins(config: Config, url: str, token: str) -> int:
         hooks = [{"plugin": p["name"], **hook} for p in told for hook in p["hooks"]]
         print()
         _table(HOOK, [[hook[key] for key in HOOK] for hook in hooks if hook["calls"]])
+        if tasks := [{"plugin": p["name"], **task} for p in told for task in p.get("tasks", ())]:
+            print()
+            _table(TASK, [[task[key] for key in TASK] for task in tasks])
     else:
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
     return 0

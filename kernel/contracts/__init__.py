@@ -77,6 +77,7 @@ from kernel.contracts.registry import (
     REGISTRY,
     PluginInfo,
     Registry,
+    TaskInfo,
 )
 from kernel.contracts.services import ServiceKey
 from kernel.contracts.statements import (
@@ -211,6 +212,7 @@ __all__ = [
     "Sessions",
     "SortField",
     "Statements",
+    "TaskInfo",
     "Transaction",
     "User",
     "Vault",

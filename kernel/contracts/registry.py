@@ -32,6 +32,19 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class TaskInfo(msgspec.Struct, frozen=True):
+    """A background task; `state` is starting, running, standby, failing or failed.
+
+    A task on standby runs in another process. One that failed is not restarted. `failures` counts
+    those since it last ran without one, `error` the class of the last and where it was raised.
+    """
+
+    name: str
+    state: str
+    failures: int = 0
+    error: str = ""
+
+
 class Registry(Protocol):
     """Fixed once the server has loaded its plugins."""
 
@@ -43,6 +56,11 @@ class Registry(Protocol):
     @property
     def boot_seconds(self) -> Mapping[str, float]:
         """What each plugin took to be imported, made and started."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Sequence[TaskInfo]]:
+        """The background tasks of each plugin that is on, in this process."""
         ...
 
     @property

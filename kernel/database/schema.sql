@@ -12,6 +12,13 @@ create table if not exists caudex_kernel.channel (name text not null);
 insert into caudex_kernel.channel
     select 'caudex_' || gen_random_uuid() where not exists (select from caudex_kernel.channel);
 
+-- Which server process runs a task that only one may run (kernel/toolkit/tasks.py).
+create table if not exists caudex_kernel.leases (
+    name text primary key,
+    holder text not null,
+    expires timestamptz not null
+);
+
 -- Rows that transactions lock by name. They are rows because an advisory lock is open to every
 -- login of the database, those of apps included: holding one would stop the server's own work.
 create table if not exists caudex_kernel.locks (name text collate "C" primary key);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -14,6 +15,7 @@ import pluggy
 
 from kernel.contracts.services import ServiceKey
 from kernel.hooks.hookspecs import NAMESPACE
+from kernel.toolkit.tasks import Tasks
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -72,6 +74,11 @@ class Plugin:
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Starts background tasks: `self.tasks.every(60, self._sweep, "sweep")`."""
+        return Tasks(self.name)
 
 
 class Provider(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import structlog
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.access import Permission
-from kernel.contracts.registry import REGISTRY, PluginInfo
+from kernel.contracts.registry import REGISTRY, PluginInfo, TaskInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.migrations import Migration, find_migrations
 from kernel.errors import BootError, BootErrors
@@ -71,6 +71,17 @@ class Kernel:
     def routes(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs."""
         return self.table.declared()
+
+    @property
+    def working(self) -> Sequence[Plugin]:
+        """The plugins that are on, without those that were left out."""
+        on = {info.name for info in self.plugins if info.state == "on"}
+        return [plugin for plugin in self.instances if plugin.name in on]
+
+    @property
+    def tasks(self) -> Mapping[str, Sequence[TaskInfo]]:
+        """The background tasks of each plugin that is on, in this process."""
+        return {plugin.name: plugin.tasks.info() for plugin in self.working}
 
     @property
     def homes(self) -> Mapping[str, str]:

@@ -10,10 +10,13 @@ import secrets
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.hooks.plugin import DatabaseQuery
+
+if TYPE_CHECKING:
+    from kernel.hooks.plugin import DatabaseQuery
 
 SIZE = 32
 KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"

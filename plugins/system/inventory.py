@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
 
-from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services
+from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services, TaskInfo
 
 from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
 
@@ -26,6 +26,7 @@ def inventory(services: Services) -> Inventory:
                 if plugin == info.name
             ],
             [_use(each) for each in implementations if each.plugin == info.name],
+            list(registry.tasks.get(info.name, ())),
         )
         for info in registry.plugins
     ]
@@ -33,7 +34,11 @@ def inventory(services: Services) -> Inventory:
 
 
 def _state(
-    info: PluginInfo, seconds: float, routes: list[DeclaredRoute], hooks: list[HookUse]
+    info: PluginInfo,
+    seconds: float,
+    routes: list[DeclaredRoute],
+    hooks: list[HookUse],
+    tasks: list[TaskInfo],
 ) -> PluginState:
     return PluginState(
         name=info.name,
@@ -49,6 +54,7 @@ def _state(
         configured=info.configured,
         routes=routes,
         hooks=hooks,
+        tasks=tasks,
     )
 
 

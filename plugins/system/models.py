@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from kernel.public import TaskInfo
+
 State = Literal["Online", "Offline", "Starting", "Stopping", "Error"]
 
 
@@ -87,6 +89,7 @@ class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     configured: tuple[str, ...]
     routes: list[DeclaredRoute]
     hooks: list[HookUse]
+    tasks: list[TaskInfo]
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,6 +61,15 @@ class SystemService:
             status.setdefault(health.name, {"state": health.state, **health.detail})
         for name in self.degraded():
             status.setdefault(name, {"state": "Error", "degraded": True})
+        for name, tasks in self._services.get(REGISTRY).tasks.items():
+            if failing := {task.name: task.state for task in tasks if task.failures}:
+                state = {"state": "Error"} if "failed" in failing.values() else {}
+                status[name] = {
+                    "state": "Online",
+                    **status.get(name, {}),
+                    **state,
+                    "tasks": failing,
+                }
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:

@@ -677,7 +677,7 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
     ):
         ended = caudex_here("plugins", *words, cwd=folder, env=environment(env))
         assert (ended.status, ended.err) == (0, "")
-        plugins, hooks = ended.out.split("\n\n")
+        plugins, hooks, *_ = ended.out.split("\n\n")
         [auth] = [line.split() for line in plugins.splitlines() if line.startswith("auth ")]
         assert auth[2] == "on"
         head, *rows = hooks.splitlines()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest

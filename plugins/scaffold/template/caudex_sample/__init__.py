@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from caudex import (
     ACCESS,
@@ -47,6 +48,17 @@ class SamplePlugin(Plugin):
             self.config,
         )
         return self._notes
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Start the background task; it is restarted when it fails, and ends with the server."""
+        self.tasks.every(3600, self._sweep, "sweep", leader=True)
+        yield
+
+    async def _sweep(self) -> None:
+        if self._notes is not None:
+            await self._notes.sweep()
 
     @hookimpl
     def register_permissions(self) -> Sequence[Permission]:

@@ -13,5 +13,7 @@ class NotesConfig(Section, frozen=True, kw_only=True):
 
     most: Annotated[int, Meta(ge=1, le=1000)] = 100
     """How many notes a reply has at most."""
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    """After how many days a note is removed; 0 keeps notes for ever."""
     welcome: bool = True
     """Write a note for each new app."""

@@ -44,6 +44,11 @@ class NotesService:
         if not await self._access.is_core_admin(actor.user_id):
             raise NotYours("only its author, or an admin of core, removes a note")
 
+    async def sweep(self) -> None:
+        """Remove the notes that are too old."""
+        if self._config.keep_days:
+            await store.sweep(self._statements, self._config.keep_days)
+
     async def welcome(self, app_id: str) -> None:
         """Write a note for a new app."""
         if self._config.welcome:

@@ -29,6 +29,10 @@ _REMOVE = """
 delete from caudex_sample.notes
 where id = $1::bigint"""
 
+_SWEEP = """
+delete from caudex_sample.notes
+where created_at < now() - make_interval(days => $1::int)"""
+
 _decode_author = msgspec.json.Decoder(Author).decode
 
 
@@ -51,3 +55,8 @@ async def author(tx: Transaction, note: int) -> Author | None:
 async def remove(tx: Transaction, note: int) -> None:
     """Delete a note."""
     await tx.execute(_REMOVE, note)
+
+
+async def sweep(writer: Writer, days: int) -> None:
+    """Delete the notes that are older than that."""
+    await writer.execute(_SWEEP, days)

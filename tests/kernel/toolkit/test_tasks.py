@@ -1,0 +1,213 @@
+"""A background task is restarted when it fails, and no failure of one ends the server."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from kernel.contracts.registry import TaskInfo
+from kernel.errors import Unavailable
+from kernel.toolkit import tasks as module
+from kernel.toolkit.tasks import MAX_FAULTS, Tasks
+
+Slept = list[float]
+
+
+class Leases:
+    """Stands in for the table of leases."""
+
+    def __init__(self) -> None:
+        self.holders: dict[str, str] = {}
+
+    async def execute(self, query: str, name: str, holder: str, *more: float) -> bytes | None:
+        if "delete" in query:
+            if self.holders.get(name) == holder:
+                del self.holders[name]
+            return None
+        return b"true" if self.holders.setdefault(name, holder) == holder else None
+
+
+@asynccontextmanager
+async def running(tasks: Tasks, leases: Any = None) -> AsyncGenerator[None]:
+    async with anyio.create_task_group() as group:
+        group.start_soon(tasks.run, leases)
+        await anyio.wait_all_tasks_blocked()
+        yield
+        group.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    with capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Slept:
+    """Seconds that tasks would sleep; they sleep a turn of the event loop."""
+    slept, sleep = Slept(), anyio.sleep
+
+    async def sleep_shortly(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(module.anyio, "sleep", sleep_shortly)
+    return slept
+
+
+def failing(*errors: Exception) -> Callable[[], Awaitable[None]]:
+    """Raises each error once; then it runs until it is cancelled."""
+    left = list(errors)
+
+    async def work() -> None:
+        if left:
+            raise left.pop(0)
+        await anyio.sleep_forever()
+
+    return work
+
+
+async def test_a_task_that_returns_has_ended():
+    tasks, done = Tasks("notes"), list[int]()
+
+    async def once() -> None:
+        done.append(1)
+
+    tasks.start(once, "once")
+    assert tasks.info() == [TaskInfo("once", "starting")]
+    async with running(tasks):
+        assert (done, tasks.info()) == ([1], [])
+        tasks.start(once, "later")
+        await anyio.wait_all_tasks_blocked()
+        assert done == [1, 1]
+
+
+async def test_a_task_that_fails_is_restarted_after_longer_and_longer(pauses: Slept):
+    tasks = Tasks("notes")
+    tasks.start(failing(*[ValueError()] * 9), "import")
+    async with running(tasks):
+        assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+        assert tasks.info()[0].state == "failing"
+        assert tasks.info()[0].failures == 9
+        assert "ValueError" in tasks.info()[0].error
+
+
+async def test_unexpected_errors_in_a_row_have_a_bound(pauses: Slept, logged: list[Any]):
+    tasks = Tasks("notes")
+    tasks.start(failing(*[ValueError("why")] * 100), "import")
+    async with running(tasks):
+        assert tasks.info()[0].state == "failed"
+        assert tasks.info()[0].failures == MAX_FAULTS
+    said = [(each["log_level"], each["event"], each["plugin"], each["task"]) for each in logged]
+    last = ("error", "a task failed too often and is not restarted", "notes", "import")
+    assert said == [*[("warning", "a task failed", "notes", "import")] * (MAX_FAULTS - 1), last]
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), OSError("reset")])
+async def test_a_database_that_is_away_is_waited_for(pauses: Slept, error: Exception):
+    tasks = Tasks("notes")
+    tasks.start(failing(*[error] * 100), "import")
+    async with running(tasks):
+        assert len(pauses) == 100
+        assert (tasks.info()[0].state, tasks.info()[0].failures) == ("failing", 100)
+
+
+async def test_a_failing_task_disturbs_no_other_one(pauses: Slept):
+    tasks, done = Tasks("notes"), list[int]()
+
+    async def work() -> None:
+        done.append(1)
+        await anyio.sleep_forever()
+
+    tasks.start(failing(*[ValueError()] * 100), "bad")
+    tasks.start(work, "good")
+    async with running(tasks):
+        assert [info.state for info in tasks.info()] == ["failed", "running"]
+
+
+async def test_a_repeated_task_pauses_between_its_runs(pauses: Slept):
+    tasks, runs = Tasks("notes"), list[int]()
+    answers: list[float | None] = [None, 0.25, 0.0]
+
+    async def sweep() -> float | None:
+        runs.append(1)
+        if not answers:
+            await anyio.sleep_forever()
+        return answers.pop(0)
+
+    tasks.every(10, sweep, "sweep", jitter=0.5)
+    async with running(tasks):
+        assert len(runs) == 4
+        assert 10 <= pauses[0] <= 15
+        assert 0.25 <= pauses[1] <= 0.375
+        assert pauses[2] == 0
+
+
+async def test_a_run_without_a_failure_forgets_the_earlier_ones(pauses: Slept):
+    tasks, outcomes = Tasks("notes"), iter([ValueError(), ValueError(), None, ValueError()])
+
+    async def sweep() -> None:
+        try:
+            outcome = next(outcomes)
+        except StopIteration:
+            await anyio.sleep_forever()
+        else:
+            if outcome is not None:
+                raise outcome
+
+    tasks.every(7, sweep, "sweep", jitter=0)
+    async with running(tasks):
+        assert pauses == [0.5, 1, 7, 0.5]
+
+
+async def test_one_process_leads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.06)
+    leases, ran = Leases(), list[str]()
+
+    def lead(process: str) -> Tasks:
+        tasks = Tasks("notes")
+
+        async def sweep() -> None:
+            ran.append(process)
+            await anyio.sleep_forever()
+
+        tasks.every(1, sweep, "sweep", leader=True)
+        return tasks
+
+    one, two = lead("one"), lead("two")
+    async with anyio.create_task_group() as group:
+        async with running(one, leases):
+            group.start_soon(two.run, leases)
+            await anyio.sleep(0.1)
+            assert [task.info()[0].state for task in (one, two)] == ["running", "standby"]
+            assert ran == ["one"]
+        with anyio.fail_after(5):
+            while "two" not in ran:
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    assert leases.holders == {}
+
+
+async def test_a_process_that_lost_its_lease_ends_the_task(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LEASE_SECONDS", 0.06)
+    leases, ended = Leases(), anyio.Event()
+    tasks = Tasks("notes")
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    tasks.start(work, "import", leader=True)
+    async with running(tasks, leases):
+        assert tasks.info()[0].state == "running"
+        leases.holders["notes.import"] = "another"
+        with anyio.fail_after(5):
+            await ended.wait()
+            leases.holders["notes.import"] = "another"
+            while tasks.info()[0].state != "standby":
+                await anyio.sleep(0.01)
