@@ -47,6 +47,7 @@ from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
+from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
 from kernel.toolkit.shares import FairShare
 from kernel.toolkit.values import (
     FIELD_KINDS,
@@ -120,11 +121,15 @@ __all__ = [
     "Unavailable",
     "ValueKind",
     "check_key",
+    "clean_display_name",
+    "clean_email",
+    "clean_username",
     "coerce_value",
     "compare_key",
     "decode",
     "dialect",
     "failure",
+    "fold_name",
     "for_subjects",
     "hookimpl",
     "hookspec",

@@ -8,12 +8,20 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Forbidden,
+    Request,
+    Unauthenticated,
+    clean_display_name,
+    clean_username,
+)
 
 from .config import IdentityHeaderConfig
 from .groups import MAX_GROUPS
 from .models import Claim
-from .names import clean_display_name, clean_email, clean_username
+from .names import clean_email
 from .service import HeaderIdentity
 from .trust import Trust
 

@@ -26,18 +26,21 @@ from kernel.public import (
     Transaction,
     Unauthenticated,
     User,
+    clean_display_name,
+    clean_username,
+    fold_name,
     hookspecs,
+    is_uuid,
     new_delegation,
 )
 
 from . import store
 from .groups import GroupRoles
 from .models import Claim, view
-from .names import clean_display_name, clean_email, clean_username, fold
+from .names import clean_email
 from .tokens import Tokens
 
 TOPIC: Final = "identity_header"
-ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 BEARER: Final = re.compile(r"Bearer ([A-Za-z0-9_.-]+)")
 MAX_KNOWN: Final = 20_000
 """Claims and tokens that are remembered, under 1 kB each."""
@@ -82,17 +85,17 @@ class HeaderIdentity:
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """See `Identity.user`."""
-        if not ID.fullmatch(user_id):
+        if not is_uuid(user_id):
             return None
         return await store.user(reader or self._statements, user_id)
 
     async def find(self, username: str) -> User | None:
         """See `Identity.find`."""
-        return await store.named(self._statements, fold(username))
+        return await store.named(self._statements, fold_name(username))
 
     async def find_email(self, email: str) -> User | None:
         """See `Identity.find_email`."""
-        return await store.of_email(self._statements, fold(email))
+        return await store.of_email(self._statements, fold_name(email))
 
     async def users(self) -> list[User]:
         """See `Identity.users`."""
@@ -110,9 +113,9 @@ class HeaderIdentity:
             await store.alone(tx)
             if not await store.any_user(tx):
                 raise Forbidden("the first account is made by its owner's first sign-in")
-            if await store.named(tx, fold(claim.username)) is not None:
+            if await store.named(tx, fold_name(claim.username)) is not None:
                 raise BadRequest(f"username '{claim.username}' is already taken")
-            if claim.email and await store.of_email(tx, fold(claim.email)) is not None:
+            if claim.email and await store.of_email(tx, fold_name(claim.email)) is not None:
                 raise BadRequest(f"email '{claim.email}' is already taken")
             return await self._insert(tx, claim, actor, first=False)
 
@@ -194,7 +197,7 @@ class HeaderIdentity:
         return known
 
     async def _admit(self, claim: Claim, caller: Actor) -> User:
-        user = await store.named(self._statements, fold(claim.username))
+        user = await store.named(self._statements, fold_name(claim.username))
         if user is None:
             user = await self._statements.run(caller, lambda tx: self._first_sight(tx, claim))
         if user.disabled:
@@ -246,7 +249,7 @@ class HeaderIdentity:
             ) from None
 
     async def _locked(self, tx: Transaction, user_id: str) -> User:
-        if not ID.fullmatch(user_id):
+        if not is_uuid(user_id):
             raise BadRequest("id: must be a UUID")
         user = await store.lock_user(tx, user_id)
         if user is None:
@@ -256,7 +259,7 @@ class HeaderIdentity:
     async def _first_sight(self, tx: Transaction, claim: Claim) -> User:
         """Make the account of somebody new; of requests at the same moment one does."""
         await store.alone(tx)
-        if (found := await store.named(tx, fold(claim.username))) is not None:
+        if (found := await store.named(tx, fold_name(claim.username))) is not None:
             return found
         first = not await store.any_user(tx)
         if not self._create and not first:
@@ -264,9 +267,14 @@ class HeaderIdentity:
         return await self._insert(tx, await self._own(tx, claim, ""), tx.actor, first=first)
 
     async def _insert(self, tx: Transaction, claim: Claim, actor: Actor, *, first: bool) -> User:
-        email_key = fold(claim.email) if claim.email else None
+        email_key = fold_name(claim.email) if claim.email else None
         user = await store.insert(
-            tx, claim.username, fold(claim.username), claim.email, email_key, claim.display_name
+            tx,
+            claim.username,
+            fold_name(claim.username),
+            claim.email,
+            email_key,
+            claim.display_name,
         )
         who = actor if actor.user_id else replace(actor, user_id=user.id, username=user.username)
         await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
@@ -279,13 +287,13 @@ class HeaderIdentity:
         said = await self._own(tx, claim, old.id)
         new = replace(old, **{name: getattr(said, name) for name in self._told})
         if new != old:
-            email_key = fold(new.email) if new.email else None
+            email_key = fold_name(new.email) if new.email else None
             await store.describe(tx, old.id, new.email, email_key, new.display_name)
             await _record(tx, "USER_UPDATED", replace(tx.actor, user_id=old.id), old, new)
 
     async def _own(self, tx: Transaction, claim: Claim, user_id: str) -> Claim:
         """The claim without an email that is another account's already."""
-        holder = await store.of_email(tx, fold(claim.email)) if claim.email else None
+        holder = await store.of_email(tx, fold_name(claim.email)) if claim.email else None
         if holder is None or holder.id == user_id:
             return claim
         log.warning("an email is another account's", username=claim.username)

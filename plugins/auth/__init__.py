@@ -1,4 +1,4 @@
-"""Accounts and logins: who somebody is, by password and tokens."""
+"""Accounts, logins, tokens and sessions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio
 import structlog
 
 from kernel.public import (
@@ -26,20 +25,20 @@ from kernel.public import (
     Route,
     Services,
     compare_key,
-    failure,
     hookimpl,
     provide,
     server_key,
 )
 
-from .accounts import TOPIC, Accounts
+from .accounts import Accounts
+from .authenticator import TokenAuthenticator
 from .commands import users_command
 from .config import AuthConfig
-from .gate import Gate
-from .passwords import PasswordHasher
+from .limits import LoginLimiter
+from .passwords import PasswordHasher, PasswordRules, read_common
 from .routes import AuthRoutes, authorization
-from .rules import PasswordRules, read_common
-from .service import AUTH, AuthService
+from .service import AUTH, Auth, Logins, Registrations
+from .sessions import Sessions
 from .store import AuthStore
 from .tokens import Tokens
 
@@ -47,8 +46,6 @@ OPEN: Final = (
     "anybody who reaches this server can register; "
     'set [plugins.auth] registration = "first-user" or "closed"'
 )
-SWEEP_EVERY: Final = 600.0
-"""Seconds between two sweeps of what is over."""
 
 log = structlog.get_logger("caudex.auth")
 
@@ -64,17 +61,16 @@ class AuthPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide the service: its accounts are everyone's identity, its sessions for other
-        means."""
+        """Provide AUTH, and its parts as IDENTITY and SESSIONS."""
         return [
             provide(AUTH, self._open),
             provide(IDENTITY, lambda services: services.get(AUTH).accounts),
-            provide(SESSIONS, lambda services: services.get(AUTH)),
+            provide(SESSIONS, lambda services: services.get(AUTH).logins),
         ]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare the routes, which also answer `authenticate`."""
+        """Declare the routes."""
         self._routes = AuthRoutes(services)
         return self._routes.routes()
 
@@ -85,7 +81,7 @@ class AuthPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Tell `caudex doctor` who may register, and whether the key is the database's."""
+        """Check the signing key, and whether registration is open to a network."""
         compare_key(query, "signing", self.config.signing_key, self.context.data_dir)
         return [Finding(name="registration", text=OPEN, ok=False)] if self._exposed else []
 
@@ -95,49 +91,33 @@ class AuthPlugin(Plugin):
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
-        """Tell who sends a bearer token; None only without any Authorization header."""
+        """Authenticate a bearer token; None only without an Authorization header."""
         if (header := authorization(request)) is None:
             return None
-        return await self._routes.gate.actor(header, request.request_id, request.address)
+        return await self._routes.authenticator.actor(header, request.request_id, request.address)
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Warn about what an operator should know, and sweep from time to time."""
+        """Warn where registration is open, and start the maintenance."""
         if self._exposed:
             log.warning(OPEN, host=self.context.host)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_sweep_always, services.get(AUTH))
-            yield
-            tasks.cancel_scope.cancel()
+        store = AuthStore(services.get(STATEMENTS))
+        self.tasks.every(600, store.remove_expired, "remove expired sessions")
+        yield
 
     @asynccontextmanager
-    async def _open(self, services: Services) -> AsyncGenerator[AuthService]:
-        statements, news = services.get(STATEMENTS), services.get(NOTIFICATIONS)
-        configured, folder = self.config.signing_key, self.context.data_dir
-        key = await server_key(statements, "signing", configured, folder)
+    async def _open(self, services: Services) -> AsyncGenerator[Auth]:
+        config, statements = self.config, services.get(STATEMENTS)
+        key = await server_key(statements, "signing", config.signing_key, self.context.data_dir)
         tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
-        rules = PasswordRules(read_common(self.config.common_passwords))
+        rules = PasswordRules(read_common(config.common_passwords))
         accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
-        gate = Gate(tokens, store)
-        news.subscribe(TOPIC, gate.hear)
-        yield AuthService(
-            self.config,
-            statements,
-            store,
-            accounts,
-            gate,
-            hasher,
-            tokens,
-            lambda: services.find(ACCESS),
+        authenticator = TokenAuthenticator(tokens, store, services.get(NOTIFICATIONS))
+        limiter = LoginLimiter(statements, store, enabled=config.rate_limit_logins)
+        registrations = Registrations(
+            config, accounts, authenticator, limiter, lambda: services.find(ACCESS)
         )
-
-
-async def _sweep_always(auth: AuthService) -> None:
-    while True:
-        try:
-            await auth.sweep()
-        except Exception as error:
-            # Housekeeping that cannot be done (the database is away, or read-only) harms nobody.
-            log.warning("cannot sweep", **failure(error))
-        await anyio.sleep(SWEEP_EVERY)
+        sessions = Sessions(statements, store, tokens, limiter, rotate=config.rotate_refresh)
+        logins = Logins(statements, store, accounts, sessions, hasher, limiter)
+        yield Auth(accounts, authenticator, registrations, logins, sessions)

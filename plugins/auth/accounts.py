@@ -1,8 +1,7 @@
-"""Accounts: the provider of IDENTITY, and what changes them."""
+"""Accounts: the provider of IDENTITY, with the operations that change accounts."""
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -25,19 +24,24 @@ from kernel.public import (
     Reader,
     Statements,
     Transaction,
+    Unauthenticated,
     User,
+    clean_display_name,
+    clean_email,
+    fold_name,
     hookspecs,
+    is_uuid,
     new_delegation,
 )
 
+from .authenticator import REVOKED_SESSION, TOPIC
 from .models import Account, NewAccount, Registration, UserChanges, view
-from .passwords import PasswordHasher
-from .rules import PasswordRules, clean_display_name, clean_email, fold
+from .passwords import PasswordHasher, PasswordRules
 from .store import AuthStore
 from .tokens import Tokens
 
-TOPIC: Final = "auth"
-ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+NAMES: Final = "auth.names"
+"""The lock on names of accounts, and on which account is the first."""
 
 
 class Accounts:
@@ -61,75 +65,85 @@ class Accounts:
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """See `Identity.user`."""
-        return await self._store.user(user_id, reader) if ID.fullmatch(user_id) else None
+        return await self._store.user(user_id, reader) if is_uuid(user_id) else None
 
     async def find(self, username: str) -> User | None:
-        """See `Identity.find`; an email will do as well."""
-        account = await self._store.named(fold(username))
+        """See `Identity.find`; finds an account by its email, too."""
+        account = await self._store.named(fold_name(username))
         return None if account is None else account.user
 
     async def find_email(self, email: str) -> User | None:
         """See `Identity.find_email`."""
-        account = await self._store.named(key := fold(email))
+        account = await self._store.named(key := fold_name(email))
         return account.user if account is not None and account.email_key == key else None
 
     async def users(self) -> list[User]:
         """See `Identity.users`."""
         return await self._store.users()
 
+    async def exist(self) -> bool:
+        """Whether there is an account."""
+        return await self._store.any_user()
+
     async def add(self, actor: Actor, person: Person) -> User:
-        """See `Identity.add`; the password is one that nobody has seen."""
+        """See `Identity.add`; the password is a random one."""
         if not await self._store.any_user():
             raise Forbidden("the first account is made here: caudex users create")
         form = Registration(
-            password=f"aA1{secrets.token_urlsafe(32)}",  # chance alone leaves a digit out at times
+            password=f"aA1{secrets.token_urlsafe(32)}",  # a random text alone may have no digit
             username=person.username,
             email=person.email,
             display_name=person.display_name,
         )
         return await self.create(actor, form, by_itself=True)
 
+    async def me(self, actor: Actor) -> User:
+        """Return the account of a caller. Raises Unauthenticated when it was deleted."""
+        if (user := await self.user(actor.user_id or "")) is None:
+            raise Unauthenticated(REVOKED_SESSION)
+        return user
+
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""
         return "caudex_auth", "users"
 
     async def token(self, user_id: str, seconds: float) -> str:
-        """See `Identity.token`; of a disabled user nothing is acted for either."""
+        """See `Identity.token`; a disabled user is unknown, too."""
         return await self.issue_delegated_token(user_id, new_delegation(seconds))
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
         """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`."""
-        user = await self._store.delegator(user_id) if ID.fullmatch(user_id) else None
+        user = await self._store.delegator(user_id) if is_uuid(user_id) else None
         if user is None or delegation.epoch not in ("", user.epoch):
             raise _unknown(user_id)
         delegation = replace(delegation, epoch=user.epoch)
         return self._tokens.delegated(user.id, user.username, delegation)
 
     def check(self, form: Registration) -> None:
-        """Raise BadRequest for a registration that breaks a rule, whoever else is there."""
+        """Raise BadRequest for a registration that breaks a rule. Does not read the database."""
         self._rules.account(form)
 
     async def create(
         self, actor: Actor, form: Registration, *, by_itself: bool, only_first: bool = False
     ) -> User:
-        """Make an account; the very first is told to the hook `account_created` as such.
+        """Create an account, and call the hook `account_created`.
 
         With `by_itself` the event's actor is the new user. Raises BadRequest for a name that is
-        taken, Forbidden with `only_first` where there is an account.
+        taken; with `only_first` Forbidden when there is an account.
         """
         new = self._rules.account(form)
         password_hash = await self._hasher.hash(new.password)
 
         async def insert(tx: Transaction) -> User:
-            await self._store.lock_names(tx)
+            await tx.lock(NAMES)
             first = not await self._store.any_user(tx)
             if only_first and not first:
                 raise Forbidden("registration is closed")
             await self._refuse_taken(tx, new)
             user = await self._store.insert_user(tx, new, password_hash)
-            who = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
             await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
-            await _record(tx, "REGISTER", who, new=user)
+            by = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
+            await _record(tx, "REGISTER", by, new=user)
             return user
 
         try:
@@ -138,10 +152,10 @@ class Accounts:
             raise _already_taken(breach, new) from None
 
     async def update(self, actor: Actor, user_id: str, changes: UserChanges) -> User:
-        """Change an account. A new password or a closed account ends its sessions,
-        and what workers were given.
+        """Change an account.
 
-        Raises BadRequest, NotFound; hooks may refuse to close the account.
+        A new password or a disabled account ends its sessions and delegations. Raises BadRequest,
+        NotFound; hooks may refuse to disable the account.
         """
         check_id(user_id)
         before = await self._store.account(user_id)
@@ -150,12 +164,12 @@ class Accounts:
         changed = await self._changed(before, changes)
 
         async def write(tx: Transaction) -> User:
-            # The row first: an app that is making a link to the user locks the keys of it, and who
-            # waits for that must not keep the names from others.
+            # The row first: an app that creates a link to the user locks its key. A transaction
+            # that waits for it must not hold the lock on names.
             old = await self._store.lock_account(tx, before.id, whole="email_key" in changed)
             if old is None:
                 raise _unknown(user_id)
-            await self._store.lock_names(tx)
+            await tx.lock(NAMES)
             new = replace(old, **changed)
             await self._refuse_taken_email(tx, new)
             if new.disabled and not old.disabled:
@@ -172,8 +186,11 @@ class Accounts:
         return await self._statements.run(actor, write)
 
     async def delete(self, actor: Actor, user_id: str) -> User:
-        """Remove an account. Raises NotFound; BadRequest for what is no id, and while records refer
-        to it; hooks may refuse."""
+        """Remove an account.
+
+        Raises NotFound; BadRequest for a malformed id, and while records refer to the account;
+        hooks may refuse.
+        """
         check_id(user_id)
 
         async def remove(tx: Transaction) -> User:
@@ -203,7 +220,7 @@ class Accounts:
         keep: str | None,
         first: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> None:
-        """Give an account a new password and end its sessions but `keep`; `first` may refuse."""
+        """Set a new password and end the sessions except `keep`; `first` may refuse."""
         self._rules.check(password, account.username, account.email)
         new = await self._hasher.hash(password)
 
@@ -218,7 +235,7 @@ class Accounts:
         await self._statements.run(actor, write)
 
     async def end_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
-        """End the sessions of a user, and what workers were given, on every server process."""
+        """End a user's sessions and delegations on every server process."""
         await self._store.revoke_delegations(tx, user_id)
         await self._store.revoke_sessions(tx, user_id, but)
         await tx.publish(TOPIC, f"user:{user_id}")
@@ -232,7 +249,7 @@ class Accounts:
         email = account.email
         if changes.email is not UNSET:
             email = None if changes.email is None else clean_email(changes.email)
-            changed |= {"email": email, "email_key": None if email is None else fold(email)}
+            changed |= {"email": email, "email_key": None if email is None else fold_name(email)}
         named = changes.display_name
         given = changes.display_name_camel if named is UNSET else named
         if given is not UNSET:
@@ -254,13 +271,13 @@ class Accounts:
             raise BadRequest(f"email '{new.email}' is already taken")
 
     async def _refuse_taken_email(self, tx: Transaction, new: Account) -> None:
-        taken = await self._store.taken(tx, fold(new.username), new.email_key, new.id)
+        taken = await self._store.taken(tx, fold_name(new.username), new.email_key, new.id)
         if taken.email:
             raise BadRequest(f"email '{new.email}' is already taken")
 
 
 def _already_taken(breach: ConstraintViolation, new: NewAccount) -> BadRequest:
-    """The second wall: a name that somebody wrote without the lock."""
+    """Report a name that was taken by a write without the lock, such as SQL by hand."""
     if breach.constraint == "users_username_taken" and not new.email_only:
         return BadRequest(f"username '{new.username}' is already taken")
     if breach.constraint in ("users_username_taken", "users_email_taken"):
@@ -269,7 +286,7 @@ def _already_taken(breach: ConstraintViolation, new: NewAccount) -> BadRequest:
 
 
 def _operations(old: Account, new: Account) -> list[str]:
-    """Name what a change is, for the audit trail."""
+    """Return the operations that a change is in the audit trail."""
     found: list[str] = []
     if new.disabled != old.disabled:
         found.append("USER_DISABLED" if new.disabled else "USER_ENABLED")
@@ -303,8 +320,8 @@ async def _record(
 
 
 def check_id(text: str) -> None:
-    """Raises BadRequest for what is no id of an account or a session."""
-    if not ID.fullmatch(text):
+    """Raise BadRequest for a malformed id of an account or a session."""
+    if not is_uuid(text):
         raise BadRequest("id: must be a UUID")
 
 

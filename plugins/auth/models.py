@@ -1,4 +1,4 @@
-"""What travels: bodies of requests and replies, and rows of the tables."""
+"""Bodies of requests and replies, and rows of the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kernel.public import User
 
 
 class Registration(Struct, frozen=True, kw_only=True):
-    """Body of a registration; members that are not named here are dropped."""
+    """Body of a registration; other members are ignored."""
 
     password: str
     username: str | None = None
@@ -18,7 +18,7 @@ class Registration(Struct, frozen=True, kw_only=True):
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Body of a login; either name will do."""
+    """Body of a login, with a username or an email."""
 
     password: str
     username: str | None = None
@@ -32,14 +32,14 @@ class RefreshToken(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PasswordChange(Struct, frozen=True, kw_only=True):
-    """Body of a change of one's own password."""
+    """Body of a change of the caller's password."""
 
     current: str
     new: str
 
 
 class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of a change of an account; null clears `email` and the display name."""
+    """Body of a change of an account; null removes `email` and the display name."""
 
     display_name: str | UnsetType | None = UNSET
     display_name_camel: str | UnsetType | None = field(default=UNSET, name="displayName")
@@ -49,7 +49,7 @@ class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class UserView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An account on the wire: both spellings, and `disabled` only where it is true."""
+    """An account in replies: members in both spellings, `disabled` only where it is true."""
 
     id: str
     username: str
@@ -76,7 +76,7 @@ def view(user: User) -> UserView:
 
 
 class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Whether tokens are needed, and whether nobody has registered yet."""
+    """Whether tokens are needed, and whether no account exists."""
 
     auth_required: bool
     setup_required: bool = False
@@ -98,7 +98,7 @@ class LoggedIn(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Refreshed(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Reply to a refresh, with the successor of the refresh token where tokens rotate."""
+    """Reply to a refresh, with a successor of the refresh token where tokens rotate."""
 
     access_token: str
     expires_in: int
@@ -117,15 +117,20 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
 
 class Client(Struct, frozen=True):
-    """From where a session is used."""
+    """The client that begins a session."""
 
     address: str
     user_agent: str
 
+    @staticmethod
+    def of(address: str, user_agent: str) -> Client:
+        """Describe a client; of its agent the first 256 printable characters are kept."""
+        printable = "".join(letter for letter in user_agent if letter.isprintable())
+        return Client(address, printable[:256])
+
 
 class Account(Struct, frozen=True, kw_only=True):
-    """A row of users as it is needed to check a password or to write it back; `been_here` where it
-    was asked whether the account has signed in from a network, and it has."""
+    """A row of users with its password hash; see `AuthStore.named` for `known_network`."""
 
     id: str
     username: str
@@ -135,7 +140,7 @@ class Account(Struct, frozen=True, kw_only=True):
     created_at: str
     disabled: bool
     password_hash: str
-    been_here: bool = False
+    known_network: bool = False
 
     @property
     def user(self) -> User:
@@ -151,7 +156,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 class NewAccount(Struct, frozen=True, kw_only=True):
-    """A registration that keeps the rules; the keys are what uniqueness compares."""
+    """A valid registration; the keys are the folded names that must be unique."""
 
     username: str
     username_key: str
@@ -163,7 +168,7 @@ class NewAccount(Struct, frozen=True, kw_only=True):
 
 
 class Taken(Struct, frozen=True):
-    """Which of two names another account already has."""
+    """Which of two names another account has."""
 
     username: bool
     email: bool

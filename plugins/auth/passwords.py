@@ -1,9 +1,10 @@
-"""Argon2id (RFC 9106) off the event loop, a bounded number at a time."""
+"""Password hashes by Argon2id (RFC 9106), and the rules for new passwords."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -11,7 +12,17 @@ import anyio.to_thread
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
 
-from kernel.public import Unavailable
+from kernel.public import (
+    BadRequest,
+    BootError,
+    Unavailable,
+    clean_display_name,
+    clean_email,
+    clean_username,
+    fold_name,
+)
+
+from .models import NewAccount, Registration
 
 T = TypeVar("T")
 PASSES = 2
@@ -21,28 +32,30 @@ MEMORY = 19 * 1024 * 1024
 PARAMETERS = f"$argon2id$v=19$m={MEMORY // 1024},t={PASSES},p=1$"
 THREADS = 2
 MAX_WAITING = 64
+"""Hashes that wait for a thread."""
+MIN_PASSWORD, MAX_PASSWORD = 10, 1024
+MAX_LIST_BYTES = 20_000_000
 
 
 class PasswordHasher:
-    """Makes and checks PHC strings. Raises Unavailable when too many wait."""
+    """Makes and checks PHC strings on threads. Raises Unavailable when too many calls wait."""
 
     def __init__(self) -> None:
         self._threads = anyio.CapacityLimiter(THREADS)
         self._pending = 0
-        self._nobody = _hash(secrets.token_urlsafe())
+        self._dummy = _hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
-        """Hash a password, every character of it, with a fresh salt."""
+        """Hash a password with a random salt."""
         return await self._run(lambda: _hash(password))
 
     async def verify(self, phc: str | None, password: str) -> bool:
-        """Check a password; without a hash the same work is done in vain, so that time tells
-        nothing."""
-        fits = await self._run(lambda: _verify(phc or self._nobody, password))
-        return fits and phc is not None
+        """Check a password. Without a hash it takes the same time, so the time reveals nothing."""
+        matches = await self._run(lambda: _verify(phc or self._dummy, password))
+        return matches and phc is not None
 
     def outdated(self, phc: str) -> bool:
-        """Whether a hash was made with other parameters than today's."""
+        """Whether a hash was made with other parameters than the current ones."""
         return not phc.startswith(PARAMETERS)
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -53,6 +66,68 @@ class PasswordHasher:
             return await anyio.to_thread.run_sync(work, limiter=self._threads)
         finally:
             self._pending -= 1
+
+
+class PasswordRules:
+    """The rules for a new password; `common` holds refused ones, casefolded."""
+
+    def __init__(self, common: Set[str] = frozenset()) -> None:
+        self._common = common
+
+    def check(self, password: str, *names: str | None) -> None:
+        """Raise BadRequest for a password that is too short, too simple, common, or a name."""
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise BadRequest(f"password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        if not any(letter.isupper() for letter in password):
+            raise BadRequest("password must have an uppercase letter")
+        if not any(letter.islower() for letter in password):
+            raise BadRequest("password must have a lowercase letter")
+        if not any(letter.isdecimal() for letter in password):
+            raise BadRequest("password must have a digit")
+        if fold_name(password) in {fold_name(name) for name in names if name}:
+            raise BadRequest("password must not be the username or the email")
+        if password.casefold() in self._common:
+            raise BadRequest("password is too common")
+
+    def account(self, form: Registration) -> NewAccount:
+        """Check a registration. Without a username, the email is the username too.
+
+        Raises BadRequest.
+        """
+        email = None if form.email is None else clean_email(form.email)
+        if form.username is not None:
+            username = clean_username(form.username)
+        elif email is not None:
+            if len(email) > 64:
+                raise BadRequest("username is required where the email is over 64 characters")
+            username = email
+        else:
+            raise BadRequest("username is required")
+        self.check(form.password, username, email)
+        given = form.display_name if form.display_name is not None else form.display_name_camel
+        return NewAccount(
+            username=username,
+            username_key=fold_name(username),
+            email=email,
+            email_key=None if email is None else fold_name(email),
+            display_name=clean_display_name(given),
+            password=form.password,
+            email_only=form.username is None,
+        )
+
+
+def read_common(file: str) -> Set[str]:
+    """Read a list of common passwords, one a line. Raises BootError."""
+    if not file:
+        return frozenset()
+    where = "[plugins.auth] common_passwords"
+    try:
+        if Path(file).stat().st_size > MAX_LIST_BYTES:
+            raise BootError(where, f"{file} is over {MAX_LIST_BYTES} bytes")
+        lines = Path(file).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BootError(where, f"{file} cannot be read: {error}") from None
+    return frozenset(line.casefold() for line in lines if line)
 
 
 def _hash(password: str) -> str:

@@ -19,7 +19,7 @@ from kernel.public import (
     reply,
 )
 
-from .gate import Gate
+from .authenticator import TokenAuthenticator
 from .models import (
     Client,
     Credentials,
@@ -35,19 +35,19 @@ from .models import (
     UserView,
     view,
 )
-from .service import AUTH, AuthService
+from .service import AUTH, Auth
 
 MAX_BODY: Final = 64_000
 
 
 class AuthRoutes:
-    """Decode, ask the service, encode."""
+    """Decodes requests, calls the service, encodes replies."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def routes(self) -> Sequence[Route]:
-        """Declare them."""
+        """Declare the routes."""
         auth, users, user = "/api/v1/auth", "/api/v1/users", "/api/v1/users/{id}"
         return [
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=Mode),
@@ -86,55 +86,55 @@ class AuthRoutes:
         ]  # fmt: skip
 
     @property
-    def _auth(self) -> AuthService:
+    def _auth(self) -> Auth:
         return self._services.get(AUTH)
 
     @cached_property
-    def gate(self) -> Gate:
-        """Who answers the hook `authenticate`, for as long as the server runs."""
-        return self._auth.gate
+    def authenticator(self) -> TokenAuthenticator:
+        """Implements the hook `authenticate` while the server runs."""
+        return self._auth.authenticator
 
     async def mode(self, request: Request) -> Response:
-        """Tell whether tokens are needed (always), and whether nobody has registered yet."""
-        setup = {"setupRequired": True} if await self._auth.setup_required() else {}
+        """Show whether tokens are needed (always), and whether no account exists."""
+        setup = {} if await self._auth.accounts.exist() else {"setupRequired": True}
         return reply({"authRequired": True, **setup})
 
     async def register(self, request: Request, body: Registration) -> Response:
-        """Register an account; sign in for tokens. The first one is admin of `core`."""
-        user = await self._auth.register(body, request.actor, authorization(request))
+        """Register an account; log in for tokens. The first account is admin of `core`."""
+        user = await self._auth.registrations.register(body, request.actor, authorization(request))
         return reply({"user": view(user)}, 201)
 
     async def login(self, request: Request, body: Credentials) -> Response:
-        """Sign in with a username or an email: begin a session."""
-        client = Client(request.address, request.headers.get("user-agent", ""))
-        return reply(await self._auth.login(body, request.actor, client))
+        """Log in with a username or an email: begin a session."""
+        client = Client.of(request.address, request.headers.get("user-agent", ""))
+        return reply(await self._auth.logins.login(body, request.actor, client))
 
     async def refresh(self, request: Request, body: RefreshToken) -> Response:
-        """Go on with a session: a new access token, and the refresh token's successor."""
-        return reply(await self._auth.refresh(body.refresh_token, request.actor))
+        """Refresh a session: get an access token, and a successor of the refresh token."""
+        return reply(await self._auth.sessions.refresh(body.refresh_token, request.actor))
 
     async def logout(self, request: Request, body: RefreshToken) -> Response:
-        """Sign out: end a session and its access tokens, at once."""
-        await self._auth.logout(body.refresh_token, request.actor)
+        """Log out: end a session and its access tokens at once."""
+        await self._auth.sessions.logout(body.refresh_token, request.actor)
         return reply({"message": "logged out"})
 
     async def me(self, request: Request) -> Response:
         """Show the caller."""
-        return reply(view(await self._auth.me(request.actor)))
+        return reply(view(await self._auth.accounts.me(request.actor)))
 
     async def password(self, request: Request, body: PasswordChange) -> Response:
         """Change the caller's password and end the other sessions."""
-        await self._auth.change_password(request.actor, body)
+        await self._auth.logins.change_password(request.actor, body)
         return reply({"message": "password changed"})
 
     async def sessions(self, request: Request) -> Response:
         """List the caller's sessions."""
-        return reply(await self._auth.sessions(request.actor))
+        return reply(await self._auth.sessions.list(request.actor))
 
     async def end(self, request: Request) -> Response:
         """End one of the caller's sessions."""
         session_id = request.path("id")
-        await self._auth.end_session(request.actor, session_id)
+        await self._auth.sessions.end(request.actor, session_id)
         return reply({"message": f"session '{session_id}' ended"})
 
     async def users(self, request: Request) -> Response:
@@ -142,7 +142,7 @@ class AuthRoutes:
         return reply([view(user) for user in await self._auth.accounts.users()])
 
     async def update(self, request: Request, body: UserChanges) -> Response:
-        """Change an account: its display name, email, password, whether it is disabled."""
+        """Change an account: display name, email, password, or whether it is disabled."""
         return reply(
             view(await self._auth.accounts.update(request.actor, request.path("id"), body))
         )
@@ -154,7 +154,7 @@ class AuthRoutes:
 
 
 def authorization(request: Request) -> bytes | None:
-    """The one Authorization header. Raises Unauthenticated where there are several."""
+    """Return the Authorization header. Raises Unauthenticated when there are several."""
     found: bytes | None = None
     for name, value in request.scope["headers"]:
         if name == b"authorization":

@@ -1,4 +1,4 @@
-"""Every statement of the plugin."""
+"""The SQL of the plugin."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from kernel.public import Reader, Statements, Transaction, User
 from .models import Account, Client, Delegator, Family, NewAccount, SessionView, Taken
 from .tokens import REFRESH_SECONDS
 
-GRACE: Final = 30
-"""Seconds in which the predecessor of a refresh token still answers after the token's first use."""
+GRACE_SECONDS: Final = 30
+"""A refresh token stays valid for this long after the first use of its successor."""
 
 FREE_FAILURES: Final = 5
-MAX_DELAY: Final = 60
-FORGIVEN_AFTER: Final = 3600
+MAX_DELAY_SECONDS: Final = 60
+FORGIVEN_AFTER_SECONDS: Final = 3600
 ADDRESS_ATTEMPTS: Final = 30
-ADDRESS_WINDOW: Final = 300
+ADDRESS_WINDOW_SECONDS: Final = 300
 MAX_SESSIONS: Final = 1000
-"""Sessions of one account that go on; the oldest make room. More than a script leaves that logs in
-every second, until its access tokens are over."""
+"""Active sessions of one account; a new one ends the oldest. A script that logs in every second has
+fewer access tokens that are still valid."""
 MAX_NETWORKS: Final = 50
-"""Networks that are known of one account; the newest."""
-SWEEP: Final = 10_000
-"""Rows that one sweep removes at most."""
+"""Networks that are remembered for one account."""
 
 _ACCOUNT: Final = (
     "select row_to_json(r) from (select id, username, email, email_key, display_name, created_at,"
@@ -42,7 +40,7 @@ _user = msgspec.json.Decoder(User).decode
 
 
 class AuthStore:
-    """Accounts, sessions and the throttle; writes take the transaction that they belong to."""
+    """Accounts, sessions and limits; writes take their transaction."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -67,13 +65,15 @@ class AuthStore:
         return [_user(row) for row in rows]
 
     async def named(self, key: str, network: str = "") -> Account | None:
-        """Find the account that has this username or this email, as a folded key, and tell whether
-        it has signed in from a network."""
+        """Find the account with this username or email, given as a folded key.
+
+        `known_network` says whether it has signed in from `network` within 30 days.
+        """
         row = await self._statements.fetch(
             "select row_to_json(r) from (select id, username, email, email_key, display_name,"
             " created_at, disabled, password_hash, exists (select from caudex_auth.networks n"
             " where n.user_id = u.id and n.network = $2::text"
-            " and n.seen_at > now() - make_interval(secs => $3::int)) as been_here"
+            " and n.seen_at > now() - make_interval(secs => $3::int)) as known_network"
             " from caudex_auth.users u where username_key = $1::text or email_key = $1::text) r",
             key,
             network,
@@ -97,14 +97,10 @@ class AuthStore:
         )
         return found == b"t"
 
-    async def lock_names(self, tx: Transaction) -> None:
-        """Let one transaction at a time decide about names, and about who is first."""
-        await tx.execute("lock table caudex_auth.names in share row exclusive mode")
-
     async def taken(
         self, tx: Transaction, username_key: str, email_key: str | None, but: str | None
     ) -> Taken:
-        """Tell which of two names an account other than `but` has, as username or as email."""
+        """Return which of two names an account other than `but` has, as username or as email."""
         row = await tx.fetch(
             "select row_to_json(r) from (select"
             " coalesce(bool_or($1::text in (username_key, email_key)), false) as username,"
@@ -136,7 +132,7 @@ class AuthStore:
         return _user(row or b"")
 
     async def lock_account(self, tx: Transaction, user_id: str, *, whole: bool) -> Account | None:
-        """Read an account that is about to change; `whole` where its keys change, or it goes."""
+        """Read and lock an account; `whole` when its keys change or it is deleted."""
         row = await tx.execute(_WHOLE_ACCOUNT if whole else _ACCOUNT, user_id)
         return None if row is None else _account(row)
 
@@ -155,7 +151,7 @@ class AuthStore:
         )
 
     async def renew_hash(self, tx: Transaction, user_id: str, old: str, new: str) -> bool:
-        """Replace a password hash unless it changed meanwhile."""
+        """Replace a password hash, unless it has changed since it was read."""
         done = await tx.execute(
             "update caudex_auth.users set password_hash = $3::text, updated_at = now()"
             " where id = $1::uuid and password_hash = $2::text returning id",
@@ -168,7 +164,7 @@ class AuthStore:
     async def delete_user(self, tx: Transaction, user_id: str) -> None:
         """Remove an account with its sessions and networks."""
         await tx.execute("delete from caudex_auth.users where id = $1::uuid", user_id)
-        # After the sessions: a refresh locks its own before it notes the network.
+        # After the sessions: a refresh locks its session before it notes the network.
         await tx.execute("delete from caudex_auth.networks where user_id = $1::uuid", user_id)
 
     # Sessions
@@ -176,7 +172,7 @@ class AuthStore:
     async def insert_session(
         self, tx: Transaction, session_id: str, account: Account, first: str, client: Client
     ) -> bool:
-        """Begin a session, unless the account was closed or got another hash meanwhile."""
+        """Add a session, unless the account was disabled or its hash changed since it was read."""
         done = await tx.execute(
             "insert into caudex_auth.sessions"
             " (id, user_id, expires_at, address, user_agent, current_hash)"
@@ -195,7 +191,7 @@ class AuthStore:
         return done is not None
 
     async def excess(self, reader: Reader, user_id: str) -> list[str]:
-        """The oldest sessions of a user that are more than MAX_SESSIONS, a few of them."""
+        """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""
         found = await reader.fetch_all(
             "select id::text from caudex_auth.sessions"
             " where user_id = $1::uuid and revoked_at is null"
@@ -236,7 +232,7 @@ class AuthStore:
         )
 
     async def sessions(self, user_id: str) -> list[SessionView]:
-        """Read the sessions of a user that go on, the newest first, 1000 at most."""
+        """Read the active sessions of a user, the newest first, 1000 at most."""
         rows = await self._statements.fetch_all(
             "select row_to_json(r) from (select id, created_at, last_used_at, address, user_agent"
             " from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null"
@@ -246,7 +242,7 @@ class AuthStore:
         return [_session(row) for row in rows]
 
     async def lock_family(self, tx: Transaction, session_id: str, user_id: str) -> Family | None:
-        """Read a session whose refresh token is being used; one use at a time."""
+        """Read and lock a session whose refresh token is used."""
         row = await tx.execute(
             "select row_to_json(r) from (select u.username,"
             " s.revoked_at is not null or u.disabled as revoked, s.expires_at <= now() as expired,"
@@ -256,14 +252,14 @@ class AuthStore:
             " where s.id = $1::uuid and s.user_id = $2::uuid for update of s) r",
             session_id,
             user_id,
-            GRACE,
+            GRACE_SECONDS,
         )
         return None if row is None else _family(row)
 
     async def touch_session(
         self, tx: Transaction, session_id: str, next_hash: str | None, address: str
     ) -> None:
-        """Note that a session was used, and which successor was handed out."""
+        """Note the use of a session, and the successor that was issued."""
         await tx.execute(
             "update caudex_auth.sessions set next_hash = $2::text, address = $3::text,"
             " last_used_at = now(), expires_at = now() + make_interval(secs => $4::int)"
@@ -275,7 +271,7 @@ class AuthStore:
         )
 
     async def advance_session(self, tx: Transaction, session_id: str) -> None:
-        """Note the first use of a successor: it is the current token now."""
+        """Make the successor the current token, at its first use."""
         await tx.execute(
             "update caudex_auth.sessions set parent_hash = current_hash,"
             " current_hash = next_hash, next_hash = null, advanced_at = now()"
@@ -284,7 +280,7 @@ class AuthStore:
         )
 
     async def revoke_session(self, tx: Transaction, session_id: str, user_id: str) -> bool:
-        """End a session of a user; False when there is none that goes on."""
+        """End a session of a user; return False when there is no active one."""
         done = await tx.execute(
             "update caudex_auth.sessions set revoked_at = now()"
             " where id = $1::uuid and user_id = $2::uuid and revoked_at is null returning id",
@@ -294,7 +290,7 @@ class AuthStore:
         return done is not None
 
     async def revoke_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
-        """End every session of a user but one."""
+        """End every session of a user except `but`."""
         await tx.execute(
             "update caudex_auth.sessions set revoked_at = now()"
             " where user_id = $1::uuid and revoked_at is null and id is distinct from $2::uuid",
@@ -302,10 +298,11 @@ class AuthStore:
             but,
         )
 
-    async def been(self, tx: Transaction, user_id: str, network: str) -> None:
-        """Note that an account signed in from a network, or went on; a new one pushes out the
-        oldest. Writes nothing within an hour of the last time: logins beside each other do not
-        wait."""
+    async def note_network(self, tx: Transaction, user_id: str, network: str) -> None:
+        """Note a login or refresh of an account from a network; a new one replaces the oldest.
+
+        Writes nothing within an hour of the last time, so concurrent logins do not wait.
+        """
         await tx.execute(
             "with seen as (insert into caudex_auth.networks (user_id, network)"
             " select $1::uuid, $2::text where not exists (select from caudex_auth.networks"
@@ -321,10 +318,10 @@ class AuthStore:
             MAX_NETWORKS - 1,
         )
 
-    # The throttle, by the clock of the database
+    # Limits, by the clock of the database
 
     async def blocked_for(self, reader: Reader | None, keys: list[str]) -> int:
-        """Whole seconds until none of the keys is blocked any more; 0 when none is."""
+        """Return the whole seconds until no key is blocked, 0 when no key is."""
         found = await (reader or self._statements).fetch(
             "select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int"
             " from caudex_auth.throttle"
@@ -334,9 +331,9 @@ class AuthStore:
         return int(found or 0)
 
     async def fail_account(self, tx: Transaction, key: str) -> bool:
-        """Count a failed login of an account; past the free ones each doubles the delay.
+        """Count a failed login; beyond FREE_FAILURES each one doubles the delay.
 
-        False, and nothing counted, where the account is blocked by now.
+        Returns False, and counts nothing, when the account is blocked already.
         """
         counted = await tx.execute(
             "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
@@ -352,14 +349,16 @@ class AuthStore:
             " returning true",
             key,
             FREE_FAILURES,
-            MAX_DELAY,
-            FORGIVEN_AFTER,
+            MAX_DELAY_SECONDS,
+            FORGIVEN_AFTER_SECONDS,
         )
         return counted is not None
 
     async def count_address(self, tx: Transaction, key: str) -> int:
-        """Count an attempt from an address; a full window blocks until it is over. Returns the
-        seconds until then for one attempt too many, else 0."""
+        """Count an attempt from a network; a full window blocks the network until it ends.
+
+        Returns the seconds until then for an attempt beyond ADDRESS_ATTEMPTS, else 0.
+        """
         over = await tx.execute(
             "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
             " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
@@ -376,36 +375,38 @@ class AuthStore:
             " then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end",
             key,
             ADDRESS_ATTEMPTS,
-            ADDRESS_WINDOW,
+            ADDRESS_WINDOW_SECONDS,
         )
         return int(over or 0)
 
     async def forgive(self, tx: Transaction, key: str) -> None:
-        """Forget the failures of an account after a login."""
+        """Delete the failures of an account."""
         await tx.execute("delete from caudex_auth.throttle where key = $1::text", key)
 
-    # Housekeeping
+    # Maintenance
 
-    async def sweep(self) -> None:
-        """Remove sessions that ended, networks that none of them could come from any more and
-        failures that are forgiven, a bounded number of each."""
+    async def remove_expired(self, limit: int = 10_000) -> None:
+        """Delete ended sessions, networks of expired sessions, and forgiven failures.
+
+        `limit` bounds the rows of each table.
+        """
         await self._statements.execute(
             "delete from caudex_auth.sessions where id in (select id from caudex_auth.sessions"
             " where expires_at < now() or revoked_at < now() - interval '1 day'"
             " limit $1::int for update skip locked)",
-            SWEEP,
+            limit,
         )
         await self._statements.execute(
             "delete from caudex_auth.networks where ctid = any (array(select ctid"
             " from caudex_auth.networks where seen_at < now() - make_interval(secs => $2::int)"
             " limit $1::int for update skip locked))",
-            SWEEP,
+            limit,
             REFRESH_SECONDS,
         )
         await self._statements.execute(
             "delete from caudex_auth.throttle where key in (select key from caudex_auth.throttle"
             " where failed_at < now() - make_interval(secs => $2::int)"
             " limit $1::int for update skip locked)",
-            SWEEP,
-            FORGIVEN_AFTER,
+            limit,
+            FORGIVEN_AFTER_SECONDS,
         )

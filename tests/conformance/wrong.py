@@ -96,7 +96,7 @@ class WrongIdentity:
         return await self._auth.accounts.add(actor, person)
 
     async def token(self, user_id, seconds):
-        return self._auth._tokens.access(user_id, "somebody", "", 3600)
+        return self._auth.sessions._tokens.access(user_id, "somebody", "", 3600)
 
 
 class WrongIdentityPlugin(Plugin):
@@ -115,9 +115,11 @@ class WrongSessions:
         self._auth = auth
         self._statements = statements
         auth.accounts._rules.check = lambda password, *names: None
+        self.registrations = self.logins = self.sessions = self
 
     def __getattr__(self, name):
-        return getattr(self._auth, name)
+        parts = (self._auth, self._auth.sessions, self._auth.logins)
+        return next(getattr(part, name) for part in parts if hasattr(part, name))
 
     async def register(self, form, caller, header):
         await self._statements.execute(
@@ -127,15 +129,15 @@ class WrongSessions:
             "insert into caudex_kernel.wrong (value) values ($1::text)", form.password
         )
         known = await self.accounts.find(form.username)
-        return known or await self._auth.register(form, caller, header)
+        return known or await self._auth.registrations.register(form, caller, header)
 
     async def login(self, form, caller, client):
         if await self.accounts.find(form.username) is None:
             raise Unauthenticated("nobody has this name")
-        return await self._auth.login(form, caller, client)
+        return await self._auth.logins.login(form, caller, client)
 
     async def refresh(self, token, caller):
-        return replace(await self._auth.refresh(token, caller), expires_in=0)
+        return replace(await self._auth.sessions.refresh(token, caller), expires_in=0)
 
     def claims(self, token):
         try:
@@ -169,7 +171,7 @@ class WrongSessionsPlugin(AuthPlugin):
 
     async def _register(self, request, body):
         auth = self._services.get(AUTH)
-        user = await auth.register(body, request.actor, None)
+        user = await auth.registrations.register(body, request.actor, None)
         token = await auth.accounts.token(user.id, 900)
         return reply({"user": view(user), "accessToken": token}, 201)
 

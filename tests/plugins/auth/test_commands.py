@@ -55,10 +55,10 @@ def test_a_bad_password_is_one_line_on_stderr(caudex):
 
 
 def test_the_password_is_no_argument(caudex):
-    with pytest.raises(SystemExit):
-        caudex("create", "otto", PASSWORD)
-    with pytest.raises(SystemExit):
-        caudex("create", "otto", "--password", PASSWORD)
+    for words in ([PASSWORD], ["--password", PASSWORD]):
+        status, _, err = caudex("create", "otto", *words, stdin=f"{PASSWORD}\n")
+        assert status == 2
+        assert err
 
 
 def test_accounts_are_listed_in_a_table(server, caudex):

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from kernel.public import STATEMENTS, Transaction, server_actor
 from kernel.testing import MakeServer, Server
+from plugins.auth.accounts import NAMES
 from plugins.auth.service import AUTH
 
 PASSWORD = "Str0ngPass!x"
@@ -39,20 +40,20 @@ def test_the_login_of_an_app_cannot_keep_names_from_others(
     server: Server, worker: psycopg.Connection
 ):
     user = server.user()
-    worker.execute("select pg_advisory_lock(hashtextextended('caudex_auth.names', 0))")
+    worker.execute("select pg_advisory_lock(hashtextextended('auth.names', 0))")
     assert register(server, "beside-a-worker") == 201
     changes = {"email": "beside@example.org"}
     assert server.admin.patch(f"/api/v1/users/{user.id}", json=changes).status_code == 200
     with worker.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
-        worker.execute("lock table caudex_auth.names in access share mode")
+        worker.execute("select from caudex_kernel.locks for update")
 
 
 def test_who_decides_about_names_does_so_alone_and_is_read_past(server: Server):
-    store, statements = server.services.get(AUTH)._store, server.services.get(STATEMENTS)
+    store, statements = server.services.get(AUTH).logins._store, server.services.get(STATEMENTS)
     steps: list[str] = []
 
     async def decide(tx: Transaction) -> None:
-        await store.lock_names(tx)
+        await tx.lock(NAMES)
         steps.append("in")
         assert await store.users()
         await anyio.sleep(0.2)

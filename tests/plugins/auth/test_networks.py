@@ -57,7 +57,7 @@ def refresh(server, tokens, address):
 
 
 def sweep(server):
-    server.run(server.services.get(AUTH).sweep)
+    server.run(server.services.get(AUTH).logins._store.remove_expired)
 
 
 def networks(server, user):

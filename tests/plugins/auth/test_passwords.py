@@ -129,7 +129,7 @@ def old(server):
 @pytest.fixture
 def meanwhile(server, monkeypatch):
     """Let the hash of somebody change each time when a login has made a new one."""
-    hasher = server.services.get(AUTH)._hasher
+    hasher = server.services.get(AUTH).logins._hasher
     made, verified = hasher.hash, hasher.verify
     checks = []
 
@@ -196,7 +196,7 @@ def test_a_login_is_tried_twice_and_not_for_ever(server, old, meanwhile):
 
 
 def test_who_signs_in_by_other_means_is_not_refused_by_a_renewed_hash(server, old, monkeypatch):
-    store, sessions = server.services.get(AUTH)._store, server.services.get(SESSIONS)
+    store, sessions = server.services.get(AUTH).logins._store, server.services.get(SESSIONS)
     read = store.account
 
     async def account(user_id):

@@ -22,8 +22,10 @@ from kernel.public import (
     server_actor,
 )
 from plugins.auth import store
+from plugins.auth.limits import network_of
 from plugins.auth.models import Family
-from plugins.auth.service import AUTH, _network, used
+from plugins.auth.service import AUTH
+from plugins.auth.sessions import find_link
 from plugins.auth.tokens import Tokens, digest
 
 PASSWORD = "Str0ngPass!x"
@@ -35,7 +37,7 @@ def admin(server):
 
 
 def test_an_unknown_name_costs_one_hash_like_a_known_one(server, monkeypatch):
-    hasher = server.services.get(AUTH)._hasher
+    hasher = server.services.get(AUTH).logins._hasher
     checked = []
     original = hasher.verify
 
@@ -173,7 +175,7 @@ def test_common_passwords_are_refused_where_the_operator_says_so(make_server, tm
 
 
 def test_a_name_written_without_the_lock_is_still_a_duplicate(server, monkeypatch):
-    store = server.services.get(AUTH)._store
+    store = server.services.get(AUTH).logins._store
     user = server.user()
 
     async def nothing(*_):
@@ -221,7 +223,7 @@ def test_sweeping_removes_what_is_over_and_nothing_else(server):
         "update caudex_auth.sessions set revoked_at = now() - interval '2 days' where id = %s",
         session,
     )
-    server.run(server.services.get(AUTH).sweep)
+    server.run(server.services.get(AUTH).logins._store.remove_expired)
     assert len(server.sql("select id from caudex_auth.sessions where user_id = %s", user.id)) == 1
     assert user.get("/api/v1/auth/me").status_code == 200
     assert over.post("/api/v1/auth/refresh", json={"refreshToken": over.tokens["refreshToken"]}
@@ -257,7 +259,7 @@ def test_a_refresh_token_is_one_link_of_its_chain(hashed, in_grace, use):
         username="u", revoked=False, expired=False, in_grace=in_grace,
         current_hash="c", parent_hash="p", next_hash="n",
     )  # fmt: skip
-    assert used(family, hashed) == use
+    assert find_link(family, hashed) == use
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def test_a_refresh_token_is_one_link_of_its_chain(hashed, in_grace, use):
     ],
 )
 def test_an_ipv6_network_counts_as_one_address(address, network):
-    assert _network(address) == network
+    assert network_of(address) == network
 
 
 def test_who_signs_in_by_other_means_has_an_account_that_no_password_opens(server):

@@ -1,4 +1,4 @@
-"""The memory of tokens: fast, bounded, and never wrong about what has ended."""
+"""Access tokens are cached, in a bounded cache, and never after they were revoked."""
 
 import time
 
@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from kernel.public import Delegation, Unauthenticated
-from plugins.auth import gate as module
-from plugins.auth.gate import Gate
+from kernel.testing import FakeNotifications
+from kernel.toolkit import cache
+from plugins.auth.authenticator import TOPIC, TokenAuthenticator
 from plugins.auth.tokens import Tokens
 
 tokens = Tokens(bytes(range(32)))
@@ -35,13 +36,14 @@ def header(session="s1", user="u1", seconds=900):
     return b"Bearer " + tokens.access(user, "named", session, seconds).encode()
 
 
-def test_a_token_costs_one_look_and_then_none():
+def test_a_token_is_looked_up_once():
     async def main():
         store = Store()
-        gate = Gate(tokens, store)
+        notifications = FakeNotifications()
+        authenticator = TokenAuthenticator(tokens, store, notifications)
         sent = header()
         for number in range(50):
-            actor = await gate.actor(sent, f"r{number}", "192.0.2.1")
+            actor = await authenticator.actor(sent, f"r{number}", "192.0.2.1")
             assert (actor.user_id, actor.username, actor.session_id) == ("u1", "alice", "s1")
             assert (actor.request_id, actor.address) == (f"r{number}", "192.0.2.1")
         assert store.asked == 1
@@ -49,76 +51,77 @@ def test_a_token_costs_one_look_and_then_none():
     anyio.run(main)
 
 
-@pytest.mark.parametrize("news", ["session:s1", "user:u1", None, ""])
-def test_news_of_an_end_is_heeded_at_once(news):
+@pytest.mark.parametrize("payload", ["session:s1", "user:u1", None, ""])
+def test_a_notification_ends_a_token_at_once(payload):
     async def main():
         store = Store()
-        gate = Gate(tokens, store)
+        notifications = FakeNotifications()
+        authenticator = TokenAuthenticator(tokens, store, notifications)
         sent = header()
-        await gate.actor(sent)
+        await authenticator.actor(sent)
         del store.live["s1"]
-        await gate.hear(news)
+        await notifications.notify(TOPIC, payload)
         with pytest.raises(Unauthenticated, match="session revoked"):
-            await gate.actor(sent)
+            await authenticator.actor(sent)
 
     anyio.run(main)
 
 
-@pytest.mark.parametrize("news", ["session:s2", "user:u2"])
-def test_news_of_others_costs_nothing(news):
+@pytest.mark.parametrize("payload", ["session:s2", "user:u2"])
+def test_a_notification_of_others_costs_nothing(payload):
     async def main():
         store = Store()
-        gate = Gate(tokens, store)
+        notifications = FakeNotifications()
+        authenticator = TokenAuthenticator(tokens, store, notifications)
         sent = header()
-        await gate.actor(sent)
-        await gate.hear(news)
-        await gate.actor(sent)
+        await authenticator.actor(sent)
+        await notifications.notify(TOPIC, payload)
+        await authenticator.actor(sent)
         assert store.asked == 1
 
     anyio.run(main)
 
 
-def test_an_answer_that_is_older_than_the_news_is_not_remembered():
+def test_an_answer_that_is_older_than_the_notification_is_not_cached():
     async def main():
         store = Store()
-        gate = Gate(tokens, store)
+        notifications = FakeNotifications()
+        authenticator = TokenAuthenticator(tokens, store, notifications)
         sent = header()
 
         async def meanwhile():
             store.pause = None
             del store.live["s1"]
-            await gate.hear("session:s1")
+            await notifications.notify(TOPIC, "session:s1")
 
         store.pause = meanwhile
-        await gate.actor(sent)
+        await authenticator.actor(sent)
         with pytest.raises(Unauthenticated):
-            await gate.actor(sent)
+            await authenticator.actor(sent)
 
     anyio.run(main)
 
 
-def test_a_remembered_token_ends_in_its_time(monkeypatch):
+def test_a_cached_token_expires(monkeypatch):
     async def main():
-        gate = Gate(tokens, Store())
+        authenticator = TokenAuthenticator(tokens, Store(), FakeNotifications())
         sent = header(seconds=60)
-        await gate.actor(sent)
-        now = module.time.time()
-        monkeypatch.setattr(module.time, "time", lambda: now + 61)
+        await authenticator.actor(sent)
+        now, monotonic = time.time(), time.monotonic()
+        monkeypatch.setattr(time, "time", lambda: now + 61)
+        monkeypatch.setattr(cache, "monotonic", lambda: monotonic + 61)
         with pytest.raises(Unauthenticated, match="expired"):
-            await gate.actor(sent)
-        assert sent not in gate._known
+            await authenticator.actor(sent)
 
     anyio.run(main)
 
 
-def test_the_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "MAX_KNOWN", 10)
-
+def test_the_cache_is_bounded():
     async def main():
-        gate = Gate(tokens, Store())
+        authenticator = TokenAuthenticator(tokens, Store(), FakeNotifications(), size=10)
         for number in range(30):
-            await gate.actor(header(user=f"u{number}"))
-        assert len(gate._known) == 10
+            await authenticator.actor(header(user=f"u{number}"))
+        assert len(authenticator._cache) == 10
 
     anyio.run(main)
 
@@ -134,7 +137,7 @@ def test_only_the_exact_form_is_a_bearer_token(value):
         good = header()
         sent = value.replace("{}", good[7:].decode()).encode()
         with pytest.raises(Unauthenticated):
-            await Gate(tokens, Store()).actor(sent)
+            await TokenAuthenticator(tokens, Store(), FakeNotifications()).actor(sent)
 
     anyio.run(main)
 
@@ -144,12 +147,13 @@ def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
         store, now = Store(), int(time.time())
         delegation = Delegation(expires=now + 60, ends=now + 3600, epoch="7")
         sent = b"Bearer " + tokens.delegated("u1", "named", delegation).encode()
-        gate = Gate(tokens, store)
+        notifications = FakeNotifications()
+        authenticator = TokenAuthenticator(tokens, store, notifications)
         for _ in range(2):
-            actor = await gate.actor(sent)
+            actor = await authenticator.actor(sent)
             assert (actor.username, actor.session_id) == ("carol", None)
             assert actor.delegation == delegation
         assert store.epochs == ["7"]
-        assert (await gate.actor(header())).delegation is None
+        assert (await authenticator.actor(header())).delegation is None
 
     anyio.run(main)

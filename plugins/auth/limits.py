@@ -1,0 +1,91 @@
+"""Limits on guesses of passwords and on registrations, counted in the database."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from kernel.public import Actor, Statements, Throttled, Transaction
+
+from .models import Account
+from .store import AuthStore
+
+
+class LoginLimiter:
+    """Counts failures by keys and blocks the keys that have too many; see the README.
+
+    The first key names an account, the others name client networks. With `enabled=False` nothing
+    is counted and nothing is blocked.
+    """
+
+    def __init__(self, statements: Statements, store: AuthStore, *, enabled: bool) -> None:
+        self._statements = statements
+        self._store = store
+        self._enabled = enabled
+
+    async def check(self, keys: list[str], tx: Transaction | None = None) -> None:
+        """Raise Throttled while one of the keys is blocked."""
+        if self._enabled and keys and (seconds := await self._store.blocked_for(tx, keys)):
+            raise throttled(seconds)
+
+    async def count_failure(self, tx: Transaction, keys: list[str]) -> int:
+        """Count a failure of an account, and of a network.
+
+        Returns the seconds for which failures that were counted before this one block the keys: the
+        caller then answers neither right nor wrong, so parallel guesses gain nothing.
+        """
+        if not self._enabled:
+            return 0
+        blocked = await self._store.blocked_for(tx, keys)
+        if not await self._store.fail_account(tx, keys[0]):  # it waited for one of those
+            blocked = blocked or await self._store.blocked_for(tx, keys) or 1
+        for key in keys[1:]:
+            blocked = max(blocked, await self._store.count_address(tx, key))
+        return blocked
+
+    async def forgive(self, tx: Transaction, keys: list[str]) -> None:
+        """Delete the failures of an account after a login."""
+        if self._enabled and keys:
+            await self._store.forgive(tx, keys[0])
+
+    async def count_registration(self, caller: Actor) -> None:
+        """Raise Throttled for too many registrations from a network; each costs a hash."""
+        if not self._enabled or not caller.address:
+            return
+        key = f"register:{network_of(caller.address)}"
+        seconds = await self._store.blocked_for(None, [key])
+        if not seconds:
+            seconds = await self._statements.run(
+                caller, lambda tx: self._store.count_address(tx, key)
+            )
+        if seconds:
+            raise throttled(seconds, "registrations")
+
+
+def login_keys(account: Account | None, name_key: str, network: str) -> list[str]:
+    """Return the keys of an attempt: the one of the account, and the one of the network.
+
+    An account has one key for each network in which it has signed in, which no stranger can use up,
+    and one for all others. An unknown name is hashed: any text may be typed, of any length.
+    """
+    typed = hashlib.sha256(name_key.encode()).hexdigest()
+    keys = [f"name:{typed}" if account is None else f"account:{account.id}"]
+    if account is not None and account.known_network:
+        keys = [f"account:{account.id}@{network}"]
+    return [*keys, f"address:{network}"] if network else keys
+
+
+def network_of(address: str) -> str:
+    """Return the network of a client: an IPv4 address, or the /64 of an IPv6 address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def throttled(seconds: int, what: str = "failed logins") -> Throttled:
+    """Make the error of too many attempts."""
+    return Throttled(f"too many {what}; try again in {seconds} s", seconds)

@@ -1,0 +1,187 @@
+"""Sessions and their chains of refresh tokens."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated
+
+from .accounts import check_id
+from .authenticator import REVOKED_SESSION, TOPIC
+from .limits import LoginLimiter, network_of
+from .models import Account, Client, Family, LoggedIn, Refreshed, SessionView, view
+from .store import AuthStore
+from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
+
+Link = Literal["current", "next", "parent", "stale"]
+
+
+class AccountChanged(Unauthenticated):
+    """The account was disabled, or got another password hash, after it was read."""
+
+
+class Sessions:
+    """Begins, renews and ends sessions."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        store: AuthStore,
+        tokens: Tokens,
+        limiter: LoginLimiter,
+        *,
+        rotate: bool,
+    ) -> None:
+        """With `rotate` a refresh returns the successor of the refresh token."""
+        self._statements = statements
+        self._store = store
+        self._tokens = tokens
+        self._limiter = limiter
+        self._rotate = rotate
+
+    async def begin(
+        self, account: Account, new_hash: str | None, caller: Actor, client: Client, keys: list[str]
+    ) -> LoggedIn:
+        """Begin a session, unless one of the limiter's `keys` is blocked.
+
+        `new_hash` replaces a password hash with outdated parameters. Raises Throttled and
+        AccountChanged.
+        """
+        session_id, jti = str(uuid.uuid4()), self._tokens.first()
+        actor = replace(
+            caller, user_id=account.id, username=account.username, session_id=session_id
+        )
+
+        async def insert(tx: Transaction) -> None:
+            await self._limiter.check(keys, tx)
+            seen = account
+            if new_hash is not None:
+                # First: two that both read the row and then write it would wait for each other.
+                await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
+                seen = replace(account, password_hash=new_hash)
+            if not await self._store.insert_session(tx, session_id, seen, digest(jti), client):
+                raise AccountChanged("invalid credentials")
+            await self._limiter.forgive(tx, keys)
+            await _record(tx, "LOGIN", actor, session_id)
+            for oldest in await self._store.excess(tx, account.id):
+                await self._end(tx, actor, oldest, "too many sessions")
+            await self._note_network(tx, account.id, client.address)
+
+        await self._statements.run(actor, insert)
+        return LoggedIn(
+            access_token=self._tokens.access(account.id, account.username, session_id),
+            refresh_token=self._tokens.refresh(account.id, session_id, jti),
+            expires_in=ACCESS_SECONDS,
+            user=view(account.user),
+        )
+
+    async def refresh(self, token: str, caller: Actor) -> Refreshed:
+        """Issue an access token, and the successor of the refresh token where tokens rotate.
+
+        Raises Unauthenticated. A token whose successor was used ends the session.
+        """
+        claims = self._tokens.read_refresh(token)
+        actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
+
+        async def use(tx: Transaction) -> str | Unauthenticated:
+            family = await self._store.lock_family(tx, claims.sid, claims.sub)
+            if family is None or family.revoked:
+                return Unauthenticated(REVOKED_SESSION)
+            if family.expired:
+                return Unauthenticated("the session has expired: log in again")
+            if (link := find_link(family, digest(claims.jti))) == "stale":
+                await self._end(tx, actor, claims.sid, "a refresh token was used again")
+                return Unauthenticated(REVOKED_SESSION)
+            await self._advance(tx, claims, family, link, caller.address)
+            return family.username
+
+        # The error is returned, not raised: the transaction must commit.
+        if isinstance(name := await self._statements.run(actor, use), Unauthenticated):
+            raise name
+        return Refreshed(
+            access_token=self._tokens.access(claims.sub, name, claims.sid),
+            expires_in=ACCESS_SECONDS,
+            refresh_token=self._successor(claims),
+        )
+
+    async def logout(self, token: str, caller: Actor) -> None:
+        """End the session of a refresh token on every server process. Raises Unauthenticated."""
+        claims = self._tokens.read_refresh(token)
+        actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
+        if not await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid)):
+            raise Unauthenticated(REVOKED_SESSION)
+
+    async def list(self, actor: Actor) -> list[SessionView]:
+        """Return the caller's active sessions, the newest first."""
+        found = await self._store.sessions(actor.user_id or "")
+        return [replace(s, current=s.id == actor.session_id) for s in found]
+
+    async def end(self, actor: Actor, session_id: str) -> None:
+        """End a session of the caller. Raises BadRequest, NotFound."""
+        check_id(session_id)
+        if not await self._statements.run(
+            actor, lambda tx: self._end(tx, actor, session_id.lower())
+        ):
+            raise NotFound(f"session '{session_id}' not found")
+
+    async def _end(self, tx: Transaction, actor: Actor, session_id: str, reason: str = "") -> bool:
+        if not await self._store.revoke_session(tx, session_id, actor.user_id or ""):
+            return False
+        await tx.publish(TOPIC, f"session:{session_id}")
+        await _record(tx, "SESSION_REVOKED" if reason else "LOGOUT", actor, session_id, reason)
+        return True
+
+    async def _advance(
+        self, tx: Transaction, claims: RefreshClaims, family: Family, link: Link, address: str
+    ) -> None:
+        if link == "next":
+            await self._store.advance_session(tx, claims.sid)
+        following = family.next_hash
+        if link != "parent":
+            following = digest(self._tokens.successor(claims.jti)) if self._rotate else None
+        await self._store.touch_session(tx, claims.sid, following, address)
+        await self._note_network(tx, claims.sub, address)
+
+    def _successor(self, claims: RefreshClaims) -> str | None:
+        if not self._rotate:
+            return None
+        return self._tokens.refresh(claims.sub, claims.sid, self._tokens.successor(claims.jti))
+
+    async def _note_network(self, tx: Transaction, user_id: str, address: str) -> None:
+        if network := network_of(address):
+            await self._store.note_network(tx, user_id, network)
+
+
+def find_link(family: Family, jti_hash: str) -> Link:
+    """Return which link of its family's chain a refresh token is.
+
+    `current` is the last one that was used. Its predecessor is valid for a grace period. Any older
+    one is `stale`: a client fell behind, or the token was stolen.
+    """
+    if jti_hash == family.current_hash:
+        return "current"
+    if jti_hash == family.next_hash:
+        return "next"
+    if jti_hash == family.parent_hash and family.in_grace:
+        return "parent"
+    return "stale"
+
+
+async def _record(
+    tx: Transaction, operation: str, actor: Actor, session_id: str, reason: str = ""
+) -> None:
+    said = {"user_id": actor.user_id, "address": actor.address}
+    await tx.record(
+        Event(
+            app_id="core",
+            entity="sessions",
+            operation=operation,
+            actor=actor,
+            record_id=session_id,
+            new=msgspec.json.encode(said | {"reason": reason} if reason else said),
+        )
+    )
