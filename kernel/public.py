@@ -45,10 +45,10 @@ from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
+from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
-from kernel.toolkit.shares import FairShare
 from kernel.toolkit.values import (
     FIELD_KINDS,
     InvalidValue,
@@ -85,10 +85,10 @@ __all__ = [
     "BootError",
     "BootErrors",
     "Command",
+    "ConcurrencyLimiter",
     "ConstraintViolation",
     "Context",
     "DatabaseQuery",
-    "FairShare",
     "Finding",
     "Forbidden",
     "Health",
@@ -108,6 +108,7 @@ __all__ = [
     "OpenServices",
     "Plugin",
     "Provider",
+    "RateLimiter",
     "Request",
     "Response",
     "Retry",

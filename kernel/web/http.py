@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.contracts.access import Grant, Needs
 from kernel.contracts.actor import Actor
-from kernel.errors import BadRequest, TooLarge, Unavailable
-from kernel.toolkit.shares import FairShare
+from kernel.errors import BadRequest, TooLarge
+from kernel.toolkit.limiter import ConcurrencyLimiter
 
 MAX_BODY = 50_000_000
 SOON = 1.0
@@ -205,10 +205,8 @@ class Bodies:
     """Bodies that are in memory at the same moment; together they have a bound as well."""
 
     def __init__(self, most: int = 3 * MAX_BODY, free: int = 64_000) -> None:
-        self._most = most
         self._free = free
-        self._held = 0
-        self._shares = FairShare(most, BODIES)
+        self._held = ConcurrencyLimiter(most, per_key=(most + 1) // 2, message=BODIES)
 
     async def handled(
         self,
@@ -242,18 +240,14 @@ class Bodies:
                 size += len(piece)
                 more = max(0, size - self._free) - counted
                 if more:
-                    if self._held + more > self._most:
-                        raise Unavailable(BODIES)
-                    self._shares.take(sender, more)
+                    self._held.take(sender, more)
                     counted += more
-                    self._held += more
             whole = b"".join(pieces)
             pieces.clear()
             await again()
             return await handle(whole)
         finally:
-            self._held -= counted
-            self._shares.give_back(sender, counted)
+            self._held.give_back(sender, counted)
 
 
 async def _pieces(message: ASGIMessage, receive: Receive) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from structlog.contextvars import bind_contextvars
 from kernel.config.settings import Config
 from kernel.contracts.workers import HandlerFailed
 from kernel.errors import BadRequest, KernelError, Unavailable, plugin_at_fault
-from kernel.toolkit.shares import AdmissionControl, Networks
+from kernel.toolkit.limiter import AdmissionControl, Networks
 from kernel.web.http import JSONReply
 from kernel.web.protocol import Cycle
 

@@ -12,7 +12,7 @@ from kernel.public import (
     APPS,
     LOGS,
     BadRequest,
-    FairShare,
+    ConcurrencyLimiter,
     LogLine,
     Request,
     Response,
@@ -46,7 +46,9 @@ class LogsRoutes:
 
     def __init__(self, services: Services, readers: int) -> None:
         self._services = services
-        self._readers = FairShare(readers, "too many readers of this log", retry_after=5)
+        self._readers = ConcurrencyLimiter(
+            per_key=(readers + 1) // 2, message="too many readers of this log", retry_after=5
+        )
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
@@ -61,7 +63,7 @@ class LogsRoutes:
         tail, after = _position(request)
         logs = self._services.get(LOGS)
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._readers.held((app.id, request.actor.user_id)))
+            await stack.enter_async_context(self._readers.hold((app.id, request.actor.user_id)))
             lines = [] if after is not None else await logs.tail(app.id, tail)
             if after is None:
                 after = lines[-1].id if lines else LIVE_ONLY if not tail else 0

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import pytest
 
 import tests.benchmarks.__main__ as command
-from kernel.toolkit.shares import FairShare
+from kernel.toolkit.limiter import ConcurrencyLimiter
 from tests.benchmarks import processes
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
@@ -231,7 +231,7 @@ def test_groups_are_chosen_by_name_and_wrong_names_are_told():
 
 def test_one_user_may_be_all_the_listeners_of_a_log():
     readers = tomllib.loads(CONFIG)["plugins"]["logs"]["readers_per_app"]
-    shares = FairShare(readers, "too many")
+    shares = ConcurrencyLimiter(per_key=(readers + 1) // 2)
     for _ in range(LISTENERS):
         shares.take("the user")
 

@@ -16,10 +16,9 @@ from kernel.public import (
     APPS,
     Actor,
     BadRequest,
-    FairShare,
+    ConcurrencyLimiter,
     NotFound,
     Transaction,
-    Unavailable,
     server_actor,
 )
 from plugins.workers import logins, store
@@ -49,8 +48,12 @@ class Deploys:
         self._reconciler = reconciler
         self._apps = host.services.get(APPS)
         self._access = host.services.get(ACCESS)
-        self._uploads = 0
-        self._uploaders = FairShare(MAX_UPLOADS, TOO_MANY_UPLOADS, retry_after=10)
+        self._uploads = ConcurrencyLimiter(
+            MAX_UPLOADS,
+            per_key=(MAX_UPLOADS + 1) // 2,
+            message=TOO_MANY_UPLOADS,
+            retry_after=10,
+        )
 
     @asynccontextmanager
     async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
@@ -59,15 +62,11 @@ class Deploys:
         Raises Unavailable while too many are received, in all or from this user: each may take
         50 MB of the disk.
         """
-        if self._uploads >= MAX_UPLOADS:
-            raise Unavailable(TOO_MANY_UPLOADS, retry_after=10)
-        with self._uploaders.held(actor.user_id):
-            self._uploads += 1
+        async with self._uploads.hold(actor.user_id):
             archive = self._host.folders.upload()
             try:
                 yield archive
             finally:
-                self._uploads -= 1
                 with anyio.CancelScope(shield=True):
                     await to_thread.run_sync(discard, archive)
 

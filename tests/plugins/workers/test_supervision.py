@@ -27,7 +27,7 @@ from kernel.public import (
     Actor,
     BadRequest,
     Caller,
-    FairShare,
+    ConcurrencyLimiter,
     HandlerFailed,
     Unauthenticated,
     WorkerLost,
@@ -857,7 +857,8 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
 
 def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.MonkeyPatch):
     app = deployed(workers)
-    monkeypatch.setattr("plugins.workers.releases.deploys.MAX_UPLOADS", 0)
+    deploys = workers.services.get(SERVICE)._deploys
+    monkeypatch.setattr(deploys, "_uploads", ConcurrencyLimiter(0, retry_after=10))
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
@@ -867,7 +868,8 @@ def test_one_user_leaves_others_places_for_uploads(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     deploys = workers.services.get(SERVICE)._deploys
-    monkeypatch.setattr(deploys, "_uploaders", FairShare(4, "too many", retry_after=10))
+    uploads = ConcurrencyLimiter(4, per_key=2, retry_after=10)
+    monkeypatch.setattr(deploys, "_uploads", uploads)
     app, other = deployed(workers), workers.user()
     workers.assign(other, app, "admin")
     host, port = workers.url.removeprefix("http://").split(":")
@@ -880,12 +882,12 @@ def test_one_user_leaves_others_places_for_uploads(
         for _ in range(2):
             slow = socket.create_connection((host, int(port)), 10)
             stack.enter_context(slow).sendall(head.encode())
-        eventually(lambda: deploys._uploads == 2)
+        eventually(lambda: uploads._active == 2)
         answer = deploy(workers.admin, app, {"worker.py": PYTHON})
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "10"
         assert deploy(other, app, {"worker.py": PYTHON}).status_code == 200
-    eventually(lambda: deploys._uploads == 0)
+    eventually(lambda: uploads._active == 0)
     assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
 

@@ -1,0 +1,259 @@
+"""What one address, user or app may have of what all share, at once and over time."""
+
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+
+import anyio
+import pytest
+
+from kernel.errors import Throttled, Unavailable
+from kernel.toolkit import limiter as module
+from kernel.toolkit.limiter import AdmissionControl, ConcurrencyLimiter, RateLimiter
+
+PROXIES = [ip_network("10.0.0.0/8")]
+
+
+def taken(places: AdmissionControl, address: str, most: int = 100) -> int:
+    """How many places an address gets that takes all it can."""
+    for count in range(most):
+        try:
+            places.take(address)
+        except Unavailable:
+            return count
+    return most
+
+
+@pytest.mark.parametrize(("limit", "alone"), [(1, 1), (2, 1), (3, 2), (10, 5)])
+def test_who_is_alone_has_half_of_the_places(limit: int, alone: int) -> None:
+    assert taken(AdmissionControl(limit, []), "203.0.113.9") == alone
+
+
+def test_however_many_addresses_take_all_they_can_the_next_one_finds_a_place() -> None:
+    places = AdmissionControl(64, [])
+    found = [taken(places, f"203.0.113.{n}") for n in range(6)]
+    assert found == [32, 16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.9", "::ffff:203.0.113.9", True),
+        ("203.0.113.9", "203.0.113.10", False),
+        ("2001:db8::1", "2001:db8::2:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:203.0.113.9", "::ffff:203.0.113.10", False),
+    ],
+)
+def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
+    places = AdmissionControl(2, [])
+    places.take(one)
+    assert taken(places, other) == (0 if same else 1)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", ""]
+)
+def test_who_hands_on_for_many_has_all_places(address: str) -> None:
+    places = AdmissionControl(10, PROXIES)
+    assert taken(places, address) == 10
+    with pytest.raises(Unavailable, match=r"at once$"):
+        places.take("203.0.113.9")
+
+
+def test_places_that_are_left_are_free_again_and_nothing_is_kept_of_who_had_them() -> None:
+    places = AdmissionControl(4, [])
+    for n in range(2048):
+        held = [places.take(f"2001:db8:{n:x}::{k}") for k in (1, 2)]
+        for place in held:
+            places.leave(place)
+    assert (places._active, places._held) == (0, {})
+    assert places._origin.cache_info().currsize <= 1024
+
+
+@pytest.mark.parametrize("most", [1, 2, 8])
+def test_a_key_has_a_bound_of_its_own(most: int) -> None:
+    limiter = ConcurrencyLimiter(per_key=most, message="too many", retry_after=7)
+    for _ in range(most):
+        limiter.take("ada")
+    with pytest.raises(Unavailable, match="too many") as caught:
+        limiter.take("ada")
+    assert caught.value.headers["retry-after"] == "7"
+    limiter.take("bob")
+    limiter.give_back("ada")
+    limiter.take("ada")
+
+
+def test_all_keys_have_a_bound_together() -> None:
+    limiter = ConcurrencyLimiter(100, per_key=60)
+    limiter.take("ada", 60)
+    limiter.take("bob", 30)
+    for key, amount in (("ada", 1), ("bob", 11), ("carl", 11)):
+        with pytest.raises(Unavailable):
+            limiter.take(key, amount)
+    limiter.take("carl", 10)
+
+
+def test_nothing_is_kept_of_what_was_given_back() -> None:
+    limiter = ConcurrencyLimiter(100, per_key=50)
+    limiter.take("ada", 50)
+    limiter.give_back("ada", 20)
+    limiter.give_back("ada", 30)
+    limiter.give_back("bob", 0)
+    assert (limiter._active, dict(limiter._held)) == (0, {})
+
+
+async def test_a_place_is_given_back_after_an_error() -> None:
+    limiter = ConcurrencyLimiter(1)
+    with pytest.raises(ZeroDivisionError):
+        async with limiter.hold("ada"):
+            raise ZeroDivisionError
+    async with limiter.hold("ada"):
+        with pytest.raises(Unavailable, match="too many requests at once"):
+            async with limiter.hold("bob"):
+                pass
+    assert (limiter._active, dict(limiter._held)) == (0, {})
+
+
+class Work:
+    """Holds places until it is let go, and notes the order."""
+
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self.limiter = limiter
+        self.began: list[str] = []
+        self.refused: list[str] = []
+        self.gates: dict[str, anyio.Event] = {}
+
+    async def hold(self, name: str, key: Hashable) -> None:
+        self.gates[name] = anyio.Event()
+        try:
+            async with self.limiter.hold(key):
+                self.began.append(name)
+                await self.gates[name].wait()
+        except Unavailable:
+            self.refused.append(name)
+
+    async def end(self, name: str) -> None:
+        self.gates[name].set()
+        await anyio.wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def working(work: Work, *names: str) -> AsyncGenerator[None]:
+    """Starts one holder after the other; the key is the first letter."""
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(work.hold, name, name[0])
+            await anyio.wait_all_tasks_blocked()
+        yield
+        for gate in work.gates.values():
+            gate.set()
+
+
+async def test_callers_wait_in_the_order_of_their_arrival() -> None:
+    work = Work(ConcurrencyLimiter(1, queue=2))
+    async with working(work, "a1", "b1", "a2"):
+        assert work.began == ["a1"]
+        await work.end("a1")
+        assert work.began == ["a1", "b1"]
+    assert work.began == ["a1", "b1", "a2"]
+
+
+async def test_a_key_at_its_bound_holds_up_no_other_key() -> None:
+    work = Work(ConcurrencyLimiter(2, per_key=1, queue=5))
+    async with working(work, "a1", "a2", "b1", "c1"):
+        assert work.began == ["a1", "b1"]
+        await work.end("b1")
+        assert work.began == ["a1", "b1", "c1"]
+        await work.end("c1")
+        assert work.began == ["a1", "b1", "c1"]
+        await work.end("a1")
+        assert work.began[-1] == "a2"
+    assert work.limiter._waiting == []
+
+
+async def test_so_many_of_a_key_may_wait() -> None:
+    work = Work(ConcurrencyLimiter(1, queue=1))
+    async with working(work, "a1", "a2", "a3", "b1", "b2"):
+        assert (work.began, work.refused) == (["a1"], ["a3", "b2"])
+
+
+async def test_a_caller_waits_for_so_many_seconds() -> None:
+    work = Work(ConcurrencyLimiter(1, queue=1, timeout=0.01))
+    async with working(work, "a1", "b1"):
+        await anyio.sleep(0.05)
+        assert work.refused == ["b1"]
+    assert (work.limiter._active, work.limiter._waiting) == (0, [])
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["while it waits", "as it is its turn"])
+async def test_a_caller_that_is_cancelled_keeps_no_place(given: bool) -> None:
+    limiter = ConcurrencyLimiter(1, queue=1)
+    limiter.take("a")
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            async with limiter.hold("b"):
+                await anyio.sleep_forever()
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        if given:
+            limiter.give_back("a")
+        tasks.cancel_scope.cancel()
+    if not given:
+        limiter.give_back("a")
+    assert (limiter._active, dict(limiter._held), limiter._waiting) == (0, {}, [])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_key_may_use_its_burst_and_then_its_rate(clock: list[float]) -> None:
+    limiter = RateLimiter(8, burst=5)
+    assert sum(limiter.take("crm") for _ in range(100)) == 40
+    assert limiter.take("shop")
+    assert not limiter.allows("crm")
+    clock[0] += 0.375
+    assert sum(limiter.take("crm") for _ in range(100)) == 3
+    clock[0] += 1000
+    assert sum(limiter.take("crm") for _ in range(100)) == 40
+
+
+def test_a_large_amount_is_owed(clock: list[float]) -> None:
+    limiter = RateLimiter(100, burst=1)
+    assert limiter.take("crm", 99)
+    assert limiter.take("crm", 1000)
+    clock[0] += 9.98
+    assert not limiter.take("crm")
+    clock[0] += 0.02
+    assert limiter.take("crm")
+
+
+def test_too_many_is_429_with_the_seconds_to_wait(clock: list[float]) -> None:
+    limiter = RateLimiter(0.1, burst=20)
+    limiter.check("ada")
+    limiter.check("ada")
+    with pytest.raises(Throttled, match="too many logins") as caught:
+        limiter.check("ada", "too many logins")
+    assert caught.value.headers["retry-after"] == "1"
+    clock[0] += 10
+    limiter.check("ada")
+
+
+def test_a_limiter_keeps_so_many_keys(clock: list[float]) -> None:
+    limiter = RateLimiter(1, burst=1, size=3)
+    for key in ("a", "b", "c"):
+        assert limiter.take(key)
+    clock[0] += 0.5
+    limiter.take("c")
+    clock[0] += 0.5
+    limiter.take("d")  # a and b have their whole burst again, c has not
+    assert limiter._full_at.keys() == {"c", "d"}
+    for key in ("e", "f", "g", "h"):
+        limiter.take(key)
+    assert len(limiter._full_at) <= 3
