@@ -49,6 +49,7 @@ from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
+from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import (
     FIELD_KINDS,
     InvalidValue,
@@ -116,6 +117,7 @@ __all__ = [
     "SchemaChanged",
     "Section",
     "Services",
+    "Tasks",
     "Throttled",
     "TooLarge",
     "Unauthenticated",

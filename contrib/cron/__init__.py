@@ -62,8 +62,8 @@ class CronPlugin(Plugin):
         await service.catch_up()
         scheduler = Scheduler(service, self.config.poll_interval)
         services.get(NOTIFICATIONS).subscribe(TOPIC, scheduler.on_notification)
-        async with scheduler.running():
-            yield
+        self.tasks.every(0, scheduler.step, "fire crons")
+        yield
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import anyio
 import structlog
@@ -30,27 +28,17 @@ class Scheduler:
         """Check the table: a server changed crons."""
         self._changed.set()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """Fire while the server runs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run)
-            yield
-            tasks.cancel_scope.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            self._changed = anyio.Event()
-            try:
-                wait = await self._round()
-            except KernelError as error:
-                log.warning("crons cannot be checked", error=error.message)
-                wait = 2.0
-            except Exception as error:  # a defect here, or in the provider of JOBS
-                log.error("crons cannot be checked", exc_info=error)
-                wait = 2.0
-            with anyio.move_on_after(wait):
-                await self._changed.wait()
+    async def step(self) -> float:
+        """Fire due crons, then wait for the next check."""
+        self._changed = anyio.Event()
+        try:
+            wait = await self._round()
+        except KernelError as error:
+            log.warning("crons cannot be checked", error=error.message)
+            wait = 2.0
+        with anyio.move_on_after(wait):
+            await self._changed.wait()
+        return 0
 
     async def _round(self) -> float:
         """Fire due crons; return the seconds until the next check."""

@@ -67,7 +67,7 @@ class JobsPlugin(Plugin):
         if self._service is None:
             yield
             return
-        async with self._service.working(services.find(WORKERS)):
+        async with self._service.working(self.tasks, services.find(WORKERS)):
             yield
 
     @hookimpl(optionalhook=True)

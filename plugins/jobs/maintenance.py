@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
-import anyio
 import structlog
 
-from kernel.public import failure
+from kernel.public import Tasks, Unavailable, failure
 
 from .config import JobsConfig
 from .store import JobsStore
@@ -20,7 +18,7 @@ log = structlog.get_logger("caudex.jobs")
 
 
 class Maintenance:
-    """Two loops; `notify_pending` announces the app of each job whose lease was taken back."""
+    """Two tasks; `notify_pending` announces the app of each job whose lease was taken back."""
 
     def __init__(
         self, config: JobsConfig, store: JobsStore, notify_pending: Callable[[str], None]
@@ -28,41 +26,35 @@ class Maintenance:
         self._config = config
         self._store = store
         self._notify_pending = notify_pending
+        self._failures = 0
+        """Failures to delete old jobs in a row."""
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        """Maintain the table while the server runs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._expire_always)
-            tasks.start_soon(self._prune_always)
-            yield
-            tasks.cancel_scope.cancel()
+    def start(self, tasks: Tasks) -> None:
+        """Start the tasks."""
+        tasks.every(min(5.0, self._config.lease / 6), self._expire, "expire leases")
+        if self._config.keep_days:  # 0 keeps them for ever
+            tasks.every(PRUNE_EVERY, self._prune, "delete old jobs", leader=True)
 
-    async def _expire_always(self) -> None:
-        pause = min(5.0, self._config.lease / 6)
-        while True:
-            await anyio.sleep(pause)
-            try:
-                app_ids = await self._store.expire()
-            except Exception as error:
-                # Servers could not renew their leases either while the database was away.
-                log.warning("expired leases of jobs cannot be read", **failure(error))
-                await anyio.sleep(self._config.lease / 2)
-                continue
-            for app_id in set(app_ids):
-                self._notify_pending(app_id)
-            if app_ids:
-                log.warning("jobs are taken back from a server that is gone", count=len(app_ids))
+    async def _expire(self) -> float | None:
+        try:
+            app_ids = await self._store.expire()
+        except Unavailable as error:
+            # Servers could not renew their leases either: give them time to do so.
+            log.warning("expired leases of jobs cannot be read", error=error.message)
+            return self._config.lease / 2
+        for app_id in set(app_ids):
+            self._notify_pending(app_id)
+        if app_ids:
+            log.warning("jobs are taken back from a server that is gone", count=len(app_ids))
+        return None
 
-    async def _prune_always(self) -> None:
-        failures = 0  # a portion that fails may have been too large for one statement
-        while self._config.keep_days:  # 0 keeps them for ever
-            deleted = 0
-            try:
-                deleted = await self._store.prune(self._config.keep_days, failures)
-                failures = failures if deleted else 0
-            except Exception as error:
-                log.warning("old jobs cannot be deleted", **failure(error))
-                failures = min(failures + 1, 20)
-            retry = 2.0**failures if failures else PRUNE_EVERY
-            await anyio.sleep(0.2 if deleted else min(PRUNE_EVERY, retry))
+    async def _prune(self) -> float | None:
+        """Delete a portion; halve it after a failure, as it may be too large for one statement."""
+        try:
+            deleted = await self._store.prune(self._config.keep_days, self._failures)
+        except Exception as error:
+            log.warning("old jobs cannot be deleted", **failure(error))
+            self._failures = min(self._failures + 1, 20)
+            return min(PRUNE_EVERY, 2.0**self._failures)
+        self._failures = self._failures if deleted else 0
+        return 0.2 if deleted else PRUNE_EVERY

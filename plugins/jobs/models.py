@@ -115,11 +115,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
     result: str | None = None
     error: str | None = None
 
-    @property
-    def size(self) -> int:
-        """Approximate length of the encoded outcome, in characters."""
-        return 500 + len(self.result or "") + len(self.error or "")
-
 
 class Progress(msgspec.Struct, frozen=True):
     """Progress that a handler reported; `value` is JSON text."""

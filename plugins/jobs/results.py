@@ -39,7 +39,7 @@ class ResultBatcher:
         self._outcomes = Batcher[Outcome, None](
             self._flush,
             BatchLimits(bytes=8_000_000, waiting=1_000_000),
-            size=lambda outcome: outcome.size,
+            size=lambda outcome: 500 + len(outcome.result or "") + len(outcome.error or ""),
             linger=0.01,
             retry=Retry(longest=0.5),
         )

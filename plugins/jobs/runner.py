@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars
 from kernel.public import (
     HandlerFailed,
     NotFound,
+    Tasks,
     Unavailable,
     WorkerLost,
     Workers,
@@ -77,31 +78,25 @@ class Runner:
         self._recheck = anyio.Event()
         self._next_renewal = 0.0
         self._closing = False
-        self._tasks: TaskGroup | None = None
+        self._group: TaskGroup | None = None
 
     @asynccontextmanager
-    async def working(self) -> AsyncGenerator[None]:
+    async def working(self, tasks: Tasks) -> AsyncGenerator[None]:
         """Run jobs until the server stops; then wait for runs to end, and release the others."""
         self._workers.on_change(self._changed)
-        async with self._results.running(drain=3), anyio.create_task_group() as tasks:
-            self._tasks = tasks
+        tasks.every(0, self._claim, "claim jobs")
+        tasks.every(0.25, self._watch, "watch time limits")
+        tasks.every(0, self._renew_when_due, "renew leases")
+        tasks.every(0.5, self._results.store_progress, "store progress")
+        async with self._results.running(drain=3), anyio.create_task_group() as self._group:
             try:
-                async with anyio.create_task_group() as loops:
-                    for step in (
-                        self.claimer.step,
-                        self._watch,
-                        self._renew_when_due,
-                        self._store_progress,
-                    ):
-                        loops.start_soon(self._always, step)
-                    yield
-                    await self._drain()
-                    loops.cancel_scope.cancel()
+                yield
+                await self._drain()
             finally:
                 self._closing = True
                 with anyio.move_on_after(3, shield=True):
                     await self._release_all()
-                tasks.cancel_scope.cancel()
+                self._group.cancel_scope.cancel()
 
     # Notifications
 
@@ -120,6 +115,13 @@ class Runner:
 
     # Running
 
+    async def _claim(self) -> float | None:
+        try:
+            await self.claimer.step()
+        except Unavailable:
+            return RETRY_PAUSE
+        return None
+
     def _running(self) -> Sequence[str]:
         """Apps whose workers take jobs."""
         if self._closing:
@@ -129,12 +131,12 @@ class Runner:
     def _start(self, job: Claimed, token: str) -> None:
         run, earlier = Run(job, token), self._held.get(job.id)
         busy = earlier is not None and not earlier.ended
-        if busy or self._closing or self._tasks is None:
+        if busy or self._closing or self._group is None:
             self._results.put(run.released(unstarted=True, delay=BUSY_DELAY if busy else 0))
             return
         self._held[job.id] = run
         if self._slots.take(run):
-            self._tasks.start_soon(self._work, run)
+            self._group.start_soon(self._work, run)
 
     async def _work(self, run: Run | None) -> None:
         """Run a job, and then those that wait for its slot."""
@@ -222,7 +224,6 @@ class Runner:
 
     async def _watch(self) -> None:
         """End runs that take too long, and replace workers that do not end them."""
-        await anyio.sleep(0.25)
         now = time.monotonic()
         for run in self._slots.stale():
             self._requeue(run)
@@ -256,18 +257,19 @@ class Runner:
 
     def _replace(self, app_id: str) -> None:
         """Restart a worker in which a run does not end: otherwise its slot is lost."""
-        if app_id in self._replacing or self._tasks is None or self._closing:
+        if app_id in self._replacing or self._group is None or self._closing:
             return
         self._replacing.add(app_id)
         stuck = [run for run in self._slots.runs(app_id) if run.overdue(self._config.cancel_grace)]
         log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
-        self._tasks.start_soon(self._restart, app_id, stuck)
+        self._group.start_soon(self._restart, app_id, stuck)
 
     async def _restart(self, app_id: str, stuck: Sequence[Run]) -> None:
         try:
             with anyio.move_on_after(REPLACE_TIMEOUT):
                 await self._workers.restart(app_id)
-                await _until(lambda: not any(run in stuck for run in self._slots.runs(app_id)))
+                while any(run in stuck for run in self._slots.runs(app_id)):  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
         except Exception as error:
             log.error("a worker cannot be replaced", app_id=app_id, exc_info=error)
         for run in stuck:
@@ -276,19 +278,20 @@ class Runner:
         self._replacing.discard(app_id)
         self.claimer.notify_pending([app_id])
 
-    async def _store_progress(self) -> None:
-        await anyio.sleep(0.5)
-        await self._results.store_progress()
-
     # Leases
 
-    async def _renew_when_due(self) -> None:
+    async def _renew_when_due(self) -> float | None:
+        """Renew leases when a third of their time is over, or when a recheck is requested."""
         with anyio.move_on_after(self._next_renewal - time.monotonic()):
             await self._recheck.wait()
         self._recheck = anyio.Event()
-        self._next_renewal = 0.0  # at once, should this one fail
-        await self._renew()
+        self._next_renewal = 0.0  # at once if this one fails
+        try:
+            await self._renew()
+        except Unavailable:
+            return RETRY_PAUSE
         self._next_renewal = time.monotonic() + self._config.lease / 3
+        return None
 
     async def _renew(self) -> None:
         async with self._results.writing:
@@ -327,24 +330,21 @@ class Runner:
             raise Unavailable("the database is not available")
         return answered, found
 
-    async def _always(self, step: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await step()
-            except Unavailable:
-                await anyio.sleep(RETRY_PAUSE)
-            except Exception as error:
-                log.error("jobs: a step failed", step=step.__name__, exc_info=error)
-                await anyio.sleep(RETRY_PAUSE)
-
     # Stopping
 
     async def _drain(self) -> None:
-        """Claim nothing more, and wait `drain` seconds for runs to end."""
+        """Wait `drain` seconds for runs to end. The tasks have ended, so do their work here."""
         self._closing = True
         self._requeue_ready()
         with anyio.move_on_after(self._config.drain):
-            await _until(lambda: all(run.settled for run in self._held.values()))
+            while not all(run.settled for run in self._held.values()):
+                try:
+                    await self._watch()
+                    if self._recheck.is_set() or time.monotonic() >= self._next_renewal:
+                        await self._renew_when_due()
+                except Exception as error:
+                    log.warning("running jobs cannot be checked", **failure(error))
+                await anyio.sleep(0.02)
 
     def _requeue_ready(self) -> None:
         for app_id in {run.job.app_id for run in self._held.values()}:
@@ -362,11 +362,3 @@ class Runner:
             await self.claimer.release_unanswered()
         except Exception as error:
             log.warning("jobs could not be released", **failure(error))
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Poll a condition until it is true."""
-    while True:
-        if condition():
-            return
-        await anyio.sleep(0.02)

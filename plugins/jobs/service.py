@@ -22,6 +22,7 @@ from kernel.public import (
     NewJob,
     NotFound,
     Services,
+    Tasks,
     Transaction,
     Workers,
     one_of,
@@ -166,17 +167,17 @@ class JobsService:
             yield self
 
     @asynccontextmanager
-    async def working(self, workers: Workers | None) -> AsyncGenerator[None]:
+    async def working(self, tasks: Tasks, workers: Workers | None) -> AsyncGenerator[None]:
         """Run jobs in the workers of this process, and maintain the table."""
-        async with Maintenance(self._config, self._store, self._notifier.notify_pending).running():
-            if workers is None:
-                yield
-                return
-            runner = self._runner = Runner(
-                self._config, self._store, workers, self._callers, self._notifier.notify_pending
-            )
-            async with runner.working():
-                yield
+        Maintenance(self._config, self._store, self._notifier.notify_pending).start(tasks)
+        if workers is None:
+            yield
+            return
+        runner = self._runner = Runner(
+            self._config, self._store, workers, self._callers, self._notifier.notify_pending
+        )
+        async with runner.working(tasks):
+            yield
 
     async def on_notification(self, payload: str | None) -> None:
         """Handle a notification of any server process; None when some may be lost."""

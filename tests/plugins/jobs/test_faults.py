@@ -7,7 +7,7 @@ import anyio
 import psycopg
 import pytest
 
-from kernel.public import JOBS, Unavailable
+from kernel.public import JOBS, Tasks, Unavailable
 from kernel.testing import MakeServer
 from plugins.jobs import maintenance
 from plugins.jobs.config import JobsConfig
@@ -53,19 +53,26 @@ class Statements:
     def __init__(self) -> None:
         self.publish = Failing()
 
+    async def execute(self, *_: object) -> bytes:
+        return b"true"
+
     async def run(self, _: object, work: Callable[[Any], Awaitable[None]]) -> None:
         await work(self)
 
 
-async def test_leases_and_old_jobs_are_looked_at_again(monkeypatch: pytest.MonkeyPatch):
+async def test_expired_leases_and_old_jobs_are_read_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maintenance, "PRUNE_EVERY", 0.01)
     store, notified = Store(), list[str]()
     config = JobsConfig(lease=0.06)
-    with anyio.fail_after(5):
-        async with Maintenance(config, store, notified.append).running():  # type: ignore[arg-type]
+    tasks = Tasks("jobs")
+    Maintenance(config, store, notified.append).start(tasks)  # type: ignore[arg-type]
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(tasks.run, Statements())
             await store.expire.done.wait()
             await store.prune.done.wait()
             await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
     assert set(notified) == {"crm"}
 
 

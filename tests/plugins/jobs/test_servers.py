@@ -74,6 +74,7 @@ def test_every_job_runs_exactly_once_on_one_of_them(both):
     for server in (one, two):
         fake(server).handler = handler(server)
     clients = [one.admin, second]
+    eventually(lambda: second.get(f"/api/v1/apps/{app}/jobs").status_code == 200)
 
     def put(n):
         answer = clients[n % 2].post(f"/api/v1/apps/{app}/jobs", json={"payload": n})
@@ -125,6 +126,7 @@ def test_one_key_is_one_job_at_whichever_server(both):
     one, _, second = both
     app = install(one, running=())
     clients = [one.admin, second]
+    eventually(lambda: second.get(f"/api/v1/apps/{app}/jobs").status_code == 200)
 
     def put(n):
         body = {"payload": n, "key": f"k{n % 3}"}
