@@ -52,6 +52,7 @@ from kernel.toolkit.names import clean_display_name, clean_email, clean_username
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import (
     FIELD_KINDS,
+    UUID_PATTERN,
     InvalidValue,
     ValueKind,
     coerce_value,
@@ -80,6 +81,7 @@ __all__ = [
     "HOOKS",
     "KERNEL_API",
     "MAX_BODY",
+    "UUID_PATTERN",
     "BadRequest",
     "BatchLimits",
     "Batcher",

@@ -45,7 +45,7 @@ WANTED: Final[Mapping[ValueKind, str]] = {
     "numbers": "an array of numbers",
 }
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
@@ -86,7 +86,7 @@ def parse_value(kind: ValueKind, value: Any) -> Any:
 
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID with hyphens."""
-    return _UUID.fullmatch(text) is not None
+    return UUID_PATTERN.fullmatch(text) is not None
 
 
 def show_value(value: Any, longest: int = 80) -> str:
@@ -179,7 +179,7 @@ def _timestamp(value: Any) -> str:
 
 
 def _uuid(value: Any) -> str:
-    if not isinstance(value, str) or not is_uuid(value):
+    if not isinstance(value, str) or not UUID_PATTERN.fullmatch(value):
         raise InvalidValue
     return value.lower()
 

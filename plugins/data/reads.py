@@ -23,21 +23,20 @@ from kernel.public import (
     Records,
     SchemaChanged,
     Statements,
+    hookspecs,
 )
 
 from .columns import Column
 from .filters import Conditions
-from .lru import Bounded
 from .models import LastSeen
 from .rendering import TOO_LARGE, check_readable, count_in
 from .scope import RowScope, record_not_found, resolve_scope
-from .store import MAX_PAGE_BYTES, Table
+from .store import MAX_PAGE_BYTES, Table, keep
 from .turns import LISTS, MAX_LISTS_WAITING, MAX_SEARCHES_WAITING, SEARCHES, Turns
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordReads")
 T = TypeVar("T")
-MAX_TABLES: Final = 2000
 MAX_OFFSET: Final = 2**31
 
 _last_seen = msgspec.json.Decoder(LastSeen).decode
@@ -74,7 +73,7 @@ class RecordReads:
         self._statements = statements
         self._apps = apps
         self._bus = bus
-        self._tables: Bounded[Table] = Bounded(MAX_TABLES)
+        self._tables: dict[tuple[str, str], Table] = {}
         self._searches = Turns(
             SEARCHES, MAX_SEARCHES_WAITING, "too many searches of this app are under way"
         )
@@ -106,7 +105,7 @@ class RecordReads:
             raise BadRequest("limit must be a whole number of at least 1")
         table, sort = scope.table, scope.table.columns.find(page.order_by)
         limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or scope.narrowed):
+        if not (page.where or page.after is not None or scope.trees):
             return table.rendering.array(await self._listed(scope, page, sort, limit))
         # The same statement looks up the last record seen, where an index can serve that.
         in_one = page.after is not None and not sort.nullable
@@ -150,26 +149,29 @@ class RecordReads:
     async def _table(self, app_id: str, name: str) -> Table:
         app = await self._apps.app(app_id)
         entity = app.entities.get(name) or await self._apps.entity(app_id, name)
-        table = self._tables.get(entity.subject)
+        table = self._tables.get((app_id, name))
         # The catalog creates new entities with every install, and only then.
         if table is None or table.entity is not entity:
-            table = self._tables.put(entity.subject, Table(entity))
+            table = keep(self._tables, (app_id, name), Table(entity), 2000)
         return table
 
     async def _scope(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action
     ) -> RowScope:
         table = await self._table(app_id, entity)
+        if not self._bus.implementations(hookspecs.record_scope):
+            return RowScope(table, actor.user_id, grant.own_only)
         return await resolve_scope(self._bus, actor, grant, table, action)
 
     async def _get(self, scope: RowScope, record_id: str) -> bytes:
-        if scope.narrowed:
+        if scope.trees:
             rows = scope.record(record_id)
             raw = await self._statements.fetch(scope.table.one(rows), *rows.params)
         else:
-            scope.check_id(record_id)
+            scope.table.check_id(record_id)
             query = scope.table.by_id(own_only=scope.own_only)
-            raw = await self._statements.fetch(query, *scope.owner, record_id)
+            owner = (scope.user_id,) if scope.own_only else ()
+            raw = await self._statements.fetch(query, *owner, record_id)
         if raw is None:
             raise record_not_found(record_id)
         return scope.table.rendering.record(check_readable(raw, record_id))
@@ -181,7 +183,8 @@ class RecordReads:
         query = scope.table.listed(sort, page.order, limit, own_only=own, skip=skip)
         # A generic plan could scan the whole table for an owner of few records.
         fetch = partial(self._statements.fetch, custom_plan=own)
-        raw = await fetch(query, *scope.owner, *([page.offset] if skip else ()))
+        owner = (scope.user_id,) if own else ()
+        raw = await fetch(query, *owner, *([page.offset] if skip else ()))
         if raw == TOO_LARGE:
             rows = scope.rows()
             texts = scope.table.texts(rows, sort, page.order, limit, page.offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
@@ -31,10 +32,10 @@ from kernel.public import (
     whole_number,
 )
 
-from .lru import Bounded
 from .models import PARAMETERS, Bulk, Found, ListQuery, QueryBody
 from .reads import answer
 from .rendering import count_in, last_id
+from .store import keep
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 RECORD: Final = f"{COLLECTION}/{{id}}"
@@ -55,7 +56,7 @@ class RecordRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._listings = Bounded[Listing](500)
+        self._listings: dict[bytes, Listing] = {}
 
     def routes(self) -> Sequence[Route]:
         """Declare every route; a query needs `read`, a bulk `create`."""
@@ -72,7 +73,7 @@ class RecordRoutes:
             Route("POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk, returns=many, status=201),
         ]
 
-    @property
+    @cached_property
     def _records(self) -> Records:
         return self._services.get(RECORDS)
 
@@ -99,7 +100,7 @@ class RecordRoutes:
         if (known := self._listings.get(raw)) is not None:
             return known
         listing = _read(request.query())
-        return self._listings.put(raw, listing) if len(raw) <= 200 else listing
+        return keep(self._listings, raw, listing, 500) if len(raw) <= 200 else listing
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""

@@ -10,14 +10,11 @@ import msgspec
 from kernel.public import (
     Action,
     Actor,
-    BadRequest,
     Grant,
     HookBus,
     NotFound,
     Param,
     hookspecs,
-    is_uuid,
-    show_value,
 )
 
 from .filters import Conditions
@@ -25,22 +22,12 @@ from .store import Table
 
 
 class RowScope(msgspec.Struct, frozen=True):
-    """The rows of a table that a caller may access."""
+    """The rows of a table that a caller may access; `trees` are those of hooks."""
 
     table: Table
     user_id: str | None
     own_only: bool
     trees: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether hooks narrow it further than the grant does."""
-        return bool(self.trees)
-
-    @property
-    def owner(self) -> tuple[str | None, ...]:
-        """The first parameter of a statement that was made for `own_only`."""
-        return (self.user_id,) if self.own_only else ()
 
     def rows(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
@@ -53,26 +40,16 @@ class RowScope(msgspec.Struct, frozen=True):
 
     def record(self, record_id: str, *params: Param) -> Conditions:
         """Begin the conditions of a statement about one record. Raises BadRequest for a bad id."""
-        self.check_id(record_id)
+        self.table.check_id(record_id)
         rows = self.rows(*params)
         self.table.is_record(rows, record_id)
         return rows
-
-    def check_id(self, record_id: str) -> None:
-        """Raise BadRequest where no record can have this id."""
-        entity = self.table.entity
-        if entity.id_type == "uuid" and not is_uuid(record_id):
-            raise BadRequest(f"{entity.name}.id: a UUID is wanted, not {show_value(record_id)}")
-        if "\0" in record_id:
-            raise BadRequest("text must not contain the character U+0000")
 
 
 async def resolve_scope(
     bus: HookBus, actor: Actor, grant: Grant, table: Table, action: Action
 ) -> RowScope:
     """Combine a grant with what `record_scope` hooks return."""
-    if not bus.implementations(hookspecs.record_scope):
-        return RowScope(table, actor.user_id, grant.own_only)
     trees = await bus.gather(
         hookspecs.record_scope, actor=actor, entity=table.entity, action=action
     )

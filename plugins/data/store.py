@@ -8,18 +8,24 @@ name that no field can have (`_r`): a column of that name would take precedence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, Literal, TypeVar
 
-from kernel.public import OWNER_COLUMN, SETTINGS, Entity, Param
+from kernel.public import (
+    OWNER_COLUMN,
+    SETTINGS,
+    UUID_PATTERN,
+    BadRequest,
+    Entity,
+    Param,
+    show_value,
+)
 
 from .columns import Column, Columns, quoted
 from .filters import Conditions
-from .lru import Bounded
 from .models import LastSeen
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR, TOO_LARGE, Rendering
 
-MAX_SHAPES: Final = 256
 MAX_PAGE_BYTES: Final = 16_000_000
 """JSON of the records of a page together, unless it is a single record."""
 
@@ -29,6 +35,8 @@ NO_SETTINGS: Final = b"{}"
 OWNER: Final = b"t." + quoted(OWNER_COLUMN)
 
 Order = Literal["asc", "desc"]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class Table:
@@ -40,7 +48,15 @@ class Table:
         self.rendering = Rendering(self.columns)
         self._name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
-        self._shapes: Bounded[bytes] = Bounded(MAX_SHAPES)
+        self._shapes: dict[Hashable, bytes] = {}
+
+    def check_id(self, record_id: str) -> None:
+        """Raise BadRequest where no record can have this id."""
+        if self.entity.id_type == "uuid" and not UUID_PATTERN.fullmatch(record_id):
+            given = show_value(record_id)
+            raise BadRequest(f"{self.entity.name}.id: a UUID is wanted, not {given}")
+        if "\0" in record_id:
+            raise BadRequest("text must not contain the character U+0000")
 
     def conditions(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
@@ -90,7 +106,7 @@ class Table:
 
     def by_id(self, *, own_only: bool) -> bytes:
         """Return one record without scopes of hooks; parameters: the owner where `own_only`, id."""
-        return self._shapes.made(("one", own_only), lambda: self._by_id(own_only))
+        return self._cached(("one", own_only), lambda: self._by_id(own_only))
 
     def listed(
         self, sort: Column, order: Order, limit: int, *, own_only: bool, skip: bool
@@ -100,7 +116,7 @@ class Table:
         Parameters: the owner where `own_only`, the offset where `skip`.
         """
         shape = ("listed", sort.name, order, limit, own_only, skip)
-        return self._shapes.made(shape, lambda: self._listed(sort, order, limit, own_only, skip))
+        return self._cached(shape, lambda: self._listed(sort, order, limit, own_only, skip))
 
     def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
         """Return the records of a page one by one, as text: its source."""
@@ -160,15 +176,15 @@ class Table:
 
     def insert(self, names: tuple[str, ...]) -> bytes:
         """Create a record from a JSON object that has `names`: settings, object, owner."""
-        return self._shapes.made(("insert", names), lambda: self._insert(names))
+        return self._cached(("insert", names), lambda: self._insert(names))
 
     def insert_many(self, names: tuple[str, ...]) -> bytes:
         """Create records from a JSON array in its order: settings, array, owner."""
-        return self._shapes.made(("insert many", names), lambda: self._insert_many(names))
+        return self._cached(("insert many", names), lambda: self._insert_many(names))
 
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
         """Change records by a JSON object that has `names`: settings, object, conditions."""
-        head = self._shapes.made(("update", names), lambda: self._update(names))
+        head = self._cached(("update", names), lambda: self._update(names))
         return b"%b%b returning %b) %b" % (head, rows.clause(), self._all, _MADE)
 
     def delete(self, rows: Conditions) -> bytes:
@@ -177,6 +193,11 @@ class Table:
             SETTINGS + b", gone as (delete from %b as t using settings%b returning %b::text as id)"
             b" select id from gone" % (self._name, rows.clause(), self.columns.id.sql)
         )
+
+    def _cached(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
+        if (statement := self._shapes.get(shape)) is None:
+            statement = keep(self._shapes, shape, make(), 256)
+        return statement
 
     def _by_id(self, own_only: bool) -> bytes:
         rows = self._owned(own_only)
@@ -300,3 +321,12 @@ def _definitions(columns: Iterable[Column]) -> bytes:
 
 def _bare(columns: Iterable[Column]) -> list[bytes]:
     return [column.bare for column in columns]
+
+
+def keep(cache: dict[K, V], key: K, value: V, size: int) -> V:
+    """Add a value to a cache; when it has `size` values, the oldest one makes room."""
+    cache.pop(key, None)
+    if len(cache) >= size:
+        del cache[next(iter(cache))]
+    cache[key] = value
+    return value

@@ -34,8 +34,7 @@ from . import store
 from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
-from .rights import FULL, AppPermissions
-from .role_cache import TOPIC, RoleCache, notification
+from .role_cache import FULL, TOPIC, AppPermissions, RoleCache, notification
 from .store import RbacStore
 
 MAX_ROLES: Final = 500
