@@ -44,9 +44,9 @@ from kernel.hooks.plugin import (
 from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
+from kernel.toolkit.installations import register_app, unregister_app
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
-from kernel.toolkit.lives import Lives
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
 from kernel.toolkit.tasks import Tasks
@@ -100,7 +100,6 @@ __all__ = [
     "InvalidValue",
     "InvalidatedCache",
     "KernelError",
-    "Lives",
     "ManifestSection",
     "Mask",
     "Message",
@@ -148,11 +147,13 @@ __all__ = [
     "parse_value",
     "provide",
     "read_body",
+    "register_app",
     "reply",
     "server_key",
     "show_value",
     "stream_reply",
     "sync_folder",
+    "unregister_app",
     "whole_number",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -10,7 +10,6 @@ from kernel.public import (
     JOBS,
     NOTIFICATIONS,
     STATEMENTS,
-    App,
     InstallPlan,
     ManifestSection,
     Plugin,
@@ -67,15 +66,7 @@ class CronPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Store the crons that a manifest declares; an earlier app of the name leaves none."""
-        service = self._services.get(SERVICE)
-        if plan.first:
-            await service.forget(tx, plan.app.id)
+        """Store the crons that a manifest declares."""
         crons = section.read(plan.section(section.KEY))
         app = plan.app
-        await service.declare(tx, app.id, app.version_stamp, app.born, crons)
-
-    @hookimpl
-    async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Delete the app's crons, with their log."""
-        await self._services.get(SERVICE).forget(tx, app.id)
+        await self._services.get(SERVICE).declare(tx, app.id, app.version_stamp, crons)

@@ -61,43 +61,30 @@ class CronService:
     # Manifests
 
     async def declare(
-        self, tx: Transaction, app_id: str, stamp: int, born: int, crons: Sequence[Declared]
+        self, tx: Transaction, app_id: str, stamp: int, crons: Sequence[Declared]
     ) -> None:
         """Store the crons of a manifest, unless a later stamp is stored already."""
-        if not await store.take(tx, app_id, stamp, born):
+        if not await store.take(tx, app_id, stamp):
             return
         now = _moment(await store.now(tx))
         due = [Schedule(cron.schedule, cron.timezone).after(now) for cron in crons]
         await store.save(tx, app_id, crons, due)
         await tx.publish(TOPIC)
 
-    async def forget(self, tx: Transaction, app_id: str) -> None:
-        """Delete the crons of an app, with their log."""
-        await store.forget(tx, app_id)
-
     async def catch_up(self) -> None:
-        """Store what was installed, updated and removed while the plugin was disabled."""
+        """Store what was installed and updated while the plugin was disabled."""
         known = await store.stamps(self._statements)
         # First the apps: a section that is stored in between has the later stamp, and wins.
-        wanted = {app.id: (app.version_stamp, app.born, None) for app in await self._apps.all()}
-        latest = max((stamp for stamp, _, _ in wanted.values()), default=0)
+        wanted = {app.id: (app.version_stamp, None) for app in await self._apps.all()}
         for found in await self._apps.sections(section.KEY):
-            wanted[found.app_id] = (found.version_stamp, found.born, found.value)
-        for app_id, (stamp, born, value) in wanted.items():
+            wanted[found.app_id] = (found.version_stamp, found.value)
+        for app_id, (stamp, value) in wanted.items():
             if known.get(app_id, 0 if value else stamp) < stamp:
-                await self._declare(app_id, stamp, born, section.read(value))
-        for app_id in known.keys() - wanted.keys():
-            await self._forget(app_id, latest)
+                await self._declare(app_id, stamp, section.read(value))
 
-    async def _declare(self, app_id: str, stamp: int, born: int, crons: Sequence[Declared]) -> None:
+    async def _declare(self, app_id: str, stamp: int, crons: Sequence[Declared]) -> None:
         async def work(tx: Transaction) -> None:
-            await self.declare(tx, app_id, stamp, born, crons)
-
-        await self._statements.run(server_actor("cron"), work)
-
-    async def _forget(self, app_id: str, latest: int) -> None:
-        async def work(tx: Transaction) -> None:
-            await store.forget(tx, app_id, latest)
+            await self.declare(tx, app_id, stamp, crons)
 
         await self._statements.run(server_actor("cron"), work)
 

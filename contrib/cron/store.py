@@ -18,18 +18,12 @@ _STAMPS: Final = """
 select coalesce(json_object_agg(app_id, stamp), '{}') from caudex_cron.apps"""
 
 _TAKE: Final = """
-insert into caudex_cron.apps as a (app_id, stamp, born)
-values ($1::text, $2::bigint, $3::bigint)
+insert into caudex_cron.apps as a (app_id, stamp)
+select app_id, $2::bigint from caudex_kernel.apps where app_id = $1::text for key share
 on conflict (app_id) do update set stamp = excluded.stamp where a.stamp < excluded.stamp
 returning 'true'"""
 
-_FORGET_FORMER: Final = """
-delete from caudex_cron.apps where app_id = $1::text and born < $2::bigint"""
-
 _FORGET: Final = "delete from caudex_cron.apps where app_id = $1::text"
-
-_FORGET_OLD: Final = """
-delete from caudex_cron.apps where app_id = $1::text and stamp < $2::bigint"""
 
 _DROP: Final = """
 delete from caudex_cron.crons where app_id = $1::text and name <> all($2::text[])"""
@@ -207,11 +201,9 @@ async def stamps(reader: Reader) -> dict[str, int]:
     return _stamps(await reader.fetch(_STAMPS) or b"{}")
 
 
-async def take(tx: Transaction, app_id: str, stamp: int, born: int) -> bool:
-    """Store the stamp of an app's section; False when a later one is stored. Delete the crons of an
-    earlier app of the same name."""
-    await tx.execute(_FORGET_FORMER, app_id, born)
-    return await tx.execute(_TAKE, app_id, stamp, born) is not None
+async def take(tx: Transaction, app_id: str, stamp: int) -> bool:
+    """Store the stamp of an app's section; False when a later one is stored or the app is gone."""
+    return await tx.execute(_TAKE, app_id, stamp) is not None
 
 
 async def save(
@@ -230,12 +222,9 @@ async def save(
         await tx.execute(_SAVE, app_id, _encode(rows))
 
 
-async def forget(tx: Transaction, app_id: str, before: int | None = None) -> None:
-    """Delete the crons of an app with their log; with `before` only when its stamp is older."""
-    if before is None:
-        await tx.execute(_FORGET, app_id)
-    else:
-        await tx.execute(_FORGET_OLD, app_id, before)
+async def forget(tx: Transaction, app_id: str) -> None:
+    """Delete the crons of an app with their log."""
+    await tx.execute(_FORGET, app_id)
 
 
 async def claim_due(tx: Transaction, but: Sequence[str]) -> Cron | None:

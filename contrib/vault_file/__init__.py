@@ -13,7 +13,6 @@ from kernel.public import (
     App,
     Command,
     InstallPlan,
-    Lives,
     Plugin,
     Provider,
     Services,
@@ -51,7 +50,7 @@ class VaultFilePlugin(Plugin):
         await service.prepare()
         self._service = service
         if (apps := services.find(APPS)) is not None:
-            await _lives(service).catch_up(services.get(STATEMENTS), apps)
+            await service.wipe_former(apps)
         yield service
 
     @hookimpl
@@ -66,15 +65,11 @@ class VaultFilePlugin(Plugin):
         Where another engine is chosen, the next start with this one looks after that.
         """
         if self._service is not None:
-            app = plan.app
-            await _lives(self._service).begin(tx, app.id, app.born, first=plan.first)
+            await self._service.installed(tx, plan.app.id)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Delete the app's files once it is gone: a file does not come back with a rollback.
-
-        Its row in `lives` stays until the next start, which deletes files that were left.
-        """
+        """Delete the app's files once it is gone: a file does not come back with a rollback."""
         if self._service is not None:
             await self._service.forget(tx, app.id)
 
@@ -82,7 +77,3 @@ class VaultFilePlugin(Plugin):
     def _folder(self) -> Folder:
         chosen = self.config.folder
         return Folder(Path(chosen) if chosen else self.context.data_dir / "secrets")
-
-
-def _lives(service: VaultFileService) -> Lives:
-    return Lives("vault_file", service.wipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import anyio
@@ -18,6 +19,7 @@ from kernel.public import (
     SECRETS,
     Actor,
     App,
+    Apps,
     BadRequest,
     BootError,
     Event,
@@ -102,8 +104,25 @@ class VaultFileService:
         if found:
             tx.after_commit(delete)
 
-    async def wipe(self, _: Transaction, app_id: str) -> None:
-        """Delete every file of an app, now: those of a former one of its name."""
+    async def installed(self, tx: Transaction, app_id: str) -> None:
+        """Delete the files that a former app of the same name has left."""
+        if await store.add_app(tx, app_id):
+            await self._wipe(app_id)
+
+    async def wipe_former(self, apps: Apps) -> None:
+        """Delete the files of apps that were removed while the plugin was off, or by a server that
+        died before it had deleted them; also where other apps have their names since."""
+        found = await self._there(self._folder.scopes)
+        await apps.refresh()
+        installed = {app.id for app in await apps.all()}
+        for app_id in installed:
+            adopt = partial(self.installed, app_id=app_id)
+            await self._statements.run(server_actor(), adopt)
+        for app_id in found:
+            if app_id is not None and app_id not in installed:
+                await self._wipe(app_id)
+
+    async def _wipe(self, app_id: str) -> None:
         await self._guarded(self._there(lambda: self._folder.wipe(app_id)))
 
     async def rotate(self) -> Rotation:

@@ -67,17 +67,17 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An installed app. `version_stamp` changes with each install: a key for compiled SQL.
 
-    `born` stays the same from an app's first install to its removal, and is greater for a later app
-    of the same id. Store it with whatever you keep for an app: a plugin that was off may have
-    missed a removal, and rows with a smaller `born` belong to a former app of that name. 0 means
-    that the app was installed before births were recorded.
+    `key` is the number of the installation: it stays the same from the first install of an app to
+    its removal, and a later app of the same id has another one. Compare it where something in
+    memory or outside the database belongs to an app. Rows need no key: their column `app_id`
+    references `caudex_kernel.apps (app_id) on delete cascade`.
     """
 
     id: str
     name: str
     version: str
     version_stamp: int
-    born: int = 0
+    key: int = 0
     entities: Mapping[str, Entity]
     permissions: tuple[Permission, ...] = ()
     """The declared ones, in order; the generated ones follow from `entities`."""
@@ -101,11 +101,11 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstalledSection(msgspec.Struct, frozen=True, kw_only=True):
-    """A section of an installed app's manifest; the two stamps are the app's (see `App`)."""
+    """A section of an installed app's manifest; the stamp and key are the app's (see `App`)."""
 
     app_id: str
     version_stamp: int
-    born: int = 0
+    key: int = 0
     value: Any
 
 

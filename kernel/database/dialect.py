@@ -17,7 +17,14 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from kernel.contracts.statements import Param, Query, Scalar
 from kernel.database.connect import Connection
-from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
+from kernel.errors import (
+    BadRequest,
+    ConstraintViolation,
+    KernelError,
+    NotFound,
+    SchemaChanged,
+    Unavailable,
+)
 
 
 class AsText(Dumper):
@@ -105,6 +112,8 @@ def translate(error: psycopg.Error) -> KernelError | None:
     if not state:
         lost = isinstance(error, psycopg.OperationalError)
         return ConnectionLost("the database is not available") if lost else None
+    if state == "23503" and _of_removed_app(error):
+        return NotFound("the app is not installed")
     if state.startswith("23"):
         return _breach(error, state)
     if state == "54000" and "NOTIFY" in said:  # its queue is full: somebody listens and takes none
@@ -138,6 +147,12 @@ def _breach(error: psycopg.Error, state: str) -> ConstraintViolation:
         column=told.column_name or "",
         constraint=told.constraint_name or "",
     )
+
+
+def _of_removed_app(error: psycopg.Error) -> bool:
+    """Whether a row of a plugin references an app that was removed meanwhile."""
+    schema, constraint = error.diag.schema_name or "", error.diag.constraint_name or ""
+    return schema.startswith("caudex_") and constraint.endswith("app_id_fkey")
 
 
 def _stale(error: psycopg.Error) -> bool:

@@ -35,6 +35,7 @@ the ledger does not wait for it."""
 
 _NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _REPLACES: Final = re.compile(rb"-- replaces: (.+)\n")
+_ALSO_ADOPTED: Final = b"\n-- in an adopted database as well:\n"
 _WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_timeout = %d"
 
 
@@ -44,7 +45,7 @@ class Migration(msgspec.Struct, frozen=True):
     A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql` stands for those files, which
     the plugin had before. Where the ledger has them all, `adoption` (the file's neighbour
     `NAME.adopt.sql`) runs in its place: it changes what the old files made into what this one
-    makes.
+    makes. After it runs what follows the line `-- in an adopted database as well:` in the file.
     """
 
     plugin: str
@@ -92,7 +93,9 @@ def _read(plugin: str, path: Path, name: str = "") -> Migration:
         remedy = "write what changes their tables into these"
         raise BootError(f"plugin {plugin}", problem, remedy)
     return msgspec.structs.replace(
-        migration, replaces=tuple(line[1].decode().split()), adoption=adoption.read_bytes()
+        migration,
+        replaces=tuple(line[1].decode().split()),
+        adoption=adoption.read_bytes() + text.partition(_ALSO_ADOPTED)[2],
     )
 
 

@@ -19,6 +19,29 @@ create table if not exists caudex_kernel.leases (
     expires timestamptz not null
 );
 
+-- The installed apps, and `core`, which is the server itself. A later installation of the same
+-- app_id has another key. Rows of plugins reference app_id with `on delete cascade`, so that none
+-- outlives the installation that it belongs to.
+create table if not exists caudex_kernel.apps (
+    app_id text primary key,
+    key bigint generated always as identity unique
+);
+insert into caudex_kernel.apps (app_id, key) overriding system value
+    values ('core', 0) on conflict do nothing;
+
+-- Adopts a database from before this table, once, before any plugin references it: its apps are in
+-- the table of the plugin `apps`, which had `born` until then. That becomes the key, so that
+-- plugins can compare it with what they noted; apps without one get a negative key.
+do $$ begin
+    if exists (select from pg_attribute where attname = 'born' and not attisdropped
+            and attrelid = to_regclass('caudex_apps.apps')) then
+        insert into caudex_kernel.apps (app_id, key) overriding system value
+            select id, case born when 0 then -stamp else born end from caudex_apps.apps
+            on conflict do nothing;
+        perform setval('caudex_kernel.apps_key_seq', last_value) from caudex_apps.stamps;
+    end if;
+end $$;
+
 -- Rows that transactions lock by name. They are rows because an advisory lock is open to every
 -- login of the database, those of apps included: holding one would stop the server's own work.
 create table if not exists caudex_kernel.locks (name text collate "C" primary key);

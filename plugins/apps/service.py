@@ -27,6 +27,7 @@ from kernel.public import (
     Transaction,
     Unavailable,
     hookspecs,
+    unregister_app,
 )
 
 from . import store
@@ -124,7 +125,7 @@ class AppsService:
             await self._begin(tx, app_id)
             app = await self._administered(tx, actor, app_id)
             await self._bus.emit(hookspecs.app_removing, tx=tx, app=app)
-            await store.delete(tx, app_id)
+            await unregister_app(tx, app_id)
             await tx.record(_event(actor, app, "APP_REMOVED", old=True))
             await tx.publish(TOPIC, app_id)
             # Last, as dropping links to accounts blocks these for all requests until the commit.

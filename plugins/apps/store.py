@@ -6,40 +6,33 @@ from typing import Any, Final
 
 import msgspec
 
-from kernel.public import App, InstalledSection, Reader, Transaction
+from kernel.public import App, InstalledSection, Reader, Transaction, register_app
 
 from .schema.current import Schema
 from .schema.tables import Column, Table
 
-# The second transaction waits, whether the row existed or the first has just inserted it.
-_LOCK: Final = """
-insert into caudex_apps.turns (app_id) values ($1::text)
-on conflict (app_id) do update set app_id = excluded.app_id"""
 _LIMIT: Final = "select set_config($1::text, $2::text, true)"
 
 _CATALOG: Final = """
-select json_build_object('stamp', stamp, 'born', born, 'model', model) from caudex_apps.apps
+select json_build_object('stamp', stamp, 'key', key, 'model', model)
+from caudex_apps.apps join caudex_kernel.apps on app_id = id
 where $1::text[] is null or id = any($1::text[])"""
 
 _SECTIONS: Final = """
-select json_build_object('app_id', id, 'version_stamp', stamp, 'born', born,
+select json_build_object('app_id', id, 'version_stamp', stamp, 'key', key,
     'value', manifest -> $1::text)
-from caudex_apps.apps where json_typeof(manifest -> $1::text) <> 'null' order by id"""
+from caudex_apps.apps join caudex_kernel.apps on app_id = id
+where json_typeof(manifest -> $1::text) <> 'null' order by id"""
 
 _INSTALLED: Final = "select to_json(id) from caudex_apps.apps where id = $1::text"
 _STAMP: Final = "select nextval('caudex_apps.stamps')"
 
 _SAVE: Final = """
-insert into caudex_apps.apps as a (id, name, version, manifest, model, stamp, installed_by, born)
-values ($1::text, $2::text, $3::text, $4::json, $5::json, $6::bigint, $7::uuid, $6::bigint)
+insert into caudex_apps.apps (id, name, version, manifest, model, stamp, installed_by)
+values ($1::text, $2::text, $3::text, $4::json, $5::json, $6::bigint, $7::uuid)
 on conflict (id) do update set name = excluded.name, version = excluded.version,
     manifest = excluded.manifest, model = excluded.model, stamp = excluded.stamp,
-    updated_at = now()
-returning born"""
-
-_DELETE: Final = """
-with turn as (delete from caudex_apps.turns where app_id = $1::text)
-delete from caudex_apps.apps where id = $1::text"""
+    updated_at = now()"""
 
 # The ledger lists what the manifest names; what only earlier ones named is retired.
 _KEEP_ENTITIES: Final = """
@@ -161,7 +154,7 @@ cross join lateral (
 
 class _Row(msgspec.Struct):
     stamp: int
-    born: int
+    key: int
     model: App
 
 
@@ -185,7 +178,7 @@ _GENERATED: Final = {
 async def lock(tx: Transaction, app_id: str, seconds: float) -> None:
     """Lock an app against changes by any server process; waits up to `seconds`."""
     await limit(tx, "lock_timeout", seconds)
-    await tx.execute(_LOCK, app_id)
+    await tx.lock(f"apps.{app_id}")
 
 
 async def limit(tx: Transaction, setting: str, seconds: float) -> None:
@@ -197,7 +190,7 @@ async def catalog(reader: Reader, ids: list[str] | None) -> list[App]:
     """Read all apps, or those of `ids` that exist."""
     rows = [_decode_row(raw) for raw in await reader.fetch_all(_CATALOG, ids)]
     return [
-        msgspec.structs.replace(row.model, version_stamp=row.stamp, born=row.born) for row in rows
+        msgspec.structs.replace(row.model, version_stamp=row.stamp, key=row.key) for row in rows
     ]
 
 
@@ -217,17 +210,13 @@ async def next_stamp(tx: Transaction) -> int:
 
 
 async def save(tx: Transaction, app: App, manifest: bytes) -> App:
-    """Store an app and return it with its generation; `manifest` is JSON."""
+    """Store an app and return it with its key; `manifest` is JSON."""
+    app = msgspec.structs.replace(app, key=await register_app(tx, app.id))
     model = msgspec.json.encode(app)
     by = tx.actor.user_id
     stamp = app.version_stamp
-    born = await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
-    return msgspec.structs.replace(app, born=int(born or 0))
-
-
-async def delete(tx: Transaction, app_id: str) -> None:
-    """Delete the row of an app and its ledger."""
-    await tx.execute(_DELETE, app_id)
+    await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
+    return app
 
 
 async def keep(tx: Transaction, app_id: str, tables: dict[str, list[str]]) -> None:

@@ -24,7 +24,7 @@ from kernel.public import (
 
 from .config import AuditConfig
 from .routes import AuditRoutes
-from .service import AuditService, begin, record_event, watch
+from .service import AuditService, record_event, watch
 from .upkeep import Upkeep
 
 
@@ -62,8 +62,6 @@ class AuditPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Watch the tables of an app from their first row on."""
-        if plan.first or plan.app.born:
-            await begin(tx, plan.app, first=plan.first)
         await watch(tx, plan.app)
 
     @hookimpl

@@ -68,14 +68,11 @@ async def record_event(tx: Transaction, event: Event) -> None:
     await store.record(tx, event)
 
 
-async def begin(tx: Transaction, app: App, *, first: bool = False) -> None:
-    """Keep what a former app of the same name did from the admins of a new one."""
-    await store.begin_life(tx, app.id, app.born, first=first)
-
-
 async def watch(tx: Transaction, app: App) -> None:
-    """Attach the triggers to the tables of an app that lack them."""
-    if lacking := await store.watch(tx, app.id, tuple(app.entities)):
+    """Attach the triggers to the tables of an app that lack them, and record where its trail
+    begins: what a former app of the same name did is kept from the admins of a new one."""
+    await store.begin(tx, app.id)
+    if lacking := await store.watch(tx, app.id, app.key, tuple(app.entities)):
         log.info("audit triggers attached", app_id=app.id, entities=lacking)
 
 

@@ -15,7 +15,6 @@ from kernel.public import AuditFilter, Event, Param, Reader, Transaction
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-LOCK: Final = "lock table caudex_audit.turns in share row exclusive mode"
 
 # The JSON of the rows `l` that a search finds, made once; a page ends before they are too large.
 PAGE: Final = """
@@ -48,7 +47,7 @@ _OF_ROW: Final = """
     and ($7::uuid is null or actor_id = $7::uuid)
     and ($8::bigint is null or -id > -$8::bigint)
     and (not $9::boolean or -id < -coalesce((
-        select begins from caudex_audit.lives where app_id = $3::text), 0))
+        select begins from caudex_audit.apps where app_id = $3::text), 0))
     order by -id limit $2::int"""
 
 BY_ROW: Final = PAGE.replace(
@@ -74,7 +73,7 @@ BY_KIND: Final = PAGE.replace("{rows}", """
         where l.table_schema = k.table_schema and l.table_name = k.table_name
         and l.operation = k.operation and ($6::bigint is null or -l.id > -$6::bigint)
         and (not $7::boolean or -l.id < -coalesce((
-            select begins from caudex_audit.lives where app_id = k.table_schema), 0))
+            select begins from caudex_audit.apps where app_id = k.table_schema), 0))
         order by -l.id limit $2::int
     ) as newest
     where ($3::text is null or k.table_schema = $3::text)
@@ -82,13 +81,12 @@ BY_KIND: Final = PAGE.replace("{rows}", """
     and ($5::text is null or k.operation = $5::text)
     order by -newest.id limit $2::int""")  # fmt: skip
 
-BEGIN_LIFE: Final = """
-insert into caudex_audit.lives as l (app_id, begins, born)
-values ($1::text, nextval('caudex_audit.log_id'), $2::bigint)
-on conflict (app_id) do update set begins = excluded.begins, born = excluded.born
-where l.born < excluded.born or $3::boolean"""
-
-LIVES: Final = "select coalesce(json_object_agg(app_id, born), '{}') from caudex_audit.lives"
+BEGIN: Final = """
+insert into caudex_audit.apps (app_id, begins)
+select app_id, nextval('caudex_audit.log_id') from caudex_kernel.apps as a
+where app_id = $1::text and not exists (
+    select from caudex_audit.apps as known where known.app_id = a.app_id)
+for key share on conflict do nothing"""
 
 KNOWS_OPERATION: Final = """
 select 'true' from caudex_audit.kinds where operation = $1::text limit 1"""
@@ -99,9 +97,11 @@ with kind as (
     values ($1::text, $2::text, $3::text) on conflict do nothing
 )
 insert into caudex_audit.log
-    (table_schema, table_name, operation, record_id, old_record, new_record, actor_id, request_id)
+    (table_schema, table_name, operation, record_id, old_record, new_record, actor_id, request_id,
+    app_key)
 values ($1::text, $2::text, $3::text, $4::text, caudex_audit.shrunk($5::jsonb),
-    caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''))"""
+    caudex_audit.shrunk($6::jsonb), $7::uuid, nullif($8::text, ''),
+    (select key from caudex_kernel.apps where app_id = $1::text))"""
 
 REGISTER: Final = """
 insert into caudex_audit.kinds (table_schema, table_name, operation)
@@ -111,14 +111,15 @@ on conflict do nothing"""
 UNWATCHED: Final = """
 select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
 where n.nspname = $1::text and c.relname = any($2::text[]) and c.relkind in ('r', 'p')
-and not exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'caudex_audit')
+and not exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'caudex_audit'
+    and t.tgargs = $3::text::bytea || '\\x00')
 order by c.relname"""
 
 WATCH: Final = sql.SQL("""
 create or replace trigger caudex_audit after insert or update or delete on {table}
-    for each row execute function caudex_audit.record();
+    for each row execute function caudex_audit.record({key});
 create or replace trigger caudex_audit_truncate after truncate on {table}
-    for each statement execute function caudex_audit.record();
+    for each statement execute function caudex_audit.record({key});
 """)
 
 MONTHS: Final = """
@@ -160,7 +161,6 @@ alter table caudex_audit.log attach partition {partition} for values from ({firs
 
 DROP_MONTH: Final = sql.SQL("drop table {partition};\n")
 MONTHS_DECODER: Final = msgspec.json.Decoder(Months)
-LIVES_DECODER: Final = msgspec.json.Decoder(dict[str, int])
 
 
 async def search(reader: Reader, wanted: AuditFilter) -> bytes:
@@ -201,30 +201,23 @@ async def record(tx: Transaction, event: Event) -> None:
     await tx.execute(RECORD, *what, event.actor.user_id, event.actor.request_id)
 
 
-async def watch(tx: Transaction, schema: str, tables: Sequence[str]) -> list[str]:
-    """Attach the triggers to those of the tables that lack them; return their names."""
-    lacking = [name.decode() for name in await tx.fetch_all(UNWATCHED, schema, tables)]
+async def watch(tx: Transaction, schema: str, key: int, tables: Sequence[str]) -> list[str]:
+    """Attach the triggers to those of the tables that lack them or have them for another key;
+    return their names."""
+    lacking = [name.decode() for name in await tx.fetch_all(UNWATCHED, schema, tables, key)]
     if lacking:
-        parts = [WATCH.format(table=sql.Identifier(schema, table)) for table in lacking]
+        parts = [
+            WATCH.format(table=sql.Identifier(schema, table), key=sql.Literal(str(key)))
+            for table in lacking
+        ]
         await tx.script(sql.Composed(parts).as_bytes(None))
         await tx.execute(REGISTER, schema, lacking, ROW_OPERATIONS)
     return lacking
 
 
-async def begin_life(tx: Transaction, app_id: str, born: int, *, first: bool) -> None:
-    """Note that what the trail has of an app so far is a former one's, unless that is known of the
-    app that was born then and it is not its first install."""
-    await tx.execute(BEGIN_LIFE, app_id, born, first)
-
-
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps whose trail does not begin with the first row, and when each was born."""
-    return LIVES_DECODER.decode(await reader.fetch(LIVES) or b"{}")
-
-
-async def lock(tx: Transaction) -> None:
-    """Let one process at a time change the partitions."""
-    await tx.execute(LOCK)
+async def begin(tx: Transaction, app_id: str) -> None:
+    """Record where the trail of an app begins, unless it is recorded already."""
+    await tx.execute(BEGIN, app_id)
 
 
 async def months(reader: Reader, keep: int, ahead: int) -> Months:

@@ -20,7 +20,7 @@ from kernel.public import (
 )
 
 from . import store
-from .service import begin, watch
+from .service import watch
 
 AHEAD: Final = 2
 """Months that have a partition before they begin."""
@@ -47,22 +47,17 @@ class Upkeep:
             log.info("audit partitions changed", made=months.missing, dropped=months.expired)
 
     async def _change(self, tx: Transaction) -> None:
-        await store.lock(tx)
+        await tx.lock("audit.months")
         # Another process may have been faster: look again.
         await store.change_months(tx, await store.months(tx, self._keep, AHEAD))
 
     async def catch_up(self, apps: Iterable[App]) -> None:
-        """Make up for installs while the plugin was off: begin the trail of apps whose names others
-        had, and attach triggers that are missing.
+        """Watch the apps that were installed while the plugin was off.
 
         Raises BootError: what is not watched must not be served.
         """
-        known = await store.lives(self._statements)
         for app in apps:
-            anew = known.get(app.id, 0) < app.born
             try:
-                if anew:
-                    await self._statements.run(server_actor(), lambda tx, app=app: begin(tx, app))
                 await self._statements.run(server_actor(), lambda tx, app=app: watch(tx, app))
             except KernelError as error:
                 problem = f"the tables of app {app.id!r} cannot be watched: {error.message}"

@@ -54,12 +54,12 @@ def on_new_schema(
     @wraps(method)
     async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
         app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
-        born = await self.born(app_id)
+        key = await self.key(app_id)
         try:
             return await method(self, *args, **kwargs)
         except SchemaChanged:
             await self.forget_schema()
-            if await self.born(app_id) != born:
+            if await self.key(app_id) != key:
                 raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
             return await method(self, *args, **kwargs)
 
@@ -81,9 +81,9 @@ class RecordReads:
             LISTS, MAX_LISTS_WAITING, "too many complete lists are being read for this user"
         )
 
-    async def born(self, app_id: str) -> int:
+    async def key(self, app_id: str) -> int:
         """Return what differs between two apps of one name. Raises NotFound."""
-        return (await self._apps.app(app_id)).born
+        return (await self._apps.app(app_id)).key
 
     async def forget_schema(self) -> None:
         """Read the catalog again: a table has changed."""

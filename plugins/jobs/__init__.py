@@ -13,7 +13,6 @@ from kernel.public import (
     STATEMENTS,
     WORKERS,
     App,
-    InstallPlan,
     Measure,
     Plugin,
     Provider,
@@ -24,7 +23,6 @@ from kernel.public import (
     provide,
 )
 
-from . import store
 from .config import JobsConfig
 from .enqueue import TOPIC
 from .routes import JobsRoutes
@@ -50,7 +48,6 @@ class JobsPlugin(Plugin):
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[JobsService]:
         service = self._service = JobsService(self.config, services)
-        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.open():
             yield service
@@ -74,12 +71,6 @@ class JobsPlugin(Plugin):
     async def measure(self) -> Sequence[Measure]:
         """Count jobs and runs."""
         return [] if self._service is None else await self._service.measured()
-
-    @hookimpl
-    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Delete the jobs of an earlier app of the same name."""
-        if self._service is not None:
-            await self._service.installed(tx, plan.app, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

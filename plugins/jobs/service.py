@@ -14,7 +14,6 @@ from kernel.public import (
     NOTIFICATIONS,
     STATEMENTS,
     Actor,
-    App,
     BadRequest,
     Batcher,
     BatchLimits,
@@ -127,13 +126,9 @@ class JobsService:
 
     # Apps
 
-    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
-        """Delete the jobs of an earlier app of the same name."""
-        await store.LIVES.begin(tx, app.id, app.born, first=first)
-
     async def removed(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and end those that run."""
-        await store.LIVES.end(tx, app_id)
+        await store.forget_app(tx, app_id)
         await tx.publish(TOPIC, REMOVED + app_id)
 
     # Numbers

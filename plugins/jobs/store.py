@@ -8,7 +8,7 @@ from typing import Final, LiteralString
 import anyio
 import msgspec
 
-from kernel.public import Lives, Param, Statements, Transaction
+from kernel.public import Param, Statements, Transaction
 
 from .models import (
     STATUSES,
@@ -133,15 +133,13 @@ _SIZE: Final = """
 
 # A portion is bounded by bytes as well as by rows; it holds at least one job.
 _PRUNE: Final = """
-with alone as materialized (
-    select from caudex_jobs.turns where name = 'prune' for update skip locked
-),
+with alone as materialized (select caudex_kernel.lock(array['jobs.prune'], true) as held),
 portion as materialized (
     select id from (
         select id, size, sum(size) over (order by ended_at, id) as upto from (
             select id, ended_at, {size} as size from caudex_jobs.jobs
             where ended_at < now() - make_interval(days => $1::integer)
-                and exists (select from alone)
+                and (select held from alone)
             order by ended_at limit $2::integer
         ) as o
     ) as s where s.upto - s.size < $3::bigint
@@ -286,7 +284,3 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
             await tx.execute(_FORGET, app_id, 10 * BATCH_ROWS, running, 16 * BATCH_BYTES) or 0
         ):
             continue
-
-
-LIVES: Final = Lives("jobs", forget_app)
-"""The apps whose jobs are in the table."""

@@ -13,7 +13,6 @@ from kernel.public import (
     NOTIFICATIONS,
     STATEMENTS,
     App,
-    InstallPlan,
     Plugin,
     Provider,
     Route,
@@ -23,7 +22,6 @@ from kernel.public import (
     provide,
 )
 
-from . import store
 from .config import LogsConfig
 from .routes import LogsRoutes
 from .service import TOPIC, LogsService
@@ -50,7 +48,6 @@ class LogsPlugin(Plugin):
         service = self._service = LogsService(
             self.config, services.get(STATEMENTS), services.get(APPS)
         )
-        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         services.get(NOTIFICATIONS).subscribe(TOPIC, service.heard)
         async with service.running():
             yield service
@@ -67,12 +64,6 @@ class LogsPlugin(Plugin):
         yield
         if self._service is not None:
             self._service.end_readers()
-
-    @hookimpl
-    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let a new app begin without the lines of a former one."""
-        if self._service is not None:
-            await self._service.installed(tx, plan.app, first=plan.first)
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

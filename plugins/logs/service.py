@@ -11,7 +11,6 @@ import anyio
 import structlog
 
 from kernel.public import (
-    App,
     Apps,
     LogLevel,
     LogLine,
@@ -114,16 +113,12 @@ class LogsService:
 
     async def forget_app(self, tx: Transaction, app_id: str) -> None:
         """Delete the lines of an app; its secrets stay hidden in what its worker still says."""
-        await store.LIVES.end(tx, app_id)
+        await store.forget_app(tx, app_id)
 
         async def drop() -> None:
             self._intake.drop(app_id)
 
         tx.after_commit(drop)
-
-    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
-        """Delete what the worker of a former app of that name said, also when it was gone."""
-        await store.LIVES.begin(tx, app.id, app.born, first=first)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:

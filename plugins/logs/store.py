@@ -7,19 +7,21 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Lives, LogLine, Reader, Transaction
+from kernel.public import LogLine, Reader, Transaction
 
 from .models import NewLine
 
-# Ids grow in the order in which lines of an app become visible: readers go on from the last one.
-_LOCK: Final = """
-select number::text from caudex_logs.turns
-where number = any(array(select hashtext(a) & 255 from unnest($1::text[]) as a))
-order by number for update"""
+# Lines of an app that has been removed since are left out: they must not fail those of others.
 _INSERT: Final = """
+with installed as materialized (
+    select app_id from caudex_kernel.apps
+    where app_id in (select r ->> 'app_id' from jsonb_array_elements($1::jsonb) as r)
+    for key share
+)
 insert into caudex_logs.lines (app_id, level, message, ts)
 select n.app_id, n.level, n.message, n.ts from jsonb_to_recordset($1::jsonb)
-    as n (app_id text, level text, message text, ts timestamptz)"""
+    as n (app_id text, level text, message text, ts timestamptz)
+where n.app_id = any(array(select app_id from installed))"""
 # Lines up to the one that fills `$3` bytes. The length of a long message is known without reading
 # it: what does not fit is never fetched.
 _LINES: Final = """
@@ -43,9 +45,7 @@ select count(*) from (
     select from caudex_logs.lines where app_id = $1::text and id < $2::bigint limit $3::int
 ) l"""
 _LAST: Final = "select coalesce(max(id), 0) from caudex_logs.lines where app_id = $1::text"
-_SWEEP_ALONE: Final = (
-    "select number::text from caudex_logs.turns where number = -1 for update skip locked"
-)
+_SWEEP_ALONE: Final = "logs.sweep"
 # From one app to the next by the index: a `distinct` would read every line.
 _APPS: Final = """
 with recursive apps as (
@@ -112,7 +112,8 @@ PAGE_SIZE: Final = 1_000_000
 
 async def insert(tx: Transaction, lines: Sequence[NewLine]) -> None:
     """Add lines; those of one app become visible in the order of their ids."""
-    await tx.execute(_LOCK, sorted({line.app_id for line in lines}))
+    # Readers go on from the last id, so ids must grow in the order in which lines become visible.
+    await tx.lock(*{f"logs.lines:{line.app_id}" for line in lines})
     await tx.execute(_INSERT, _encode(lines))
 
 
@@ -150,7 +151,7 @@ async def apps(reader: Reader) -> list[str]:
 async def sweep_old(tx: Transaction, keep_days: int, halvings: int = 0) -> int:
     """Delete a portion of what is too old, and return how many lines that were; 0 days are for
     ever."""
-    if await tx.execute(_SWEEP_ALONE) is None:
+    if not await tx.lock(_SWEEP_ALONE, skip=True):
         return 0
     return int(await tx.execute(_SWEEP_OLD, *_portion(halvings), keep_days) or 0)
 
@@ -160,7 +161,7 @@ async def sweep_many(
 ) -> int:
     """Delete a portion of what an app has too much of, and return how many lines that were; of 0
     lines, or bytes on disk, none is too many."""
-    if await tx.execute(_SWEEP_ALONE) is None:
+    if not await tx.lock(_SWEEP_ALONE, skip=True):
         return 0
     most = keep_lines, keep_bytes
     return int(await tx.execute(_SWEEP_MANY, *_portion(halvings), app_id, *most) or 0)
@@ -171,10 +172,6 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
     last: bytes | None = b"0"
     while last is not None:
         last = await tx.execute(_FORGET, *_portion(), app_id, int(last))
-
-
-LIVES: Final = Lives("logs", forget_app)
-"""Which apps the lines here are of."""
 
 
 def _portion(halvings: int = 0) -> tuple[int, int]:

@@ -25,9 +25,9 @@ from kernel.public import (
 )
 
 from .models import ADMIN, CORE
-from .role_cache import TOPIC, RoleCache
+from .role_cache import TOPIC, RoleCache, notification
 from .routes import RbacRoutes
-from .service import RbacService, catch_up, give, install, remove
+from .service import RbacService, catch_up, give, install
 from .store import RbacStore
 
 
@@ -89,4 +89,4 @@ class RbacPlugin(Plugin):
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """Remove an app."""
         if self._service is not None:
-            await remove(tx, app.id)
+            await tx.publish(TOPIC, notification(app.id))

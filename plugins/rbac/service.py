@@ -262,36 +262,25 @@ async def install(tx: Transaction, plan: InstallPlan) -> None:
     An app that was installed while another plugin provided ACCESS is not new and has no `admin`.
     """
     app = plan.app
-    await take_over(tx, app, first=plan.first)
+    await take_over(tx, app)
     if plan.first and tx.actor.user_id:
         await give(tx, app.id, ADMIN, tx.actor.user_id)
 
 
-async def take_over(tx: Transaction, app: App, *, first: bool = False) -> None:
-    """Store the permission keys of an app, and drop the roles of a previous app of its name."""
+async def take_over(tx: Transaction, app: App) -> None:
+    """Store the permission keys of an app."""
     entities = list(app.entities)
-    await store.drop_former(tx, app.id, app.born, first=first)
-    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions), app.born)
+    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions))
     await store.add_admin_role(tx, app.id)
     await tx.publish(TOPIC, notification(app.id))
 
 
-async def remove(tx: Transaction, app_id: str, born: int | None = None) -> None:
-    """Remove an app; with `born` only that generation."""
-    await store.drop_app(tx, app_id, born)
-    await tx.publish(TOPIC, notification(app_id))
-
-
 async def catch_up(statements: Statements, apps: Apps) -> None:
-    """Remove the roles on apps that were removed while another plugin provided ACCESS."""
-    known = await store.lives(statements)  # first, so that an app installed meanwhile is kept
+    """Store the apps that were installed while another plugin provided ACCESS."""
     await apps.refresh()
-    installed = {app.id: app for app in await apps.all()}
-    for app_id, born in known.items():
-        app = installed.get(app_id)
-        if app is None:
-            await statements.run(server_actor(), partial(remove, app_id=app_id, born=born))
-        elif born < app.born:
+    known = await store.known_apps(statements)
+    for app in await apps.all():
+        if app.id not in known:
             await statements.run(server_actor(), partial(take_over, app=app))
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statements, Transaction
 
-from .models import ADMIN, CORE, AppRow
+from .models import ADMIN, AppRow
 
 _APPS: Final = """
 select row_to_json(r) from (
@@ -44,8 +44,6 @@ _ROLES: Final = """
 select json_build_object('name', name, 'description', description, 'inherits', inherits,
     'permissions', permissions)
 from caudex_rbac.roles where app_id = $1::text order by name collate "C" """
-_LOCK_USER: Final = """
-select number from caudex_rbac.turns where number = hashtext($1::text) & 255 for update"""
 _LOCK_ROLE: Final = """
 select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for update"""
 _SHARE_ROLE: Final = """
@@ -75,24 +73,17 @@ where app_id = $1::text and role = $2::text order by assigned_at"""
 _FORGET_USER: Final = """
 delete from caudex_rbac.assignments where user_id = $1::uuid returning to_json(app_id)"""
 _PUT_APP: Final = """
-insert into caudex_rbac.apps (app_id, entities, permissions, born)
-values ($1::text, $2::text[], $3::jsonb, $4::bigint)
+insert into caudex_rbac.apps (app_id, entities, permissions)
+values ($1::text, $2::text[], $3::jsonb)
 on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions
 """
-_DROP_APP: Final = "delete from caudex_rbac.apps where app_id = $1::text"
-_DROP_FORMER: Final = """
-delete from caudex_rbac.apps where app_id = $1::text and (born < $2::bigint or $3::boolean)"""
-_DROP_BORN: Final = "delete from caudex_rbac.apps where app_id = $1::text and born = $2::bigint"
-_LIVES: Final = """
-select coalesce(json_object_agg(app_id, born), '{}') from caudex_rbac.apps where app_id <> $1::text
-"""
+_KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 
 _apps = msgspec.json.Decoder(AppRow)
 _role = msgspec.json.Decoder(Role)
 _assignment = msgspec.json.Decoder(Assignment)
 _text = msgspec.json.Decoder(str)
 _texts = msgspec.json.Decoder(list[str])
-_lives = msgspec.json.Decoder(dict[str, int])
 
 
 class RbacStore:
@@ -127,7 +118,7 @@ async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role
 
 async def lock_user(tx: Transaction, user_id: str) -> None:
     """Lock a user's roles: one transaction at a time assigns them or closes the account."""
-    await tx.execute(_LOCK_USER, user_id)
+    await tx.lock(f"rbac.user:{user_id}")
 
 
 async def lock_role(tx: Transaction, app_id: str, name: str) -> bool:
@@ -184,10 +175,9 @@ async def put_app(
     app_id: str,
     entities: Sequence[str],
     permissions: Sequence[Permission],
-    born: int,
 ) -> None:
     """Add an app, or replace its entities and permission keys."""
-    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions), born)
+    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions))
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:
@@ -196,19 +186,6 @@ async def add_admin_role(tx: Transaction, app_id: str) -> None:
     await insert_role(tx, app_id, role)
 
 
-async def drop_app(tx: Transaction, app_id: str, born: int | None = None) -> None:
-    """Remove an app with its roles and assignments; with `born` that one only."""
-    if born is None:
-        await tx.execute(_DROP_APP, app_id)
-    else:
-        await tx.execute(_DROP_BORN, app_id, born)
-
-
-async def drop_former(tx: Transaction, app_id: str, born: int, *, first: bool) -> None:
-    """Remove a former app of a name; whatever is there when this is the first install."""
-    await tx.execute(_DROP_FORMER, app_id, born, first)
-
-
-async def lives(reader: Reader) -> dict[str, int]:
-    """Apps other than core, and when each was born."""
-    return _lives.decode(await reader.fetch(_LIVES, CORE) or b"{}")
+async def known_apps(reader: Reader) -> set[str]:
+    """Return the ids of the apps that have roles here."""
+    return {_text.decode(row) for row in await reader.fetch_all(_KNOWN)}

@@ -13,16 +13,13 @@ from kernel.public import (
     STATEMENTS,
     VAULT,
     WORKERS,
-    App,
     Command,
     DatabaseQuery,
     Finding,
-    InstallPlan,
     Plugin,
     Provider,
     Route,
     Services,
-    Transaction,
     hookimpl,
     provide,
 )
@@ -56,7 +53,6 @@ class VaultPlugin(Plugin):
         keyring = Keyring(self.config, self.context.data_dir)
         service = VaultService(services.get(STATEMENTS), keyring)
         await service.prepare()
-        await store.LIVES.catch_up(services.get(STATEMENTS), services.get(APPS))
         yield service
 
     @hookimpl
@@ -95,13 +91,3 @@ class VaultPlugin(Plugin):
         if (logs := self._services.find(LOGS)) is not None:
             logs.mask(app_id, secrets.values())
         return secrets
-
-    @hookimpl
-    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let a new app begin without the secrets of a former one."""
-        await store.LIVES.begin(tx, plan.app.id, plan.app.born, first=plan.first)
-
-    @hookimpl
-    async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Delete the app's secrets."""
-        await store.LIVES.end(tx, app.id)

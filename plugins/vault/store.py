@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Lives, Reader, Transaction
+from kernel.public import Reader, Transaction
 
 from .models import DataKeyRow, Scope, SecretRow
 
@@ -53,10 +53,6 @@ set version = excluded.version, data_key = excluded.data_key, sealed = excluded.
 _DELETE: Final = """
 delete from caudex_vault.secrets
 where scope = $1::text and app_id = $2::text and key = $3::text returning key"""
-_FORGET_SECRETS: Final = (
-    "delete from caudex_vault.secrets where scope = 'app' and app_id = $1::text"
-)
-_FORGET_KEY: Final = "delete from caudex_vault.data_keys where scope = 'app' and app_id = $1::text"
 
 _data_key = msgspec.json.Decoder(DataKeyRow).decode
 _secret = msgspec.json.Decoder(SecretRow).decode
@@ -128,16 +124,6 @@ async def put(tx: Transaction, row: SecretRow) -> None:
 async def delete(tx: Transaction, scope: Scope, key: str) -> bool:
     """Delete a secret and tell whether it was there."""
     return await tx.execute(_DELETE, scope.kind, scope.app_id, key) is not None
-
-
-async def forget_app(tx: Transaction, app_id: str) -> None:
-    """Delete everything of an app."""
-    await tx.execute(_FORGET_SECRETS, app_id)
-    await tx.execute(_FORGET_KEY, app_id)
-
-
-LIVES: Final = Lives("vault", forget_app)
-"""Which apps the secrets here are of."""
 
 
 def _text(raw: bytes | None) -> str:

@@ -10,12 +10,12 @@ from kernel.public import WorkerState
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Code that was deployed. `number` is the app's: its uid and its database login follow. `born`
-    is the app's as well (see `App`): an app of the same name that was born later is another."""
+    """Code that was deployed. `number` is the app's: its uid and its database login follow. `key`
+    is the app's as well (see `App`): a later app of the same name has another one."""
 
     app_id: str
     number: int
-    born: int = 0
+    key: int = 0
     version: int
     digest: str
 
@@ -30,7 +30,7 @@ class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
 
     app_id: str
     number: int
-    born: int = 0
+    key: int = 0
     version: int | None
     digest: str | None
     wanted: bool
@@ -44,7 +44,7 @@ class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
         return Release(
             app_id=self.app_id,
             number=self.number,
-            born=self.born,
+            key=self.key,
             version=self.version,
             digest=self.digest,
         )

@@ -275,7 +275,7 @@ class WorkersService:
         """
         app = await self._apps.app(app_id)
         replica = self._replica(app_id)
-        if replica is None or replica.release.born != app.born:
+        if replica is None or replica.release.key != app.key:
             raise Unavailable(f"the worker of app '{app_id}' is not running")
         return replica
 
@@ -292,7 +292,7 @@ class WorkersService:
         if first:
             await self.reconciler.forget(tx, app.id)
         else:
-            await self.reconciler.forget_former(tx, app.id, app.born)
+            await self.reconciler.forget_former(tx, app.id, app.key)
         await logins.renew(tx, app)
 
 

@@ -21,7 +21,7 @@ SILENCE: Final = 15
 
 _APP: Final = """
 select row_to_json(r) from (
-    select a.app_id, a.number, a.born, a.version, v.digest, a.wanted, a.attempt
+    select a.app_id, a.number, a.key, a.version, v.digest, a.wanted, a.attempt
     from caudex_workers.apps as a
     left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
     where $1::text[] is null or a.app_id = any($1::text[])
@@ -31,7 +31,7 @@ _OVERVIEW: Final = """
 select json_build_object(
     'app', (
         select row_to_json(r) from (
-            select a.app_id, a.number, a.born, a.version, v.digest, a.wanted, a.attempt
+            select a.app_id, a.number, a.key, a.version, v.digest, a.wanted, a.attempt
             from caudex_workers.apps as a
             left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
             where a.app_id = $1::text) as r),
@@ -43,7 +43,7 @@ select json_build_object(
 
 _BEGIN: Final = """
 update caudex_workers.apps set next_version = next_version + 1 where app_id = $1::text
-returning json_build_object('app_id', app_id, 'number', number, 'born', born,
+returning json_build_object('app_id', app_id, 'number', number, 'key', key,
     'version', next_version - 1, 'digest', $2::text)"""
 
 _IN_TURN: Final = b"lock table caudex_workers.apps in share update exclusive mode"
@@ -57,7 +57,7 @@ where not exists (
     select from caudex_workers.apps as a where a.number % $1::bigint = free.number % $1::bigint)"""
 
 _ADD: Final = """
-insert into caudex_workers.apps (app_id, number, born)
+insert into caudex_workers.apps (app_id, number, key)
 values ($1::text, $2::bigint, $3::bigint)"""
 
 _SAVE: Final = """
@@ -89,7 +89,7 @@ select encode(data, 'base64') from caudex_workers.chunks
 where app_id = $1::text and version = $2::integer and position = $3::integer"""
 
 _FOLDERS: Final = """
-select json_build_object('app_id', v.app_id, 'number', a.number, 'born', a.born,
+select json_build_object('app_id', v.app_id, 'number', a.number, 'key', a.key,
     'version', v.version, 'digest', v.digest)
 from caudex_workers.versions as v join caudex_workers.apps as a on a.app_id = v.app_id
 where v.app_id = $1::text"""
@@ -115,7 +115,7 @@ from pg_database as d, pg_control_system() as s where d.datname = current_databa
 _FORGET: Final = "delete from caudex_workers.apps where app_id = $1::text returning number"
 
 _FORGET_FORMER: Final = """
-delete from caudex_workers.apps where app_id = $1::text and born < $2::bigint returning number"""
+delete from caudex_workers.apps where app_id = $1::text and key < $2::bigint returning number"""
 
 _FORGET_NUMBER: Final = """
 delete from caudex_workers.apps where app_id = $1::text and number = $2::bigint returning number"""
@@ -144,13 +144,13 @@ class WorkersStore:
         row = await self._statements.fetch(_OVERVIEW, app_id, SILENCE)
         return _overview(row or b"")
 
-    async def begin(self, app_id: str, digest: str, accounts: int, born: int = 0) -> Release:
-        """Take the next version number of an app that was born then. A new one gets a number whose
+    async def begin(self, app_id: str, digest: str, accounts: int, key: int = 0) -> Release:
+        """Take the next version number of the app with this key. A new one gets a number whose
         account, one of so many, no other app has. Raises Unavailable when there is none left."""
         row = await self._statements.execute(_BEGIN, app_id, digest)
         if row is None:
             row = await self._statements.run(
-                server_actor(), lambda tx: _add(tx, app_id, digest, accounts, born)
+                server_actor(), lambda tx: _add(tx, app_id, digest, accounts, key)
             )
         return _release(row or b"")
 
@@ -168,7 +168,7 @@ class WorkersStore:
         await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
 
 
-async def _add(tx: Transaction, app_id: str, digest: str, accounts: int, born: int) -> bytes | None:
+async def _add(tx: Transaction, app_id: str, digest: str, accounts: int, key: int) -> bytes | None:
     await tx.script(_IN_TURN)
     row = await tx.execute(_BEGIN, app_id, digest)
     if row is not None:  # another deploy of the app was first
@@ -176,7 +176,7 @@ async def _add(tx: Transaction, app_id: str, digest: str, accounts: int, born: i
     number = await tx.execute(_NUMBER, accounts)
     if number is None:
         raise Unavailable("there is no account left for another app: uid_count is too small")
-    await tx.execute(_ADD, app_id, number, born)
+    await tx.execute(_ADD, app_id, number, key)
     return await tx.execute(_BEGIN, app_id, digest)
 
 
@@ -214,9 +214,9 @@ async def forget(tx: Transaction, app_id: str) -> int | None:
     return None if number is None else int(number)
 
 
-async def forget_former(tx: Transaction, app_id: str, born: int) -> int | None:
-    """The same, where the row is of an app that was born before; None where there is none such."""
-    number = await tx.execute(_FORGET_FORMER, app_id, born)
+async def forget_former(tx: Transaction, app_id: str, key: int) -> int | None:
+    """The same, where the row is of a former app with a smaller key; None where it is not."""
+    number = await tx.execute(_FORGET_FORMER, app_id, key)
     return None if number is None else int(number)
 
 

@@ -77,7 +77,7 @@ class FakeApps:
             InstalledSection(
                 app_id=app.id,
                 version_stamp=app.version_stamp,
-                born=app.born,
+                key=app.key,
                 value=self.manifests[app.id][key],
             )
             for app in self.apps.values()

@@ -73,23 +73,23 @@ class Reconciler:
         """Delete the row of an app that is uninstalled, and end its worker in every process."""
         await self._end_workers(tx, app_id, await store.forget(tx, app_id))
 
-    async def forget_former(self, tx: Transaction, app_id: str, born: int) -> None:
-        """Do that for a former app of the name, installed before `born`."""
-        await self._end_workers(tx, app_id, await store.forget_former(tx, app_id, born))
+    async def forget_former(self, tx: Transaction, app_id: str, key: int) -> None:
+        """Do that for a former app of the name, installed before `key`."""
+        await self._end_workers(tx, app_id, await store.forget_former(tx, app_id, key))
 
     async def forget_missing(self) -> None:
         """Do that for apps that were uninstalled while the plugin was off."""
         rows = await self._host.store.desired(None)  # first, so that no new app is taken for gone
         apps = self._host.services.get(APPS)
         await apps.refresh()
-        births = {app.id: app.born for app in await apps.all()}
+        births = {app.id: app.key for app in await apps.all()}
 
         async def forget(tx: Transaction, row: DesiredState) -> None:
             number = await store.forget_number(tx, row.app_id, row.number)
             await self._end_workers(tx, row.app_id, number)
 
         for row in rows:
-            if births.get(row.app_id, row.born + 1) > row.born:
+            if births.get(row.app_id, row.key + 1) > row.key:
                 await self._host.statements.run(server_actor(), partial(forget, row=row))
 
     async def _end_workers(self, tx: Transaction, app_id: str, number: int | None) -> None:

@@ -72,15 +72,13 @@ class Deploys:
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`. Nothing remains of a version that does not come up."""
-        born = (await self._apps.app(app_id)).born
-        number = await self._number(app_id, born)
+        key = (await self._apps.app(app_id)).key
+        number = await self._number(app_id, key)
         supervisor = await self._reconciler.current_supervisor(app_id)
         async with supervisor.deploying():
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._host.store.begin(
-                app_id, digest, self._host.config.uid_count, born
-            )
+            release = await self._host.store.begin(app_id, digest, self._host.config.uid_count, key)
             await self._host.statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
             self._host.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
@@ -105,12 +103,12 @@ class Deploys:
             await self._launch_specs.tidy(app_id)
         return release.version
 
-    async def _number(self, app_id: str, born: int = 0) -> int | None:
+    async def _number(self, app_id: str, key: int = 0) -> int | None:
         """Return the number of an app; rows of a former app of that name are removed."""
         rows = await self._host.store.desired([app_id])
-        if rows and rows[0].born < born:
+        if rows and rows[0].key < key:
             await self._host.statements.run(
-                server_actor(), lambda tx: self._reconciler.forget_former(tx, app_id, born)
+                server_actor(), lambda tx: self._reconciler.forget_former(tx, app_id, key)
             )
             return None
         return rows[0].number if rows else None

@@ -41,13 +41,13 @@ log = structlog.get_logger("caudex.workers")
 
 
 class Collections:
-    """The operations of one worker, on the app that was `born` then and on no later one of its
+    """The operations of one worker, on the app with this `key` and on no later one of its
     name."""
 
-    def __init__(self, services: Services, app_id: str, born: int, calls: Calls) -> None:
+    def __init__(self, services: Services, app_id: str, key: int, calls: Calls) -> None:
         self._services = services
         self._app_id = app_id
-        self._born = born
+        self._key = key
         self._calls = calls
         self._turns = anyio.CapacityLimiter(AT_ONCE)
 
@@ -70,7 +70,7 @@ class Collections:
         if records is None:
             raise Unavailable("this server keeps no records")
         actor, grant = await self._rights(op)
-        if (await self._services.get(APPS).app(self._app_id)).born != self._born:
+        if (await self._services.get(APPS).app(self._app_id)).key != self._key:
             raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
         return await _OPERATIONS[op.op](records, actor, grant, self._app_id, op.entity, op.data)
 

@@ -35,7 +35,7 @@ class LaunchSpecs:
         """Return what to start, with the code in place. Raises KernelError."""
         folders = self._host.folders
         app = await self._host.services.get(APPS).app(release.app_id)
-        if app.born != release.born:  # one of them is outdated; the next step finds out which
+        if app.key != release.key:  # one of them is outdated; the next step finds out which
             raise Unavailable(f"app '{release.app_id}' is being installed anew", retry_after=5)
         folder = folders.release(release)
         await to_thread.run_sync(folders.clear, release)

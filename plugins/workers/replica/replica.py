@@ -93,7 +93,7 @@ class Replica:
         self._host = host
         self._calls = Calls()
         release = spec.release
-        self._ops = Collections(host.services, release.app_id, release.born, self._calls)
+        self._ops = Collections(host.services, release.app_id, release.key, self._calls)
         self._waiting_ops = 0
         self._mask = Mask(spec.hello.credentials.values())
         self._up = anyio.Event()

@@ -404,6 +404,7 @@ def test_crons_of_an_app_that_is_gone_are_let_go(server):
     app = app_with(server, {"name": "c"})
     server.sql("update caudex_cron.apps set app_id = app_id where app_id = %s", app)
     server.sql(
+        "insert into caudex_kernel.apps (app_id) values ('ghost');"
         "with a as (insert into caudex_cron.apps values ('ghost', 1) returning app_id)"
         " insert into caudex_cron.crons (app_id, name, place, schedule, timezone, overlap, payload,"
         " enabled, declared, next_due) select app_id, 'c', 0, '* * * * *', 'UTC', 'skip', '{}',"

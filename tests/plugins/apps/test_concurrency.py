@@ -113,7 +113,7 @@ def test_who_waited_is_asked_again_whether_it_is_still_theirs(server, app, metho
     held = {"userId": owner.id, "role": "admin"}
     server.admin.post(f"{url}/roles/assign", json=held).raise_for_status()
     with psycopg.connect(server.dsn) as other, ThreadPoolExecutor(1) as pool:
-        other.execute("select from caudex_apps.turns where app_id = %s for update", [app])
+        other.execute("select caudex_kernel.lock(array[%s], false)", [f"apps.{app}"])
         waiting = pool.submit(owner.request, method, url + path, json={})
         while server.sql("select 1 from pg_locks where not granted") == []:
             assert not waiting.done()

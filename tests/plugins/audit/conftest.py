@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 import plugins
-from kernel.public import App, Entity, InstallPlan, Transaction, server_actor
+from kernel.public import (
+    App,
+    Entity,
+    InstallPlan,
+    Transaction,
+    register_app,
+    server_actor,
+    unregister_app,
+)
 from kernel.testing import Client, MakeServer, Postgres, Server, running_server
 from tests.plugins.audit.stand_in import CLERK, ROOT
 
@@ -47,11 +56,14 @@ def install(server: Server, app_id: str, *entities: str, make: bool = True) -> N
 
 
 def announce(server: Server, plan: InstallPlan) -> None:
-    """Call the hook in a transaction, as the apps plugin does."""
+    """Call the hook in a transaction, as the apps plugin does; first means another app."""
     audit = next(plugin for plugin in server.kernel.instances if plugin.name == "audit")
 
     async def run(tx: Transaction) -> None:
-        await audit.app_installing(tx, plan)
+        if plan.first:
+            await unregister_app(tx, plan.app.id)
+        app = msgspec.structs.replace(plan.app, key=await register_app(tx, plan.app.id))
+        await audit.app_installing(tx, msgspec.structs.replace(plan, app=app))
 
     server.run(server.kernel.database.run, server_actor(), run)
 

@@ -276,7 +276,8 @@ def many(trail: Server) -> Server:
         "insert into caudex_audit.kinds values ('later', 'e1', 'INSERT');"
         "insert into caudex_audit.log (table_schema, table_name, record_id, operation, new_record)"
         " select 'later', 'e1', i::text, 'INSERT', '{}' from generate_series(1, 30000) as i;"
-        "insert into caudex_audit.lives values ('later', nextval('caudex_audit.log_id'))"
+        "insert into caudex_kernel.apps (app_id) values ('later');"
+        "insert into caudex_audit.apps values ('later', nextval('caudex_audit.log_id'))"
     )
     trail.sql(
         "insert into caudex_audit.log (table_schema, table_name, record_id, operation, new_record)"

@@ -263,7 +263,6 @@ STATEMENTS = [
     "update {} set operation = 'FAKE' where false",
     "delete from {}",
     "truncate {}",
-    "insert into {0} select * from {0} on conflict (id, changed_at) do update set id = 0",
 ]
 
 

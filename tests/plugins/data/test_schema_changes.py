@@ -45,7 +45,7 @@ class StaleApps:
         if self.refreshed and self._learns:
             return await self._apps.app(app_id)
         if self.former:
-            return msgspec.structs.replace(self._app, born=self._app.born - 1)
+            return msgspec.structs.replace(self._app, key=self._app.key - 1)
         return self._app
 
     async def entity(self, app_id: str, name: str) -> Entity:

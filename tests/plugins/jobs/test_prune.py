@@ -11,10 +11,15 @@ RESULT = 200_000
 """Bytes of a large result."""
 
 FILL = """
+with app as (select %s::text as id),
+known as (
+    insert into caudex_kernel.apps (app_id) select id from app on conflict do nothing
+)
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, run_at, status,
     ended_at, payload, result)
-select gen_random_uuid(), %s, false, 0, 1, 900, now(), 'completed',
-    now() - make_interval(days => %s), '1', to_json(repeat('r', %s)) from generate_series(1, %s)"""
+select gen_random_uuid(), app.id, false, 0, 1, 900, now(), 'completed',
+    now() - make_interval(days => %s), '1', to_json(repeat('r', %s))
+from app, generate_series(1, %s)"""
 
 SLOW = """
 create function public.slowly() returns trigger language plpgsql as $$

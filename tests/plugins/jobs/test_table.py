@@ -15,6 +15,9 @@ MANY = int(os.environ.get("CAUDEX_TEST_MANY_JOBS", "60000"))
 """A million takes half a minute and shows the same."""
 
 FILL = """
+with known as (
+    insert into caudex_kernel.apps (app_id) values (%(app)s) on conflict do nothing
+)
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, run_at,
     created_at, status, ended_at, payload)
 select gen_random_uuid(), %(app)s, %(due)s, n %% 7, 1, 900, now() + %(wait)s::interval,

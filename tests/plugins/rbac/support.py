@@ -15,9 +15,12 @@ from kernel.public import (
     InstallPlan,
     Permission,
     Transaction,
+    register_app,
+    unregister_app,
 )
 from kernel.testing import Client, Server
-from plugins.rbac.service import install, remove
+from plugins.rbac.role_cache import TOPIC, notification
+from plugins.rbac.service import install
 
 _count = itertools.count(1)
 
@@ -55,13 +58,23 @@ def installed(
     """Install an app (or update it) as far as roles are concerned, and return its id."""
     app = make_app(app_id or f"app{next(_count)}", entities, declared)
     plan = InstallPlan(app=app, manifest={}, first=first)
-    _in_transaction(server, by, lambda tx: install(tx, plan))
+
+    async def work(tx: Transaction) -> None:
+        await register_app(tx, app.id)
+        await install(tx, plan)
+
+    _in_transaction(server, by, work)
     return app.id
 
 
 def removed(server: Server, app_id: str) -> None:
     """Uninstall an app as far as roles are concerned."""
-    _in_transaction(server, None, lambda tx: remove(tx, app_id))
+
+    async def work(tx: Transaction) -> None:
+        await tx.publish(TOPIC, notification(app_id))
+        await unregister_app(tx, app_id)
+
+    _in_transaction(server, None, work)
 
 
 def _in_transaction(server: Server, by: Client | None, work: Callable[[Transaction], Any]) -> None:

@@ -211,7 +211,7 @@ def test_the_login_of_an_app_cannot_keep_roles_from_a_user(rbac: Server):
             assert rbac.admin.post(f"{roles_of(app)}/assign", json=body).status_code == 200
             assert rbac.admin.delete(f"/api/v1/users/{user.id}").status_code == 200
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                worker.execute("select from caudex_rbac.turns for update")
+                worker.execute("select from caudex_kernel.locks for update")
     finally:
         rbac.sql(f"drop role {role}")
 

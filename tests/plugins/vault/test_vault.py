@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.public import VAULT, BadRequest, BootError, server_actor
+from kernel.public import VAULT, BadRequest, BootError, NotFound, server_actor
 from plugins.vault.config import VaultConfig
 from plugins.vault.keyring import Keyring
 from plugins.vault.models import DataKeyRow, scope_of
@@ -107,7 +107,8 @@ def test_uninstalling_an_app_removes_its_secrets(server, app):
 
 def test_a_new_app_inherits_no_secret_of_a_former_one(server, app):
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
-    put(server, app, "TOKEN", "by a request that found the app still there")
+    with pytest.raises(NotFound):
+        put(server, app, "TOKEN", "by a request that found the app still there")
     install(server, app)
     assert "TOKEN" not in reveal(server, app)
     for table in ("secrets", "data_keys"):

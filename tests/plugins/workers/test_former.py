@@ -91,10 +91,10 @@ def lines(server: Server, app: str) -> list[str]:
     last = f"last{next(_count)}"
 
     async def write() -> None:
-        server.services.get(LOGS).write(last, "info", "lines are stored in turn")
+        server.services.get(LOGS).write("core", "info", last)  # lines are stored in order
 
     server.run(write)
-    eventually(lambda: server.sql(query, last), SOON)
+    eventually(lambda: (last,) in server.sql(query, "core"), SOON)
     return [text for (text,) in server.sql(query, app)]
 
 

@@ -207,8 +207,10 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
         psycopg.connect(url)
     # As after a restore of a database that still knows the app.
     app = install(server)
-    add = "insert into caudex_workers.apps (app_id, number, born)"
-    server.sql(f"{add} select id, %s, born from caudex_apps.apps where id = %s", number, app)
+    add = "insert into caudex_workers.apps (app_id, number, key)"
+    server.sql(
+        f"{add} select app_id, %s, key from caudex_kernel.apps where app_id = %s", number, app
+    )
     assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
     again = result(server.admin, app, "facts")["database_url"]
     assert urlsplit(again).username == urlsplit(url).username

@@ -1,0 +1,50 @@
+-- replaces: 0001_workers.sql 0002_births.sql
+-- Numbers are never used twice: an app that is installed again gets another uid and another login.
+create sequence caudex_workers.numbers as bigint;
+
+-- `key` is the app's key when its first worker was deployed. It references nothing: the row says which
+-- uid, login and folders belong to an app, so it outlives a removal that this plugin did not see, until
+-- the plugin has removed those too.
+
+create table caudex_workers.apps (
+    app_id text primary key,
+    number bigint not null unique default nextval('caudex_workers.numbers'),
+    next_version integer not null default 1,
+    version integer,
+    wanted boolean not null default false,
+    attempt bigint not null default 0,
+    -- Of the app's own login, which reaches its own tables only: less than a reader of this row can.
+    login_password text,
+    key bigint not null
+);
+
+create table caudex_workers.versions (
+    app_id text not null references caudex_workers.apps (app_id) on delete cascade,
+    version integer not null,
+    digest text not null,
+    size bigint not null,
+    created_at timestamptz not null default now(),
+    created_by uuid,
+    primary key (app_id, version)
+);
+
+-- The archive in rows of 1 MB, so that no process ever holds it whole.
+create table caudex_workers.chunks (
+    app_id text not null,
+    version integer not null,
+    position integer not null,
+    data bytea not null,
+    primary key (app_id, version, position),
+    foreign key (app_id, version) references caudex_workers.versions on delete cascade
+);
+alter table caudex_workers.chunks alter column data set storage external;
+
+create table caudex_workers.replicas (
+    server_id uuid not null,
+    app_id text not null,
+    state text not null,
+    version integer,
+    heartbeat timestamptz not null default now(),
+    primary key (server_id, app_id)
+);
+create index replicas_app on caudex_workers.replicas (app_id);
