@@ -8,8 +8,8 @@ import queue
 import re
 import select
 import sys
-import threading
 from collections.abc import MutableMapping
+from logging.handlers import QueueListener
 from typing import Any, TextIO
 
 import structlog
@@ -28,19 +28,19 @@ MASKED = re.compile(
     r"|(?<=password=)('[^']*'|[^\s&]+)"
 )
 QUEUE = 5_000
-"""Lines that wait for a reader; what comes on top is dropped and counted."""
+"""Lines that wait for the reader; further ones are dropped and counted."""
 LINE = 20_000
 """Characters of a line that are kept."""
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Any:
-    """Drop values under telling names, mask tokens and passwords within texts."""
+    """Hide values under names such as `token`; mask tokens and passwords within texts."""
     for key, value in event.items():
-        event[key] = masked(value) if key == "event" else _told(key, value)
+        event[key] = masked(value) if key == "event" else _hidden(key, value)
     return event
 
 
-def _told(key: str, value: Any) -> Any:
+def _hidden(key: str, value: Any) -> Any:
     return "[hidden]" if HIDDEN.search(key) else masked(value)
 
 
@@ -52,54 +52,51 @@ def masked(value: Any) -> Any:
         case str():
             return MASKED.sub("[hidden]", value[:LINE])
         case {**members}:
-            return {str(key): _told(str(key), member) for key, member in members.items()}
+            return {str(key): _hidden(str(key), member) for key, member in members.items()}
         case [*items]:
             return [masked(item) for item in items]
         case _:
             return MASKED.sub("[hidden]", str(value)[:LINE])
 
 
-class NonBlockingWriter:
-    """Writes lines on a thread of its own; what a stalled reader leaves no room for is counted."""
+class NonBlockingWriter(QueueListener):
+    """Writes lines on the listener's thread; lines that find its queue full are counted."""
 
     def __init__(self, stream: TextIO) -> None:
+        self._lines = queue.Queue[str](QUEUE)
+        super().__init__(self._lines)
         self._stream = stream
-        self._queue: queue.Queue[str] = queue.Queue(QUEUE)
         self.dropped = 0
-        threading.Thread(target=self._drain, name="log", daemon=True).start()
+        self.start()
 
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> None:
         """Queue a line, or count it as dropped."""
         try:
-            self._queue.put_nowait(text if len(text) < LINE else f"{text[:LINE]}...\n")
+            self._lines.put_nowait(text if len(text) < LINE else f"{text[:LINE]}...\n")
         except queue.Full:
             self.dropped += 1
-        return len(text)
 
     def flush(self) -> None:
-        """Nothing to do: the thread flushes."""
+        """Do nothing: the thread does not buffer."""
 
     def close(self, seconds: float = 1.0) -> None:
-        """Wait for the queued lines, for a bounded time."""
-        with self._queue.all_tasks_done:
-            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
+        """Wait for the queued lines, for a bounded time; `stop` would wait for a stalled reader."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)
 
-    def _drain(self) -> None:
-        while True:
-            text = self._queue.get()
-            if dropped := self.dropped:
-                self.dropped -= dropped
-                text += f"{dropped} log lines were dropped: the reader was too slow\n"
-            try:
-                self._put(text)
-            except (OSError, ValueError):
-                self.dropped += 1
-            finally:
-                self._queue.task_done()
+    def handle(self, record: Any) -> None:
+        """Write one line, called by the thread."""
+        if dropped := self.dropped:
+            self.dropped -= dropped
+            record += f"{dropped} log lines were dropped: the reader was too slow\n"
+        try:
+            self._put(record)
+        except (OSError, ValueError):
+            self.dropped += 1
 
     def _put(self, text: str) -> None:
-        """Write past the stream's buffer: its lock, held by a thread that a stalled reader blocks,
-        would abort the interpreter at its end."""
+        """Write past the stream's buffer: a stalled reader would block the thread with the buffer's
+        lock, and the interpreter aborts at its end when it cannot take that."""
         try:
             handle = self._stream.fileno()
         except (OSError, ValueError):
@@ -114,19 +111,19 @@ class NonBlockingWriter:
 
 
 class _ToStructlog(logging.Handler):
-    """Takes what libraries log through the standard library."""
+    """Passes records of the standard library's logging to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, without the tracebacks that a library logs for our own aborts."""
+        """Pass a record on, without the tracebacks that libraries log when Caudex aborts."""
         logger = structlog.get_logger(record.name)
-        tell = logger.error if record.levelno >= logging.ERROR else logger.warning
+        write = logger.error if record.levelno >= logging.ERROR else logger.warning
         error = record.exc_info[1] if record.exc_info else None
         detail = {"error": f"{type(error).__name__}: {error}"} if error else {}
-        tell(record.getMessage().strip(), **detail)
+        write(record.getMessage().strip(), **detail)
 
 
 def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWriter:
-    """Set logging up for the process and return the writer, to be closed last."""
+    """Set up logging for the process and return the writer, to be closed last."""
     target = stream or sys.stderr
     writer = NonBlockingWriter(target)
     pretty = config.format == "pretty" or (config.format == "auto" and target.isatty())
@@ -152,7 +149,7 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
 
 
 def _bounded(render: Processor) -> Processor:
-    """Shorten the values of a line that is too long: cut as a whole it would be no JSON."""
+    """Shorten the values of a line that is too long: cutting the line would break its JSON."""
 
     def rendered(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
         line: Any = render(logger, method, dict(event))
@@ -172,7 +169,7 @@ def _shortened(value: Any, most: int) -> Any:
 
 
 def _pretty(colors: bool) -> Processor:
-    """Values as Python literals, so that no control character reaches the terminal."""
+    """Show values as Python literals, so that no control character reaches the terminal."""
     return structlog.dev.ConsoleRenderer(
         colors=colors,
         repr_native_str=True,

@@ -205,7 +205,7 @@ def test_a_stalled_reader_blocks_nobody_and_what_is_dropped_is_counted() -> None
     stream = Stalled()
     writer = NonBlockingWriter(stream)
     writer.write("line 0\n")
-    while not writer._queue.empty():  # until the thread holds it, and stalls
+    while not writer._lines.empty():  # until the thread holds it, and stalls
         time.sleep(0.001)
     started = time.monotonic()
     for number in range(1, QUEUE + 101):
