@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -24,7 +25,7 @@ import uvicorn
 import uvloop
 
 from kernel.app import build_app, lifespans, running
-from kernel.cli.supervisor import ENDING, Files, Supervisor, handle, times
+from kernel.cli.supervisor import ENDING, SOURCES, Supervisor, Watched, handle
 from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
 from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
@@ -33,20 +34,10 @@ from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 from kernel.web.protocol import GuardedProtocol
 
-DRAIN = 20
-"""Seconds that requests have to finish after the first signal."""
-DEADLINE = 25.0
-"""Seconds until what has not ended by itself is cancelled."""
-FORCED = 1.5
-"""Seconds that the end may take after a second signal."""
+END_SECONDS, FORCED_SECONDS = 25.0, 1.5
+"""Seconds until what still runs is cancelled, and what is cancelled is killed."""
 
-YOUNG = 20_000
-"""Objects beyond those freed that are made between two looks of the collector."""
-
-WATCHED = (".py", ".sql", ".json")
-"""Endings of a plugin's files that `--reload` looks at."""
 Again = Callable[[], Config]
-
 FIRST_USER = "The first user to register is the admin."
 
 log = structlog.get_logger("caudex.serve")
@@ -54,10 +45,10 @@ log = structlog.get_logger("caudex.serve")
 
 @contextmanager
 def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseServer | None]:
-    """See that the kernel has a database: the configured one, a running server's, or its own.
+    """Give the kernel a database: the configured one, a running server's, or an embedded one.
 
     Runs on the main thread: an embedded server ends with the thread that started it. Without
-    `share` one that another process runs is refused. Yields the server that is to be kept up.
+    `share` one that another process runs is refused. Yields the server to keep running.
     """
     server = None if kernel.config.database.url else database_server(kernel)
     if server is None:
@@ -88,10 +79,10 @@ def use_database(kernel: Kernel, url: str, port: int | None) -> None:
 
 
 def serve(config: Config, *, again: Again | None = None, notice: str = "") -> int:
-    """Serve until a signal ends it, and show the notice at the start.
+    """Serve until a signal, and show the notice at the start.
 
-    With `again`, which reads the configuration, it starts anew when a file changes. Returns the
-    exit status; raises BootError.
+    With `again`, which reads the configuration, restart when a file changes. Returns the exit
+    status; raises BootError.
     """
     handle((signal.SIGTERM, signal.SIGHUP), _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
@@ -112,15 +103,15 @@ def _serve(
     if again or kernel.config.server.workers > 1:
         target = partial(child, kernel.config, again, listener)
         count = 1 if again else kernel.config.server.workers
-        files = _files(kernel) if again else None
-        # Closed here too, or the system would accept connections that no process takes.
+        files = _watched(kernel) if again else None
+        # Closed here too, or the system would accept connections that no process serves.
         return Supervisor(target, count, look, listener.close).run(announce, files)
     kernel.watched.append(look)
-    return Serving(kernel, listener).run_until_told(announce)
+    return Serving(kernel, listener).run_until_signal(announce)
 
 
 def _leave(*_: object) -> NoReturn:
-    """A signal before there is an event loop to take it: undo what stands, and go."""
+    """Handle a signal before an event loop can: leave the context managers and exit."""
     raise SystemExit(0)
 
 
@@ -129,15 +120,16 @@ def _nothing() -> None:
 
 
 def child(config: Config, again: Again | None, listener: socket.socket, parent: Connection) -> None:
-    """Be one server process of several; the parent owns the embedded database."""
+    """Run one server process of several; the parent owns the embedded database."""
     signal.signal(signal.SIGTERM, _leave)
     try:
         with listener:
             config = _renewed(config, again()) if again else config
             with closing(logging.configure(config.log)):
+                began = time.time()
                 kernel = load(config)
-                ready = partial(parent.send, (files := _files(kernel), times(files)))
-                status = Serving(kernel, listener).run_until_told(ready, parent)
+                ready = partial(parent.send, (_watched(kernel), began))
+                status = Serving(kernel, listener).run_until_signal(ready, parent)
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
         status = EX_CONFIG
@@ -145,7 +137,7 @@ def child(config: Config, again: Again | None, listener: socket.socket, parent: 
 
 
 def _renewed(config: Config, read: Config) -> Config:
-    """What was read anew, but for what the parent holds: address, data folder, own database."""
+    """Return the new configuration with the parent's address, data folder and database."""
     held = {name: getattr(config.server, name) for name in ("host", "port", "data_dir")}
     server, database = msgspec.structs.replace(read.server, **held), read.database
     if not database.url:
@@ -157,7 +149,8 @@ def _renewed(config: Config, read: Config) -> Config:
 class Serving:
     """A kernel that runs and answers HTTP in one event loop."""
 
-    def __init__(self, kernel: Kernel, listener: socket.socket, *, drain: int = DRAIN) -> None:
+    def __init__(self, kernel: Kernel, listener: socket.socket, *, drain: int = 20) -> None:
+        """`drain` is the time in seconds that requests have to finish after the first signal."""
         self._kernel = kernel
         self._listener = listener
         self._http = _Http(_uvicorn(kernel, drain))
@@ -169,8 +162,8 @@ class Serving:
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until `stop`; `started` is called once requests are answered. Raises BootError.
 
-        The plugins' lifespans are left while the last requests are answered, so that neither
-        waits for the other; the services and the database go when both are done.
+        The plugins' lifespans end while the last requests are answered, so that neither waits for
+        the other; services and database are closed after both.
         """
         self._http.announce = started
         async with (
@@ -182,14 +175,14 @@ class Serving:
             await self._stopping.wait()
 
     def stop(self) -> None:
-        """Accept nothing more, let everything end; call it in the event loop."""
+        """Accept no more requests and end; call it in the event loop."""
         self._http.should_exit = True
         self._stopping.set()
 
-    def run_until_told(
+    def run_until_signal(
         self, started: Callable[[], object], parent: Connection | None = None
     ) -> int:
-        """Run in a loop of its own until a signal comes, or the parent is gone.
+        """Run in a new event loop until a signal, or until the parent is gone.
 
         The first signal ends it within 30 seconds, a second one within two. Returns the exit
         status; raises BootError.
@@ -199,7 +192,7 @@ class Serving:
 
     async def _run_scoped(self, started: Callable[[], object], parent: Connection | None) -> int:
         def ready() -> None:
-            _spare_the_collector()
+            _tune_garbage_collector()
             started()
 
         try:
@@ -209,38 +202,38 @@ class Serving:
         except BootError:
             raise
         except Exception as error:
-            who = plugin_at_fault(error, self._kernel.homes)
-            log.critical("the server ends by a fault", **who, exc_info=error)
+            plugin = plugin_at_fault(error, self._kernel.homes)
+            log.critical("the server ends with an unexpected error", **plugin, exc_info=error)
             return 1
         return int(self._forced)
 
     def _listen(self, parent: Connection | None) -> None:
-        """Within the loop: uvloop forgets a signal that comes between its handler and its run."""
+        """Within the loop: uvloop loses a signal that comes between its handler and its run."""
         loop = asyncio.get_running_loop()
         for number in ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
-                loop.add_signal_handler(number, self._told)
+                loop.add_signal_handler(number, self._on_signal)
         if parent is not None:
             loop.add_reader(parent, self._orphaned, parent)
 
-    def _told(self) -> None:
+    def _on_signal(self) -> None:
         self._signals += 1
         if self._signals > 1:
             self._force()
         elif self._http.started:
             self.stop()
-            asyncio.get_running_loop().call_later(DEADLINE, self._force)
+            asyncio.get_running_loop().call_later(END_SECONDS, self._force)
         elif self._scope is not None:
             self._scope.cancel()
 
     def _orphaned(self, parent: Connection) -> None:
         asyncio.get_running_loop().remove_reader(parent)
-        self._told()
+        self._on_signal()
 
     def _force(self) -> None:
-        """Cancel what still runs, and do not even wait for that for long."""
+        """Cancel what still runs, and exit soon even if that takes longer."""
         self._forced = True
-        last_resort = threading.Timer(FORCED, os._exit, [1])
+        last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
         last_resort.daemon = True
         last_resort.start()
         if self._scope is not None:
@@ -248,18 +241,17 @@ class Serving:
 
 
 class _Http(uvicorn.Server):
-    """uvicorn without signals, which it would raise again at the end, and without a lifespan,
-    whose errors it would print in full."""
+    """uvicorn's server without its signal handling, which raises the signals again at the end."""
 
     announce: Callable[[], object] = _nothing
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the signals to `Serving`."""
+        """Do nothing: `Serving` handles signals."""
         yield
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`; a cancelled server leaves its listeners closed too."""
+        """Serve until `should_exit`; close the listeners of a cancelled server too."""
         try:
             await super().serve(sockets)
         finally:
@@ -267,7 +259,7 @@ class _Http(uvicorn.Server):
                 server.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections, then say so."""
+        """Accept connections, then announce it."""
         await super().startup(sockets)
         self.announce()
 
@@ -288,20 +280,19 @@ def _uvicorn(kernel: Kernel, drain: int) -> uvicorn.Config:
     )
 
 
-def _spare_the_collector() -> None:
-    """Let the collector of cycles look at less: not at what stays, and not at each few requests.
+def _tune_garbage_collector() -> None:
+    """Exclude permanent objects, and collect rarely: reference counts free nearly all of a request.
 
-    It took a tenth of the processor time of a quick request. What requests leave behind is freed by
-    its reference count, all but a little.
+    The collector took a tenth of the processor time of a quick request.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG)
+    gc.set_threshold(20_000)
 
 
 @contextmanager
 def bound_socket(config: Config) -> Generator[socket.socket]:
-    """Bind the address before anything else is started. Raises BootError with the remedy."""
+    """Bind the address before anything else starts. Raises BootError with the remedy."""
     host, port = config.server.host, config.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named asyncio sets TCP_NODELAY: no reply waits 40 ms for its second half.
@@ -318,23 +309,25 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
 
 
 def at_port(config: Config, listener: socket.socket) -> Config:
-    """Put the port that was really bound into the configuration: 0 means any free one."""
+    """Put the bound port into the configuration: 0 means any free one."""
     server = msgspec.structs.replace(config.server, port=listener.getsockname()[1])
     return msgspec.structs.replace(config, server=server)
 
 
-def _files(kernel: Kernel) -> Files:
-    """What a start reads: the configuration, and every plugin that is on or could be dropped in."""
-    config = Path(kernel.config.source or SEARCH[0])
-    found = [(config.parent, config.name)]
+def _watched(kernel: Kernel) -> Watched:
+    """Return the files that a start reads: the configuration, the plugins, possible plugins."""
+    config = Path(kernel.config.source or SEARCH[0]).absolute()
+    found: dict[str, tuple[str, ...]] = {str(config.parent): (config.name,)}
     if folder := kernel.config.server.plugins_dir:
-        found.append((Path(folder), "*.py"))
+        found[os.path.abspath(folder)] = SOURCES
     for plugin in kernel.instances:
-        file = Path(str(sys.modules[type(plugin).__module__].__file__))
-        inside = [f"**/*{end}" for end in WATCHED] if file.stem == "__init__" else [file.name]
-        found += [(file.parent, pattern) for pattern in inside]
-        if plugin.migrations:
-            found.append((plugin.migrations, "*.sql"))
+        file = Path(str(sys.modules[type(plugin).__module__].__file__)).absolute()
+        folders = [plugin.migrations] if plugin.migrations else []
+        if file.stem == "__init__":
+            folders += [file.parent, *(path for path in file.parent.rglob("*") if path.is_dir())]
+        else:
+            found[str(file.parent)] = (*found.get(str(file.parent), ()), file.name)
+        found |= dict.fromkeys(map(str, folders), SOURCES)
     return found
 
 

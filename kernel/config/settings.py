@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -20,7 +21,7 @@ from kernel.errors import BootError, BootErrors, nearest
 PREFIX = "CAUDEX_"
 SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
 FOR_TESTS = "CAUDEX_TEST_"
-"""Variables of a test run are no configuration."""
+"""Prefix of the variables of a test run, which are not configuration."""
 SEARCH = (Path("caudex.toml"), Path("/etc/caudex/caudex.toml"))
 
 
@@ -43,36 +44,36 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ServerConfig(Section, frozen=True, kw_only=True):
-    """`[server]`: the address, the limits, where data lies."""
+    """`[server]`: the address, the limits, the data folder."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     """Address to listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 9100
-    """Port to listen on; 0 takes any that is free."""
+    """Port to listen on; 0 takes any free one."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Server processes."""
     data_dir: str = ""
-    """Folder of keys, of files and of the embedded database; `caudex doctor` shows the default. A
-    relative one lies in the folder that the server is started in."""
+    """Folder of keys, files and the embedded database; `caudex doctor` shows the default. A
+    relative path starts in the server's working directory."""
     cors_origins: list[Annotated[str, ORIGIN]] | None = None
-    """Origins that browsers may call from, exactly; without it local ones on a loopback address."""
+    """Exact origins that browsers may call from; by default local ones on a loopback address."""
     trusted_proxies: list[str] = []
-    """CIDRs of proxies whose `X-Forwarded-For` is believed."""
+    """CIDRs of proxies whose `X-Forwarded-For` is trusted."""
     allowed_hosts: list[Annotated[str, HOST]] = []
-    """Names that requests may be addressed to (`Host`, without the port) beside the machine's own;
-    without them any on an address that is no loopback. `"*"` stands for every name."""
+    """Accepted names in `Host`, without the port, beside localhost. By default only localhost on a
+    loopback address, else every name. `"*"` accepts every name."""
     max_requests: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
-    """Requests that a process serves at once, of one address half; more are answered by 503."""
+    """Concurrent requests per process (one client address: at most half). Beyond that: 503."""
     server_timing: bool | None = None
-    """Tell each caller what each plugin cost; without it with `--reload` and `--plugin` only."""
+    """Send the header `Server-Timing`; by default only with `--reload` and `--plugin`."""
     plugins_dir: str = ""
     """Folder of one-file plugins."""
     plugin_files: list[str] = []
-    """One-file plugins, as `caudex serve --plugin` names them."""
+    """One-file plugins, as in `caudex serve --plugin`."""
 
 
 class DatabaseConfig(Section, frozen=True, kw_only=True):
-    """`[database]`: a PostgreSQL of your own; without a url an embedded one is used.
+    """`[database]`: your PostgreSQL; without a url an embedded one is used.
 
     Timeouts are in seconds.
     """
@@ -82,9 +83,9 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
     direct_url: str = ""
     """Beside a transaction pooler: an address that LISTEN can use."""
     pool_size: Annotated[int, Meta(ge=1, le=500)] = 10
-    """Connections of each server process, at most."""
+    """Maximum number of connections of each server process."""
     statement_timeout: Seconds = 10.0
-    """How long one statement may run; in a stream, one batch."""
+    """How long one statement may run (in a stream: one batch)."""
     lock_timeout: Seconds = 3.0
     """How long a statement waits for a lock."""
     pool_timeout: Seconds = 5.0
@@ -94,14 +95,14 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
     prepare: bool = True
     """Use prepared statements; `false` behind a pooler that cannot."""
     embedded_port: int | None = None
-    """Set by the process that runs the embedded server; not for a file."""
+    """Set by the process that runs the embedded server, never in a file."""
 
 
 class LogConfig(Section, frozen=True, kw_only=True):
-    """`[log]`: what is told, and how."""
+    """`[log]`: level and format."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is told."""
+    """The lowest level that is written."""
     format: Literal["auto", "json", "pretty"] = "auto"
     """`auto` is pretty on a terminal and JSON elsewhere."""
 
@@ -116,11 +117,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     plugins: dict[str, dict[str, Any]] = {}
     source: str = ""
     variables: dict[str, dict[str, str]] = {}
-    """Which variable of the environment a key comes from, by table (`plugins.auth`) and key."""
+    """The environment variables that values come from, by table (`plugins.auth`) and key."""
 
     @property
     def data_dir(self) -> Path:
-        """Where keys, the embedded database and files lie; absolute."""
+        """The absolute folder of keys, files and the embedded database."""
         return Path(self.server.data_dir) if self.server.data_dir else default_data_dir()
 
     @property
@@ -149,7 +150,7 @@ def load_config(
 ) -> Config:
     """Read the first of `path`, `CAUDEX_CONFIG`, ./caudex.toml, /etc/caudex/caudex.toml.
 
-    `overrides` (`{"server.port": 9200}`) are the command line's. Raises BootError(s), each naming
+    `overrides` (`{"server.port": 9200}`) come from the command line. Raises BootErrors, each with
     the place and what to write instead.
     """
     env = os.environ if environ is None else environ
@@ -164,7 +165,7 @@ def load_config(
     config = _build(tree, source, variables, errors)
     if errors:
         raise BootErrors(errors)
-    # Absolute from here on: processes of plugins are started in folders of their own.
+    # Absolute from here on: plugins start processes in other working directories.
     named = config.server.data_dir
     folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""
     server = msgspec.structs.replace(config.server, data_dir=folder)
@@ -172,13 +173,13 @@ def load_config(
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:
-    """Where the configuration lies, and what it says; ('', {}) where there is none."""
+    """Return the path and the content of the configuration; ('', {}) where there is none."""
     for path in [Path(named)] if named else SEARCH:
         try:
             return str(path), tomllib.loads(path.read_text("utf-8-sig"))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError as error:  # not none at all: that would be another database
+        except OSError as error:  # not ignored: the default would be another database
             remedy = "let this account read it, or name another by --config"
             raise BootError(str(path), f"cannot be read: {error.strerror}", remedy) from None
         except ValueError as error:
@@ -191,8 +192,8 @@ def _read(named: str | None) -> tuple[str, dict[str, Any]]:
 def _overlay(
     tree: dict[str, Any], env: Mapping[str, str], errors: list[BootError]
 ) -> defaultdict[str, dict[str, str]]:
-    """Lay `CAUDEX_<SECTION>__<KEY>` and `..._FILE` over the file's values. Returns which variable
-    each key comes from."""
+    """Replace values by those of `CAUDEX_<SECTION>__<KEY>` and `..._FILE`. Returns the variable of
+    each such key."""
     taken = defaultdict[str, dict[str, str]](dict)
     url = env.get("DATABASE_URL")
     if url and _put(tree, ["database", "url"], url, over=False):
@@ -217,7 +218,7 @@ def _overlay(
 
 
 def _is_known(parts: list[str]) -> bool:
-    """Whether a variable can mean something; a plugin's keys are known once it is loaded."""
+    """Whether a variable names a setting; a plugin's keys are checked once it is loaded."""
     section, *keys = parts
     if section in SECTIONS:
         return len(keys) == 1 and keys[0] in SECTIONS[section].__struct_fields__
@@ -225,12 +226,12 @@ def _is_known(parts: list[str]) -> bool:
 
 
 def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = True) -> bool:
-    """Set a key; one that has a value already only where it may be laid `over`."""
+    """Set a key, one that has a value only with `over`. Returns whether it was set."""
     table = tree
     for part in parts[:-1]:
         inner: Any = table.setdefault(part, {})
         if not isinstance(inner, dict):
-            return False  # the file's mistake, told with its place
+            return False  # an error of the file, reported with its place
         table = cast("dict[str, Any]", inner)
     if taken := over or not table.get(parts[-1]):
         table[parts[-1]] = value
@@ -238,12 +239,9 @@ def _put(tree: dict[str, Any], parts: list[str], value: object, *, over: bool = 
 
 
 def _value(text: str) -> object:
-    """Lists and tables are written as JSON; the rest stays text until its type is known."""
-    if text[:1] in "[{":
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            return text
+    """Decode lists and tables, which are JSON; other text is converted once its type is known."""
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(text) if text[:1] in "[{" else text
     return text
 
 
@@ -255,10 +253,8 @@ def _nearest_variable(name: str) -> str:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    "server": ServerConfig,
-    "database": DatabaseConfig,
-    "log": LogConfig,
-}
+    "server": ServerConfig, "database": DatabaseConfig, "log": LogConfig,
+}  # fmt: skip
 
 
 def _build(
@@ -288,8 +284,9 @@ def _build(
     if errors:
         return Config()
     config = Config(**parts)
-    errors += _check_networks(config, place)
-    errors += _check_urls(config, place)
+    for section, key, problem, remedy in _faults(config):
+        where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
+        errors.append(BootError(where, problem, remedy))
     return config
 
 
@@ -302,24 +299,14 @@ def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootErro
     ]
 
 
-def _check_networks(config: Config, place: str) -> list[BootError]:
-    errors: list[BootError] = []
+def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
+    """Yield section, key, problem and remedy of values that no type describes."""
     for network in config.server.trusted_proxies:
         try:
             ip_network(network)
         except ValueError as error:
-            where = f"{place} [server] trusted_proxies"
-            where = config.variables.get("server", {}).get("trusted_proxies", where)
-            errors.append(BootError(where, str(error), 'write CIDRs: ["10.0.0.0/8"]'))
-    return errors
-
-
-def _check_urls(config: Config, place: str) -> list[BootError]:
-    errors: list[BootError] = []
+            yield "server", "trusted_proxies", str(error), 'write CIDRs: ["10.0.0.0/8"]'
     for key in ("url", "direct_url"):
         url = getattr(config.database, key)
         if url and (wrong := dsn.mistake(url)):
-            where = f"{place} [database] {key}"
-            where = config.variables.get("database", {}).get(key, where)
-            errors.append(BootError(where, *wrong))
-    return errors
+            yield "database", key, *wrong

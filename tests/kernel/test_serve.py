@@ -253,7 +253,7 @@ def test_a_server_whose_plugin_crashes_later_ends_and_says_why(folder: Path) -> 
     with Served(cwd=folder) as server:
         (folder / "crash").touch()
         assert server.process.wait(15) == 1
-        assert "the server ends by a fault" in server.err
+        assert "the server ends with an unexpected error" in server.err
         assert "LookupError" in server.err
         line = crashing[: crashing.index("raise LookupError")].count("\n") + 1
         assert f"probe.py:{line}" in server.err
