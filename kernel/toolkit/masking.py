@@ -1,59 +1,80 @@
-"""Values that nobody should read are hidden in texts."""
+"""Secret values are hidden in texts, in one pass over each text."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 HIDDEN: Final = "[secret]"
 WORD: Final = 4
-"""A shorter value is only hidden where it stands alone, or it would hide half of every text."""
-MOST: Final = 5000
-"""Values, and lines of them, that are looked for; whole values come first."""
-ALONE: Final = 32
-"""Short values that are looked for where they stand alone; more are hidden wherever they stand."""
-ROUND: Final = 32
-"""Values between two looks at the clock; in a text of 10,000 characters each takes its time."""
+"""A shorter value is hidden only where it is a word of its own: it is part of too many words."""
+WORDS: Final = 32
+"""Values that are looked for as words, each of which takes time; more are hidden anywhere."""
+PIECE: Final = 64
+"""Longer values are looked for in pieces. The search looks ahead by one pattern after each match,
+so patterns of any length would take quadratic time."""
+MAX_PATTERNS: Final = 500_000
+"""Characters of all patterns: they take 0.2 s to compile and 30 MB. The shortest come first."""
 _MARK: Final = "\ud800"
-"""What is hidden while others are looked for; no text that was ever encoded has it in it."""
+"""Stands for what is hidden until the end; no text that was ever encoded contains it."""
 
 
 class Mask:
     """Hides values in texts.
 
-    Whoever chose the values can also write the texts, and wants the search to be slow. So it takes
-    two milliseconds of processor time and 50 for each million characters; a text that needs more is
-    hidden as a whole.
+    The caller that chose the values may also write the texts, and may want the search to be slow.
+    It takes time in proportion to the text (Aho, Corasick: Efficient string matching, 1975).
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        whole = dict.fromkeys(value for value in values if value.strip())
-        # A value of several lines is printed line by line.
-        lines = (line for value in whole for line in value.splitlines() if len(line) >= WORD)
-        looked_for = {*islice(whole, MOST), *islice(lines, max(0, MOST - len(whole)))}
-        longest_first = sorted(looked_for, key=len, reverse=True)
-        short = [value for value in longest_first if len(value) < WORD]
-        self._values = [value for value in longest_first if len(value) >= WORD] + short[ALONE:]
-        alone = "|".join(map(re.escape, short[:ALONE]))
-        self._alone = re.compile(rf"(?<!\w)(?:{alone})(?!\w)") if alone else None
+        whole = sorted({value for value in values if value.strip()}, key=len)
+        short = [value for value in reversed(whole) if len(value) < WORD]
+        words = "|".join(map(re.escape, short[:WORDS]))
+        self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
+        texts = [*short[WORDS:], *_pieces(whole)]
+        patterns = [text.encode(errors="surrogatepass") for text in texts]
+        # Without `implementation` it may choose one that takes seconds for long values.
+        self._search = (
+            BytesAhoCorasick(patterns, MatchKind.LeftmostLongest, Implementation.ContiguousNFA)
+            if patterns
+            else None
+        )
 
     def __bool__(self) -> bool:
         """Whether there is anything to hide."""
-        return bool(self._values or self._alone)
+        return bool(self._search or self._words)
 
     def hide(self, text: str) -> str:
-        """Return a text with the values hidden; to be cut afterwards, or half a value is left."""
-        turn = ROUND if len(text) < 10_000 else 1
-        timed = len(self._values) >= turn  # few values take less time than a look at the clock
-        end = time.thread_time() + 0.002 + len(text) * 5e-8 if timed else 0.0
-        hidden = text
-        for number, value in enumerate(self._values, 1):
-            hidden = hidden.replace(value, _MARK)
-            if not number % turn and time.thread_time() > end:
-                return f"[{len(text)} characters that could not be searched for secrets in time]"
-        if self._alone is not None:
-            hidden = self._alone.sub(_MARK, hidden)
-        return hidden if hidden is text else hidden.replace(_MARK, HIDDEN)
+        """Return a text with the values hidden; cut it only afterwards, or half a value is left."""
+        hidden = text if self._search is None else _hide(self._search, text)
+        if self._words is not None:
+            hidden = self._words.sub(_MARK, hidden)
+        return hidden if hidden is text else re.sub(f"{_MARK}+", HIDDEN, hidden)
+
+
+def _hide(search: BytesAhoCorasick, text: str) -> str:
+    data = text.encode(errors="surrogatepass")
+    if not (found := search.find_matches_as_indexes(data)):
+        return text
+    begins = [0, *(end for _, _, end in found)]
+    ends = [*(begin for _, begin, _ in found), len(data)]
+    kept = [data[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    return _MARK.encode(errors="surrogatepass").join(kept).decode(errors="surrogatepass")
+
+
+def _pieces(values: Iterable[str]) -> Iterator[str]:
+    """The pieces of the values and of their lines, since a long value is printed line by line."""
+    seen, size = set[str](), 0
+    for value in values:
+        for text in {value: None, **dict.fromkeys(value.splitlines())}:
+            pieces = -(-len(text) // PIECE)
+            for n in range(pieces):
+                piece = text[len(text) * n // pieces : len(text) * (n + 1) // pieces]
+                if len(piece) >= WORD and piece not in seen:
+                    if (size := size + len(piece)) > MAX_PATTERNS:
+                        return
+                    seen.add(piece)
+                    yield piece

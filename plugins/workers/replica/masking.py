@@ -6,7 +6,6 @@ worker was started with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import msgspec
@@ -15,10 +14,6 @@ from kernel.public import Mask
 
 from .protocol import MAX_LINE
 
-_BETWEEN: Final = "\udfff"
-"""Between texts that are searched together; no text that was ever encoded has it in it."""
-
-_TOO_MANY: Final = msgspec.Raw(b'"texts that could not be searched for secrets in time"')
 _LARGE: Final = f"over {MAX_LINE // 2**20} MB"
 _TOO_LARGE: Final = msgspec.Raw(msgspec.json.encode(_LARGE))
 
@@ -36,15 +31,8 @@ def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
         return _TOO_LARGE
     try:
         found = msgspec.json.decode(raw)
-        _gather(found, texts := [])
-        # At once: each search takes its time, and whoever says many texts has chosen the secrets.
-        hidden = mask.hide(said := _BETWEEN.join(texts))
-        if hidden == said:
-            return value
-        shown = hidden.split(_BETWEEN)
-        if len(shown) != len(texts):
-            return _TOO_MANY
-        return msgspec.Raw(msgspec.json.encode(_with_texts(found, iter(shown))))
+        hidden = _hide(found, mask)
+        return value if hidden == found else msgspec.Raw(msgspec.json.encode(hidden))
     except (msgspec.DecodeError, RecursionError):
         return value
 
@@ -54,25 +42,12 @@ def mask_text(text: str, mask: Mask) -> str:
     return mask.hide(text) if len(text) <= MAX_LINE or not mask else _LARGE
 
 
-def _gather(value: Any, texts: list[str]) -> None:
+def _hide(value: Any, mask: Mask) -> Any:
     if isinstance(value, str):
-        texts.append(value)
-    elif isinstance(value, list):
-        for item in cast("list[Any]", value):
-            _gather(item, texts)
-    elif isinstance(value, dict):
-        for key, member in cast("dict[str, Any]", value).items():
-            texts.append(key)
-            _gather(member, texts)
-
-
-def _with_texts(value: Any, texts: Iterator[str]) -> Any:
-    """The same value with other texts, in the order of `_gather`."""
-    if isinstance(value, str):
-        return next(texts)
+        return mask.hide(value)
     if isinstance(value, list):
-        return [_with_texts(item, texts) for item in cast("list[Any]", value)]
+        return [_hide(item, mask) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
-        members = cast("dict[str, Any]", value).values()
-        return {next(texts): _with_texts(member, texts) for member in members}
+        members = cast("dict[str, Any]", value).items()
+        return {mask.hide(key): _hide(member, mask) for key, member in members}
     return value

@@ -142,7 +142,7 @@ def test_neither_many_secrets_nor_many_texts_make_it_slow(texts: list[object]):
     mask = Mask([f"secret number {number}" for number in range(5000)])
     raw = json.dumps(texts).encode()
     began = time.thread_time()
-    assert b"could not be searched for secrets in time" in within(mask, raw)
+    assert within(mask, raw) == raw
     assert time.thread_time() - began < 1
 
 
