@@ -26,7 +26,7 @@ from .roles import ClaimedRoles
 from .store import OidcStore
 
 try:
-    from .provider import Provider, check, client_of
+    from .provider import OidcProvider, check, client_of
     from .routes import OidcRoutes
     from .service import OIDC, OidcService
 except ModuleNotFoundError as missing:
@@ -45,7 +45,7 @@ class OidcPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide the sign-in."""
+        """Provide OIDC."""
         check(self.config)
         return [provide(OIDC, self._open)]
 
@@ -57,7 +57,7 @@ class OidcPlugin(Plugin):
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:
-        """Forget whom the provider means by an account that is deleted."""
+        """Remove the link of an account that is deleted."""
         if delete:
             await self._services.get(OIDC).forget(tx, user.id)
 
@@ -67,7 +67,7 @@ class OidcPlugin(Plugin):
         async with client_of(self.config) as client:
             yield OidcService(
                 self.config,
-                Provider(self.config, client),
+                OidcProvider(self.config, client),
                 store,
                 services.get(IDENTITY),
                 services.get(SESSIONS),

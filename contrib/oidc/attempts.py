@@ -1,5 +1,8 @@
-"""A sign-in under way lies sealed in the browser that began it: nothing is kept for who never
-comes back, and a callback in another browser (login CSRF) fits no attempt."""
+"""The state of a sign-in in progress: encrypted, in a cookie of the browser that began it.
+
+So the server stores nothing for sign-ins that are not finished. A callback in another browser
+(login CSRF, RFC 6819, 4.4.1.8) has no valid state.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,11 @@ from kernel.public import BadRequest
 
 from .models import Attempt
 
-SECONDS: Final = 600
-MAX_COOKIE: Final = 4000
+ATTEMPT_SECONDS: Final = 600
 
 
 class Attempts:
-    """Begins attempts and opens those that come back, on any server with the client's secret."""
+    """Begins sign-ins, and reads their state on any server with the same client secret."""
 
     def __init__(self, client_secret: str) -> None:
         key = hashlib.blake2b(
@@ -31,21 +33,21 @@ class Attempts:
         self._box = SecretBox(key)
 
     def begin(self, return_to: str, challenge: str = "") -> tuple[Attempt, str]:
-        """Return an attempt, and the text that the browser keeps."""
+        """Return an attempt, and its encrypted text for the cookie."""
         attempt = Attempt(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
             return_to=return_to,
             challenge=challenge,
-            expires=time.time() + SECONDS,
+            expires=time.time() + ATTEMPT_SECONDS,
         )
         return attempt, self._box.encrypt(msgspec.json.encode(attempt)).hex()
 
     def open(self, sealed: str, state: str) -> Attempt:
         """Return the attempt that a callback belongs to. Raises BadRequest."""
         try:
-            if len(sealed) > MAX_COOKIE:
+            if len(sealed) > 4000:
                 raise ValueError
             attempt = msgspec.json.decode(self._box.decrypt(bytes.fromhex(sealed)), type=Attempt)
         except (ValueError, TypeError, CryptoError, msgspec.DecodeError):

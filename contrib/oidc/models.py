@@ -1,4 +1,4 @@
-"""What a sign-in is made of."""
+"""The data of a sign-in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
-    """Where a provider does what (OpenID Connect Discovery 1.0, section 3)."""
+    """The metadata of a provider (OpenID Connect Discovery 1.0, section 3)."""
 
     issuer: str
     authorization_endpoint: str
@@ -21,7 +21,7 @@ class Metadata(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """A sign-in under way; it lies sealed in the browser that began it."""
+    """A sign-in in progress; see `attempts.py`."""
 
     state: str
     nonce: str
@@ -32,7 +32,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """Somebody whom the provider vouches for; `email` only where it says that it is verified."""
+    """A user of the provider; `email` only if the provider has verified it."""
 
     issuer: str
     subject: str
@@ -43,21 +43,21 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 class Handover(Struct, frozen=True, kw_only=True):
-    """Body of an exchange; `verifier` is what the page made the challenge of."""
+    """Body of an exchange; the SHA-256 of `verifier` is the challenge."""
 
     code: str
     verifier: str
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """Query of the beginning of a sign-in; a page sends both."""
+    """Query of a login; a page sends both."""
 
     return_to: str = ""
     challenge: str = ""
 
 
 class Callback(Struct, frozen=True, kw_only=True):
-    """Query of the way back, as the provider writes it."""
+    """Query of a callback, as the provider writes it."""
 
     state: str = ""
     code: str = ""
@@ -82,7 +82,7 @@ class SignedIn(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Tokens(Struct, frozen=True, kw_only=True):
-    """What the token endpoint answered, as far as it is of use."""
+    """The reply of the token endpoint, as far as it is used."""
 
     id_token: str
     access_token: str = ""

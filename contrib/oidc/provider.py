@@ -1,4 +1,4 @@
-"""The other side: discovery, the way there, the exchange of a code, the proof of an ID token.
+"""The client of the provider: discovery, authorization, token exchange, ID tokens.
 
 OpenID Connect Core 1.0 (section 3.1, the authorization code flow) with PKCE (RFC 7636) and the
 issuer's identification (RFC 9207). The protocol is Authlib's, the signatures are joserfc's.
@@ -28,35 +28,34 @@ from .models import Attempt, Claims, Metadata, Tokens
 
 T = TypeVar("T")
 CALLBACK: Final = "/api/v1/auth/oidc/callback"
-TIMEOUT: Final = 10.0
-"""Seconds that an answer of the provider may take, all of it."""
+TIMEOUT_SECONDS: Final = 10.0
+"""The time for a complete reply of the provider."""
 SIGN_INS: Final = 16
-"""Sign-ins of one process that ask the provider at the same moment."""
+"""Concurrent sign-ins of a process."""
 WAITING: Final = 32
-"""Requests that may wait for what the provider says of itself: anybody can begin a sign-in."""
-AWAY: Final = 5.0
-"""Seconds in which a provider is not asked again that could not say what it is."""
-FRESH: Final = 3600.0
-"""Seconds that what the provider says of itself is believed."""
-PAUSE: Final = 30.0
-"""Seconds between two looks for a key that is not among the known ones."""
-LEEWAY: Final = 60
+"""Requests that may wait for the metadata of the provider: login needs no authentication."""
+RETRY_SECONDS: Final = 5.0
+"""The pause after a failed request for the metadata."""
+FRESH_SECONDS: Final = 3600.0
+"""How long metadata and keys of the provider are cached."""
+KEYS_PAUSE_SECONDS: Final = 30.0
+"""The pause between two requests for the keys, when a token has an unknown key."""
 SIGNATURES: Final = {
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
     "Ed25519",
 }  # fmt: skip
-"""Never `none`, and no HMAC: whoever knew the client's secret could vouch for anybody."""
+"""Never `none` and no HMAC: the client secret must not be enough to sign an ID token."""
 
 UNREACHED: Final = "the sign-in provider cannot be reached"
 
 HTTPClient = Any
-"""Authlib's client, which its types do not describe."""
+"""Authlib's client, which has no types."""
 
 log = structlog.get_logger("caudex.oidc")
 
 
-class Provider:
-    """One provider, with what it says of itself kept for an hour."""
+class OidcProvider:
+    """A provider, whose metadata and keys are cached for an hour."""
 
     def __init__(self, config: OidcConfig, client: HTTPClient) -> None:
         self._config = config
@@ -65,13 +64,13 @@ class Provider:
         self._keys: KeySet | None = None
         self._known_since = 0.0
         self._keys_since = 0.0
-        self._away_since = -inf
-        self._describing = anyio.Lock()
+        self._failed_at = -inf
+        self._fetching = anyio.Lock()
         self._sign_ins = anyio.CapacityLimiter(SIGN_INS)
 
     async def address(self, attempt: Attempt) -> str:
-        """Return the address at the provider where a sign-in begins. Raises Unavailable."""
-        metadata = await self._described()
+        """Return the URL of the provider's authorization endpoint. Raises Unavailable."""
+        metadata = await self._current_metadata()
         url, _ = self._client.create_authorization_url(
             metadata.authorization_endpoint,
             state=attempt.state,
@@ -81,9 +80,9 @@ class Provider:
         return url
 
     async def claims(self, attempt: Attempt, code: str, issuer: str) -> Claims:
-        """Exchange a code for what the provider says of who signed in.
+        """Exchange a code for the claims of the user.
 
-        Raises Unauthenticated for a code or token that does not hold, Unavailable.
+        Raises Unauthenticated for an invalid code or token, Unavailable.
         """
         try:
             self._sign_ins.acquire_nowait()
@@ -95,21 +94,21 @@ class Provider:
             self._sign_ins.release()
 
     async def _claims(self, attempt: Attempt, code: str, issuer: str) -> Claims:
-        metadata = await self._described()
+        metadata = await self._current_metadata()
         if issuer != metadata.issuer and (
             issuer or metadata.authorization_response_iss_parameter_supported
         ):
             raise Unauthenticated("the sign-in came back from another provider")
         tokens = await self._tokens(metadata, attempt, code)
-        claims = await self._proven(metadata, attempt, tokens.id_token)
+        claims = await self._verified(metadata, attempt, tokens.id_token)
         if metadata.userinfo_endpoint and tokens.access_token:
-            told = await self._told(metadata, tokens.access_token)
-            if told.get("sub") != claims["sub"]:  # section 5.3.2
-                raise Unauthenticated("the provider tells of somebody else")
-            # What is said of one email says nothing of another.
-            if told.get("email") != claims.get("email", told.get("email")):
-                told.pop("email_verified", None)
-            return told | claims
+            details = await self._userinfo(metadata, tokens.access_token)
+            if details.get("sub") != claims["sub"]:  # section 5.3.2
+                raise Unauthenticated("the provider describes another user")
+            # `email_verified` of one email does not apply to another.
+            if details.get("email") != claims.get("email", details.get("email")):
+                details.pop("email_verified", None)
+            return details | claims
         return claims
 
     async def _tokens(self, metadata: Metadata, attempt: Attempt, code: str) -> Tokens:
@@ -129,11 +128,11 @@ class Provider:
         except msgspec.ValidationError:
             raise Unauthenticated("the provider sent no ID token") from None
 
-    async def _proven(self, metadata: Metadata, attempt: Attempt, token: str) -> Claims:
+    async def _verified(self, metadata: Metadata, attempt: Attempt, token: str) -> Claims:
         """Check an ID token (section 3.1.3.7) and return its claims."""
         allowed = SIGNATURES.intersection(metadata.id_token_signing_alg_values_supported)
         rules = jwt.JWTClaimsRegistry(
-            leeway=LEEWAY,
+            leeway=60,
             iss={"essential": True, "value": metadata.issuer},
             aud={"essential": True, "value": self._config.client_id},
             sub={"essential": True},
@@ -147,56 +146,55 @@ class Provider:
                 claims = jwt.decode(token, keys, sorted(allowed)).claims
                 rules.validate(claims)
             except (JoseError, ValueError) as error:
-                if not fresh and self._keys_since < time.monotonic() - PAUSE:
-                    continue  # it may have been signed by a key that is newer than those we know
-                log.warning("an ID token does not hold", error=f"{type(error).__name__}: {error}")
+                if not fresh and self._keys_since < time.monotonic() - KEYS_PAUSE_SECONDS:
+                    continue  # the signing key may be newer than the cached ones
+                log.warning("an ID token is invalid", error=f"{type(error).__name__}: {error}")
                 break
             if claims.get("azp", self._config.client_id) != self._config.client_id:
                 break
             return claims
-        raise Unauthenticated("the provider's ID token does not hold")
+        raise Unauthenticated("the provider's ID token is not valid")
 
-    async def _told(self, metadata: Metadata, access_token: str) -> Claims:
-        """Ask the userinfo endpoint, which many providers tell more than they sign."""
+    async def _userinfo(self, metadata: Metadata, access_token: str) -> Claims:
+        """Get the userinfo endpoint: many providers send more claims there than in a token."""
         headers = {"authorization": f"Bearer {access_token}"}
         return await self._get(metadata.userinfo_endpoint, dict[str, Any], headers)
 
-    async def _described(self) -> Metadata:
-        """What the provider says of itself; one asks, others wait for what that brings."""
-        if (known := self._known()) is not None:
+    async def _current_metadata(self) -> Metadata:
+        """Return the metadata; one request fetches it, concurrent ones wait for the result."""
+        if (known := self._cached()) is not None:
             return known
-        if self._describing.statistics().tasks_waiting >= WAITING:
+        if self._fetching.statistics().tasks_waiting >= WAITING:
             raise Unavailable("too many sign-ins at the same moment", retry_after=5)
-        async with self._describing:
-            if (known := self._known()) is not None:
+        async with self._fetching:
+            if (known := self._cached()) is not None:
                 return known
             try:
-                self._metadata = await self._describe()
+                self._metadata = await self._fetch_metadata()
             except Unavailable:
-                self._away_since = time.monotonic()
+                self._failed_at = time.monotonic()
                 raise
             self._known_since = time.monotonic()
             return self._metadata
 
-    def _known(self) -> Metadata | None:
-        """What is known of the provider, unless it is too old. Raises Unavailable just after the
-        provider could not be asked."""
-        if self._metadata is not None and self._known_since >= time.monotonic() - FRESH:
+    def _cached(self) -> Metadata | None:
+        """Return the cached metadata. Raises Unavailable for a while after a failed request."""
+        if self._metadata is not None and self._known_since >= time.monotonic() - FRESH_SECONDS:
             return self._metadata
-        if self._away_since > time.monotonic() - AWAY:
+        if self._failed_at > time.monotonic() - RETRY_SECONDS:
             raise Unavailable(UNREACHED, retry_after=5)
         return None
 
-    async def _describe(self) -> Metadata:
-        place = f"{self._config.issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = await self._get(place, Metadata)
+    async def _fetch_metadata(self) -> Metadata:
+        url = f"{self._config.issuer.rstrip('/')}/.well-known/openid-configuration"
+        found = await self._get(url, Metadata)
         if found.issuer != self._config.issuer:
-            log.error("the provider calls itself otherwise", issuer=found.issuer)
+            log.error("the provider has another issuer", issuer=found.issuer)
             raise Unavailable("the sign-in provider is not the one that is configured")
         return found
 
     async def _known_keys(self, metadata: Metadata, *, fresh: bool) -> KeySet:
-        if self._keys is None or fresh or self._keys_since < time.monotonic() - FRESH:
+        if self._keys is None or fresh or self._keys_since < time.monotonic() - FRESH_SECONDS:
             found = await self._get(metadata.jwks_uri, dict[str, Any])
             try:
                 self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
@@ -216,13 +214,13 @@ class Provider:
         try:
             return msgspec.json.decode(await _reached(get), type=kind)
         except msgspec.DecodeError:
-            log.error("the provider sends what is not understood", url=url)
-            raise Unavailable("the sign-in provider sends what is not understood") from None
+            log.error("a reply of the provider is malformed", url=url)
+            raise Unavailable("a reply of the sign-in provider is malformed") from None
 
 
 async def _reached(call: Callable[[], Awaitable[T]]) -> T:
     try:
-        with anyio.fail_after(TIMEOUT):
+        with anyio.fail_after(TIMEOUT_SECONDS):
             return await call()
     except (httpx2.HTTPError, TimeoutError) as error:
         log.error(UNREACHED, error=f"{type(error).__name__}: {error}")
@@ -230,20 +228,20 @@ async def _reached(call: Callable[[], Awaitable[T]]) -> T:
 
 
 def client_of(config: OidcConfig) -> HTTPClient:
-    """Make the HTTP client; it follows no redirects, and nothing waits for ever."""
+    """Make the HTTP client, with timeouts and without redirects."""
     return AsyncOAuth2Client(
         client_id=config.client_id,
         client_secret=config.client_secret,
         scope=" ".join(config.scopes),
         redirect_uri=config.public_url.rstrip("/") + CALLBACK,
         code_challenge_method="S256",
-        timeout=TIMEOUT,
+        timeout=TIMEOUT_SECONDS,
         follow_redirects=False,
     )
 
 
 def check(config: OidcConfig) -> None:
-    """Refuse what would send secrets in the clear, or cannot work. Raises BootError."""
+    """Check the configuration. Raises BootError for plain HTTP, and for invalid values."""
     for name in ("issuer", "public_url"):
         url = httpx2.URL(getattr(config, name))
         local = url.host in ("localhost", "127.0.0.1", "::1")

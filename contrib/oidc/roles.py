@@ -1,4 +1,4 @@
-"""Roles that a claim brings and takes."""
+"""Roles that a claim grants and revokes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ log = structlog.get_logger("caudex.oidc")
 
 
 class ClaimedRoles:
-    """Gives the roles that the values of a claim stand for. What an admin gave stays the admin's:
-    only what a claim gave is taken when the value is gone."""
+    """Assigns the roles that `roles` maps the values of a claim to.
+
+    When a value is gone, the roles that it granted are revoked. Roles that an admin assigned stay.
+    """
 
     def __init__(
         self,
@@ -28,8 +30,8 @@ class ClaimedRoles:
         self._store = store
         self._find_access = find_access
 
-    async def give(self, user_id: str, values: Set[str]) -> None:
-        """Bring a user's roles up to date; one that cannot be given or taken is logged."""
+    async def update(self, user_id: str, values: Set[str]) -> None:
+        """Update a user's roles; one that cannot be changed is logged."""
         access = self._find_access()
         if access is None or not self._rules:
             return
@@ -54,9 +56,9 @@ def _role(text: str) -> Granted:
 
 
 async def _holds(access: Access, user_id: str, role: Granted) -> bool:
-    """Whether somebody was given a role.
+    """Whether a user was assigned a role.
 
-    The list of all may be long, but says what was given: core admins hold more than that.
+    The list of assignments is the source: the effective roles of a core admin hold more.
     """
     try:
         if role.role not in (await access.effective(user_id, role.app_id)).roles:

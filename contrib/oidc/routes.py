@@ -1,4 +1,4 @@
-"""The way there, the way back, and the exchange of a code."""
+"""The routes of a sign-in: login, callback, and the exchange of a code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kernel.public import (
     reply,
 )
 
-from .attempts import SECONDS
+from .attempts import ATTEMPT_SECONDS
 from .models import Attempt, Callback, Entry, Handover, SignedIn
 from .service import OIDC, OidcService
 
@@ -41,14 +41,14 @@ BACK: Final = {
 
 
 class OidcRoutes:
-    """Decode, ask the service, encode."""
+    """Decodes requests, calls the service, encodes replies."""
 
     def __init__(self, services: Services, *, secure: bool) -> None:
         self._services = services
         self._secure = secure
 
     def routes(self) -> Sequence[Route]:
-        """Declare them."""
+        """Declare the routes."""
         return [
             Route(
                 "GET", f"{PATH}/login", self.login, PUBLIC, status=302, query=Entry, openapi=THERE,
@@ -68,19 +68,31 @@ class OidcRoutes:
         return self._services.get(OIDC)
 
     async def login(self, request: Request) -> Response:
-        """Send the browser to the provider; `return_to` is the page that it comes back to,
-        `challenge` the SHA-256, in base64url, of a verifier that the page keeps."""
+        """Redirect the browser to the provider.
+
+        `return_to` is the page to return to. `challenge` is the SHA-256, in base64url, of a
+        verifier that the page keeps.
+        """
         entry = msgspec.convert(request.query(), Entry)
         address, sealed = await self._oidc.begin(entry.return_to, entry.challenge)
         answer = RedirectResponse(address, 302)
         answer.set_cookie(
-            COOKIE, sealed, SECONDS, path=PATH, secure=self._secure, httponly=True, samesite="lax"
+            COOKIE,
+            sealed,
+            ATTEMPT_SECONDS,
+            path=PATH,
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
         )
         return answer
 
     async def callback(self, request: Request) -> Response:
-        """Finish a sign-in. The page that it began on gets `#code=` to exchange, or `#error=`;
-        where none was named the reply is the one of a login."""
+        """Finish a sign-in.
+
+        The page that began it gets `#code=` to exchange, or `#error=`. Without a page the reply is
+        the one of a login.
+        """
         back = msgspec.convert(request.query(), Callback)
         attempt = self._oidc.attempt(_cookie(request), back.state)
         try:
@@ -93,8 +105,10 @@ class OidcRoutes:
         return answer
 
     async def exchange(self, request: Request, body: Handover) -> Response:
-        """Exchange the code of a callback for tokens, once, within a minute; only the page that
-        began the sign-in has the verifier."""
+        """Exchange the code of a callback for tokens, once, within a minute.
+
+        Only the page that began the sign-in has the verifier.
+        """
         agent = request.headers.get("user-agent", "")
         return reply(await self._oidc.take_over(body, request.actor, agent))
 
@@ -112,15 +126,17 @@ class OidcRoutes:
 
 
 def _returned(attempt: Attempt, name: str, value: str) -> Response:
-    """Go back to the page, with what it must know behind `#`: no server and no log sees that."""
+    """Redirect to the page with a value in the fragment, which no server and no log sees."""
     return RedirectResponse(
         f"{urldefrag(attempt.return_to).url}#{name}={quote(value, safe='')}", 302
     )
 
 
 def _cookie(request: Request) -> str:
-    """Return what the browser keeps, as it stands: the first of that name, whose path is the
-    longest (RFC 6265, 5.4). `http.cookies` takes quotes off, which a hostile header makes slow."""
+    """Return the first cookie of this name: the one with the longest path (RFC 6265, 5.4).
+
+    `http.cookies` is not used: it unquotes values, which takes long for a malicious header.
+    """
     for pair in request.headers.get("cookie", "").split(";"):
         name, _, value = pair.partition("=")
         if name.strip() == COOKIE:

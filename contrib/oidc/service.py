@@ -1,4 +1,4 @@
-"""Whose account a sign-in opens, and which roles it brings."""
+"""The account and the roles of a sign-in."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ from kernel.public import (
 from .attempts import Attempts
 from .config import OidcConfig
 from .models import Attempt, Handover, Subject, subject_of
-from .provider import Provider
+from .provider import OidcProvider
 from .roles import ClaimedRoles
 from .store import OidcStore
 
-NAMES: Final = 20
-"""How many names are tried for somebody whose name others have."""
 CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 log = structlog.get_logger("caudex.oidc")
@@ -45,7 +43,7 @@ class OidcService:
     def __init__(
         self,
         config: OidcConfig,
-        provider: Provider,
+        provider: OidcProvider,
         store: OidcStore,
         identity: Identity,
         sessions: Sessions,
@@ -61,7 +59,7 @@ class OidcService:
         self._making = anyio.Lock()
 
     async def begin(self, return_to: str, challenge: str) -> tuple[str, str]:
-        """Return the provider's address, and what the browser keeps. Raises BadRequest."""
+        """Return the URL at the provider, and the text for the cookie. Raises BadRequest."""
         if return_to and not CHALLENGE.fullmatch(challenge):
             raise BadRequest("challenge must be the SHA-256 of a verifier, in base64url")
         if return_to and origin(return_to) not in self._config.frontends:
@@ -74,13 +72,13 @@ class OidcService:
         return self._attempts.open(sealed, state)
 
     async def finish(self, attempt: Attempt, code: str, issuer: str, caller: Actor) -> str:
-        """Return the account of who signed in. Raises Unauthenticated, Forbidden, Unavailable."""
+        """Return the id of the account. Raises Unauthenticated, Forbidden, Unavailable."""
         claims = await self._provider.claims(attempt, code, issuer)
         subject = subject_of(claims, self._config.username_claim, self._config.roles_claim)
         user = await self._account(subject, caller)
         if user.disabled:
             raise Forbidden("this account is disabled")
-        await self._roles.give(user.id, subject.values)
+        await self._roles.update(user.id, subject.values)
         return user.id
 
     async def session(self, user_id: str, caller: Actor, user_agent: str) -> bytes:
@@ -90,8 +88,8 @@ class OidcService:
     async def hand_over(self, user_id: str, challenge: str) -> str:
         """Return a code that a page exchanges for a session, once, within a minute.
 
-        Only with the verifier of the challenge: who is sent a code of somebody else's sign-in has
-        another one, and is not signed in as them.
+        The exchange needs the verifier of the challenge, so the code of another user's sign-in is
+        of no use to a page.
         """
         code = secrets.token_urlsafe(32)
         await self._store.hand_over(_digest(code), user_id, challenge)
@@ -107,14 +105,14 @@ class OidcService:
         return await self.session(user_id, caller, user_agent)
 
     async def forget(self, tx: Transaction, user_id: str) -> None:
-        """Forget an account that is deleted, in the transaction that does so."""
+        """Remove the rows of an account, in the transaction that deletes it."""
         await self._store.unlink(tx, user_id)
 
     # Accounts
 
     async def _account(self, subject: Subject, caller: Actor) -> User:
-        """Return the account that is linked; else link one, or make one and link it."""
-        async with self._making:  # two windows of one newcomer make one account
+        """Return the linked account; otherwise link an existing or a new one."""
+        async with self._making:  # two windows of a new user create one account
             linked = await self._store.linked(subject.issuer, subject.subject)
             if linked is not None and (user := await self._identity.user(linked)) is not None:
                 return user
@@ -151,14 +149,14 @@ class OidcService:
             raise Forbidden(f"no account can be made for you: {error.message}") from None
 
     async def _free_name(self, wanted: str) -> str:
-        for name in (wanted, *(f"{wanted}-{number}" for number in range(2, NAMES))):
+        for name in (wanted, *(f"{wanted}-{number}" for number in range(2, 20))):
             if await self._identity.find(name) is None:
                 return name
         raise Forbidden("no account can be made for you: every name like yours is taken")
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL; empty for what is none."""
+    """Return scheme, host and port of a URL, empty for a malformed one."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""

@@ -1,4 +1,4 @@
-"""Every statement of the plugin."""
+"""The SQL of the plugin."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from kernel.public import Statements, Transaction
 from .models import Granted
 
 HANDOVER_SECONDS: Final = 60
-SWEEP: Final = 1000
-"""Codes nobody came for that one new code removes at most."""
 
 _granted = msgspec.json.Decoder(Granted).decode
 
 
 class OidcStore:
-    """Links, roles that came from claims, codes that wait to be exchanged."""
+    """Links of accounts, roles that claims granted, codes for an exchange."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -33,7 +31,7 @@ class OidcStore:
         return None if row is None else row.decode()
 
     async def link(self, issuer: str, subject: str, user_id: str) -> str:
-        """Say whose account a subject's is, once; return whose it is."""
+        """Link a subject to an account, unless it is linked; return the id of the linked one."""
         row = await self._statements.execute(
             "insert into caudex_oidc.links as l (issuer, subject, user_id)"
             " values ($1::text, $2::text, $3::uuid)"
@@ -45,7 +43,7 @@ class OidcStore:
         return (row or b"").decode()
 
     async def unlink(self, tx: Transaction, user_id: str) -> None:
-        """Forget an account that is deleted."""
+        """Delete the rows of an account."""
         for table in (
             b"delete from caudex_oidc.links where user_id = $1::uuid",
             b"delete from caudex_oidc.granted where user_id = $1::uuid",
@@ -54,7 +52,7 @@ class OidcStore:
             await tx.execute(table, user_id)
 
     async def granted(self, user_id: str) -> list[Granted]:
-        """Return the roles that claims gave."""
+        """Return the roles that claims granted."""
         rows = await self._statements.fetch_all(
             "select row_to_json(r) from (select app_id, role from caudex_oidc.granted"
             " where user_id = $1::uuid) r",
@@ -63,7 +61,7 @@ class OidcStore:
         return [_granted(row) for row in rows]
 
     async def remember(self, user_id: str, role: Granted) -> None:
-        """Note that a claim gave a role."""
+        """Note that a claim granted a role."""
         await self._statements.execute(
             "insert into caudex_oidc.granted (user_id, app_id, role)"
             " values ($1::uuid, $2::text, $3::text) on conflict do nothing",
@@ -73,7 +71,7 @@ class OidcStore:
         )
 
     async def forget(self, user_id: str, role: Granted) -> None:
-        """Note that a claim took a role again."""
+        """Note that a claim revoked a role."""
         await self._statements.execute(
             "delete from caudex_oidc.granted"
             " where user_id = $1::uuid and app_id = $2::text and role = $3::text",
@@ -83,22 +81,21 @@ class OidcStore:
         )
 
     async def hand_over(self, code_hash: str, user_id: str, challenge: str) -> None:
-        """Keep a code for a minute, and sweep those that nobody came for."""
+        """Add a code that is valid for a minute, and delete up to 1000 expired ones."""
         await self._statements.execute(
             "with over as (delete from caudex_oidc.handovers where code_hash in"
             " (select code_hash from caudex_oidc.handovers where expires_at < now()"
-            " limit $4::int for update skip locked))"
+            " limit 1000 for update skip locked))"
             " insert into caudex_oidc.handovers (code_hash, user_id, challenge, expires_at)"
-            " values ($1::text, $2::uuid, $5::text, now() + make_interval(secs => $3::int))",
+            " values ($1::text, $2::uuid, $4::text, now() + make_interval(secs => $3::int))",
             code_hash,
             user_id,
             HANDOVER_SECONDS,
-            SWEEP,
             challenge,
         )
 
     async def take_over(self, code_hash: str, challenge: str) -> str | None:
-        """Use a code up and return whose session it is for."""
+        """Delete a code and return the id of its account."""
         row = await self._statements.execute(
             "delete from caudex_oidc.handovers"
             " where code_hash = $1::text and challenge = $2::text and expires_at > now()"

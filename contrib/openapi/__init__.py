@@ -22,7 +22,7 @@ from .service import DOCUMENTS, DocumentService
 
 
 class OpenapiPlugin(Plugin):
-    """Tells what the routes of every plugin take and give."""
+    """Describes the routes of every plugin."""
 
     name = "openapi"
     requires = (APPS, ACCESS, REGISTRY)

@@ -1,4 +1,4 @@
-"""The files of the page: those of Swagger UI, and ours. Nothing is fetched from elsewhere."""
+"""The files of the page: Swagger UI and our own. The page loads nothing from other servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGED: Final = {
     "javascripts/swagger-ui-bundle.js": _JS,
 }
 PACKAGE: Final = "mkdocs_swagger_ui_tag"
-"""Of it only the files of Swagger UI are used."""
+"""Only its copy of Swagger UI is used."""
 PAGE: Final = "index.html"
 
 
@@ -34,7 +34,7 @@ class Asset(msgspec.Struct, frozen=True):
 
 
 def assets() -> Mapping[str, Asset]:
-    """Every file by its name; a path is none. Raises BootError where Swagger UI is missing."""
+    """Return every file by its name. Raises BootError when Swagger UI is missing."""
     try:
         packaged = files(PACKAGE) / "swagger-ui"
         found = {

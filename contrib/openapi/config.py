@@ -6,7 +6,7 @@ from kernel.public import Section
 
 
 class OpenapiConfig(Section, frozen=True, kw_only=True):
-    """Who reads the document of the server, and whether there is a page."""
+    """Access to the document of the server, and whether there is a page."""
 
     public: bool = False
     page: bool = True

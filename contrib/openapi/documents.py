@@ -26,7 +26,7 @@ from .schemas import PREFIX, Schemas, needed, replaced, unmarked
 
 Pairs = Sequence[tuple[str, Route]]
 Allowed = Mapping[tuple[Needs, str], Grant]
-"""What a caller may on an app: need and entity (or "") to what that grants."""
+"""Rights of a caller in an app: need and entity (or "") to the grant."""
 APP: Final = "{app_id}"
 ENTITY: Final = "{entity}"
 _OWN: Final = "\n\nOnly records that the caller created."
@@ -40,29 +40,29 @@ timestamp, an unambiguous text form of it is taken too."""
 
 
 def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
-    """The document of every route of every plugin."""
+    """Describe every route of every plugin."""
     tree = skeleton("Caudex", server_version(), _SERVER)
     tree["tags"] = tags_of(pairs)
     built_in, others = recorded("examples.json"), recorded("examples_contrib.json")
     for plugin, route in pairs:
-        told = unmarked(operation(plugin, route, schemas))
+        described = unmarked(operation(plugin, route, schemas))
         examples = others.get(plugin, built_in)
-        _show(told, route, examples.get(f"{route.method} {route.path}"))
-        put(tree, route.path, route.method, told)
+        _show(described, route, examples.get(f"{route.method} {route.path}"))
+        put(tree, route.path, route.method, described)
     return _with_components(tree, {name: unmarked(s) for name, s in schemas.components.items()})
 
 
 def recorded(name: str) -> Mapping[str, Schema]:
-    """What a server was sent and answered, by route; that of contrib/ by plugin first."""
+    """Return recorded requests and replies by route; those of contrib/ by plugin first."""
     return msgspec.json.decode((files(__package__ or "") / name).read_bytes())
 
 
-def _show(told: Schema, route: Route, example: Schema | None) -> None:
-    """Put an example beside the schemas of the JSON that it is of."""
+def _show(described: Schema, route: Route, example: Schema | None) -> None:
+    """Add an example to the schemas of body and reply."""
     if example is None or example["status"] != route.status:
         return
-    body = told.get("requestBody", {}).get("content", {}).get(JSON)
-    reply = told["responses"][str(route.status)].get("content", {}).get(JSON)
+    body = described.get("requestBody", {}).get("content", {}).get(JSON)
+    reply = described["responses"][str(route.status)].get("content", {}).get(JSON)
     if body is not None:
         body["example"] = example["body"]
     if reply is not None and not isinstance(example["reply"], str):
@@ -70,7 +70,7 @@ def _show(told: Schema, route: Route, example: Schema | None) -> None:
 
 
 def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema:
-    """The document of an app: each entity's own fields, and only what is allowed."""
+    """Describe an app: the fields of each entity, and only allowed operations."""
     tree = skeleton(app.name, app.version, _APP)
     own = AppSchemas(schemas)
     for entity in app.entities.values():
@@ -80,8 +80,8 @@ def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema
         if ENTITY in route.path:
             for entity in app.entities.values():
                 if (grant := allowed.get((route.needs, entity.name))) is not None:
-                    told = own.operation(plugin, route, entity, grant)
-                    _put(tree, route, app, told, entity.name)
+                    described = own.operation(plugin, route, entity, grant)
+                    _put(tree, route, app, described, entity.name)
         elif (route.needs, "") in allowed:
             _put(tree, route, app, unmarked(operation(plugin, route, schemas)))
             shown.append((plugin, route))
@@ -99,7 +99,7 @@ class AppSchemas:
         self.components: dict[str, Schema] = bare | operators()
 
     def add(self, entity: Entity) -> None:
-        """Add the shapes of an entity, and the components that speak of them."""
+        """Add the shapes of an entity, and the components that refer to them."""
         for name, schema in shapes(entity).items():
             self.components[f"{entity.name}.{name}"] = schema
         for name in self._schemas.shaped:
@@ -107,16 +107,16 @@ class AppSchemas:
             self.components[f"{entity.name}.{name}"] = schema
 
     def operation(self, plugin: str, route: Route, entity: Entity, grant: Grant) -> Schema:
-        """An operation on one entity."""
-        told = self.fitted(operation(plugin, route, self._schemas), entity)
-        told["tags"] = [entity.name]
-        told["x-permission"] = f"{entity.name}.{route.needs.key}" + (".own" * grant.own_only)
-        told["description"] += _OWN * grant.own_only
-        told["parameters"] = _fitting(told.get("parameters", ()), entity)
-        return told
+        """Describe an operation on one entity."""
+        described = self.fitted(operation(plugin, route, self._schemas), entity)
+        described["tags"] = [entity.name]
+        described["x-permission"] = f"{entity.name}.{route.needs.key}" + (".own" * grant.own_only)
+        described["description"] += _OWN * grant.own_only
+        described["parameters"] = _fitting(described.get("parameters", ()), entity)
+        return described
 
     def fitted(self, schema: Any, entity: Entity) -> Any:
-        """A schema in which the entity's own take the place of what is marked."""
+        """Return a schema with the entity's own schemas in place of the markers."""
 
         def own(part: Schema) -> Schema | None:
             if (shape := part.get(SHAPE)) is not None:
@@ -130,7 +130,7 @@ class AppSchemas:
 
 
 def _fitting(parameters: Sequence[Schema], entity: Entity) -> list[Schema]:
-    """Parameters with the entity's id, and with a filter for each of its fields."""
+    """Return parameters with the entity's id, and a filter for each of its fields."""
     taken = frozenset(each["name"] for each in parameters if each["in"] == "query")
     found: list[Schema] = []
     for each in parameters:
@@ -143,25 +143,28 @@ def _fitting(parameters: Sequence[Schema], entity: Entity) -> list[Schema]:
     return found
 
 
-def _put(tree: Schema, route: Route, app: App, told: Schema, entity: str = "") -> None:
+def _put(tree: Schema, route: Route, app: App, described: Schema, entity: str = "") -> None:
     """Add an operation under the path that it has for this app and entity."""
     path = route.path.replace(APP, app.id).replace(ENTITY, entity)
     fixed = ("app_id", "entity")
     parameters = [
         each
-        for each in told.pop("parameters", ())
+        for each in described.pop("parameters", ())
         if each["in"] != "path" or each["name"] not in fixed
     ]
     if parameters:
-        told["parameters"] = parameters
-    told["operationId"] = operation_id(route.method, path)
-    put(tree, path, route.method, told)
+        described["parameters"] = parameters
+    described["operationId"] = operation_id(route.method, path)
+    put(tree, path, route.method, described)
 
 
 def _seen(app: App, tree: Schema) -> list[Entity]:
-    """The entities that something in the document is about."""
+    """Return the entities that the document has operations of."""
     used = {
-        tag for path in tree["paths"].values() for told in path.values() for tag in told["tags"]
+        tag
+        for path in tree["paths"].values()
+        for described in path.values()
+        for tag in described["tags"]
     }
     return [entity for entity in app.entities.values() if entity.name in used]
 

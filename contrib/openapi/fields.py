@@ -1,4 +1,4 @@
-"""The fields of an entity as schemas: what is read, created, changed, asked for."""
+"""The fields of an entity as schemas: to read, create, change and query."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _ORDERED: Final = ("$gt", "$gte", "$lt", "$lte")
 
 
 def type_of(field: Field) -> str:
-    """The type by which a field is filtered: a link is what the id it names is."""
+    """Return the type by which a field is filtered: for a link, the type of the linked id."""
     if field.type == "entity_link":
         return "uuid" if field.sql_type == "uuid" else "text"
     return "text" if field.type == "file" else field.type
 
 
 def columns(entity: Entity) -> dict[str, str]:
-    """Name and type of everything that a record shows, in its order."""
+    """Return name and type of each member of a record, in order."""
     fields = {field.name: type_of(field) for field in entity.fields}
     return {
         "id": entity.id_type,
@@ -58,12 +58,12 @@ def shapes(entity: Entity) -> dict[str, Schema]:
 
 
 def sort_field(entity: Entity) -> Schema:
-    """What an entity's records can be sorted by."""
+    """Return the fields that an entity's records can be sorted by."""
     return {"type": "string", "enum": list(columns(entity))}
 
 
 def filters(entity: Entity, taken: frozenset[str]) -> dict[str, Schema]:
-    """What a list can be filtered by; a field that has a parameter's name is not among it."""
+    """Return the filters of a list; a field with the name of a parameter has none."""
     return {
         name: _TYPES[kind]
         for name, kind in columns(entity).items()
@@ -72,7 +72,7 @@ def filters(entity: Entity, taken: frozenset[str]) -> dict[str, Schema]:
 
 
 def operators() -> dict[str, Schema]:
-    """What a where-tree can ask of a field, by the field's type; the same for every entity."""
+    """Return the operators of a where-tree by the type of a field, for every entity."""
     kinds = {name: schema for name, schema in _TYPES.items() if name != "file"}
     return {where_name(kind): _asked(kind, schema) for kind, schema in kinds.items()}
 
@@ -128,7 +128,7 @@ def _given(field: Field) -> Schema:
 
 
 def _value(field: Field) -> Schema:
-    """A field's value; null where it need not be set."""
+    """Describe a field's value; null for an optional field."""
     schema = dict(_TYPES["text" if field.type == "entity_link" else field.type])
     if field.references is not None:
         schema = _link(field, schema)

@@ -1,4 +1,4 @@
-"""A document, ready to be sent."""
+"""An encoded document."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def document(tree: Schema) -> Document:
 
 
 def tag_of(body: bytes) -> str:
-    """The entity tag of bytes (RFC 9110, 8.8.3): a strong one, from what they hold."""
+    """Make a strong entity tag of bytes (RFC 9110, 8.8.3)."""
     return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

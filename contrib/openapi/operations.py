@@ -62,10 +62,10 @@ def server_version() -> str:
 
 
 def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
-    """Everything that a route declares, and what follows from it."""
+    """Describe a route by its declaration."""
     summary, text = _words(route)
     may = f"Needs: {route.needs}."
-    told: Schema = {
+    described: Schema = {
         "operationId": operation_id(route.method, route.path),
         "tags": [plugin],
         "summary": summary,
@@ -75,32 +75,32 @@ def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
     }
     parameters = [*_path_parameters(route.path), *_query_parameters(route, schemas)]
     if parameters:
-        told["parameters"] = parameters
+        described["parameters"] = parameters
     if route.body is not None:
-        told["requestBody"] = {"required": True, "content": _json(schemas.of(route.body))}
-    told["responses"] = _responses(route, schemas)
-    return _overlaid(told, route.openapi)
+        described["requestBody"] = {"required": True, "content": _json(schemas.of(route.body))}
+    described["responses"] = _responses(route, schemas)
+    return _overlaid(described, route.openapi)
 
 
 def operation_id(method: str, path: str) -> str:
-    """A name for an operation, unique as method and path are."""
+    """Make the id of an operation, unique for method and path."""
     words = re.sub(r"[^A-Za-z0-9]+", "_", path.removeprefix("/api/v1")).strip("_")
     return f"{method.lower()}_{words}"
 
 
 def tag(plugin: str, route: Route) -> Schema:
-    """A plugin as a tag: what the module of its routes says of itself."""
+    """Make the tag of a plugin, with the docstring of its routes' module."""
     said = sys.modules[getattr(route.handler, "__module__", "") or __name__].__doc__ or ""
     return {"name": plugin, "description": said.partition("\n\n")[0].replace("\n", " ")}
 
 
-def put(tree: Schema, path: str, method: str, told: Schema) -> None:
+def put(tree: Schema, path: str, method: str, described: Schema) -> None:
     """Add an operation to a document."""
-    tree["paths"].setdefault(path, {})[method.lower()] = told
+    tree["paths"].setdefault(path, {})[method.lower()] = described
 
 
 def tags_of(pairs: Iterable[tuple[str, Route]]) -> list[Schema]:
-    """A tag for each plugin, told by its first route."""
+    """Make a tag for each plugin, described by its first route."""
     first: dict[str, Route] = {}
     for plugin, route in pairs:
         first.setdefault(plugin, route)
@@ -108,9 +108,9 @@ def tags_of(pairs: Iterable[tuple[str, Route]]) -> list[Schema]:
 
 
 def _words(route: Route) -> tuple[str, str]:
-    """The first line of the handler's docstring, and the rest; else the route itself."""
-    told = inspect.getdoc(route.handler) or f"{route.method} {route.path}"
-    summary, _, rest = told.partition("\n\n")
+    """Return the first line of the handler's docstring, and the rest."""
+    described = inspect.getdoc(route.handler) or f"{route.method} {route.path}"
+    summary, _, rest = described.partition("\n\n")
     return summary.replace("\n", " "), rest
 
 
@@ -131,31 +131,31 @@ def _query_parameters(route: Route, schemas: Schemas) -> list[Schema]:
 
 
 def query_parameter(name: str, schema: Schema, *, required: bool = False) -> Schema:
-    """A parameter of a query; an object stands for any name that is not another's."""
-    told: Schema = {"name": name, "in": "query", "required": required}
+    """Describe a query parameter; an object describes all names that have none of their own."""
+    described: Schema = {"name": name, "in": "query", "required": required}
     if description := schema.get("description"):
-        told["description"] = description
+        described["description"] = description
     if schema.get("type") == "object":
-        told |= {"style": "form", "explode": True}
+        described |= {"style": "form", "explode": True}
     rest = {key: value for key, value in schema.items() if key != "description"}
-    return told | {"schema": rest}
+    return described | {"schema": rest}
 
 
 def _responses(route: Route, schemas: Schemas) -> Schema:
-    """Every reply, before the route lays over them what no type can say."""
+    """Describe every reply, before the route's own members are merged over them."""
     good, own = str(route.status), route.openapi.get("responses", {})
-    told: Schema = {status: {"headers": _REQUEST_ID} for status in (good, *own)}
-    told[good]["description"] = HTTPStatus(route.status).phrase
+    described: Schema = {status: {"headers": _REQUEST_ID} for status in (good, *own)}
+    described[good]["description"] = HTTPStatus(route.status).phrase
     if route.returns is not None:
-        told[good]["content"] = _json(schemas.of(route.returns))
+        described[good]["content"] = _json(schemas.of(route.returns))
     elif route.status < HTTPStatus.MULTIPLE_CHOICES and "content" not in own.get(good, {}):
-        told[good]["content"] = _json({})
+        described[good]["content"] = _json({})
     errors = {str(status): {"$ref": f"{_RESPONSES}{status}"} for status in statuses(route)}
-    return told | errors
+    return described | errors
 
 
 def statuses(route: Route) -> Sequence[int]:
-    """The errors that a route can answer with: by what it needs, takes and says of itself."""
+    """Return the error statuses of a route: by its need, its body and its declaration."""
     found = {503, *route.errors}
     if route.needs.kind != "public":
         found.add(401)
@@ -193,7 +193,7 @@ def _error(status: int) -> Schema:
 
 
 def _overlaid(below: Any, over: Any) -> Any:
-    """Members of `over` laid over those of `below`, object by object."""
+    """Merge the members of `over` over those of `below`, object by object."""
     if not isinstance(below, dict) or not isinstance(over, Mapping):
         return over
     merged: dict[str, Any] = dict(below)  # pyright: ignore[reportUnknownArgumentType]

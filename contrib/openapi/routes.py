@@ -26,7 +26,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing inline and nothing from elsewhere: what a document says cannot run."""
+"""Nothing inline and nothing from other servers: the text of a document cannot run."""
 UNCHANGED: Final = {"304": {"description": "The caller has it already, by `If-None-Match`."}}
 
 
@@ -36,7 +36,7 @@ def _file(media_type: str) -> dict[str, Any]:
 
 
 class OpenapiRoutes:
-    """The handlers."""
+    """Decodes requests, calls the service, encodes replies."""
 
     def __init__(self, services: Services, config: OpenapiConfig) -> None:
         self._services = services
@@ -44,7 +44,7 @@ class OpenapiRoutes:
         self._assets: Mapping[str, Asset] = assets() if config.page else {}
 
     def routes(self) -> Sequence[Route]:
-        """Declare them. Page and files tell nothing of this server but that they are there."""
+        """Declare the routes. Page and files are public, and say nothing about this server."""
         needs = PUBLIC if self._config.public else ANY_USER
         tree, more = dict[str, Any], {"responses": UNCHANGED}
         of_server, of_app = "/api/v1/openapi.json", "/api/v1/apps/{app_id}/openapi.json"
@@ -70,11 +70,11 @@ class OpenapiRoutes:
         return _sent(request, made.body, "application/json", made.tag, ASKED_AGAIN)
 
     async def page(self, request: Request) -> Response:
-        """Show a page that asks for a token and lets one browse and try the API."""
+        """Show a page to browse and try the API; it asks for a token."""
         return self._asset(request, PAGE, "no-cache")
 
     async def file(self, request: Request) -> Response:
-        """Give a file of the page."""
+        """Send a file of the page."""
         return self._asset(request, request.path("file"), A_DAY)
 
     def _asset(self, request: Request, name: str, caching: str) -> Response:
@@ -84,7 +84,7 @@ class OpenapiRoutes:
 
 
 def _sent(request: Request, body: bytes, media_type: str, tag: str, caching: str) -> Response:
-    """Send bytes, or say that the caller has them already (RFC 9110, 13.1.2)."""
+    """Send bytes, or 304 when the caller has them (RFC 9110, 13.1.2)."""
     headers = {"etag": tag, "cache-control": caching, "content-security-policy": POLICY}
     known = [each.strip().removeprefix("W/") for each in _told(request).split(",")]
     if tag in known or known == ["*"]:

@@ -1,4 +1,4 @@
-"""From the types that routes declare to JSON Schemas."""
+"""JSON Schemas of the types that routes declare."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Schemas:
             yield name, _without_null(schema), name in struct.get("required", ())
 
     def _make(self, types: Sequence[Any]) -> Sequence[Schema]:
-        """Make all at once, so that names are told apart; one that has no schema is anything."""
+        """Make all at once, so that names are unique; a type without a schema accepts anything."""
         try:
             made, self.components = _schemas(types)
         except (TypeError, ValueError, NameError):
-            described = [type_ if _has_schema(type_) else Any for type_ in types]
-            made, self.components = _schemas(described)
+            known = [type_ if _has_schema(type_) else Any for type_ in types]
+            made, self.components = _schemas(known)
         return made
 
 
@@ -82,7 +82,7 @@ def _without_null(schema: Schema) -> Schema:
 
 
 def replaced(schema: Any, replace: Callable[[Schema], Schema | None]) -> Any:
-    """A schema anew, with what `replace` returns in the place of each object that it knows."""
+    """Copy a schema; where `replace` returns an object, use it instead."""
     if isinstance(schema, list | tuple):
         return [replaced(item, replace) for item in cast("Sequence[Any]", schema)]
     if not isinstance(schema, dict):
@@ -94,7 +94,7 @@ def replaced(schema: Any, replace: Callable[[Schema], Schema | None]) -> Any:
 
 
 def unmarked(schema: Any) -> Any:
-    """A schema without the marks of what depends on the entity."""
+    """Copy a schema without the markers of the entity."""
 
     def bare(part: Schema) -> Schema | None:
         if SHAPE not in part:

@@ -1,4 +1,4 @@
-"""Which document is for whom, and which are kept."""
+"""The documents for each caller, and their cache."""
 
 from __future__ import annotations
 
@@ -25,14 +25,9 @@ from .documents import APP, ENTITY, Allowed, of_app, of_server
 from .models import Document, document
 from .schemas import Schemas
 
-MAX_KEPT: Final = 64
-"""Documents of apps that are kept,"""
-MAX_BYTES: Final = 32_000_000
-"""and how large they may be together."""
-
 
 class DocumentService:
-    """Makes documents when they are first asked for. Routes are fixed once the server runs."""
+    """Makes documents at their first use. Routes do not change while the server runs."""
 
     def __init__(self, registry: Registry, apps: Apps, access: Access) -> None:
         self._pairs = list(registry.routes)
@@ -41,7 +36,7 @@ class DocumentService:
         self._access = access
         self._schemas = Schemas([route for _, route in self._pairs])
         self._server: Document | None = None
-        self._kept = Kept(MAX_KEPT, MAX_BYTES)
+        self._kept = DocumentCache()
         self._lock = anyio.Lock()
 
     async def server(self) -> Document:
@@ -71,7 +66,7 @@ class DocumentService:
         return document(of_app(app, self._of_apps, self._schemas, allowed))
 
     async def _allowed(self, actor: Actor, app: App) -> Allowed:
-        """Ask for everything that a route of apps can need."""
+        """Return what the caller may, for every need of the routes of apps."""
         found: dict[tuple[Needs, str], Grant] = {}
         asked = {(route.needs, ENTITY in route.path) for _, route in self._of_apps}
         for needs, each in sorted(asked, key=str):
@@ -84,23 +79,23 @@ class DocumentService:
         return found
 
 
-class Kept:
-    """Documents that were used last, at most so many and of so many bytes together."""
+class DocumentCache:
+    """The documents of apps that were used last, bounded in number and total size."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, most: int = 64, most_bytes: int = 32_000_000) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
         self._found: OrderedDict[Hashable, Document] = OrderedDict()
 
     def get(self, key: Hashable) -> Document | None:
-        """Return a document that is kept."""
+        """Return a cached document."""
         if (found := self._found.get(key)) is not None:
             self._found.move_to_end(key)
         return found
 
     def put(self, key: Hashable, made: Document) -> None:
-        """Keep a document; those that were not used for longest may go."""
+        """Add a document; the least recently used ones are removed."""
         self._found[key] = made
         self._bytes += len(made.body)
         while len(self._found) > self._most or self._bytes > self._most_bytes:

@@ -1,7 +1,7 @@
-"""What authors of plugins test with; loaded as a pytest plugin.
+"""Fixtures, fakes and recorders for authors of plugins; loaded as a pytest plugin.
 
-A test is a plain function. The server runs in a thread, on a PostgreSQL of the test run, and is
-spoken to over real HTTP:
+A test is a plain function. The server runs in a thread, on a PostgreSQL of the test run. Tests
+send real HTTP requests:
 
 ```python
 @pytest.fixture(scope="module")

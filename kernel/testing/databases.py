@@ -1,4 +1,4 @@
-"""Databases for tests: made in a moment, from a template that is migrated already."""
+"""Databases for tests, copied from a template that is migrated already."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _count = itertools.count(1)
 
 
 class Postgres:
-    """A PostgreSQL for tests; databases are made from a template that is migrated already."""
+    """A PostgreSQL for tests; each database is a copy of a migrated template."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._templates: dict[tuple[str, ...], str] = {}
 
     def create(self, template: str = "template0") -> str:
-        """Make a database and return its DSN."""
+        """Create a database and return its DSN."""
         name = f"caudex_test_{os.getpid()}_{next(_count)}_{secrets.token_hex(3)}"
         self._run(
             sql.SQL("create database {} template {}").format(
@@ -36,7 +36,7 @@ class Postgres:
         return make_conninfo(self.url, dbname=name)
 
     def migrated(self, kernel: Kernel) -> str:
-        """Make a database that has the migrations of the kernel's plugins, and return its DSN."""
+        """Create a database with the migrations of the kernel's plugins, and return its DSN."""
         migrations = kernel.migrations()
         key = tuple(f"{m.plugin}/{m.checksum}" for m in migrations)
         if key not in self._templates:
@@ -48,7 +48,7 @@ class Postgres:
         return self.create(self._templates[key])
 
     def drop(self, url: str) -> None:
-        """Drop a database, whoever is still connected."""
+        """Drop a database and end its connections."""
         name = conninfo_to_dict(url)["dbname"]
         statement = sql.SQL("drop database if exists {} with (force)")
         self._run(statement.format(sql.Identifier(str(name))))

@@ -1,4 +1,4 @@
-"""The fixtures that pytest finds where Caudex is installed with its extra `testing`."""
+"""The fixtures of pytest where Caudex is installed with its extra `testing`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from kernel.testing.options import NOTHING, MoreOptions, Overrides, ServerOption
 from kernel.testing.servers import MakeServer, Server, run_server, running_server
 
 MEMORY = Path("/dev/shm")
-ROOM = 4_000_000_000
-"""Bytes. A container is given 64 MB of it by default, which is too little for a database."""
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[Postgres]:
-    """A PostgreSQL of the test run: one of its own, or `CAUDEX_TEST_DATABASE_URL`."""
+    """Run a PostgreSQL for the test run, or use `CAUDEX_TEST_DATABASE_URL`."""
     if url := os.environ.get("CAUDEX_TEST_DATABASE_URL"):
         yield Postgres(url)
         return
@@ -50,21 +48,21 @@ def postgres() -> Generator[Postgres]:
 
 
 def _in_memory() -> Path | None:
-    """A folder in memory, where there is one with room.
+    """Return a folder in memory, if there is one with 4 GB free; a container has 64 MB by default.
 
-    A run makes and drops hundreds of databases of a thousand files each, and ext4 looks for an
-    inode past every one that was freed in the last half minute: ten times the work of the copy.
+    A run creates and drops hundreds of databases with a thousand files each. On ext4 the search for
+    free inodes then takes ten times as long as the copy.
     """
     try:
-        roomy = shutil.disk_usage(MEMORY).free > ROOM and os.access(MEMORY, os.W_OK | os.X_OK)
+        free = shutil.disk_usage(MEMORY).free
     except OSError:
         return None
-    return MEMORY if roomy else None
+    return MEMORY if free > 4e9 and os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 @pytest.fixture
 def database(postgres: Postgres) -> Generator[str]:
-    """The DSN of a fresh, empty database."""
+    """Create an empty database and return its DSN."""
     url = postgres.create()
     yield url
     postgres.drop(url)
@@ -72,13 +70,13 @@ def database(postgres: Postgres) -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def server_options() -> ServerOptions:
-    """What the fixture `server` is made of; a module or a `conftest.py` gives its own."""
+    """Return the options of the fixture `server`; override it in a module or a `conftest.py`."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, server_options: ServerOptions) -> Generator[Server]:
-    """A server as `server_options` says, shared by a module's tests, without a limit of logins."""
+    """Run a server with `server_options` for the tests of a module; logins are not limited."""
     with run_server(postgres, server_options) as running:
         yield running
 
@@ -87,7 +85,7 @@ def server(postgres: Postgres, server_options: ServerOptions) -> Generator[Serve
 def make_server(postgres: Postgres) -> Generator[MakeServer]:
     """Start servers for one test: `make_server({"plugins": {…}}, plugins=[NotesPlugin])`.
 
-    The first argument is `config`, the others are named as in `ServerOptions`.
+    The first argument is `config`; the others have the names of `ServerOptions`.
     """
     with ExitStack() as stack:
 

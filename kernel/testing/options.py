@@ -1,4 +1,4 @@
-"""Which server a test wants: its plugins, its configuration, who answers for which service."""
+"""Options of a test's server: its plugins, configuration and services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PluginLike = type[Plugin] | Path | str
 STAND_IN = "stand_in"
 
 FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
-"""Connections of the fast lane: tests start many servers, and each connection is a process."""
+"""Connections of the pipelined driver: tests start many servers, and each one is a process."""
 
 ACCOUNTS = {"uid_base": 201_000 + os.getpid() % 49 * 1_000, "uid_count": 1_000}
 """Accounts that apps run under, for each process of a run: the processes of one are counted."""
@@ -32,7 +32,7 @@ NOTHING = Path(__file__).with_name("nothing.toml")
 
 
 class MoreOptions(TypedDict, total=False):
-    """What a server can be told beside its configuration; see `ServerOptions`."""
+    """The options of a server except its configuration; see `ServerOptions`."""
 
     plugins: Sequence[PluginLike]
     only: Sequence[str] | None
@@ -42,12 +42,12 @@ class MoreOptions(TypedDict, total=False):
 
 
 class ServerOptions(MoreOptions, total=False):
-    """Which server a test wants; each may be left out.
+    """The options of a test's server; all are optional.
 
-    `config` lies over the defaults; `plugins` are switched on beside those that are on anyway;
-    `only` names the built-in ones that stay on, so `[]` leaves none; `services` answers for these
-    keys, in place of whoever provides them. `dsn` shares another server's database, `data_dir`
-    its keys.
+    `config` is merged over the defaults. `plugins` are enabled in addition to the default ones.
+    `only` names the built-in plugins that stay enabled, so `[]` leaves none. `services` maps keys
+    to objects that replace their providers. `dsn` shares another server's database, `data_dir` its
+    keys.
     """
 
     config: Overrides
@@ -80,7 +80,7 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
 
 
 def overrides_of(options: ServerOptions) -> Overrides:
-    """The configuration that the options amount to."""
+    """Return the configuration of the options."""
     tree: dict[str, Any] = copy.deepcopy(dict(options.get("config", {})))
     given = list(options.get("plugins", ()))
     if services := options.get("services"):
@@ -112,16 +112,16 @@ def _switch_off_all_but(only: Sequence[str], tree: dict[str, Any]) -> None:
 
 
 def _stand_in(services: Mapping[ServiceKey[Any], Any]) -> type[Plugin]:
-    """Make a plugin that offers what a test gives."""
+    """Make a plugin that provides the services of a test."""
 
     class StandInPlugin(Plugin):
-        """Answers for services in a test."""
+        """Provides the services of a test."""
 
         name = STAND_IN
 
         @hookimpl
         def provide_services(self) -> Sequence[Provider]:
-            """Provide them as they are."""
+            """Provide each object as it is."""
             return [provide(key, lambda _, made=made: made) for key, made in services.items()]
 
     return StandInPlugin

@@ -1,4 +1,4 @@
-"""Recorders: which hooks were called with what, and which events were committed."""
+"""Recorders of hook calls and of committed events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kernel.contracts.events import Event
 from kernel.hooks.bus import HookBus, Implementation
 
 T = TypeVar("T")
-KEPT = 10_000
-"""Calls that a recorder keeps; a test that makes more has another problem."""
+MAX_ITEMS = 10_000
+"""Items that a recorder keeps."""
 
 
 class HookCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one plugin's implementation.
 
-    `arguments` are those that the implementation takes, by name; `result` what it returned, or
+    `arguments` are those that the implementation takes, by name. `result` is what it returned,
     `error` what it raised.
     """
 
@@ -32,8 +32,8 @@ class HookCall(msgspec.Struct, frozen=True, kw_only=True):
     error: BaseException | None = None
 
 
-class _Heard(Generic[T]):
-    """A list that grows on the server's thread and is waited for on the test's."""
+class _Recorder(Generic[T]):
+    """A list that the server's thread appends to, and the test's thread waits for."""
 
     def __init__(self) -> None:
         self._items: list[T] = []
@@ -42,12 +42,12 @@ class _Heard(Generic[T]):
         self._stopped = False
 
     def clear(self) -> None:
-        """Forget what came so far."""
+        """Remove what was recorded."""
         with self._more:
             self._items.clear()
 
     def stop(self) -> None:
-        """Record no more; what was recorded stays."""
+        """Stop recording; what was recorded stays."""
         self._stopped = True
         while self._undo:
             self._undo.pop()()
@@ -70,12 +70,12 @@ class _Heard(Generic[T]):
         with self._more:
             enough = self._more.wait_for(lambda: len(found()) >= count, timeout)
             came, everything = found(), tuple(self._items)
-        assert enough, f"{len(came)} of {count} came in {timeout:g} s; in all: {everything}"
+        assert enough, f"{len(came)} of {count} within {timeout:g} s; recorded: {everything}"
         return came
 
-    def _hear(self, item: T) -> None:
+    def _record(self, item: T) -> None:
         with self._more:
-            if len(self._items) < KEPT and not self._stopped:
+            if len(self._items) < MAX_ITEMS and not self._stopped:
                 self._items.append(item)
             self._more.notify_all()
 
@@ -84,9 +84,11 @@ class _Heard(Generic[T]):
             return tuple(self._items)
 
 
-class HookRecorder(_Heard[HookCall]):
-    """Calls that plugins get, made by `server.record_hooks`. Nothing else changes: the
-    implementations run as ever, and a hook that nobody implements is not recorded."""
+class HookRecorder(_Recorder[HookCall]):
+    """Records the calls of hook implementations; `server.record_hooks` makes it.
+
+    The implementations run unchanged. A hook without an implementation is not recorded.
+    """
 
     def __init__(self, bus: HookBus, specs: Sequence[Callable[..., Any]]) -> None:
         super().__init__()
@@ -96,20 +98,20 @@ class HookRecorder(_Heard[HookCall]):
 
     @property
     def calls(self) -> Sequence[HookCall]:
-        """What came so far, in order."""
+        """Return what was recorded, in order."""
         return self._all()
 
     def wait(
         self, count: int = 1, *, plugin: str | None = None, timeout: float = 10.0
     ) -> Sequence[HookCall]:
-        """Wait until `count` calls came, of this plugin or of any, and return them all.
+        """Wait for `count` calls of this plugin, or of any, and return them all.
 
-        Raises AssertionError after `timeout` seconds; it tells what came.
+        Raises AssertionError with what was recorded after `timeout` seconds.
         """
         return self._wait(lambda call: plugin in (None, call.plugin), count, timeout)
 
     def of(self, plugin: str) -> Sequence[HookCall]:
-        """The calls that one plugin got so far."""
+        """Return the calls of one plugin."""
         return [call for call in self._all() if call.plugin == plugin]
 
     def _listen(self, hook: str, implementation: Implementation) -> None:
@@ -121,7 +123,7 @@ class HookRecorder(_Heard[HookCall]):
             called = HookCall(
                 plugin=implementation.plugin, hook=hook, arguments=arguments, **outcome
             )
-            self._hear(called)
+            self._record(called)
 
         async def call(*given: Any) -> Any:
             try:
@@ -142,7 +144,7 @@ class HookRecorder(_Heard[HookCall]):
             return result
 
         def undo() -> None:
-            """Another recorder may have come later: then this one only falls silent."""
+            """Restore the function, unless a later recorder has replaced it."""
             if implementation.function is recording:
                 implementation.function = function
 
@@ -150,14 +152,14 @@ class HookRecorder(_Heard[HookCall]):
         self._undo.append(undo)
 
 
-class EventRecorder(_Heard[Event]):
-    """Events that were committed, made by `server.record_events`: it listens as a plugin would."""
+class EventRecorder(_Recorder[Event]):
+    """Records committed events; `server.record_events` makes it."""
 
     def __init__(self, bus: HookBus, subjects: Sequence[str]) -> None:
         super().__init__()
 
         async def event_committed(event: Event) -> None:
-            self._hear(event)
+            self._record(event)
 
         listener = Implementation("recorder", event_committed, ["event"])
         listener.patterns = tuple(subjects) or ("*",)
@@ -165,12 +167,12 @@ class EventRecorder(_Heard[Event]):
 
     @property
     def events(self) -> Sequence[Event]:
-        """What came so far, in order."""
+        """Return what was recorded, in order."""
         return self._all()
 
     def wait(self, count: int = 1, *, timeout: float = 10.0) -> Sequence[Event]:
-        """Wait until `count` events came and return them all.
+        """Wait for `count` events and return them all.
 
-        Raises AssertionError after `timeout` seconds; it tells what came.
+        Raises AssertionError with what was recorded after `timeout` seconds.
         """
         return self._wait(lambda _: True, count, timeout)

@@ -36,11 +36,11 @@ from kernel.testing.recorders import EventRecorder, HookRecorder
 T = TypeVar("T")
 PASSWORD = "Str0ngPass!x"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts nobody, at no cost: else each client reads the certificates of every authority."""
+"""Trusts no authority: reading the certificates of all of them takes time for each client."""
 
 LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.5)
-"""httpx's own but for the last: the server closes a connection that is idle for five seconds, httpx
-uses one for as long, and a request that is sent at that very moment is lost."""
+"""The limits of httpx, except the last: the server closes a connection after five idle seconds. A
+request that is sent at that moment is lost."""
 
 _count = itertools.count(1)
 
@@ -103,7 +103,7 @@ class Server:
         `roles={"crm": ["editor"]}` assigns roles that exist, `permissions={"core":
         ["notes.write"]}` makes a role of the user's own that holds just these keys.
         """
-        _ = self.admin  # the first to register is the admin, and that is somebody else
+        _ = self.admin  # the first account becomes the admin
         client = self._register(name or f"user{next(_count)}")
         for app_id, names in (roles or {}).items():
             self.assign(client, app_id, *names)
@@ -112,13 +112,13 @@ class Server:
         return client
 
     def assign(self, client: Client, app_id: str, *roles: str) -> None:
-        """Give a user roles that exist on an app, or on `core`."""
+        """Assign existing roles of an app, or of `core`, to a user."""
         for role in roles:
             body = {"userId": client.id, "role": role}
             _done(self.admin.post(f"/api/v1/apps/{app_id}/roles/assign", json=body))
 
     def grant(self, client: Client, app_id: str, *permissions: str) -> None:
-        """Give a user permissions on an app, or on `core`, by a role that is made for them."""
+        """Give a user permissions on an app, or on `core`, by a new role."""
         name = f"test_{next(_count)}"
         role = {"name": name, "permissions": list(permissions)}
         _done(self.admin.post(f"/api/v1/apps/{app_id}/roles", json=role))
@@ -143,7 +143,7 @@ class Server:
         return client
 
     def record_hooks(self, *specs: Callable[..., Any]) -> HookRecorder:
-        """Record the calls that plugins get: `server.record_hooks(hookspecs.record_writing)`."""
+        """Record the calls of hooks: `server.record_hooks(hookspecs.record_writing)`."""
         return HookRecorder(self.kernel.bus, specs)
 
     def record_events(self, *subjects: str) -> EventRecorder:
@@ -175,7 +175,7 @@ class Server:
         return rows
 
     def stop(self) -> None:
-        """Stop the server as a signal would, before the test ends."""
+        """Stop the server as a signal does, before the test ends."""
         self._thread.stop()
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class Server:
             self._idle.pop().close()
 
     def _connection(self) -> psycopg.Connection[Any]:
-        """Take one that is idle, or connect, which costs several milliseconds."""
+        """Take an idle connection, or connect, which takes several milliseconds."""
         while (connection := self._take_idle()) is not None:
             if not select([connection], [], [], 0)[0]:
                 return connection
@@ -211,7 +211,7 @@ def _done(answer: httpx.Response) -> httpx.Response:
 
 
 class MakeServer(Protocol):
-    """What the fixture `make_server` gives."""
+    """The type of the fixture `make_server`."""
 
     def __call__(self, config: Overrides | None = None, /, **more: Unpack[MoreOptions]) -> Server:
         """Start a server; it ends with the test."""
@@ -272,7 +272,7 @@ def _log_plainly() -> None:
 
 @contextmanager
 def _served(kernel: Kernel, listener: socket.socket) -> Generator[_ServerThread]:
-    """Serve over HTTP from a thread. Raises what kept the application from starting."""
+    """Serve over HTTP from a thread. Raises what the start raises."""
     thread = _ServerThread(Serving(kernel, listener, drain=5))
     thread.start()
     try:
@@ -301,7 +301,7 @@ class _ServerThread(threading.Thread):
             self._settled.set()
 
     def started_loop(self) -> asyncio.AbstractEventLoop:
-        """Wait for the start and return the loop. Raises what kept it from starting."""
+        """Wait for the start and return the loop. Raises what the start raises."""
         if not self._settled.wait(60):
             raise TimeoutError("the server did not start in a minute: its log says why")
         if self._error is not None:
@@ -310,7 +310,7 @@ class _ServerThread(threading.Thread):
 
     def stop(self) -> None:
         """Stop serving; raises what the end of the application raised."""
-        with suppress(RuntimeError):  # who did not start has closed the loop, and is just ending
+        with suppress(RuntimeError):  # a server that did not start has closed its loop
             self._loop.call_soon_threadsafe(self._serving.stop)
         self.join(30)
         assert not self.is_alive(), "the server did not stop in 30 seconds"

@@ -35,8 +35,8 @@ def test_accounts_whose_tokens_outlive_them_do_not_pass(postgres, tmp_path):
         "test_a_token_leads_to_none_that_outlives_it",
         "test_accounts_are_listed_by_name",
         "test_an_account_is_found_by_its_name_without_regard_to_case",
-        "test_an_account_can_be_made_for_somebody_else_to_sign_in_to",
-        "test_there_is_no_token_for_nobody",
+        "test_an_account_can_be_created_for_another_user",
+        "test_an_unknown_user_gets_no_token",
     }
 
 
@@ -82,7 +82,7 @@ def test_an_engine_that_keeps_one_heap_in_clear_does_not_pass(postgres, tmp_path
         "test_a_thousand_are_kept_and_one_more_is_refused",
         "test_a_longer_value_is_refused_and_changes_nothing",
         "test_a_name_that_is_none_or_steers_is_refused",
-        "test_a_change_is_told_so_that_workers_start_anew",
+        "test_a_change_is_notified_so_that_workers_restart",
         "test_an_app_sees_nothing_of_another",
         "test_an_app_without_secrets_has_none",
         "test_an_apps_secret_overlays_the_platforms_until_it_is_deleted",

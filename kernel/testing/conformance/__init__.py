@@ -1,4 +1,4 @@
-"""What a service promises, as tests that anybody runs against an engine of their own.
+"""The promises of each service, as tests that run against any engine.
 
     from kernel.testing.conformance import VaultConformance
 
@@ -13,7 +13,7 @@ chooses that engine. `overrides` is merged into the server's configuration.
 
 import pytest
 
-# Before the import: only then does a failed promise show the values that broke it.
+# Before the import, so that a failed assertion shows the values.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{part}" for part in ("kit", "access", "identity", "jobs", "records", "vault"))
 )

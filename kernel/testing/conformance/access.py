@@ -28,10 +28,10 @@ from kernel.testing.conformance.kit import (
     SOON,
     Conformance,
     at_once,
+    body_of,
     eventually,
     refused,
     remove,
-    told,
     unique,
 )
 
@@ -109,7 +109,7 @@ class AccessConformance(Conformance):
     ) -> None:
         give(server, app, caller.id, "notes.read")
         for disabled in (False, True, False):
-            told(server.admin.patch(f"/api/v1/users/{caller.id}", json={"disabled": disabled}))
+            body_of(server.admin.patch(f"/api/v1/users/{caller.id}", json={"disabled": disabled}))
             wanted = {} if disabled else {"notes.read": FULL}
             eventually(lambda wanted=wanted: holds(server, app, caller.id) == wanted, SOON)
 
@@ -230,7 +230,7 @@ class AccessConformance(Conformance):
         assert words["notes.publish"] == "Publish"
         assert words["notes.read"] == "Look at notes"
 
-    def test_what_somebody_holds_is_told_in_that_order(
+    def test_permissions_of_a_user_have_that_order(
         self, server: Server, app: str, caller: Client
     ) -> None:
         nothing = ask(server, lambda access: access.effective(caller.id, app))
@@ -256,7 +256,7 @@ class AccessConformance(Conformance):
         assert {"zeta", "Beta", "alpha", "admin"} == set(names)
 
     @pytest.mark.parametrize("method", ["roles", "available", "assignments"])
-    def test_of_an_unknown_app_nothing_is_told(self, server: Server, method: str) -> None:
+    def test_an_unknown_app_has_no_permissions(self, server: Server, method: str) -> None:
         with pytest.raises(NotFound):
             server.run(getattr(server.services.get(ACCESS), method), "nowhere")
 
@@ -387,7 +387,7 @@ class AccessConformance(Conformance):
         self, server: Server, app: str, caller: Client
     ) -> None:
         give(server, app, caller.id, "*")
-        told(server.admin.delete(f"/api/v1/users/{caller.id}"))
+        body_of(server.admin.delete(f"/api/v1/users/{caller.id}"))
         assert caller.id not in holders(server, app)
         eventually(lambda: holds(server, app, caller.id) == {}, SOON)
 
@@ -399,14 +399,14 @@ class AccessConformance(Conformance):
         notes, roles = f"/api/v1/apps/{app}/collections/notes", f"/api/v1/apps/{app}/roles"
         refused(caller.get(notes), 403)
         body = {"name": "reader", "permissions": ["notes.read"]}
-        assert told(server.admin.post(roles, json=body)) == {"message": "role 'reader' created"}
+        assert body_of(server.admin.post(roles, json=body)) == {"message": "role 'reader' created"}
         held = {"userId": caller.id, "role": "reader"}
-        said = told(server.admin.post(f"{roles}/assign", json=held))
+        said = body_of(server.admin.post(f"{roles}/assign", json=held))
         assert said == {"message": "role 'reader' assigned"}
         eventually(lambda: caller.get(notes).status_code == 200, SOON)
         refused(caller.post(notes, json={"text": "x"}), 403)
         refused(caller.get(f"/api/v1/apps/{app}/collections/notes_private"), 403)
-        said = told(server.admin.post(f"{roles}/revoke", json=held))
+        said = body_of(server.admin.post(f"{roles}/revoke", json=held))
         assert said == {"message": "role 'reader' revoked"}
         eventually(lambda: caller.get(notes).status_code == 403, SOON)
 
@@ -425,9 +425,9 @@ class AccessConformance(Conformance):
     def test_changes_are_in_the_trail(self, server: Server, app: str, caller: Client) -> None:
         held = {"userId": caller.id, "role": "admin"}
         for way in ("assign", "revoke"):
-            told(server.admin.post(f"/api/v1/apps/{app}/roles/{way}", json=held))
+            body_of(server.admin.post(f"/api/v1/apps/{app}/roles/{way}", json=held))
         wanted = {"app_id": "core", "entity": "role_assignments", "record_id": caller.id}
-        rows = told(server.admin.get("/api/v1/audit", params=wanted))
+        rows = body_of(server.admin.get("/api/v1/audit", params=wanted))
         assert [row["operation"] for row in rows] == ["ROLE_REVOKED", "ROLE_ASSIGNED"]
         assert {row["actor_id"] for row in rows} == {server.admin.id}
 
@@ -435,7 +435,7 @@ class AccessConformance(Conformance):
 def install(client: Client, app_id: str = "", **manifest: Any) -> str:
     """Install the app of the kit and return its id."""
     app_id = app_id or unique("app")
-    told(
+    body_of(
         client.post("/api/v1/apps", json={"appId": app_id, "name": app_id, **MANIFEST, **manifest})
     )
     return app_id

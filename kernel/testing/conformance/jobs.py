@@ -19,11 +19,11 @@ from kernel.testing import FakeWorkers, MoreOptions, Server
 from kernel.testing.conformance.kit import (
     Conformance,
     at_once,
+    body_of,
     eventually,
     install,
     refused,
     remove,
-    told,
     unique,
 )
 
@@ -196,7 +196,7 @@ class JobsConformance(Conformance):
         user = server.user(roles={app: ["admin"]})
         path = f"/api/v1/apps/{app}/jobs"
         eventually(lambda: user.get(path).status_code == 200)
-        job_id = told(user.post(path, json={"payload": None}), 201)["job_id"]
+        job_id = body_of(user.post(path, json={"payload": None}), 201)["job_id"]
         ended(server, app, job_id)
         caller = workers(server).callers[job_id]
         assert caller is not None
@@ -354,15 +354,15 @@ class JobsConformance(Conformance):
 
     def test_jobs_over_http(self, server: Server, idle: str) -> None:
         path, admin = f"/api/v1/apps/{idle}/jobs", server.admin
-        made = told(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
+        made = body_of(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
         assert list(made) == ["job_id"]
         one = f"{path}/{made['job_id']}"
-        job = told(admin.get(one))
+        job = body_of(admin.get(one))
         assert (job["status"], job["payload"]) == ("pending", {"type": "x"})
         assert all(job[field].endswith("Z") for field in ("created_at", "updated_at", "run_at"))
-        assert [job["id"] for job in told(admin.get(path))] == [made["job_id"]]
+        assert [job["id"] for job in body_of(admin.get(path))] == [made["job_id"]]
         said = f"job '{made['job_id']}' cancelled"
-        assert told(admin.post(f"{one}/cancel")) == {"message": said}
+        assert body_of(admin.post(f"{one}/cancel")) == {"message": said}
         refused(admin.post(f"{one}/cancel"), 400)
         for bad in BAD_BODIES:
             refused(admin.post(path, json=bad), 400)

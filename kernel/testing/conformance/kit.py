@@ -1,4 +1,4 @@
-"""What every kit stands on: servers with the chosen engine, and small words for tests."""
+"""The base of every kit: servers with the chosen engine, and helpers of tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")
 SOON = 10.0
-"""Seconds. What is promised within one second is waited for longer: machines of tests are busy."""
+"""Seconds to wait for what is promised within one second: test machines are busy."""
 PATIENCE = float(os.environ.get("CAUDEX_TEST_PATIENCE", "1"))
-"""All waits are so many times as long: more on a slow machine."""
+"""The factor of all waits; larger on a slow machine."""
 
 
 class Conformance:
@@ -28,15 +28,15 @@ class Conformance:
 
     key: ClassVar[ServiceKey[Any]]
     provider: ClassVar[str]
-    """The plugin that offers the engine, as `[services]` names it."""
+    """The plugin that provides the engine, as `[services]` names it."""
     overrides: ClassVar[Mapping[str, Any]] = {}
     """Merged into the configuration: `{"plugins": {"mine": {"module": "mine_vault"}}}`."""
     needs: ClassVar[Mapping[str, Any]] = {}
-    """What the kit itself has to configure."""
+    """The configuration that the kit needs."""
 
     @classmethod
     def configuration(cls) -> dict[str, Any]:
-        """The configuration of the kit's servers."""
+        """Return the configuration of the kit's servers."""
         chosen: Mapping[str, Any] = {
             "services": {cls.key.name: cls.provider},
             "plugins": {cls.provider: {}},
@@ -45,32 +45,32 @@ class Conformance:
 
     @classmethod
     def options(cls) -> MoreOptions:
-        """What the kit's servers are told beside their configuration."""
+        """Return further options of the kit's servers."""
         return {}
 
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls, postgres: Postgres) -> Generator[Server]:
-        """A server with the engine, shared by the kit's tests."""
+        """Run a server with the engine, shared by the kit's tests."""
         with running_server(postgres, cls.configuration(), **cls.options()) as running:
             yield running
 
     @pytest.fixture(scope="class")
     @classmethod
     def second(cls, postgres: Postgres, server: Server) -> Generator[Server]:
-        """Another server process, as it were: same database, same data directory."""
+        """Run a second server with the same database and data directory, like another process."""
         shared: MoreOptions = {"dsn": server.dsn, "data_dir": server.kernel.config.data_dir}
         options: MoreOptions = {**cls.options(), **shared}
         with running_server(postgres, cls.configuration(), **options) as running:
             yield running
 
     def test_the_chosen_engine_answers(self, server: Server) -> None:
-        """Else every other test would be about somebody else's."""
+        """Otherwise every other test would test another engine."""
         assert server.services.provider(self.key.name) == self.provider
 
 
 def merged(tree: Any, over: Any) -> Any:
-    """Lay one configuration over another, table by table; neither is changed."""
+    """Merge one configuration over another, table by table; neither is changed."""
     if not (isinstance(tree, Mapping) and isinstance(over, Mapping)):
         return copy.deepcopy(over)
     below, above = cast("Mapping[str, Any]", tree), cast("Mapping[str, Any]", over)
@@ -79,7 +79,7 @@ def merged(tree: Any, over: Any) -> Any:
 
 
 def unique(prefix: str) -> str:
-    """A name that no other test uses."""
+    """Make a name that no other test uses."""
     return f"{prefix}{uuid.uuid4().hex[:8]}"
 
 
@@ -97,28 +97,28 @@ def remove(server: Server, app_id: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def told(answer: httpx.Response, status: int = 200) -> Any:
-    """The JSON of a reply that has this status."""
+def body_of(answer: httpx.Response, status: int = 200) -> Any:
+    """Return the JSON of a reply, which must have this status."""
     assert answer.status_code == status, answer.text
     return answer.json()
 
 
 def refused(answer: httpx.Response, status: int) -> str:
     """Check that a request was refused in the envelope, and return the sentence."""
-    body = told(answer, status)
+    body = body_of(answer, status)
     assert list(body) == ["error"], body
     assert body["error"]
     return body["error"]
 
 
 def at_once(fn: Callable[[str], T], items: Sequence[str]) -> list[T]:
-    """Call `fn` for every item, eight at the same moment; raises what one of them raises."""
+    """Call `fn` for every item, eight at the same time; raises what one of them raises."""
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(fn, items))
 
 
 def eventually(probe: Callable[[], T], seconds: float = 15) -> T:
-    """Wait until a probe is true and return what it gave."""
+    """Wait until a probe returns a true value, and return it."""
     seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not (found := probe()):

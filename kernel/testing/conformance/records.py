@@ -18,7 +18,7 @@ from kernel.contracts.statements import Transaction
 from kernel.errors import BadRequest, NotFound
 from kernel.hooks.plugin import Plugin, for_subjects, hookimpl
 from kernel.testing import MoreOptions, Server
-from kernel.testing.conformance.kit import SOON, Conformance, eventually, refused, told, unique
+from kernel.testing.conformance.kit import SOON, Conformance, body_of, eventually, refused, unique
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -344,7 +344,7 @@ class RecordsConformance(Conformance):
             with pytest.raises(NotFound):
                 act()
 
-    def test_constraints_are_told_in_words(self, samples: Collection) -> None:
+    def test_constraint_violations_are_described(self, samples: Collection) -> None:
         parent = samples.create(name="a", code="one")
         with pytest.raises(BadRequest, match="code"):
             samples.create(name="b", code="one")
@@ -400,7 +400,7 @@ class RecordsConformance(Conformance):
         with pytest.raises(BadRequest):
             samples.page(where)
 
-    def test_the_newest_comes_first_unless_told_otherwise(self, samples: Collection) -> None:
+    def test_the_newest_comes_first_by_default(self, samples: Collection) -> None:
         for row in LOT:
             samples.create(**row)
         assert [row["name"] for row in samples.page()] == ["Dan", "cyd", "bob", "ada"]
@@ -519,8 +519,8 @@ class RecordsConformance(Conformance):
         made = guarded.create(name="a")
         changed = guarded.update(made["id"], name="b")
         guarded.delete(made["id"])
-        told_of = [(e.operation, _record(e.old), _record(e.new)) for e in guest.recorded]
-        assert told_of == [
+        recorded = [(e.operation, _record(e.old), _record(e.new)) for e in guest.recorded]
+        assert recorded == [
             ("INSERT", None, made), ("UPDATE", made, changed), ("DELETE", changed, None),
         ]  # fmt: skip
         actions = [(change.action, change.record_id) for change in guest.changes]
@@ -531,7 +531,7 @@ class RecordsConformance(Conformance):
         samples.by(server.admin.id).update(made["id"], amount=5)
         samples.by(server.admin.id).delete(made["id"])
         wanted = {"app_id": samples.place[0], "record_id": made["id"]}
-        rows = told(server.admin.get("/api/v1/audit", params=wanted))
+        rows = body_of(server.admin.get("/api/v1/audit", params=wanted))
         assert [row["operation"] for row in rows] == ["DELETE", "UPDATE", "INSERT"]
         assert {row["actor_id"] for row in rows} == {server.admin.id}
         assert rows[1]["new_record"]["amount"] == 5
@@ -540,21 +540,21 @@ class RecordsConformance(Conformance):
 
     def test_records_over_http(self, server: Server, samples: Collection) -> None:
         path, admin = f"/api/v1/apps/{samples.place[0]}/collections/samples", server.admin
-        made = told(admin.post(path, json={"name": "a"}), 201)
-        assert told(admin.get(f"{path}/{made['id']}")) == made
-        changed = told(admin.patch(f"{path}/{made['id']}", json={"amount": "4"}))
+        made = body_of(admin.post(path, json={"name": "a"}), 201)
+        assert body_of(admin.get(f"{path}/{made['id']}")) == made
+        changed = body_of(admin.patch(f"{path}/{made['id']}", json={"amount": "4"}))
         assert changed["amount"] == 4
-        more = told(admin.post(f"{path}/bulk", json=[{"name": "b"}, {"name": "c"}]), 201)
+        more = body_of(admin.post(f"{path}/bulk", json=[{"name": "b"}, {"name": "c"}]), 201)
         assert [row["name"] for row in more] == ["b", "c"]
-        assert {row["name"] for row in told(admin.get(path))} == {"a", "b", "c"}
+        assert {row["name"] for row in body_of(admin.get(path))} == {"a", "b", "c"}
         answer = admin.get(path, params={"limit": 2, "sort": "name", "order": "asc"})
-        assert [row["name"] for row in told(answer)] == ["a", "b"]
+        assert [row["name"] for row in body_of(answer)] == ["a", "b"]
         assert 'rel="next"' in answer.headers["link"]
-        assert [row["name"] for row in told(admin.get(path, params={"name": "b"}))] == ["b"]
+        assert [row["name"] for row in body_of(admin.get(path, params={"name": "b"}))] == ["b"]
         query = {"where": {"name": {"$gt": "a"}}, "orderBy": "name", "order": "desc", "limit": 1}
-        found = told(admin.post(f"{path}/query", json=query))
+        found = body_of(admin.post(f"{path}/query", json=query))
         assert ([row["name"] for row in found["data"]], found["total"]) == (["c"], 2)
-        said = told(admin.delete(f"{path}/{made['id']}"))
+        said = body_of(admin.delete(f"{path}/{made['id']}"))
         assert said == {"message": f"record '{made['id']}' deleted"}
         assert refused(admin.get(f"{path}/{made['id']}"), 404) == f"record '{made['id']}' not found"
 
@@ -589,7 +589,7 @@ class RecordsConformance(Conformance):
                 wanted = fields[-1]["name"]
                 eventually(lambda shown=shown, name=wanted: _takes(shown, name), SOON)
             fields = [*fields, {"name": "more", "type": "text"}]
-        assert told(server.admin.get(path))
+        assert body_of(server.admin.get(path))
 
 
 def _takes(notes: Collection, field: str) -> bool:

@@ -1,4 +1,4 @@
-"""What VAULT promises."""
+"""The promises of VAULT."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kernel.testing import MoreOptions, Postgres, Server, running_server
 from kernel.testing.conformance.kit import (
     Conformance,
     at_once,
+    body_of,
     eventually,
     install,
     refused,
     remove,
-    told,
     unique,
 )
 
@@ -50,7 +50,7 @@ VALUES = [
 
 
 class VaultConformance(Conformance):
-    """Secrets: kept sealed, bound to their place, told to nobody but the app's worker."""
+    """Secrets: encrypted, bound to their scope and name, given to the app's worker only."""
 
     key = VAULT
     # Writers wait for one another, and each for a disk; how long is no promise of an engine.
@@ -58,7 +58,7 @@ class VaultConformance(Conformance):
 
     @pytest.fixture
     def app(self, server: Server) -> str:
-        """An app of the test's own."""
+        """Install an app for one test."""
         return install(server)
 
     @pytest.fixture(params=["app", "platform"])
@@ -181,7 +181,7 @@ class VaultConformance(Conformance):
     def test_a_secret_set_after_the_removal_is_not_the_next_apps(
         self, server: Server, app: str
     ) -> None:
-        """As by a request that was under way: the route saw the app, the engine no longer."""
+        """Like a request during an uninstall: the route saw the app, the engine does not."""
         remove(server, app)
         with suppress(KernelError):  # an engine may look again
             put(server, app, "LATE", "x")
@@ -239,7 +239,7 @@ class VaultConformance(Conformance):
         line = server.services.get(LOGS).masked(app, "with a-long-token-of-a-worker in it")
         assert "a-long-token" not in line
 
-    def test_a_change_is_told_so_that_workers_start_anew(
+    def test_a_change_is_notified_so_that_workers_restart(
         self, server: Server, scope: str | None
     ) -> None:
         heard: list[str | None] = []
@@ -248,19 +248,19 @@ class VaultConformance(Conformance):
             heard.append(payload)
 
         server.services.get(NOTIFICATIONS).subscribe(SECRETS, hear)
-        put(server, scope, "TOLD", "x")
+        put(server, scope, "CHANGED", "x")
         eventually(lambda: (scope or "") in heard)
         heard.clear()
-        drop(server, scope, "TOLD")
+        drop(server, scope, "CHANGED")
         eventually(lambda: (scope or "") in heard)
 
     def test_writes_are_in_the_trail_by_name_only(self, server: Server, app: str) -> None:
         path = f"/api/v1/apps/{app}/secrets"
-        told(server.admin.post(path, json={"key": "TRAIL", "value": "hush-hush"}))
-        told(server.admin.delete(f"{path}/TRAIL"))
+        body_of(server.admin.post(path, json={"key": "TRAIL", "value": "hush-hush"}))
+        body_of(server.admin.delete(f"{path}/TRAIL"))
         wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app}/TRAIL"}
         rows = server.admin.get("/api/v1/audit", params=wanted)
-        assert [row["operation"] for row in told(rows)] == ["SECRET_DELETED", "SECRET_SET"]
+        assert [row["operation"] for row in body_of(rows)] == ["SECRET_DELETED", "SECRET_SET"]
         assert {row["actor_id"] for row in rows.json()} == {server.admin.id}
         assert "hush" not in rows.text
 
@@ -269,7 +269,7 @@ class VaultConformance(Conformance):
         refused(server.admin.post(path, json={"key": "BIG", "value": "x" * (LONGEST + 1)}), 400)
         refused(server.admin.delete(f"{path}/BIG"), 404)
         wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app}/BIG"}
-        assert told(server.admin.get("/api/v1/audit", params=wanted)) == []
+        assert body_of(server.admin.get("/api/v1/audit", params=wanted)) == []
 
     def test_what_one_server_does_the_others_see(
         self, server: Server, second: Server, app: str
@@ -285,7 +285,7 @@ class VaultConformance(Conformance):
     def test_a_machine_without_the_key_does_not_start_or_opens_them_all_the_same(
         self, postgres: Postgres, server: Server, app: str, tmp_path: Path
     ) -> None:
-        """It must not make a key of its own: what the one seals the other could not open."""
+        """It must not make a key of its own: one could not decrypt the secrets of the other."""
         put(server, app, "KEY", "sealed elsewhere")
         (tmp_path / "config").mkdir(mode=0o700)
         shutil.copy(server.kernel.config.data_dir / "config" / SESSIONS_KEY, tmp_path / "config")
@@ -303,14 +303,14 @@ class VaultConformance(Conformance):
         first, other = unique("B_"), unique("A_")
         for name in (first, other, other):
             answer = server.admin.post(path, json={"key": name, "value": "sk-value"})
-            assert told(answer) == {"message": f"{kind} '{name}' set"}
+            assert body_of(answer) == {"message": f"{kind} '{name}' set"}
         answer = server.admin.get(path)
-        assert [name for name in told(answer) if name in (first, other)] == [other, first]
+        assert [name for name in body_of(answer) if name in (first, other)] == [other, first]
         assert "sk-value" not in answer.text
         answer = server.admin.delete(f"{path}/{first}")
-        assert told(answer) == {"message": f"{kind} '{first}' deleted"}
+        assert body_of(answer) == {"message": f"{kind} '{first}' deleted"}
         refused(server.admin.delete(f"{path}/{first}"), 404)
-        told(server.admin.delete(f"{path}/{other}"))
+        body_of(server.admin.delete(f"{path}/{other}"))
 
     @pytest.mark.parametrize(
         "body",
@@ -343,14 +343,14 @@ class VaultConformance(Conformance):
 
 
 def place(scope: str | None) -> tuple[str, str]:
-    """Where a scope's secrets are over HTTP, and what they are called there."""
+    """Return the route of a scope's secrets, and their name in messages."""
     if scope is None:
         return PLATFORM, "platform secret"
     return f"/api/v1/apps/{scope}/secrets", "secret"
 
 
 def call(server: Server, ask: Callable[[Vault], Awaitable[T]]) -> T:
-    """Ask the engine in the server's event loop."""
+    """Call the engine in the server's event loop."""
     return server.run(lambda: ask(server.services.get(VAULT)))
 
 
@@ -370,12 +370,12 @@ def names(server: Server, scope: str | None) -> list[str]:
 
 
 def reveal(server: Server, app_id: str) -> dict[str, str]:
-    """What the app's worker gets."""
+    """Return the secrets that the app's worker gets."""
     return call(server, lambda vault: vault.reveal(app_id))
 
 
 def environment(server: Server, app_id: str) -> dict[str, str]:
-    """The variables that plugins give a worker."""
+    """Return the variables that plugins give a worker."""
     bus = server.kernel.bus
     given = server.run(lambda: bus.gather(hookspecs.worker_environment, app_id=app_id))
     return {name: value for variables in given for name, value in variables.items()}

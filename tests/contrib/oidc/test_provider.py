@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 
 from contrib.oidc.config import OidcConfig
 from contrib.oidc.models import Attempt
-from contrib.oidc.provider import SIGN_INS, WAITING, Provider
+from contrib.oidc.provider import SIGN_INS, WAITING, OidcProvider
 from kernel.public import Unauthenticated, Unavailable
 
 ISSUER = "https://id.example.org"
@@ -88,7 +88,7 @@ class Outside:
     def provider(self):
         transport = httpx2.MockTransport(self.answer)
         client = AsyncOAuth2Client(client_id="me", client_secret="s", transport=transport)
-        return Provider(CONFIG, client)
+        return OidcProvider(CONFIG, client)
 
 
 async def test_a_good_token_tells_who_it_is():
@@ -146,7 +146,7 @@ async def test_a_new_key_is_looked_for_and_not_again_and_again(monkeypatch):
     with pytest.raises(Unauthenticated):
         await outside.sign_in(provider)  # just looked
     assert outside.asked == 1
-    monkeypatch.setattr("contrib.oidc.provider.PAUSE", 0)
+    monkeypatch.setattr("contrib.oidc.provider.KEYS_PAUSE_SECONDS", 0)
     assert (await outside.sign_in(provider))["sub"] == "ada"
     assert outside.asked == 2
 
@@ -178,7 +178,7 @@ async def test_a_provider_that_is_away_is_unavailable():
 
     client = AsyncOAuth2Client(client_id="me", transport=httpx2.MockTransport(refuse))
     with pytest.raises(Unavailable, match="cannot be reached"):
-        await Provider(CONFIG, client).address(ATTEMPT)
+        await OidcProvider(CONFIG, client).address(ATTEMPT)
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def test_no_more_wait_for_a_provider_that_hangs_than_may():
     assert (len(answered), len(refused), outside.described) == (1 + WAITING, 5, 1)
 
 
-async def test_a_provider_that_is_away_is_not_asked_by_everybody(monkeypatch):
+async def test_a_provider_that_is_away_is_not_asked_by_every_request(monkeypatch):
     outside = Outside()
     outside.slow, outside.away = "openid-configuration", True
     provider = outside.provider()
@@ -234,14 +234,14 @@ async def test_a_provider_that_is_away_is_not_asked_by_everybody(monkeypatch):
     with pytest.raises(Unavailable):
         await outside.sign_in(provider)
     assert outside.described == 1
-    monkeypatch.setattr("contrib.oidc.provider.AWAY", 0)
+    monkeypatch.setattr("contrib.oidc.provider.RETRY_SECONDS", 0)
     assert (await provider.address(ATTEMPT)).startswith(f"{ISSUER}/a")
     assert outside.described == 2
 
 
 @pytest.mark.parametrize("place", ["openid-configuration", "/t", "/k", "/u"])
 async def test_an_answer_that_never_ends_is_not_waited_for(monkeypatch, place):
-    monkeypatch.setattr("contrib.oidc.provider.TIMEOUT", 0.05)
+    monkeypatch.setattr("contrib.oidc.provider.TIMEOUT_SECONDS", 0.05)
     outside = Outside()
     outside.slow = place
     with anyio.fail_after(5), pytest.raises(Unavailable, match="cannot be reached"):

@@ -79,7 +79,7 @@ class Notes:
 
 async def sign_in(access, notes, *values):
     rules = {"writers": ["crm:writer"], "bosses": ["crm:admin"], "lost": ["gone:x"]}
-    await ClaimedRoles(rules, notes, lambda: access).give(USER, set(values))
+    await ClaimedRoles(rules, notes, lambda: access).update(USER, set(values))
 
 
 async def test_a_role_comes_and_goes():

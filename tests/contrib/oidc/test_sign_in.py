@@ -156,7 +156,7 @@ def test_a_callback_of_another_browser_fits_nowhere(browser, browse, server, per
 
 
 def test_an_attempt_that_took_too_long_is_over(browser, person, monkeypatch):
-    monkeypatch.setattr("contrib.oidc.attempts.SECONDS", -1)
+    monkeypatch.setattr("contrib.oidc.attempts.ATTEMPT_SECONDS", -1)
     back = browser.at_provider(browser.begin(), person("fay"))
     answer = browser.get(back)
     assert answer.status_code == 400

@@ -5,7 +5,7 @@ import pytest
 from schemathesis.specs.openapi import definitions
 
 from contrib.openapi.models import Document
-from contrib.openapi.service import Kept
+from contrib.openapi.service import DocumentCache
 from kernel.testing import Server
 
 from .support import SERVER, TASKS, objects, operations, places, reply_schema, resolved
@@ -209,7 +209,7 @@ def test_the_same_rights_share_a_document_and_others_do_not(server, holder):
 
 
 def test_documents_that_are_kept_have_a_bound():
-    kept = Kept(most=3, most_bytes=100)
+    kept = DocumentCache(most=3, most_bytes=100)
     for number in range(5):
         kept.put(number, Document(b"x" * 30, ""))
     assert [kept.get(number) is not None for number in range(5)] == [False, False, True, True, True]
