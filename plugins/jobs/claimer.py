@@ -216,7 +216,7 @@ class Claimer:
     async def release_unanswered(self) -> None:
         """Release jobs of claims whose answer was lost. Raises Unavailable."""
         if self._unanswered:
-            await self._store.unclaim(self._unanswered)
+            await self._store.release(self._unanswered)
             self._unanswered.clear()
 
     async def _claim(self, requests: Sequence[ClaimRequest]) -> None:

@@ -10,13 +10,6 @@ from msgspec import Meta
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
-_COLUMNS = {
-    "quarantined": "suspect",
-    "worker_crashes": "losses",
-    "delegation_ends": "until",
-    "delegation_epoch": "mark",
-}
-
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of GET …/jobs."""
@@ -50,7 +43,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     progress: Any
 
 
-class NewRow(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+class NewRow(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted job. `payload` is JSON text; `run_at` is RFC 3339 text, None means at once.
 
     `delegation_ends` (seconds since 1970) and `delegation_epoch` come from the worker that enqueues
@@ -70,7 +63,7 @@ class NewRow(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
     delegation_epoch: str = ""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A job that this process has leased. `run_at` (seconds since 1970) serves for ordering only.
 
     Its handlers may act for the user until `delegation_ends` (seconds since 1970).
@@ -99,7 +92,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     idle: bool
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename=_COLUMNS):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. Pending with a `delay` (seconds) is a retry, without one the job is due at
     once; `unstarted` takes back the attempt that the claim counted."""
 

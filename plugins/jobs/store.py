@@ -40,12 +40,13 @@ BATCH_BYTES: Final = 64_000_000
 
 _INSERT: Final = """
 insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id, key,
-    until, mark, run_at, payload)
+    delegation_ends, delegation_epoch, run_at, payload)
 select n.id, n.app_id, coalesce(n.run_at <= now(), true), n.priority, n.max_attempts, n.timeout_s,
-    n.user_id, n.key, to_timestamp(n.until), n.mark, coalesce(n.run_at, now()), n.payload::json
+    n.user_id, n.key, to_timestamp(n.delegation_ends), n.delegation_epoch,
+    coalesce(n.run_at, now()), n.payload::json
 from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
     max_attempts integer, timeout_s double precision, user_id uuid, key text,
-    until double precision, mark text, run_at timestamptz, payload text)"""
+    delegation_ends double precision, delegation_epoch text, run_at timestamptz, payload text)"""
 
 _INSERT_KEYED: Final = (
     _INSERT
@@ -110,11 +111,11 @@ _SETTLE: Final = "select caudex_jobs.settle($1::json)"
 _REPORT: Final = "select caudex_jobs.report($1::json)"
 _RENEW: Final = """
 select caudex_jobs.renew($1::uuid[], $2::uuid[], make_interval(secs => $3::double precision))"""
-_UNCLAIM: Final = "select caudex_jobs.unclaim($1::uuid[])"
+_RELEASE: Final = "select caudex_jobs.release($1::uuid[])"
 # Servers are killed for many reasons, seldom by a job: hence 20, where a worker may crash 3 times.
 _EXPIRE: Final = """
 select caudex_jobs.expire($1::integer, 20, 'the server was lost 20 times while this job ran')"""
-_PROMOTE_DUE: Final = "select caudex_jobs.ripen($1::integer)"
+_PROMOTE_DUE: Final = "select caudex_jobs.promote_due($1::integer)"
 
 # Each count reads the index that holds only these jobs, and stops at MAX_COUNT.
 _COUNT: Final = """
@@ -133,13 +134,11 @@ _SIZE: Final = """
 
 # A portion is bounded by bytes as well as by rows; it holds at least one job.
 _PRUNE: Final = """
-with alone as materialized (select caudex_kernel.lock(array['jobs.prune'], true) as held),
-portion as materialized (
+with portion as materialized (
     select id from (
         select id, size, sum(size) over (order by ended_at, id) as upto from (
             select id, ended_at, {size} as size from caudex_jobs.jobs
             where ended_at < now() - make_interval(days => $1::integer)
-                and (select held from alone)
             order by ended_at limit $2::integer
         ) as o
     ) as s where s.upto - s.size < $3::bigint
@@ -228,9 +227,9 @@ class JobsStore:
         rows = await self._finish(_RENEW, [*held], [*held.values()], lease)
         return [_renewed(row) for row in rows]
 
-    async def unclaim(self, tokens: Sequence[str]) -> None:
+    async def release(self, tokens: Sequence[str]) -> None:
         """Release the jobs that were claimed under these tokens."""
-        await self._finish(_UNCLAIM, tokens)
+        await self._finish(_RELEASE, tokens)
 
     async def expire(self) -> list[str]:
         """Take back a portion of the jobs whose lease has expired; return the app of each."""

@@ -1,12 +1,12 @@
 -- replaces: 0001_crons.sql 0002_births.sql
--- Apps whose section was taken up, and at which state of their manifest: an older one never
--- overwrites a newer one, whichever server is slower.
+-- The version stamp of each app's stored section: an older manifest never overwrites a newer one,
+-- when servers read them at the same time.
 create table caudex_cron.apps (
     app_id text primary key references caudex_kernel.apps (app_id) on delete cascade,
     stamp bigint not null
 );
 
--- `declared` is what the manifest last said of `enabled`; people may switch it since.
+-- `declared` is `enabled` in the latest manifest; admins may have changed `enabled` since.
 create table caudex_cron.crons (
     id uuid primary key default gen_random_uuid(),
     app_id text not null references caudex_cron.apps on delete cascade,
@@ -38,12 +38,12 @@ create table caudex_cron.runs (
     triggered_by uuid
 );
 
--- The last word on firing once: two runs of one due time cannot be stored.
+-- A due time fires once: two runs of it cannot be stored.
 create unique index runs_once on caudex_cron.runs (cron_id, due) where triggered_by is null;
 create index runs_listed on caudex_cron.runs (cron_id, id);
 create index runs_waiting on caudex_cron.runs (cron_id, id) where state = 'waiting';
 
--- A run as others see it.
+-- A run as REST shows it.
 create function caudex_cron.shown(r caudex_cron.runs) returns json language sql stable as $$
     select row_to_json(s) from (
         select r.id, to_char(r.due at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as due,

@@ -5,3 +5,11 @@ delete from caudex_jobs.jobs as t where not exists (
 alter table caudex_jobs.jobs
     add foreign key (app_id) references caudex_kernel.apps (app_id) on delete cascade;
 drop table caudex_jobs.turns, caudex_jobs.lives;
+
+alter table caudex_jobs.jobs rename column suspect to quarantined;
+alter table caudex_jobs.jobs rename column losses to worker_crashes;
+alter table caudex_jobs.jobs rename column lapses to lease_expiries;
+alter table caudex_jobs.jobs rename column until to delegation_ends;
+alter table caudex_jobs.jobs rename column mark to delegation_epoch;
+drop function caudex_jobs.claim, caudex_jobs.settle, caudex_jobs.report, caudex_jobs.renew,
+    caudex_jobs.unclaim, caudex_jobs.ripen, caudex_jobs.expire;

@@ -34,7 +34,7 @@ class Endless:
         self.promoted += 1
         return Promoted(apps=[], next=None)
 
-    async def unclaim(self, tokens):
+    async def release(self, tokens):
         pass
 
 

@@ -86,7 +86,7 @@ def claims(token):
 
 
 def until(server, job_id):
-    return row_of(server, job_id, "extract(epoch from until)::float8")[0]
+    return row_of(server, job_id, "extract(epoch from delegation_ends)::float8")[0]
 
 
 def test_a_job_that_a_worker_enqueues_may_be_a_long_one(server, app, victim, callers):
@@ -113,7 +113,8 @@ def test_a_job_that_comes_too_late_is_named_and_gets_no_token(server, app, victi
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     job_id = put(server, app, worker_token(server, victim), run_at=later)
     server.sql(
-        "update caudex_jobs.jobs set until = now() - interval '1 s', run_at = now() where id = %s",
+        "update caudex_jobs.jobs set delegation_ends = now() - interval '1 s', run_at = now()"
+        " where id = %s",
         job_id,
     )
     ended(server, app, job_id)
@@ -138,8 +139,11 @@ def test_a_job_of_the_users_own_lends_from_its_start_and_a_new_start_lends_no_lo
     job_id = own(victim, app, max_attempts=2, run_at="2020-01-01T00:00:00Z")
     first = eventually(lambda: starts and until(server, job_id))
     assert MAX_DELEGATION - 3600 - 60 < first - time.time() <= MAX_DELEGATION
-    shorter = "update caudex_jobs.jobs set until = until - interval '7 days 20 hours' where id = %s"
-    server.sql(shorter, job_id)
+    server.sql(
+        "update caudex_jobs.jobs"
+        " set delegation_ends = delegation_ends - interval '7 days 20 hours' where id = %s",
+        job_id,
+    )
     become(server, app, "running")
     ended(server, app, job_id)
     assert len(starts) == 2

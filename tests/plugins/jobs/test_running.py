@@ -204,7 +204,7 @@ def test_a_worker_that_takes_no_job_costs_no_attempt(server, app):
     fake(server).refusing = True
     job_id = enqueue(server, app)
     time.sleep(0.8)
-    assert row_of(server, job_id, "attempts", "failures", "suspect")[1:] == (0, False)
+    assert row_of(server, job_id, "attempts", "failures", "quarantined")[1:] == (0, False)
     fake(server).refusing = False
     job = ended(server, app, job_id)
     assert (job["status"], job["attempts"]) == ("completed", 1)
@@ -335,7 +335,7 @@ def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_nobody_el
     assert (job["status"], job["error"]) == ("failed", "timed out after 0.3 s")
     assert fake(server).restarts == 1
     eventually(lambda: fake(server).started.count(other) == 2)
-    assert row_of(server, other, "suspect", "losses", "failures") == (False, 0, 0)
+    assert row_of(server, other, "quarantined", "worker_crashes", "failures") == (False, 0, 0)
 
 
 def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
@@ -512,7 +512,7 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
     def quick_ones():
         rows = server.sql(
-            "select status, attempts, suspect, count(*) from caudex_jobs.jobs"
+            "select status, attempts, quarantined, count(*) from caudex_jobs.jobs"
             " where app_id = %s and payload::text = '\"quick\"' group by 1, 2, 3",
             app,
         )
@@ -646,7 +646,7 @@ def test_jobs_that_were_in_flight_when_the_worker_died_run_again_one_by_one(serv
     assert [job["attempts"] for job in jobs] == [2] * 5
     assert lone == overlaps == [1] * 5
     for job_id in ids:
-        assert row_of(server, job_id, "suspect", "losses", "failures") == (False, 0, 0)
+        assert row_of(server, job_id, "quarantined", "worker_crashes", "failures") == (False, 0, 0)
 
 
 async def die(server, app, why=WorkerLost):
@@ -685,7 +685,7 @@ def test_a_suspect_that_fails_in_an_orderly_way_is_cleared(server, app):
     ids = [enqueue(server, app, n, max_attempts=10) for n in range(2)]
     eventually(lambda: len(fake(server).under_way) == 2)
     server.run(die, server, app)
-    columns = "failures > 0", "status", "suspect", "losses"
+    columns = "failures > 0", "status", "quarantined", "worker_crashes"
     for job_id in ids:  # it fails again and again, so all of it has to be seen at once
         eventually(lambda i=job_id: row_of(server, i, *columns) == (True, "pending", False, 0))
 
@@ -699,7 +699,7 @@ def test_a_worker_that_is_stopped_on_purpose_makes_no_suspects(server, app):
     become(server, app, "stopped")
     for job_id in ids:
         eventually(lambda i=job_id: row_of(server, i, "status") == ("pending",))
-        assert row_of(server, job_id, "suspect", "losses", "attempts") == (False, 0, 1)
+        assert row_of(server, job_id, "quarantined", "worker_crashes", "attempts") == (False, 0, 1)
 
 
 @pytest.mark.parametrize("waited", ["10 seconds", "2 minutes"])
@@ -720,12 +720,12 @@ def test_a_busy_worker_makes_room_for_a_suspect_that_has_waited_but_not_for_ever
     handle(server, handler)
     gate = enqueue(server, app, "gate")
     under_way(server, gate)
-    suspect = str(uuid.uuid4())
+    quarantined = str(uuid.uuid4())
     server.sql(
-        "insert into caudex_jobs.jobs (id, app_id, due, suspect, priority, max_attempts, timeout_s,"
-        " run_at, updated_at, payload) values (%s, %s, true, true, 0, 1, 900, now(),"
-        " now() - %s::interval, '\"suspect\"')",
-        suspect,
+        "insert into caudex_jobs.jobs (id, app_id, due, quarantined, priority, max_attempts,"
+        " timeout_s, run_at, updated_at, payload) values (%s, %s, true, true, 0, 1, 900, now(),"
+        " now() - %s::interval, '\"quarantined\"')",
+        quarantined,
         app,
         waited,
     )
@@ -734,7 +734,7 @@ def test_a_busy_worker_makes_room_for_a_suspect_that_has_waited_but_not_for_ever
         time.sleep(0.6)
         assert long == []
         server.admin.post(f"/api/v1/apps/{app}/jobs/{gate}/cancel").raise_for_status()
-    ended(server, app, suspect)
+    ended(server, app, quarantined)
     ended(server, app, ordinary)
     beside = 1 if waited == "10 seconds" else 2
-    assert long == [("suspect", beside), ("ordinary", beside)]
+    assert long == [("quarantined", beside), ("ordinary", beside)]

@@ -170,7 +170,7 @@ def test_a_server_that_stops_gives_back_at_once_what_does_not_end(pair):
     assert all(job.cancelled.is_set() for job in jobs)
     all_ended(two, app)
     for job_id in ids:
-        row = row_of(two, job_id, "status", "attempts", "suspect", "losses")
+        row = row_of(two, job_id, "status", "attempts", "quarantined", "worker_crashes")
         assert row == ("completed", 2, False, 0)
 
 

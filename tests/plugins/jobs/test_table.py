@@ -78,7 +78,7 @@ def every_statement(connection, app):
     )
     outcome = {
         "id": str(one), "token": token, "status": "completed", "delay": 0, "unstarted": False,
-        "failures": 0, "losses": 0, "suspect": False, "result": "1", "error": None,
+        "failures": 0, "worker_crashes": 0, "quarantined": False, "result": "1", "error": None,
     }  # fmt: skip
     step = {"id": str(one), "token": token, "value": "1"}
     lease = "interval '30 s'"
@@ -92,8 +92,8 @@ def every_statement(connection, app):
         ),
         "settle": pages(connection, "select caudex_jobs.settle(%s)", json.dumps([outcome])),
         "expire": pages(connection, "select caudex_jobs.expire(1000, 3, 'x')"),
-        "ripen": pages(connection, "select caudex_jobs.ripen(1000)"),
-        "unclaim": pages(connection, "select caudex_jobs.unclaim(%s)", [uuid.uuid4()]),
+        "promote_due": pages(connection, "select caudex_jobs.promote_due(1000)"),
+        "release": pages(connection, "select caudex_jobs.release(%s)", [uuid.uuid4()]),
     }
     return found
 
@@ -115,11 +115,11 @@ def test_statements_cost_the_same_however_many_jobs_wait_or_have_ended(connectio
 def test_jobs_for_later_are_not_passed_over_by_claims(connection):
     app = "later"
     fill(connection, app, 500)
-    ripen = "select caudex_jobs.ripen(1000)"
+    promote = "select caudex_jobs.promote_due(1000)"
     for _ in range(2):
-        few = claim(connection, app), pages(connection, ripen)
+        few = claim(connection, app), pages(connection, promote)
     fill(connection, app, MANY, due=False, wait="1 hour")
-    many = claim(connection, app), pages(connection, ripen)
+    many = claim(connection, app), pages(connection, promote)
     assert many[0] <= 2 * few[0] + 20
     assert many[1] <= 2 * few[1] + 20
 
@@ -150,7 +150,7 @@ def settle(connection, jobs):
     outcomes = [
         {
             "id": job_id, "token": token, "status": "completed", "delay": 0, "unstarted": False,
-            "failures": 0, "losses": 0, "suspect": False, "result": "1", "error": None,
+            "failures": 0, "worker_crashes": 0, "quarantined": False, "result": "1", "error": None,
         }
         for job_id, token in jobs
     ]  # fmt: skip
@@ -166,8 +166,8 @@ def settle(connection, jobs):
 
 def test_where_nothing_waits_for_its_time_nobody_is_told_to_look_again(connection):
     connection.execute("delete from caudex_jobs.jobs where status = 'pending' and not due")
-    [[ripened]] = connection.execute("select caudex_jobs.ripen(1000)").fetchall()
-    assert ripened == {"apps": [], "next": None}
+    [[promoted]] = connection.execute("select caudex_jobs.promote_due(1000)").fetchall()
+    assert promoted == {"apps": [], "next": None}
 
 
 def test_claims_skip_what_another_holds_and_never_exceed_what_is_free(server, connection):

@@ -158,14 +158,14 @@ def test_a_deploy_gives_jobs_to_the_new_worker_without_suspicion(server, app):
     assert deploy(server.admin, app, {"worker.py": changed}).status_code == 200
     job = ended(server, app, slow, 15)
     assert (job["status"], job["attempts"]) == ("completed", 2)
-    assert row_of(server, slow, "losses", "failures") == (0, 0)
+    assert row_of(server, slow, "worker_crashes", "failures") == (0, 0)
 
 
 def test_jobs_wait_while_the_worker_is_stopped(server, app):
     slow = enqueue(server, app, {"type": "steps"})
     running(server, app, slow)
     server.admin.post(f"/api/v1/apps/{app}/worker/stop").raise_for_status()
-    eventually(lambda: row_of(server, slow, "status", "suspect") == ("pending", False))
+    eventually(lambda: row_of(server, slow, "status", "quarantined") == ("pending", False))
     other = enqueue(server, app, {"type": "sleep", "seconds": 0})
     time.sleep(0.5)
     assert job_of(server, app, other)["status"] == "pending"
