@@ -24,7 +24,7 @@ from .catalog import Catalog
 from .config import AppsConfig
 from .manifest.sections import Sections
 from .routes import AppsRoutes
-from .service import SERVICE, TOPIC, AppsService
+from .service import SERVICE, AppsService, Installers
 
 
 class AppsPlugin(Plugin):
@@ -54,15 +54,14 @@ class AppsPlugin(Plugin):
         return self._sections
 
     def _catalog(self, services: Services) -> Catalog:
-        catalog = Catalog(services.get(STATEMENTS), self._compiled(services))
-        services.get(NOTIFICATIONS).subscribe(TOPIC, catalog.on_notification)
-        return catalog
+        notifications = services.get(NOTIFICATIONS)
+        return Catalog(services.get(STATEMENTS), notifications, self._compiled(services))
 
     def _service(self, services: Services) -> AppsService:
+        anyone = self.config.install == "any"
         return AppsService(
             services.get(STATEMENTS),
-            services.get(APPS),
-            services.get(ACCESS),
+            Installers(services.get(APPS), services.get(ACCESS), anyone),
             services.get(IDENTITY),
             services.get(HOOKS),
             self._compiled(services),

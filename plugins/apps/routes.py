@@ -11,6 +11,7 @@ import msgspec
 from kernel.public import (
     ANY_USER,
     APP_ADMIN,
+    APPS,
     BadRequest,
     Message,
     Request,
@@ -62,7 +63,12 @@ class AppsRoutes:
 
     async def list_apps(self, request: Request) -> Response:
         """List every installed app by name."""
-        return reply(await self._apps.summaries())
+        return reply(
+            [
+                Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
+                for app in await self._services.get(APPS).all()
+            ]
+        )
 
     async def schema(self, request: Request) -> Response:
         """Show the JSON Schema of manifests, with the sections of the plugins that are on."""
@@ -70,7 +76,7 @@ class AppsRoutes:
 
     async def admit(self, request: Request) -> None:
         """Refuse a caller who can install no app, before the manifest is read."""
-        await self._apps.check_may_install_any(request.actor)
+        await self._apps.check_any(request.actor)
 
     async def install(self, request: Request, body: msgspec.Raw) -> Response:
         """Install an app from a manifest, or update it to a new one; data is kept."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-import anyio
 import msgspec
 from anyio import to_thread
 
@@ -15,6 +13,7 @@ from kernel.public import (
     Actor,
     App,
     Apps,
+    ConcurrencyLimiter,
     Event,
     Forbidden,
     HookBus,
@@ -25,25 +24,54 @@ from kernel.public import (
     ServiceKey,
     Statements,
     Transaction,
-    Unavailable,
     hookspecs,
     unregister_app,
 )
 
 from . import store
+from .catalog import TOPIC
 from .config import AppsConfig
 from .manifest.reader import app_id_problem, read_manifest
 from .manifest.sections import Sections
-from .models import Installed, Manifest, Pruned, Pruning, Summary, Verdict
+from .models import Installed, Manifest, Pruned, Pruning, Verdict
 from .schema import ddl, prune, sync
 from .schema.tables import with_constraints
 
-TOPIC: Final = "apps"
-MAX_INSTALLS: Final = 2
-"""Concurrent installs of one process, each with a connection; as many are verified."""
 
-MAX_QUEUED: Final = 50
-"""Installs that may wait for others, and as many to be verified, or read."""
+class Installers:
+    """Checks who may install, update and remove apps."""
+
+    def __init__(self, apps: Apps, access: Access, anyone: bool) -> None:
+        self._apps = apps
+        self._access = access
+        self._anyone = anyone
+
+    async def check_any(self, actor: Actor) -> None:
+        """Refuse a caller who may neither install nor update any app. Raises Forbidden."""
+        if self._anyone or await self._access.is_core_admin(actor.user_id):
+            return
+        for app in await self._apps.all():
+            if await self._access.is_app_admin(actor.user_id, app.id):
+                return
+        raise Forbidden("apps are installed by core admins, and updated by their own admins")
+
+    async def check_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
+        """Refuse a caller who may not install or update an app. Raises Forbidden."""
+        if await self._access.is_core_admin(actor.user_id):
+            return
+        known = isinstance(app_id, str) and app_id_problem(app_id) is None
+        if known and await store.is_installed(reader, str(app_id)):
+            if not await self._access.is_app_admin(actor.user_id, str(app_id)):
+                raise Forbidden("an installed app is updated by its own admins only")
+        elif not self._anyone:
+            raise Forbidden("a new app is installed by a core admin only")
+
+    async def check_admin(self, actor: Actor, app_id: str) -> None:
+        """Refuse a caller who is no admin of an app. Raises Forbidden."""
+        # Core admins first: the access check may not know an app that was just installed again.
+        user, access = actor.user_id, self._access
+        if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
+            raise Forbidden("only admins of the app may do this")
 
 
 class AppsService:
@@ -52,31 +80,26 @@ class AppsService:
     def __init__(
         self,
         statements: Statements,
-        catalog: Apps,
-        access: Access,
+        installers: Installers,
         identity: Identity,
         bus: HookBus,
         sections: Sections,
         config: AppsConfig,
     ) -> None:
         self._statements = statements
-        self._catalog = catalog
-        self._access = access
+        self._installers = installers
         self._identity = identity
         self._bus = bus
         self._sections = sections
         self._config = config
-        self._installs = anyio.CapacityLimiter(MAX_INSTALLS)
-        self._verifies = anyio.CapacityLimiter(MAX_INSTALLS)
-        # A large manifest takes a second of processor time, in a thread beside all requests.
-        self._reads = anyio.CapacityLimiter(1)
-
-    async def summaries(self) -> list[Summary]:
-        """List every installed app by name."""
-        return [
-            Summary(id=app.id, name=app.name, version=app.version, entities=list(app.entities))
-            for app in await self._catalog.all()
-        ]
+        # Callers wait in memory, not on a connection that other requests need.
+        self._installs, self._verifies, self._reads = (
+            ConcurrencyLimiter(
+                total, queue=50, message="too many installs are waiting", retry_after=5
+            )
+            # A large manifest takes a second of processor time, in a thread beside all requests.
+            for total in (2, 2, 1)
+        )
 
     def schema(self) -> bytes:
         """Return the JSON Schema of manifests, with the sections of the enabled plugins."""
@@ -84,33 +107,31 @@ class AppsService:
 
     async def install(self, actor: Actor, raw: Mapping[str, Any]) -> Installed:
         """Install a manifest, or sync the app that has its id, in one transaction."""
-        await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
+        app_id = raw.get("appId", raw.get("app_id"))
+        await self._installers.check_install(self._statements, actor, app_id)
         manifest = await self._read(raw)
 
         async def work(tx: Transaction) -> None:
             await self._begin(tx, manifest.app_id)
-            await self._check_may_install(tx, actor, manifest.app_id)
+            # Again under the lock, as the app may be new or removed by then.
+            await self._installers.check_install(tx, actor, manifest.app_id)
             await self._install(tx, manifest)
 
-        async with _limited(self._installs):
+        async with self._installs.hold():
             await self._statements.run(actor, work)
         return Installed(
             message=f"app '{manifest.app_id}' installed", ignored=list(manifest.ignored)
         )
 
-    async def check_may_install_any(self, actor: Actor) -> None:
+    async def check_any(self, actor: Actor) -> None:
         """Refuse a caller who may neither install nor update any app. Raises Forbidden."""
-        if self._config.install == "any" or await self._access.is_core_admin(actor.user_id):
-            return
-        for app in await self._catalog.all():
-            if await self._access.is_app_admin(actor.user_id, app.id):
-                return
-        raise Forbidden("apps are installed by core admins, and updated by their own admins")
+        await self._installers.check_any(actor)
 
     async def verify(self, actor: Actor, raw: Mapping[str, Any]) -> Verdict:
         """Return what an install of a manifest would change, and change nothing."""
-        await self._check_may_install(self._statements, actor, raw.get("appId", raw.get("app_id")))
-        async with _limited(self._verifies):
+        app_id = raw.get("appId", raw.get("app_id"))
+        await self._installers.check_install(self._statements, actor, app_id)
+        async with self._verifies.hold():
             manifest = await self._read(raw)
             plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
         return Verdict(compliant=not plan.steps, changes=plan.changes)
@@ -132,7 +153,7 @@ class AppsService:
             dropping = [ddl.drop_schema(app_id)]
             await sync.run_foreign_ddl(tx, dropping, self._config.lock_timeout)
 
-        async with _limited(self._installs):
+        async with self._installs.hold():
             await self._statements.run(actor, work)
 
     async def prune(self, actor: Actor, app_id: str, wanted: Pruning) -> Pruned:
@@ -147,23 +168,12 @@ class AppsService:
                 await tx.publish(TOPIC, app_id)
             return pruned
 
-        async with _limited(self._installs):
+        async with self._installs.hold():
             return await self._statements.run(actor, work)
 
     async def _read(self, raw: Mapping[str, Any]) -> Manifest:
-        async with _limited(self._reads):
+        async with self._reads.hold():
             return await to_thread.run_sync(read_manifest, raw, self._sections)
-
-    async def _check_may_install(self, reader: Reader, actor: Actor, app_id: object) -> None:
-        """Check the caller; again under the lock, as the app may be new or removed by then."""
-        if await self._access.is_core_admin(actor.user_id):
-            return
-        known = isinstance(app_id, str) and app_id_problem(app_id) is None
-        if known and await store.is_installed(reader, str(app_id)):
-            if not await self._access.is_app_admin(actor.user_id, str(app_id)):
-                raise Forbidden("an installed app is updated by its own admins only")
-        elif self._config.install != "any":
-            raise Forbidden("a new app is installed by a core admin only")
 
     async def _begin(self, tx: Transaction, app_id: str) -> None:
         await store.lock(tx, app_id, self._config.install_queue_timeout)
@@ -175,10 +185,7 @@ class AppsService:
         found = await store.catalog(tx, [app_id])
         if not found:
             raise NotFound(f"app {app_id!r} not found")
-        # Core admins first: the access check may not know an app that was just installed again.
-        user, access = actor.user_id, self._access
-        if not (await access.is_core_admin(user) or await access.is_app_admin(user, app_id)):
-            raise Forbidden("only admins of the app may do this")
+        await self._installers.check_admin(actor, app_id)
         return found[0]
 
     async def _install(self, tx: Transaction, manifest: Manifest) -> None:
@@ -199,15 +206,6 @@ class AppsService:
         await tx.record(_event(tx.actor, app, "APP_INSTALLED" if plan.first else "APP_UPDATED"))
         await tx.publish(TOPIC, app_id)
         await sync.apply_foreign(tx, app_id, plan, self._config.lock_timeout)
-
-
-@asynccontextmanager
-async def _limited(limiter: anyio.CapacityLimiter) -> AsyncGenerator[None]:
-    """Wait in memory, not on a connection that other requests need."""
-    if limiter.statistics().tasks_waiting >= MAX_QUEUED:
-        raise Unavailable("too many installs are waiting", retry_after=5)
-    async with limiter:
-        yield
 
 
 def _event(

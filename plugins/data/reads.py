@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial, wraps
 from types import CoroutineType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from kernel.public import (
     Actor,
     Apps,
     BadRequest,
+    ConcurrencyLimiter,
     Grant,
     HookBus,
     NotFound,
@@ -32,7 +33,6 @@ from .models import LastSeen
 from .rendering import TOO_LARGE, check_readable, count_in
 from .scope import RowScope, record_not_found, resolve_scope
 from .store import MAX_PAGE_BYTES, Table, keep
-from .turns import LISTS, MAX_LISTS_WAITING, MAX_SEARCHES_WAITING, SEARCHES, Turns
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordReads")
@@ -74,11 +74,21 @@ class RecordReads:
         self._apps = apps
         self._bus = bus
         self._tables: dict[tuple[str, str], Table] = {}
-        self._searches = Turns(
-            SEARCHES, MAX_SEARCHES_WAITING, "too many searches of this app are under way"
+        # For each app, fewer than there are connections for searches.
+        self._searches = ConcurrencyLimiter(
+            per_key=3,
+            queue=100,
+            timeout=5,
+            message="too many searches of this app are under way",
+            retry_after=5,
         )
-        self._lists = Turns(
-            LISTS, MAX_LISTS_WAITING, "too many complete lists are being read for this user"
+        # For each user, half of the lists that a process reads at once, each on a connection.
+        self._lists = ConcurrencyLimiter(
+            per_key=2,
+            queue=20,
+            timeout=5,
+            message="too many complete lists are being read for this user",
+            retry_after=5,
         )
 
     async def key(self, app_id: str) -> int:
@@ -115,7 +125,7 @@ class RecordReads:
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
         fetch = partial(self._statements.fetch, custom_plan=custom)
-        async with self._turn(app_id, rows):
+        async with self._limited(app_id, rows):
             raw = await fetch(table.page(texts, sort, limit, cursor), *rows.params)
             if raw == TOO_LARGE:
                 raw = await fetch(table.careful_page(texts, sort, cursor), *rows.params)
@@ -131,7 +141,7 @@ class RecordReads:
         if where:
             rows.matches(where)
         query = scope.table.count(rows)
-        async with self._turn(app_id, rows):
+        async with self._limited(app_id, rows):
             found = await self._statements.fetch(query, *rows.params, custom_plan=True)
         return int(found or 0)
 
@@ -140,11 +150,13 @@ class RecordReads:
         self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """See `Records.stream`."""
-        async with self._lists.turn(actor.user_id), AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            if actor.user_id is not None:
+                await stack.enter_async_context(self._lists.hold(actor.user_id))
             yield await self._streamed(actor, grant, app_id, entity, page, stack)
 
-    def _turn(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
-        return self._searches.turn(app_id if rows.searches else None)
+    def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
+        return self._searches.hold(app_id) if rows.searches else nullcontext()
 
     async def _table(self, app_id: str, name: str) -> Table:
         app = await self._apps.app(app_id)

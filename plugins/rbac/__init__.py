@@ -48,8 +48,9 @@ class RbacPlugin(Plugin):
     def _build(self, services: Services) -> RbacService:
         statements = services.get(STATEMENTS)
         store = RbacStore(statements)
-        role_cache = RoleCache(store, services.get(REGISTRY).permissions)
-        services.get(NOTIFICATIONS).subscribe(TOPIC, role_cache.on_notification)
+        role_cache = RoleCache(
+            store, services.get(NOTIFICATIONS), services.get(REGISTRY).permissions
+        )
         self._service = RbacService(statements, store, role_cache, services.get(IDENTITY))
         return self._service
 

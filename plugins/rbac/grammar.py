@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
-from kernel.public import BadRequest, Permission
+from kernel.public import BadRequest, Permission, is_uuid
 
 from .models import ADMIN
 
@@ -22,9 +22,7 @@ DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
 """A declared key; the plugin apps checks manifests by the same pattern."""
 
 MAX_KEY: Final = 128
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-PAYLOAD: Final = re.compile(rf"[a-z][a-z0-9_]{{0,62}}( {_UUID.pattern})?")
-"""A notification: the id of an app, or of an app and a user."""
+APP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def check_role_name(name: str) -> None:
@@ -40,7 +38,7 @@ def check_role_name(name: str) -> None:
 
 def canonical_user_id(text: str) -> str:
     """Return a user's id in lower case. Raises BadRequest where it is not a UUID."""
-    if not _UUID.fullmatch(text):
+    if not is_uuid(text):
         raise BadRequest("userId: must be a UUID")
     return str(UUID(text))
 

@@ -49,10 +49,9 @@ class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One app as stored; `held` maps ids of users to the names of their roles."""
+    """One app as stored."""
 
     app_id: str
     entities: list[str]
     permissions: list[Permission]
     roles: list[Role]
-    held: dict[str, list[str]]

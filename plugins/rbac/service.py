@@ -65,33 +65,36 @@ class RbacService:
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
-        apps = await self._cache.load(path.get("app_id", CORE))
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
-                return _on_entity(apps, user_id, path["app_id"], path["entity"], needs.key)
+                return await self._on_entity(user_id, path["app_id"], path["entity"], needs.key)
             case "public" | "user":
                 return FULL
             case "core_admin":
-                return _require(apps[CORE].is_admin(user_id), "only core admins may do this")
+                allowed = await self.is_core_admin(user_id)
+                return _require(allowed, "only core admins may do this")
             case "core_permission":
-                held = apps[CORE].rights(user_id).holds(needs.key)
-                return _require(held, f"the permission '{needs.key}' on core is needed")
+                core, held = await self._cache.app(CORE), await self._cache.held(user_id)
+                allowed = core.rights(held.get(CORE, ())).holds(needs.key)
+                return _require(allowed, f"the permission '{needs.key}' on core is needed")
             case "app_user":
-                app = _existing_app(apps, path["app_id"])
-                may = app.held(user_id) or apps[CORE].is_admin(user_id)
-                return _require(bool(may), "a role on this app is needed")
+                await self._cache.app(path["app_id"])
+                held = await self._cache.held(user_id)
+                allowed = path["app_id"] in held or ADMIN in held.get(CORE, ())
+                return _require(allowed, "a role on this app is needed")
             case "app_admin":
-                app = _existing_app(apps, path["app_id"])
-                may = app.is_admin(user_id) or apps[CORE].is_admin(user_id)
-                return _require(may, "only admins of the app may do this")
+                await self._cache.app(path["app_id"])
+                held = await self._cache.held(user_id)
+                allowed = ADMIN in held.get(path["app_id"], ()) or ADMIN in held.get(CORE, ())
+                return _require(allowed, "only admins of the app may do this")
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
         """See `Access.grant`. No token proves the user here, so the account is checked as well.
 
         A disabled one keeps its roles.
         """
-        found = _on_entity(await self._cache.load(app_id), user_id, app_id, entity, action)
+        found = await self._on_entity(user_id, app_id, entity, action)
         user = await self._identity.user(user_id or "")
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
@@ -99,23 +102,46 @@ class RbacService:
 
     async def is_core_admin(self, user_id: str | None) -> bool:
         """See `Access.is_core_admin`."""
-        return (await self._cache.load())[CORE].is_admin(user_id)
+        return ADMIN in (await self._cache.held(user_id)).get(CORE, ())
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
         """See `Access.is_app_admin`."""
-        apps = await self._cache.load(app_id)
-        app = apps.get(app_id)
-        return app is not None and (app.is_admin(user_id) or apps[CORE].is_admin(user_id))
+        held = await self._cache.held(user_id)
+        if ADMIN in held.get(app_id, ()):
+            return True
+        return ADMIN in held.get(CORE, ()) and await self._exists(app_id)
+
+    async def _exists(self, app_id: str) -> bool:
+        try:
+            await self._cache.app(app_id)
+        except NotFound:
+            return False
+        return True
+
+    async def _on_entity(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
+        """Decide about an entity; only callers with a role on the app learn that it is unknown."""
+        app, held = await self._cache.app(app_id), await self._cache.held(user_id)
+        known, roles = entity in app.entities, held.get(app_id, ())
+        grant = app.rights(roles).on(entity, action) if known else None
+        if grant is FULL:
+            return FULL
+        # Before an `.own` grant is used: a narrow role must not reduce a core admin's rights.
+        is_core_admin = ADMIN in held.get(CORE, ())
+        if not known and (is_core_admin or roles):
+            raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
+        if grant is not None and not is_core_admin:
+            return grant
+        return _require(is_core_admin, f"the permission '{entity}.{action}' is needed")
 
     # --- roles and permissions of an app
 
     async def effective(self, user_id: str, app_id: str) -> Effective:
         """See `Access.effective`. A core admin holds `admin` on every app."""
-        apps = await self._cache.load(app_id)
-        app = _existing_app(apps, app_id)
-        roles, rights = app.held(user_id), app.rights(user_id)
+        app, held = await self._cache.app(app_id), await self._cache.held(user_id)
+        roles = held.get(app_id, ())
+        rights = app.rights(roles)
         everything = rights.everything
-        if apps[CORE].is_admin(user_id):
+        if ADMIN in held.get(CORE, ()):
             roles, everything = tuple(sorted({*roles, ADMIN})), True
         if everything and app_id == CORE:
             return Effective(list(roles), ["*"])
@@ -128,15 +154,15 @@ class RbacService:
 
     async def available(self, app_id: str) -> Sequence[Permission]:
         """See `Access.available`."""
-        return _existing_app(await self._cache.load(app_id), app_id).permissions
+        return (await self._cache.app(app_id)).permissions
 
     async def roles(self, app_id: str) -> Sequence[Role]:
         """See `Access.roles`."""
-        return list(_existing_app(await self._cache.load(app_id), app_id).roles.values())
+        return list((await self._cache.app(app_id)).roles.values())
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
         """See `Access.assignments`."""
-        _existing_app(await self._cache.load(app_id), app_id)
+        await self._cache.app(app_id)
         return await self._store.assignments(app_id)
 
     # --- roles
@@ -195,7 +221,7 @@ class RbacService:
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.assign`."""
-        _existing_app(await self._cache.load(app_id), app_id)
+        await self._cache.app(app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -210,7 +236,7 @@ class RbacService:
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """See `Access.revoke`."""
-        _existing_app(await self._cache.load(app_id), app_id)
+        await self._cache.app(app_id)
         user_id = canonical_user_id(user_id)
 
         async def work(tx: Transaction) -> None:
@@ -305,31 +331,6 @@ def _require(allowed: bool, refusal: str) -> Grant:
     if not allowed:
         raise Forbidden(refusal)
     return FULL
-
-
-def _existing_app(apps: Mapping[str, AppPermissions], app_id: str) -> AppPermissions:
-    app = apps.get(app_id)
-    if app is None:
-        raise NotFound(f"app '{app_id}' not found")
-    return app
-
-
-def _on_entity(
-    apps: Mapping[str, AppPermissions], user_id: str | None, app_id: str, entity: str, action: str
-) -> Grant:
-    """Decide about an entity; only callers with a role on the app learn that it is unknown."""
-    app = _existing_app(apps, app_id)
-    known = entity in app.entities
-    grant = app.rights(user_id).on(entity, action) if known else None
-    if grant is FULL:
-        return FULL
-    # Checked before an `.own` grant is used: a narrow role must not reduce a core admin's rights.
-    is_core_admin = apps[CORE].is_admin(user_id)
-    if not known and (is_core_admin or app.held(user_id)):
-        raise NotFound(f"entity '{entity}' not found in app '{app_id}'")
-    if grant is not None and not is_core_admin:
-        return grant
-    return _require(is_core_admin, f"the permission '{entity}.{action}' is needed")
 
 
 def _existing(roles: Mapping[str, Role], name: str) -> Role:

@@ -11,23 +11,20 @@ from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statem
 
 from .models import ADMIN, AppRow
 
-_APPS: Final = """
+_APP: Final = """
 select row_to_json(r) from (
     select a.app_id, a.entities, a.permissions,
         coalesce((
             select json_agg(json_build_object('name', o.name, 'description', o.description,
                 'inherits', o.inherits, 'permissions', o.permissions) order by o.name collate "C")
-            from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles,
-        coalesce((
-            select json_object_agg(h.user_id, h.roles) from (
-                select s.user_id, array_agg(s.role order by s.role collate "C") as roles
-                from caudex_rbac.assignments s where s.app_id = a.app_id group by s.user_id
-            ) h), '{}') as held
-    from caudex_rbac.apps a where $1::text is null or a.app_id = $1::text
+            from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles
+    from caudex_rbac.apps a where a.app_id = $1::text
 ) r"""
 _HELD: Final = """
-select coalesce(json_agg(role order by role collate "C"), '[]') from caudex_rbac.assignments
-where app_id = $1::text and user_id = $2::uuid"""
+select json_object_agg(app_id, roles) from (
+    select app_id, array_agg(role order by role collate "C") as roles
+    from caudex_rbac.assignments where user_id = $1::uuid group by app_id
+) h having count(*) > 0"""
 _ASSIGNMENTS: Final = """
 select row_to_json(r) from (
     select user_id as "userId", role,
@@ -38,7 +35,7 @@ select row_to_json(r) from (
 ) r"""
 _LOCK_APP: Final = """
 select json_build_object('app_id', app_id, 'entities', entities, 'permissions', permissions,
-    'roles', '[]'::json, 'held', '{}'::json)
+    'roles', '[]'::json)
 from caudex_rbac.apps where app_id = $1::text for update"""
 _ROLES: Final = """
 select json_build_object('name', name, 'description', description, 'inherits', inherits,
@@ -79,11 +76,11 @@ on conflict (app_id) do update set entities = excluded.entities, permissions = e
 """
 _KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 
-_apps = msgspec.json.Decoder(AppRow)
+_app = msgspec.json.Decoder(AppRow)
 _role = msgspec.json.Decoder(Role)
 _assignment = msgspec.json.Decoder(Assignment)
 _text = msgspec.json.Decoder(str)
-_texts = msgspec.json.Decoder(list[str])
+_held = msgspec.json.Decoder(dict[str, tuple[str, ...]])
 
 
 class RbacStore:
@@ -92,14 +89,14 @@ class RbacStore:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    async def apps(self, app_id: str | None = None) -> list[AppRow]:
-        """Read one app or all; each is consistent in itself."""
-        rows = await self._statements.fetch_all(_APPS, app_id)
-        return [_apps.decode(row) for row in rows]
+    async def app(self, app_id: str) -> AppRow | None:
+        """Read an app with its roles."""
+        row = await self._statements.fetch(_APP, app_id)
+        return None if row is None else _app.decode(row)
 
-    async def held(self, app_id: str, user_id: str) -> list[str]:
-        """Read the names of the roles that one user was assigned."""
-        return _texts.decode(await self._statements.fetch(_HELD, app_id, user_id) or b"[]")
+    async def held(self, user_id: str) -> dict[str, tuple[str, ...]]:
+        """Read the names of the roles that a user was assigned, by app."""
+        return _held.decode(await self._statements.fetch(_HELD, user_id) or b"{}")
 
     async def assignments(self, app_id: str) -> list[Assignment]:
         """Every assignment on an app, by role, then by age."""
@@ -113,7 +110,7 @@ async def lock_app(tx: Transaction, app_id: str) -> tuple[AppRow, dict[str, Role
     if row is None:
         raise NotFound(f"app '{app_id}' not found")
     roles = [_role.decode(found) for found in await tx.fetch_all(_ROLES, app_id)]
-    return _apps.decode(row), {role.name: role for role in roles}
+    return _app.decode(row), {role.name: role for role in roles}
 
 
 async def lock_user(tx: Transaction, user_id: str) -> None:

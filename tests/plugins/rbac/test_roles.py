@@ -1,8 +1,10 @@
 """Roles and assignments over HTTP, and the hooks that keep them in step."""
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import anyio
 import psycopg
@@ -261,9 +263,9 @@ def test_roles_that_are_wired_into_a_circle_at_the_same_moment_stay_without_one(
 def test_what_stands_in_memory_is_not_asked_within_a_transaction(
     rbac: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    """It may have to be read: who holds a connection must not wait for a second one."""
+    """It may have to be read, and a caller with a connection must not wait for a second one."""
     role_cache = rbac.services.get(ACCESS)._cache  # type: ignore[attr-defined]
-    lock_app, apps, steps = store.lock_app, role_cache.load, list[str]()
+    lock_app, app, held, steps = store.lock_app, role_cache.app, role_cache.held, list[str]()
 
     async def lock(tx: Transaction, app_id: str) -> object:
         steps.append("locked")
@@ -272,13 +274,17 @@ def test_what_stands_in_memory_is_not_asked_within_a_transaction(
     async def insert(*_: object) -> None:
         steps.append("inserted")
 
-    async def asked(*app_ids: str) -> object:
-        steps.append("asked")
-        return await apps(*app_ids)
+    def noting(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        async def asked(what: Any) -> object:
+            steps.append("asked")
+            return await ask(what)
+
+        return asked
 
     monkeypatch.setattr(store, "lock_app", lock)
     monkeypatch.setattr(store, "insert_role", insert)
-    monkeypatch.setattr(role_cache, "load", asked)
+    monkeypatch.setattr(role_cache, "app", noting(app))
+    monkeypatch.setattr(role_cache, "held", noting(held))
     body = {"name": "auditor", "permissions": ["*"]}
     assert rbac.admin.post(roles_of("core"), json=body).status_code == 200
     assert steps[steps.index("locked") :][:2] == ["locked", "inserted"]
