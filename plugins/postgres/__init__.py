@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a real server in the data folder, for whoever has none."""
+"""The embedded PostgreSQL: a real server in the data folder, where no database is configured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from kernel.public import DATABASE_SERVER, Plugin, Provider, hookimpl, provide
 
-from .config import PostgresConfig
-from .errors import EmbeddedPostgresError
+from .config import EmbeddedPostgresError, PostgresConfig
 from .server import EmbeddedServer, Started
 from .service import EmbeddedDatabase
 from .state import ServerState, attach, pg_bin, running_state
@@ -26,7 +25,7 @@ __all__ = [
 
 
 class PostgresPlugin(Plugin):
-    """Offers a database to deployments that configure none."""
+    """Provides a database to deployments that configure none."""
 
     name = "postgres"
     Config = PostgresConfig

@@ -1,14 +1,44 @@
-"""Which account the server runs under: PostgreSQL refuses root, and needs a passwd entry."""
+"""The account that runs PostgreSQL, which refuses root, and short programs under it."""
 
 import os
 import pwd
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from .errors import EmbeddedPostgresError
-from .programs import run
+from .config import EmbeddedPostgresError
+
+# Only these reach PostgreSQL: our environment holds secrets that its account must not read, and
+# PG* variables that would change its behaviour.
+PASSED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+
+
+def environment() -> dict[str, str]:
+    """The environment of PostgreSQL's programs: no secrets, no surprises."""
+    passed = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    return {"PATH": os.defpath, **passed, "LC_ALL": "C"}
+
+
+def run(
+    command: Sequence[str | Path], *, uid: int | None = None, gid: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a short program, as another account when ids are given; OSError when it cannot start."""
+    return subprocess.run(
+        command,
+        cwd="/",
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        user=uid,
+        group=gid,
+        extra_groups=None if uid is None else [],
+    )
+
 
 ACCOUNT_KEY = "plugins.postgres.account"
 
@@ -42,7 +72,7 @@ def server_account(pgdata: Path, wanted: str = "") -> Account:
     """The account to run PostgreSQL under.
 
     As root: the `wanted` one, the owner of an existing cluster, `postgres`,
-    `nobody`, whichever comes first. Otherwise ourselves.
+    `nobody`, in this order. Otherwise the own account.
     """
     owner = pgdata.stat().st_uid if pgdata.exists() else None
     if os.geteuid() != 0:

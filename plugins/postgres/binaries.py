@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .account import Account
-from .errors import EmbeddedPostgresError
-from .programs import run
+from .account import Account, run
+from .config import EmbeddedPostgresError
 
 BIN_KEY = "plugins.postgres.bin_dir"
 # Distribution and folder of the wheels that carry a relocatable PostgreSQL. They are read as plain

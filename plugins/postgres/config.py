@@ -1,12 +1,75 @@
-"""The `[plugins.postgres]` table of the configuration file."""
+"""The `[plugins.postgres]` table, the parameters of the server, and the error of the plugin."""
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, field
 
 from kernel.public import Section
 
-from .settings import Setting
+
+class EmbeddedPostgresError(Exception):
+    """The embedded PostgreSQL cannot do what was asked; one line that says the fix."""
+
+
+Setting = str | int | float | bool
+LOOPBACK = "127.0.0.1"
+# Changing these would break the DSN, the lock or the promise to listen on this machine only.
+RESERVED = frozenset(
+    {
+        "data_directory",
+        "listen_addresses",
+        "port",
+        "unix_socket_directories",
+        "unix_socket_group",
+        "unix_socket_permissions",
+    }
+)
+# mmap: the default (POSIX shared memory) does not even start in a container with a tiny /dev/shm.
+DEFAULTS = {
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "dynamic_shared_memory_type": "mmap",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+# A crash of the machine may lose everything: for tests only.
+EPHEMERAL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def checked_settings(custom: Mapping[str, Setting]) -> dict[str, str]:
+    """Return custom parameters as PostgreSQL takes them; raises for names that Caudex sets."""
+    for name in custom:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
+            raise EmbeddedPostgresError(
+                f"plugins.postgres.settings: {name!r} is no PostgreSQL parameter: correct its name"
+            )
+        if name.lower() in RESERVED:
+            raise EmbeddedPostgresError(
+                f"plugins.postgres.settings: {name} is decided by Caudex: remove it, "
+                "or run a PostgreSQL of your own and set database.url"
+            )
+    return {name.lower(): _text(value) for name, value in custom.items()}
+
+
+def _text(value: Setting) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def command_line(settings: Mapping[str, str], *, port: int, socket_dir: Path) -> list[str]:
+    """Return the arguments for every parameter, the endpoints last so that they win."""
+    endpoints = {
+        "listen_addresses": LOOPBACK,
+        "port": str(port),
+        "unix_socket_directories": f'"{socket_dir}"',
+        "unix_socket_permissions": "0700",
+    }
+    pairs = {**settings, **endpoints}.items()
+    return [argument for name, value in pairs for argument in ("-c", f"{name}={value}")]
 
 
 class PostgresConfig(Section, frozen=True, kw_only=True):

@@ -1,14 +1,80 @@
-"""Where everything of one embedded cluster lies: PGDATA and its companions in the data folder."""
+"""The files of an embedded cluster: its paths, and how they are created and written."""
 
 import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from .errors import EmbeddedPostgresError
+from .account import Account
+from .binaries import Binaries
+from .config import EmbeddedPostgresError
+from .processes import INIT_CLUSTER, INIT_PREFIX, spawn
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put a file in place in one step, on disk before the call returns, mode 0600."""
+    # mkstemp makes the file with mode 0600: there is no moment at which others could open it.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rotate_log(log: Path, limit: int) -> None:
+    """Move the content of a log over `limit` bytes to `<log>.1`, keeping the file itself.
+
+    The server holds the file open for appending, so it is emptied, not renamed.
+    """
+    try:
+        if log.stat().st_size <= limit:
+            return
+    except FileNotFoundError:
+        return
+    older = log.with_name(log.name + ".1")
+    older.unlink(missing_ok=True)
+    older.touch(mode=0o600)
+    shutil.copyfile(log, older)
+    os.truncate(log, 0)
+
+
+def complaint(log: Path, offset: int) -> str:
+    """Return the last error in a log after `offset`, as one line for an operator."""
+    try:
+        with log.open("rb") as file:
+            file.seek(offset)
+            lines = file.read()[-20_000:].decode("utf-8", "replace").split("\n")
+    except OSError:  # the log was moved; the server restarts all the same
+        return "no message"
+    for mark in ("PANIC:", "FATAL:", "ERROR:", "error:"):
+        for line in reversed(lines):
+            if mark in line:
+                return line[line.index(mark) :].strip()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+
 
 # Without the execute bit for others the unprivileged account could not reach PGDATA below it;
-# without the read bit nobody but root lists what else lies there.
+# without the read bit only root lists its other content.
 ROOT_MODE = 0o711
 USER_MODE = 0o700
 
@@ -21,7 +87,7 @@ class Layout:
 
     @classmethod
     def of(cls, data_dir: str | os.PathLike[str]) -> Self:
-        """The layout of a data folder, symlinks resolved so that every process names it alike."""
+        """Return the layout of a data folder, with symlinks resolved."""
         return cls(Path(data_dir).expanduser().resolve())
 
     @property
@@ -46,13 +112,13 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """Tells other commands how to reach the running server."""
+        """How other commands reach the running server."""
         return self.data_dir / "postgres.json"
 
     def cluster_version(self) -> int | None:
         """The major version that made the cluster, None while there is no cluster.
 
-        Raises EmbeddedPostgresError when this account may not look, or something else lies there.
+        Raises EmbeddedPostgresError where this account may not look, or for foreign content.
         """
         try:
             return int((self.pgdata / "PG_VERSION").read_text())
@@ -79,8 +145,8 @@ class Layout:
     def prepare(self) -> None:
         """Make the data folder, enterable for the PostgreSQL account when we are root.
 
-        A folder that existed before keeps its mode unless it is plainly ours: opening somebody's
-        home because it was named as a data folder would be worse than refusing to start.
+        An existing folder keeps its mode unless Caudex made it: opening a user's home that was
+        named by mistake would be worse than refusing to start.
         """
         try:
             self._make()
@@ -97,7 +163,7 @@ class Layout:
 
     def _make(self) -> None:
         if self.data_dir.is_dir():
-            if os.geteuid() == 0 and self._plainly_ours():
+            if os.geteuid() == 0 and self._made_by_caudex():
                 self.data_dir.chmod(self.data_dir.stat().st_mode & 0o7777 | 0o001)
             return
         missing = [folder for folder in self.data_dir.parents if not folder.exists()]
@@ -108,8 +174,73 @@ class Layout:
         self.data_dir.mkdir(exist_ok=True)
         self.data_dir.chmod(ROOT_MODE if os.geteuid() == 0 else USER_MODE)
 
-    def _plainly_ours(self) -> bool:
+    def _made_by_caudex(self) -> bool:
         if self.data_dir.stat().st_uid != 0 or self.data_dir == Path.home():
             return False
         names = {entry.name for entry in self.data_dir.iterdir()}
         return not names or not names.isdisjoint({"config", self.password.name, self.lock.name})
+
+
+SUPERUSER = "postgres"
+# Bytes compare fast and alike everywhere; from 17 on the server brings its own Unicode rules, so
+# upper and lower case work beyond ASCII without the system's locales.
+PLAIN_LOCALE = ["--locale=C"]
+BUILTIN_LOCALE = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", *PLAIN_LOCALE]
+PASSWORD_FILE = "password"
+
+
+def make_cluster(layout: Layout, binaries: Binaries, account: Account, *, durable: bool) -> None:
+    """Run initdb in a temporary folder and move the result to PGDATA, with a fresh password."""
+    workshop = Path(tempfile.mkdtemp(prefix=INIT_PREFIX, dir=layout.data_dir))
+    password = secrets.token_urlsafe(24)
+    try:
+        write_private(workshop / PASSWORD_FILE, password)
+        account.own(workshop / PASSWORD_FILE)
+        account.own(workshop)
+        cluster = _run_initdb(workshop, binaries, account, durable=durable)
+        # The password goes first: a cluster in place without it could never be opened.
+        write_private(layout.password, password)
+        os.rename(cluster, layout.pgdata)
+        sync_folder(layout.data_dir)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _run_initdb(workshop: Path, binaries: Binaries, account: Account, *, durable: bool) -> Path:
+    cluster = workshop / INIT_CLUSTER
+    locale = BUILTIN_LOCALE if binaries.major >= 17 else PLAIN_LOCALE
+    command = [str(binaries.program("initdb")), f"--pgdata={cluster}", *locale]
+    command += ["--encoding=UTF8", "--auth=scram-sha-256", f"--username={SUPERUSER}"]
+    command.append(f"--pwfile={workshop / PASSWORD_FILE}")
+    if not durable:
+        command.append("--no-sync")
+        if binaries.major >= 16:
+            # The usual 4096 guard passwords that can be guessed, and each connection pays for them.
+            command += ["-c", "scram_iterations=1"]
+    process = spawn(
+        command, account, death_signal=signal.SIGKILL, cwd=workshop, output=subprocess.PIPE
+    )
+    with process:
+        output = process.communicate()[0].decode("utf-8", "replace")
+    if process.returncode:
+        raise EmbeddedPostgresError(
+            f"initdb failed: {_reason(output)}; see to space and rights in {workshop.parent}"
+        )
+    return cluster
+
+
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    blamed = [line for line in lines if "FATAL:" in line or "error:" in line]
+    return (blamed or lines or ["no message"])[-1]
+
+
+def read_password(layout: Layout) -> str:
+    """The superuser's password of an existing cluster."""
+    try:
+        return layout.password.read_text()
+    except FileNotFoundError:
+        problem = "is missing: put it back from a backup of the data folder"
+    except PermissionError:
+        problem = "may not be read by this account: run as the account that runs the server"
+    raise EmbeddedPostgresError(f"{layout.password} {problem}")

@@ -1,4 +1,4 @@
-"""One run of the server: from its launch to its end."""
+"""The server process: launch, end, and restart after a crash."""
 
 import contextlib
 import os
@@ -11,18 +11,15 @@ from pathlib import Path
 
 from .account import Account
 from .binaries import Binaries
-from .errors import EmbeddedPostgresError
-from .files import complaint, rotate_log
-from .layout import Layout
+from .config import EmbeddedPostgresError, command_line
+from .layout import Layout, complaint, rotate_log
 from .processes import spawn
-from .settings import command_line
 
 LOG_LIMIT = 10_000_000
-# For a sign of life. A server that says `starting` has all the time it wants: it replays its log
-# after a crash, and ending it then only starts that anew.
-START_PATIENCE = 300.0
-STOP_PATIENCE = 30.0
-TOLD_EVERY = 60.0
+# For any status. A server with the status `starting` is not ended: it replays its log after a
+# crash, and would begin again.
+START_TIMEOUT = 300.0
+REPORT_INTERVAL = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Postmaster:
     """A PostgreSQL server as a child of ours, shut down by the system if we die."""
 
     def __init__(self, plan: Plan) -> None:
-        """LaunchSpec the server and return at once; `ready` tells when it takes connections."""
+        """Launch the server and return at once; `ready` is true once it takes connections."""
         self._layout = plan.layout
         rotate_log(plan.layout.log, LOG_LIMIT)
         descriptor = os.open(plan.layout.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -75,45 +72,45 @@ class Postmaster:
 
     @property
     def status(self) -> str:
-        """What this very server says of itself, such as `starting` or `ready`; "" before that."""
+        """The server's own status, such as `starting` or `ready`; "" before its first."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             lines = (self._layout.pgdata / "postmaster.pid").read_text().splitlines()
             return lines[7].strip() if int(lines[0]) == self.pid else ""
         return ""
 
     def end(self) -> str | None:
-        """How it ended, in words; None while it runs."""
+        """Return how it ended; None while it runs."""
         code = self._process.poll()
         if code is None:
             return None
         if code == 0:
-            return "somebody shut it down"
+            return "it was shut down"
         return f"signal {-code}" if code < 0 else complaint(self._layout.log, self._log_start)
 
-    def wait_ready(self, tell: Callable[[str], None]) -> None:
-        """Wait for the first moment it takes connections; raise when that does not come.
+    def wait_ready(self, report: Callable[[str], None]) -> None:
+        """Wait until it takes connections. Raises EmbeddedPostgresError where it does not start.
 
-        `tell` takes a line for each minute that a recovery takes.
+        `report` takes a line for each minute that a recovery takes.
         """
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         while (status := self.status) != "ready":
             if end := self.end():
                 raise EmbeddedPostgresError(
                     f"PostgreSQL did not start ({end}): see {self._layout.log}"
                 )
             now = time.monotonic()
-            if status != "starting" and now > began + START_PATIENCE:
+            if status != "starting" and now > began + START_TIMEOUT:
                 raise EmbeddedPostgresError(
-                    f"PostgreSQL is not ready after {START_PATIENCE:.0f} s: see {self._layout.log}"
+                    f"PostgreSQL is not ready after {START_TIMEOUT:.0f} s: see {self._layout.log}"
                 )
-            if now > told + TOLD_EVERY:
-                told = now
-                tell(f"PostgreSQL is {status or 'silent'} for {now - began:.0f} s now")
+            if now > reported + REPORT_INTERVAL:
+                reported = now
+                report(f"PostgreSQL is {status or 'silent'} for {now - began:.0f} s now")
             time.sleep(0.01)
 
-    def stop(self, patience: float = STOP_PATIENCE) -> None:
-        """Shut it down: quickly but in order, then without order, then by force."""
-        steps = ((signal.SIGINT, patience), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
+    def stop(self, timeout: float = 30.0) -> None:
+        """Shut it down: fast, then immediately, then by SIGKILL."""
+        steps = ((signal.SIGINT, timeout), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
         for number, seconds in steps:
             if self._process.poll() is not None:
                 return
@@ -124,3 +121,60 @@ class Postmaster:
     def tidy_log(self) -> None:
         """Keep the log of a long run from filling the disk."""
         rotate_log(self._layout.log, LOG_LIMIT)
+
+
+# The first attempt is immediate: most ends are one backend's crash or a kill by hand.
+DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+STEADY_SECONDS = 60.0
+
+
+class Keeper:
+    """Watches one server; each `step` returns at once, with a line for the operator or None."""
+
+    def __init__(
+        self,
+        postmaster: Postmaster,
+        relaunch: Callable[[], Postmaster | None],
+        announce: Callable[[Postmaster], None],
+    ) -> None:
+        """`relaunch` returns None while processes of the old server still end."""
+        self.postmaster: Postmaster | None = postmaster
+        self.ready = True
+        self._relaunch = relaunch
+        self._announce = announce
+        self._failures = 0
+        self._retry_at = 0.0
+        self._ready_since = time.monotonic()
+
+    def step(self) -> str | None:
+        """Look after the server once."""
+        if self.postmaster is None:
+            return self._try_again()
+        if end := self.postmaster.end():
+            return self._down(f"PostgreSQL ended ({end})")
+        if not self.ready and self.postmaster.ready:
+            return self._back(self.postmaster)
+        self.postmaster.tidy_log()
+        return None
+
+    def _down(self, news: str) -> str:
+        steady = self.ready and time.monotonic() - self._ready_since > STEADY_SECONDS
+        delay = DELAYS[0 if steady else min(self._failures, len(DELAYS) - 1)]
+        self._failures = 1 if steady else self._failures + 1
+        self.postmaster, self.ready = None, False
+        self._retry_at = time.monotonic() + delay
+        return f"{news}; starting it again" + (f" in {delay:g} s" if delay else "")
+
+    def _try_again(self) -> str | None:
+        if time.monotonic() < self._retry_at:
+            return None
+        try:
+            self.postmaster = self._relaunch()
+        except (EmbeddedPostgresError, OSError) as error:
+            return self._down(f"PostgreSQL cannot be started ({error})")
+        return None
+
+    def _back(self, postmaster: Postmaster) -> str:
+        self._announce(postmaster)
+        self.ready, self._ready_since = True, time.monotonic()
+        return "PostgreSQL is back"

@@ -1,18 +1,19 @@
-"""Starting the programs of PostgreSQL, and finding those that run in a data folder."""
+"""Processes of PostgreSQL: start them, find them, and end those of an earlier run."""
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from .account import Account
-from .errors import EmbeddedPostgresError
-from .programs import environment, run
+from .account import Account, environment, run
+from .config import EmbeddedPostgresError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LINUX = sys.platform.startswith("linux")
@@ -54,10 +55,10 @@ def spawn(
 
 
 def postgres_processes(pgdata: Path) -> list[int]:
-    """The live PostgreSQL processes of a data folder; a zombie does not count.
+    """Return the live PostgreSQL processes of a data folder, without zombies.
 
-    Every one of them has the data folder as its working directory, and nothing else tells to which
-    cluster a stray backend belongs.
+    Each has the data folder as its working directory; nothing else shows the cluster of an
+    orphaned backend.
     """
     if not pgdata.is_dir():
         return []
@@ -118,3 +119,81 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return not LINUX
+
+
+# As in `Postmaster.stop`: quickly but in order, then without order, then by force.
+ORDERLY_TIMEOUT = 30.0
+# As long as an immediate shutdown of PostgreSQL waits before it kills children that do not quit.
+QUIT_TIMEOUT = 5.0
+INIT_PREFIX = "postgres.init-"
+INIT_CLUSTER = "cluster"
+
+
+def clear_orphans(pgdata: Path, timeout: float = 60.0) -> None:
+    """Stop orphans and remove stale lock files; only for the holder of the lock.
+
+    A lock file may name a recycled pid or a zombie, which PostgreSQL takes for a live server. It is
+    removed only when no process of the cluster is left: otherwise two servers could share the data.
+    """
+    began = time.monotonic()
+    while alive := stop_orphans(pgdata, time.monotonic() - began):
+        if time.monotonic() - began > timeout:
+            raise EmbeddedPostgresError(
+                f"PostgreSQL processes of an earlier run do not stop: end {_listed(alive)} by hand"
+            )
+        time.sleep(0.1)
+    remove_lock_files(pgdata)
+
+
+def stop_orphans(pgdata: Path, waited: float = 0.0) -> list[int]:
+    """Signal the processes that still run in a data folder and return their pids. The signal
+    depends on the seconds `waited` so far."""
+    alive = postgres_processes(pgdata)
+    for pid, number in _signals(alive, postmaster_pid(pgdata), waited).items():
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+    return alive
+
+
+def _signals(alive: list[int], postmaster: int, waited: float) -> dict[int, signal.Signals]:
+    # The postmaster ends its children in order; without it they quit one by one. Other programs of
+    # that name may work in the folder, so in the end all are killed, and all together: no child
+    # outlives its postmaster for long, and a start waits until all are gone.
+    if postmaster not in alive:
+        number = signal.SIGQUIT if waited <= QUIT_TIMEOUT else signal.SIGKILL
+        return dict.fromkeys(alive, number)
+    if waited <= ORDERLY_TIMEOUT:
+        return {postmaster: signal.SIGINT}
+    if waited <= ORDERLY_TIMEOUT + 2 * QUIT_TIMEOUT:
+        return {postmaster: signal.SIGQUIT}
+    return dict.fromkeys(alive, signal.SIGKILL)
+
+
+def remove_lock_files(pgdata: Path) -> None:
+    """Remove the lock files of a server that has ended."""
+    for file in [pgdata / "postmaster.pid", *pgdata.glob(".s.PGSQL.*")]:
+        file.unlink(missing_ok=True)
+
+
+def postmaster_pid(pgdata: Path) -> int:
+    """Return the pid in the cluster's lock file, or 0."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int((pgdata / "postmaster.pid").read_text().split()[0])
+    return 0
+
+
+def sweep_init_folders(data_dir: Path) -> None:
+    """Remove clusters whose creation was interrupted; only for the holder of the lock."""
+    for folder in data_dir.glob(f"{INIT_PREFIX}*"):
+        give_up = time.monotonic() + 60.0
+        while folder.exists() and time.monotonic() < give_up:
+            # initdb died with its parent, but the server it had started may still write.
+            for pid in postgres_processes(folder / INIT_CLUSTER):
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.02)
+
+
+def _listed(pids: list[int]) -> str:
+    return ", ".join(str(pid) for pid in pids)

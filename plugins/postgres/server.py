@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -10,20 +10,28 @@ from typing import Self
 
 from .account import Account, server_account
 from .binaries import Binaries, find_binaries, reachable
-from .cluster import make_cluster, read_password
-from .dsn import LOOPBACK, make_dsn
-from .endpoints import choose_port, choose_socket_dir, port_is_free, remove_socket_dir
-from .errors import EmbeddedPostgresError
-from .keeper import Keeper
-from .layout import Layout
-from .leftovers import clear_leftovers, remove_lock_files, stop_orphans, sweep_init_folders
-from .lock import DataLock
-from .postmaster import STOP_PATIENCE, Plan, Postmaster
-from .settings import DEFAULTS, EPHEMERAL, Setting, checked_settings
-from .state import ServerState, read_state, write_state
-
-DEFAULT_PORT = 5480
-PORT_ATTEMPTS = 3
+from .config import (
+    DEFAULTS,
+    EPHEMERAL,
+    EmbeddedPostgresError,
+    PostgresConfig,
+    checked_settings,
+)
+from .layout import Layout, make_cluster, read_password
+from .postmaster import Keeper, Plan, Postmaster
+from .processes import clear_orphans, remove_lock_files, stop_orphans, sweep_init_folders
+from .state import (
+    LOOPBACK,
+    DataLock,
+    ServerState,
+    choose_port,
+    choose_socket_dir,
+    make_dsn,
+    port_is_free,
+    read_state,
+    remove_socket_dir,
+    write_state,
+)
 
 
 @dataclass(frozen=True)
@@ -63,33 +71,27 @@ class EmbeddedServer:
     def __init__(
         self,
         data_dir: str | os.PathLike[str],
+        config: PostgresConfig | None = None,
         *,
-        port: int = DEFAULT_PORT,
         strict_port: bool = False,
-        settings: Mapping[str, Setting] | None = None,
-        account: str = "",
-        bin_dir: str = "",
-        ephemeral: bool = False,
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Nothing happens yet.
+        """Only keep the arguments.
 
-        `port` 0 takes any free one; `strict_port` refuses to start on another than the wanted one.
-        `settings` are PostgreSQL parameters; `account` matters to root, `bin_dir` replaces the
-        search for the programs; `ephemeral` trades all durability for speed (tests); `tell` takes
-        the lines of a start that is long.
+        `strict_port` refuses to start on another port than the configured one; `report` takes the
+        lines of a start that is long.
         """
+        self._config = config = config or PostgresConfig()
         self._layout = Layout.of(data_dir)
-        self._wanted_port = port
         self._strict_port = strict_port
-        self._ephemeral = ephemeral
-        self._account = account
-        self._bin_dir = bin_dir
-        self._tell = tell
+        self._report_line = report
+        limits = {
+            "max_connections": config.max_connections, "shared_buffers": config.shared_buffers
+        }  # fmt: skip
         self._settings = {
             **DEFAULTS,
-            **(EPHEMERAL if ephemeral else {}),
-            **checked_settings(settings or {}),
+            **(EPHEMERAL if config.ephemeral else {}),
+            **checked_settings({**limits, **config.settings}),
         }
         self._lock: DataLock | None = None
         self._plan: Plan | None = None
@@ -146,15 +148,15 @@ class EmbeddedServer:
     def _start(self) -> Started:
         self._layout.prepare()
         self._lock = DataLock(self._layout.lock)
-        account = server_account(self._layout.pgdata, self._account)
+        account = server_account(self._layout.pgdata, self._config.account)
         self._require_way_in(account)
         self._sweep()
         version = self._layout.cluster_version()
-        binaries = reachable(find_binaries(version, self._bin_dir), account, self.data_dir)
+        binaries = reachable(find_binaries(version, self._config.bin_dir), account, self.data_dir)
         if version is None:
-            make_cluster(self._layout, binaries, account, durable=not self._ephemeral)
+            make_cluster(self._layout, binaries, account, durable=not self._config.ephemeral)
         read_password(self._layout)
-        clear_leftovers(self._layout)
+        clear_orphans(self._layout.pgdata)
         self._launch(binaries, account)
         return self._report(new_cluster=version is None)
 
@@ -172,17 +174,17 @@ class EmbeddedServer:
         self._layout.state.unlink(missing_ok=True)
 
     def _launch(self, binaries: Binaries, account: Account) -> None:
-        port = choose_port(self._wanted_port, strict=self._strict_port)
+        port = choose_port(self._config.port, strict=self._strict_port)
         socket_dir = choose_socket_dir(self._layout.pgdata, account)
         plan = Plan(self._layout, binaries, account, port, socket_dir, self._settings)
-        for _ in range(PORT_ATTEMPTS - 1):
+        for _ in range(2):
             try:
                 return self._run(plan)
             except EmbeddedPostgresError:
                 # Another process may have taken the port between our look and the launch.
                 if port_is_free(plan.port):
                     raise
-            plan = replace(plan, port=choose_port(self._wanted_port, strict=self._strict_port))
+            plan = replace(plan, port=choose_port(self._config.port, strict=self._strict_port))
         return self._run(plan)
 
     def _run(self, plan: Plan) -> None:
@@ -190,7 +192,7 @@ class EmbeddedServer:
         postmaster = Postmaster(plan)
         self._keeper = Keeper(postmaster, self._relaunch, self._announce)
         try:
-            postmaster.wait_ready(self._tell)
+            postmaster.wait_ready(self._report_line)
         except EmbeddedPostgresError:
             postmaster.stop()  # before anybody looks whose the port is, or launches another one
             raise
@@ -227,7 +229,7 @@ class EmbeddedServer:
             bin_dir=plan.binaries.folder,
             account=plan.account.name,
             port=plan.port,
-            wanted_port=self._wanted_port,
+            wanted_port=self._config.port,
             socket_dir=plan.socket_dir,
             new_cluster=new_cluster,
         )
@@ -244,16 +246,16 @@ class EmbeddedServer:
         """
         return self._keeper.step() if self._keeper else None
 
-    def stop(self, patience: float = STOP_PATIENCE) -> None:
+    def stop(self, timeout: float = 30.0) -> None:
         """End the server and leave the data folder to the next owner; twice does no harm."""
         # A forked child inherits this object, but not the server.
         if self._lock is None or self._owner != os.getpid():
             return
-        # Taken back first, so that nobody attaches to a server that is about to end.
+        # Removed first, so that no command attaches to a server that is about to end.
         self._layout.state.unlink(missing_ok=True)
         try:
             if self._keeper and self._keeper.postmaster:
-                self._keeper.postmaster.stop(patience)
+                self._keeper.postmaster.stop(timeout)
             if self._plan:
                 remove_socket_dir(self._plan.socket_dir)
         finally:

@@ -10,8 +10,7 @@ import structlog
 
 from kernel.public import BootError, Context
 
-from .config import PostgresConfig
-from .errors import EmbeddedPostgresError
+from .config import EmbeddedPostgresError, PostgresConfig
 from .server import EmbeddedServer, Started
 from .state import attach_in_time, pg_bin, running_state
 
@@ -36,21 +35,12 @@ class EmbeddedDatabase:
             return server.dsn()
 
     def _make(self) -> EmbeddedServer:
-        config = self._config
         return EmbeddedServer(
             self._context.data_dir,
-            port=config.port,
-            # Whoever serves other machines has told somebody the port, or a firewall.
+            self._config,
+            # On a public address the port may be known to others, or to a firewall.
             strict_port=not self._context.loopback,
-            settings={
-                "max_connections": config.max_connections,
-                "shared_buffers": config.shared_buffers,
-                **config.settings,
-            },
-            account=config.account,
-            bin_dir=config.bin_dir,
-            ephemeral=config.ephemeral,
-            tell=log.warning,
+            report=log.warning,
         )
 
     def attach(self) -> str | None:

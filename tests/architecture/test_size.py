@@ -20,9 +20,9 @@ LIMITS = {
     numbers.constants_per_thousand: 7.7,  # 5
 }
 """Lower a limit whenever a change allows it; each ends at the goal behind it."""
-MODULES_LIMIT = 20
+MODULES_LIMIT = 15
 """Modules in one folder; the goal is 12."""
-PARAMETERS_LIMIT = 8
+PARAMETERS_LIMIT = 7
 """Parameters of a constructor; the goal is 6."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres.leftovers import stop_orphans
+from plugins.postgres.processes import stop_orphans
 from tests.faults.support import DurablePostgres, Site
 
 

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from kernel.testing import Client
 from kernel.testing.servers import LIMITS, NO_TLS
-from plugins.postgres import EmbeddedServer, attach
+from plugins.postgres import EmbeddedServer, PostgresConfig, attach
 from tests.kernel.processes import Served, write_config
 from tests.waiting import eventually
 
@@ -296,7 +296,7 @@ class DurablePostgres:
     """A PostgreSQL that can be stopped, killed and started, and keeps what it acknowledged."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = EmbeddedServer(folder / "postgres-data", port=0)
+        self._server = EmbeddedServer(folder / "postgres-data", PostgresConfig(port=0))
 
     def __enter__(self) -> Self:
         self._server.start()

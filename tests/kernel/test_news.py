@@ -25,7 +25,7 @@ from kernel.database.migrations import migrate
 from kernel.database.notifications import POLL, Notifier
 from kernel.database.pool import Database
 from kernel.errors import BadRequest, BootError, Unavailable, unwrapped
-from plugins.postgres import EmbeddedServer
+from plugins.postgres import EmbeddedServer, PostgresConfig
 from tests.kernel.databases import ACTOR, hook_bus, kill, sql
 from tests.waiting import until
 
@@ -376,7 +376,7 @@ def own() -> Generator[EmbeddedServer]:
     """A PostgreSQL that a test may stop, and that keeps what was committed."""
     folder = Path(tempfile.mkdtemp(prefix="caudex-own-"))
     folder.chmod(0o755)
-    server = EmbeddedServer(folder, port=0)
+    server = EmbeddedServer(folder, PostgresConfig(port=0))
     try:
         server.start()
         yield server

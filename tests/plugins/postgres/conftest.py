@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres import EmbeddedServer
-from plugins.postgres.leftovers import stop_orphans
+from plugins.postgres import EmbeddedServer, PostgresConfig
+from plugins.postgres.processes import stop_orphans
 from tests.plugins.postgres.support import ask, copy_cluster
 
 Folder = Callable[[], Path]
@@ -43,7 +43,7 @@ def folder(folders: Folder) -> Path:
 def template(folders: Folder) -> Path:
     """A data folder with a cluster that no server runs in; copy it to save an initdb."""
     data = folders() / "data"
-    with EmbeddedServer(data, port=0, ephemeral=True) as server:
+    with EmbeddedServer(data, PostgresConfig(port=0, ephemeral=True)) as server:
         ask(server.dsn(), "CREATE TABLE kept (number int)")
     return data
 
@@ -58,5 +58,7 @@ def data(folder: Path, template: Path) -> Path:
 def shared(folders: Folder, template: Path) -> Iterator[EmbeddedServer]:
     """A running server for tests that leave it as it is."""
     data = copy_cluster(template, folders() / "data")
-    with EmbeddedServer(data, port=0, ephemeral=True, settings={"max_connections": 33}) as server:
+    with EmbeddedServer(
+        data, PostgresConfig(port=0, ephemeral=True, settings={"max_connections": 33})
+    ) as server:
         yield server

@@ -7,12 +7,12 @@ import json
 import select
 import sys
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig
 
 
 def main() -> None:
     arguments = json.loads(sys.argv[1])
-    server = EmbeddedServer(**arguments)
+    server = EmbeddedServer(arguments.pop("data_dir"), PostgresConfig(**arguments))
     try:
         started = server.start()
     except EmbeddedPostgresError as error:

@@ -26,8 +26,8 @@ print(postgres_processes(Path(sys.argv[1])))
 LIFE = """
 import json, os, pwd, sys
 import psycopg
-from plugins.postgres import EmbeddedServer, attach
-server = EmbeddedServer(sys.argv[1], port=0, ephemeral=True)
+from plugins.postgres import EmbeddedServer, PostgresConfig, attach
+server = EmbeddedServer(sys.argv[1], PostgresConfig(port=0, ephemeral=True))
 started = server.start()
 with psycopg.connect(server.dsn()) as connection:
     answer = connection.execute("SELECT 42").fetchone()[0]

@@ -9,10 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, attach, pg_bin, running_state
+from plugins.postgres import (
+    EmbeddedPostgresError,
+    EmbeddedServer,
+    PostgresConfig,
+    attach,
+    pg_bin,
+    running_state,
+)
 from plugins.postgres.layout import Layout
-from plugins.postgres.lock import DataLock, is_held
-from plugins.postgres.state import attach_in_time, read_state, write_state
+from plugins.postgres.state import DataLock, attach_in_time, is_held, read_state, write_state
 from tests.plugins.postgres.support import ROOT, Owner, ask, kill
 from tests.waiting import eventually
 
@@ -38,7 +44,7 @@ def test_where_nothing_ever_ran_there_is_nothing_to_attach_to(folder: Path) -> N
 
 
 def test_a_stopped_server_is_gone(data: Path) -> None:
-    with EmbeddedServer(data, port=0, ephemeral=True):
+    with EmbeddedServer(data, PostgresConfig(port=0, ephemeral=True)):
         assert attach(data)
     assert attach(data) is None
 
@@ -69,7 +75,7 @@ def test_a_command_waits_for_a_server_that_starts_again(data: Path) -> None:
         kill(news["postmaster"])
         eventually(lambda: attach(data) is None)
         with pytest.raises(EmbeddedPostgresError, match="its PostgreSQL is down: try again"):
-            attach_in_time(data, patience=0.3)
+            attach_in_time(data, timeout=0.3)
         os.kill(owner.process.pid, signal.SIGCONT)
         assert attach_in_time(data) == before
         owner.kill()

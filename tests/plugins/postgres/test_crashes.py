@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, leftovers
-from plugins.postgres.files import rotate_log
-from plugins.postgres.keeper import DELAYS, Keeper
-from plugins.postgres.leftovers import postmaster_pid
-from plugins.postgres.processes import postgres_processes
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig, processes
+from plugins.postgres.layout import rotate_log
+from plugins.postgres.postmaster import DELAYS, Keeper
+from plugins.postgres.processes import postgres_processes, postmaster_pid
 from tests.plugins.postgres.support import Owner, ask, can_connect, kill
 from tests.waiting import eventually
 
 
 def server_on(data: Path) -> EmbeddedServer:
-    return EmbeddedServer(data, port=0, ephemeral=True)
+    return EmbeddedServer(data, PostgresConfig(port=0, ephemeral=True))
 
 
 def log_of(data: Path) -> str:
@@ -93,7 +92,7 @@ def test_a_lock_file_that_names_a_living_stranger_is_stale(data: Path, name: str
     try:
         lock = data / "postgres" / name.format(port=port)
         lock.write_text(f"{stranger.pid}\n{data / 'postgres'}\n1\n{port}\n")
-        with EmbeddedServer(data, port=port, ephemeral=True) as server:
+        with EmbeddedServer(data, PostgresConfig(port=port, ephemeral=True)) as server:
             assert ask(server.dsn(), "SELECT 1") == 1
         assert stranger.poll() is None
     finally:
@@ -135,9 +134,9 @@ def test_what_does_not_quit_is_killed_before_a_start(
     data: Path, named: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one that the lock file takes for the postmaster."""
-    monkeypatch.setattr("plugins.postgres.leftovers.ORDER_PATIENCE", 0.5, raising=False)
-    monkeypatch.setattr("plugins.postgres.leftovers.QUIT_PATIENCE", 0.5, raising=False)
-    monkeypatch.setattr(leftovers.clear_leftovers, "__defaults__", (8.0,))
+    monkeypatch.setattr("plugins.postgres.processes.ORDERLY_TIMEOUT", 0.5, raising=False)
+    monkeypatch.setattr("plugins.postgres.processes.QUIT_TIMEOUT", 0.5, raising=False)
+    monkeypatch.setattr(processes.clear_orphans, "__defaults__", (8.0,))
     with impostor(data) as process:
         if named:
             (data / "postgres" / "postmaster.pid").write_text(f"{process.pid}\n")
@@ -149,7 +148,7 @@ def test_what_does_not_quit_is_killed_before_a_start(
 def test_what_does_not_quit_is_killed_before_a_restart(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.postgres.leftovers.QUIT_PATIENCE", 0.5, raising=False)
+    monkeypatch.setattr("plugins.postgres.processes.QUIT_TIMEOUT", 0.5, raising=False)
     with server_on(data) as server, impostor(data) as process:
         assert server.pid
         kill(server.pid)
@@ -159,7 +158,7 @@ def test_what_does_not_quit_is_killed_before_a_restart(
 
 
 def free_port() -> int:
-    from plugins.postgres.endpoints import choose_port
+    from plugins.postgres.state import choose_port
 
     return choose_port(0, strict=False)
 
@@ -204,7 +203,7 @@ def test_the_socket_folder_of_a_killed_server_is_swept(folder: Path) -> None:
 
 
 def test_a_dead_postmaster_is_brought_back_at_the_same_address(data: Path) -> None:
-    with EmbeddedServer(data, port=0) as server:
+    with EmbeddedServer(data, PostgresConfig(port=0)) as server:
         dsn, first = server.dsn(), server.pid
         ask(dsn, "INSERT INTO kept VALUES (7)")
         assert server.watch() is None
@@ -220,7 +219,9 @@ def test_a_dead_postmaster_is_brought_back_at_the_same_address(data: Path) -> No
 
 
 def test_a_server_whose_log_was_moved_away_is_brought_back(data: Path) -> None:
-    with EmbeddedServer(data, port=0, ephemeral=True, settings={"restart_after_crash": "off"}) as s:
+    with EmbeddedServer(
+        data, PostgresConfig(port=0, ephemeral=True, settings={"restart_after_crash": "off"})
+    ) as s:
         dsn = s.dsn()
         (data / "postgres.log").unlink()
         # A child that is killed makes the postmaster itself end, with a status and no signal.

@@ -10,7 +10,7 @@ import pytest
 
 from kernel.public import DATABASE_SERVER, BootError, Context, DatabaseServer, Services
 from plugins.postgres import PostgresConfig, PostgresPlugin
-from plugins.postgres.leftovers import postmaster_pid
+from plugins.postgres.processes import postmaster_pid
 from tests.plugins.postgres.support import ask, can_connect
 from tests.waiting import eventually
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, postmaster
+from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig, postmaster
 from plugins.postgres.postmaster import Postmaster
 from plugins.postgres.processes import postgres_processes
 from tests.plugins.postgres.support import Owner, ask
@@ -21,7 +21,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop pr
 
 
 def server_on(data: Path, **arguments) -> EmbeddedServer:
-    return EmbeddedServer(data, **{"port": 0, "ephemeral": True} | arguments)
+    strict = arguments.pop("strict_port", False)
+    report = arguments.pop("report", lambda _: None)
+    config = PostgresConfig(**{"port": 0, "ephemeral": True} | arguments)
+    return EmbeddedServer(data, config, strict_port=strict, report=report)
 
 
 def mode(path: Path) -> int:
@@ -308,11 +311,11 @@ def test_a_long_recovery_is_waited_for_and_told_of(
         awaited = len(told) < 2 and time.monotonic() < over
         return "starting" if awaited or status != "ready" else status
 
-    monkeypatch.setattr(postmaster, "START_PATIENCE", 0.5)
-    monkeypatch.setattr(postmaster, "TOLD_EVERY", 0.5)
+    monkeypatch.setattr(postmaster, "START_TIMEOUT", 0.5)
+    monkeypatch.setattr(postmaster, "REPORT_INTERVAL", 0.5)
     monkeypatch.setattr(Postmaster, "status", property(recovering))
     launched = count_launches(monkeypatch)
-    with server_on(data, tell=told.append) as server:
+    with server_on(data, report=told.append) as server:
         assert ask(server.dsn(), "SELECT 1") == 1
     assert len(launched) == 1
     assert len(told) > 1
@@ -322,7 +325,7 @@ def test_a_long_recovery_is_waited_for_and_told_of(
 def test_a_server_that_says_nothing_is_ended_before_its_port_is_blamed(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postmaster, "START_PATIENCE", 0.5)
+    monkeypatch.setattr(postmaster, "START_TIMEOUT", 0.5)
     monkeypatch.setattr(Postmaster, "status", property(lambda _: ""))
     launched = count_launches(monkeypatch)
     assert "not ready after" in refusal(server_on(data))
