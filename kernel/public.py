@@ -45,6 +45,7 @@ from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.installations import register_app, unregister_app
+from kernel.toolkit.keyring import Keyring, Keys, write_file
 from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
@@ -100,6 +101,8 @@ __all__ = [
     "InvalidValue",
     "InvalidatedCache",
     "KernelError",
+    "Keyring",
+    "Keys",
     "ManifestSection",
     "Mask",
     "Message",
@@ -155,5 +158,6 @@ __all__ = [
     "sync_folder",
     "unregister_app",
     "whole_number",
+    "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -24,7 +24,7 @@ from kernel.public import (
 from .commands import vault_file_command
 from .config import VaultFileConfig
 from .files import Folder
-from .keyring import Keyring
+from .keyring import open_keyring
 from .service import VaultFileService
 
 
@@ -45,7 +45,7 @@ class VaultFilePlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultFileService]:
-        keyring = Keyring(self.config, self.context.data_dir)
+        keyring = open_keyring(self.config, self.context.data_dir)
         service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
         await service.prepare()
         self._service = service

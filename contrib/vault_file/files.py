@@ -13,14 +13,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kernel.public import SECRET_NAME, sync_folder
+from kernel.public import SECRET_NAME, sync_folder, write_file
 
 from .errors import Unopenable
 from .models import FileState
@@ -50,7 +49,7 @@ class Folder:
         """Make the folder and say which it is."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make(self.root / "apps")
-        write_whole(self.root / "id", f"{identity}\n".encode())
+        write_file(self.root / "id", f"{identity}\n".encode())
 
     def scopes(self) -> list[str | None]:
         """Every scope that has a folder."""
@@ -79,7 +78,7 @@ class Folder:
         for left in reversed(range(TRIES)):
             self._make(self._place(app_id))
             try:
-                write_whole(self._file(app_id, name), content)
+                write_file(self._file(app_id, name), content)
                 return
             except FileNotFoundError:  # the folder of an app that went a moment ago
                 if not left:
@@ -148,23 +147,3 @@ def _file_name(name: str) -> str:
     if not SECRET_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a secret")
     return f"{name}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.secret"
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Replace a file in one step (rename(2)), readable for its owner only.
-
-    A crash leaves the old content or the new one.
-    """
-    aside = file.with_name(f"{ASIDE}{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(aside, flags, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(file)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(file.parent)

@@ -23,6 +23,8 @@ from kernel.public import (
     BadRequest,
     BootError,
     Event,
+    Keyring,
+    Keys,
     NotFound,
     Statements,
     Transaction,
@@ -34,7 +36,6 @@ from kernel.public import (
 from . import store
 from .errors import Unopenable
 from .files import Folder
-from .keyring import Keyring, Keys
 from .models import Copied, FolderRow, Rotation
 from .sealing import open_sealed, seal, sealed_by
 
@@ -52,7 +53,7 @@ log = structlog.get_logger("caudex.vault_file")
 class VaultFileService:
     """Provides VAULT."""
 
-    def __init__(self, statements: Statements, folder: Folder, keyring: Keyring) -> None:
+    def __init__(self, statements: Statements, folder: Folder, keyring: Keyring[bytes]) -> None:
         self._statements = statements
         self._folder = folder
         self._keyring = keyring
@@ -165,10 +166,7 @@ class VaultFileService:
         if identity != row.id:
             problem = f"{self._folder.root} is not the folder of this database's secrets"
             raise BootError(FOLDER, problem, "mount or restore the one it was set up with")
-        if bytes.fromhex(row.key_id) not in self._keyring.read().known:
-            problem = "it is not the key that this database's secrets are sealed with"
-            remedy = f"restore {self._keyring.file} or the configured master_key"
-            raise BootError("key vault_file", problem, remedy)
+        self._keyring.check(bytes.fromhex(row.key_id))
 
     async def _first_use(self) -> FolderRow:
         """Of servers that start at once the first founds the folder, the others find it."""
@@ -237,7 +235,7 @@ class VaultFileService:
                         found[name] = value
         return found
 
-    def _open(self, keys: Keys, app_id: str | None, name: str) -> str | None:
+    def _open(self, keys: Keys[bytes], app_id: str | None, name: str) -> str | None:
         if (content := self._folder.read(app_id, name)) is None:
             return None
         if sealed_by(content) not in keys.known:  # a rotation has begun since they were read

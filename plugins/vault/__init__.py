@@ -28,7 +28,7 @@ from . import store
 from .commands import rotate_command
 from .config import VaultConfig
 from .delivery import Delivery
-from .keyring import Keyring
+from .keyring import open_keyring
 from .routes import VaultRoutes
 from .service import VaultService
 
@@ -50,7 +50,7 @@ class VaultPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultService]:
-        keyring = Keyring(self.config, self.context.data_dir)
+        keyring = open_keyring(self.config, self.context.data_dir)
         service = VaultService(services.get(STATEMENTS), keyring)
         await service.prepare()
         yield service
@@ -70,9 +70,7 @@ class VaultPlugin(Plugin):
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Tell `caudex doctor` of a key that is missing or another."""
         if self._services.provider(VAULT.name) == self.name and (recorded := query(store.MASTER)):
-            keyring = Keyring(self.config, self.context.data_dir)
-            keyring.load(may_create=False)
-            keyring.check(recorded)
+            open_keyring(self.config, self.context.data_dir).check(recorded)
         return []
 
     @hookimpl
@@ -80,7 +78,7 @@ class VaultPlugin(Plugin):
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
         """Restart workers whose secrets changed."""
         delivery = Delivery(services)
-        services.get(NOTIFICATIONS).subscribe(SECRETS, delivery.heard)
+        services.get(NOTIFICATIONS).subscribe(SECRETS, delivery.on_notification)
         async with delivery.running():
             yield
 

@@ -1,67 +1,60 @@
-"""How a changed secret reaches the workers that run: one rolling restart for many changes."""
+"""Restarts the workers whose secrets changed: one rolling restart for many changes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
-import anyio
 import structlog
 
-from kernel.public import WORKERS, Services, Unavailable
+from kernel.public import WORKERS, Batcher, BatchLimits, Retry, Services, Unavailable, failure
 
 SETTLE = 0.5
-"""Seconds in which further changes join the same restart."""
-
-RETRY = 2.0
-"""Seconds until an app is looked at again whose secrets could not be read."""
 
 log = structlog.get_logger("caudex.vault")
 
 
 class Delivery:
     """Collects apps whose secrets changed, and restarts those of their workers in this process
-    that have others."""
+    that have other secrets.
 
-    def __init__(self, services: Services) -> None:
+    Changes within `settle` seconds join the same restart. An app whose secrets cannot be read is
+    tried again after `retry` seconds.
+    """
+
+    def __init__(self, services: Services, settle: float = SETTLE, retry: float = 2) -> None:
         self._services = services
-        self._changed: set[str] = set()
-        self._wake = anyio.Event()
+        limits = BatchLimits(waiting=1_000_000)
+        self._changed = Batcher[str, None](
+            self._refresh_all,
+            limits,
+            linger=settle,
+            eager=False,
+            retry=Retry(first=retry, longest=retry),
+        )
 
-    async def heard(self, app_id: str | None) -> None:
-        """Take the news of a change; '' means the platform's, None that any may be lost."""
+    async def on_notification(self, app_id: str | None) -> None:
+        """Note a changed app; '' means all of them, None that a notification may be lost."""
         if (workers := self._services.find(WORKERS)) is not None:
-            self._changed.update([app_id] if app_id else workers.running())
-            self._wake.set()
+            for changed in [app_id] if app_id else workers.running():
+                self._changed.add(changed)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
+    def running(self) -> AbstractAsyncContextManager[object]:
         """Restart in the background while the server runs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._refresh_always)
-            yield
-            tasks.cancel_scope.cancel()
+        return self._changed.running(drain=0)
 
-    async def _refresh_always(self) -> None:
-        while True:
-            await self._wake.wait()
-            await anyio.sleep(SETTLE)
-            self._wake = anyio.Event()
-            changed, self._changed = self._changed, set()
-            for app_id in sorted(changed):
-                await self._refresh(app_id)
-            if self._changed:  # what could not be read
-                await anyio.sleep(RETRY)
-                self._wake.set()
+    async def _refresh_all(self, app_ids: Sequence[str]) -> Sequence[Exception | None]:
+        results = {app_id: await self._refresh(app_id) for app_id in sorted(set(app_ids))}
+        return [results.pop(app_id, None) for app_id in app_ids]
 
-    async def _refresh(self, app_id: str) -> None:
+    async def _refresh(self, app_id: str) -> Unavailable | None:
         workers = self._services.find(WORKERS)
-        if workers is None or app_id not in workers.running():
-            return
         try:
-            await workers.refresh(app_id)
+            if workers is not None and app_id in workers.running():
+                await workers.refresh(app_id)
         except Unavailable as error:
             log.warning("a worker's secrets cannot be read", app=app_id, error=error.message)
-            self._changed.add(app_id)
+            return error
         except Exception as error:
-            log.error("a worker could not be restarted", app=app_id, exc_info=error)
+            log.error("a worker could not be restarted", app=app_id, **failure(error))
+        return None

@@ -18,6 +18,8 @@ from kernel.public import (
     Actor,
     BadRequest,
     Event,
+    Keyring,
+    Keys,
     NotFound,
     Statements,
     Transaction,
@@ -25,7 +27,6 @@ from kernel.public import (
 )
 
 from . import store
-from .keyring import Keyring
 from .models import DataKeyRow, Scope, SecretRow, scope_of
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
 
@@ -38,9 +39,10 @@ log = structlog.get_logger("caudex.vault")
 class VaultService:
     """Provides VAULT."""
 
-    def __init__(self, statements: Statements, keyring: Keyring) -> None:
+    def __init__(self, statements: Statements, keyring: Keyring[str]) -> None:
         self._statements = statements
         self._keyring = keyring
+        self._keys = Keys[str]("", {})
 
     async def prepare(self) -> None:
         """See that this server holds the key that the database was sealed with.
@@ -48,8 +50,8 @@ class VaultService:
         Raises BootError: for a key that is missing or another, before anything is changed.
         """
         recorded = await store.master(self._statements)
-        self._keyring.load(may_create=recorded is None)
-        newest = self._keyring.newest
+        self._keys = self._keyring.read(may_create=recorded is None)
+        newest = self._keys.newest
         if recorded is None:
             recorded = await self._statements.run(
                 server_actor(), lambda tx: store.claim_master(tx, newest)
@@ -130,13 +132,11 @@ class VaultService:
     async def _rotate(self, tx: Transaction) -> int:
         """The file of keys is changed by one process at a time: by who holds the row."""
         recorded = await store.lock_master(tx)
-        self._keyring.load(may_create=False)
-        newest = self._keyring.newest
+        newest = self._keyring.read().newest
         return await self._rewrap(tx, self._keyring.add_new() if newest == recorded else newest)
 
     async def _drop_old_masters(self, tx: Transaction) -> None:
         recorded = await store.lock_master(tx)
-        self._keyring.load(may_create=False)
         self._keyring.keep_only(recorded)
 
     async def _rewrap(self, tx: Transaction, newest: str) -> int:
@@ -157,9 +157,11 @@ class VaultService:
         return open_data_key(self._master(row.master_id), row)
 
     def _master(self, name: str) -> bytes:
-        if (key := self._keyring.find(name)) is None:
+        if name not in self._keys.known:  # another process may have added it
+            self._keys = self._keyring.read()
+        if name not in self._keys.known:
             raise Unopenable(f"no master key {name} is here")
-        return key
+        return self._keys.known[name]
 
 
 def check_name(key: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from contrib.vault_file.errors import Unopenable
-from contrib.vault_file.files import Folder, write_whole
+from contrib.vault_file.files import Folder
 from contrib.vault_file.sealing import MAX_FILE, key_id, open_sealed, seal
 from contrib.vault_file.service import MOST
 from kernel.config.settings import load_config
@@ -21,6 +21,7 @@ from kernel.public import (
     BootError,
     Unavailable,
     server_actor,
+    write_file,
 )
 from kernel.testing import running_server
 
@@ -446,10 +447,10 @@ def test_a_seal_holds_for_one_place_and_one_key():
 
 def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    write_whole(path, b"old")
+    write_file(path, b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError(5, "x")))
     with pytest.raises(OSError, match="x"):
-        write_whole(path, b"new")
+        write_file(path, b"new")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
 

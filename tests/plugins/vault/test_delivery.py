@@ -81,7 +81,7 @@ def test_a_value_that_is_no_other_restarts_nobody(workers: Server):
     assert pid(workers, app) == before
 
 
-def test_what_cannot_be_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_worker_whose_secrets_cannot_be_read_is_tried_again():
     asked: list[str] = []
 
     class Workers:
@@ -99,15 +99,13 @@ def test_what_cannot_be_looked_at_is_looked_at_again(monkeypatch: pytest.MonkeyP
             return Workers()
 
     async def lose_news() -> None:
-        delivery = Delivery(Services())  # type: ignore[arg-type]
+        delivery = Delivery(Services(), settle=0.01, retry=0.01)  # type: ignore[arg-type]
         async with delivery.running():
-            await delivery.heard(None)
+            await delivery.on_notification(None)
             with anyio.move_on_after(10):
                 while len(asked) < 4:
                     await anyio.sleep(0.01)
             await anyio.sleep(0.1)  # and nobody is looked at once more
 
-    monkeypatch.setattr(delivery_module, "SETTLE", 0.01)
-    monkeypatch.setattr(delivery_module, "RETRY", 0.01)
     anyio.run(lose_news)
     assert asked == ["one", "three", "two", "one"]

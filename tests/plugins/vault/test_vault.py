@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kernel.public import VAULT, BadRequest, BootError, NotFound, server_actor
+from kernel.public import VAULT, BadRequest, BootError, Keyring, NotFound, server_actor
 from plugins.vault.config import VaultConfig
-from plugins.vault.keyring import Keyring
+from plugins.vault.keyring import open_keyring
 from plugins.vault.models import DataKeyRow, scope_of
 from plugins.vault.sealing import Unopenable, key_id, open_data_key, seal_data_key
 from plugins.vault.service import check_name
@@ -142,8 +142,8 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
 
 def written(tmp_path):
     """A ring of keys that has its file."""
-    keyring = Keyring(VaultConfig(), tmp_path)
-    keyring.load(may_create=True)
+    keyring = open_keyring(VaultConfig(), tmp_path)
+    keyring.read(may_create=True)
     return keyring
 
 
@@ -152,7 +152,11 @@ def test_a_rotated_key_is_on_the_disk_before_anything_is_sealed_by_it(tmp_path, 
     fsync, rename = os.fsync, Path.replace
 
     def synced(handle):
-        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")).partition(".")[0])
+        done.append(
+            Path(os.readlink(f"/proc/self/fd/{handle}"))
+            .name.removeprefix(".new-")
+            .partition(".")[0]
+        )
         fsync(handle)
 
     def renamed(path, target):
