@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 from kernel.public import (
@@ -71,6 +72,6 @@ class JobsRoutes:
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
         return reply({"message": f"job '{job_id}' cancelled"})
 
-    @property
+    @cached_property
     def _jobs(self) -> Jobs:
         return self._services.get(JOBS)

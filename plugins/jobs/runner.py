@@ -160,22 +160,21 @@ class Runner:
 
     def _requeue(self, run: Run) -> None:
         """Return a run that had no slot yet to the table."""
-        run.ended = True
-        if not run.settled:
-            self._results.put(run.released(unstarted=True))
-        elif self._held.get(run.job.id) is run:
-            del self._held[run.job.id]
+        self._settle(run, run.released(unstarted=True))
 
     def _finish(self, run: Run, outcome: Outcome) -> Run | None:
         """Free the slot of a run that has ended; return the run that has the slot now."""
-        run.ended = True
         if self._slots.remove(run, time.monotonic() - run.began_at):
             self.claimer.wake()
+        self._settle(run, outcome)
+        return self._next(run.job.app_id)
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        run.ended = True
         if not run.settled:
             self._results.put(outcome)
         elif self._held.get(run.job.id) is run:
             del self._held[run.job.id]
-        return self._next(run.job.app_id)
 
     async def _outcome(self, run: Run) -> Outcome:
         job = run.job
@@ -295,40 +294,34 @@ class Runner:
 
     async def _renew(self) -> None:
         async with self._results.writing:
-            held = {job_id: run.token for job_id, run in self._held.items() if not run.settled}
-            if not held:
-                return
-            answered, found = await self._renewed(held)
-            renewed = {one.id: one for one in found}
-        for job_id, token in answered.items():
-            run = self._held.get(job_id)
-            if run is None or run.token != token:
+            held = [run for run in self._held.values() if not run.settled]
+            renewed = await self._renewed(held) if held else []
+        for run, lease in renewed:
+            if self._held.get(run.job.id) is not run:
                 continue
-            if job_id not in renewed:
-                log.warning("the lease of a job is lost", job=job_id, app_id=run.job.app_id)
+            if lease is None:
+                log.warning("the lease of a job is lost", job=run.job.id, app_id=run.job.app_id)
                 await self._end(run, Ending.LEASE_LOST)
-            elif renewed[job_id].cancelled and run.ending is None:
+            elif lease.cancelled and run.ending is None:
                 await self._end(run, Ending.CANCELLED)
 
-    async def _renewed(self, held: dict[str, str]) -> tuple[dict[str, str], list[Renewed]]:
-        """Renew leases; return those that the database answered for, and those that hold."""
+    async def _renewed(self, runs: Sequence[Run]) -> list[tuple[Run, Renewed | None]]:
+        """Return the runs that the database answered for, each with its lease if that holds."""
+        tokens = {run.job.id: run.token for run in runs}
         try:
-            return held, await self._store.renew(held, self._config.lease)
+            found = {one.id: one for one in await self._store.renew(tokens, self._config.lease)}
+            return [(run, found.get(run.job.id)) for run in runs]
         except Unavailable:
-            apps = {run.job.app_id for run in self._held.values()}
-            if len(apps) < 2:
+            if len(apps := {run.job.app_id for run in runs}) < 2:
                 raise
         # The rows of one app may be locked, as by its removal: renew those of the others.
-        answered, found = dict[str, str](), list[Renewed]()
+        renewed = list[tuple[Run, Renewed | None]]()
         for app_id in apps:
-            theirs = {i for i, run in self._held.items() if run.job.app_id == app_id}
-            part = {job_id: token for job_id, token in held.items() if job_id in theirs}
             with suppress(Unavailable):
-                found += await self._store.renew(part, self._config.lease)
-                answered |= part
-        if not answered:
+                renewed += await self._renewed([run for run in runs if run.job.app_id == app_id])
+        if not renewed:
             raise Unavailable("the database is not available")
-        return answered, found
+        return renewed
 
     # Stopping
 
