@@ -21,7 +21,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from kernel.public import BootError, Unauthenticated, Unavailable
+from kernel.public import BootError, ConcurrencyLimiter, Unauthenticated, Unavailable
 
 from .config import OidcConfig
 from .models import Attempt, Claims, Metadata, Tokens
@@ -46,6 +46,7 @@ SIGNATURES: Final = {
 }  # fmt: skip
 """Never `none` and no HMAC: the client secret must not be enough to sign an ID token."""
 
+TOO_MANY: Final = "too many sign-ins at the same moment"
 UNREACHED: Final = "the sign-in provider cannot be reached"
 
 HTTPClient = Any
@@ -66,7 +67,7 @@ class OidcProvider:
         self._keys_since = 0.0
         self._failed_at = -inf
         self._fetching = anyio.Lock()
-        self._sign_ins = anyio.CapacityLimiter(SIGN_INS)
+        self._sign_ins = ConcurrencyLimiter(SIGN_INS, message=TOO_MANY, retry_after=5)
 
     async def address(self, attempt: Attempt) -> str:
         """Return the URL of the provider's authorization endpoint. Raises Unavailable."""
@@ -84,14 +85,8 @@ class OidcProvider:
 
         Raises Unauthenticated for an invalid code or token, Unavailable.
         """
-        try:
-            self._sign_ins.acquire_nowait()
-        except anyio.WouldBlock:
-            raise Unavailable("too many sign-ins at the same moment", retry_after=5) from None
-        try:
+        async with self._sign_ins.hold():
             return await self._claims(attempt, code, issuer)
-        finally:
-            self._sign_ins.release()
 
     async def _claims(self, attempt: Attempt, code: str, issuer: str) -> Claims:
         metadata = await self._current_metadata()
@@ -165,7 +160,7 @@ class OidcProvider:
         if (known := self._cached()) is not None:
             return known
         if self._fetching.statistics().tasks_waiting >= WAITING:
-            raise Unavailable("too many sign-ins at the same moment", retry_after=5)
+            raise Unavailable(TOO_MANY, retry_after=5)
         async with self._fetching:
             if (known := self._cached()) is not None:
                 return known

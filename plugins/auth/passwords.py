@@ -7,7 +7,6 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 import anyio.to_thread
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
@@ -15,7 +14,7 @@ from nacl.pwhash import argon2id
 from kernel.public import (
     BadRequest,
     BootError,
-    Unavailable,
+    ConcurrencyLimiter,
     clean_display_name,
     clean_email,
     clean_username,
@@ -41,8 +40,8 @@ class PasswordHasher:
     """Makes and checks PHC strings on threads. Raises Unavailable when too many calls wait."""
 
     def __init__(self) -> None:
-        self._threads = anyio.CapacityLimiter(THREADS)
-        self._pending = 0
+        message = "too many logins at the same moment"
+        self._limiter = ConcurrencyLimiter(THREADS, queue=MAX_WAITING, message=message)
         self._dummy = _hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
@@ -59,13 +58,8 @@ class PasswordHasher:
         return not phc.startswith(PARAMETERS)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._pending >= THREADS + MAX_WAITING:
-            raise Unavailable("too many logins at the same moment")
-        self._pending += 1
-        try:
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
-        finally:
-            self._pending -= 1
+        async with self._limiter.hold():
+            return await anyio.to_thread.run_sync(work)
 
 
 class PasswordRules:
