@@ -375,7 +375,7 @@ def test_jobs_are_scheduled_as_the_guide_says(make_server, tmp_path, monkeypatch
     path = f"/api/v1/apps/reports/jobs/{job['id']}"
     ended = ("completed", "failed")
     job = eventually(lambda: (job := server.admin.get(path).json())["status"] in ended and job, 20)
-    assert job["result"] == "sent to everybody for weekly"
+    assert job["result"] == "sent to all for weekly"
     assert last_reply(outputs[6])["enabled"] is False
     said = re.search(r"`(crons\[.*?)`", text)[1]
     wrong = json.loads((tmp_path / "manifest.json").read_text())
