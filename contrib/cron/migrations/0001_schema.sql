@@ -1,11 +1,10 @@
 -- replaces: 0001_crons.sql 0002_births.sql
--- The version stamp of each app's stored section: an older manifest never overwrites a newer one,
--- when servers read them at the same time.
+-- The version stamp of each app's stored section: an older manifest never overwrites a newer one, when servers read
+-- them at the same time.
 create table caudex_cron.apps (
     app_id text primary key references caudex_kernel.apps (app_id) on delete cascade,
     stamp bigint not null
 );
-
 -- `declared` is `enabled` in the latest manifest; admins may have changed `enabled` since.
 create table caudex_cron.crons (
     id uuid primary key default gen_random_uuid(),
@@ -24,7 +23,6 @@ create table caudex_cron.crons (
 );
 
 create index crons_due on caudex_cron.crons (next_due) where enabled;
-
 -- `missed` counts the due times before `due` at which no server ran.
 create table caudex_cron.runs (
     id bigint generated always as identity primary key,
@@ -37,12 +35,10 @@ create table caudex_cron.runs (
     detail text,
     triggered_by uuid
 );
-
 -- A due time fires once: two runs of it cannot be stored.
 create unique index runs_once on caudex_cron.runs (cron_id, due) where triggered_by is null;
 create index runs_listed on caudex_cron.runs (cron_id, id);
 create index runs_waiting on caudex_cron.runs (cron_id, id) where state = 'waiting';
-
 -- A run as REST shows it.
 create function caudex_cron.shown(r caudex_cron.runs) returns json language sql stable as $$
     select row_to_json(s) from (

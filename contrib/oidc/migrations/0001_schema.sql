@@ -1,6 +1,5 @@
 -- replaces: 0001_links.sql
--- Whom a provider means: a subject is for ever one account here. That account is another plugin's, so
--- nothing refers to it.
+-- The account of each subject, which never changes. Accounts belong to another plugin, so nothing references them.
 create table caudex_oidc.links (
     issuer text not null,
     subject text not null,
@@ -9,17 +8,15 @@ create table caudex_oidc.links (
     primary key (issuer, subject)
 );
 create index links_user on caudex_oidc.links (user_id);
-
--- Roles that a claim gave, and that the claim can take again; what admins gave stays theirs.
+-- Roles that a claim assigned and can revoke; those that admins assigned are not its own.
 create table caudex_oidc.granted (
     user_id uuid not null,
-    app_id text not null,
+    app_id text not null references caudex_kernel.apps (app_id) on delete cascade,
     role text not null,
     primary key (user_id, app_id, role)
 );
-
--- Codes that a page exchanges for a session, once; of a code only its hash is kept. The challenge is
--- the hash of what only the page knows that began the sign-in.
+-- Hashes of codes that a page exchanges for a session, once. Only the page that began the sign-in knows the text
+-- whose hash is the challenge.
 create table caudex_oidc.handovers (
     code_hash text primary key,
     challenge text not null,

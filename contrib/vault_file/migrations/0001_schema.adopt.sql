@@ -1,5 +1,5 @@
--- The apps that the folder's files belong to. Files of an app without a row are deleted at the next
--- start: they are of an app that was removed, or of a former app of the same name.
+-- The apps that the folder's files belong to. Files of an app without a row are deleted at the next start: they are
+-- of an app that was removed, or of a former app of the same name.
 create table caudex_vault_file.apps (
     app_id text primary key references caudex_kernel.apps (app_id) on delete cascade
 );

@@ -11,12 +11,10 @@ create table caudex_apps.apps (
     installed_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
 );
-
 -- Grows with each install: what is compiled for one state of an app is good for that stamp only.
 create sequence caudex_apps.stamps;
-
--- What an install made in an app's schema, and what is retired: gone from the manifest, kept with
--- its data. What is in neither table was added by hand and is left alone.
+-- What an install made in an app's schema, and what is retired: gone from the manifest, kept with its data. What is
+-- in neither table was added by hand and is left alone.
 create table caudex_apps.entities (
     app_id text not null references caudex_apps.apps on delete cascade,
     name text not null,
@@ -38,40 +36,16 @@ begin
     new.updated_at := now();
     return new;
 end $$;
-
 -- in an adopted database as well:
--- How a column changes its type. Each function returns the value in the new type when nothing of
--- it is lost, and NULL when it does not convert; NULL in, NULL out.
-create or replace function caudex_apps.text_to_number(value text) returns double precision
+-- How a column changes its type. Each function returns the value in the new type when nothing of it is lost, and NULL
+-- when it does not convert; NULL in, NULL out.
+create or replace function caudex_apps.exact(value numeric) returns double precision
 language plpgsql immutable strict parallel safe set search_path = '' set extra_float_digits = 1 as $$
 declare
     near double precision;
 begin
-    -- Leading zeros mean something in codes and phone numbers, so they do not convert.
-    if length(value) > 400 or value !~ '^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$' then
-        return null;
-    end if;
-    near := value::double precision;
-    return case when near::text::numeric = value::numeric then near end;
-exception when data_exception then
-    return null;
-end $$;
-
-create or replace function caudex_apps.json_to_number(value jsonb) returns double precision
-language plpgsql immutable strict parallel safe set search_path = '' set extra_float_digits = 1 as $$
-declare
-    near double precision;
-begin
-    near := case when jsonb_typeof(value) = 'number' then value::numeric end;
-    return case when near::text::numeric = value::numeric then near end;
-exception when data_exception then
-    return null;
-end $$;
-
-create or replace function caudex_apps.text_to_date(value text) returns date
-language plpgsql immutable strict parallel safe set search_path = '' set datestyle = 'ISO' as $$
-begin
-    return case when value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then value::date end;
+    near := value;
+    return case when near::text::numeric = value then near end;
 exception when data_exception then
     return null;
 end $$;
@@ -86,22 +60,17 @@ begin
 exception when data_exception then
     return null;
 end $$;
-
 -- Called by text_to_json, whose settings hold here too: setting them for each level would cost most.
 create or replace function caudex_apps.json_repeats_key(value json) returns boolean
 language plpgsql immutable strict parallel safe as $$
 begin
     if json_typeof(value) = 'array' then
-        return exists (
-            select from json_array_elements(value) as m
-            where json_typeof(m.value) in ('object', 'array') and caudex_apps.json_repeats_key(m.value)
-        );
+        return exists (select from json_array_elements(value) as m
+            where json_typeof(m.value) in ('object', 'array') and caudex_apps.json_repeats_key(m.value));
     end if;
     return (select count(*) <> count(distinct key) from json_object_keys(value) as key)
-        or exists (
-            select from json_each(value) as m
-            where json_typeof(m.value) in ('object', 'array') and caudex_apps.json_repeats_key(m.value)
-        );
+        or exists (select from json_each(value) as m
+            where json_typeof(m.value) in ('object', 'array') and caudex_apps.json_repeats_key(m.value));
 end $$;
 
 create or replace function caudex_apps.text_to_json(value text) returns jsonb
@@ -118,87 +87,79 @@ begin
 exception when data_exception or program_limit_exceeded then
     return null;
 end $$;
-
--- The others are one expression each.
+-- The others are one expression each. Leading zeros mean something in codes and phone numbers, so such text is no
+-- number.
 do $do$
 declare
     made record;
 begin
     for made in select * from (values
+        ('text_to_number', 'text', 'double precision', $$case when length(value) <= 400
+            and value ~ '^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$'
+            then caudex_apps.exact(value::numeric) end$$),
+        ('text_to_date', 'text', 'date', $$case when value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+            then (caudex_apps.text_to_timestamp(value) at time zone 'UTC')::date end$$),
         ('text_to_boolean', 'text', 'boolean',
             $$case lower(value) when 'true' then true when 'false' then false end$$),
-        ('text_to_uuid', 'text', 'uuid',
-            $$case when value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then value::uuid end$$),
+        ('text_to_uuid', 'text', 'uuid', $$case when value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+            then value::uuid end$$),
         ('text_to_text_array', 'text', 'text[]', 'array[value]'),
-        ('number_to_text', 'double precision', 'text',
-            $$case when value = 0 or (abs(value) >= 1e-7 and abs(value) < 1e21)
-            then trim_scale(value::text::numeric)::text else value::text end$$),
-        ('number_to_boolean', 'double precision', 'boolean',
-            'case value when 1 then true when 0 then false end'),
-        ('number_to_json', 'double precision', 'jsonb',
-            $$case when value not in ('NaN', 'Infinity', '-Infinity') then to_jsonb(value) end$$),
+        ('number_to_text', 'double precision', 'text', $$case
+            when value = 0 or (abs(value) >= 1e-7 and abs(value) < 1e21) then trim_scale(value::text::numeric)::text
+            else value::text end$$),
+        ('number_to_boolean', 'double precision', 'boolean', 'case value when 1 then true when 0 then false end'),
+        ('number_to_json', 'double precision', 'jsonb', $$case when value not in ('NaN', 'Infinity', '-Infinity')
+            then to_jsonb(value) end$$),
         ('number_to_number_array', 'double precision', 'double precision[]', 'array[value]'),
         ('boolean_to_text', 'boolean', 'text', $$case when value then 'true' else 'false' end$$),
         ('boolean_to_number', 'boolean', 'double precision', 'case when value then 1 else 0 end'),
         ('boolean_to_json', 'boolean', 'jsonb', 'to_jsonb(value)'),
-        ('date_to_text', 'date', 'text',
-            $$case when value between '0001-01-01'::date and '9999-12-31'::date
+        ('date_to_text', 'date', 'text', $$case when value between '0001-01-01'::date and '9999-12-31'::date
             then to_char(value, 'YYYY-MM-DD') end$$),
-        ('date_to_timestamp', 'date', 'timestamptz',
-            $$case when value between '0001-01-01'::date and '9999-12-31'::date
-            then value::timestamp at time zone 'UTC' end$$),
+        ('date_to_timestamp', 'date', 'timestamptz', $$case when value
+            between '0001-01-01'::date and '9999-12-31'::date then value::timestamp at time zone 'UTC' end$$),
         ('date_to_json', 'date', 'jsonb', 'to_jsonb(caudex_apps.date_to_text(value))'),
-        ('timestamp_to_text', 'timestamptz', 'text',
-            $$case when value at time zone 'UTC'
+        ('timestamp_to_text', 'timestamptz', 'text', $$case when value at time zone 'UTC'
             between '0001-01-01'::timestamp and '9999-12-31 23:59:59.999999'::timestamp
             then (to_jsonb(value at time zone 'UTC') #>> '{}') || 'Z' end$$),
-        ('timestamp_to_date', 'timestamptz', 'date',
-            $$case when (value at time zone 'UTC')::date::timestamp = value at time zone 'UTC'
+        ('timestamp_to_date', 'timestamptz', 'date', $$case
+            when (value at time zone 'UTC')::date::timestamp = value at time zone 'UTC'
             then (value at time zone 'UTC')::date end$$),
         ('timestamp_to_json', 'timestamptz', 'jsonb', 'to_jsonb(caudex_apps.timestamp_to_text(value))'),
         ('json_to_text', 'jsonb', 'text', $$case when jsonb_typeof(value) <> 'null' then value::text end$$),
-        ('json_to_boolean', 'jsonb', 'boolean',
-            $$case when jsonb_typeof(value) = 'boolean' then value::boolean end$$),
-        ('json_to_date', 'jsonb', 'date',
-            $$case when jsonb_typeof(value) = 'string' then caudex_apps.text_to_date(value #>> '{}') end$$),
-        ('json_to_timestamp', 'jsonb', 'timestamptz',
-            $$case when jsonb_typeof(value) = 'string'
-            then caudex_apps.text_to_timestamp(value #>> '{}') end$$),
-        ('json_to_uuid', 'jsonb', 'uuid',
-            $$case when jsonb_typeof(value) = 'string' then caudex_apps.text_to_uuid(value #>> '{}') end$$),
-        ('json_to_text_array', 'jsonb', 'text[]',
-            $$case when jsonb_typeof(value) = 'array' then case when not exists (
-            select from jsonb_array_elements(value) as m where jsonb_typeof(m) not in ('string', 'null'))
-            then array(select m.value from jsonb_array_elements_text(value) with ordinality as m(value, place)
-            order by m.place) end end$$),
-        ('json_to_number_array', 'jsonb', 'double precision[]',
-            $$case when jsonb_typeof(value) = 'array' then case when not exists (
-            select from jsonb_array_elements(value) as m
+        ('json_to_number', 'jsonb', 'double precision', $$case when jsonb_typeof(value) = 'number'
+            then caudex_apps.exact(value::numeric) end$$),
+        ('json_to_boolean', 'jsonb', 'boolean', $$case when jsonb_typeof(value) = 'boolean'
+            then value::boolean end$$),
+        ('json_to_date', 'jsonb', 'date', $$caudex_apps.text_to_date(value #>> '{}')$$),
+        ('json_to_timestamp', 'jsonb', 'timestamptz', $$caudex_apps.text_to_timestamp(value #>> '{}')$$),
+        ('json_to_uuid', 'jsonb', 'uuid', $$caudex_apps.text_to_uuid(value #>> '{}')$$),
+        ('json_to_text_array', 'jsonb', 'text[]', $$case when jsonb_typeof(value) = 'array' then case
+            when not exists (select from jsonb_array_elements(value) as m
+            where jsonb_typeof(m) not in ('string', 'null')) then array(select m.value
+            from jsonb_array_elements_text(value) with ordinality as m(value, place) order by m.place) end end$$),
+        ('json_to_number_array', 'jsonb', 'double precision[]', $$case when jsonb_typeof(value) = 'array' then case
+            when not exists (select from jsonb_array_elements(value) as m
             where jsonb_typeof(m) <> 'null' and caudex_apps.json_to_number(m) is null)
             then array(select caudex_apps.json_to_number(m.value)
             from jsonb_array_elements(value) with ordinality as m(value, place) order by m.place) end end$$),
         ('uuid_to_text', 'uuid', 'text', 'value::text'),
         ('uuid_to_json', 'uuid', 'jsonb', 'to_jsonb(value::text)'),
-        ('text_array_to_text', 'text[]', 'text',
-            $$case when array_ndims(value) = 1 and cardinality(value) = 1
+        ('text_array_to_text', 'text[]', 'text', $$case when array_ndims(value) = 1 and cardinality(value) = 1
             then value[array_lower(value, 1)] end$$),
-        ('text_array_to_number_array', 'text[]', 'double precision[]',
-            $$case when coalesce(array_ndims(value), 1) = 1 and not exists ( select from unnest(value) as m
+        ('text_array_to_number_array', 'text[]', 'double precision[]', $$case
+            when coalesce(array_ndims(value), 1) = 1 and not exists (select from unnest(value) as m
             where m is not null and caudex_apps.text_to_number(m) is null)
             then array(select caudex_apps.text_to_number(m.value)
             from unnest(value) with ordinality as m(value, place) order by m.place) end$$),
         ('text_array_to_json', 'text[]', 'jsonb', 'to_jsonb(value)'),
-        ('number_array_to_number', 'double precision[]', 'double precision',
-            $$case when array_ndims(value) = 1 and cardinality(value) = 1
-            then value[array_lower(value, 1)] end$$),
-        ('number_array_to_text_array', 'double precision[]', 'text[]',
-            $$case when coalesce(array_ndims(value), 1) = 1
+        ('number_array_to_number', 'double precision[]', 'double precision', $$case
+            when array_ndims(value) = 1 and cardinality(value) = 1 then value[array_lower(value, 1)] end$$),
+        ('number_array_to_text_array', 'double precision[]', 'text[]', $$case when coalesce(array_ndims(value), 1) = 1
             then array(select caudex_apps.number_to_text(m.value)
             from unnest(value) with ordinality as m(value, place) order by m.place) end$$),
-        ('number_array_to_json', 'double precision[]', 'jsonb',
-            $$case when not exists (
-            select from unnest(value) as m where m in ('NaN', 'Infinity', '-Infinity'))
-            then to_jsonb(value) end$$)
+        ('number_array_to_json', 'double precision[]', 'jsonb', $$case when not exists (select from unnest(value) as m
+            where m in ('NaN', 'Infinity', '-Infinity')) then to_jsonb(value) end$$)
     ) as c (name, given, result, body) loop
         execute format('create or replace function caudex_apps.%s(value %s) returns %s
             language sql immutable strict parallel safe set search_path = '''' %s return %s',

@@ -1,13 +1,9 @@
 -- replaces: 0001_log.sql 0002_lives.sql 0003_turns.sql 0004_paths.sql 0005_births.sql 0006_unchanged.sql
--- The trail: one row for each change, append-only, partitioned by month (UTC).
--- No default for the months themselves: the server makes them ahead of time (store.py).
-
+-- The trail: one row for each change, append-only, partitioned by months (UTC) that the server makes ahead of time.
 create sequence caudex_audit.log_id as bigint;
-
--- `app_key` is the installation that a row is of (`caudex_kernel.apps`), and `owner_id` the owner of the
--- record. `xid` orders rows by commits: all of a transaction are visible together, and none below
--- pg_snapshot_xmin(pg_current_snapshot()) can follow. Rows from before these columns have xid 0 and
--- neither of the others.
+-- `app_key` is the installation that a row is of (`caudex_kernel.apps`), and `owner_id` the owner of the record.
+-- `xid` orders rows by commits: all of a transaction are visible together, and none below
+-- pg_snapshot_xmin(pg_current_snapshot()) can follow. Rows from before these columns have xid 0 and no others.
 create table caudex_audit.log (
     id bigint not null default nextval('caudex_audit.log_id'),
     table_schema text collate "C" not null,
@@ -23,46 +19,40 @@ create table caudex_audit.log (
     app_key bigint,
     owner_id uuid
 ) partition by range (changed_at);
-
 alter sequence caudex_audit.log_id owned by caudex_audit.log.id;
-
--- Each search walks one of these from its newest end, so its cost does not grow with the trail. They are
--- ordered by `-id` and searched in that order, so that PostgreSQL never prefers the index on `id`: it
--- would walk the whole trail backwards, in the hope of rows that are rare or old.
+-- Each search walks one of these from its newest end, so its cost does not grow with the trail. They are ordered by
+-- `-id` and searched in that order, so that PostgreSQL never prefers the index on `id`: it would walk the whole trail
+-- backwards, in the hope of rows that are rare or old.
 create index log_kind on caudex_audit.log (table_schema, table_name, operation, (-id));
 create index log_record on caudex_audit.log (record_id, (-id));
 create index log_actor on caudex_audit.log (actor_id, (-id));
 create index log_latest on caudex_audit.log (id);
 create index log_commits on caudex_audit.log (xid, id);
-
--- Which tables and operations the trail knows: a search for a part of (schema, table, operation)
--- looks the whole ones up here, and one index serves them all.
+-- Which tables and operations the trail knows: a search for a part of (schema, table, operation) looks the whole ones
+-- up here, and one index serves them all.
 create table caudex_audit.kinds (
     table_schema text collate "C" not null,
     table_name text collate "C" not null,
     operation text collate "C" not null,
     primary key (table_schema, table_name, operation)
 );
-
--- The id from which on the rows of an installed app are its own. Those before are of a former app of
--- the same name, which can have belonged to other people.
+-- The id from which on the rows of an installed app are its own. Those before are of a former app of the same name,
+-- which can have belonged to other people.
 create table caudex_audit.apps (
     app_id text collate "C" primary key references caudex_kernel.apps (app_id) on delete cascade,
     begins bigint not null
 );
-
--- In an empty search path PostgreSQL looks for names of types and tables in the session's own temporary
--- schema first. A login that may write a table could make a type `jsonb` there, whose check would run
--- with the rights of the server.
+-- In an empty search path PostgreSQL looks for names of types and tables in the session's own temporary schema first.
+-- A login that may write a table could make a type `jsonb` there, whose check would run with the rights of the
+-- server.
 create function caudex_audit.refuse() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise insufficient_privilege using message = 'the audit trail is append-only';
 end
 $$;
-
--- Replaces a value over 1 MB (10^6 bytes of text) by its length and SHA-256. The size of the whole
--- row is known without looking at its values, so an ordinary row costs one comparison.
+-- Replaces a value over 1 MB (10^6 bytes of text) by its length and SHA-256. The size of the whole row is known
+-- without looking at its values, so an ordinary row costs one comparison.
 create function caudex_audit.shrunk(whole jsonb) returns jsonb
 language sql immutable strict set search_path = pg_catalog, pg_temp as $$
     select case when pg_column_size(whole) <= 1000000 then whole else (
@@ -74,31 +64,26 @@ language sql immutable strict set search_path = pg_catalog, pg_temp as $$
         from jsonb_each(whole)
     ) end
 $$;
-
 -- What no month was made for; empty as long as a server runs now and then.
 create table caudex_audit.log_default partition of caudex_audit.log default;
-
--- Statement triggers, on the trail and on each partition: they refuse even what matches no row,
--- and also in a session that switches ordinary triggers off.
+-- Statement triggers, on the trail and on each partition: they refuse even what matches no row, and also in a session
+-- that switches ordinary triggers off.
 create trigger refuse before update or delete or truncate on caudex_audit.log
     for each statement execute function caudex_audit.refuse();
 alter table caudex_audit.log enable always trigger refuse;
-revoke update, delete, truncate on caudex_audit.log from current_user;
-
 create trigger refuse before update or delete or truncate on caudex_audit.log_default
     for each statement execute function caudex_audit.refuse();
 alter table caudex_audit.log_default enable always trigger refuse;
-revoke update, delete, truncate on caudex_audit.log_default from current_user;
-
+revoke update, delete, truncate on caudex_audit.log, caudex_audit.log_default from current_user;
 -- in an adopted database as well:
--- Attached to every entity table, with the app's key as argument. It runs as the server's own role, so
--- a login that may write the table needs no right on the trail, and has none. Timestamps are in UTC and
--- numbers complete, whatever the session's settings.
+-- Attached to every entity table, with the app's key as argument. It runs as the server's own role, so a login that
+-- may write the table needs no right on the trail, and has none. Timestamps are in UTC and numbers complete, whatever
+-- the session's settings.
 --
--- A few bytes that change one value of a large row must not write all its others into the trail, twice.
--- In a row over 1 MB (10^6 bytes) the values that an update leaves alone are replaced by their length
--- and SHA-256, the largest first, until the row is no larger than that: the value itself is in the row of
--- the trail that recorded its last change.
+-- A few bytes that change one value of a large row must not write all its others into the trail, twice. In a row over
+-- 1 MB (10^6 bytes) the values that an update leaves alone are replaced by their length and SHA-256, the largest
+-- first, until the row is no larger than that: the value itself is in the row of the trail that recorded its last
+-- change.
 create or replace function caudex_audit.record() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' set extra_float_digits = 1 as $$

@@ -5,7 +5,6 @@ delete from caudex_jobs.jobs as t where not exists (
 alter table caudex_jobs.jobs
     add foreign key (app_id) references caudex_kernel.apps (app_id) on delete cascade;
 drop table caudex_jobs.turns, caudex_jobs.lives;
-
 alter table caudex_jobs.jobs rename column suspect to quarantined;
 alter table caudex_jobs.jobs rename column losses to worker_crashes;
 alter table caudex_jobs.jobs rename column lapses to lease_expiries;

@@ -52,7 +52,6 @@ create unique index jobs_key on caudex_jobs.jobs (app_id, key)
     where key is not null and status in ('pending', 'running');
 create index jobs_listed on caudex_jobs.jobs (app_id, status, created_at, id);
 create index jobs_ended on caudex_jobs.jobs (ended_at) where ended_at is not null;
-
 -- A job as REST shows it.
 create function caudex_jobs.shown(j caudex_jobs.jobs) returns json language sql stable as $$
     select row_to_json(r) from (
@@ -63,22 +62,19 @@ create function caudex_jobs.shown(j caudex_jobs.jobs) returns json language sql 
             j.progress
     ) as r
 $$;
-
 -- in an adopted database as well:
 -- Frequent statements are functions with planner settings: PostgreSQL keeps the plan that it made when the
 -- table was empty, and a sequential scan must not be in it when a million jobs are pending. Functions find
 -- a running job by its lease token alone. With the status in the condition, PostgreSQL would compare all
 -- running jobs with each outcome. Only `settle` waits for the disk: after a crash of PostgreSQL a lost claim
 -- or heartbeat is a lost lease.
-
 -- Claim jobs: for each app up to `free` of them, or one quarantined job alone when no other runs (`idle`).
 -- While a quarantined job has waited for `patience`, a busy worker claims nothing more. After twelve times
 -- `patience` it runs beside others, since jobs may take hours, and nothing is claimed until it has ended.
 -- If it crashes the worker, the next one is idle at its start and takes it alone.
 create function caudex_jobs.claim(requests jsonb, token uuid, lease interval, patience interval)
 returns setof json language plpgsql
-set search_path = '' set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
+set search_path = '' set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
     app record;
     found_ids uuid[];
@@ -130,13 +126,11 @@ begin
             'delegation_epoch', coalesce(j.delegation_epoch, ''));
 end
 $$;
-
 -- Store the outcomes of jobs that `token` still leases. A job that was cancelled while it ran is cancelled,
 -- whatever its outcome. Pending with a `delay` (seconds) is a retry.
 create function caudex_jobs.settle(outcomes json)
 returns void language plpgsql
-set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-as $$
+set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
     update caudex_jobs.jobs as j
     set status = case when j.cancelled_at is null then o.status else 'cancelled' end,
@@ -153,24 +147,20 @@ begin
     where j.id = o.id and j.lease_token = o.token;
 end
 $$;
-
 -- Store the progress of jobs.
 create function caudex_jobs.report(reports json)
 returns void language sql
-set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-as $$
+set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     select set_config('synchronous_commit', 'off', true);
     update caudex_jobs.jobs as j
     set progress = r.value::json, updated_at = now()
     from json_to_recordset(reports) as r (id uuid, token uuid, value text)
     where j.id = r.id and j.lease_token = r.token
 $$;
-
 -- Renew leases; return those that still hold, and which of their jobs were cancelled.
 create function caudex_jobs.renew(ids uuid[], tokens uuid[], lease interval)
 returns setof json language sql
-set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-as $$
+set search_path = '' set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     select set_config('synchronous_commit', 'off', true);
     update caudex_jobs.jobs as j
     set lease_until = now() + lease
@@ -178,12 +168,10 @@ as $$
     where j.id = h.id and j.lease_token = h.token
     returning json_build_object('id', j.id, 'cancelled', j.cancelled_at is not null)
 $$;
-
 -- Release the jobs of claims whose answer was lost: no worker has started them.
 create function caudex_jobs.release(tokens uuid[])
 returns void language sql
-set search_path = '' set enable_seqscan = off
-as $$
+set search_path = '' set enable_seqscan = off as $$
     update caudex_jobs.jobs as j
     set status = case when j.cancelled_at is null then 'pending' else 'cancelled' end,
         ended_at = case when j.cancelled_at is null then null else now() end,
@@ -191,13 +179,11 @@ as $$
         lease_token = null, lease_until = null, updated_at = now()
     where j.status = 'running' and j.lease_token = any(tokens)
 $$;
-
 -- Make scheduled jobs due whose time has come. Return their apps, and the seconds until the next time, null
 -- when no job is scheduled.
 create function caudex_jobs.promote_due(max_rows integer)
 returns json language plpgsql
-set search_path = '' set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
-as $$
+set search_path = '' set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
     apps text[];
     next_at timestamptz;
@@ -220,12 +206,10 @@ begin
         'next', case when next_at is not null then greatest(0, extract(epoch from next_at - now())) end);
 end
 $$;
-
 -- Take back jobs whose lease has expired, and quarantine them; return the app of each.
 create function caudex_jobs.expire(max_rows integer, max_expiries integer, failure text)
 returns setof text language sql
-set search_path = '' set enable_seqscan = off
-as $$
+set search_path = '' set enable_seqscan = off as $$
     with expired as materialized (
         select j.id,
             case when j.cancelled_at is not null then 'cancelled'

@@ -1,6 +1,5 @@
 -- replaces: 0001_rbac.sql 0002_turns.sql 0003_births.sql
--- Permissions that exist, roles, and assignments. `user_id` has no foreign key: accounts belong to the
--- plugin that provides IDENTITY.
+-- Permission keys, roles and assignments. Accounts belong to the plugin of IDENTITY, so nothing references them.
 create table caudex_rbac.apps (
     app_id text primary key references caudex_kernel.apps (app_id) on delete cascade,
     entities text[] not null default '{}',
@@ -24,7 +23,6 @@ create table caudex_rbac.assignments (
     primary key (app_id, role, user_id),
     foreign key (app_id, role) references caudex_rbac.roles on delete cascade
 );
-
 create index assignments_by_user on caudex_rbac.assignments (user_id);
 
 insert into caudex_rbac.apps (app_id) values ('core');

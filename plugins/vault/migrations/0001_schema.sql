@@ -4,9 +4,7 @@ create table caudex_vault.master (
     only_row boolean primary key default true check (only_row),
     key_id text not null
 );
-
--- One data key for each scope, sealed by a master key. app_id is '' for the platform, whose keys and
--- secrets go with no app.
+-- One data key for each scope, sealed by a master key. app_id is '' for the platform.
 create table caudex_vault.data_keys (
     id uuid primary key,
     scope text not null check (scope in ('app', 'platform')),

@@ -1,11 +1,8 @@
 -- replaces: 0001_workers.sql 0002_births.sql
 -- Numbers are never used twice: an app that is installed again gets another uid and another login.
 create sequence caudex_workers.numbers as bigint;
-
--- `key` is the app's key when its first worker was deployed. It references nothing: the row says which
--- uid, login and folders belong to an app, so it outlives a removal that this plugin did not see, until
--- the plugin has removed those too.
-
+-- `key` is the app's key when its first worker was deployed. It references nothing: the row says which uid, login and
+-- folders belong to an app, so it outlives a removal while the plugin was off, until the plugin has removed those too.
 create table caudex_workers.apps (
     app_id text primary key,
     number bigint not null unique default nextval('caudex_workers.numbers'),
@@ -27,7 +24,6 @@ create table caudex_workers.versions (
     created_by uuid,
     primary key (app_id, version)
 );
-
 -- The archive in rows of 1 MB, so that no process ever holds it whole.
 create table caudex_workers.chunks (
     app_id text not null,

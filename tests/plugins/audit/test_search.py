@@ -199,6 +199,8 @@ def test_system_events_are_rows_of_core(trail: Server, root: httpx.Client) -> No
     assert (row["record_id"], row["old_record"]) == ("crm/sales", None)
     assert row["new_record"] == {"name": "sales"}
     assert (row["actor_id"], row["request_id"]) == (ROOT, "r-7")
+    stored = "select app_key, owner_id, xid > '0' from caudex_audit.log where id = %s"
+    assert trail.sql(stored, row["id"]) == [(0, None, True)]
 
 
 def test_the_server_itself_has_no_actor(trail: Server, root: httpx.Client) -> None:

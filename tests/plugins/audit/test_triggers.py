@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from typing import Any
 
 import psycopg
@@ -256,6 +257,30 @@ def test_timestamps_are_in_utc_whatever_the_session_says(trail: Server) -> None:
         connection.execute("set timezone = 'Asia/Tokyo'")
         connection.execute("insert into crm.contacts (at) values ('2025-01-01 09:00:00')")
     assert last(trail)[0]["new_record"]["at"] == "2025-01-01T00:00:00+00:00"
+
+
+def test_rows_have_the_transaction_the_installation_and_the_owner(trail: Server) -> None:
+    install(trail, "owned", "notes")
+    owner = str(uuid.uuid4())
+    with psycopg.connect(trail.dsn) as connection:
+        [[xid]] = connection.execute("select pg_current_xact_id()::text").fetchall()
+        connection.execute("insert into owned.notes (name, _owner) values ('Olga', %s)", [owner])
+        connection.execute("update owned.notes set name = 'Inga' where _owner = %s", [owner])
+        connection.execute("delete from owned.notes where _owner = %s", [owner])
+        connection.execute("insert into owned.notes (name) values ('of nobody')")
+    rows = trail.sql(
+        "select operation, owner_id::text, app_key from caudex_audit.log"
+        " where xid = %s::xid8 order by id",
+        xid,
+    )
+    [(key,)] = trail.sql("select key from caudex_kernel.apps where app_id = 'owned'")
+    assert rows == [
+        ("INSERT", owner, key),
+        ("UPDATE", owner, key),
+        ("DELETE", owner, key),
+        ("INSERT", None, key),
+    ]
+    assert "_owner" not in str(last(trail))
 
 
 STATEMENTS = [
