@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from kernel.contracts.access import ACCESS, Grant
+from kernel.contracts.access import ACCESS, Access, Grant
 from kernel.contracts.actor import Actor
 from kernel.errors import (
     BadRequest,
@@ -185,6 +185,10 @@ class RouteTable(BaseRoute):
             partial(self._guard, route, request),
         )
 
+    @cached_property
+    def _access(self) -> Access:
+        return self._services.get(ACCESS)
+
     async def _guard(self, route: Route, request: Request) -> None:
         scope, needs = request.scope, route.needs
         if needs.kind == "public":
@@ -199,7 +203,7 @@ class RouteTable(BaseRoute):
             scope["caudex.grant"] = (
                 Grant()
                 if needs.kind == "user"
-                else await self._services.get(ACCESS).authorize(actor, needs, scope["path_params"])
+                else await self._access.authorize(actor, needs, scope["path_params"])
             )
         if route.admit is not None:
             await route.admit(request)

@@ -31,12 +31,12 @@ from kernel.public import (
 )
 
 from .accounts import Accounts
-from .authenticator import TokenAuthenticator
+from .authenticator import TokenAuthenticator, authorization
 from .commands import users_command
 from .config import AuthConfig
 from .limits import LoginLimiter
 from .passwords import PasswordHasher, PasswordRules, read_common
-from .routes import AuthRoutes, authorization
+from .routes import AuthRoutes
 from .service import AUTH, Auth, Logins, Registrations
 from .sessions import Sessions
 from .store import AuthStore

@@ -6,7 +6,14 @@ import re
 import time
 from typing import Final, NamedTuple
 
-from kernel.public import Actor, Delegation, InvalidatedCache, Notifications, Unauthenticated
+from kernel.public import (
+    Actor,
+    Delegation,
+    InvalidatedCache,
+    Notifications,
+    Request,
+    Unauthenticated,
+)
 
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
@@ -75,3 +82,14 @@ def _remaining(token: CachedToken) -> float:
 def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
     kind, name = payload.partition(":")[::2]
     return {"session": token.session_id, "user": token.user_id}.get(kind, name) == name
+
+
+def authorization(request: Request) -> bytes | None:
+    """Return the Authorization header. Raises Unauthenticated when there are several."""
+    found: bytes | None = None
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            if found is not None:
+                raise Unauthenticated
+            found = value
+    return found

@@ -15,11 +15,10 @@ from kernel.public import (
     Response,
     Route,
     Services,
-    Unauthenticated,
     reply,
 )
 
-from .authenticator import TokenAuthenticator
+from .authenticator import TokenAuthenticator, authorization
 from .models import (
     Client,
     Credentials,
@@ -151,14 +150,3 @@ class AuthRoutes:
         """Remove an account."""
         user = await self._auth.accounts.delete(request.actor, request.path("id"))
         return reply({"message": f"user '{user.username}' deleted"})
-
-
-def authorization(request: Request) -> bytes | None:
-    """Return the Authorization header. Raises Unauthenticated when there are several."""
-    found: bytes | None = None
-    for name, value in request.scope["headers"]:
-        if name == b"authorization":
-            if found is not None:
-                raise Unauthenticated
-            found = value
-    return found

@@ -114,7 +114,7 @@ def walk_of_job(walk: Walk, server: Server) -> Counter[str]:
         eventually(lambda: server.sql(status, job["job_id"]) == [("completed",)])
 
     run_job()
-    return walk.of(run_job, 5)
+    return walk.of(run_job, 15)
 
 
 def _deploy(server: Server) -> None:
