@@ -29,7 +29,7 @@ from .config import IdentityHeaderConfig
 from .groups import GroupRoles
 from .headers import Headers
 from .routes import IdentityHeaderRoutes
-from .service import TOPIC, HeaderIdentity
+from .service import HeaderIdentity
 from .tokens import Tokens
 from .trust import Trust
 
@@ -60,16 +60,14 @@ class IdentityHeaderPlugin(Plugin):
         trust, statements = Trust(self.config), services.get(STATEMENTS)
         configured, folder = self.config.signing_key, self.context.data_dir
         key = await server_key(statements, "identity_header", configured, folder)
-        headers = {"email": self.config.email_header, "display_name": self.config.name_header}
         identity = HeaderIdentity(
+            self.config,
             statements,
+            services.get(NOTIFICATIONS),
             services.get(HOOKS),
             Tokens(key),
             GroupRoles(self.config.groups, lambda: services.find(ACCESS)),
-            create=self.config.auto_create_users,
-            told=[name for name, header in headers.items() if header],
         )
-        services.get(NOTIFICATIONS).subscribe(TOPIC, identity.hear)
         self._headers = Headers(self.config, trust, identity)
         yield identity
 

@@ -1,10 +1,9 @@
-"""Accounts of those whom a proxy signs in: made on first sight, closed by admins."""
+"""Accounts of users that a proxy signs in: created by the first sign-in, disabled by admins."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,7 +18,9 @@ from kernel.public import (
     Event,
     Forbidden,
     HookBus,
+    InvalidatedCache,
     NotFound,
+    Notifications,
     Person,
     Reader,
     Statements,
@@ -35,6 +36,7 @@ from kernel.public import (
 )
 
 from . import store
+from .config import IdentityHeaderConfig
 from .groups import GroupRoles
 from .models import Claim, view
 from .names import clean_email
@@ -42,20 +44,23 @@ from .tokens import Tokens
 
 TOPIC: Final = "identity_header"
 BEARER: Final = re.compile(r"Bearer ([A-Za-z0-9_.-]+)")
-MAX_KNOWN: Final = 20_000
-"""Claims and tokens that are remembered, under 1 kB each."""
-FRESH: Final = 60.0
-"""Seconds after which groups are looked at again."""
+GROUPS_SECONDS: Final = 60.0
+"""After this time the groups of a user are compared again."""
 
 log = structlog.get_logger("caudex.identity_header")
 
 
-class _Known(NamedTuple):
+class _KnownUser(NamedTuple):
     user_id: str
     username: str
-    until: float
+    expires: float
     """By `time.time`."""
     delegation: Delegation | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it may be kept."""
+        return self.expires - time.time()
 
 
 class HeaderIdentity:
@@ -63,23 +68,28 @@ class HeaderIdentity:
 
     def __init__(
         self,
+        config: IdentityHeaderConfig,
         statements: Statements,
+        notifications: Notifications,
         hooks: HookBus,
         tokens: Tokens,
         roles: GroupRoles,
-        *,
-        create: bool,
-        told: Sequence[str],
     ) -> None:
-        """`told` are the attributes of a user for which the proxy has a header."""
         self._statements = statements
         self._hooks = hooks
         self._tokens = tokens
         self._roles = roles
-        self._create = create
-        self._told = told
-        self._known: dict[Claim | str, _Known] = {}
-        self._news = 0
+        self._auto_create_users = config.auto_create_users
+        headers = {"email": config.email_header, "display_name": config.name_header}
+        self._sent = [name for name, header in headers.items() if header]
+        """The attributes of a user for which the proxy sends a header."""
+        self._known = InvalidatedCache[Claim | str, _KnownUser](
+            notifications,
+            TOPIC,
+            size=20_000,
+            ttl=lambda known: known.seconds,
+            affects=lambda user_id, _, known: known.user_id == user_id,
+        )
 
     # IDENTITY
 
@@ -140,61 +150,38 @@ class HeaderIdentity:
     # Who makes a request
 
     async def signed_in(self, claim: Claim, caller: Actor) -> Actor:
-        """Return the user of whom a trusted proxy speaks. Raises Unauthenticated."""
-        known = self._remembered(claim)
-        if known is None:
-            heard = self._news
+        """Return the user that a trusted proxy names. Raises Unauthenticated."""
+
+        async def load() -> _KnownUser:
             user = await self._admit(claim, caller)
             await self._roles.settle(user.id, claim.groups)
-            known = self._remember(claim, user, time.time() + FRESH, heard)
+            return _KnownUser(user.id, user.username, time.time() + GROUPS_SECONDS)
+
+        known = await self._known.get_or_load(claim, load)
         return replace(caller, user_id=known.user_id, username=known.username)
 
     async def bearer(self, header: bytes, caller: Actor) -> Actor:
-        """Return the user of a token that this server gave out. Raises Unauthenticated."""
+        """Return the user of a token that this server issued. Raises Unauthenticated."""
         match = BEARER.fullmatch(header.decode("latin-1"))
         if match is None:
             raise Unauthenticated
-        known = self._remembered(match[1])
-        if known is None:
-            claims, heard = self._tokens.read(match[1]), self._news
+        token = match[1]
+
+        async def load() -> _KnownUser:
+            claims = self._tokens.read(token)
             user = await self.user(claims.sub)
             if user is None or user.disabled:
                 raise Unauthenticated("the account has ended")
-            known = self._remember(match[1], user, claims.exp, heard, claims.delegation)
+            return _KnownUser(user.id, user.username, claims.exp, claims.delegation)
+
+        known = await self._known.get_or_load(token, load)
         return replace(
             caller, user_id=known.user_id, username=known.username, delegation=known.delegation
         )
 
-    async def hear(self, news: str | None) -> None:
-        """Forget the user who changed; None means that any may have."""
-        self._news += 1
-        gone = [key for key, known in self._known.items() if news in (None, known.user_id)]
-        for key in gone:
-            del self._known[key]
-
     async def setup_required(self) -> bool:
         """Whether nobody has signed in yet."""
         return not await store.any_user(self._statements)
-
-    def _remembered(self, key: Claim | str) -> _Known | None:
-        known = self._known.get(key)
-        return known if known is not None and time.time() < known.until else None
-
-    def _remember(
-        self,
-        key: Claim | str,
-        user: User,
-        until: float,
-        heard: int,
-        delegation: Delegation | None = None,
-    ) -> _Known:
-        known = _Known(user.id, user.username, until, delegation)
-        self._known.pop(key, None)
-        if heard == self._news:  # else the answer may be older than the news
-            if len(self._known) >= MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[key] = known
-        return known
 
     async def _admit(self, claim: Claim, caller: Actor) -> User:
         user = await store.named(self._statements, fold_name(claim.username))
@@ -202,7 +189,7 @@ class HeaderIdentity:
             user = await self._statements.run(caller, lambda tx: self._first_sight(tx, claim))
         if user.disabled:
             raise Unauthenticated("the account is disabled")
-        if any(getattr(claim, name) != getattr(user, name) for name in self._told):
+        if any(getattr(claim, name) != getattr(user, name) for name in self._sent):
             await self._statements.run(caller, lambda tx: self._describe(tx, user, claim))
         return user
 
@@ -262,7 +249,7 @@ class HeaderIdentity:
         if (found := await store.named(tx, fold_name(claim.username))) is not None:
             return found
         first = not await store.any_user(tx)
-        if not self._create and not first:
+        if not self._auto_create_users and not first:
             raise Unauthenticated("there is no account of this name: an admin has to add it")
         return await self._insert(tx, await self._own(tx, claim, ""), tx.actor, first=first)
 
@@ -285,7 +272,7 @@ class HeaderIdentity:
         """Keep what the proxy says of somebody today."""
         old = await self._locked(tx, user.id)
         said = await self._own(tx, claim, old.id)
-        new = replace(old, **{name: getattr(said, name) for name in self._told})
+        new = replace(old, **{name: getattr(said, name) for name in self._sent})
         if new != old:
             email_key = fold_name(new.email) if new.email else None
             await store.describe(tx, old.id, new.email, email_key, new.display_name)
