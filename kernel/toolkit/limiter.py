@@ -118,7 +118,7 @@ class RateLimiter:
 
     def allows(self, key: Hashable) -> bool:
         """Whether `take` would be true."""
-        return self._full_at.get(key, 0.0) - monotonic() < self._burst
+        return self._wait(key) <= 1e-9  # sums of fractions are not exact
 
     def take(self, key: Hashable, amount: float = 1.0) -> bool:
         """Count an amount and return true, or return false for a key that used up its burst."""
@@ -134,7 +134,12 @@ class RateLimiter:
     def check(self, key: Hashable, message: str = "too many requests") -> None:
         """Count one. Raises Throttled with the seconds to wait."""
         if not self.take(key):
-            raise Throttled(message, math.ceil(self._full_at[key] - monotonic() - self._burst))
+            raise Throttled(message, math.ceil(self._wait(key)))
+
+    def _wait(self, key: Hashable) -> float:
+        """Seconds until there is room for one."""
+        now = monotonic()
+        return max(now, self._full_at.get(key, now)) + 1 / self._rate - now - self._burst
 
 
 class AdmissionControl:

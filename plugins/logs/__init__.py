@@ -24,7 +24,7 @@ from kernel.public import (
 
 from .config import LogsConfig
 from .routes import LogsRoutes
-from .service import TOPIC, LogsService
+from .service import SWEEP_EVERY, TOPIC, LogsService
 
 
 class LogsPlugin(Plugin):
@@ -48,7 +48,7 @@ class LogsPlugin(Plugin):
         service = self._service = LogsService(
             self.config, services.get(STATEMENTS), services.get(APPS)
         )
-        services.get(NOTIFICATIONS).subscribe(TOPIC, service.heard)
+        services.get(NOTIFICATIONS).subscribe(TOPIC, service.on_notification)
         async with service.running():
             yield service
 
@@ -60,10 +60,13 @@ class LogsPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """End the streams when the server begins to stop: nothing else would."""
+        """Delete old lines; end the streams when the server stops, since nothing else would."""
+        if (service := self._service) is None:
+            yield
+            return
+        self.tasks.every(SWEEP_EVERY, service.sweep, "sweep")
         yield
-        if self._service is not None:
-            self._service.end_readers()
+        service.end_readers()
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:

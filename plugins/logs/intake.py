@@ -1,16 +1,14 @@
-"""Lines come in without waiting: a bounded queue, a bucket for each app, losses counted."""
+"""Takes lines without waiting: a bounded queue, a rate limit for each app, a count of losses."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
 import anyio
 
-from kernel.public import LogLevel
+from kernel.public import LogLevel, RateLimiter
 
 from .models import NewLine, weight
 
@@ -22,36 +20,20 @@ of it: however many write too much, there is room for who does not."""
 BATCH: Final = 500
 BATCH_SIZE: Final = 4_000_000
 """Bytes of memory that fill a batch."""
-BURST: Final = 5.0
-"""Seconds' worth of lines, and of their bytes, that an app may write at once."""
-
-
-class _Bucket:
-    """How many lines and bytes an app may still write now, and how many lines it lost.
-
-    The last line may be larger than what is left: it is owed then.
-    """
-
-    __slots__ = ("bytes", "dropped", "filled_at", "lines")
-
-    def __init__(self, lines: float, size: float) -> None:
-        self.lines = lines
-        self.bytes = size
-        self.filled_at = time.monotonic()
-        self.dropped = 0
 
 
 class Intake:
     """Lines that wait to be stored."""
 
     def __init__(self, lines_per_second: int, bytes_per_second: int) -> None:
-        self._line_rate = lines_per_second
-        self._byte_rate = bytes_per_second
+        self._line_rate = RateLimiter(lines_per_second, burst=5)
+        self._byte_rate = RateLimiter(bytes_per_second, burst=5)
         self._lines: deque[NewLine] = deque()
         self._size = 0
         self._held = Counter[str]()
-        """What the waiting lines of each app weigh."""
-        self._buckets: dict[str, _Bucket] = {}
+        """Bytes of the waiting lines of each app."""
+        self._dropped = Counter[str]()
+        """Lines of each app that were dropped and not reported yet."""
         self._gone: set[str] = set()
         """Apps that were dropped since the last batch was taken."""
         self._filled = anyio.Event()
@@ -60,30 +42,23 @@ class Intake:
         return len(self._lines)
 
     def admits(self, app_id: str) -> bool:
-        """Whether there may be room for a line; it is counted, or counted as lost."""
-        bucket = self._bucket(app_id)
-        if bucket.lines < 1 or bucket.bytes <= 0 or self._room(app_id) <= 0:
-            bucket.dropped += 1
-            self._filled.set()
-            return False
-        bucket.lines -= 1
-        return True
+        """Whether there may be room for a line; count it, or count it as dropped."""
+        admitted = (
+            self._room(app_id) > 0
+            and self._byte_rate.allows(app_id)
+            and self._line_rate.take(app_id)
+        )
+        if not admitted:
+            self._drop_line(app_id)
+        return admitted
 
     def put(self, app_id: str, level: LogLevel, message: str) -> None:
         """Take a line that was admitted, unless it is too large for the room there is."""
-        text, bucket = _storable(message), self._bucket(app_id)
-        bucket.bytes -= len(text.encode())
+        text = _storable(message)
+        self._byte_rate.take(app_id, len(text.encode()))
         if not self._add(app_id, level, text):
-            bucket.dropped += 1
+            self._drop_line(app_id)
         self._filled.set()
-
-    def keep_only(self, app_ids: Collection[str]) -> None:
-        """Drop what is known of other apps, but for lines and losses that wait to be stored."""
-        self._buckets = {
-            app_id: bucket
-            for app_id, bucket in self._buckets.items()
-            if app_id in app_ids or bucket.dropped
-        }
 
     def drop(self, app_id: str) -> None:
         """Drop what an app has said and is not stored yet, also what is put back: it is gone."""
@@ -91,7 +66,7 @@ class Intake:
         kept = [line for line in self._lines if line.app_id != app_id]
         self._lines = deque(kept)
         self._hold(app_id, -self._held[app_id])
-        self._buckets.pop(app_id, None)
+        del self._dropped[app_id]
 
     async def wait(self) -> None:
         """Wait until there is something to store."""
@@ -99,7 +74,7 @@ class Intake:
 
     def take(self) -> list[NewLine]:
         """Take the oldest lines, a batch at most."""
-        self._tell_dropped()
+        self._report_dropped()
         self._gone.clear()
         taken: list[NewLine] = []
         size = 0
@@ -142,22 +117,14 @@ class Intake:
         self._hold(app_id, size)
         return True
 
-    def _tell_dropped(self) -> None:
-        for app_id, bucket in self._buckets.items():
-            said = f"{bucket.dropped} lines were dropped: too many at once"
-            if bucket.dropped and self._add(app_id, "system", said):
-                bucket.dropped = 0
+    def _drop_line(self, app_id: str) -> None:
+        self._dropped[app_id] += 1
+        self._filled.set()
 
-    def _bucket(self, app_id: str) -> _Bucket:
-        bucket = self._buckets.get(app_id)
-        lines, size = self._line_rate * BURST, self._byte_rate * BURST
-        if bucket is None:
-            bucket = self._buckets[app_id] = _Bucket(lines, size)
-        now = time.monotonic()
-        passed, bucket.filled_at = now - bucket.filled_at, now
-        bucket.lines = min(lines, bucket.lines + passed * self._line_rate)
-        bucket.bytes = min(size, bucket.bytes + passed * self._byte_rate)
-        return bucket
+    def _report_dropped(self) -> None:
+        for app_id, count in list(self._dropped.items()):
+            if self._add(app_id, "system", f"{count} lines were dropped: too many at once"):
+                del self._dropped[app_id]
 
 
 def _storable(message: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
@@ -12,8 +12,10 @@ import structlog
 
 from kernel.public import (
     Apps,
+    Batcher,
     LogLevel,
     LogLine,
+    Retry,
     Statements,
     Transaction,
     Unavailable,
@@ -36,7 +38,7 @@ RETRY: Final = 1.0
 FLUSH: Final = 2.0
 """Seconds for what waits to be stored when the server ends."""
 SWEEP_EVERY: Final = 600.0
-BREATH: Final = 0.2
+BATCH_PAUSE: Final = 0.2
 """Seconds between two portions of old lines."""
 Outcome = Literal["stored", "later", "lost"]
 
@@ -54,8 +56,11 @@ class LogsService:
         self._masks = Masks()
         self._sweeper = Sweeper(config, statements)
         self._feeds: dict[str, Feed] = {}
-        self._stale: set[str] = set()
-        self._news = anyio.Event()
+        self._unread: set[str] = set()
+        """Apps whose new lines are to be read for their readers."""
+        self._reader = Batcher[str, None](
+            self._read_new, retry=Retry(on=(Exception,), first=RETRY, longest=RETRY)
+        )
         self._storing = anyio.CancelScope()
         self._store_by = math.inf
         self._stopping = False
@@ -99,11 +104,12 @@ class LogsService:
             if not feed.readers and self._feeds.get(app_id) is feed:
                 del self._feeds[app_id]
 
-    async def heard(self, app_id: str | None) -> None:
-        """Take the news that an app has new lines; None means that any may."""
-        self._stale.update(self._feeds if app_id is None else {app_id} & self._feeds.keys())
-        if self._stale:
-            self._news.set()
+    async def on_notification(self, app_id: str | None) -> None:
+        """Read the new lines of an app for its readers; None means of every app."""
+        changed = self._feeds.keys() if app_id is None else {app_id} & self._feeds.keys()
+        for each in changed - self._unread:
+            self._unread.add(each)
+            self._reader.add(each)
 
     def end_readers(self) -> None:
         """End every stream: the server stops."""
@@ -120,13 +126,20 @@ class LogsService:
 
         tx.after_commit(drop)
 
+    async def sweep(self) -> float:
+        """Delete a portion of the old lines; return the seconds until the next one.
+
+        The secrets of apps that are gone are forgotten as well.
+        """
+        deleted = await self._sweeper.sweep()
+        self._masks.keep_only({app.id for app in await self._apps.all()})
+        return BATCH_PAUSE if deleted else min(SWEEP_EVERY, self._sweeper.retry_in)
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Store, hand on and sweep while the server runs; what still waits is stored at the end."""
-        async with anyio.create_task_group() as tasks:
+        """Store lines and read new ones while the server runs; at the end store what waits."""
+        async with self._reader.running(drain=0), anyio.create_task_group() as tasks:
             tasks.start_soon(self._store_always)
-            tasks.start_soon(self._hand_on_always)
-            tasks.start_soon(self._sweep_always)
             try:
                 yield
             finally:
@@ -139,7 +152,7 @@ class LogsService:
         if feed is None:
             last_id = await store.last_id(self._statements, app_id)
             feed = self._feeds.setdefault(app_id, Feed(last_id))
-            await self.heard(app_id)  # news that came before the feed stood was nobody's
+            await self.on_notification(app_id)  # lines may have come before the feed was there
         if self._stopping:
             raise Unavailable(STOPS)
         if feed.readers >= self._config.readers_per_app:
@@ -211,21 +224,18 @@ class LogsService:
             return "lost"
         return "stored"
 
-    async def _hand_on_always(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            stale, self._stale = self._stale, set()
-            for app_id in stale:
-                try:
-                    await self._catch_up(app_id)
-                except Exception as error:
-                    self._stale.add(app_id)
-                    if not isinstance(error, Unavailable):
-                        log.error("new log lines cannot be read", app=app_id, **failure(error))
-            if self._stale:
-                await anyio.sleep(RETRY)
-                self._news.set()
+    async def _read_new(self, app_ids: Sequence[str]) -> Sequence[Exception | None]:
+        self._unread.difference_update(app_ids)
+        return [await self._try_catch_up(app_id) for app_id in app_ids]
+
+    async def _try_catch_up(self, app_id: str) -> Exception | None:
+        try:
+            await self._catch_up(app_id)
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.error("new log lines cannot be read", app=app_id, **failure(error))
+            return error
+        return None
 
     async def _catch_up(self, app_id: str) -> None:
         more = True
@@ -233,21 +243,3 @@ class LogsService:
             page, more = await store.between(self._statements, app_id, feed.last_id)
             if page:
                 feed.add(page)
-
-    async def _sweep_always(self) -> None:
-        while True:
-            gone = 0
-            try:
-                gone = await self._sweep()
-            except Exception as error:
-                log.warning("old log lines could not be swept", **failure(error))
-            await anyio.sleep(BREATH if gone else min(SWEEP_EVERY, self._sweeper.retry_in))
-
-    async def _sweep(self) -> int:
-        """Delete a portion of the old lines and return its size; what is kept here of apps that
-        are gone goes as well."""
-        gone = await self._sweeper.sweep()
-        installed = {app.id for app in await self._apps.all()}
-        self._intake.keep_only(installed)
-        self._masks.keep_only(installed)
-        return gone

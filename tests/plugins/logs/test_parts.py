@@ -1,13 +1,12 @@
 """Masking, intake and feed, without a server."""
 
 from collections import deque
-from types import SimpleNamespace
 
 import anyio
 import pytest
 
 from kernel.public import LogLine
-from plugins.logs import intake as intake_module
+from kernel.toolkit import limiter
 from plugins.logs import masking
 from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
 from plugins.logs.intake import BATCH, MAX_MESSAGE, MAX_QUEUED, Intake
@@ -105,7 +104,7 @@ def test_the_values_of_an_app_that_came_back_stay(clock):
 
 
 async def test_a_flood_is_cut_and_counted(monkeypatch):
-    monkeypatch.setattr(intake_module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr(limiter, "monotonic", lambda: 1000.0)
     intake = Intake(10, PLENTY)
     for number in range(200):
         put(intake, "app", "info", str(number))
@@ -219,17 +218,12 @@ async def test_lines_without_a_character_are_not_kept_without_end():
     assert intake._size == 0
 
 
-def test_what_is_known_of_apps_that_are_gone_is_dropped():
+async def test_dropped_lines_are_reported_once():
     intake = Intake(1, PLENTY)
-    for app in ("there", "gone", "lost"):
-        put(intake, app, "info", "x")
-    for _ in range(5):
-        put(intake, "lost", "info", "x")
-    intake.keep_only({"there"})
-    assert set(intake._buckets) == {"there", "lost"}
-    assert "1 lines were dropped: too many at once" in [entry.message for entry in intake.take()]
-    intake.keep_only({"there"})
-    assert set(intake._buckets) == {"there"}
+    for _ in range(8):
+        put(intake, "app", "info", "x")
+    assert "3 lines were dropped: too many at once" in [entry.message for entry in intake.take()]
+    assert (intake.take(), intake._dropped) == ([], {})
 
 
 async def test_lines_that_could_not_be_stored_keep_their_order():

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from kernel.public import BadRequest, LogLine, Unavailable
+from kernel.toolkit.tasks import Tasks
 from plugins.logs import service as service_module
 from plugins.logs import store
 from plugins.logs.config import LogsConfig
@@ -88,7 +89,7 @@ def quick(monkeypatch):
 
 @asynccontextmanager
 async def running(statements, apps=None):
-    """A service whose first sweep is through."""
+    """A service that runs."""
     service = LogsService(LogsConfig(), statements, apps or Apps())
     async with service.running():
         await anyio.sleep(0.02)
@@ -148,30 +149,38 @@ async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statem
         await anyio.sleep(0.05)
         statements.rows = [row(1)]
         statements.trouble = [trouble]
-        await service.heard("app")
+        await service.on_notification("app")
         with anyio.fail_after(5):
             assert (await anext(following)).id == 1
         assert not statements.trouble
         await following.aclose()
 
 
+@asynccontextmanager
+async def sweeping(service):
+    """A service that sweeps in the background, as the plugin starts it."""
+    tasks = Tasks("logs")
+    tasks.every(0.02, service.sweep, "sweep")
+    async with anyio.create_task_group() as group:
+        group.start_soon(tasks.run, None)
+        yield
+        group.cancel_scope.cancel()
+
+
 async def test_a_sweep_that_fails_ends_no_server(statements, monkeypatch):
     monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
     statements.trouble = [CORRUPT, RuntimeError("?")]
     apps = Apps(CORRUPT, Unavailable("away"))
-    async with running(statements, apps):
+    async with running(statements, apps) as service, sweeping(service):
         await until(lambda: not statements.trouble and not apps.errors)
 
 
-async def test_a_sweep_forgets_what_it_knows_of_apps_that_are_gone(statements, monkeypatch):
+async def test_a_sweep_forgets_the_secrets_of_apps_that_are_gone(statements, monkeypatch):
     monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
     monkeypatch.setattr("plugins.logs.masking.KEEP", 0.05)
-    async with running(statements) as service:
+    async with running(statements) as service, sweeping(service):
         service.mask("gone", ["a-secret"])
-        service.write("gone", "info", "x")
-        assert service._intake._buckets
         await until(lambda: service.masked("gone", "a-secret") == "a-secret")
-        await until(lambda: not service._intake._buckets)
 
 
 async def test_a_batch_that_is_under_way_when_the_server_ends_is_stored_once(statements):

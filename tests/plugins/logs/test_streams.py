@@ -149,7 +149,7 @@ def test_who_resumes_gets_large_lines_all_the_same(server, app):
 def test_live_lines_that_are_large_all_reach_who_keeps_up(server, app):
     with Follower(server.admin, app) as follower:
         keep(server, app, 12, 900_000)
-        server.run(lambda: server.services.get(LOGS).heard(app))
+        server.run(lambda: server.services.get(LOGS).on_notification(app))
         assert follower.has(12) == [*map(str, range(1, 13))]
 
 

@@ -63,7 +63,7 @@ def sweep(server, until, most=60):
     for _ in range(most):
         if until():
             return
-        server.run(server.services.get(LOGS)._sweep)
+        server.run(server.services.get(LOGS).sweep)
     raise AssertionError("the sweeps do not get on")
 
 
@@ -83,7 +83,7 @@ def test_so_many_bytes_are_kept_and_the_newest_of_them(make):
 def test_zero_keeps_however_many_bytes(make):
     server = make(keep_bytes=0)
     fill(server, "loud", 10)
-    server.run(server.services.get(LOGS)._sweep)
+    server.run(server.services.get(LOGS).sweep)
     assert left(server, "loud") == 10
 
 
