@@ -119,7 +119,8 @@ def test_jobs_for_later_are_not_passed_over_by_claims(connection):
     for _ in range(2):
         few = claim(connection, app), pages(connection, promote)
     fill(connection, app, MANY, due=False, wait="1 hour")
-    many = claim(connection, app), pages(connection, promote)
+    for _ in range(2):  # an analyze meanwhile costs the first one the pages of a new plan
+        many = claim(connection, app), pages(connection, promote)
     assert many[0] <= 2 * few[0] + 20
     assert many[1] <= 2 * few[1] + 20
 
