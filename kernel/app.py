@@ -35,8 +35,8 @@ log = structlog.get_logger("caudex.boot")
 class Application(Starlette):
     """Starlette with the route table where its router is.
 
-    What it puts around and below the middleware for errors has nothing to do here, since every
-    error is the edge's, and would cost a sixth of the processor time of a quick request.
+    Starlette's middleware for errors is left out: the edge handles every error, and the middleware
+    would take a sixth of the processor time of a quick request.
     """
 
     def __init__(self, table: RouteTable, middleware: Sequence[Middleware]) -> None:
@@ -48,7 +48,7 @@ class Application(Starlette):
     def __call__(  # type: ignore[override]  # no coroutine around another one
         self, scope: Scope, receive: Receive, send: Send
     ) -> Awaitable[None]:
-        """Serve a request; Starlette answers what is none."""
+        """Serve a request; Starlette answers other protocols."""
         if scope["type"] != "http":
             return super().__call__(scope, receive, send)
         scope["app"] = self
@@ -56,7 +56,7 @@ class Application(Starlette):
 
 
 def build_app(kernel: Kernel) -> Starlette:
-    """Make the application of a loaded kernel; it answers while the kernel is `running`."""
+    """Build the application of a loaded kernel; it answers while the kernel is `running`."""
     layers = (
         [Middleware(timed_middleware, wrap=w, plugin=p) for p, w in kernel.middleware]
         if kernel.timed
@@ -74,9 +74,9 @@ def build_app(kernel: Kernel) -> Starlette:
 
 @asynccontextmanager
 async def running(kernel: Kernel) -> AsyncGenerator[Services]:
-    """Wait for the database, migrate it, build the services; all is closed in reverse order.
+    """Wait for the database, migrate it, build the services; close all in reverse order.
 
-    Raises BootError while it starts, and afterwards what the body raises, never a group of one.
+    Raises BootError while it starts, later what the body raises, never as a group of one.
     """
     with unwrapped():
         async with AsyncExitStack() as stack:
@@ -133,9 +133,9 @@ async def _watch(kernel: Kernel) -> None:
             try:
                 check()
             except Exception as error:
-                log.error("a look after a subsystem failed", exc_info=error)
+                log.error("a check of a subsystem failed", exc_info=error)
 
 
 def _wrapped(app: ASGIApp, wrap: PluginMiddleware) -> ASGIApp:
-    """Let a plugin's `app -> app` middleware be one of Starlette's."""
+    """Adapt a plugin's `app -> app` middleware to Starlette's."""
     return wrap(app)

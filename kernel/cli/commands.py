@@ -63,13 +63,13 @@ def init(file: str) -> int:
 def plugins(config: Config, url: str, token: str) -> int:
     """Print every plugin that was found; a running server that may be asked tells of its own."""
     asked = bool(url or token)
-    told = _asked(config, url, token) if asked else _found(load(config))
-    _table(PLUGIN, [[plugin[key] for key in PLUGIN] for plugin in told])
+    shown = _asked(config, url, token) if asked else _found(load(config))
+    _table(PLUGIN, [[plugin[key] for key in PLUGIN] for plugin in shown])
     if asked:
-        hooks = [{"plugin": p["name"], **hook} for p in told for hook in p["hooks"]]
+        hooks = [{"plugin": p["name"], **hook} for p in shown for hook in p["hooks"]]
         print()
         _table(HOOK, [[hook[key] for key in HOOK] for hook in hooks if hook["calls"]])
-        if tasks := [{"plugin": p["name"], **task} for p in told for task in p.get("tasks", ())]:
+        if tasks := [{"plugin": p["name"], **task} for p in shown for task in p.get("tasks", ())]:
             print()
             _table(TASK, [[task[key] for key in TASK] for task in tasks])
     else:
@@ -90,8 +90,8 @@ def _asked(config: Config, url: str, token: str) -> list[dict[str, Any]]:
         status, body = _get(address, "/api/v1/plugins", bearer | local)
         problem = f"it answers {status}"
         if status == 200:
-            told = msgspec.json.decode(body)["plugins"]
-            return [{**plugin, "routes": len(plugin["routes"])} for plugin in told]
+            answer = msgspec.json.decode(body)["plugins"]
+            return [{**plugin, "routes": len(plugin["routes"])} for plugin in answer]
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         problem = f"it does not tell: {error}"
     raise KernelError(f"{address}: {problem}; name a running server by --url, and {TOKEN}")

@@ -65,7 +65,7 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
 
 
 def database_server(kernel: Kernel) -> DatabaseServer:
-    """Return the plugin that runs a database. Raises BootError when there is none."""
+    """Return the plugin that runs a database. Raises BootError without one."""
     if server := kernel.services.build_early(DATABASE_SERVER):
         return server
     remedy = "set [database] url, or enable a plugin that runs one (postgres)"

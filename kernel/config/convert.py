@@ -71,10 +71,10 @@ def _warn_renamed(where: str, old: str, name: str) -> None:
 
 
 def _mistake(
-    told: str, into: type[msgspec.Struct], where: str, variables: Mapping[str, str]
+    text: str, into: type[msgspec.Struct], where: str, variables: Mapping[str, str]
 ) -> BootError:
     """Turn msgspec's message around: the key stands first. No value is shown but of a choice."""
-    said, _, path = told.partition(" - at `$.")
+    said, _, path = text.partition(" - at `$.")
     said, path = said[0].lower() + said[1:].replace("`", ""), path.rstrip("`")
     key = re.split(r"[.\[]", path, maxsplit=1)[0]
     wanted = _wanted(into, key) if "matching regex" in said or "enum value" in said else ""

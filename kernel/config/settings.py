@@ -173,7 +173,7 @@ def load_config(
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:
-    """Return the path and the content of the configuration; ('', {}) where there is none."""
+    """Return the path and the content of the configuration; ('', {}) without one."""
     for path in [Path(named)] if named else SEARCH:
         try:
             return str(path), tomllib.loads(path.read_text("utf-8-sig"))

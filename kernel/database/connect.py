@@ -15,7 +15,14 @@ from psycopg.conninfo import conninfo_to_dict
 from kernel.config.settings import DatabaseConfig
 from kernel.errors import BootError
 
-Connection = AsyncConnection[Any]
+
+class Connection(AsyncConnection[Any]):
+    """A connection to PostgreSQL."""
+
+    oversized = False
+    """Whether it carried a large message: libpq keeps the buffer of its largest one."""
+
+
 OLDEST: Final = 15
 
 NETWORK: Final[dict[str, Any]] = {
@@ -64,7 +71,7 @@ async def connected(url: str, options: dict[str, Any]) -> AsyncGenerator[Connect
     psycopg's own context rolls back first. For that it waits for a lock that a suspended
     `notifies()` still holds, and when the wait is cancelled too the connection stays open.
     """
-    connection = await AsyncConnection.connect(url, **options)
+    connection = await Connection.connect(url, **options)
     try:
         yield connection
     finally:

@@ -196,8 +196,7 @@ async def run_on(
             await connection.execute("deallocate all")
             result = (await connection.execute(query, values, prepare=False)).pgresult
     if any(text and len(text) > LARGE for text in (*(values or ()), first(result))):
-        # The pool replaces what has expired: libpq keeps the buffer of its largest message.
-        connection._expire_at = 0.0  # pyright: ignore[reportPrivateUsage]
+        connection.oversized = True
     return result
 
 

@@ -12,7 +12,6 @@ import anyio
 import msgspec
 import psycopg
 import structlog
-from psycopg import AsyncConnection
 from psycopg.pq import Escaping, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
@@ -45,16 +44,16 @@ TRIES: Final = 4
 MAX_STREAMS: Final = 4
 MAX_PAYLOAD: Final = 7000
 """Bytes of JSON; a notification takes 8000 in all."""
-COMMIT: Final = 60.0
+COMMIT_TIMEOUT: Final = 60.0
 """Seconds that a commit has before it is given up, and its connection with it."""
-AFTERWARDS: Final = 30.0
+CALLBACK_TIMEOUT: Final = 30.0
 """Seconds that a callback after a commit has: nobody can give it up otherwise."""
-CANCEL: Final = 5.0
+CANCEL_TIMEOUT: Final = 5.0
 """Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
-AGAIN: Final = 0.2
+CANCEL_INTERVAL: Final = 0.2
 """Seconds until a wish to cancel is repeated: PostgreSQL pays no heed to one that it gets before
 the statement."""
-GRACE: Final = 15.0
+ANSWER_GRACE: Final = 15.0
 """Seconds beyond the timeout of a statement in which its answer has to come: a proxy keeps a
 connection alive behind which nobody is left."""
 BATCH: Final = 500
@@ -143,7 +142,7 @@ class _Session(FirstColumns):
 
     async def _surely(self, query: bytes) -> None:
         """Run what nobody can give up half-way. Raises ConnectionLost after a minute."""
-        with anyio.move_on_after(COMMIT, shield=True):
+        with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
             await self._read(query, (), True)
             return
         raise ConnectionLost("the database is not available")
@@ -207,6 +206,7 @@ class Database(FirstColumns):
         self._renewed = 0.0
         self._pool = AsyncConnectionPool[Connection](
             config.url,
+            connection_class=Connection,
             kwargs=connect_options(config),
             min_size=min(2, config.pool_size),
             max_size=config.pool_size,
@@ -242,7 +242,7 @@ class Database(FirstColumns):
 
     async def connect(self) -> Connection:
         """See `Pool.connect`."""
-        return await AsyncConnection.connect(self._config.url, **connect_options(self._config))
+        return await Connection.connect(self._config.url, **connect_options(self._config))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
@@ -288,7 +288,7 @@ class Database(FirstColumns):
                     news.append((topic, payload, int(revision or 0)))
                 # A caller that gives up from here on waits for the end: it is in with all that
                 # follows from it, or it is not. Only who hangs with PostgreSQL is let go.
-                scope.shield, scope.deadline = True, anyio.current_time() + COMMIT
+                scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
             with anyio.CancelScope(shield=True):  # however late it is by now
                 for topic, payload, revision in news:
                     await self._news.deliver(topic, payload, revision)
@@ -314,13 +314,13 @@ class Database(FirstColumns):
                 await session.commit()
             except BaseException:
                 session.ended = True
-                with anyio.move_on_after(CANCEL, shield=True):
+                with anyio.move_on_after(CANCEL_TIMEOUT, shield=True):
                     while session.at_work:  # for nobody any more
                         with suppress(psycopg.Error):
-                            await connection.cancel_safe(timeout=CANCEL)
-                        await session.rest(AGAIN)
+                            await connection.cancel_safe(timeout=CANCEL_TIMEOUT)
+                        await session.rest(CANCEL_INTERVAL)
                 # What cannot even be rolled back is closed by the pool.
-                with anyio.move_on_after(CANCEL, shield=True), suppress(psycopg.Error):
+                with anyio.move_on_after(CANCEL_TIMEOUT, shield=True), suppress(psycopg.Error):
                     if connection.pgconn.transaction_status in _OPEN:
                         await connection.execute(b"rollback")
                 raise
@@ -393,7 +393,7 @@ class Database(FirstColumns):
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:
-        seconds = self.statement_timeout + GRACE if self.statement_timeout else None
+        seconds = self.statement_timeout + ANSWER_GRACE if self.statement_timeout else None
         async with self._connection() as connection:
             with anyio.move_on_after(seconds):
                 return await run_on(connection, query, params, custom_plan)
@@ -422,7 +422,7 @@ async def _batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
 
 async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
     try:
-        with anyio.fail_after(AFTERWARDS):
+        with anyio.fail_after(CALLBACK_TIMEOUT):
             await callback()
     except Exception as error:
         log.error("a callback after a commit failed", **failure(error))
@@ -433,6 +433,10 @@ async def _configure(connection: Connection) -> None:
 
 
 async def _reset(connection: Connection) -> None:
-    """Empty on purpose: with a `reset` the pool takes connections back in tasks of its own, so a
-    caller that is cancelled at that moment cannot lose one, for itself and for who waits for it.
+    """Close an oversized connection, which the pool then replaces.
+
+    With a `reset` the pool also takes connections back in its own tasks, so that a caller that is
+    cancelled at that moment cannot lose one.
     """
+    if connection.oversized:
+        await connection.close()

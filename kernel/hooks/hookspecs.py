@@ -42,14 +42,14 @@ hookspec = pluggy.HookspecMarker(NAMESPACE)
 def provide_services() -> Sequence[Provider]:
     """Provide services, as `provide(KEY, factory)`. Collect, at load.
 
-    Factories run at start-up, only for the offer that is chosen, in dependency order.
+    Factories run at the start, only for chosen providers, in dependency order.
     """
     raise NotImplementedError
 
 
 @hookspec
 def register_routes(services: Services) -> Sequence[Route]:
-    """Declare routes. Collect, at load; services stand only once a request arrives.
+    """Declare routes. Collect, at load; services are available once requests arrive.
 
     The same method and path twice is a boot error that names both plugins.
     """
@@ -76,37 +76,37 @@ def register_commands() -> Sequence[Command]:
 
 @hookspec
 def diagnose(query: DatabaseQuery) -> Sequence[Finding]:
-    """Tell `caudex doctor` what an operator should know. Collect; nothing has been started.
+    """Report findings to `caudex doctor`. Collect; nothing has been started.
 
-    A BootError is told as something wrong. `query` reads one value of the database.
+    A BootError is shown as a failure. `query` reads one value of the database.
     """
     raise NotImplementedError
 
 
 @hookspec
 def register_manifest_section() -> ManifestSection:
-    """Understand a top-level key of manifests. Collect, at load; one plugin a key.
+    """Accept a top-level key of manifests. Collect, at load; one plugin for each key.
 
-    Its schema is part of `GET /api/v1/manifest.schema.json` and judges every install. Read the
-    value in `app_installing` by `plan.section(key)`; at the start, that of the apps which are
-    installed already by `APPS.sections(key)`.
+    Its schema is part of `GET /api/v1/manifest.schema.json` and checks every install. Read the
+    value in `app_installing` with `plan.section(key)`, and those of installed apps at the start
+    with `APPS.sections(key)`.
     """
     raise NotImplementedError
 
 
 @hookspec
 def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
-    """Live as long as the server does: entered in dependency order, left in reverse. Collect.
+    """Run as long as the server: entered in dependency order, left in reverse. Collect.
 
-    Left when a signal comes, while the last requests are still answered: end streams and loops
-    here, within 20 s; services and the database stay until both are done.
+    Left at a signal, while the last requests are still answered: end streams and loops here,
+    within 20 s; services and the database stay until both are done.
     """
     raise NotImplementedError
 
 
 @hookspec
 async def authenticate(request: Request) -> Actor | None:
-    """Tell who makes a request. First: None = not mine; raise Unauthenticated = mine and bad."""
+    """Identify the caller. First: None = not mine; raise Unauthenticated = mine and invalid."""
     raise NotImplementedError
 
 
@@ -125,7 +125,7 @@ async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[
     POST …/query). Gather.
 
     The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
-    Not asked for a create, nor for the new values of an update: those `record_writing` judges.
+    Not called for a create, nor for the new values of an update: `record_writing` checks those.
     """
     raise NotImplementedError
 
@@ -134,36 +134,36 @@ async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[
 async def record_writing(tx: Transaction, change: Change) -> None:
     """Change the values of a write or refuse it, in its transaction. Emit.
 
-    Raise BadRequest or Forbidden to refuse. Mark with `@for_subjects` which entities it is for: the
-    others keep the one-statement path.
+    Raise BadRequest or Forbidden to refuse. Limit it with `@for_subjects`: other entities keep the
+    one-statement path.
     """
     raise NotImplementedError
 
 
 @hookspec
 async def event_recorded(tx: Transaction, event: Event) -> None:
-    """Do something in the transaction of an event. Emit: raising aborts the transaction.
+    """Act in the transaction of an event. Emit: raising aborts the transaction.
 
-    Mark with `@for_subjects` which subjects it is for: the others keep the one-statement path.
+    Limit it with `@for_subjects`: other subjects keep the one-statement path.
     """
     raise NotImplementedError
 
 
 @hookspec
 async def event_committed(event: Event) -> None:
-    """Do something after an event is in. Notify: never fails the request."""
+    """Act after an event is committed. Notify: never fails the request."""
     raise NotImplementedError
 
 
 @hookspec
 async def app_installing(tx: Transaction, plan: InstallPlan) -> None:
-    """Take part in an install or update, after the tables stand. Emit: raising undoes it all."""
+    """Take part in an install or update, after the tables exist. Emit: raising rolls all back."""
     raise NotImplementedError
 
 
 @hookspec
 async def app_removing(tx: Transaction, app: App) -> None:
-    """Take part in an uninstall, before the tables go. Emit: raising undoes it all."""
+    """Take part in an uninstall, before the tables are dropped. Emit: raising rolls all back."""
     raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from kernel.config.convert import convert
+from kernel.config.convert import convert, current_name
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.registry import PluginInfo
@@ -152,6 +152,7 @@ def _leave_out(
 
 
 def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
+    own = _own(kernel.config.plugins.get(plugin.name, {}))
     return PluginInfo(
         name=plugin.name,
         version=plugin.version,
@@ -161,7 +162,7 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         requires=tuple(key.name for key in plugin.requires),
         uses=tuple(key.name for key in (*plugin.uses, *plugin.finds)),
         settings=type(plugin).Config.__struct_encode_fields__,
-        configured=tuple(sorted(_own(kernel.config.plugins.get(plugin.name, {})))),
+        configured=tuple(sorted({current_name(key, type(plugin).Config) for key in own})),
     )
 
 

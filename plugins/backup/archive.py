@@ -95,7 +95,7 @@ def _add_text(tar: tarfile.TarFile, name: str, text: bytes, folder: Path) -> Non
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Who owned the files is nobody's business."""
+    """Remove the owner of the files."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o600

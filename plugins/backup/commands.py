@@ -22,13 +22,13 @@ from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, 
 
 from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
-from .errors import told
+from .errors import reported
 from .history import remember
 from .programs import tool
 
 SCRATCH: Final = ".caudex-backup-"
-YOUNG: Final = 60.0
-"""Seconds in which a folder may not be locked yet by whoever made it."""
+MIN_AGE: Final = 60.0
+"""Seconds after which the command that created a folder has locked it."""
 
 
 def backup_commands(context: Context) -> list[Command]:
@@ -64,7 +64,7 @@ def backup_commands(context: Context) -> list[Command]:
 async def _backup(
     context: Context, open_services: OpenServices, *, file: Path, with_keys: bool, force: bool
 ) -> int:
-    with told():
+    with reported():
         async with open_services() as services:
             print(_write(context, file, services, with_keys=with_keys, force=force))
     return 0
@@ -118,7 +118,7 @@ def keys_of(folder: Path) -> list[Path]:
 async def _restore(
     context: Context, open_services: OpenServices, *, file: Path, replace: bool
 ) -> int:
-    with told(), _scratch(None) as folder:
+    with reported(), _scratch(None) as folder:
         about = unpack(file, folder)
         async with open_services() as services:
             _read(services, about, folder, replace=replace)
@@ -191,7 +191,7 @@ def _scratch(parent: Path | None) -> Generator[Path]:
     """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
     _sweep(parent or Path(tempfile.gettempdir()))
     made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
-    with made as folder, told(Path(folder).parent), _locked(Path(folder)):
+    with made as folder, reported(Path(folder).parent), _locked(Path(folder)):
         yield Path(folder)
 
 
@@ -218,7 +218,7 @@ def _sweep(parent: Path) -> None:
     for old in parent.glob(f"{SCRATCH}*"):
         with suppress(OSError):
             found = old.lstat()
-            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - YOUNG:
+            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - MIN_AGE:
                 with _locked(old) as unused:
                     if unused:
                         shutil.rmtree(old)

@@ -1,4 +1,4 @@
-"""What PostgreSQL and the system refuse, told as an operator's mistakes are: in one line."""
+"""Errors of PostgreSQL and of the system, reported in one line."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kernel.public import BadRequest, KernelError, Unavailable
 
 
 @contextmanager
-def told(place: Path | None = None) -> Generator[None]:
-    """Turn psycopg.Error and OSError into BadRequest or Unavailable. `place` is named where the
-    system names no file, as for a disk that is full."""
+def reported(place: Path | None = None) -> Generator[None]:
+    """Turn psycopg.Error and OSError into BadRequest or Unavailable. `place` is reported where the
+    system names no file, as for a full disk."""
     try:
         yield
     except psycopg.Error as error:
         raise _of_database(error) from None
     except BrokenPipeError:
-        raise  # whoever reads what the command prints has gone
+        raise  # the reader of the output is gone
     except OSError as error:
         file = error.filename2 or error.filename or place
         said = error.strerror or str(error)

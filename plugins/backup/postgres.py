@@ -22,8 +22,8 @@ from kernel.public import (
 
 TOOL_LIMIT: Final = 24 * 3600
 """Seconds that a tool may run."""
-GRACE: Final = 10.0
-"""Seconds that a tool has to end when it is told to."""
+TERMINATE_TIMEOUT: Final = 10.0
+"""Seconds that a tool has to end after SIGTERM."""
 LOCK_WAIT: Final = 60_000
 """Milliseconds that a backup waits for all tables, and a restore for each."""
 _REPLACED: Final = "replaced: "
@@ -229,10 +229,10 @@ def _run(arguments: list[str], url: str) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a tool; told to, it gives up what PostgreSQL does for it as well."""
+    """End a tool with SIGTERM, by which it cancels its statement in PostgreSQL."""
     process.terminate()
     try:
-        process.wait(GRACE)
+        process.wait(TERMINATE_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
 

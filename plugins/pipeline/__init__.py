@@ -1,4 +1,4 @@
-"""The fast lane: many requests share a few connections in libpq's pipeline mode."""
+"""The pipelined driver: many requests share a few connections in libpq's pipeline mode."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class PipelinePlugin(Plugin):
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
-        """Tell how busy the lanes are, where they are in force."""
+        """Return the load of the groups, where they are used."""
         return [] if self._service is None else self._service.measured()
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide STATEMENTS; connections are opened only where the offer is taken."""
+        """Provide STATEMENTS; connections are opened only where this provider is chosen."""
         return [provide(STATEMENTS, self._open)]
 
     @asynccontextmanager
@@ -48,7 +48,7 @@ class PipelinePlugin(Plugin):
         if not pool.prepares:
             raise BootError(
                 "[services] statements",
-                "the fast lane lives on prepared statements, and database.prepare is false",
+                "the pipelined driver needs prepared statements, and database.prepare is false",
                 'set statements = "kernel"',
             )
         async with PipelinedStatements(pool, self.config).opened() as statements:

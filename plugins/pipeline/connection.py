@@ -1,8 +1,8 @@
 """One connection in libpq's pipeline mode: many statements on their way at once.
 
-Each statement is a unit of its own: an implicit transaction that ends with its own sync (libpq
-34.5, "Pipeline Mode"). PostgreSQL answers in the order of sending, one sync for each unit, so the
-first unit that is pending is the one that the next sync answers.
+Each request is an implicit transaction that ends with its own sync (libpq 34.5, "Pipeline Mode").
+PostgreSQL answers in the order of sending, one sync for each request, so the next sync answers the
+first pending request.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from psycopg.pq.abc import PGresult
 from kernel.public import Query, dialect
 
 from .prepared import STALE, Command, Preparations, Verb
-from .sync import end_of_unit
+from .sync import end_request
 
-# Plain numbers: an enum's member is looked up anew for each of three results of a statement.
+# Plain numbers: looking up an enum's member takes time for each of three results of a statement.
 IDLE: Final = TransactionStatus.IDLE
 BEGUN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 FOUND: Final = int(ExecStatus.TUPLES_OK)
@@ -35,30 +35,29 @@ SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
 ANSWERS: Final = (FOUND, DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
 
-AGAIN: Final = 0.2
-"""Seconds until a wish to cancel is repeated: PostgreSQL pays no heed to one that it gets before
-the statement."""
+CANCEL_INTERVAL: Final = 0.2
+"""Seconds until a cancel is repeated: PostgreSQL ignores one that arrives before its statement."""
 
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
-"""What would make the statements of others part of a transaction that nobody ends."""
+"""Statements that would put those of other requests into a transaction that never ends."""
 
 
-class Fate(Enum):
-    """What becomes of a unit that gets no answer."""
+class SendOutcome(Enum):
+    """Why a request gets no answer on its connection."""
 
-    LOST = "the connection broke: nobody knows whether it was carried out"
-    CROWDED = "it waits behind a slow one"
+    LOST = "the connection broke: the request may have been executed"
+    CROWDED = "it would wait behind a slow request"
 
 
 class Step(NamedTuple):
-    """A statement that goes before another one, in the same unit."""
+    """A statement that runs before another one, in the same request."""
 
     query: bytes
     values: list[bytes | None]
 
 
-class Unit:
-    """A statement on its way, and who waits for it."""
+class Request:
+    """A statement under way, and the future of its answer."""
 
     __slots__ = ("ahead", "answer", "before", "name", "prepare", "query", "since", "values")
     query: Query
@@ -67,7 +66,7 @@ class Unit:
         self,
         query: Query,
         values: list[bytes | None],
-        answer: asyncio.Future[PGresult | Fate],
+        answer: asyncio.Future[PGresult | SendOutcome],
         ahead: Sequence[Step] = (),
         prepare: bool = True,
     ) -> None:
@@ -81,31 +80,31 @@ class Unit:
         self.before: list[Command] | None = None
         """What goes before it: preparations, and what is `ahead`."""
         self.since = 0
-        """Since which tick of its lane it waits to be sent."""
+        """The tick of its group since which it waits to be sent."""
 
-    def settle(self, outcome: PGresult | Fate) -> None:
-        """Wake up who waits; whoever gave up is left alone."""
+    def settle(self, outcome: PGresult | SendOutcome) -> None:
+        """Set the answer, unless its caller was cancelled."""
         if not self.answer.done():
             self.answer.set_result(outcome)
 
 
-class Pipe:
-    """A connection that is shared by whoever sends on it, or held by one for a transaction.
+class PipelinedConnection:
+    """A connection that many requests share, or that one transaction holds.
 
-    While it is shared nothing on it is cancelled; it is only closed.
+    While it is shared, nothing on it is cancelled; it is only closed.
     """
 
     def __init__(
         self, connection: AsyncConnection[Any], max_prepared: int, answered: Callable[[], None]
     ) -> None:
-        """Take over a connection that is idle; `answered` is called when there is room again."""
-        self.pending: deque[Unit] = deque()
+        """Take over an idle connection; `answered` is called when there is room again."""
+        self.pending: deque[Request] = deque()
         self.stuck = False
-        """Whether the first unit takes so long that nobody should wait behind it."""
+        """Whether the first request takes so long that no other should wait behind it."""
         self.held: asyncio.Future[None] | None = None
-        """Done when whoever has the connection to himself gives it back."""
-        self.worn = False
-        """Whether libpq took a large buffer for it, which it keeps as long as it is open."""
+        """Done when the transaction that holds the connection releases it."""
+        self.oversized = False
+        """Whether libpq allocated a large buffer, which it keeps while the connection is open."""
         self.closed = anyio.Event()
         self.reason: psycopg.Error | None = None
         self._connection = connection
@@ -119,7 +118,7 @@ class Pipe:
         self._runs_script = False
         self._outcome: PGresult | None = None
         self._successes = 0
-        self._watched: Unit | None = None
+        self._watched: Request | None = None
         self._ticks = 0
         self._held_ticks = 0
         self._pg.enter_pipeline_mode()
@@ -127,23 +126,23 @@ class Pipe:
 
     # Sending.
 
-    def send(self, unit: Unit) -> None:
-        """Send a unit, together with what else is sent until the event loop's next turn."""
-        self.pending.append(unit)
+    def send(self, request: Request) -> None:
+        """Send a request, together with what else is sent until the event loop's next turn."""
+        self.pending.append(request)
         try:
             before: list[Command] = []
-            unit.before = before
-            for step in unit.ahead:
+            request.before = before
+            for step in request.ahead:
                 name = self._prepared.name(step.query, before)
                 self._pg.send_query_prepared(name, step.values)
                 before.append(Command(Verb.EXECUTE, step.query, name))
-            if unit.prepare:
-                unit.name = self._prepared.name(unit.query, before)
-                self._pg.send_query_prepared(unit.name, unit.values)
+            if request.prepare:
+                request.name = self._prepared.name(request.query, before)
+                self._pg.send_query_prepared(request.name, request.values)
             else:
-                self._pg.send_query_params(_bytes(unit.query), unit.values)
+                self._pg.send_query_params(_bytes(request.query), request.values)
             self._end()
-        except psycopg.Error as error:  # half a unit would shift every answer after it
+        except psycopg.Error as error:  # half a request would shift every answer after it
             self.close(error)
 
     def ask(
@@ -153,22 +152,22 @@ class Pipe:
         ahead: Sequence[Step] = (),
         *,
         prepare: bool = True,
-    ) -> Unit:
-        """Send a statement on a connection that one has to oneself."""
-        unit = Unit(query, values, self._loop.create_future(), ahead, prepare)
+    ) -> Request:
+        """Send a statement on a held connection."""
+        request = Request(query, values, self._loop.create_future(), ahead, prepare)
         if self.closed.is_set():
-            unit.settle(Fate.LOST)
+            request.settle(SendOutcome.LOST)
         else:
-            self.send(unit)
-        return unit
+            self.send(request)
+        return request
 
-    def script(self, statements: bytes) -> Unit:
+    def script(self, statements: bytes) -> Request:
         """Send several statements at once, which no pipeline takes; nothing may be pending."""
-        unit = Unit(statements, [], self._loop.create_future(), prepare=False)
+        request = Request(statements, [], self._loop.create_future(), prepare=False)
         if self.closed.is_set():
-            unit.settle(Fate.LOST)
-            return unit
-        self.pending.append(unit)
+            request.settle(SendOutcome.LOST)
+            return request
+        self.pending.append(request)
         try:
             self._pg.exit_pipeline_mode()
             self._pg.send_query(statements)
@@ -176,25 +175,25 @@ class Pipe:
             self._flush_soon()
         except psycopg.Error as error:
             self.close(error)
-        return unit
+        return request
 
-    async def give_up(self, seconds: float) -> None:
-        """Have PostgreSQL give up the statement that runs, and see its end.
+    async def cancel(self, seconds: float) -> None:
+        """Cancel the running statement and wait for its end.
 
-        The connection is closed where that takes longer, or is given up itself: a wish to cancel
-        that is still on its way would meet somebody else's statement.
+        The connection is closed where that takes longer, or is cancelled itself: a cancel still
+        under way would hit another request's statement.
         """
         if not self.pending:
             return
-        unit = self.pending[-1]
-        if unit.answer.cancelled():  # else somebody waits for it still
-            unit.answer = self._loop.create_future()
+        request = self.pending[-1]
+        if request.answer.cancelled():  # else a caller still waits for it
+            request.answer = self._loop.create_future()
         try:
             with anyio.move_on_after(seconds, shield=True):
                 done = set[asyncio.Future[Any]]()
                 while not done:
                     await self._connection.cancel_safe(timeout=seconds)
-                    done, _ = await asyncio.wait([unit.answer], timeout=AGAIN)
+                    done, _ = await asyncio.wait([request.answer], timeout=CANCEL_INTERVAL)
                 return
         except psycopg.Error as error:
             self.close(error)
@@ -203,15 +202,15 @@ class Pipe:
             raise
         self.close()
 
-    def _send_again(self, unit: Unit) -> None:
-        """Send a unit that failed before it did anything, without a prepared statement."""
-        unit.name, unit.before = b"", None
-        self.pending.append(unit)
-        self._pg.send_query_params(_bytes(unit.query), unit.values)
+    def _send_again(self, request: Request) -> None:
+        """Send a request that failed before it did anything, without a prepared statement."""
+        request.name, request.before = b"", None
+        self.pending.append(request)
+        self._pg.send_query_params(_bytes(request.query), request.values)
         self._end()
 
     def _end(self) -> None:
-        end_of_unit(self._pg)
+        end_request(self._pg)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -231,8 +230,10 @@ class Pipe:
             return
         if full and not self._is_full:
             self._loop.add_writer(self._socket, self._flush)
-            values = (value for unit in self.pending for value in unit.values)
-            self.worn = self.worn or any(value and len(value) > dialect.LARGE for value in values)
+            values = (value for request in self.pending for value in request.values)
+            self.oversized = self.oversized or any(
+                value and len(value) > dialect.LARGE for value in values
+            )
         elif self._is_full and not full:
             self._loop.remove_writer(self._socket)
         self._is_full = full
@@ -241,21 +242,21 @@ class Pipe:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody uses it."""
+        """Whether no request uses it."""
         return not self.pending and self.held is None
 
     @property
     def in_transaction(self) -> bool:
-        """Whether one has begun, be it one that has failed; while nothing is pending."""
+        """Whether a transaction has begun, failed ones included; while nothing is pending."""
         return self._pg.transaction_status in BEGUN
 
     def hold(self) -> None:
-        """Let one have the connection to himself; nothing is pending."""
+        """Reserve the connection for one transaction; nothing is pending."""
         self.held = self._loop.create_future()
         self._held_ticks = 0
 
-    def give_back(self) -> None:
-        """Share the connection again, which has to be as it was."""
+    def release(self) -> None:
+        """Share the connection again, or close it where it is not idle."""
         if self.pending or self._pg.transaction_status != IDLE:
             self.close()
         if self.held is not None:
@@ -267,23 +268,23 @@ class Pipe:
     # Receiving.
 
     def _readable(self) -> None:
-        """Take in what has arrived and hand it out."""
+        """Read what has arrived and settle the answered requests."""
         if self.closed.is_set():
             return
         pending = len(self.pending)
         try:
             self._pg.consume_input()
             if self._runs_script:
-                self._hand_out_script()
+                self._dispatch_script()
             else:
-                self._hand_out()
+                self._dispatch()
         except psycopg.Error as error:
             self.close(error)
         if len(self.pending) < pending:
             self.stuck = self.closed.is_set()
             self._answered()
 
-    def _hand_out(self) -> None:
+    def _dispatch(self) -> None:
         pg, pending, ended = self._pg, self.pending, False
         while pending and not pg.is_busy():
             result = pg.get_result()
@@ -301,7 +302,7 @@ class Pipe:
             elif status != SKIPPED:
                 raise psycopg.NotSupportedError("COPY cannot be used in a pipeline")
 
-    def _hand_out_script(self) -> None:
+    def _dispatch_script(self) -> None:
         """The last result counts: PostgreSQL ends a script with the first statement that fails."""
         while not self._pg.is_busy():
             result = self._pg.get_result()
@@ -314,47 +315,47 @@ class Pipe:
                 raise psycopg.NotSupportedError("COPY cannot be used in a script")
             self._outcome = result
 
-    def _settle(self, unit: Unit) -> None:
-        """End a unit whose sync has arrived."""
+    def _settle(self, request: Request) -> None:
+        """End a request whose sync has arrived."""
         outcome, self._outcome = self._outcome, None
         successes, self._successes = self._successes, 0
         if outcome is None:
-            unit.settle(Fate.LOST)
+            request.settle(SendOutcome.LOST)
             raise psycopg.OperationalError("the connection is out of step")
         if outcome.status == FOUND and len(dialect.first(outcome) or b"") > dialect.LARGE:
-            self.worn = True
-        if outcome.status == FAILED and self._is_stale(unit, outcome, successes):
-            self._send_again(unit)
+            self.oversized = True
+        if outcome.status == FAILED and self._is_stale(request, outcome, successes):
+            self._send_again(request)
             return
-        unit.settle(outcome)
+        request.settle(outcome)
         if self.held is None and outcome.status == DONE and outcome.command_status in LASTING:
             raise psycopg.ProgrammingError("a single statement cannot begin a transaction")
 
-    def _is_stale(self, unit: Unit, failure: PGresult, successes: int) -> bool:
-        """Forget preparations that are no good, and tell whether to send the statement again.
+    def _is_stale(self, request: Request, failure: PGresult, successes: int) -> bool:
+        """Drop stale preparations; return whether to send the statement again.
 
-        A transaction has failed with its statement: whoever holds the connection begins anew.
+        Not in a transaction, which has failed with its statement and is repeated as a whole.
         """
         state = failure.error_field(DiagnosticField.SQLSTATE)
-        before = unit.before or ()
+        before = request.before or ()
         self._prepared.failed(before, successes, state)
-        if not unit.name or state not in STALE:
+        if not request.name or state not in STALE:
             return False
         if successes == len(before):
-            self._prepared.stale(unit.query, unit.name, state)
+            self._prepared.stale(request.query, request.name, state)
         return self.held is None
 
     # Watching.
 
     def tick(self, patience: int) -> None:
-        """See, at regular times, whether the first unit is the same as at the last time.
+        """See, at regular times, whether the first request is the same as at the last time.
 
         After `patience` ticks with the same one the connection is given up, if that is not 0.
         """
         self._readable()  # what has arrived is no fault of the server's
         if self.held is not None:
             self._held_ticks += 1
-            self.stuck = self.stuck or self._held_ticks > 1  # nobody should wait for its end
+            self.stuck = self.stuck or self._held_ticks > 1  # no other should wait for its end
         first = self.pending[0] if self.pending else None
         if first is None or first is not self._watched:
             self._watched, self._ticks = first, 0
@@ -366,10 +367,12 @@ class Pipe:
             self.close(psycopg.OperationalError("PostgreSQL does not answer"))
 
     def relieve(self) -> int:
-        """Send those who wait behind the first unit elsewhere; what is answered here is dropped."""
-        waiting = [unit for unit in islice(self.pending, 1, None) if not unit.answer.done()]
-        for unit in waiting:
-            unit.settle(Fate.CROWDED)
+        """Settle the requests behind the first one as CROWDED; their answers here are dropped."""
+        waiting = [
+            request for request in islice(self.pending, 1, None) if not request.answer.done()
+        ]
+        for request in waiting:
+            request.settle(SendOutcome.CROWDED)
         return len(waiting)
 
     def close(self, reason: psycopg.Error | None = None) -> None:
@@ -384,7 +387,7 @@ class Pipe:
             self._loop.remove_writer(self._socket)
         self._pg.finish()
         while self.pending:
-            self.pending.popleft().settle(Fate.LOST)
+            self.pending.popleft().settle(SendOutcome.LOST)
 
 
 def _bytes(query: Query) -> bytes:

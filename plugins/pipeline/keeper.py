@@ -1,4 +1,4 @@
-"""Keeps the connections of a lane standing."""
+"""Keeps the connections of a group open."""
 
 from __future__ import annotations
 
@@ -13,73 +13,73 @@ from psycopg import AsyncConnection
 
 from kernel.public import Pool
 
-from .connection import Pipe
-from .lanes import Lane
+from .connection import PipelinedConnection
+from .groups import ConnectionGroup
 
-LEAST_PAUSE: Final = 0.1
-MOST_PAUSE: Final = 3.0
-"""Seconds before the next attempt to connect; a connection that lasts sets it back."""
+MIN_PAUSE: Final = 0.1
+MAX_PAUSE: Final = 3.0
+"""Seconds before the next attempt to connect; a connection that lasts resets it."""
 LASTING: Final = 5.0
 LIFETIME: Final = 3600.0
 """Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
-LOOK: Final = 5.0
-"""Seconds between two looks whether one should go."""
+CHECK_INTERVAL: Final = 5.0
+"""Seconds between two checks whether a connection should be replaced."""
 
 log = structlog.get_logger("caudex.pipeline")
 
 
 class Keeper:
-    """Makes the connections of one lane, and makes them anew when they break."""
+    """Opens the connections of one group, and replaces those that break."""
 
-    def __init__(self, name: str, lane: Lane, pool: Pool, setting: bytes) -> None:
+    def __init__(self, name: str, group: ConnectionGroup, pool: Pool, setting: bytes) -> None:
         """`setting` is the statement that each connection begins with."""
         self._name = name
-        self._lane = lane
+        self._group = group
         self._pool = pool
         self._setting = setting
         self._away = False
 
     async def keep(self, *, task_status: TaskStatus[None]) -> None:
-        """Keep one connection for ever.
+        """Keep one connection open for ever.
 
-        The task has started when the first attempt is over, whatever came of it: a lane without
-        connections leaves its work to the pool, it does not keep a server from starting.
+        The task counts as started after the first attempt, also a failed one: a group without
+        connections leaves its work to the pool and does not stop the start of a server.
         """
         waiting: list[TaskStatus[None]] = [task_status]
-        pause = LEAST_PAUSE
+        pause = MIN_PAUSE
         while True:
             began = anyio.current_time()
             try:
                 await self._hold(waiting)
             except (psycopg.Error, OSError) as error:
-                self._tell(error)
+                self._log(error)
             while waiting:
                 waiting.pop().started()
             lasted = anyio.current_time() - began > LASTING
-            pause = LEAST_PAUSE if lasted else min(MOST_PAUSE, pause * 2)
+            pause = MIN_PAUSE if lasted else min(MAX_PAUSE, pause * 2)
             await anyio.sleep(pause * random.uniform(0.5, 1))  # not all at the same moment
 
     async def _hold(self, waiting: list[TaskStatus[None]]) -> None:
         """Connect, and return when the connection has ended. Raises psycopg.Error, OSError."""
         connection = await self._connect()
-        pipe = self._lane.add(connection)
+        member = self._group.add(connection)
         self._away = False
         while waiting:
             waiting.pop().started()
         try:
-            await self._served(pipe)
-            if pipe.reason is not None:
-                raise pipe.reason
+            await self._served(member)
+            if member.reason is not None:
+                raise member.reason
         finally:
-            self._lane.remove(pipe)
+            self._group.remove(member)
 
-    async def _served(self, pipe: Pipe) -> None:
-        """Return when the connection has ended, or should and nobody uses it."""
+    async def _served(self, member: PipelinedConnection) -> None:
+        """Return when the connection has ended, or is idle and due for replacement."""
         end = anyio.current_time() + LIFETIME * random.uniform(0.9, 1)
-        while not pipe.closed.is_set():
-            with anyio.move_on_after(LOOK):
-                await pipe.closed.wait()
-            if pipe.idle and (pipe.worn or anyio.current_time() > end):
+        while not member.closed.is_set():
+            with anyio.move_on_after(CHECK_INTERVAL):
+                await member.closed.wait()
+            if member.idle and (member.oversized or anyio.current_time() > end):
                 return
 
     async def _connect(self) -> AsyncConnection[Any]:
@@ -91,9 +91,9 @@ class Keeper:
             raise
         return connection
 
-    def _tell(self, error: Exception) -> None:
-        """Tell of an outage once, not once for each connection and attempt."""
+    def _log(self, error: Exception) -> None:
+        """Log an outage once, not once for each connection and attempt."""
         if not self._away:
             said = str(error).strip().partition("\n")[0]
-            log.warning("the fast lane lost a connection", lane=self._name, error=said)
+            log.warning("the pipelined driver lost a connection", group=self._name, error=said)
         self._away = True

@@ -24,27 +24,29 @@ from kernel.public import (
 )
 
 from .config import PipelineConfig
-from .connection import Fate
+from .connection import SendOutcome
+from .groups import ConnectionGroup, checked
 from .keeper import Keeper
-from .lanes import Lane, checked
 from .transactions import transaction
 
 T = TypeVar("T")
 READ_DEPTH: Final = 64
 FILTER_DEPTH: Final = 4
 WRITE_DEPTH: Final = 1
-"""Statements on their way on one connection. A write has one to itself: it may wait for a lock, and
-what is on its way behind it cannot be taken back."""
+"""Statements under way on one connection. A write is alone on its connection: it may wait for a
+lock, and what was sent behind it cannot be taken back."""
 GENERIC: Final = b"set plan_cache_mode = auto"
 PLANS: Final = {"filters": b"set plan_cache_mode = force_custom_plan"}
-GRACE: Final = 15.0
+ANSWER_GRACE: Final = 15.0
 """Seconds beyond the timeout of a statement in which its answer has to come."""
-NUMBERS: Final[Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[Lane], int]]]] = (
-    ("connections", "Connections that stand.", "gauge", lambda lane: len(lane.pipes)),
-    ("statements", "Statements that came, or transactions.", "counter", lambda lane: lane.asked),
-    ("left", "Those of them that were left to the pool.", "counter", lambda lane: lane.left),
+NUMBERS: Final[
+    Sequence[tuple[str, str, Literal["gauge", "counter"], Callable[[ConnectionGroup], int]]]
+] = (
+    ("connections", "Open connections.", "gauge", lambda group: len(group.members)),
+    ("statements", "Statements, or transactions.", "counter", lambda group: group.asked),
+    ("left", "Statements that were left to the pool.", "counter", lambda group: group.left),
 )
-DRAIN: Final = 5.0
+DRAIN_TIMEOUT: Final = 5.0
 """Seconds that statements under way have at the end."""
 
 
@@ -52,29 +54,29 @@ class PipelinedStatements:
     """See `kernel.contracts.statements.Statements`."""
 
     def __init__(self, pool: Pool, config: PipelineConfig) -> None:
-        patience = pool.statement_timeout + GRACE if pool.statement_timeout else 0.0
-        lane = partial(Lane, prepared=config.prepared, patience=patience)
+        timeout = pool.statement_timeout + ANSWER_GRACE if pool.statement_timeout else 0.0
+        group = partial(ConnectionGroup, prepared=config.prepared, timeout=timeout)
         self._pool = pool
         self._config = config
-        self._reads = lane(depth=READ_DEPTH)
-        self._filters = lane(depth=FILTER_DEPTH)
-        self._writes = lane(depth=WRITE_DEPTH)
-        self._transactions = lane(depth=WRITE_DEPTH)
-        self.lanes: Mapping[str, Lane] = {
+        self._reads = group(depth=READ_DEPTH)
+        self._filters = group(depth=FILTER_DEPTH)
+        self._writes = group(depth=WRITE_DEPTH)
+        self._transactions = group(depth=WRITE_DEPTH)
+        self.groups: Mapping[str, ConnectionGroup] = {
             "reads": self._reads,
             "filters": self._filters,
             "writes": self._writes,
             "transactions": self._transactions,
         }
-        """By the names that the configuration has for them."""
+        """By their names in the configuration."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[PipelinedStatements]:
         """Keep the connections open."""
         async with anyio.create_task_group() as tasks:
             async with anyio.create_task_group() as first:
-                for name, lane in self.lanes.items():
-                    keeper = Keeper(name, lane, self._pool, PLANS.get(name, GENERIC))
+                for name, group in self.groups.items():
+                    keeper = Keeper(name, group, self._pool, PLANS.get(name, GENERIC))
                     for _ in range(getattr(self._config, name)):
                         first.start_soon(tasks.start, keeper.keep)
             try:
@@ -84,24 +86,24 @@ class PipelinedStatements:
                 tasks.cancel_scope.cancel()
 
     def measured(self) -> list[Measure]:
-        """How busy the lanes are, and what they left to the pool."""
+        """Return the load of the groups, and what they left to the pool."""
         return [
             Measure(
                 name=f"caudex_pipeline_{what}",
                 help=words,
-                value=value(lane),
-                labels={"lane": name},
+                value=value(group),
+                labels={"group": name},
                 kind=kind,
             )
             for what, words, kind, value in NUMBERS
-            for name, lane in self.lanes.items()
+            for name, group in self.groups.items()
         ]
 
     async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
         """See `Reader.fetch`."""
         self._check_online()
-        lane = self._filters if custom_plan else self._reads
-        result = checked(await lane.send(query, params))
+        group = self._filters if custom_plan else self._reads
+        result = checked(await group.send(query, params))
         if result is None:  # also where the answer was lost: reading twice changes nothing
             return await self._pool.fetch(query, *params, custom_plan=custom_plan)
         return dialect.first(result)
@@ -111,8 +113,8 @@ class PipelinedStatements:
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
         self._check_online()
-        lane = self._filters if custom_plan else self._reads
-        result = checked(await lane.send(query, params))
+        group = self._filters if custom_plan else self._reads
+        result = checked(await group.send(query, params))
         if result is None:
             return await self._pool.fetch_all(query, *params, custom_plan=custom_plan)
         return dialect.every(result)
@@ -146,8 +148,8 @@ class PipelinedStatements:
     @asynccontextmanager
     async def _begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
         self._check_online()
-        async with self._transactions.taken() as pipe:
-            begin = self._pool.begin if pipe is None else partial(transaction, pipe)
+        async with self._transactions.reserved() as member:
+            begin = self._pool.begin if member is None else partial(transaction, member)
             async with begin(settings) as session:
                 yield session
 
@@ -155,7 +157,7 @@ class PipelinedStatements:
         """Return the answer, or None when the pool has to be asked, as nothing was sent yet."""
         self._check_online()
         answer = await self._writes.send(query, params)
-        if answer is Fate.LOST:  # sent and not answered: never sent again
+        if answer is SendOutcome.LOST:  # sent and not answered: never sent again
             raise dialect.OutcomeUnknown
         return checked(answer)
 
@@ -164,11 +166,11 @@ class PipelinedStatements:
             raise Unavailable("the database is not available")
 
     async def _drain(self) -> None:
-        """Let what is under way end; nobody new is let in by now."""
-        lanes = self.lanes.values()
-        with anyio.move_on_after(DRAIN, shield=True):
-            # Who waits for a connection is under way once more when he has it.
-            while under_way := [each for lane in lanes for each in lane.under_way]:
+        """Wait for what is under way; nothing new is accepted by now."""
+        groups = self.groups.values()
+        with anyio.move_on_after(DRAIN_TIMEOUT, shield=True):
+            # A transaction that waits for a connection is under way again once it has it.
+            while under_way := [each for group in groups for each in group.under_way]:
                 await asyncio.wait(under_way)
-        for lane in lanes:
-            lane.close()
+        for group in groups:
+            group.close()

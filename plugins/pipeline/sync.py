@@ -37,5 +37,5 @@ def _flushed(connection: pq.PGconn) -> None:
     connection.pipeline_sync()
 
 
-end_of_unit: Final = _unflushed() or _flushed
+end_request: Final = _unflushed() or _flushed
 """Ends a statement; it is on its way after the next flush."""

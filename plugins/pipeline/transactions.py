@@ -1,4 +1,4 @@
-"""A transaction on a connection of a lane, which it has to itself for as long as it lasts."""
+"""A transaction on a connection that it holds from beginning to end."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import BadRequest, KernelError, Param, Query, dialect
 
-from .connection import Fate, Pipe, Step
-from .lanes import MAX_PARAMETERS, checked
+from .connection import PipelinedConnection, SendOutcome, Step
+from .groups import MAX_PARAMETERS, checked
 
 BEGIN: Final = Step(b"begin", [])
-PATIENCE: Final = 5.0
-"""Seconds for PostgreSQL to give up a statement that nobody waits for any more."""
-COMMIT: Final = 60.0
-"""Seconds for what nobody can give up half-way: a commit, and the ends of a savepoint."""
+CANCEL_TIMEOUT: Final = 5.0
+"""Seconds for PostgreSQL to end a cancelled statement."""
+COMMIT_TIMEOUT: Final = 60.0
+"""Seconds for what cannot be cancelled half-way: a commit, and the ends of a savepoint."""
 
 
 @asynccontextmanager
-async def transaction(pipe: Pipe, settings: Mapping[str, str]) -> AsyncGenerator[PipedSession]:
-    """See `kernel.contracts.statements.Begin`; nobody else may send on the connection."""
-    session = PipedSession(pipe, settings)
+async def transaction(
+    connection: PipelinedConnection, settings: Mapping[str, str]
+) -> AsyncGenerator[PipelinedSession]:
+    """See `kernel.contracts.statements.Begin`; no other request may use the connection."""
+    session = PipelinedSession(connection, settings)
     try:
         yield session
         await session.commit()
@@ -37,32 +39,32 @@ async def transaction(pipe: Pipe, settings: Mapping[str, str]) -> AsyncGenerator
         session.end()
 
 
-class PipedSession(dialect.FirstColumns):
+class PipelinedSession(dialect.FirstColumns):
     """See `kernel.contracts.statements.Session`.
 
     The transaction begins with its first statement, in one round trip: one sync ends them all, so
     that nothing is carried out where the beginning fails. Statements go one after the other.
     """
 
-    def __init__(self, pipe: Pipe, settings: Mapping[str, str]) -> None:
-        self._pipe = pipe
+    def __init__(self, connection: PipelinedConnection, settings: Mapping[str, str]) -> None:
+        self._connection = connection
         self._ahead: Sequence[Step] = [BEGIN, _setting(settings)]
         self._savepoints = 0
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._ended = False
-        self._given_up = False
-        """Whether a statement was given up, which can be in or not, and nothing undid it."""
+        self._cancelled = False
+        """Whether a cancelled statement may have been executed and was not rolled back."""
 
     async def script(self, statements: bytes) -> None:
         """See `Session.script`."""
         if self._ahead:
             await self._ask(b"select")
-        async with self._turn:
+        async with self._lock:
             self._check_open()
             try:
-                answer = await self._pipe.script(statements).answer
+                answer = await self._connection.script(statements).answer
             except BaseException:
-                await self._give_up()
+                await self._cancel()
                 raise
         _result(answer)
 
@@ -70,40 +72,40 @@ class PipedSession(dialect.FirstColumns):
     async def savepoint(self) -> AsyncGenerator[None]:
         """See `Session.savepoint`."""
         self._savepoints += 1
-        name, given_up = b"part_%d" % self._savepoints, self._given_up
-        await self._surely(b"savepoint " + name)
+        name, cancelled = b"part_%d" % self._savepoints, self._cancelled
+        await self._shielded(b"savepoint " + name)
         try:
             yield
-            await self._surely(b"release " + name)
+            await self._shielded(b"release " + name)
         except BaseException:
             if not self._ended:
-                with suppress(RuntimeError):  # it has ended while this waited for its turn
+                with suppress(RuntimeError):  # it ended while this waited for the lock
                     await self._undo(b"rollback to " + name)
-                    self._given_up = given_up
+                    self._cancelled = cancelled
             raise
 
     async def commit(self) -> None:
-        """Raises: RuntimeError when a statement failed or was given up and nobody was told."""
+        """Raises: RuntimeError when a statement failed or was cancelled and the caller went on."""
         if self._ahead:  # nothing was ever sent
             return
-        if self._given_up:
+        if self._cancelled:
             raise RuntimeError("a statement was cancelled, and its caller went on")
-        if self._pipe.closed.is_set():  # it takes nothing any more, so nothing is in
+        if self._connection.closed.is_set():  # nothing was committed
             raise dialect.ConnectionLost("the database is not available")
         with dialect.unsure():
-            done = await self._surely(b"commit", prepare=True)
+            done = await self._shielded(b"commit", prepare=True)
         if done.command_status != b"COMMIT":
             raise RuntimeError("a statement failed, and its error was swallowed")
 
     async def rollback(self) -> None:
-        """Take everything back, or close the connection, with which it goes as well."""
+        """Roll back, or close the connection, which rolls back as well."""
         self.end()
         if not self._ahead:
-            await self._pipe.give_up(PATIENCE)  # what a task runs that nobody waited for
+            await self._connection.cancel(CANCEL_TIMEOUT)  # of a task that the caller left running
             await self._undo(b"rollback", last=True)
 
     def end(self) -> None:
-        """Send nothing more: the connection is somebody else's."""
+        """Send nothing more: the connection is released."""
         self._ended = True
 
     async def _read(self, query: Query, params: Sequence[Param], custom_plan: bool) -> PGresult:
@@ -120,52 +122,52 @@ class PipedSession(dialect.FirstColumns):
         prepare: bool = False,
         last: bool = False,
     ) -> PGresult:
-        await self._turn.acquire()
+        await self._lock.acquire()
         try:
             if not last:
                 self._check_open()
             ahead, self._ahead = self._ahead, ()
             try:
-                unit = self._pipe.ask(query, values or [], ahead, prepare=prepare)
-                answer = await unit.answer
+                request = self._connection.ask(query, values or [], ahead, prepare=prepare)
+                answer = await request.answer
             except BaseException:
-                await self._give_up()
+                await self._cancel()
                 raise
             finally:
-                if ahead and not self._pipe.in_transaction:  # what follows would be in none
-                    self._pipe.close()
+                if ahead and not self._connection.in_transaction:  # what follows would be in none
+                    self._connection.close()
         finally:
-            self._turn.release()
+            self._lock.release()
         return _result(answer)
 
-    async def _surely(self, query: Query, *, prepare: bool = False) -> PGresult:
-        """Ask whatever becomes of the caller: who is told that it is not so has to be right.
+    async def _shielded(self, query: Query, *, prepare: bool = False) -> PGresult:
+        """Run a statement even if the caller is cancelled, so that its outcome is known.
 
         Raises ConnectionLost, and closes the connection, when PostgreSQL does not answer for long.
         """
-        with anyio.move_on_after(COMMIT, shield=True):
+        with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
             return await self._ask(query, prepare=prepare)
-        self._pipe.close()
+        self._connection.close()
         raise dialect.ConnectionLost("the database is not available")
 
-    async def _give_up(self) -> None:
-        self._given_up = True
-        await self._pipe.give_up(PATIENCE)
+    async def _cancel(self) -> None:
+        self._cancelled = True
+        await self._connection.cancel(CANCEL_TIMEOUT)
 
     async def _undo(self, query: bytes, *, last: bool = False) -> None:
         """Roll back, or close the connection: what could not be undone must not be committed."""
         try:
-            with anyio.move_on_after(PATIENCE, shield=True):
+            with anyio.move_on_after(CANCEL_TIMEOUT, shield=True):
                 undone = await self._ask(query, last=last)
                 if undone.command_status == b"ROLLBACK":
                     return
         except (KernelError, psycopg.Error):
             pass
         except BaseException:
-            if last or not self._ended:  # else the connection is somebody else's
-                self._pipe.close()
+            if last or not self._ended:  # else the connection is released
+                self._connection.close()
             raise
-        self._pipe.close()
+        self._connection.close()
 
     def _check_open(self) -> None:
         if self._ended:
@@ -179,7 +181,7 @@ def _setting(settings: Mapping[str, str]) -> Step:
     return Step(b"select " + b", ".join(calls), values)
 
 
-def _result(answer: PGresult | Fate) -> PGresult:
+def _result(answer: PGresult | SendOutcome) -> PGresult:
     if (result := checked(answer)) is None:
         raise dialect.ConnectionLost("the database is not available")
     return result

@@ -65,7 +65,7 @@ class Started:
 class EmbeddedServer:
     """PostgreSQL for one data folder, owned by this process and ended with it.
 
-    `start` and `watch` belong on the main thread. Whoever opened pools closes them before `stop`.
+    `start` and `watch` belong on the main thread. Pools must be closed before `stop`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class EmbeddedServer:
         return postmaster.pid if postmaster else None
 
     def start(self) -> Started:
-        """Start the server, making the cluster first when there is none; takes 0.2 to 3 s.
+        """Start the server, creating the cluster where it does not exist; takes 0.2 to 3 s.
 
         Raises EmbeddedPostgresError, having undone everything, when that is not possible.
         """

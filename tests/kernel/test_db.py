@@ -556,7 +556,7 @@ async def test_a_peer_that_says_nothing_any_more_costs_a_bounded_time(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind a proxy that acknowledges for a server that is gone."""
-    monkeypatch.setattr(db_module, "GRACE", 0.3)
+    monkeypatch.setattr(db_module, "ANSWER_GRACE", 0.3)
     async with opened(dsn, statement_timeout=0.3, pool_size=1) as db:
         pid = int(await db.fetch("select pg_backend_pid()") or 0)
         os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Transactions, whoever carries them: the kernel's pool or the fast lane."""
+"""Transactions, whoever carries them: the kernel's pool or the pipelined driver."""
 
 import asyncio
 import time
@@ -29,15 +29,15 @@ Opening = Callable[..., AbstractAsyncContextManager[Statements]]
 
 
 @asynccontextmanager
-async def opened_lane(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Statements]:
-    """A fast lane with few connections."""
+async def opened_group(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Statements]:
+    """A pipelined driver with few connections."""
     async with opened_pool(dsn, *plugins, **settings) as pool:
         config = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
-        async with PipelinedStatements(pool, config).opened() as lane:
-            yield lane
+        async with PipelinedStatements(pool, config).opened() as group:
+            yield group
 
 
-@pytest.fixture(params=[opened_pool, opened_lane], ids=["pool", "lane"])
+@pytest.fixture(params=[opened_pool, opened_group], ids=["pool", "group"])
 def opened(request: pytest.FixtureRequest) -> Opening:
     """Open either of them on a database."""
     return request.param
@@ -412,7 +412,7 @@ async def test_callbacks_run_after_the_commit_and_one_that_fails_harms_nobody(
 async def test_a_callback_that_hangs_is_given_up_and_the_log_has_the_traceback_of_one_that_fails(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.database.pool.AFTERWARDS", 0.05)
+    monkeypatch.setattr("kernel.database.pool.CALLBACK_TIMEOUT", 0.05)
 
     async def fail() -> None:
         raise RuntimeError("a callback's own affair")
@@ -492,7 +492,7 @@ async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("kernel.database.pool", "plugins.pipeline.transactions"):
-        monkeypatch.setattr(f"{module}.COMMIT", 0.5)
+        monkeypatch.setattr(f"{module}.COMMIT_TIMEOUT", 0.5)
     name, called, began = table(dsn), list[str](), 0.0
     sql(dsn, DEFERRED.format(name, 30))
 

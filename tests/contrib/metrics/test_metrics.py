@@ -165,14 +165,14 @@ def test_the_lanes_are_measured(server):
     if os.environ.get("CAUDEX_TEST_STATEMENTS") == "kernel":
         assert "caudex_pipeline_connections" not in numbers(server)
         return
-    lanes = ("reads", "filters", "writes", "transactions")
-    for lane in lanes:
-        assert value(server, "caudex_pipeline_connections", lane=lane) >= 1
+    groups = ("reads", "filters", "writes", "transactions")
+    for group in groups:
+        assert value(server, "caudex_pipeline_connections", group=group) >= 1
     name = "caudex_pipeline_statements_total"
-    before = value(server, name, lane="transactions")
+    before = value(server, name, group="transactions")
     install(server)
-    eventually(lambda: value(server, name, lane="transactions") > before)
-    assert value(server, "caudex_pipeline_left_total", lane="filters") >= 0
+    eventually(lambda: value(server, name, group="transactions") > before)
+    assert value(server, "caudex_pipeline_left_total", group="filters") >= 0
 
 
 def test_jobs_are_counted_by_state_and_by_what_became_of_them(server):

@@ -21,7 +21,7 @@ from plugins.backup import commands
 from plugins.backup import postgres as postgres_tools
 from plugins.backup.archive import DUMP, About, pack, unpack
 from plugins.backup.commands import keys_of
-from plugins.backup.errors import told
+from plugins.backup.errors import reported
 from plugins.backup.history import remark, remember
 from tests.kernel.here import caudex_here
 from tests.kernel.processes import alive, descendants, open_folder
@@ -384,7 +384,7 @@ def test_keys_come_before_what_is_replaced_goes_which_takes_its_time(make_server
     assert postgres_tools.leftovers(server.dsn) == []
 
 
-def test_what_is_replaced_and_cannot_go_is_told(database, monkeypatch, capsys):
+def test_what_is_replaced_and_cannot_go_is_reported(database, monkeypatch, capsys):
     monkeypatch.setattr(postgres_tools, "LOCK_WAIT", 200)
     with psycopg.connect(database) as other:
         other.execute("create schema crm create table notes ()")
@@ -589,7 +589,7 @@ def test_a_full_disk_is_told_with_its_place(tmp_path, monkeypatch):
     dump.write_text("x")
     monkeypatch.setattr("os.fsync", full)
     about = About(caudex="1", made_at="now")
-    with pytest.raises(BadRequest) as error, told(tmp_path):
+    with pytest.raises(BadRequest) as error, reported(tmp_path):
         pack(tmp_path / "x.backup", about, dump, [])
     assert error.value.message == f"{tmp_path}: No space left on device"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "dump"]

@@ -29,7 +29,7 @@ def test_where_none_is_new_enough_it_is_told_what_to_install(
 ):
     monkeypatch.setenv("PATH", str(old if there else tmp_path))
     monkeypatch.setattr(programs, "WHEEL", "a-package-that-is-not-there")
-    seen = f"{old}/pg_dump is of 9" if there else "there is none"
+    seen = f"{old}/pg_dump is of 9" if there else "none was found"
     with pytest.raises(BadRequest) as caught:
         tool(Services({}), "pg_dump", postgres.url)
     assert re.fullmatch(

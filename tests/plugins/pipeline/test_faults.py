@@ -15,12 +15,12 @@ from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import KernelError, Unavailable
 from kernel.testing import Postgres
-from plugins.pipeline import keeper, lanes
+from plugins.pipeline import groups, keeper
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.lanes import MAX_PARAMETERS
+from plugins.pipeline.groups import MAX_PARAMETERS
 from plugins.pipeline.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
-from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
@@ -48,10 +48,10 @@ async def caught(call: Any) -> Any:
 
 
 async def test_reads_on_a_connection_that_breaks_are_sent_again(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [pid] = pids(lane, "reads")
-        slow = [started(lane.fetch("select pg_sleep(0.3), $1::int", 1))]
-        quick = [started(lane.fetch("select $1::int", n)) for n in range(50)]
+    async with pipelined(dsn, ONE) as (driver, _):
+        [pid] = pids(driver, "reads")
+        slow = [started(driver.fetch("select pg_sleep(0.3), $1::int", 1))]
+        quick = [started(driver.fetch("select $1::int", n)) for n in range(50)]
         await asyncio.sleep(0)
         sql(dsn, "select pg_terminate_backend(%s)", pid)
         assert await asyncio.gather(*quick) == [b"%d" % n for n in range(50)]
@@ -61,9 +61,9 @@ async def test_reads_on_a_connection_that_breaks_are_sent_again(dsn: str) -> Non
 async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated(dsn: str) -> None:
     name = table(dsn)
     slow, insert = SLOWLY.format(9, name), SLOWLY.format(0, name)
-    async with fast_lane(dsn, PipelineConfig(writes=3)) as (lane, _):
-        before = set(pids(lane, "writes"))
-        writes = [started(caught(lane.execute(slow.encode(), n))) for n in range(3)]
+    async with pipelined(dsn, PipelineConfig(writes=3)) as (driver, _):
+        before = set(pids(driver, "writes"))
+        writes = [started(caught(driver.execute(slow.encode(), n))) for n in range(3)]
         await asyncio.sleep(0.1)
         assert kill(dsn) > 0
         began = time.monotonic()
@@ -73,15 +73,15 @@ async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated
         assert all("may have been made" in answer.message for answer in answers)
         assert not any("retry-after" in answer.headers for answer in answers)
         assert sql(dsn, f"select * from {name}") == []
-        await until(lambda: len(lane.lanes["writes"].pipes) == 3)
-        assert not before & set(pids(lane, "writes"))
-        await lane.execute(insert.encode(), 4)
+        await until(lambda: len(driver.groups["writes"].members) == 3)
+        assert not before & set(pids(driver, "writes"))
+        await driver.execute(insert.encode(), 4)
 
 
 async def test_statements_go_through_the_pool_while_no_connection_stands(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fast_lane(dsn, ONE) as (lane, pool):
+    async with pipelined(dsn, ONE) as (driver, pool):
         real, attempts = pool.connect, list[float]()
 
         async def refused() -> Any:
@@ -90,23 +90,23 @@ async def test_statements_go_through_the_pool_while_no_connection_stands(
 
         monkeypatch.setattr(pool, "connect", refused)
         kill(dsn)
-        await until(lambda: not any(each.pipes for each in lane.lanes.values()))
-        assert await lane.fetch("select $1::int", 1) == b"1"
-        assert await lane.fetch("select $1::int", 2, custom_plan=True) == b"2"
-        assert await lane.execute("select $1::int", 3) == b"3"
+        await until(lambda: not any(each.members for each in driver.groups.values()))
+        assert await driver.fetch("select $1::int", 1) == b"1"
+        assert await driver.fetch("select $1::int", 2, custom_plan=True) == b"2"
+        assert await driver.execute("select $1::int", 3) == b"3"
         await asyncio.sleep(1)
         assert len(attempts) < 4 * 6, "it does not slow down"
         monkeypatch.setattr(pool, "connect", real)
-        await until(lambda: all(each.pipes for each in lane.lanes.values()))
-        assert pids(lane, "reads")
+        await until(lambda: all(each.members for each in driver.groups.values()))
+        assert pids(driver, "reads")
 
 
 async def test_a_server_that_is_away_is_told_at_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fast_lane(dsn, ONE) as (lane, pool):
+    async with pipelined(dsn, ONE) as (driver, pool):
         monkeypatch.setattr(pool._news, "online", False)
-        for call in (lane.fetch, lane.fetch_all, lane.execute, lane.execute_all):
+        for call in (driver.fetch, driver.fetch_all, driver.execute, driver.execute_all):
             began = time.monotonic()
             with pytest.raises(Unavailable) as told:
                 await call("select 1")
@@ -117,23 +117,23 @@ async def test_a_server_that_is_away_is_told_at_once(
 async def test_a_connection_that_never_answers_is_given_up(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.execute("select 1")
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.execute("select 1")
         with monkeypatch.context() as hasty:  # with this one only
-            for each in lane.lanes.values():
-                hasty.setattr(each, "_patience", 5)
+            for each in driver.groups.values():
+                hasty.setattr(each, "_timeout", 5)
             with pytest.raises(OutcomeUnknown):
-                await lane.execute("select pg_sleep(5)")
-        await until(lambda: len(lane.lanes["writes"].pipes) == 1)
-        assert await lane.execute("select 1") == b"1"
+                await driver.execute("select pg_sleep(5)")
+        await until(lambda: len(driver.groups["writes"].members) == 1)
+        assert await driver.execute("select 1") == b"1"
 
 
 # --- callers that give up -------------------------------------------------------------------
 
 
 async def test_the_answer_of_who_gave_up_reaches_nobody(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        for call in (lane.fetch, lane.execute):
+    async with pipelined(dsn, ONE) as (driver, _):
+        for call in (driver.fetch, driver.execute):
             tasks = [started(call("select $1::int", n)) for n in range(200)]
             await asyncio.sleep(0)
             for task in tasks[::3]:
@@ -148,15 +148,15 @@ async def test_the_answer_of_who_gave_up_reaches_nobody(dsn: str) -> None:
 async def test_who_gives_up_cancels_nothing_on_the_connection(dsn: str) -> None:
     name = table(dsn)
     insert = SLOWLY.format(0.2, name)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        given_up = started(lane.execute(insert.encode(), 1))
+    async with pipelined(dsn, ONE) as (driver, _):
+        given_up = started(driver.execute(insert.encode(), 1))
         await asyncio.sleep(0.05)
         given_up.cancel()
-        before = pids(lane, "writes")
-        await until(lambda: not lane.lanes["writes"].pipes[0].pending)
+        before = pids(driver, "writes")
+        await until(lambda: not driver.groups["writes"].members[0].pending)
         assert sql(dsn, f"select id from {name}") == [(1,)]
-        assert pids(lane, "writes") == before
-        assert await lane.execute("select 1") == b"1"
+        assert pids(driver, "writes") == before
+        assert await driver.execute("select 1") == b"1"
 
 
 # --- slow ones ------------------------------------------------------------------------------
@@ -164,46 +164,46 @@ async def test_who_gives_up_cancels_nothing_on_the_connection(dsn: str) -> None:
 
 async def test_nobody_waits_behind_a_slow_read(dsn: str) -> None:
     patient = {"lock_timeout": 30, "statement_timeout": 30}
-    async with fast_lane(dsn, ONE, **patient) as (lane, _):
-        await lane.fetch("select $1::int", 0)
+    async with pipelined(dsn, ONE, **patient) as (driver, _):
+        await driver.fetch("select $1::int", 0)
         with psycopg.connect(dsn, autocommit=True) as holder:
             for custom in (False, True):
                 holder.execute("select pg_advisory_lock(1)")
                 wait = "select pg_advisory_xact_lock(1)"
-                slow = started(lane.fetch(wait, custom_plan=custom))
+                slow = started(driver.fetch(wait, custom_plan=custom))
                 await asyncio.sleep(0)
                 began = time.monotonic()
-                quick = [lane.fetch("select $1::int", n, custom_plan=custom) for n in range(60)]
+                quick = [driver.fetch("select $1::int", n, custom_plan=custom) for n in range(60)]
                 assert await asyncio.gather(*quick) == [b"%d" % n for n in range(60)]
                 assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
                 assert not slow.done()
                 holder.execute("select pg_advisory_unlock(1)")
                 assert await slow == b""
-                assert await lane.fetch(PID, custom_plan=custom) in await named(lane, custom)
+                assert await driver.fetch(PID, custom_plan=custom) in await named(driver, custom)
 
 
-async def named(lane: Any, custom: bool) -> list[bytes]:
-    """Who serves a lane, after a slow one it is in use again."""
-    return [b"%d" % pid for pid in pids(lane, "filters" if custom else "reads")]
+async def named(driver: Any, custom: bool) -> list[bytes]:
+    """Who serves a driver, after a slow one it is in use again."""
+    return [b"%d" % pid for pid in pids(driver, "filters" if custom else "reads")]
 
 
 @pytest.mark.slow
 async def test_nobody_waits_behind_a_write_that_waits_for_a_lock(dsn: str) -> None:
     name, free = table(dsn), table(dsn)
     insert = "insert into {} (id) values ($1::int)"
-    async with fast_lane(dsn, PipelineConfig(writes=2), lock_timeout=5) as (lane, _):
+    async with pipelined(dsn, PipelineConfig(writes=2), lock_timeout=5) as (driver, _):
         with psycopg.connect(dsn) as holder:
             holder.execute(f"lock table {name} in access exclusive mode")
             locked = [
-                started(caught(lane.execute(insert.format(name).encode(), n))) for n in range(4)
+                started(caught(driver.execute(insert.format(name).encode(), n))) for n in range(4)
             ]
             await asyncio.sleep(0.01)
             began = time.monotonic()
             for n in range(20):
-                await lane.execute(insert.format(free).encode(), n)
+                await driver.execute(insert.format(free).encode(), n)
             assert time.monotonic() - began < 4
             assert [type(each) for each in await asyncio.gather(*locked)] == [Unavailable] * 4
-        await lane.execute(insert.format(name).encode(), 1)
+        await driver.execute(insert.format(name).encode(), 1)
 
 
 async def test_a_write_that_a_lock_holder_waits_for_is_not_behind_one_that_waits_for_it(
@@ -212,31 +212,31 @@ async def test_a_write_that_a_lock_holder_waits_for_is_not_behind_one_that_waits
     name, free = table(dsn), table(dsn)
     sql(dsn, f"insert into {name} values (1)")
     patient = {"lock_timeout": 20, "statement_timeout": 30}
-    async with fast_lane(dsn, ONE, **patient) as (lane, _):
+    async with pipelined(dsn, ONE, **patient) as (driver, _):
         update = f"update {name} set n = n + 1 where id = 1".encode()
 
         async def hold(tx: Any) -> None:
             await tx.execute(update)
-            waits = started(lane.execute(update))
+            waits = started(driver.execute(update))
             await asyncio.sleep(0.1)
-            await lane.execute(f"insert into {free} values (1)".encode())
+            await driver.execute(f"insert into {free} values (1)".encode())
             waiting.append(waits)
 
         waiting: list[asyncio.Task[Any]] = []
         began = time.monotonic()
-        await lane.run(ACTOR, hold)
+        await driver.run(ACTOR, hold)
         await waiting[0]
         assert time.monotonic() - began < 8
     assert sql(dsn, f"select n from {name}") == [(2,)]
 
 
 async def test_a_timeout_ends_a_statement_and_not_its_neighbours(dsn: str) -> None:
-    async with fast_lane(dsn, ONE, statement_timeout=2) as (lane, _):
-        calls = [caught(lane.fetch("select pg_sleep($1::float8)", n % 2 * 5)) for n in range(6)]
+    async with pipelined(dsn, ONE, statement_timeout=2) as (driver, _):
+        calls = [caught(driver.fetch("select pg_sleep($1::float8)", n % 2 * 5)) for n in range(6)]
         answers = await asyncio.gather(*calls)
         assert [type(each) for each in answers] == [bytes, Unavailable] * 3
         # Half a second of work each, together on one connection, is nobody's timeout.
-        calls = [caught(lane.fetch("select pg_sleep(0.5)")) for _ in range(6)]
+        calls = [caught(driver.fetch("select pg_sleep(0.5)")) for _ in range(6)]
         assert await asyncio.gather(*calls) == [b""] * 6
 
 
@@ -246,63 +246,63 @@ async def test_a_timeout_ends_a_statement_and_not_its_neighbours(dsn: str) -> No
 async def test_statements_are_prepared_once_and_bounded(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "TICK", 10.0)  # whom a busy machine holds up is not relieved
-    async with fast_lane(dsn, ONE) as (lane, _):
+    monkeypatch.setattr(groups, "TICK_SECONDS", 10.0)  # a busy machine slows no test down
+    async with pipelined(dsn, ONE) as (driver, _):
         count = "select count(*) from pg_prepared_statements"
         for _ in range(3):
             queries = [f"select {n}".encode() for n in range(40)]
-            answers = await asyncio.gather(*(lane.fetch(query) for query in queries))
+            answers = await asyncio.gather(*(driver.fetch(query) for query in queries))
             assert answers == [b"%d" % n for n in range(40)]
-            assert await lane.fetch(count) == b"10"
+            assert await driver.fetch(count) == b"10"
         used = "select generic_plans + custom_plans from pg_prepared_statements"
         used += " where statement = 'select $1::text'"
         for n in range(5):
-            await lane.fetch("select $1::text", n)
-        assert await lane.fetch(used) == b"5"
+            await driver.fetch("select $1::text", n)
+        assert await driver.fetch(used) == b"5"
 
 
 async def test_prepared_statements_are_bounded_in_bytes_too(dsn: str) -> None:
     """PostgreSQL holds each in many times its size, and a filter of 34 kB is a statement of 40."""
     held = "select json_build_array(count(*), sum(length(statement))) from pg_prepared_statements"
-    async with fast_lane(dsn, PipelineConfig(filters=1)) as (lane, _):
+    async with pipelined(dsn, PipelineConfig(filters=1)) as (driver, _):
         for n in range(60):
             wide = f"select {n} where true {'or true ' * 4000}"
-            assert await lane.fetch(wide, custom_plan=True) == b"%d" % n
-        count, size = msgspec.json.decode(await lane.fetch(held, custom_plan=True) or b"")
+            assert await driver.fetch(wide, custom_plan=True) == b"%d" % n
+        count, size = msgspec.json.decode(await driver.fetch(held, custom_plan=True) or b"")
         assert 5 < count < 20
         assert size <= MAX_BYTES
         for n in range(20):
-            assert await lane.fetch(f"select {n}", custom_plan=True) == b"%d" % n
-        assert msgspec.json.decode(await lane.fetch(held, custom_plan=True) or b"")[0] > 20
+            assert await driver.fetch(f"select {n}", custom_plan=True) == b"%d" % n
+        assert msgspec.json.decode(await driver.fetch(held, custom_plan=True) or b"")[0] > 20
 
 
 async def test_a_connection_that_took_a_large_buffer_is_replaced(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq keeps the buffer of its largest message: 93 MB for one of 49."""
-    monkeypatch.setattr(keeper, "LOOK", 0.05)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "writes")
-        assert await lane.execute("select length($1::text)", "x" * 3_000_000) == b"3000000"
+    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "writes")
+        assert await driver.execute("select length($1::text)", "x" * 3_000_000) == b"3000000"
         await asyncio.sleep(0.3)
-        assert pids(lane, "writes") == before
-        assert await lane.execute("select length($1::text)", "x" * 30_000_000) == b"30000000"
-        await until(lambda: pids(lane, "writes") not in (before, []))
+        assert pids(driver, "writes") == before
+        assert await driver.execute("select length($1::text)", "x" * 30_000_000) == b"30000000"
+        await until(lambda: pids(driver, "writes") not in (before, []))
 
 
 async def test_a_connection_that_brought_a_large_answer_is_replaced(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
     many = "select repeat('x', 3000000) from generate_series(1, 10)"
-    async with fast_lane(dsn, ONE) as (lane, _):
-        for name, call in (("reads", lane.fetch_all), ("writes", lane.execute_all)):
-            before = pids(lane, name)
+    async with pipelined(dsn, ONE) as (driver, _):
+        for name, call in (("reads", driver.fetch_all), ("writes", driver.execute_all)):
+            before = pids(driver, name)
             assert len(await call(many)) == 10  # no row of which is large
             await asyncio.sleep(0.3)
-            assert pids(lane, name) == before
+            assert pids(driver, name) == before
             assert len((await call("select repeat('x', 30000000)"))[0]) == 30_000_000
-            await until(lambda name=name, before=before: pids(lane, name) not in (before, []))
+            await until(lambda name=name, before=before: pids(driver, name) not in (before, []))
             assert await call("select 1") == [b"1"]
 
 
@@ -315,10 +315,10 @@ async def test_a_connection_is_replaced_when_it_is_old_and_idle(
         move_on_after=anyio.move_on_after,
         sleep=anyio.sleep,
     )
-    monkeypatch.setattr(keeper, "LOOK", 0.05)
+    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
     monkeypatch.setattr(keeper, "anyio", clock)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
 
         async def slow(tx: Transaction) -> bytes | None:
             first = await tx.fetch(PID)
@@ -327,29 +327,29 @@ async def test_a_connection_is_replaced_when_it_is_old_and_idle(
             assert await tx.fetch(PID) == first
             return first
 
-        assert await lane.run(ACTOR, slow) == b"%d" % before[0]
-        await until(lambda: pids(lane, "transactions") not in (before, []))
+        assert await driver.run(ACTOR, slow) == b"%d" % before[0]
+        await until(lambda: pids(driver, "transactions") not in (before, []))
 
 
 async def test_what_fails_while_it_is_prepared_leaves_nothing_behind(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "TICK", 10.0)  # whom a busy machine holds up is not relieved
+    monkeypatch.setattr(groups, "TICK_SECONDS", 10.0)  # a busy machine slows no test down
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        calls = [lane.fetch("selec 1") for _ in range(30)]  # type: ignore[list-item]
-        calls += [lane.fetch("select 1 / $1::int", 0) for _ in range(30)]
+    async with pipelined(dsn, ONE) as (driver, _):
+        calls = [driver.fetch("selec 1") for _ in range(30)]  # type: ignore[list-item]
+        calls += [driver.fetch("select 1 / $1::int", 0) for _ in range(30)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(each).__name__ for each in answers[:30]} == {"SyntaxError"}
         assert {type(each).__name__ for each in answers[30:]} == {"BadRequest"}
         query = "select count(*) from pg_prepared_statements where statement like 'selec%1 / $1%'"
         query += " and statement not like '%pg_prepared%'"
-        assert await lane.fetch(query) == b"1"  # the one that could be prepared
-        for n in range(30):  # each is prepared in the unit that fails
+        assert await driver.fetch(query) == b"1"  # the one that could be prepared
+        for n in range(30):  # each is prepared in the request that fails
             insert = f"insert into {name} select 1 from generate_series(0, 1) -- {n}"
             with pytest.raises(KernelError):
-                await lane.execute(insert.encode())
-        count = await lane.execute("select count(*) from pg_prepared_statements")
+                await driver.execute(insert.encode())
+        count = await driver.execute("select count(*) from pg_prepared_statements")
         assert count == b"10"
 
 
@@ -359,15 +359,15 @@ async def test_statements_survive_a_table_that_changes_under_them(dsn: str) -> N
     row = f"select row_to_json(r) from (select * from {name}) r".encode()
     whole = f"select * from (select t from {name} t) r".encode()
     write = f"update {name} t set n = t.n + 1 returning t".encode()
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         for kind in ("int", "text", "int8"):
             for query in (row, whole):
-                answers = await asyncio.gather(*(lane.fetch(query) for _ in range(20)))
+                answers = await asyncio.gather(*(driver.fetch(query) for _ in range(20)))
                 assert len(set(answers)) == 1
-            assert await lane.execute(write)
+            assert await driver.execute(write)
             sql(dsn, f"alter table {name} add column c_{kind} {kind} default 7")
             sql(dsn, f"alter table {name} alter column id type {kind} using id::{kind}")
-        assert msgspec.json.decode(await lane.fetch(row) or b"") == {
+        assert msgspec.json.decode(await driver.fetch(row) or b"") == {
             "id": 1, "n": 3, "c_int": 7, "c_text": "7", "c_int8": 7,
         }  # fmt: skip
 
@@ -375,31 +375,31 @@ async def test_statements_survive_a_table_that_changes_under_them(dsn: str) -> N
 async def test_a_result_of_another_type_is_prepared_anew_and_written_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "TICK", 10.0)  # whom a busy machine holds up is not relieved
+    monkeypatch.setattr(groups, "TICK_SECONDS", 10.0)  # a busy machine slows no test down
     name = table(dsn, "id int")
     column = f"select id from {name}".encode()
     insert = f"insert into {name} (id) values (1) returning id".encode()
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.execute(insert)
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.execute(insert)
         for number, kind in enumerate(("text", "int8", "text")):
-            answers = await asyncio.gather(*(lane.fetch(column) for _ in range(20)))
+            answers = await asyncio.gather(*(driver.fetch(column) for _ in range(20)))
             assert answers == [b"1"] * 20
             sql(dsn, f"alter table {name} alter column id type {kind} using id::{kind}")
-            answers = await asyncio.gather(*(lane.fetch(column) for _ in range(20)))
+            answers = await asyncio.gather(*(driver.fetch(column) for _ in range(20)))
             assert answers == [b"1"] * 20
-            assert await lane.execute(insert) == b"1"
+            assert await driver.execute(insert) == b"1"
             assert sql(dsn, f"select count(*) from {name}") == [(number + 2,)]
-        assert await lane.fetch(column) == b"1"
+        assert await driver.fetch(column) == b"1"
         query = f"select count(*) from pg_prepared_statements where statement = '{column.decode()}'"
-        assert await lane.fetch(query.encode()) == b"1"
+        assert await driver.fetch(query.encode()) == b"1"
 
 
 async def test_filters_are_planned_for_their_values(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         plans = "select custom_plans from pg_prepared_statements where statement = 'select $1::int'"
         for n in range(20):
-            await lane.fetch("select $1::int", n, custom_plan=True)
-        assert await lane.fetch(plans, custom_plan=True) == b"20"
+            await driver.fetch("select $1::int", n, custom_plan=True)
+        assert await driver.fetch(plans, custom_plan=True) == b"20"
 
 
 # --- what does not belong here --------------------------------------------------------------
@@ -407,30 +407,30 @@ async def test_filters_are_planned_for_their_values(dsn: str) -> None:
 
 async def test_a_transaction_that_is_begun_by_a_statement_takes_nobody_along(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.execute("begin")
-        await until(lambda: bool(lane.lanes["writes"].pipes))
-        await lane.execute(f"insert into {name} values (1)".encode())
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.execute("begin")
+        await until(lambda: bool(driver.groups["writes"].members))
+        await driver.execute(f"insert into {name} values (1)".encode())
     assert sql(dsn, f"select id from {name}") == [(1,)]
 
 
 async def test_a_copy_is_refused(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         for copy in ("copy (select 1) to stdout", "copy pg_temp.nothing from stdin"):
             with pytest.raises((KernelError, psycopg.Error)):
-                await lane.execute(copy.encode())
-        await until(lambda: bool(lane.lanes["writes"].pipes))
-        assert await lane.execute("select 1") == b"1"
+                await driver.execute(copy.encode())
+        await until(lambda: bool(driver.groups["writes"].members))
+        assert await driver.execute("select 1") == b"1"
 
 
 async def test_too_many_parameters_are_refused_as_by_the_pool(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, pool):
-        [pid] = pids(lane, "reads")
+    async with pipelined(dsn, ONE) as (driver, pool):
+        [pid] = pids(driver, "reads")
         query = b"select " + b",".join(b"$%d::int" % n for n in range(1, MAX_PARAMETERS + 2))
         values = [1] * (MAX_PARAMETERS + 1)
-        told = await caught(lane.fetch(query, *values))
+        told = await caught(driver.fetch(query, *values))
         assert type(told) is type(await caught(pool.fetch(query, *values)))
-        assert pids(lane, "reads") == [pid]
+        assert pids(driver, "reads") == [pid]
 
 
 # --- bounds ---------------------------------------------------------------------------------
@@ -439,12 +439,12 @@ async def test_too_many_parameters_are_refused_as_by_the_pool(dsn: str) -> None:
 async def test_what_waits_is_bounded_and_the_rest_is_refused(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "MAX_WAITING", 5)
-    async with fast_lane(dsn, ONE, pool_size=1, pool_timeout=0.3) as (lane, pool):
-        await lane.execute("select 1")
+    monkeypatch.setattr(groups, "MAX_WAITING", 5)
+    async with pipelined(dsn, ONE, pool_size=1, pool_timeout=0.3) as (driver, pool):
+        await driver.execute("select 1")
         await pool._pool.wait()
         monkeypatch.setattr(pool._pool, "max_waiting", 2)
-        calls = [caught(lane.execute("select pg_sleep(0.5)")) for _ in range(20)]
+        calls = [caught(driver.execute("select pg_sleep(0.5)")) for _ in range(20)]
         answers = await asyncio.gather(*calls)
         refused = [each for each in answers if isinstance(each, Unavailable)]
         assert len(refused) >= 10
@@ -456,24 +456,26 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(
 async def test_a_large_statement_and_a_large_answer_hold_up_nobody(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "LOOK", 60.0)  # what is worn by it is not replaced yet
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [pid] = pids(lane, "writes")
+    monkeypatch.setattr(
+        keeper, "CHECK_INTERVAL", 60.0
+    )  # what is oversized by it is not replaced yet
+    async with pipelined(dsn, ONE) as (driver, _):
+        [pid] = pids(driver, "writes")
         text = "ü" * 10_000_000
-        large = [lane.execute("select $1::text", text) for _ in range(3)]
-        small = [lane.fetch("select $1::int", n) for n in range(100)]
+        large = [driver.execute("select $1::text", text) for _ in range(3)]
+        small = [driver.fetch("select $1::int", n) for n in range(100)]
         answers = await asyncio.gather(*large, *small)
         assert answers[:3] == [text.encode()] * 3
         assert answers[3:] == [b"%d" % n for n in range(100)]
-        assert pids(lane, "writes") == [pid]
+        assert pids(driver, "writes") == [pid]
 
 
 async def test_the_end_waits_for_what_is_under_way(dsn: str) -> None:
     name = table(dsn)
     insert = SLOWLY.format(0.3, name)
-    async with fast_lane(dsn, PipelineConfig(writes=2)) as (lane, _):
-        writes = [started(lane.execute(insert.encode(), n)) for n in range(4)]
-        reads = [started(lane.fetch("select pg_sleep(0.3)")) for _ in range(2)]
+    async with pipelined(dsn, PipelineConfig(writes=2)) as (driver, _):
+        writes = [started(driver.execute(insert.encode(), n)) for n in range(4)]
+        reads = [started(driver.fetch("select pg_sleep(0.3)")) for _ in range(2)]
         await asyncio.sleep(0.01)
     await asyncio.gather(*writes, *reads)
     assert sql(dsn, f"select count(*) from {name}") == [(4,)]
@@ -482,9 +484,9 @@ async def test_the_end_waits_for_what_is_under_way(dsn: str) -> None:
 
 
 async def test_the_end_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugins.pipeline.service.DRAIN", 0.2)
-    async with fast_lane(dsn, ONE, statement_timeout=60) as (lane, _):
-        write = started(caught(lane.execute("select pg_sleep(30)")))
+    monkeypatch.setattr("plugins.pipeline.service.DRAIN_TIMEOUT", 0.2)
+    async with pipelined(dsn, ONE, statement_timeout=60) as (driver, _):
+        write = started(caught(driver.execute("select pg_sleep(30)")))
         await asyncio.sleep(0.05)
         began = time.monotonic()
     assert time.monotonic() - began < 10

@@ -17,7 +17,7 @@ from kernel.errors import KernelError
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from tests.kernel.databases import ACTOR, sql, table, text
-from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
 CONFIG = PipelineConfig(reads=1, filters=1, writes=1, transactions=2, prepared=10)
@@ -69,10 +69,10 @@ class Play:
         if chance() < 0.1:
             raise LookupError
 
-    async def one(self, lane: object, number: int) -> None:
+    async def one(self, driver: object, number: int) -> None:
         """Run one transaction and note what its caller is told."""
         self.outcomes[number] = "unknown"
-        run = lane.run  # type: ignore[attr-defined]
+        run = driver.run  # type: ignore[attr-defined]
         try:
             with anyio.move_on_after(self._dice.choice((0.01, 0.02, 5))):
                 await run(ACTOR, lambda tx: self.write(tx, number))
@@ -98,26 +98,28 @@ class Play:
 async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
     name = table(dsn, "id int, row int, xid text default pg_current_xact_id()::text")
     play, running, number = Play(name, seed=int(cuts)), set[asyncio.Task[None]](), 0
-    async with fast_lane(dsn, CONFIG, pool_size=6) as (lane, _):
+    async with pipelined(dsn, CONFIG, pool_size=6) as (driver, _):
         end = time.monotonic() + SECONDS
         cut = time.monotonic()
         while time.monotonic() < end or (
             play.count("in") <= ENOUGH and time.monotonic() < end + 30
         ):
             while len(running) < 12:
-                task = started(play.one(lane, number))
+                task = started(play.one(driver, number))
                 running.add(task)
                 task.add_done_callback(running.discard)
                 play.give_up(task)
                 number += 1
             await asyncio.sleep(0.001)
-            if cuts and time.monotonic() > cut + 0.3 and (found := pids(lane, "transactions")):
+            if cuts and time.monotonic() > cut + 0.3 and (found := pids(driver, "transactions")):
                 cut = time.monotonic()
                 await asyncio.to_thread(sql, dsn, "select pg_terminate_backend(%s)", found[0])
         if running:
             await asyncio.wait(list(running), timeout=20)
         assert not running
-        assert not any(pipe.held or pipe.pending for pipe in lane.lanes["transactions"].pipes)
+        assert not any(
+            member.held or member.pending for member in driver.groups["transactions"].members
+        )
         # Who gave up twice left it to the pool, or to PostgreSQL, to take a transaction back; one
         # that is forgotten stays for a minute.
         state = "select pid from pg_stat_activity where state like 'idle in%'"

@@ -25,7 +25,7 @@ from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import ACTOR, sql
-from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
 WAVE = 150
@@ -44,7 +44,7 @@ create function complain(token text) returns text language plpgsql as
 INSERT = "with s as (insert into log values ($1::text)) insert into {} values ({})"
 CONFIG = PipelineConfig(reads=2, filters=2, writes=3, transactions=2, prepared=10)
 TYPES = ("int", "text", "int8")
-PATIENCE = 30
+CANCEL_TIMEOUT = 30
 """Seconds to wait for the pool, a lock or an answer: no question is meant to meet a timeout, and a
 disk that stalls for long is another test's matter."""
 
@@ -190,11 +190,11 @@ ACTS: dict[str, Callable[..., Any]] = {
 
 
 class Play:
-    """A fast lane, its pool, and somebody who does harm past both."""
+    """A pipelined driver, its pool, and somebody who does harm past both."""
 
-    def __init__(self, dsn: str, lane: PipelinedStatements, harm: AsyncConnection[Any]) -> None:
+    def __init__(self, dsn: str, driver: PipelinedStatements, harm: AsyncConnection[Any]) -> None:
         self.dsn = dsn
-        self.lane = lane
+        self.driver = driver
         self._harm = harm
         self._tokens = itertools.count(1)
         self._cut = 2
@@ -223,7 +223,7 @@ class Play:
     async def _ask(self, question: Question) -> Answer:
         if act := ACTS.get(question.call):
             return await self._act(partial(act, token=question.params[0], nap=question.params[1]))
-        call, more = getattr(self.lane, question.call), {}
+        call, more = getattr(self.driver, question.call), {}
         if question.call.startswith("fetch"):
             more = {"custom_plan": question.custom}
         try:
@@ -233,7 +233,7 @@ class Play:
 
     async def _act(self, act: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         try:
-            return await self.lane.run(ACTOR, act)
+            return await self.driver.run(ACTOR, act)
         except KernelError as error:
             return error
 
@@ -250,8 +250,8 @@ class Play:
             await self._harm.execute(b"alter table moved rename column b to a")
 
     async def _cut_some(self, dice: random.Random) -> None:
-        """Cut one connection of the lane, or every one there is."""
-        found = [pid for name in self.lane.lanes for pid in pids(self.lane, name)]
+        """Cut one connection of the driver, or every one there is."""
+        found = [pid for name in self.driver.groups for pid in pids(self.driver, name)]
         cut = "select pg_terminate_backend(pid) from pg_stat_activity"
         if dice.random() < 0.3 or not found:
             await self._harm.execute(f"{cut} where application_name = 'caudex'".encode())
@@ -259,8 +259,8 @@ class Play:
             await self._harm.execute("select pg_terminate_backend($1::int)", [dice.choice(found)])
 
     def _is_calm(self) -> bool:
-        pipes = [pipe for lane in self.lane.lanes.values() for pipe in lane.pipes]
-        return len(pipes) == 9 and not any(pipe.pending or pipe.held for pipe in pipes)
+        members = [member for driver in self.driver.groups.values() for member in driver.members]
+        return len(members) == 9 and not any(member.pending or member.held for member in members)
 
     def _judge(self, told: list[tuple[Question, Answer, bool]]) -> None:
         rows = Counter(token for (token,) in sql(self.dsn, "table log"))
@@ -284,18 +284,18 @@ class Play:
 @asynccontextmanager
 async def playing(dsn: str) -> AsyncGenerator[Play]:
     """Open everything."""
-    patient = dict.fromkeys(("pool_timeout", "lock_timeout", "statement_timeout"), PATIENCE)
+    patient = dict.fromkeys(("pool_timeout", "lock_timeout", "statement_timeout"), CANCEL_TIMEOUT)
     async with (
-        fast_lane(dsn, CONFIG, pool_size=4, **patient) as (lane, pool),
+        pipelined(dsn, CONFIG, pool_size=4, **patient) as (driver, pool),
         await pool.connect() as harm,
     ):
         await harm.execute("set application_name = 'harm'")
-        yield Play(dsn, lane, harm)
+        yield Play(dsn, driver, harm)
 
 
 @pytest.fixture(scope="module")
 def play(postgres: Postgres) -> Generator[Callable[[int], None]]:
-    """Plays one wave, by its seed; the lane is the same for all of them."""
+    """Plays one wave, by its seed; the driver is the same for all of them."""
     dsn = postgres.create()
     sql(dsn, SCHEMA)
     with (

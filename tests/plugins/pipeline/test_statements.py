@@ -1,4 +1,4 @@
-"""What the fast lane answers is what the pool answers, and no connection is needed for each."""
+"""The pipelined driver answers what the pool answers, without a connection for each request."""
 
 import asyncio
 from collections.abc import Generator
@@ -14,7 +14,7 @@ from kernel.testing import MakeServer, Postgres, Server
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements
 from tests.kernel.databases import ACTOR, sql, table
-from tests.plugins.pipeline.lanes import fast_lane
+from tests.plugins.pipeline.groups import pipelined
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1)
 
@@ -45,15 +45,15 @@ def dsn(postgres: Postgres) -> Generator[str]:
 )  # fmt: skip
 async def test_every_call_answers_as_the_pool_does(dsn: str, query: str, params: list[Any]) -> None:
     text = query.encode()
-    async with fast_lane(dsn, ONE) as (lane, pool):
+    async with pipelined(dsn, ONE) as (driver, pool):
         for custom in (False, True):
             for _ in range(2):
                 wanted = await pool.fetch(text, *params, custom_plan=custom)
-                assert await lane.fetch(text, *params, custom_plan=custom) == wanted
+                assert await driver.fetch(text, *params, custom_plan=custom) == wanted
                 rows = await pool.fetch_all(text, *params, custom_plan=custom)
-                assert await lane.fetch_all(text, *params, custom_plan=custom) == rows
-        assert await lane.execute(text, *params) == await pool.execute(text, *params)
-        assert await lane.execute_all(text, *params) == await pool.execute_all(text, *params)
+                assert await driver.fetch_all(text, *params, custom_plan=custom) == rows
+        assert await driver.execute(text, *params) == await pool.execute(text, *params)
+        assert await driver.execute_all(text, *params) == await pool.execute_all(text, *params)
 
 
 @pytest.mark.slow
@@ -73,10 +73,10 @@ async def test_every_error_is_told_as_the_pool_tells_it(
 ) -> None:
     params = [0] if "$1" in query else []
     timeout = 0.5 if "pg_sleep" in query else 10  # which only one is to meet
-    async with fast_lane(dsn, ONE, statement_timeout=timeout) as (lane, pool):
+    async with pipelined(dsn, ONE, statement_timeout=timeout) as (driver, pool):
         for call, same in (
-            (lane.fetch, pool.fetch), (lane.fetch_all, pool.fetch_all),
-            (lane.execute, pool.execute), (lane.execute_all, pool.execute_all),
+            (driver.fetch, pool.fetch), (driver.fetch_all, pool.fetch_all),
+            (driver.execute, pool.execute), (driver.execute_all, pool.execute_all),
         ):  # fmt: skip
             with pytest.raises(error) as told:
                 await call(query.encode(), *params)
@@ -84,16 +84,16 @@ async def test_every_error_is_told_as_the_pool_tells_it(
                 await same(query.encode(), *params)
             assert type(told.value) is type(wanted.value)
             assert str(told.value) == str(wanted.value)
-            assert await lane.fetch("select 'still here'") == b"still here"
+            assert await driver.fetch("select 'still here'") == b"still here"
 
 
 async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         insert = f"insert into {name} (id) values ($1::int)".encode()
-        await lane.execute(insert, 1)
+        await driver.execute(insert, 1)
         with pytest.raises(ConstraintViolation) as told:
-            await lane.execute(insert, 1)
+            await driver.execute(insert, 1)
         assert told.value.constraint == f"{name}_pkey"
         assert told.value.table == name
 
@@ -101,41 +101,41 @@ async def test_a_breach_tells_its_table_column_and_constraint(dsn: str) -> None:
 async def test_a_rule_that_is_checked_at_the_commit_is_told(dsn: str) -> None:
     parent = table(dsn, "id int primary key")
     child = table(dsn, f"id int references {parent} deferrable initially deferred")
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         for _ in range(2):
             with pytest.raises(ConstraintViolation):
-                await lane.execute(f"insert into {child} values (7) returning id".encode())
-        assert await lane.fetch(f"select count(*) from {child}".encode()) == b"0"
+                await driver.execute(f"insert into {child} values (7) returning id".encode())
+        assert await driver.fetch(f"select count(*) from {child}".encode()) == b"0"
 
 
 async def test_text_that_cannot_be_stored_is_refused_before_it_is_sent(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         for bad in ("a\0b", "\ud800", b"a\0b"):
             with pytest.raises(BadRequest):
-                await lane.fetch("select $1::text", bad)
+                await driver.fetch("select $1::text", bad)
         with pytest.raises(BadRequest):
-            await lane.fetch("select $1::text", b"\xff\xfe")
-        assert await lane.fetch("select 1") == b"1"
+            await driver.fetch("select $1::text", b"\xff\xfe")
+        assert await driver.fetch("select 1") == b"1"
 
 
 async def test_a_write_carries_its_settings_and_leaves_none_behind(dsn: str) -> None:
     query = SETTINGS + b" select current_setting('caudex.request_id') from settings"
     after = "select coalesce(current_setting('caudex.request_id', true), '')"
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         for _ in range(3):
-            assert await lane.execute(query, lane.settings(ACTOR)) == b"req-1"
-            assert await lane.execute(after) == b""
+            assert await driver.execute(query, driver.settings(ACTOR)) == b"req-1"
+            assert await driver.execute(after) == b""
 
 
 async def test_many_statements_share_few_connections_and_none_waits_for_another(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whom a busy machine holds up is not relieved.
-    monkeypatch.setattr("plugins.pipeline.lanes.TICK", 10.0)
+    monkeypatch.setattr("plugins.pipeline.groups.TICK_SECONDS", 10.0)
     config = PipelineConfig(reads=2, filters=1, writes=1)
-    async with fast_lane(dsn, config) as (lane, _):
+    async with pipelined(dsn, config) as (driver, _):
         query = "select json_build_array($1::int, pg_backend_pid())"
-        found = await asyncio.gather(*(lane.fetch(query, n) for n in range(100)))
+        found = await asyncio.gather(*(driver.fetch(query, n) for n in range(100)))
         rows = [msgspec.json.decode(each or b"") for each in found]
         assert [row[0] for row in rows] == list(range(100))
         assert len({row[1] for row in rows}) == 2
@@ -143,10 +143,10 @@ async def test_many_statements_share_few_connections_and_none_waits_for_another(
 
 async def test_one_that_fails_takes_nothing_of_its_neighbours_with_it(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         insert = f"insert into {name} (id) select $1::int where 1 / $2::int = 1".encode()
-        calls = [lane.execute(insert, n, n % 2) for n in range(100)]
-        calls += [lane.fetch("select 1 / $1::int", n % 2) for n in range(100)]
+        calls = [driver.execute(insert, n, n % 2) for n in range(100)]
+        calls += [driver.fetch("select 1 / $1::int", n % 2) for n in range(100)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(each) for each in answers[:100]] == [BadRequest, type(None)] * 50
         assert [type(each) for each in answers[100:]] == [BadRequest, bytes] * 50
@@ -154,15 +154,15 @@ async def test_one_that_fails_takes_nothing_of_its_neighbours_with_it(dsn: str) 
 
 
 async def test_transactions_and_streams_are_the_pools(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
 
         async def twice(tx: Any) -> list[bytes]:
             query = "select json_build_array(pg_backend_pid(), pg_current_xact_id()::text)"
             return [await tx.fetch(query), await tx.fetch(query)]
 
-        one, two = await lane.run(ACTOR, twice)
+        one, two = await driver.run(ACTOR, twice)
         assert one == two
-        async with lane.stream("select generate_series(1, 2000)") as batches:
+        async with driver.stream("select generate_series(1, 2000)") as batches:
             assert len([row async for batch in batches for row in batch]) == 2000
 
 

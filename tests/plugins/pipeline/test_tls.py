@@ -1,4 +1,4 @@
-"""The fast lane by TCP, password and TLS, through something that cuts records as it likes."""
+"""The pipelined driver by TCP, password and TLS, through a proxy that cuts records anywhere."""
 
 import asyncio
 import ssl
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.plugins.pipeline.lanes import fast_lane
+from tests.plugins.pipeline.groups import pipelined
 
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 
@@ -98,16 +98,20 @@ async def behind_tls(dsn: str, folder: Path) -> AsyncGenerator[str]:
 async def test_it_speaks_tls_and_sends_the_password(database: str, tmp_path: Path) -> None:
     if not str(conninfo_to_dict(database).get("host", "")).startswith("/"):
         pytest.skip("the database of this run is not on a Unix socket")
-    async with behind_tls(database, tmp_path) as dsn, fast_lane(dsn) as (lane, _):
-        assert lane.lanes["reads"].pipes
-        assert all(pipe._pg.ssl_in_use for each in lane.lanes.values() for pipe in each.pipes)
-        assert all(pipe._pg.used_password for each in lane.lanes.values() for pipe in each.pipes)
+    async with behind_tls(database, tmp_path) as dsn, pipelined(dsn) as (driver, _):
+        assert driver.groups["reads"].members
+        assert all(
+            member._pg.ssl_in_use for each in driver.groups.values() for member in each.members
+        )
+        assert all(
+            member._pg.used_password for each in driver.groups.values() for member in each.members
+        )
         for size in (1, 9_000, 17_000, 100_000, 3_000_000):
             query = "select repeat('x', $1::int) || $2::text"
-            answers = await asyncio.gather(*(lane.fetch(query, size, n) for n in range(20)))
+            answers = await asyncio.gather(*(driver.fetch(query, size, n) for n in range(20)))
             assert answers == [b"x" * size + b"%d" % n for n in range(20)]
             text = "y" * size
-            assert await lane.execute("select length($1::text)", text) == b"%d" % size
+            assert await driver.execute("select length($1::text)", text) == b"%d" % size
 
 
 async def test_a_certificate_that_is_not_trusted_is_no_connection(

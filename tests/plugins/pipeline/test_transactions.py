@@ -1,4 +1,4 @@
-"""A transaction has a connection of the fast lane to itself, and leaves it as it was."""
+"""A transaction has a connection of the pipelined driver to itself, and leaves it as it was."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ from kernel.contracts.statements import Transaction
 from kernel.errors import BadRequest, ConstraintViolation, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.connection import Pipe
-from plugins.pipeline.lanes import MAX_PARAMETERS
+from plugins.pipeline.connection import PipelinedConnection
+from plugins.pipeline.groups import MAX_PARAMETERS
 from tests.kernel.databases import ACTOR, sql, table, text
-from tests.plugins.pipeline.lanes import fast_lane, pids, started
+from tests.plugins.pipeline.groups import pids, pipelined, started
 from tests.waiting import until
 
 ONE = PipelineConfig(reads=1, filters=1, writes=1, transactions=1, prepared=10)
@@ -52,69 +52,71 @@ async def test_a_write_in_a_transaction_takes_two_round_trips(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, flushes = table(dsn), list[bool]()
-    flush = Pipe._flush
+    flush = PipelinedConnection._flush
 
-    def counted(pipe: Pipe) -> None:
+    def counted(member: PipelinedConnection) -> None:
         flushes.append(True)
-        flush(pipe)
+        flush(member)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.run(ACTOR, inserts(name, 1))
-        monkeypatch.setattr(Pipe, "_flush", counted)
-        await lane.run(ACTOR, inserts(name, 2))
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.run(ACTOR, inserts(name, 1))
+        monkeypatch.setattr(PipelinedConnection, "_flush", counted)
+        await driver.run(ACTOR, inserts(name, 2))
         assert len(flushes) == 2, "begin, settings and the write leave together, then the commit"
-        await lane.run(ACTOR, inserts(name))
+        await driver.run(ACTOR, inserts(name))
         assert len(flushes) == 2, "a transaction of nothing is not begun"
     assert rows(dsn, name) == [1, 2]
 
 
 async def test_transactions_that_find_no_connection_are_the_pools(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [mine] = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        [mine] = pids(driver, "transactions")
         go_on = asyncio.Event()
 
         async def wait(tx: Transaction) -> bytes | None:
             await go_on.wait()
             return await tx.fetch(PID)
 
-        first = started(lane.run(ACTOR, wait))
+        first = started(driver.run(ACTOR, wait))
         await asyncio.sleep(0.1)
         for _ in range(3):
             began = time.monotonic()
-            assert int(await lane.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) != mine
+            assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) != mine
             assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
         go_on.set()
         assert int(await first or 0) == mine
-        assert int(await lane.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) == mine
+        assert int(await driver.run(ACTOR, lambda tx: tx.fetch(PID)) or 0) == mine
 
 
 async def test_transactions_queue_for_a_moment(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await asyncio.gather(*(lane.run(ACTOR, inserts(name, n)) for n in range(300)))
+    async with pipelined(dsn, ONE) as (driver, _):
+        await asyncio.gather(*(driver.run(ACTOR, inserts(name, n)) for n in range(300)))
     assert rows(dsn, name) == list(range(300))
 
 
 async def test_who_gives_up_while_he_waits_takes_no_connection_with_him(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         for pause in (0, 0.0005, 0.002, 0.01):
-            waiting = [started(lane.run(ACTOR, lambda tx: tx.fetch("select 1"))) for _ in range(40)]
+            waiting = [
+                started(driver.run(ACTOR, lambda tx: tx.fetch("select 1"))) for _ in range(40)
+            ]
             await asyncio.sleep(pause)
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
-        pipes = lane.lanes["transactions"].pipes
-        await until(lambda: len(pipes) == 1 and not pipes[0].pending)
-        assert pipes[0].held is None
-        assert await lane.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
-        assert pids(lane, "transactions") == before
+        members = driver.groups["transactions"].members
+        await until(lambda: len(members) == 1 and not members[0].pending)
+        assert members[0].held is None
+        assert await driver.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
+        assert pids(driver, "transactions") == before
 
 
 async def test_what_runs_is_cancelled_with_its_transaction(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
 
         async def slow(tx: Transaction) -> None:
             await tx.execute(text(f"insert into {name} values (1)"))
@@ -122,11 +124,11 @@ async def test_what_runs_is_cancelled_with_its_transaction(dsn: str) -> None:
 
         began = time.monotonic()
         with anyio.move_on_after(0.2):
-            await lane.run(ACTOR, slow)
+            await driver.run(ACTOR, slow)
         assert time.monotonic() - began < 5
-        await lane.run(ACTOR, inserts(name, 1))
+        await driver.run(ACTOR, inserts(name, 1))
         assert time.monotonic() - began < 5
-        assert pids(lane, "transactions") == before
+        assert pids(driver, "transactions") == before
     assert rows(dsn, name) == [1]
 
 
@@ -148,9 +150,9 @@ async def test_a_part_can_be_given_up_alone(dsn: str) -> None:
             await inserts(name, 5)(tx)
         return await tx.fetch(text(ROWS + name))
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        assert await lane.run(ACTOR, write) == b"[1, 5]"
-        assert pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        assert await driver.run(ACTOR, write) == b"[1, 5]"
+        assert pids(driver, "transactions")
     assert rows(dsn, name) == [1, 5]
 
 
@@ -170,11 +172,11 @@ async def test_scripts_and_statements_follow_each_other(dsn: str) -> None:
         await tx.script(f"create index on {name} (n); select 1; select 2".encode())
         return await tx.fetch(text(ROWS + name))
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
-        assert await lane.run(ACTOR, write) == b"[1, 2, 3]"
-        assert await lane.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
-        assert pids(lane, "transactions") == before
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
+        assert await driver.run(ACTOR, write) == b"[1, 2, 3]"
+        assert await driver.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
+        assert pids(driver, "transactions") == before
     assert rows(dsn, name) == [1, 2, 3]
 
 
@@ -186,26 +188,28 @@ async def test_a_copy_ends_the_transaction_and_nothing_else(dsn: str, call: str)
         await inserts(name, 1)(tx)
         await getattr(tx, call)(f"copy {name} from stdin".encode())
 
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         with pytest.raises(Unavailable):
-            await lane.run(ACTOR, write)
-        await lane.run(ACTOR, inserts(name, 2))
+            await driver.run(ACTOR, write)
+        await driver.run(ACTOR, inserts(name, 2))
     assert rows(dsn, name) == [2]
 
 
 async def test_nothing_is_written_where_the_beginning_fails(dsn: str) -> None:
     """Somebody drops the prepared statements behind our back: begin is one of them."""
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
-        await lane.run(ACTOR, inserts(name, 1))
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
+        await driver.run(ACTOR, inserts(name, 1))
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
-            await lane.run(ACTOR, lambda tx: tx.execute("deallocate all"))  # its own commit as well
+            await driver.run(
+                ACTOR, lambda tx: tx.execute("deallocate all")
+            )  # its own commit as well
         with pytest.raises(psycopg.errors.InvalidSqlStatementName):
-            await lane.run(ACTOR, inserts(name, 2))
+            await driver.run(ACTOR, inserts(name, 2))
         assert rows(dsn, name) == [1]
-        await until(lambda: pids(lane, "transactions") not in ([], before))
-        await lane.run(ACTOR, inserts(name, 3))
+        await until(lambda: pids(driver, "transactions") not in ([], before))
+        await driver.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [1, 3]
 
 
@@ -222,12 +226,12 @@ async def test_nothing_follows_a_beginning_that_failed(dsn: str, at_once: bool) 
             with suppress(psycopg.Error, Unavailable):
                 await call
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.run(ACTOR, inserts(name, 1))
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.run(ACTOR, inserts(name, 1))
         with suppress(psycopg.Error):
-            await lane.run(ACTOR, lambda tx: tx.execute("deallocate all"))
+            await driver.run(ACTOR, lambda tx: tx.execute("deallocate all"))
         with pytest.raises(Unavailable):
-            await lane.run(ACTOR, write)
+            await driver.run(ACTOR, write)
     assert rows(dsn, name) == [1]
 
 
@@ -240,10 +244,10 @@ async def test_a_result_of_another_type_runs_the_function_anew(dsn: str) -> None
         await inserts(name, tries)(tx)
         return await tx.fetch(text(f"select n from {name} limit 1"))
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        assert await lane.run(ACTOR, write) == b"0"
+    async with pipelined(dsn, ONE) as (driver, _):
+        assert await driver.run(ACTOR, write) == b"0"
         sql(dsn, f"alter table {name} alter column n type text")
-        assert await lane.run(ACTOR, write) == b"0"
+        assert await driver.run(ACTOR, write) == b"0"
     assert tries == 3
     assert rows(dsn, name) == [1, 3]
 
@@ -256,50 +260,50 @@ async def test_statements_of_transactions_are_prepared_and_bounded(dsn: str) -> 
             with suppress(BadRequest, psycopg.Error):
                 await tx.fetch(text(f"select 1 / $1::int -- {n}"), 0)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         for round_ in range(20):
             for n in range(20):
                 query = text(f"select $1::int -- {n}")
-                assert await lane.run(ACTOR, lambda tx, q=query: tx.fetch(q, 1)) == b"1"
+                assert await driver.run(ACTOR, lambda tx, q=query: tx.fetch(q, 1)) == b"1"
             with suppress(RuntimeError):
-                await lane.run(ACTOR, fail)
-            found = int(await lane.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
+                await driver.run(ACTOR, fail)
+            found = int(await driver.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
             assert 3 <= found <= 12, (round_, found)
-        assert pids(lane, "transactions") == before
+        assert pids(driver, "transactions") == before
 
 
 async def test_a_connection_that_breaks_between_two_statements(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [mine] = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        [mine] = pids(driver, "transactions")
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
             sql(dsn, "select pg_terminate_backend(%s)", mine)
-            await until(lambda: mine not in pids(lane, "transactions"))
+            await until(lambda: mine not in pids(driver, "transactions"))
             await inserts(name, 2)(tx)
 
         with pytest.raises(Unavailable) as told:
-            await lane.run(ACTOR, write)
+            await driver.run(ACTOR, write)
         assert told.value.headers["retry-after"]
-        await until(lambda: bool(pids(lane, "transactions")))
-        await lane.run(ACTOR, inserts(name, 3))
+        await until(lambda: bool(pids(driver, "transactions")))
+        await driver.run(ACTOR, inserts(name, 3))
     assert rows(dsn, name) == [3]
 
 
 async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) -> None:
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [mine] = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        [mine] = pids(driver, "transactions")
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
             sql(dsn, "select pg_terminate_backend(%s)", mine)
-            await until(lambda: mine not in pids(lane, "transactions"))
+            await until(lambda: mine not in pids(driver, "transactions"))
 
         with pytest.raises(Unavailable) as told:
-            await lane.run(ACTOR, write)
+            await driver.run(ACTOR, write)
         assert told.value.message == "the database is not available"
         assert told.value.headers["retry-after"]
     assert rows(dsn, name) == []
@@ -307,13 +311,13 @@ async def test_a_commit_that_cannot_be_sent_any_more_is_surely_not_in(dsn: str) 
 
 async def test_too_many_parameters_are_refused(dsn: str) -> None:
     many = [1] * (MAX_PARAMETERS + 1)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         with pytest.raises(BadRequest, match="values at most"):
-            await lane.run(ACTOR, lambda tx: tx.fetch("select 1", *many))
+            await driver.run(ACTOR, lambda tx: tx.fetch("select 1", *many))
         with pytest.raises(BadRequest, match=r"U\+0000"):
-            await lane.run(ACTOR, lambda tx: tx.fetch("select $1::text", "a\0b"))
-        assert pids(lane, "transactions") == before
+            await driver.run(ACTOR, lambda tx: tx.fetch("select $1::text", "a\0b"))
+        assert pids(driver, "transactions") == before
 
 
 async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
@@ -321,28 +325,30 @@ async def test_who_gives_up_twice_leaves_no_transaction_to_the_next(
 ) -> None:
     """The second time meets us while PostgreSQL is still being asked to cancel."""
     name, asking = table(dsn), asyncio.Event()
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [pipe] = lane.lanes["transactions"].pipes
+    async with pipelined(dsn, ONE) as (driver, _):
+        [member] = driver.groups["transactions"].members
 
         async def hangs(**more: Any) -> None:
             asking.set()
             await asyncio.sleep(60)
 
-        monkeypatch.setattr(pipe._connection, "cancel_safe", hangs)
+        monkeypatch.setattr(member._connection, "cancel_safe", hangs)
 
         async def write(tx: Transaction) -> None:
             await inserts(name, 1)(tx)
             asyncio.get_running_loop().call_soon(task.cancel)  # while the next one is under way
             await tx.execute("select pg_sleep(0.05)")
 
-        task = started(lane.run(ACTOR, write))
+        task = started(driver.run(ACTOR, write))
         async with asyncio.timeout(20):
             await asking.wait()
-        await until(lambda: not pipe.pending)  # the statement ends, the wish to cancel it does not
+        await until(
+            lambda: not member.pending
+        )  # the statement ends, the wish to cancel it does not
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        await lane.run(ACTOR, inserts(name, 2))
+        await driver.run(ACTOR, inserts(name, 2))
     assert rows(dsn, name) == [2]
 
 
@@ -354,10 +360,10 @@ async def test_what_was_given_up_is_not_committed(dsn: str) -> None:
         with anyio.move_on_after(0.05):
             await tx.execute(text(slow.format(10)))
 
-    async with fast_lane(dsn, ONE) as (lane, _):
+    async with pipelined(dsn, ONE) as (driver, _):
         with pytest.raises(RuntimeError, match="was cancelled"):
-            await lane.run(ACTOR, write)
-        assert await lane.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
+            await driver.run(ACTOR, write)
+        assert await driver.run(ACTOR, lambda tx: tx.fetch("select 1")) == b"1"
     assert rows(dsn, name) == []
 
 
@@ -366,15 +372,15 @@ async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
 ) -> None:
     """The wish to cancel comes too late, and another part is rolled back."""
     name = table(dsn)
-    async with fast_lane(dsn, ONE) as (lane, _):
-        [pipe] = lane.lanes["transactions"].pipes
-        ask = pipe._connection.cancel_safe
+    async with pipelined(dsn, ONE) as (driver, _):
+        [member] = driver.groups["transactions"].members
+        ask = member._connection.cancel_safe
 
         async def too_late(**more: Any) -> None:
-            await until(lambda: not pipe.pending)
+            await until(lambda: not member.pending)
             await ask(**more)
 
-        monkeypatch.setattr(pipe._connection, "cancel_safe", too_late)
+        monkeypatch.setattr(member._connection, "cancel_safe", too_late)
 
         async def write(tx: Transaction) -> None:
             with anyio.CancelScope() as scope:
@@ -385,7 +391,7 @@ async def test_what_was_given_up_stays_so_whatever_is_undone_afterwards(
                     await tx.fetch("select 1 / 0")
 
         with pytest.raises(RuntimeError, match="was cancelled"):
-            await lane.run(ACTOR, write)
+            await driver.run(ACTOR, write)
     assert rows(dsn, name) == []
 
 
@@ -398,12 +404,12 @@ async def test_nothing_follows_a_beginning_that_failed_and_was_given_up(dsn: str
             await inserts(name, 2)(tx)
         await inserts(name, 3)(tx)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        await lane.run(ACTOR, inserts(name, 1))
+    async with pipelined(dsn, ONE) as (driver, _):
+        await driver.run(ACTOR, inserts(name, 1))
         with suppress(psycopg.Error):
-            await lane.run(ACTOR, lambda tx: tx.execute("deallocate all"))
+            await driver.run(ACTOR, lambda tx: tx.execute("deallocate all"))
         with pytest.raises((RuntimeError, Unavailable)):
-            await lane.run(ACTOR, write)
+            await driver.run(ACTOR, write)
     assert rows(dsn, name) == [1]
 
 
@@ -421,10 +427,10 @@ async def test_a_deadline_at_the_edge_of_a_part_harms_nothing(dsn: str, when: st
                 asyncio.get_running_loop().call_soon(scope.cancel)
         await inserts(name, 3)(tx)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
-        await lane.run(ACTOR, write)
-        assert pids(lane, "transactions") == before
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
+        await driver.run(ACTOR, write)
+        assert pids(driver, "transactions") == before
     assert rows(dsn, name) == ([1, 3] if when == "savepoint" else [1, 2, 3])
 
 
@@ -449,12 +455,12 @@ async def test_what_is_still_at_work_harms_nobody_after_the_end(dsn: str) -> Non
         await asyncio.sleep(0.2)
         await inserts(name, 2)(tx)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         with pytest.raises(LookupError):
-            await lane.run(ACTOR, first)
-        await lane.run(ACTOR, second)
-        assert pids(lane, "transactions") == before
+            await driver.run(ACTOR, first)
+        await driver.run(ACTOR, second)
+        assert pids(driver, "transactions") == before
     assert rows(dsn, name) == [1, 2]
 
 
@@ -474,24 +480,24 @@ async def test_a_part_that_fails_during_the_commit_closes_nobodys_connection(dsn
         await tx.execute(text(f"insert into {name} values ({number})"))
         asyncio.get_running_loop().call_later(0.0, go.set)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         for number in range(20):
             late = list[asyncio.Task[Any]]()
             entered, go = asyncio.Event(), asyncio.Event()
-            one = started(lane.run(ACTOR, first))
+            one = started(driver.run(ACTOR, first))
             await entered.wait()
-            two = started(lane.run(ACTOR, inserts(name, 100 + number)))
+            two = started(driver.run(ACTOR, inserts(name, 100 + number)))
             await one
             await two
             await asyncio.wait(late)
             assert isinstance(late[0].exception(), LookupError)
-        assert pids(lane, "transactions") == before
+        assert pids(driver, "transactions") == before
 
 
 async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
 
         async def write(tx: Transaction) -> bytes | None:
             await tx.execute("select 1")
@@ -501,22 +507,22 @@ async def test_a_script_that_is_given_up_leaves_a_usable_connection(dsn: str) ->
             return await tx.fetch("select 2")
 
         for _ in range(3):
-            assert await lane.run(ACTOR, write) == b"2"
-        assert pids(lane, "transactions") == before
+            assert await driver.run(ACTOR, write) == b"2"
+        assert pids(driver, "transactions") == before
 
 
 async def test_a_transaction_may_raise_its_own_timeout(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An install does: its statements take as long as the table is large."""
-    monkeypatch.setattr("plugins.pipeline.service.GRACE", 0.3)
+    monkeypatch.setattr("plugins.pipeline.service.ANSWER_GRACE", 0.3)
 
     async def install(tx: Transaction) -> None:
         await tx.fetch("select set_config('statement_timeout', '600000', true)")
         await tx.script(b"select pg_sleep(0.4);" * 3)
 
-    async with fast_lane(dsn, ONE, statement_timeout=0.5) as (lane, _):
-        await lane.run(ACTOR, install)
+    async with pipelined(dsn, ONE, statement_timeout=0.5) as (driver, _):
+        await driver.run(ACTOR, install)
 
 
 async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
@@ -526,35 +532,35 @@ async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
         calls = [tx.fetch(text(f"selec {n}")) for n in range(20)]
         await asyncio.gather(*calls, return_exceptions=True)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        before = pids(lane, "transactions")
+    async with pipelined(dsn, ONE) as (driver, _):
+        before = pids(driver, "transactions")
         for n in range(40):
             with suppress(SchemaChanged):
-                await lane.run(ACTOR, lambda tx, n=n: tx.fetch(text(f"select {n} from nowhere")))
+                await driver.run(ACTOR, lambda tx, n=n: tx.fetch(text(f"select {n} from nowhere")))
         with suppress(RuntimeError):
-            await lane.run(ACTOR, many)
-        found = int(await lane.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
+            await driver.run(ACTOR, many)
+        found = int(await driver.run(ACTOR, lambda tx: tx.fetch(count, custom_plan=True)) or 0)
         assert found <= 12
-        assert pids(lane, "transactions") == before
+        assert pids(driver, "transactions") == before
 
 
 async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
-    async with fast_lane(dsn, ONE) as (lane, pool):
-        transactions = lane.lanes["transactions"]
+    async with pipelined(dsn, ONE) as (driver, pool):
+        transactions = driver.groups["transactions"]
         connection = await pool.connect()
-        await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
-        holder = started(lane.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(9)")))
+        await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        holder = started(driver.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(9)")))
         await asyncio.sleep(0.001)
-        waiting = started(lane.run(ACTOR, lambda tx: tx.fetch("select 1")))
+        waiting = started(driver.run(ACTOR, lambda tx: tx.fetch("select 1")))
         await asyncio.sleep(0.001)
-        pipe = transactions.add(connection)
+        member = transactions.add(connection)
         began = time.monotonic()
-        await lane.run(ACTOR, lambda tx: tx.fetch("select 1"))
+        await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
         await waiting
         assert time.monotonic() - began < 4  # sooner than who waits goes to the pool
         holder.cancel()
         await asyncio.wait([holder])
-        transactions.remove(pipe)
+        transactions.remove(member)
 
 
 async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> None:
@@ -567,8 +573,8 @@ async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> No
 
         return go
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        tasks = [started(lane.run(ACTOR, write(n))) for n in range(2)]
+    async with pipelined(dsn, ONE) as (driver, _):
+        tasks = [started(driver.run(ACTOR, write(n))) for n in range(2)]
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     assert rows(dsn, name) == [0, 1]
@@ -577,23 +583,23 @@ async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> No
 async def test_who_comes_while_it_ends_is_told_so(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.pipeline.service.DRAIN", 0.2)
+    monkeypatch.setattr("plugins.pipeline.service.DRAIN_TIMEOUT", 0.2)
     late = list[asyncio.Task[Any]]()
 
     async def busy(tx: Transaction) -> None:
         while True:
             await tx.fetch("select 1")
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        transactions = lane.lanes["transactions"]
+    async with pipelined(dsn, ONE) as (driver, _):
+        transactions = driver.groups["transactions"]
         close = transactions.close
 
         def closed() -> None:
             close()
-            late.append(started(lane.run(ACTOR, lambda tx: tx.fetch("select 1"))))
+            late.append(started(driver.run(ACTOR, lambda tx: tx.fetch("select 1"))))
 
         monkeypatch.setattr(transactions, "close", closed)
-        holder = started(lane.run(ACTOR, busy))
+        holder = started(driver.run(ACTOR, busy))
         await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
         ends = await asyncio.gather(holder, *late, return_exceptions=True)
@@ -609,8 +615,8 @@ async def test_the_end_waits_for_a_transaction(dsn: str) -> None:
         await asyncio.sleep(0.3)
         await inserts(name, 2)(tx)
 
-    async with fast_lane(dsn, ONE) as (lane, _):
-        task: asyncio.Task[Any] = started(lane.run(ACTOR, write))
+    async with pipelined(dsn, ONE) as (driver, _):
+        task: asyncio.Task[Any] = started(driver.run(ACTOR, write))
         await asyncio.sleep(0.1)
     await task
     assert rows(dsn, name) == [1, 2]

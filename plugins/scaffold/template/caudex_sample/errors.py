@@ -10,4 +10,4 @@ class NoteNotFound(NotFound):
 
 
 class NotYours(Forbidden):
-    """A note is somebody else's."""
+    """The note belongs to another user."""

@@ -47,7 +47,7 @@ async def add(writer: Writer, author: str | None, text: str) -> bytes:
 
 
 async def author(tx: Transaction, note: int) -> Author | None:
-    """Whose a note is, or None where there is none; it stays until the transaction ends."""
+    """Return the author of a note, or None; locks the note until the transaction ends."""
     found = await tx.execute(_AUTHOR, note)
     return None if found is None else _decode_author(found)
 

@@ -1,4 +1,4 @@
-"""The fast lane without a server around it, and ways to hurt it."""
+"""The pipelined driver without a server around it, and ways to hurt it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ T = TypeVar("T")
 
 
 class Opened(NamedTuple):
-    """A fast lane and the pool that it stands on."""
+    """A pipelined driver and the pool that it stands on."""
 
-    lane: PipelinedStatements
+    driver: PipelinedStatements
     pool: Database
 
 
 @asynccontextmanager
-async def fast_lane(
+async def pipelined(
     dsn: str, config: PipelineConfig | None = None, **settings: Any
 ) -> AsyncGenerator[Opened]:
     """Open both; `settings` are those of `[database]`."""
     async with opened(dsn, **settings) as pool:
         with unwrapped():
-            async with PipelinedStatements(pool, config or PipelineConfig()).opened() as lane:
-                yield Opened(lane, pool)
+            async with PipelinedStatements(pool, config or PipelineConfig()).opened() as driver:
+                yield Opened(driver, pool)
 
 
 def started(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -39,8 +39,8 @@ def started(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return asyncio.get_running_loop().create_task(call)
 
 
-def pids(lane: PipelinedStatements, name: str) -> list[int]:
-    """The server processes behind the connections of a lane."""
-    pipes = lane.lanes[name].pipes
-    # One that has just been cut stays in its lane until its keeper wakes up.
-    return [pipe._pg.backend_pid for pipe in pipes if not pipe.closed.is_set()]
+def pids(driver: PipelinedStatements, name: str) -> list[int]:
+    """The server processes behind the connections of a driver."""
+    members = driver.groups[name].members
+    # One that has just been cut stays in its driver until its keeper wakes up.
+    return [member._pg.backend_pid for member in members if not member.closed.is_set()]

@@ -1,0 +1,196 @@
+"""Groups of connections for statements of one kind: which request is sent on which connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.errors import error_from_result
+from psycopg.pq.abc import PGresult
+
+from kernel.public import Param, Query, dialect
+
+from .connection import FAILED, PipelinedConnection, Request, SendOutcome
+
+TICK_SECONDS: Final = 0.02
+"""Seconds between two checks; a statement that is first at both is slow."""
+MAX_WAITING: Final = 1000
+MAX_WAIT: Final = 5.0
+"""Statements that wait for room on a connection, and the seconds that they wait at most."""
+MAX_PARAMETERS: Final = 65_535
+
+
+class Reservation:
+    """A transaction that waits for a connection."""
+
+    __slots__ = ("answer", "since")
+
+    def __init__(self, answer: asyncio.Future[PipelinedConnection | SendOutcome]) -> None:
+        self.answer = answer
+        self.since = 0
+
+    def settle(self, outcome: PipelinedConnection | SendOutcome) -> None:
+        """Set the answer, unless its caller was cancelled."""
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+
+
+class ConnectionGroup:
+    """Connections that serve statements of one kind, `depth` of them at a time on each.
+
+    It sends what it can send at once. What would wait behind a slow statement, and everything while
+    no connection is open, is left to the caller's pool.
+    """
+
+    def __init__(self, *, depth: int, prepared: int, timeout: float) -> None:
+        """With a `depth` above 1 statements may be sent twice, so they have to be reads.
+
+        `timeout` is the time in seconds that an answer may take before its connection is closed.
+        """
+        self.members: list[PipelinedConnection] = []
+        self.asked = 0
+        self.left = 0
+        """Statements or transactions so far, and how many of them were left to the pool."""
+        self._depth = depth
+        self._prepared = prepared
+        self._timeout = round(timeout / TICK_SECONDS)
+        self._waiting: deque[Request | Reservation] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._ticks = 0
+
+    def add(self, connection: AsyncConnection[Any]) -> PipelinedConnection:
+        """Add a connection to the group."""
+        member = PipelinedConnection(connection, self._prepared, self._refill)
+        self.members.append(member)
+        self._refill()
+        return member
+
+    def remove(self, member: PipelinedConnection) -> None:
+        """Remove a connection from the group and close it."""
+        self.members.remove(member)
+        member.close()
+
+    @property
+    def under_way(self) -> list[asyncio.Future[Any]]:
+        """Futures of the answers and of the held connections."""
+        requests = [
+            *self._waiting,
+            *(request for member in self.members for request in member.pending),
+        ]
+        held = [member.held for member in self.members if member.held is not None]
+        return [*held, *(request.answer for request in requests if not request.answer.done())]
+
+    def send(self, query: Query, params: Sequence[Param]) -> asyncio.Future[PGresult | SendOutcome]:
+        """Send a statement; the future gets PostgreSQL's answer, also an error.
+
+        The statement of a cancelled caller runs on, and its answer is dropped.
+        """
+        values = [dialect.to_text(param) for param in params]
+        request = Request(query, values, self._loop.create_future())
+        if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
+            request.settle(SendOutcome.CROWDED)
+        else:
+            self._admit(request)
+        return request.answer
+
+    @asynccontextmanager
+    async def reserved(self) -> AsyncGenerator[PipelinedConnection | None]:
+        """Reserve a connection; None where none is available soon."""
+        reservation = Reservation(self._loop.create_future())
+        self._admit(reservation)
+        try:
+            member = await reservation.answer
+            yield member if isinstance(member, PipelinedConnection) else None
+        finally:  # also for a caller that was cancelled at that moment
+            if reservation.answer.done() and not reservation.answer.cancelled():
+                member = reservation.answer.result()
+                if isinstance(member, PipelinedConnection):
+                    member.release()
+
+    def close(self) -> None:
+        """Stop accepting; the connections are closed by the keeper."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+
+    def _admit(self, waiter: Request | Reservation) -> None:
+        self.asked += 1
+        member = None if self._waiting else self._free()
+        if member is not None:
+            _start(member, waiter)
+        elif len(self._waiting) < MAX_WAITING and self._accepts and not self._closed:
+            waiter.since = self._ticks
+            self._waiting.append(waiter)
+        else:
+            self._crowd(waiter)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    @property
+    def _accepts(self) -> bool:
+        return any(not member.stuck for member in self.members)
+
+    def _free(self) -> PipelinedConnection | None:
+        """Return the connection with the fewest requests that has room, or None."""
+        free, least = None, self._depth
+        for member in self.members:
+            count = len(member.pending)
+            if count < least and not member.stuck and member.held is None:
+                if not count:
+                    return member
+                free, least = member, count
+        return free
+
+    def _refill(self) -> None:
+        """Send waiting requests while there is room."""
+        while self._waiting and (member := self._free()) is not None:
+            waiter = self._waiting.popleft()
+            if not waiter.answer.done():
+                _start(member, waiter)
+
+    def _tick(self) -> None:
+        """Find slow statements, and leave what waits behind them to the pool."""
+        self._ticks += 1
+        for member in list(self.members):
+            member.tick(self._timeout)
+            if member.stuck and member.held is None:
+                self.left += member.relieve()
+        oldest = self._ticks - round(MAX_WAIT / TICK_SECONDS)
+        if not self._accepts or (self._waiting and self._waiting[0].since < oldest):
+            self._leave()
+        busy = self._waiting or any(member.pending or member.held for member in self.members)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick) if busy else None
+
+    def _leave(self) -> None:
+        """Leave all waiting requests to the pool."""
+        while self._waiting:
+            self._crowd(self._waiting.popleft())
+
+    def _crowd(self, waiter: Request | Reservation) -> None:
+        self.left += not waiter.answer.done()
+        waiter.settle(SendOutcome.CROWDED)
+
+
+def _start(member: PipelinedConnection, waiter: Request | Reservation) -> None:
+    if isinstance(waiter, Request):
+        member.send(waiter)
+    else:
+        member.hold()
+        waiter.settle(member)
+
+
+def checked(answer: PGresult | SendOutcome) -> PGresult | None:
+    """Raise PostgreSQL's error as the kernel's; return None for a statement without an answer."""
+    if isinstance(answer, SendOutcome):
+        return None
+    if answer.status == FAILED:
+        with dialect.translated():
+            raise error_from_result(answer)
+    return answer
