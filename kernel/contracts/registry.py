@@ -35,8 +35,9 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
 class TaskInfo(msgspec.Struct, frozen=True):
     """A background task; `state` is starting, running, standby, failing or failed.
 
-    A task on standby runs in another process. One that failed is not restarted. `failures` counts
-    those since it last ran without one, `error` the class of the last and where it was raised.
+    A task on standby runs in another process. One that failed is tried every five minutes.
+    `failures` counts those since it last ran without one. `error` is the class of the last one and
+    where it was raised.
     """
 
     name: str

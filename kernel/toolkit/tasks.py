@@ -19,7 +19,9 @@ from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrappe
 LONGEST_PAUSE = 60.0
 """Seconds between a failure and the next try, which follow 0.5, 1, 2 ... seconds."""
 MAX_FAULTS = 20
-"""Unexpected errors in a row after which a task is not restarted, about a quarter of an hour."""
+"""Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
+FAILED_PAUSE = 300.0
+"""Seconds between the tries of a failed task: the fault may have been in the data."""
 LEASE_SECONDS = 30.0
 """After a process that leads was killed, another one leads within this time."""
 
@@ -38,7 +40,8 @@ class Tasks:
 
     They run while the server does: they begin when every plugin has started, and end before any
     plugin's `lifespan` does. A command does not run them. A task that raises is restarted after a
-    pause that doubles; KernelError and OSError may repeat for ever, an unexpected error 20 times.
+    pause that doubles. After 20 unexpected errors in a row it is failed: health and log report it,
+    and it is tried again every five minutes. KernelError and OSError do not count.
     With `leader` a task runs in one server process of all that share the database.
     """
 
@@ -96,8 +99,8 @@ class Tasks:
             self._group.start_soon(self._run, task)
 
     async def _run(self, task: _Task) -> None:
-        if await task.run():
-            self._tasks.remove(task)
+        await task.run()
+        self._tasks.remove(task)
 
 
 class _Task:
@@ -116,18 +119,17 @@ class _Task:
     def info(self) -> TaskInfo:
         return TaskInfo(self._name, self._state, self._failures, self._error)
 
-    async def run(self) -> bool:
-        """Run until the work is done; False when it has failed too often."""
-        while self._faults < MAX_FAULTS:
+    async def run(self) -> None:
+        """Run until the work is done."""
+        while True:
             began = anyio.current_time()
             try:
                 await (self._lead() if self._leader else self._begin())
-                return True
+                return
             except Exception as error:
                 if anyio.current_time() - began > LONGEST_PAUSE:
                     self.succeeded()
                 await self._failed(error)
-        return False
 
     def succeeded(self) -> None:
         """Forget earlier failures."""
@@ -143,14 +145,13 @@ class _Task:
         self._failures += 1
         self._faults += not isinstance(error, KernelError | OSError)
         self._error = f"{type(error).__name__} {raised_at(error)}".strip()
-        over = self._faults >= MAX_FAULTS
-        self._state = "failed" if over else "failing"
+        failed = self._faults >= MAX_FAULTS
+        self._state = "failed" if failed else "failing"
+        pause = FAILED_PAUSE if failed else pause
+        report = log.error if failed else log.warning
         said = {"plugin": self._owner.plugin, "task": self._name, **failure(error)}
-        if over:
-            log.error("a task failed too often and is not restarted", **said)
-        else:
-            log.warning("a task failed", restart_in=pause, **said)
-            await anyio.sleep(pause)
+        report("a task failed", restart_in=pause, **said)
+        await anyio.sleep(pause)
 
     async def _lead(self) -> None:
         """Do the work while this process holds the lease."""

@@ -95,15 +95,19 @@ async def test_a_task_that_fails_is_restarted_after_longer_and_longer(pauses: Sl
         assert "ValueError" in tasks.info()[0].error
 
 
-async def test_unexpected_errors_in_a_row_have_a_bound(pauses: Slept, logged: list[Any]):
+async def test_a_task_that_fails_too_often_is_tried_rarely(pauses: Slept, logged: list[Any]):
     tasks = Tasks("notes")
-    tasks.start(failing(*[ValueError("why")] * 100), "import")
+    tasks.start(failing(*[ValueError("why")] * (MAX_FAULTS + 2)), "import")
     async with running(tasks):
         assert tasks.info()[0].state == "failed"
-        assert tasks.info()[0].failures == MAX_FAULTS
+        assert tasks.info()[0].failures == MAX_FAULTS + 2
+        assert pauses[MAX_FAULTS - 2 :] == [60, 300, 300, 300]
     said = [(each["log_level"], each["event"], each["plugin"], each["task"]) for each in logged]
-    last = ("error", "a task failed too often and is not restarted", "notes", "import")
-    assert said == [*[("warning", "a task failed", "notes", "import")] * (MAX_FAULTS - 1), last]
+    last = ("error", "a task failed", "notes", "import")
+    assert said == [
+        *[("warning", "a task failed", "notes", "import")] * (MAX_FAULTS - 1),
+        *[last] * 3,
+    ]
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("reset")])
