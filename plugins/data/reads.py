@@ -54,12 +54,12 @@ def on_new_schema(
     @wraps(method)
     async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
         app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
-        key = await self.key(app_id)
+        key = await self.app_key(app_id)
         try:
             return await method(self, *args, **kwargs)
         except SchemaChanged:
-            await self.forget_schema()
-            if await self.key(app_id) != key:
+            await self.refresh_catalog()
+            if await self.app_key(app_id) != key:
                 raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
             return await method(self, *args, **kwargs)
 
@@ -91,11 +91,11 @@ class RecordReads:
             retry_after=5,
         )
 
-    async def key(self, app_id: str) -> int:
-        """Return what differs between two apps of one name. Raises NotFound."""
+    async def app_key(self, app_id: str) -> int:
+        """Return the key of an installation of an app. Raises NotFound."""
         return (await self._apps.app(app_id)).key
 
-    async def forget_schema(self) -> None:
+    async def refresh_catalog(self) -> None:
         """Read the catalog again: a table has changed."""
         await self._apps.refresh()
 
