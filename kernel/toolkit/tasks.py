@@ -32,6 +32,8 @@ on conflict (name) do update set holder = excluded.holder, expires = excluded.ex
 where l.holder = excluded.holder or l.expires < clock_timestamp() returning 'true'"""
 _RELEASE = "delete from caudex_kernel.leases where name = $1::text and holder = $2::text"
 
+_random = random.Random()  # its own: libraries that seed the shared one notice other uses
+
 log = structlog.get_logger("caudex.tasks")
 
 
@@ -76,7 +78,7 @@ class Tasks:
                 pause = await fn()
                 task.succeeded()
                 await anyio.sleep(
-                    (seconds if pause is None else pause) * (1 + jitter * random.random())
+                    (seconds if pause is None else pause) * (1 + jitter * _random.random())
                 )
 
         self._add(_Task(self, name, repeat, leader=leader))

@@ -200,11 +200,10 @@ class RouteTable(BaseRoute):
             if actor is None:
                 raise Unauthenticated
             scope["caudex.actor"] = actor
-            scope["caudex.grant"] = (
-                Grant()
-                if needs.kind == "user"
-                else await self._access.authorize(actor, needs, scope["path_params"])
-            )
+            grant = Grant()
+            if needs.kind != "user":
+                grant = await self._access.authorize(actor, needs, scope["path_params"])
+            scope["caudex.grant"] = grant
         if route.admit is not None:
             await route.admit(request)
 
