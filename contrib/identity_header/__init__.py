@@ -1,4 +1,4 @@
-"""Accounts of those whom a proxy in front of the server signs in."""
+"""Accounts of users that a proxy in front of the server signs in."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ class IdentityHeaderPlugin(Plugin):
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
-        """Tell of whom the proxy speaks, or who sends a token."""
+        """Return the user that the proxy names, or the owner of the token."""
         return None if self._headers is None else await self._headers.authenticate(request)
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Tell `caudex doctor` when addresses alone are believed, and of a key that is another."""
+        """Warn when only addresses are checked; report a key of another database."""
         compare_key(query, "identity_header", self.config.signing_key, self.context.data_dir)
         if self.config.secret:
             return []

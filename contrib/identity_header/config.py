@@ -19,7 +19,7 @@ RoleOfApp = Annotated[
 
 
 class IdentityHeaderConfig(Section, frozen=True, kw_only=True):
-    """Which headers say who somebody is, and from whom they are believed.
+    """Which headers name the user, and from which addresses they are believed.
 
     At least one of `trusted` and `secret` is needed; where both are given, both must hold. What a
     header that is not named says is not read: it may be the client's. Pages of other origins than

@@ -1,4 +1,4 @@
-"""Roles that follow from the groups of which the proxy says that somebody is in them."""
+"""Roles that follow from the groups that the proxy sends with a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger("caudex.identity_header")
 
 
 class GroupRoles:
-    """Gives the roles that groups stand for, and takes them from who is no longer in them.
+    """Assigns the roles of a user's groups, and removes those of groups that the user left.
 
     A role that the map names is held through groups only: one given by hand is taken again.
     """

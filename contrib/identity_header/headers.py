@@ -27,7 +27,7 @@ from .trust import Trust
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 ADMITTED: Final = "caudex.identity_header"
-"""Who was admitted by a request: a stream asks again long after, when the proxy says otherwise."""
+"""The user that a request was admitted for: a stream checks again long after."""
 
 log = structlog.get_logger("caudex.identity_header")
 
@@ -46,14 +46,14 @@ class Headers:
         self, config: IdentityHeaderConfig, trust: Trust, identity: HeaderIdentity
     ) -> None:
         groups = config.groups_header if config.groups else ""
-        told = (config.user_header, config.email_header, config.name_header, groups)
-        self._names = _Names(*(name.lower().encode() for name in told))
+        sent = (config.user_header, config.email_header, config.name_header, groups)
+        self._names = _Names(*(name.lower().encode() for name in sent))
         self._origins = frozenset(config.origins)
         self._trust = trust
         self._identity = identity
 
     async def authenticate(self, request: Request) -> Actor | None:
-        """Tell who makes a request: of whom the proxy speaks, else whose token it carries.
+        """Return the user that the proxy names, else the owner of the token.
 
         Raises Unauthenticated for a header that does not come from the proxy, whatever else the
         request carries.
@@ -81,8 +81,8 @@ class Headers:
             raise Unauthenticated("the sign-in header does not come from a trusted proxy")
 
     def _refuse_strange_page(self, request: Request) -> None:
-        """Refuse a write that a page of somebody else lets a browser make: the proxy knows the user
-        by a cookie, which the browser sends along whoever asks it to. Raises Forbidden.
+        """Refuse a write that a page of another site makes a browser send: the proxy knows the user
+        by a cookie, which the browser adds to every request. Raises Forbidden.
 
         Browsers say where a request comes from by headers that no page can set; other clients send
         none of them.
@@ -96,7 +96,7 @@ class Headers:
         raise Forbidden(f"pages of {page or 'other origins'} may not write here")
 
     def _claim(self, request: Request, users: Sequence[bytes]) -> Claim:
-        """Read what the proxy says; what cannot be read is said by nobody."""
+        """Read what the proxy sends; a header that cannot be read counts as not sent."""
         names = self._names
         try:
             return Claim(

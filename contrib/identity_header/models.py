@@ -8,7 +8,7 @@ from kernel.public import User
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """What a trusted proxy says of who makes a request."""
+    """What a trusted proxy sends about the user of a request."""
 
     username: str
     email: str | None = None

@@ -59,7 +59,7 @@ class IdentityHeaderRoutes:
         return self._services.get(HEADER_IDENTITY)
 
     async def mode(self, request: Request) -> Response:
-        """Tell that the proxy signs people in, and whether nobody has come yet."""
+        """Report that a proxy signs users in, and whether any user has signed in."""
         setup = await self._identity.setup_required()
         return reply(Mode(auth_required=True, setup_required=setup))
 
@@ -75,7 +75,7 @@ class IdentityHeaderRoutes:
         return reply([view(user) for user in await self._identity.users()])
 
     async def add(self, request: Request, body: NewUser) -> Response:
-        """Make an account for somebody whom the proxy has not let in yet."""
+        """Create an account before the first sign-in of its user."""
         person = Person(username=body.username, email=body.email, display_name=body.display_name)
         return reply(view(await self._identity.add(request.actor, person)), 201)
 

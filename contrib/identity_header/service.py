@@ -147,7 +147,7 @@ class HeaderIdentity:
         """See `Identity.relation`."""
         return "caudex_identity_header", "users"
 
-    # Who makes a request
+    # The user of a request
 
     async def signed_in(self, claim: Claim, caller: Actor) -> Actor:
         """Return the user that a trusted proxy names. Raises Unauthenticated."""
@@ -180,7 +180,7 @@ class HeaderIdentity:
         )
 
     async def setup_required(self) -> bool:
-        """Whether nobody has signed in yet."""
+        """Whether no user has signed in yet."""
         return not await store.any_user(self._statements)
 
     async def _admit(self, claim: Claim, caller: Actor) -> User:
@@ -194,7 +194,7 @@ class HeaderIdentity:
         return user
 
     async def still(self, actor: Actor) -> Actor:
-        """See that somebody who was signed in has an account yet. Raises Unauthenticated."""
+        """Check that a user who signed in still has an account. Raises Unauthenticated."""
         user = await self.user(actor.user_id or "")
         if user is None or user.disabled:
             raise Unauthenticated("the account is disabled, or gone")
@@ -244,7 +244,7 @@ class HeaderIdentity:
         return user
 
     async def _first_sight(self, tx: Transaction, claim: Claim) -> User:
-        """Make the account of somebody new; of requests at the same moment one does."""
+        """Create the account of a new user; of concurrent requests one creates it."""
         await store.alone(tx)
         if (found := await store.named(tx, fold_name(claim.username))) is not None:
             return found
@@ -269,7 +269,7 @@ class HeaderIdentity:
         return user
 
     async def _describe(self, tx: Transaction, user: User, claim: Claim) -> None:
-        """Keep what the proxy says of somebody today."""
+        """Store what the proxy sends about a user today."""
         old = await self._locked(tx, user.id)
         said = await self._own(tx, claim, old.id)
         new = replace(old, **{name: getattr(said, name) for name in self._sent})
@@ -290,7 +290,7 @@ class HeaderIdentity:
 async def _record(
     tx: Transaction, operation: str, actor: Actor, old: User | None, new: User | None
 ) -> None:
-    """Tell every process that an account changed, and the trail who changed it."""
+    """Notify every process of a changed account, and record the change in the audit trail."""
     shown = new or old
     assert shown is not None
     await tx.publish(TOPIC, shown.id)

@@ -86,7 +86,7 @@ async def any_user(reader: Reader) -> bool:
 
 
 async def alone(tx: Transaction) -> None:
-    """Let nobody else make or rename an account until the transaction ends."""
+    """Lock the creation and renaming of accounts until the transaction ends."""
     await tx.execute(_ALONE)
 
 

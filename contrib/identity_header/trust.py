@@ -1,4 +1,4 @@
-"""Whether a request comes from a proxy that may say who makes it."""
+"""Whether a request comes from a proxy that may name its user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trust:
         self._secret = config.secret.encode()
         self._header = config.secret_header.lower().encode()
         if not self._networks and not self._secret:
-            problem = "nobody is trusted, so nobody could sign in"
+            problem = "no proxy is trusted, so no user could sign in"
             raise BootError(TRUSTED, problem, "name the proxy's addresses, or set a secret")
         if self._secret and len(self._secret) < SHORTEST:
             raise BootError(SECRET, f"it has fewer than {SHORTEST} bytes", MAKE_ONE)
@@ -46,7 +46,7 @@ class Trust:
             return "its peer is no trusted proxy"
         if self._secret:
             return None if self._knows_secret(scope["headers"]) else "the secret is not the proxy's"
-        # Worker code runs on this machine: an address alone does not tell it from a proxy here.
+        # Worker code runs on this machine too, with the same address as a proxy here.
         if (server and _same(peer, server[0])) or _is_ours(peer):
             return "its peer is this machine itself, which needs a secret"
         return None

@@ -30,7 +30,7 @@ from .service import SERVICE, MetricsService
 
 
 class MetricsPlugin(Plugin):
-    """Counts every request, asks the rest when somebody wants to know."""
+    """Counts every request, and asks for the other numbers when they are read."""
 
     name = "metrics"
     requires = (HOOKS, POOL)
@@ -42,7 +42,7 @@ class MetricsPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide what stands behind the route."""
+        """Provide the service behind the route."""
         return [provide(SERVICE, self._open)]
 
     def _open(self, services: Services) -> MetricsService:
@@ -68,9 +68,11 @@ class MetricsPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Tell the other processes of this machine what this one measures."""
-        async with services.get(SERVICE).telling():
-            yield
+        """Share the numbers of this process with the others on this machine."""
+        service = services.get(SERVICE)
+        self.tasks.every(self.config.every, service.share, "share")
+        yield
+        service.leave()
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:

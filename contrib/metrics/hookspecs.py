@@ -1,4 +1,4 @@
-"""The hook of this plugin. Who implements it marks it `@hookimpl(optionalhook=True)`, so that this
+"""The hook of this plugin. An implementation is marked `@hookimpl(optionalhook=True)`, so that this
 plugin can be off."""
 
 from __future__ import annotations

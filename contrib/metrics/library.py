@@ -1,4 +1,4 @@
-"""prometheus_client: the names in use. Its global registry, which anybody may add to, is not."""
+"""prometheus_client: the names in use. Its global registry, which libraries may add to, is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server processes of one machine tell each other: a file each in the data directory."""
+"""What the server processes of one machine share: a file each in the data directory."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _decode: Final = msgspec.json.Decoder(Snapshot).decode
 class Processes:
     """A scrape reaches any one of the processes that share a port: it answers for them all.
 
-    Each writes its numbers every few seconds; a file that nobody renews any more is deleted by who
-    sees it first. Nothing of it is secret, nothing of it lasts.
+    Each writes its numbers every few seconds; the first process that sees a stale file
+    deletes it. No number is secret, and none is kept.
     """
 
     def __init__(self, folder: Path, keep: float) -> None:
         self.name: Final = f"{os.getpid()}-{secrets.token_hex(2)}"
-        """Tells this process from its siblings, and from one of the same id before."""
+        """Distinguishes this process from its siblings, and from one of the same id before."""
         self._folder = folder
         self._keep = keep
 
     async def write(self, snapshot: Snapshot) -> None:
-        """Tell the others. Raises OSError."""
+        """Write the numbers for the others. Raises OSError."""
         await to_thread.run_sync(self._write, msgspec.json.encode(snapshot))
 
     async def others(self) -> list[Snapshot]:
-        """What the others told, without those that are gone."""
+        """The numbers of the others, without processes that ended."""
         return await to_thread.run_sync(self._others)
 
     def leave(self) -> None:

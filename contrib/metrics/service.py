@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -39,7 +38,7 @@ LIMIT: Final = 2.0
 MAX_MEASURES: Final = 1000
 """Numbers that one plugin may give."""
 MISSES: Final = 3
-"""Times that a process may fail to tell the others before it counts as gone."""
+"""Writes that a process may miss before it counts as ended."""
 PROCESS: Final = "process"
 
 _NAME: Final = re.compile(r"caudex_[a-z0-9_]{1,100}")
@@ -80,16 +79,14 @@ class MetricsService:
         wanted = self._config.token
         return bool(wanted) and hmac.compare_digest(token.encode(), wanted.encode())
 
-    @asynccontextmanager
-    async def telling(self) -> AsyncGenerator[None]:
-        """Tell the siblings while the server runs."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._tell_always)
-                yield
-                tasks.cancel_scope.cancel()
-        finally:
-            self._processes.leave()
+    async def share(self) -> None:
+        """Write the numbers of this process for the others on this machine."""
+        own, _ = await self._snapshot()
+        await self._processes.write(own)
+
+    def leave(self) -> None:
+        """Remove the numbers of this process."""
+        self._processes.leave()
 
     async def page(self, *, open_metrics: bool) -> Page:
         """Everything, in Prometheus' text or as OpenMetrics."""
@@ -99,15 +96,6 @@ class MetricsService:
         if open_metrics:
             return Page(open_text(collector), OPEN)
         return Page(plain_text(collector), PLAIN)
-
-    async def _tell_always(self) -> None:
-        while True:
-            try:
-                own, _ = await self._snapshot()
-                await self._processes.write(own)
-            except Exception as error:  # no number is worth the server
-                log.warning("the other processes cannot be told", **failure(error))
-            await anyio.sleep(self._config.every)
 
     async def _snapshot(self) -> tuple[Snapshot, list[Family]]:
         measures = await self._fresh_measures()
@@ -123,7 +111,7 @@ class MetricsService:
         return Snapshot(process=self._processes.name, at=time.time(), families=own), shared
 
     async def _fresh_measures(self) -> list[Measure]:
-        """What the plugins measure of themselves, asked once for all who come meanwhile."""
+        """What the plugins measure of themselves, asked once for concurrent requests."""
         async with self._lock:
             if anyio.current_time() - self._measured >= self._config.every:
                 self._measures = await self._ask()
@@ -228,7 +216,7 @@ def _of_pool(statistics: Mapping[str, int]) -> Iterable[Family]:
     yield Family(name, "Connections of the pool.", "gauge", states)
     waiting = get("requests_waiting", 0)
     name = "caudex_pool_waiting"
-    yield Family(name, "Who waits for a connection.", "gauge", [Sample(name, {}, waiting)])
+    yield Family(name, "Requests that wait for a connection.", "gauge", [Sample(name, {}, waiting)])
     for name, words, value in (
         ("caudex_pool_requests", "Connections that were asked for.", get("requests_num", 0)),
         ("caudex_pool_waits", "Those that had to wait.", get("requests_queued", 0)),

@@ -1,4 +1,4 @@
-"""The folder: which file a secret lies in, and how it is written so that nobody reads half of it.
+"""The folder: the file of each secret, written so that no reader sees half of it.
 
     <folder>/id                             which folder this is
     <folder>/platform/<KEY>-<hash>.secret   the platform's secrets
@@ -29,7 +29,7 @@ APP: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 FILE: Final = re.compile(r"(\w+)-[0-9a-f]{16}\.secret", re.ASCII)
 ASIDE: Final = ".new-"
 STALE: Final = 3600
-"""Seconds after which a file that was never put in its place is nobody's."""
+"""Seconds after which a file that was never put in its place is deleted."""
 TRIES: Final = 3
 
 
@@ -85,7 +85,7 @@ class Folder:
                     raise
 
     def delete(self, app_id: str | None, name: str) -> bool:
-        """Delete a file and tell whether it was there."""
+        """Delete a file and return whether it existed."""
         try:
             self._file(app_id, name).unlink()
         except FileNotFoundError:
@@ -103,7 +103,7 @@ class Folder:
         for state in self.states(app_id):
             if state in wanted:
                 self.delete(app_id, state.name)
-        with suppress(OSError):  # somebody has put a new one there
+        with suppress(OSError):  # another process has put a new one there
             self._place(app_id).rmdir()
 
     def wipe(self, app_id: str) -> None:

@@ -14,7 +14,7 @@ class FileState(msgspec.Struct, frozen=True):
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """How many secrets a rotation sealed anew, and the places of those that do not open."""
+    """How many secrets a rotation sealed again, and the places of those that do not open."""
 
     sealed: int
     unopenable: tuple[str, ...] = ()

@@ -137,7 +137,7 @@ class VaultFileService:
         return Rotation(done + last.sealed, last.unopenable)
 
     async def take_over(self, source: Vault, apps: list[App]) -> Copied:
-        """Copy every secret of another vault; it is only read, and no worker is told."""
+        """Copy every secret of another vault; it is only read, and no worker is notified."""
         actor, done, lost = server_actor(), 0, list[str]()
         for app_id in [None, *(app.id for app in apps)]:
             revealed = await source.reveal(app_id or NO_APP)
@@ -188,7 +188,7 @@ class VaultFileService:
         self, actor: Actor, work: Callable[[Transaction, FolderRow], Awaitable[T]]
     ) -> T:
         """Write to the folder as the last step of a transaction: what cannot be written is not
-        recorded. Who waits for the lock sees what the one before has written."""
+        recorded. The next holder of the lock sees what the one before has written."""
 
         async def alone(tx: Transaction) -> T:
             row = await store.lock(tx)
@@ -245,7 +245,7 @@ class VaultFileService:
     # Rotation
 
     async def _begin_rotation(self, _: Transaction, row: FolderRow) -> bytes:
-        """Add a key, unless a rotation is under way; who writes from now on seals by it."""
+        """Add a key, unless a rotation is under way; writers seal by it from now on."""
         if (await self._disk(self._keyring.read)).newest.hex() == row.key_id:
             await self._disk(self._keyring.add_new)
         return (await self._disk(self._keyring.read)).newest
@@ -272,7 +272,7 @@ class VaultFileService:
 
     async def _end_rotation(self, tx: Transaction, newest: bytes, before: int) -> Rotation:
         """Go on without the old key. What a server that did not know the new one has written
-        meanwhile is sealed anew first."""
+        meanwhile is sealed again first."""
         last = await self._reseal(await self._there(self._folder.scopes))
         await store.set_key(tx, newest.hex())
         detail = {"secrets": before + last.sealed, "key_id": newest.hex()}
@@ -296,7 +296,7 @@ class VaultFileService:
 
     async def _there(self, work: Callable[[], T]) -> T:
         """Use the folder, after a look whether it is still the one: a share that is not mounted
-        is empty, and nobody must take that for having no secrets. Raises OSError."""
+        is empty, which must not count as having no secrets. Raises OSError."""
 
         def checked() -> T:
             if self._folder.identity() != self._identity:
@@ -337,7 +337,7 @@ def _shown(app_id: str | None, key: str) -> str:
 async def _record(
     tx: Transaction, app_id: str | None, key: str, operation: str, *, news: bool = True
 ) -> None:
-    """Tell who changed which name, never what to."""
+    """Record which user changed which name, never the value."""
     if news:
         await tx.publish(SECRETS, app_id or "")
     scope = "platform" if app_id is None else "app"

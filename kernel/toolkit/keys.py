@@ -25,7 +25,7 @@ ANOTHER = "it is not the key that this database was set up with"
 
 def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = True) -> bytes:
     """Return the key `name` (32 bytes): base64 or hex, else `<data-dir>/config/<name>.key`. Text
-    that is neither is a key as it stands.
+    that is neither is itself the key.
 
     The file is made with mode 0600 when it is missing and may be; of a longer key the SHA-256 is
     used. Raises BootError when it is missing, cannot be read or is too short to be a key.
@@ -99,7 +99,7 @@ def _fingerprint(key: bytes) -> str:
 
 
 def _create(file: Path) -> None:
-    """Write a new key aside and link it into place: nobody ever reads half a key."""
+    """Write a new key aside and link it into place: no process ever reads half a key."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-") as aside:
@@ -115,7 +115,7 @@ def _create(file: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder outlast a loss of power: what a key seals will (fsync(2))."""
+    """Write the names in a folder to the disk (fsync(2)), to outlast a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

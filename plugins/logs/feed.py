@@ -14,7 +14,7 @@ from .models import remark, weight
 
 RING: Final = 1000
 RING_SIZE: Final = 10_000_000
-"""Bytes of memory for the ring; any page of the store fits, so who keeps up misses nothing."""
+"""Bytes of memory for the ring; any page of the store fits, so a quick reader misses nothing."""
 IDLE: Final = 15.0
 """Seconds after which a reader hears that there is nothing."""
 STOPS: Final = "the server stops"

@@ -1,4 +1,4 @@
-"""Whether who follows a log may still read it."""
+"""Whether the reader of a stream may still read the log."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CHECK_EVERY: Final = 0.5
 """Seconds between two looks. The answers come from memory, which news of a change have corrected by
 then, or cost a read of the account: the end of a token, of a session or of a role ends the stream
 within a second."""
-PATIENCE: Final = 30.0
-"""Seconds that a reader goes on while nobody can tell, since the database is away."""
+MAX_UNCHECKED: Final = 30.0
+"""Seconds that a reader goes on while its rights cannot be checked: the database is away."""
 
 
 class Guard:
@@ -36,7 +36,7 @@ class Guard:
     async def refusal(self) -> None:
         """Wait until the caller may not read any more."""
         certain = time.monotonic()
-        while time.monotonic() - certain < PATIENCE:
+        while time.monotonic() - certain < MAX_UNCHECKED:
             await anyio.sleep(CHECK_EVERY)
             try:
                 if not await self._may_read():

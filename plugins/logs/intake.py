@@ -16,7 +16,7 @@ MAX_MESSAGE: Final = 1_000_000
 """Bytes of a line in UTF-8: what is behind them is cut off."""
 MAX_QUEUED: Final = 16_000_000
 """Bytes of memory for what waits for the database. One app may have half of what the others leave
-of it: however many write too much, there is room for who does not."""
+of it: however many write too much, there is room for the others."""
 BATCH: Final = 500
 BATCH_SIZE: Final = 4_000_000
 """Bytes of memory that fill a batch."""

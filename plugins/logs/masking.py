@@ -1,4 +1,4 @@
-"""Secret values do not stand in log lines."""
+"""Secret values are hidden in log lines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Masks:
 
 
 class _Values:
-    """An app's values: those in force, and replaced ones that a worker may still have."""
+    """An app's values: the current ones, and replaced ones that a worker may still have."""
 
     __slots__ = ("_current", "_replaced", "gone_at", "mask")
 
@@ -59,7 +59,7 @@ class _Values:
         """Since when the app is known to be gone."""
 
     def put(self, values: frozenset[str]) -> None:
-        """Replace the values in force."""
+        """Replace the current values."""
         now = time.monotonic()
         replaced = self._replaced | dict.fromkeys(self._current - values, now)
         kept = [

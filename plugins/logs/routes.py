@@ -39,7 +39,7 @@ STREAM: Final[dict[str, Any]] = {
 
 
 class LogsRoutes:
-    """The handlers; whoever provides LOGS answers.
+    """The handlers; the provider of LOGS answers.
 
     `readers` may follow one log here, and one user has half of these places.
     """

@@ -188,7 +188,7 @@ class LogsService:
             if not (lines := self._intake.take()):
                 continue
             outcome: Outcome = "later"
-            # A batch that is broken off is in or not, and nobody knows which.
+            # A batch that is cancelled may be stored or not.
             with anyio.CancelScope(deadline=self._store_by, shield=True) as self._storing:
                 outcome = await self._store(lines)
             if outcome == "later":

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, 9.2), written so that a reader who does not read is cut off."""
+"""Server-sent events (WHATWG HTML, 9.2), with an end for a connection that does not read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EventStream(Response):
         self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream; of a HEAD, what stands before it."""
+        """Serve the stream; for HEAD, only its headers."""
         async with self._source:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)

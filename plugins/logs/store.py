@@ -65,15 +65,15 @@ with portion as materialized (
     ) s where s.upto - s.size < $2::bigint
 ),
 gone as (delete from caudex_logs.lines where id = any(array(select id from portion)))
-select {told} from portion"""
-_SWEEP_OLD: Final = _PORTION.replace("{told}", "count(*)").replace(
+select {result} from portion"""
+_SWEEP_OLD: Final = _PORTION.replace("{result}", "count(*)").replace(
     "{lines}",
     """
     select id, pg_column_size(message) as size from caudex_logs.lines
     where $3::int > 0 and ts < now() - make_interval(days => $3::int) order by ts limit $1::int""",
 )
 # No app takes more room than all of them: only then is anything added up, from the newest line on.
-_SWEEP_MANY: Final = _PORTION.replace("{told}", "count(*)").replace(
+_SWEEP_MANY: Final = _PORTION.replace("{result}", "count(*)").replace(
     "{lines}",
     """
     select id, pg_column_size(message) as size from caudex_logs.lines
@@ -90,7 +90,7 @@ _SWEEP_MANY: Final = _PORTION.replace("{told}", "count(*)").replace(
         ) end
     )) order by id limit $1::int""",
 )
-_FORGET: Final = _PORTION.replace("{told}", "max(id)").replace(
+_FORGET: Final = _PORTION.replace("{result}", "max(id)").replace(
     "{lines}",
     """
     select id, pg_column_size(message) as size from caudex_logs.lines

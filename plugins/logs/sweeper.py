@@ -17,7 +17,7 @@ from .config import LogsConfig
 MOST_HALVINGS: Final = 20
 """Of a portion: a single line is left long before."""
 EVERY_APP: Final = ""
-"""Stands for the lines of all apps that are too old."""
+"""The key for lines of all apps that are too old."""
 
 log = structlog.get_logger("caudex.logs")
 

@@ -21,7 +21,7 @@ from .routes import SystemRoutes
 
 
 class SystemPlugin(Plugin):
-    """Tells load balancers and people how the server is; works with every other plugin off."""
+    """Reports the state of the server; works with every other plugin off."""
 
     name = "system"
     requires = (STATEMENTS, REGISTRY, HOOKS)
@@ -34,5 +34,5 @@ class SystemPlugin(Plugin):
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:
-        """Tell `caudex doctor` whether the Python that runs is a quick one."""
+        """Report whether the Python that runs is an optimized build."""
         return [interpreter.remark()]

@@ -16,14 +16,14 @@ SLOW: Final = (
 
 
 def remark() -> Finding:
-    """Tell `caudex doctor` whether it is the quick build."""
+    """Report whether it is an optimized build."""
     quick = profiled(sysconfig.get_config_vars())
     text = f"{platform.python_version()} {'is profile-guided' if quick else SLOW}"
     return Finding(name="python", text=text, ok=quick)
 
 
 def profiled(built: Mapping[str, Any]) -> bool:
-    """Whether a build, as `sysconfig` tells of it, was optimized by a profile.
+    """Whether a build, as `sysconfig` describes it, was optimized by a profile.
 
     Every `configure` finds the flag for it; Debian, which gives it to make and not to configure,
     takes it out of what it installs.

@@ -33,7 +33,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The states of the contract. Subsystems that report more stand beside them by their name."""
+    """The states of the contract. Subsystems that report more are beside them by their name."""
 
     runtime: Runtime
     postgres: Part

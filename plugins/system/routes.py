@@ -21,7 +21,7 @@ from .service import SystemService
 
 
 class SystemRoutes:
-    """The handlers. `/health` asks nobody: it answers as long as the process lives."""
+    """The handlers. `/health` checks nothing: it answers as long as the process runs."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -34,17 +34,17 @@ class SystemRoutes:
             Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign),
             Route("GET", "/api/v1/status", self.status, ANY_USER, returns=Status),
         ]
-        if self._services.provider(ACCESS.name):  # else nobody knows who is an admin
+        if self._services.provider(ACCESS.name):  # else no user is known to be an admin
             path = "/api/v1/plugins"
             routes.append(Route("GET", path, self.plugins, CORE_ADMIN, returns=Inventory))
         return routes
 
     async def health(self, request: Request) -> Response:
-        """Tell that the process lives."""
+        """Report that the process runs."""
         return reply({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """Tell whether the server can do its work; 503 names what is away."""
+        """Report whether the server can do its work; 503 names what is not available."""
         if missing := await self._service.missing():
             raise Unavailable(f"not ready: {', '.join(missing)}")
         degraded = self._service.degraded()

@@ -29,7 +29,7 @@ log = structlog.get_logger("caudex.system")
 
 
 class SystemService:
-    """State of the server, its database, and whoever implements the hook `health`."""
+    """State of the server, its database, and the plugins that implement the hook `health`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -73,16 +73,16 @@ class SystemService:
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:
-        """Ask everybody. Who comes while that is under way shares the next round: anybody may
-        call, and the database is not for anybody to keep busy."""
+        """Ask all subsystems. Requests that come meanwhile share the next round, since any client
+        may call and must not keep the database busy."""
         arrived = anyio.current_time()
         async with self._lock:
             if self._began < arrived:
                 self._began = anyio.current_time()
-                self._answer = await self._ask_everybody()
+                self._answer = await self._ask_all()
             return self._answer
 
-    async def _ask_everybody(self) -> tuple[str, list[Health]]:
+    async def _ask_all(self) -> tuple[str, list[Health]]:
         """Ask the database and the subsystems at the same time."""
         bus = self._services.get(HOOKS)
         answers: list[Health] = []
@@ -102,13 +102,13 @@ class SystemService:
         states.append(state)
 
     async def _ask_one(self, implementation: Implementation, answers: list[Health]) -> None:
-        """Ask one plugin; silence and exceptions are answers too, told in the log once."""
+        """Ask one plugin; a timeout or an exception is an answer too, logged once."""
         failed: Exception = TimeoutError(f"it took more than {LIMIT:g} seconds")
         answer: Health | None = None
         with anyio.move_on_after(LIMIT) as scope:
             try:
                 answer = await implementation.call({})
-            except Exception as error:  # whatever it does wrong, the others are told apart from it
+            except Exception as error:  # a fault of one plugin does not hide the others
                 failed = error
         if scope.cancelled_caught:  # it could not count this itself
             implementation.failed(failed)
@@ -117,5 +117,5 @@ class SystemService:
             self._failing.discard(plugin)
         elif plugin not in self._failing:
             self._failing.add(plugin)
-            log.error("a plugin does not tell its health", plugin=plugin, **failure(failed))
+            log.error("a plugin does not report its health", plugin=plugin, **failure(failed))
         answers.append(answer or Health(name=plugin, state="Error", ready=False))

@@ -68,7 +68,7 @@ class VaultPlugin(Plugin):
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
-        """Tell `caudex doctor` of a key that is missing or another."""
+        """Report a key that is missing or of another database."""
         if self._services.provider(VAULT.name) == self.name and (recorded := query(store.MASTER)):
             open_keyring(self.config, self.context.data_dir).check(recorded)
         return []

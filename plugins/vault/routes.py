@@ -26,7 +26,7 @@ Names = list[str]
 
 
 class VaultRoutes:
-    """The handlers; whoever provides VAULT answers."""
+    """The handlers; the provider of VAULT answers."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

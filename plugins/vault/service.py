@@ -103,13 +103,13 @@ class VaultService:
         data_key = self._unwrap(row)
         sealed = seal_secret(data_key, value, scope, key, row.id, version)
         await store.put(tx, SecretRow(scope.kind, scope.app_id, key, version, row.id, sealed))
-        await _tell(tx, scope, key, "SECRET_SET")
+        await _record(tx, scope, key, "SECRET_SET")
 
     async def _delete(self, tx: Transaction, scope: Scope, key: str) -> None:
         if not await store.delete(tx, scope, key):
             kind = "secret" if scope.kind == "app" else "platform secret"
             raise NotFound(f"{kind} '{key}' not found")
-        await _tell(tx, scope, key, "SECRET_DELETED")
+        await _record(tx, scope, key, "SECRET_DELETED")
 
     async def _data_key(self, tx: Transaction, scope: Scope) -> DataKeyRow:
         master_id = await store.share_master(tx)
@@ -130,7 +130,7 @@ class VaultService:
         raise Unopenable("its data key is gone")
 
     async def _rotate(self, tx: Transaction) -> int:
-        """The file of keys is changed by one process at a time: by who holds the row."""
+        """Only the process that locks the row changes the file of keys."""
         recorded = await store.lock_master(tx)
         newest = self._keyring.read().newest
         return await self._rewrap(tx, self._keyring.add_new() if newest == recorded else newest)
@@ -172,8 +172,8 @@ def check_name(key: str) -> None:
         raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
 
 
-async def _tell(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
-    """Record who changed which name, never what to."""
+async def _record(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
+    """Record which user changed which name, never the value."""
     await tx.publish(SECRETS, scope.app_id)
     detail = msgspec.json.encode({"scope": scope.kind, "app_id": scope.app_id, "key": key})
     event = Event(

@@ -122,7 +122,7 @@ async def put(tx: Transaction, row: SecretRow) -> None:
 
 
 async def delete(tx: Transaction, scope: Scope, key: str) -> bool:
-    """Delete a secret and tell whether it was there."""
+    """Delete a secret and return whether it existed."""
     return await tx.execute(_DELETE, scope.kind, scope.app_id, key) is not None
 
 

@@ -148,7 +148,7 @@ def test_a_local_socket_has_no_address_and_needs_the_secret_alone():
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({}, "nobody is trusted"),
+        ({}, "no proxy is trusted"),
         ({"secret": "short"}, "fewer than 16 bytes"),
         ({"trusted": ["127.0.0.1"]}, "where the code of apps runs"),
         ({"trusted": ["::1/128"]}, "where the code of apps runs"),
@@ -173,7 +173,7 @@ def test_who_asks_before_a_start_is_told_that_nobody_is_trusted(tmp_path):
     for words in (["config", "check"], ["plugins", "plan", "--disable", "logs"]):
         ended = caudex(*words, "--config", str(path), cwd=tmp_path)
         assert ended.status == 78, ended.out
-        assert "nobody is trusted" in ended.out + ended.err
+        assert "no proxy is trusted" in ended.out + ended.err
 
 
 @pytest.mark.parametrize(

@@ -352,7 +352,7 @@ async def test_a_reader_is_refused_who_is_nobody_or_a_stranger(quick, end):
 
 
 async def test_a_reader_is_refused_when_nobody_can_tell_for_long(quick, monkeypatch):
-    monkeypatch.setattr(guard_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(guard_module, "MAX_UNCHECKED", 0.3)
     services = Asked("reader", Unavailable("away"))
     began = time.monotonic()
     with anyio.fail_after(5):
@@ -362,8 +362,8 @@ async def test_a_reader_is_refused_when_nobody_can_tell_for_long(quick, monkeypa
 
 async def test_what_costs_a_moment_of_the_database_costs_no_stream(quick, monkeypatch):
     services = Asked(*[Unavailable("away"), "reader"] * 50, None)
-    # A third of the patience goes by with each look, however long it takes.
-    clock = SimpleNamespace(monotonic=lambda: services.asked * guard_module.PATIENCE / 3)
+    # A third of that time goes by with each look, however long it takes.
+    clock = SimpleNamespace(monotonic=lambda: services.asked * guard_module.MAX_UNCHECKED / 3)
     monkeypatch.setattr(guard_module, "time", clock)
     with anyio.fail_after(20):
         await Guard(services, services).refusal()

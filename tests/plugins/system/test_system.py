@@ -94,7 +94,7 @@ def test_why_a_subsystem_tells_nothing_is_in_the_log_once(
     with capture_logs() as logs:
         for _ in range(2):
             assert server.http.get("/health/ready").status_code == 503
-    told = [line for line in logs if line["event"] == "a plugin does not tell its health"]
+    told = [line for line in logs if line["event"] == "a plugin does not report its health"]
     assert [(line["plugin"], line["error"]) for line in told] == [("sick", said)]
     [implementation] = server.services.get(HOOKS).implementations("health")
     assert implementation.errors == 2

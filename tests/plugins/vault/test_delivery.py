@@ -42,7 +42,7 @@ def unheard(monkeypatch: pytest.MonkeyPatch):
     async def nothing(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("plugins.vault.service._tell", nothing)
+    monkeypatch.setattr("plugins.vault.service._record", nothing)
 
 
 @pytest.mark.slow
