@@ -21,7 +21,7 @@ from kernel.public import (
 )
 
 from .models import RpcBody
-from .releases.uploads import receive
+from .releases.archives import receive
 from .replica.callers import CALLERS
 from .service import SERVICE
 
@@ -69,8 +69,7 @@ class WorkersRoutes:
         """
         app_id = request.path("app_id")
         async with self._services.get(SERVICE).upload(request.actor) as archive:
-            content_type = request.headers.get("content-type", "")
-            await receive(limited(request, MAX_BODY), content_type, archive)
+            await receive(request.headers, limited(request, MAX_BODY), archive)
             await self._services.get(WORKERS).deploy(request.actor, app_id, archive)
         return reply({"message": f"app '{app_id}' deployed and started"})
 

@@ -66,7 +66,7 @@ select app_id, $2::integer, $3::text, $4::bigint, $5::uuid
 from caudex_workers.apps where app_id = $1::text and number = $6::bigint for update
 returning version"""
 
-_CHUNK: Final = """
+_ADD_CHUNK: Final = """
 insert into caudex_workers.chunks (app_id, version, position, data)
 values ($1::text, $2::integer, $3::integer, decode($4::text, 'base64'))"""
 
@@ -84,7 +84,7 @@ _SET_DESIRED: Final = """
 update caudex_workers.apps set wanted = $2::boolean, attempt = attempt + 1
 where app_id = $1::text and version is not null returning attempt"""
 
-_PART: Final = """
+_READ_CHUNK: Final = """
 select encode(data, 'base64') from caudex_workers.chunks
 where app_id = $1::text and version = $2::integer and position = $3::integer"""
 
@@ -158,9 +158,9 @@ class WorkersStore:
         """Read which versions of an app are kept."""
         return [_release(row) for row in await self._statements.fetch_all(_FOLDERS, app_id)]
 
-    async def part(self, release: Release, position: int) -> bytes | None:
-        """Read one part of an archive; None after the last."""
-        text = await self._statements.fetch(_PART, release.app_id, release.version, position)
+    async def chunk(self, release: Release, position: int) -> bytes | None:
+        """Read one chunk of an archive; None after the last."""
+        text = await self._statements.fetch(_READ_CHUNK, release.app_id, release.version, position)
         return None if text is None else base64.b64decode(text)
 
     async def beat(self, server_id: str, replicas: Iterable[ReplicaRow]) -> None:
@@ -188,10 +188,10 @@ async def save(tx: Transaction, release: Release, size: int) -> bool:
     return row is not None
 
 
-async def add_part(tx: Transaction, release: Release, position: int, data: bytes) -> None:
-    """Store one part of an archive."""
+async def add_chunk(tx: Transaction, release: Release, position: int, data: bytes) -> None:
+    """Store one chunk of an archive."""
     text = base64.b64encode(data)
-    await tx.execute(_CHUNK, release.app_id, release.version, position, text)
+    await tx.execute(_ADD_CHUNK, release.app_id, release.version, position, text)
 
 
 async def promote(tx: Transaction, release: Release) -> int | None:

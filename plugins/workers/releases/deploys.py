@@ -28,9 +28,9 @@ from plugins.workers.models import Release
 from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.replica import Replica, StartFailed
 
-from .archive_chunks import store_archive
+from .archives import digest_of, store_archive
 from .builds import Builder
-from .folders import digest_of, discard
+from .folders import discard
 
 MAX_UPLOADS: Final = 16
 TOO_MANY_UPLOADS: Final = "too many archives are being received"

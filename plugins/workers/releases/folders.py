@@ -22,7 +22,7 @@ from kernel.public import BadRequest, Unavailable
 from plugins.workers.isolation.sandbox import Place
 from plugins.workers.models import Release
 
-from .safe_removal import SCARCE, SECONDS, remove, walk
+from .safe_removal import SCARCE, remove, walk
 from .unpack import OURS, unpack
 
 SDK: Final = Path(__file__).parents[1] / "sdk"
@@ -255,14 +255,7 @@ def _reclaim(fd: int, uid: int) -> None:
         os.fchmod(fd, (found.st_mode & 0o755) | usable >> 3 | usable >> 6)
 
 
-def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 and size of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, file.tell()
-
-
-def discard(path: Path, seconds: float = SECONDS) -> None:
+def discard(path: Path, seconds: float = 300.0) -> None:
     """Remove a file or a tree, no link followed; what cannot be removed is left to the sweep.
 
     Never raises: those who discard have something else to bring to its end.

@@ -12,7 +12,7 @@ from kernel.public import APPS, HOOKS, Unavailable, hookspecs
 from plugins.workers.host import Host
 from plugins.workers.logins import Logins
 from plugins.workers.models import Release
-from plugins.workers.releases.archive_chunks import write_archive
+from plugins.workers.releases.archives import fetch_archive
 from plugins.workers.releases.builds import Builder
 from plugins.workers.releases.folders import discard
 from plugins.workers.store import KEPT
@@ -101,7 +101,7 @@ class LaunchSpecs:
         """Build a version that another server deployed."""
         archive = self._host.folders.upload()
         try:
-            await write_archive(self._host.store, release, archive)
+            await fetch_archive(self._host.store, release, archive)
             await self._builder.build(release, archive)
         finally:
             with anyio.CancelScope(shield=True):

@@ -5,6 +5,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -109,23 +110,12 @@ def test_a_tree_of_any_depth_is_removed(top: Path, levels: int):
 def test_depth_costs_no_open_files(top: Path):
     nest(top, 300)
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = max(map(int, os.listdir("/dev/fd"))) + safe_removal.HELD + 8
+    free = max(map(int, os.listdir("/dev/fd"))) + 16
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, usual[1]))
     try:
         discard(top)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-    assert not top.exists()
-
-
-def test_more_folders_than_are_remembered_are_removed(top: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(safe_removal, "BATCH", 3)
-    monkeypatch.setattr(safe_removal, "HELD", 2)
-    for first in range(5):
-        for second in range(5):
-            (top / f"{first}" / f"{second}" / "x" / "y").mkdir(parents=True)
-            (top / f"{first}" / f"{second}" / "x" / "file").touch()
-    discard(top)
     assert not top.exists()
 
 
@@ -184,26 +174,51 @@ def test_folders_that_are_shut_are_opened_by_who_owns_them(top: Path):
     assert not top.exists()
 
 
-def test_a_pipe_in_the_place_of_a_folder_does_not_hold_it_up(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (top / "victim" / "inner").mkdir(parents=True)
-    swap = Swap(monkeypatch, pipe)
-    ends(lambda: discard(top))
-    assert swap.count
-    assert not top.exists()
+def swap_for_ever(top: Path, outside: Path, uid: int | None) -> NoReturn:
+    """Put links and pipes in the place of folders, and back, in a process of its own."""
+    try:
+        if uid is not None:
+            os.setuid(uid)
+        os.chdir(top)
+        names = sorted(os.listdir("."))
+        while True:
+            for count, name in enumerate(names):
+                with suppress(OSError):
+                    os.rename(name, f"{name}-was")
+                    os.symlink(outside, name) if count % 4 else os.mkfifo(name)
+                    os.unlink(name)
+                    os.rename(f"{name}-was", name)
+    finally:
+        os._exit(1)
 
 
-def test_a_link_in_the_place_of_a_folder_leads_nowhere(top: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("owner", ["ours", pytest.param("theirs", marks=as_root)])
+def test_what_takes_the_place_of_a_folder_leads_nowhere_and_holds_nothing_up(top: Path, owner: str):
+    """A process swaps folders for links and pipes while they are removed."""
     outside = top.parent / "outside"
     outside.mkdir()
-    (outside / "kept").touch()
+    for count in range(50):
+        (outside / f"kept{count}").touch()
     outside.chmod(0o500)
-    (top / "victim" / "inner").mkdir(parents=True)
-    Swap(monkeypatch, lambda name, fd: os.symlink(outside, name, dir_fd=fd))
-    ends(lambda: discard(top))
-    assert not top.exists()
-    assert (outside / "kept").exists()
+    uid = NOBODY if owner == "theirs" else None
+    for _ in range(3):
+        top.mkdir(exist_ok=True)
+        for count in range(200):
+            (top / f"victim{count}" / "inner").mkdir(parents=True)
+        if uid is not None:
+            subprocess.run(["chown", "-R", str(uid), top], check=True)
+        if (swapping := os.fork()) == 0:
+            swap_for_ever(top, outside, uid)
+        try:
+            time.sleep(0.05)
+            ends(lambda: discard(top))
+        finally:
+            os.kill(swapping, signal.SIGKILL)
+            os.waitpid(swapping, 0)
+        discard(top)
+        assert not top.exists()
+    assert len(list(outside.iterdir())) == 50
     found = outside.stat().st_mode & 0o777
     outside.chmod(0o700)
     assert found == 0o500
@@ -240,23 +255,23 @@ def test_who_goes_on_adding_does_not_hold_it_up(top: Path, monkeypatch: pytest.M
     assert not top.exists()
 
 
+@as_root
 def test_what_cannot_be_removed_stays_and_the_rest_goes(top: Path, monkeypatch: pytest.MonkeyPatch):
-    said, unlink = list[str](), os.unlink
+    said = list[str]()
     monkeypatch.setattr(
         folders_module, "log", SimpleNamespace(warning=lambda text, path: said.append(path))
     )
-
-    def refuses(name: str, *, dir_fd: int | None = None) -> None:
-        if name == "immutable":
-            raise PermissionError
-        unlink(name, dir_fd=dir_fd)
-
     for name in ("a/b/immutable", "a/b/c/d", "a/e", "f/g"):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).touch()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", refuses)
+    subprocess.run(["chown", "-R", str(NOBODY), top], check=True)
+    os.chown(top / "a" / "b", 0, 0)
+    shutil.rmtree(top / "a" / "b" / "c")
+    os.seteuid(NOBODY)
+    try:
         ends(lambda: discard(top))
+    finally:
+        os.seteuid(0)
     assert sorted(str(path.relative_to(top)) for path in top.rglob("*")) == [
         "a", "a/b", "a/b/immutable"
     ]  # fmt: skip
