@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 
 from anyio import to_thread
 
@@ -16,7 +16,6 @@ from kernel.public import (
     NOTIFICATIONS,
     POOL,
     RECORDS,
-    REVOKED,
     STATEMENTS,
     WORKERS,
     App,
@@ -66,9 +65,8 @@ class WorkersPlugin(Plugin):
         ]
 
     def _callers(self, services: Services) -> Callers:
-        callers = Callers(services.get(IDENTITY), self.config.rpc_timeout)
-        services.get(NOTIFICATIONS).subscribe(REVOKED, callers.on_notification)
-        return callers
+        identity, notifications = services.get(IDENTITY), services.get(NOTIFICATIONS)
+        return Callers(identity, notifications, self.config.rpc_timeout)
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[WorkersService]:
@@ -101,10 +99,16 @@ class WorkersPlugin(Plugin):
         return findings(self.config, self.context.data_dir, self.context.config_file)
 
     @hookimpl
-    def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
-        """Run what is wanted; nothing where another plugin provides WORKERS."""
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Run the workers, unless another plugin provides WORKERS."""
         service = services.get(SERVICE)
-        return service.alive() if services.get(WORKERS) is service else nullcontext()
+        if services.get(WORKERS) is not service:
+            yield
+            return
+        async with service.alive():
+            self.tasks.start(service.reconciler.run, "reconciler")
+            yield
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

@@ -76,7 +76,6 @@ class WorkersService:
             async with anyio.create_task_group() as tasks:
                 self.host.tasks = tasks
                 await tasks.start(self._watchdog.run)  # before any worker has a session
-                tasks.start_soon(self.reconciler.run)
                 try:
                     yield
                 finally:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-import structlog
 from anyio import to_thread
 
 from kernel.public import APPS, Transaction, Unavailable, WorkerState, server_actor
@@ -23,8 +22,6 @@ from .supervisor import Supervisor
 HEARTBEAT_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 1.0
 """Pause after the database could not be asked."""
-
-log = structlog.get_logger("caudex.workers")
 
 
 class Reconciler:
@@ -121,9 +118,6 @@ class Reconciler:
                     due = anyio.current_time() + HEARTBEAT_SECONDS
                 pause = max(0.0, due - anyio.current_time())
             except Unavailable:
-                pause = RETRY_SECONDS
-            except Exception as error:
-                log.error("what workers should run cannot be followed", exc_info=error)
                 pause = RETRY_SECONDS
             if not self._wake.is_set() or pause == RETRY_SECONDS:
                 with anyio.move_on_after(pause):

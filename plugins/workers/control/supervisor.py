@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -60,7 +59,6 @@ class Supervisor:
         self._wake_event = anyio.Event()
         self._change_event = anyio.Event()
         self._starting: anyio.CancelScope | None = None
-        self._deploys = anyio.Lock()
 
     @property
     def version(self) -> int | None:
@@ -118,14 +116,6 @@ class Supervisor:
     def wake(self) -> None:
         """Run the next step now."""
         self._wake_event.set()
-
-    @asynccontextmanager
-    async def deploying(self) -> AsyncGenerator[None]:
-        """Allow one deploy of the app at a time. Raises Unavailable when four others wait."""
-        if self._deploys.statistics().tasks_waiting >= 4:
-            raise Unavailable("too many deploys of this app are waiting", retry_after=10)
-        async with self._deploys:
-            yield
 
     async def outcome(self, attempt: int) -> StartFailed | None:
         """Wait until an attempt to start has succeeded (None) or failed."""

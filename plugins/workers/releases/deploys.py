@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 import anyio
 from anyio import to_thread
@@ -32,9 +31,6 @@ from .archives import digest_of, store_archive
 from .builds import Builder
 from .folders import discard
 
-MAX_UPLOADS: Final = 16
-TOO_MANY_UPLOADS: Final = "too many archives are being received"
-
 
 class Deploys:
     """Receives archives and puts new versions into service."""
@@ -49,11 +45,11 @@ class Deploys:
         self._apps = host.services.get(APPS)
         self._access = host.services.get(ACCESS)
         self._uploads = ConcurrencyLimiter(
-            MAX_UPLOADS,
-            per_key=(MAX_UPLOADS + 1) // 2,
-            message=TOO_MANY_UPLOADS,
-            retry_after=10,
+            16, per_key=8, message="too many archives are being received", retry_after=10
         )
+        waiting = "too many deploys of this app are waiting"
+        self._turns = ConcurrencyLimiter(per_key=1, queue=4, message=waiting, retry_after=10)
+        """Deploys of each app, one at a time."""
 
     @asynccontextmanager
     async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
@@ -75,7 +71,7 @@ class Deploys:
         key = (await self._apps.app(app_id)).key
         number = await self._number(app_id, key)
         supervisor = await self._reconciler.current_supervisor(app_id)
-        async with supervisor.deploying():
+        async with self._turns.hold((app_id, born)):
             await self._check_may_deploy(actor, app_id, number)
             digest, size = await to_thread.run_sync(digest_of, archive)
             release = await self._host.store.begin(app_id, digest, self._host.config.uid_count, key)

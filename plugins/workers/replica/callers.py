@@ -1,81 +1,67 @@
-"""On whose behalf a worker is called: account and token, remembered for a moment."""
+"""On whose behalf a worker is called: the account with a token, kept for a moment."""
 
 from __future__ import annotations
 
 import time
-from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from kernel.public import (
+    REVOKED,
     Actor,
     Caller,
     Delegation,
     Identity,
+    InvalidatedCache,
     NotFound,
+    Notifications,
     ServiceKey,
     Unauthenticated,
     issue_delegated_token,
 )
 
-MAX_KNOWN: Final = 2000
-
-
-class _Known(NamedTuple):
-    caller: Caller
-    fresh_until: float
-
 
 class Callers:
-    """Makes callers whose tokens are good for at least `seconds` and at most twice that, and for a
-    worker that acts for somebody no longer than its own."""
+    """Makes callers whose tokens are valid for at least `seconds`, and at most twice that.
 
-    def __init__(self, identity: Identity, seconds: float) -> None:
+    A worker that acts on behalf of a user passes on a token that expires no later than its own.
+    """
+
+    def __init__(self, identity: Identity, notifications: Notifications, seconds: float) -> None:
         self._identity = identity
         self._seconds = seconds
-        self._known: dict[tuple[str, Delegation | None], _Known] = {}
-        self._changed_event = 0
+        self._cache = InvalidatedCache[tuple[str, Delegation | None], Caller](
+            notifications, REVOKED, size=2000, ttl=seconds,
+            affects=lambda user_id, key, _: user_id == key[0],
+        )  # fmt: skip
 
     async def of(self, actor: Actor) -> Caller:
-        """The caller that an actor is. Raises Unauthenticated for an account that has gone."""
-        key = (user_id := actor.user_id or "", actor.delegation)
-        known = self._known.get(key)
-        if known is not None and known.fresh_until > time.monotonic():
-            return known.caller
-        now, heard = time.monotonic(), self._changed_event
-        user = await self._identity.user(user_id)
-        if user is None or user.disabled:
-            raise Unauthenticated
-        token = await self._token(user_id, actor.delegation)
-        caller = Caller(user_id=user.id, username=user.username, email=user.email, auth_token=token)
-        if heard == self._changed_event:  # else the token may be older than the news
-            self._remember(key, _Known(caller, now + self._seconds))
-        return caller
+        """Return the caller for an actor. Raises Unauthenticated if the account is gone."""
+        user_id, delegation = actor.user_id or "", actor.delegation
 
-    async def on_notification(self, news: str | None) -> None:
-        """Forget the user whose tokens hold no more; None means that anybody's may not."""
-        self._changed_event += 1
-        for key in [key for key in self._known if news in (None, key[0])]:
-            del self._known[key]
+        async def load() -> Caller:
+            user = await self._identity.user(user_id)
+            if user is None or user.disabled:
+                raise Unauthenticated
+            token = await self._token(user_id, delegation)
+            return Caller(
+                user_id=user.id, username=user.username, email=user.email, auth_token=token
+            )
+
+        return await self._cache.get_or_load((user_id, delegation), load)
 
     async def _token(self, user_id: str, delegation: Delegation | None) -> str:
         seconds = 2 * self._seconds + 5
         if delegation is None:
             return await self._identity.token(user_id, seconds)
-        # Else a worker that goes on calling itself would be its caller for ever.
+        # A worker that goes on calling itself must not remain its caller for ever.
         expires = min(delegation.expires, time.time() + seconds)
         try:
             return await issue_delegated_token(
                 self._identity, user_id, replace(delegation, expires=expires)
             )
-        except NotFound:  # withdrawn since the request came
+        except NotFound:  # revoked since the request arrived
             raise Unauthenticated from None
-
-    def _remember(self, key: tuple[str, Delegation | None], known: _Known) -> None:
-        self._known.pop(key, None)
-        while len(self._known) >= MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[key] = known
 
 
 CALLERS = ServiceKey[Callers]("workers_callers")

@@ -7,9 +7,8 @@ import time
 import anyio
 import pytest
 
-from kernel.public import IDENTITY, Actor, Delegation
-from kernel.testing import FakeIdentity, Server
-from plugins.workers.replica import callers as module
+from kernel.public import IDENTITY, REVOKED, Actor, Delegation
+from kernel.testing import FakeIdentity, FakeNotifications, Server
 from plugins.workers.replica.callers import Callers
 from tests.plugins.workers.support import PYTHON, deployed
 
@@ -77,9 +76,9 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
     """Not for a worker that acts for them, and not longer than its own token."""
 
     async def main() -> None:
-        identity = Entrusting()
+        identity, notifications = Entrusting(), FakeNotifications()
         user = identity.put("ada")
-        callers = Callers(identity, 30)
+        callers = Callers(identity, notifications, 30)
         ends = time.time() + 1000
         short = Delegation(expires=time.time() + 20, ends=ends, epoch="m")
         long = Delegation(expires=time.time() + 900, ends=ends, epoch="m")
@@ -109,11 +108,13 @@ def test_a_provider_that_knows_no_mandates_is_asked_for_what_is_left():
                 asked.append(seconds)
                 return "t"
 
-        identity = Former()
+        identity, notifications = Former(), FakeNotifications()
         user = identity.put("ada")
         now = time.time()
         delegation = Delegation(expires=now + 20, ends=now + 100)
-        caller = await Callers(identity, 30).of(Actor(user_id=user.id, delegation=delegation))
+        caller = await Callers(identity, notifications, 30).of(
+            Actor(user_id=user.id, delegation=delegation)
+        )
         assert caller.auth_token == "t"
         assert 15 < asked[0] <= 20
 
@@ -127,31 +128,29 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
             async def token(self, user_id: str, seconds: float) -> str:
                 made = await super().token(user_id, seconds)
                 if len(self.asked) == 1:
-                    await callers.on_notification(user_id if own else None)
+                    await notifications.notify(REVOKED, user_id if own else None)
                 return made
 
-        identity = Withdrawn()
+        identity, notifications = Withdrawn(), FakeNotifications()
         user = identity.put("ada")
-        callers = Callers(identity, 30)
+        callers = Callers(identity, notifications, 30)
         for wanted in ("new 1", "new 2", "new 2"):
             assert (await callers.of(Actor(user_id=user.id))).auth_token == wanted
-        await callers.on_notification("somebody else")
+        await notifications.notify(REVOKED, "somebody else")
         assert (await callers.of(Actor(user_id=user.id))).auth_token == "new 2"
 
     anyio.run(main)
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "MAX_KNOWN", 10)
-
+def test_what_is_remembered_is_bounded():
     async def main() -> None:
-        identity = Entrusting()
+        identity, notifications = Entrusting(), FakeNotifications()
         user = identity.put("ada")
-        callers = Callers(identity, 30)
+        callers = Callers(identity, notifications, 30)
         now = time.time()
-        for number in range(30):
+        for number in range(2010):
             delegation = Delegation(expires=now + 20 + number, ends=now + 100)
             await callers.of(Actor(user_id=user.id, delegation=delegation))
-        assert len(callers._known) == 10
+        assert len(callers._cache) == 2000
 
     anyio.run(main)

@@ -13,6 +13,7 @@ import anyio
 import psycopg
 import pytest
 
+from kernel.public import Tasks
 from kernel.testing import Client, Postgres, Server, running_server
 from plugins.workers.control import reconciler
 from plugins.workers.control.reconciler import Reconciler
@@ -326,7 +327,10 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         await anyio.sleep(0.02)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follower.run)
+        supervised = Tasks("workers")
+        supervised.start(follower.run, "reconciler")
+        statements: Any = None
+        tasks.start_soon(supervised.run, statements)
         await rounds(2)
         assert [each.removed for each in made] == [[7]]
         [(end, supervisor)] = ends
@@ -338,3 +342,4 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
         assert [each.removed for each in made] == [[7], [7]]
         follower.supervisors.clear()
         await follower.close(0, 0, 0)
+        tasks.cancel_scope.cancel()

@@ -11,7 +11,7 @@ import pytest
 from anyio import to_thread
 from msgspec import structs
 
-from kernel.public import Transaction, Unavailable, server_actor
+from kernel.public import ConcurrencyLimiter, Transaction, Unavailable, server_actor
 from kernel.testing import Client, MakeServer, Server
 from plugins.workers import store
 from plugins.workers.control.supervisor import Supervisor
@@ -172,16 +172,17 @@ def test_a_version_of_an_app_that_went_is_not_saved_for_its_successor(workers: S
 
 def after_a_wait(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen while the next deploy waits for its turn."""
-    usual = Supervisor.deploying
+    usual = ConcurrencyLimiter.hold
 
     @asynccontextmanager
-    async def late(self: Supervisor) -> AsyncGenerator[None]:
-        monkeypatch.setattr(Supervisor, "deploying", usual)
-        await to_thread.run_sync(happens)
-        async with self.deploying():
+    async def late(self: ConcurrencyLimiter, key: object) -> AsyncGenerator[None]:
+        if isinstance(key, tuple):
+            monkeypatch.setattr(ConcurrencyLimiter, "hold", usual)
+            await to_thread.run_sync(happens)
+        async with usual(self, key):
             yield
 
-    monkeypatch.setattr(Supervisor, "deploying", late)
+    monkeypatch.setattr(ConcurrencyLimiter, "hold", late)
 
 
 def after_the_build(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
