@@ -27,6 +27,7 @@ from kernel.contracts.actor import (
     new_delegation,
     server_actor,
 )
+from kernel.contracts.app_logins import APP_LOGINS, AppLogins
 from kernel.contracts.apps import (
     APPS,
     MANIFEST_KEYS,
@@ -126,6 +127,7 @@ __all__ = [
     "ANY_USER",
     "APPS",
     "APP_ADMIN",
+    "APP_LOGINS",
     "APP_USER",
     "AUDIT",
     "CORE_ADMIN",
@@ -158,6 +160,7 @@ __all__ = [
     "Action",
     "Actor",
     "App",
+    "AppLogins",
     "Apps",
     "Assignment",
     "Audit",

@@ -9,19 +9,18 @@ from anyio import to_thread
 
 from kernel.public import (
     ACCESS,
+    APP_LOGINS,
     APPS,
     HOOKS,
     IDENTITY,
     LOGS,
     NOTIFICATIONS,
-    POOL,
     RECORDS,
     STATEMENTS,
     WORKERS,
     App,
     Finding,
     Health,
-    InstallPlan,
     Measure,
     Plugin,
     Provider,
@@ -50,7 +49,8 @@ class WorkersPlugin(Plugin):
 
     name = "workers"
     Config = WorkersConfig
-    requires = (STATEMENTS, POOL, NOTIFICATIONS, HOOKS, APPS, ACCESS, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, HOOKS, APPS, ACCESS, IDENTITY)
+    uses = (APP_LOGINS,)
     finds = (LOGS, RECORDS)
     config: WorkersConfig
     _service: WorkersService | None = None
@@ -111,16 +111,10 @@ class WorkersPlugin(Plugin):
             yield
 
     @hookimpl
-    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """Let the login of an app reach its new tables, and a new app begin without a worker."""
-        if self._service is not None:
-            await self._service.installed(tx, plan.app, first=plan.first)
-
-    @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
-        """Stop and forget the worker of an app that goes."""
+        """End the worker of an app that is uninstalled."""
         if self._service is not None:
-            await self._service.reconciler.forget(tx, app.id)
+            await self._service.reconciler.app_removing(tx, app.id)
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:

@@ -42,9 +42,6 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     backoff: Wait = 2.0
 
     runtime_url: str = ""
-    database_address: str = ""
-    database_connections: Annotated[int, Meta(ge=1, le=10_000)] = 10
-    database_transaction: Limit = 300.0
 
     def check_accounts(self, data_dir: Path) -> None:
         """See that no app gets an account that is somebody's already: root's, the embedded

@@ -9,7 +9,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from kernel.public import LOGS, STATEMENTS, Context, LogLevel, Services, WorkerState
+from kernel.public import APP_LOGINS, LOGS, STATEMENTS, Context, LogLevel, Services, WorkerState
 
 from .config import WorkersConfig
 from .isolation.orphans import kill_orphans_of_dead_servers
@@ -35,6 +35,7 @@ class Host:
         self.sandbox = Sandbox(config, context.data_dir, context.config_file)
         self.statements = services.get(STATEMENTS)
         self.store = WorkersStore(self.statements)
+        self.logins = services.find(APP_LOGINS)
         self.runtimes = Runtimes(())
         self.runtime_url = config.runtime_url or _api_url(context)
         self.server_name = ""

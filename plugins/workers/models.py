@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from kernel.public import WorkerState
@@ -64,49 +62,6 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     app: DesiredState | None
     replicas: list[ReplicaRow]
-
-
-class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A database login of an app, and where the server answers."""
-
-    role: str
-    password: str
-    database: str
-    address: str | None
-    port: int
-    listens: str
-    socket_folder: str
-
-
-SHUT: Final = "shut by the server: "
-"""How the comment begins of a login that is kept out; what follows is why."""
-
-
-class HeldLogin(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sessions of an app's login hold, and for how many seconds already the oldest of
-    their transactions. `reached` is whether the server may end them."""
-
-    role: str
-    number: int
-    reached: bool
-    comment: str | None
-    locks: int
-    age: float
-
-    @property
-    def shut(self) -> str | None:
-        """Why it is kept out, or None."""
-        said = self.comment or ""
-        return said.removeprefix(SHUT) if said.startswith(SHUT) else None
-
-
-class Holdings(msgspec.Struct, frozen=True, kw_only=True):
-    """What logins of apps hold of what all share: locks of so many that there is room for, and
-    which part of the queue of notifications is taken, whoever sent them."""
-
-    room: int
-    queue: float
-    logins: list[HeldLogin]
 
 
 class RpcBody(msgspec.Struct, frozen=True, kw_only=True):

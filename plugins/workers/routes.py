@@ -21,7 +21,7 @@ from kernel.public import (
 )
 
 from .models import RpcBody
-from .releases.archives import receive
+from .releases.uploads import receive
 from .replica.callers import CALLERS
 from .service import SERVICE
 

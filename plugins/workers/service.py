@@ -13,9 +13,7 @@ import structlog
 
 from kernel.public import (
     APPS,
-    POOL,
     Actor,
-    App,
     BadRequest,
     Caller,
     Measure,
@@ -29,16 +27,14 @@ from kernel.public import (
     failure,
 )
 
-from . import logins, store
+from . import store
 from .control.reconciler import Reconciler
 from .host import Host, OnChange
-from .logins import Logins
 from .releases.builds import Builder
 from .releases.deploys import Deploys
 from .replica.calls import Progress
 from .replica.launch_specs import LaunchSpecs
 from .replica.replica import Replica, StartFailed
-from .session_watchdog import SessionWatchdog
 
 BEST_FIRST: Final[Sequence[WorkerState]] = ("running", "starting", "stopping", "crashed")
 MAX_METHOD: Final = 200
@@ -53,29 +49,20 @@ class WorkersService:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._apps = host.services.get(APPS)
-        config = host.config
-        self.logins = Logins(host.statements, config.database_address, config.database_connections)
         builder = Builder(host)
-        self.launch_specs = LaunchSpecs(host, builder, self.logins)
+        self.launch_specs = LaunchSpecs(host, builder)
         self.reconciler = Reconciler(host, self.launch_specs)
         self._deploys = Deploys(host, builder, self.launch_specs, self.reconciler)
-        self._watchdog = SessionWatchdog(
-            host.services.get(POOL),
-            self.logins,
-            config.database_transaction,
-            lambda app_id, said: host.write_log(app_id, "system", said),
-            self.launch_specs.kill_all,
-        )
+        if host.logins is not None:
+            host.logins.on_exhausted(self.launch_specs.kill_all)
 
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Run the workers that should run, until the server ends."""
         await self._find_database()
-        await self.reconciler.forget_missing()
         try:
             async with anyio.create_task_group() as tasks:
                 self.host.tasks = tasks
-                await tasks.start(self._watchdog.run)  # before any worker has a session
                 try:
                     yield
                 finally:
@@ -145,8 +132,9 @@ class WorkersService:
 
     async def _set_desired(self, actor: Actor, app_id: str, *, wanted: bool) -> int | None:
         async def write(tx: Transaction) -> int | None:
-            if wanted:  # in this transaction: its notification starts a worker, which needs a login
-                await logins.reopen(tx, app_id)
+            if wanted and self.host.logins is not None:
+                # In this transaction: its notification starts a worker, which needs the login.
+                await self.host.logins.reopen(tx, app_id)
             attempt = await store.set_desired(tx, app_id, wanted)
             if attempt is not None:
                 operation = "WORKER_STARTED" if wanted else "WORKER_STOPPED"
@@ -187,16 +175,17 @@ class WorkersService:
             status=status,
             replicas=len(replicas),
             version=app.version if app else None,
-            sandbox=self._active_limits(app_id, app.number if app else None),
+            sandbox=await self._active_limits(app_id, app.number if app else None),
         )
 
-    def _active_limits(self, app_id: str, number: int | None) -> dict[str, Any]:
+    async def _active_limits(self, app_id: str, number: int | None) -> dict[str, Any]:
         sandbox, replica = self.host.sandbox, self._replica(app_id)
         uid = None if number is None else sandbox.uid(number)
         found = sandbox.active_limits(replica.spec.uid if replica else uid)
         if replica is not None:
             found["program"] = replica.spec.program
-        if number is not None and (notes := self.logins.notes(number)):
+        logins = self.host.logins
+        if number is not None and logins is not None and (notes := await logins.notes(app_id)):
             found["notes"] = [*sandbox.notes, *notes]
         return found
 
@@ -283,16 +272,6 @@ class WorkersService:
         replica = supervisor.replica if supervisor is not None else None
         usable = replica is not None and not replica.gone and not replica.stopping
         return replica if usable else None
-
-    # Installs
-
-    async def installed(self, tx: Transaction, app: App, *, first: bool) -> None:
-        """Take part in an install: a new app has no worker, an updated one other tables."""
-        if first:
-            await self.reconciler.forget(tx, app.id)
-        else:
-            await self.reconciler.forget_former(tx, app.id, app.key)
-        await logins.renew(tx, app)
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

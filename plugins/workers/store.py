@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Event, Statements, Transaction, Unavailable, server_actor
+from kernel.public import Event, NotFound, Statements, Transaction, Unavailable, server_actor
 
 from .models import DesiredState, Overview, Release, ReplicaRow
 
@@ -42,12 +42,10 @@ select json_build_object(
                 and heartbeat > now() - make_interval(secs => $2::double precision)) as r))"""
 
 _BEGIN: Final = """
-update caudex_workers.apps set next_version = next_version + 1 where app_id = $1::text
+update caudex_workers.apps set next_version = next_version + 1
+where app_id = $1::text and key = $2::bigint
 returning json_build_object('app_id', app_id, 'number', number, 'key', key,
-    'version', next_version - 1, 'digest', $2::text)"""
-
-_IN_TURN: Final = b"lock table caudex_workers.apps in share update exclusive mode"
-"""Who takes a number looks at those of others, so one does it at a time; all else goes on."""
+    'version', next_version - 1, 'digest', $3::text)"""
 
 _NUMBER: Final = """
 with next as materialized (select nextval('caudex_workers.numbers') as number)
@@ -57,8 +55,9 @@ where not exists (
     select from caudex_workers.apps as a where a.number % $1::bigint = free.number % $1::bigint)"""
 
 _ADD: Final = """
-insert into caudex_workers.apps (app_id, number, key)
-values ($1::text, $2::bigint, $3::bigint)"""
+insert into caudex_workers.apps (app_id, key, number)
+select app_id, key, $3::bigint from caudex_kernel.apps where app_id = $1::text and key = $2::bigint
+returning 'true'"""
 
 _SAVE: Final = """
 insert into caudex_workers.versions (app_id, version, digest, size, created_by)
@@ -112,13 +111,7 @@ _DATABASE: Final = """
 select format('%s-%s', s.system_identifier, d.oid)
 from pg_database as d, pg_control_system() as s where d.datname = current_database()"""
 
-_FORGET: Final = "delete from caudex_workers.apps where app_id = $1::text returning number"
-
-_FORGET_FORMER: Final = """
-delete from caudex_workers.apps where app_id = $1::text and key < $2::bigint returning number"""
-
-_FORGET_NUMBER: Final = """
-delete from caudex_workers.apps where app_id = $1::text and number = $2::bigint returning number"""
+_NUMBER_OF: Final = "select number from caudex_workers.apps where app_id = $1::text"
 
 _desired_state = msgspec.json.Decoder(DesiredState).decode
 _overview = msgspec.json.Decoder(Overview).decode
@@ -144,15 +137,18 @@ class WorkersStore:
         row = await self._statements.fetch(_OVERVIEW, app_id, SILENCE)
         return _overview(row or b"")
 
-    async def begin(self, app_id: str, digest: str, accounts: int, key: int = 0) -> Release:
-        """Take the next version number of the app with this key. A new one gets a number whose
-        account, one of so many, no other app has. Raises Unavailable when there is none left."""
-        row = await self._statements.execute(_BEGIN, app_id, digest)
+    async def begin(self, app_id: str, key: int, digest: str, accounts: int) -> Release:
+        """Take the next version number of the app with this key.
+
+        With its first version an app gets a number whose account, one of `accounts`, no other app
+        has. Raises Unavailable when none is left, NotFound when the app is gone.
+        """
+        row = await self._statements.execute(_BEGIN, app_id, key, digest)
         if row is None:
             row = await self._statements.run(
-                server_actor(), lambda tx: _add(tx, app_id, digest, accounts, key)
+                server_actor(), lambda tx: _add(tx, app_id, key, digest, accounts)
             )
-        return _release(row or b"")
+        return _release(row)
 
     async def releases(self, app_id: str) -> list[Release]:
         """Read which versions of an app are kept."""
@@ -168,16 +164,18 @@ class WorkersStore:
         await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
 
 
-async def _add(tx: Transaction, app_id: str, digest: str, accounts: int, key: int) -> bytes | None:
-    await tx.script(_IN_TURN)
-    row = await tx.execute(_BEGIN, app_id, digest)
-    if row is not None:  # another deploy of the app was first
-        return row
-    number = await tx.execute(_NUMBER, accounts)
-    if number is None:
-        raise Unavailable("there is no account left for another app: uid_count is too small")
-    await tx.execute(_ADD, app_id, number, key)
-    return await tx.execute(_BEGIN, app_id, digest)
+async def _add(tx: Transaction, app_id: str, key: int, digest: str, accounts: int) -> bytes:
+    await tx.lock("workers.numbers")
+    row = await tx.execute(_BEGIN, app_id, key, digest)
+    if row is None:  # no other deploy of the app was first
+        number = await tx.execute(_NUMBER, accounts)
+        if number is None:
+            raise Unavailable("there is no account left for another app: uid_count is too small")
+        await tx.execute(_ADD, app_id, key, number)
+        row = await tx.execute(_BEGIN, app_id, key, digest)
+    if row is None:
+        raise NotFound(f"app '{app_id}' not found")
+    return row
 
 
 async def save(tx: Transaction, release: Release, size: int) -> bool:
@@ -208,22 +206,10 @@ async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
     return None if attempt is None else int(attempt)
 
 
-async def forget(tx: Transaction, app_id: str) -> int | None:
-    """Remove an app's row with all that hangs on it, and return its number."""
-    number = await tx.execute(_FORGET, app_id)
+async def number_of(tx: Transaction, app_id: str) -> int | None:
+    """Return the number of an app; None where no worker of it was ever deployed."""
+    number = await tx.fetch(_NUMBER_OF, app_id)
     return None if number is None else int(number)
-
-
-async def forget_former(tx: Transaction, app_id: str, key: int) -> int | None:
-    """The same, where the row is of a former app with a smaller key; None where it is not."""
-    number = await tx.execute(_FORGET_FORMER, app_id, key)
-    return None if number is None else int(number)
-
-
-async def forget_number(tx: Transaction, app_id: str, number: int) -> int | None:
-    """The same, where the row has that number."""
-    gone = await tx.execute(_FORGET_NUMBER, app_id, number)
-    return None if gone is None else int(gone)
 
 
 async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:

@@ -18,7 +18,7 @@ MANIFEST = {
     "name": "CRM",
     "dataContract": [{"entityName": "contacts", "fields": [{"name": "name", "type": "text"}]}],
 }
-OFF = ("workers", "vault", "jobs", "logs", "audit")
+OFF = ("workers", "app_logins", "vault", "jobs", "logs", "audit")
 WORKER = """
 import os
 from caudex_worker import Worker
@@ -75,7 +75,7 @@ def trail(client: Client) -> list[dict[str, Any]]:
 
 
 def logins(server: Server) -> list[tuple[int, str]]:
-    return server.sql("select number, login_password from caudex_workers.apps")
+    return server.sql("select number, password from caudex_app_logins.logins")
 
 
 def has_role(server: Server, number: int) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Final
 
 import anyio
 from anyio import to_thread
 
-from kernel.public import APPS, Transaction, Unavailable, WorkerState, server_actor
-from plugins.workers import logins, store
+from kernel.public import Transaction, Unavailable, WorkerState
+from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.models import DesiredState, ReplicaRow
 from plugins.workers.replica.launch_specs import LaunchSpecs
@@ -66,33 +65,11 @@ class Reconciler:
             await old.removal()
         return self.supervisor(app_id)
 
-    async def forget(self, tx: Transaction, app_id: str) -> None:
-        """Delete the row of an app that is uninstalled, and end its worker in every process."""
-        await self._end_workers(tx, app_id, await store.forget(tx, app_id))
-
-    async def forget_former(self, tx: Transaction, app_id: str, key: int) -> None:
-        """Do that for a former app of the name, installed before `key`."""
-        await self._end_workers(tx, app_id, await store.forget_former(tx, app_id, key))
-
-    async def forget_missing(self) -> None:
-        """Do that for apps that were uninstalled while the plugin was off."""
-        rows = await self._host.store.desired(None)  # first, so that no new app is taken for gone
-        apps = self._host.services.get(APPS)
-        await apps.refresh()
-        births = {app.id: app.key for app in await apps.all()}
-
-        async def forget(tx: Transaction, row: DesiredState) -> None:
-            number = await store.forget_number(tx, row.app_id, row.number)
-            await self._end_workers(tx, row.app_id, number)
-
-        for row in rows:
-            if births.get(row.app_id, row.key + 1) > row.key:
-                await self._host.statements.run(server_actor(), partial(forget, row=row))
-
-    async def _end_workers(self, tx: Transaction, app_id: str, number: int | None) -> None:
+    async def app_removing(self, tx: Transaction, app_id: str) -> None:
+        """End the worker of an app that is uninstalled, in every server process."""
+        number = await store.number_of(tx, app_id)
         if number is None:
             return
-        await logins.drop(tx, app_id, number)
         await tx.publish(TOPIC, app_id)
 
         async def end_here() -> None:

@@ -1,17 +1,13 @@
 -- replaces: 0001_workers.sql 0002_births.sql
--- Numbers are never used twice: an app that is installed again gets another uid and another login.
+-- Numbers are never used twice: an app that is installed again gets another uid and other folders.
 create sequence caudex_workers.numbers as bigint;
--- `key` is the app's key when its first worker was deployed. It references nothing: the row says which uid, login and
--- folders belong to an app, so it outlives a removal while the plugin was off, until the plugin has removed those too.
 create table caudex_workers.apps (
-    app_id text primary key,
+    app_id text primary key references caudex_kernel.apps (app_id) on delete cascade,
     number bigint not null unique default nextval('caudex_workers.numbers'),
     next_version integer not null default 1,
     version integer,
     wanted boolean not null default false,
     attempt bigint not null default 0,
-    -- Of the app's own login, which reaches its own tables only: less than a reader of this row can.
-    login_password text,
     key bigint not null
 );
 

@@ -20,14 +20,14 @@ from kernel.public import (
     Transaction,
     server_actor,
 )
-from plugins.workers import logins, store
+from plugins.workers import store
 from plugins.workers.control.reconciler import Reconciler
 from plugins.workers.host import Host
 from plugins.workers.models import Release
 from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.replica import Replica, StartFailed
 
-from .archives import digest_of, store_archive
+from .archive_chunks import digest_of, store_archive
 from .builds import Builder
 from .folders import discard
 
@@ -69,18 +69,20 @@ class Deploys:
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
         """See `Workers.deploy`. Nothing remains of a version that does not come up."""
         key = (await self._apps.app(app_id)).key
-        number = await self._number(app_id, key)
         supervisor = await self._reconciler.current_supervisor(app_id)
-        async with self._turns.hold((app_id, born)):
-            await self._check_may_deploy(actor, app_id, number)
+        async with self._turns.hold((app_id, key)):
+            await self._check_may_deploy(actor, app_id, None)
             digest, size = await to_thread.run_sync(digest_of, archive)
-            release = await self._host.store.begin(app_id, digest, self._host.config.uid_count, key)
-            await self._host.statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
+            release = await self._host.store.begin(app_id, key, digest, self._host.config.uid_count)
+            if (logins := self._host.logins) is not None:
+                await self._host.statements.run(
+                    server_actor(), lambda tx: logins.reopen(tx, app_id)
+                )
             self._host.write_log(app_id, "system", f"deploying version {release.version}")
             candidate: Replica | None = None
             try:
                 await self._builder.build(release, archive)
-                await self._check_may_deploy(actor, app_id, release.number)
+                await self._check_may_deploy(actor, app_id, release)
                 candidate = await supervisor.start_replica(release)
                 attempt = await self._put_in_service(actor, release, archive, size)
             except BaseException as error:
@@ -99,25 +101,16 @@ class Deploys:
             await self._launch_specs.tidy(app_id)
         return release.version
 
-    async def _number(self, app_id: str, key: int = 0) -> int | None:
-        """Return the number of an app; rows of a former app of that name are removed."""
-        rows = await self._host.store.desired([app_id])
-        if rows and rows[0].key < key:
-            await self._host.statements.run(
-                server_actor(), lambda tx: self._reconciler.forget_former(tx, app_id, key)
-            )
-            return None
-        return rows[0].number if rows else None
-
-    async def _check_may_deploy(self, actor: Actor, app_id: str, number: int | None) -> None:
+    async def _check_may_deploy(self, actor: Actor, app_id: str, release: Release | None) -> None:
         """Check again after each wait of minutes.
 
-        Another app may have the name by now, with other admins and secrets. `number` is the one
-        that the app had before, if any.
+        Another app may have the name by now, with other admins and secrets.
         """
-        if number is not None and number != await self._number(app_id):
-            raise NotFound(f"app '{app_id}' not found")
-        await self._apps.app(app_id)
+        app = await self._apps.app(app_id)
+        if release is not None:
+            rows = await self._host.store.desired([app_id])
+            if app.key != release.key or [row.key for row in rows] != [release.key]:
+                raise NotFound(f"app '{app_id}' not found")
         if actor.user_id is not None:
             await self._access.authorize(actor, APP_ADMIN, {"app_id": app_id})
 

@@ -1,8 +1,10 @@
-"""Unpacking what an app sends: tar.gz (POSIX pax and GNU tar), read once, trusted in nothing.
+"""Unpacks what an app sends: tar.gz (POSIX pax and GNU tar), read once and not trusted.
 
-The headers are parsed by `tarfile`, the loop is our own: its extraction filters differ between
-versions of Python, and its readers hold a header of any size in memory. No link of any kind is
-made, so nothing can be written through one (CVE-2025-4517, CVE-2025-45582).
+`tarfile` parses the headers; the loop over them is our own. The readers of `tarfile` hold a header
+of any size in memory, and search it with expressions that take quadratic time before Python 3.11.10
+(CVE-2024-6232: 64 kB of digits stop the whole server for 13 seconds). Its extraction filters differ
+between versions of Python. No link of any kind is made, so nothing can be written through one
+(CVE-2025-4517, CVE-2025-45582).
 """
 
 from __future__ import annotations
@@ -25,33 +27,26 @@ CHUNK: Final = 256 * 1024
 MAX_ENTRIES: Final = 20_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAM: Final = MAX_BYTES + 64 * 1024 * 1024
-"""Of the tar file itself: headers, padding and what is skipped included."""
-
-MAX_EXTRA: Final = 64 * 1024
-"""Bytes of a pax or GNU header."""
+"""Size of the tar file itself, with headers, padding and what is skipped."""
 
 MAX_PATH: Final = 1024
-MAX_NAME: Final = 255
-MAX_DEPTH: Final = 32
-SECONDS: Final = 60.0
 OURS: Final = ".caudex"
 """A folder at the top where the server keeps what it adds."""
 
 SYNC_EACH: Final = 200
-"""Up to so many files each is synced by itself, more of them by one sync of the file system."""
+"""Up to this many files are synced one by one, more by one sync of the file system."""
 
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _EXTRA: Final = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-_LONG: Final = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_USED: Final = ("path", "size", "GNU.sparse")
+_LONG: Final = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def unpack(archive: Path, folder: Path, seconds: float = SECONDS) -> None:
+def unpack(archive: Path, folder: Path, seconds: float = 60.0) -> None:
     """Unpack an archive into a new, empty folder. Raises BadRequest that says what is wrong.
 
-    What was written before an error stays: the caller throws the folder away.
+    What was written before an error remains; the caller deletes the folder.
     """
     deadline = time.monotonic() + seconds
     with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as stream:
@@ -65,7 +60,7 @@ def unpack(archive: Path, folder: Path, seconds: float = SECONDS) -> None:
 
 
 class _Tar:
-    """The blocks of a tar file, counted and against the clock."""
+    """The bytes of a tar file, with a budget and a deadline."""
 
     def __init__(self, stream: gzip.GzipFile, deadline: float) -> None:
         self._stream = stream
@@ -73,19 +68,15 @@ class _Tar:
         self._left = MAX_STREAM
 
     def read(self, size: int) -> bytes:
-        """Read exactly so many bytes. Raises EOFError where the file ends before."""
+        """Read exactly `size` bytes. Raises EOFError where the file ends before."""
         self._check(size)
         data = self._stream.read(size)
         if len(data) != size:
             raise EOFError
         return data
 
-    def padding(self, size: int) -> None:
-        """Skip what fills the last block of an entry."""
-        self.read(-size % BLOCK)
-
     def drain(self) -> None:
-        """Read to the end, where the checksum of the whole is."""
+        """Read to the end, where gzip has its checksum."""
         while data := self._stream.read(CHUNK):
             self._check(len(data))
 
@@ -104,7 +95,7 @@ class _Unpacking:
         self._tar = tar
         self._root = root
         self._seen: dict[str, tuple[str, bool]] = {}
-        """Folded path to the path as it was spelled, and whether it is a folder."""
+        """Case-folded path to the path as it was spelled, and whether it is a folder."""
         self._files = 0
         self._left = MAX_BYTES
 
@@ -117,8 +108,7 @@ class _Unpacking:
             if info.type in _EXTRA:
                 (always if info.type == tarfile.XGLTYPE else extra).update(_pax(self._extra(info)))
             elif info.type in _LONG:
-                name = "path" if info.type == tarfile.GNUTYPE_LONGNAME else "linkpath"
-                extra[name] = _text(self._extra(info).rstrip(b"\0"))
+                extra[_LONG[info.type]] = _text(self._extra(info).rstrip(b"\0"))
             else:
                 self._entry(info, always | extra)
                 extra = {}
@@ -127,11 +117,9 @@ class _Unpacking:
             os.sync()
 
     def _extra(self, info: tarfile.TarInfo) -> bytes:
-        if info.size > MAX_EXTRA:
+        if info.size > 64 * 1024:
             raise BadRequest("the archive has a header that is too large")
-        data = self._tar.read(info.size)
-        self._tar.padding(info.size)
-        return data
+        return self._tar.read(info.size + -info.size % BLOCK)[: info.size]
 
     def _entry(self, info: tarfile.TarInfo, more: Mapping[str, str]) -> None:
         size = _size(info, more)
@@ -153,11 +141,10 @@ class _Unpacking:
         else:
             self._note(parts, is_folder=False)
             self._write(parts, size, executable=bool(info.mode & 0o111))
-        self._tar.padding(size)
+        self._tar.read(-size % BLOCK)
 
     def _note(self, parts: list[str], *, is_folder: bool) -> None:
-        """Count what is new, and refuse what is there already: also by a name that a file system
-        which folds case would take for the same."""
+        """Count new entries, and refuse repeated ones, also those that differ in case only."""
         for depth in range(1, len(parts) + 1):
             path = "/".join(parts[:depth])
             mine = (path, depth < len(parts) or is_folder)
@@ -168,7 +155,7 @@ class _Unpacking:
             raise BadRequest(f"the archive holds more than {MAX_ENTRIES} files and folders")
 
     def _open_folder(self, parts: list[str]) -> int:
-        """Open a folder below the root, making what is missing; no link is ever followed."""
+        """Open a folder below the root, making what is missing and following no link."""
         at = os.dup(self._root)
         for name in parts:
             try:
@@ -230,7 +217,7 @@ def _pax(data: bytes) -> dict[str, str]:
         if not separator or len(data) < length or not value.endswith(b"\n"):
             raise BadRequest("the archive has a pax header that cannot be read")
         name = "GNU.sparse" if key.startswith(b"GNU.sparse") else _text(key)
-        if name in _USED:
+        if name in ("path", "size", "GNU.sparse"):
             found[name] = _text(value[:-1])
         data = data[length:]
     return found
@@ -244,7 +231,7 @@ def _text(raw: bytes) -> str:
 
 
 def parts_of(path: str) -> list[str]:
-    """Split a path below the root of an archive. Raises BadRequest for what may not be there."""
+    """Split a path of an archive into names. Raises BadRequest if it is not allowed."""
     if len(path.encode()) > MAX_PATH:
         raise BadRequest(f"{_shown(path)}: a path may have {MAX_PATH} bytes at most")
     if path.startswith("/") or "\\" in path:
@@ -254,7 +241,7 @@ def parts_of(path: str) -> list[str]:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise BadRequest(f"{_shown(path)}: a path may not lead out of the archive")
-    if any(len(part.encode()) > MAX_NAME for part in parts) or len(parts) > MAX_DEPTH:
+    if any(len(part.encode()) > 255 for part in parts) or len(parts) > 32:
         raise BadRequest(f"{_shown(path)}: the path is too deep, or a name in it too long")
     if parts and _folded(parts[0]) == OURS:
         raise BadRequest(f"{_shown(path)}: the folder {OURS} is the server's own")

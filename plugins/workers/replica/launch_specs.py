@@ -10,9 +10,8 @@ from anyio import to_thread
 
 from kernel.public import APPS, HOOKS, Unavailable, hookspecs
 from plugins.workers.host import Host
-from plugins.workers.logins import Logins
 from plugins.workers.models import Release
-from plugins.workers.releases.archives import fetch_archive
+from plugins.workers.releases.archive_chunks import fetch_archive
 from plugins.workers.releases.builds import Builder
 from plugins.workers.releases.folders import discard
 from plugins.workers.store import KEPT
@@ -24,10 +23,9 @@ from .replica import Replica, ReplicaSpec
 class LaunchSpecs:
     """Makes launch specs, and knows every replica that was made from one."""
 
-    def __init__(self, host: Host, builder: Builder, logins: Logins) -> None:
+    def __init__(self, host: Host, builder: Builder) -> None:
         self._host = host
         self._builder = builder
-        self._logins = logins
         self._made: WeakSet[Replica] = WeakSet()
         """A live process holds its replica, so none that still runs is missing here."""
 
@@ -45,7 +43,7 @@ class LaunchSpecs:
             app_id=release.app_id,
             runtime_url=self._host.runtime_url,
             credentials=await self._secrets(release.app_id),
-            database_url=await self._logins.url(app, release.number),
+            database_url=await logins.url(app) if (logins := self._host.logins) else None,
         )
         return await to_thread.run_sync(self._spec, release, folder, hello)
 

@@ -41,7 +41,15 @@ def service_of(server: Server) -> WorkersService:
 
 
 def begin(server: Server, app: str, accounts: int = 50_000) -> Release:
-    return server.run(service_of(server).host.store.begin, app, "0" * 64, accounts)
+    begin = service_of(server).host.store.begin
+    return server.run(begin, app, key_of(server, app), "0" * 64, accounts)
+
+
+def key_of(server: Server, app: str) -> int:
+    """The key of an app, which is installed for this in the kernel's table if it is not."""
+    server.sql("insert into caudex_kernel.apps (app_id) values (%s) on conflict do nothing", app)
+    [(key,)] = server.sql("select key from caudex_kernel.apps where app_id = %s", app)
+    return key
 
 
 def anew(server: Server, app: str, admin: Client | None = None) -> None:
@@ -66,8 +74,8 @@ def test_no_two_apps_have_one_account(workers: Server):
     apps = [f"number{count}" for count in range(5)]
     [(high,)] = workers.sql("select coalesce(max(number), 0) from caudex_workers.apps")
     for app, account in zip(apps, (501, 502, 503), strict=False):
-        add = "insert into caudex_workers.apps (app_id, number) values (%s, %s)"
-        workers.sql(add, app, (high // 1000 + 1) * 1000 + account)
+        add = "insert into caudex_workers.apps (app_id, key, number) values (%s, %s, %s)"
+        workers.sql(add, app, key_of(workers, app), (high // 1000 + 1) * 1000 + account)
     workers.sql("select setval('caudex_workers.numbers', %s)", (high // 1000 + 2) * 1000 + 500)
     try:
         assert begin(workers, apps[3], 1000).number % 1000 == 504
@@ -76,14 +84,16 @@ def test_no_two_apps_have_one_account(workers: Server):
         with pytest.raises(Unavailable, match="uid_count"):
             begin(workers, "number6", 1)
     finally:
-        workers.sql("delete from caudex_workers.apps where app_id like 'number%%'")
+        workers.sql("delete from caudex_kernel.apps where app_id like 'number%%'")
 
 
 def test_many_first_deploys_at_once_get_a_number_each(workers: Server):
     service, found = service_of(workers), list[Release]()
 
+    keys = {app: key_of(workers, app) for app in (f"many{count}" for count in range(12))}
+
     async def one(app: str) -> None:
-        found.append(await service.host.store.begin(app, "0" * 64, 50_000))
+        found.append(await service.host.store.begin(app, keys[app], "0" * 64, 50_000))
 
     async def many() -> None:
         async with anyio.create_task_group() as tasks:
@@ -96,7 +106,7 @@ def test_many_first_deploys_at_once_get_a_number_each(workers: Server):
     assert sorted((each.app_id, each.version) for each in found) == sorted(
         (app, version) for app in numbers for version in (1, 2)
     )
-    workers.sql("delete from caudex_workers.apps where app_id like 'many%%'")
+    workers.sql("delete from caudex_kernel.apps where app_id like 'many%%'")
 
 
 # Versions

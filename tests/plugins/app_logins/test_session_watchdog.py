@@ -19,7 +19,7 @@ from kernel.config.settings import load_config
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.loading.loader import load
 from kernel.testing import Postgres, Server, running_server
-from plugins.workers.models import SHUT
+from plugins.app_logins.models import SHUT
 from tests.plugins.workers.support import (
     QUICK,
     deployed,
@@ -69,7 +69,7 @@ def cluster() -> Generator[Postgres]:
 @pytest.fixture(scope="module", params=["superuser", "modest"])
 def site(request: pytest.FixtureRequest, cluster: Postgres) -> Generator[Server]:
     """A server on that PostgreSQL, as its superuser and as one who may make roles and no more."""
-    config = {"plugins": {"workers": {**QUICK, "database_transaction": 300}}}
+    config = {"plugins": {"workers": dict(QUICK)}}
     if request.param == "superuser":
         with running_server(cluster, config) as server:
             yield server
@@ -270,7 +270,7 @@ def test_a_login_from_before_comes_within_reach(site: Server):
 
 
 def test_a_transaction_ends_whatever_its_session_sets(postgres: Postgres):
-    config = {"plugins": {"workers": {**QUICK, "database_transaction": 1}}}
+    config = {"plugins": {"workers": QUICK, "app_logins": {"transaction_timeout": 1}}}
     with running_server(postgres, config) as server:
         url = login(server, deployed(server))
         with (

@@ -14,9 +14,9 @@ from psycopg.conninfo import make_conninfo
 
 from kernel.public import APPS, STATEMENTS, Unavailable
 from kernel.testing import Postgres, Server, running_server
-from plugins.workers import logins as module
-from plugins.workers.logins import Logins
-from plugins.workers.models import Login
+from plugins.app_logins.config import AppLoginsConfig
+from plugins.app_logins.models import Login
+from plugins.app_logins.service import SERVICE, AppLoginsService
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
@@ -67,6 +67,12 @@ def roles(server: Server, url: str) -> list[tuple[bool]]:
     return server.sql("select rolcanlogin from pg_roles where rolname = %s", role)
 
 
+def number_of(server: Server, app: str) -> int:
+    query = "select number from caudex_app_logins.logins where app_id = %s"
+    [(number,)] = server.sql(query, app)
+    return number
+
+
 def refused(url: str, statement: str) -> str:
     with psycopg.connect(url) as connection, pytest.raises(psycopg.Error) as raised:
         connection.execute(statement)  # type: ignore[arg-type]
@@ -94,6 +100,7 @@ def test_it_reaches_nothing_else(workers: Server, app: str, url: str):
     assert refused(url, f"select * from {other}.contacts") == denied
     assert refused(url, "select * from caudex_auth.users") == denied
     assert refused(url, "select * from caudex_workers.apps") == denied
+    assert refused(url, "select * from caudex_app_logins.logins") == denied
     assert refused(url, "select * from caudex_audit.log") == denied
     assert refused(url, f"create table {app}.more (id int)") == denied
     assert refused(url, f"alter table {app}.contacts add column x int") == denied
@@ -193,7 +200,7 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
     server: Server = request.getfixturevalue(which)
     app = deployed(server)
     url = result(server.admin, app, "facts")["database_url"]
-    [(number,)] = server.sql("select number from caudex_workers.apps where app_id = %s", app)
+    number = number_of(server, app)
     away = urlsplit(url)._replace(path="/" + urlsplit(postgres.url).path.strip("/")).geturl()
     with psycopg.connect(away if made == "elsewhere" else url, autocommit=True) as connection:
         many = 1 if made == "elsewhere" else 40_000
@@ -207,10 +214,7 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
         psycopg.connect(url)
     # As after a restore of a database that still knows the app.
     app = install(server)
-    add = "insert into caudex_workers.apps (app_id, number, key)"
-    server.sql(
-        f"{add} select app_id, %s, key from caudex_kernel.apps where app_id = %s", number, app
-    )
+    server.sql("insert into caudex_app_logins.logins values (%s, %s, 'x')", app, number)
     assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
     again = result(server.admin, app, "facts")["database_url"]
     assert urlsplit(again).username == urlsplit(url).username
@@ -224,13 +228,12 @@ def test_one_that_cannot_go_is_shut_and_its_app_goes(
 @pytest.mark.slow
 def test_installs_and_starts_at_once_are_no_fault(workers: Server):
     app = deployed(workers)
-    own = next(each for each in workers.kernel.instances if each.name == "workers")
-    [(number,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
+    service = workers.services.get(SERVICE)
     faults, done = list[BaseException](), threading.Event()
 
     async def start() -> None:
         found = await workers.services.get(APPS).app(app)
-        assert await own._service.logins.url(found, number)  # type: ignore[attr-defined]
+        assert await service.url(found)
 
     def starts() -> None:
         while not done.is_set():
@@ -266,12 +269,11 @@ def test_a_start_waits_for_an_install_and_not_for_ever(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     app = deployed(workers)
-    own = next(each for each in workers.kernel.instances if each.name == "workers")
-    [(number,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
+    service = workers.services.get(SERVICE)
 
     async def start() -> str | None:
         found = await workers.services.get(APPS).app(app)
-        return await own._service.logins.url(found, number)  # type: ignore[attr-defined]
+        return await service.url(found)
 
     with psycopg.connect(workers.dsn) as connection:
         connection.execute(f"lock table {app}.contacts")
@@ -280,22 +282,18 @@ def test_a_start_waits_for_an_install_and_not_for_ever(
         assert workers.run(start)
         timer.join()
         connection.execute(f"lock table {app}.contacts")
-        monkeypatch.setattr(module, "PATIENCE", 0.2)
+        monkeypatch.setattr(service, "patience", 0.2)
         with pytest.raises(Unavailable, match="is being installed"):
             workers.run(start)
-        connection.execute("update caudex_workers.apps set attempt = attempt")
+        connection.execute("update caudex_app_logins.logins set number = number")
 
 
 def test_where_the_server_may_make_no_roles_there_is_none_and_the_status_says_so(
     workers: Server, app: str, monkeypatch: pytest.MonkeyPatch
 ):
-    service = workers.services.get(STATEMENTS)
-    logins = Logins(service, "", 10)
-    logins.allowed = False
-    assert workers.run(logins.may) is False
-    own = workers.kernel.instances
-    plugin = next(plugin for plugin in own if plugin.name == "workers")
-    monkeypatch.setattr(plugin._service.logins, "allowed", False)  # type: ignore[attr-defined]
+    service = workers.services.get(SERVICE)
+    monkeypatch.setattr(service, "allowed", False)
+    assert workers.run(service.may) is False
     assert "may not make roles" in status(workers.admin, app)["sandbox"]["notes"][-1]
     other = deployed(workers)
     assert result(workers.admin, other, "facts")["database_url"] is None
@@ -320,5 +318,6 @@ def test_the_address_is_what_a_worker_can_reach(
         "role": "r", "password": "p/w", "database": "d b", "address": None, "port": 5432,
         "listens": "localhost, ::1", "socket_folder": "/run/pg",
     }  # fmt: skip
-    logins = Logins(workers.services.get(STATEMENTS), address, 10)
-    assert logins._url(Login(**(told | changes))) == expected
+    config = AppLoginsConfig(address=address)
+    logins = AppLoginsService(workers.services.get(STATEMENTS), config)
+    assert logins.url_of(Login(**(told | changes))) == expected

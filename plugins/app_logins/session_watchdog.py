@@ -1,15 +1,15 @@
-"""Ends what logins of apps hold against everybody: locks without number, transactions without end.
+"""Ends sessions of apps that hold too many locks, or a transaction for too long.
 
-PostgreSQL has one table of locks for all its databases, and its limits of time are each session's
-own to set. Who fills the table stops every write of everybody, and every new connection. So one
-connection stands ready, in a transaction that has the locks already which looking takes: it finds
-and ends sessions when there is no room left.
+PostgreSQL has one lock table for all its databases, and each session sets its own timeouts. A full
+lock table stops every write, and every new connection. So one connection is always open, in a
+transaction that already has the locks which a look takes: it finds and ends sessions when there is
+no room left.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -20,45 +20,27 @@ import structlog
 from anyio.abc import TaskStatus
 from psycopg import AsyncConnection, sql
 
-from kernel.public import Pool, Unavailable
+from kernel.public import LOGS, POOL, Services, Unavailable
 
-from .logins import Logins
 from .models import HeldLogin, Holdings
+from .service import AppLoginsService
 
-PAUSE: Final = 2.0
-"""Seconds between two looks."""
+ANSWER_SECONDS: Final = 20.0
+"""Limit for an answer: more than PostgreSQL itself gives a statement."""
 
-SOON: Final = 0.1
-"""Seconds until the next look after sessions were ended."""
+RENEW_SECONDS: Final = 60.0
+"""Age at which the transaction is renewed: a session that needs these catalogs gets a turn then."""
 
-RETRY: Final = 0.3
-"""Seconds after the connection was lost."""
+MAX_LOCKS: Final = 1000
+"""Locks of one login; an eighth of the lock table where that is less."""
 
-ANSWER: Final = 20.0
-"""Seconds for an answer: more than PostgreSQL itself gives a statement."""
+CROWDED_TIMEOUT: Final = 5.0
+"""Seconds that a transaction may take while the notification queue is a quarter full."""
 
-RENEW: Final = 60.0
-"""Seconds that the transaction stands: whoever wants these catalogs for himself has a turn then."""
+REPEAT_SECONDS: Final = 600.0
+"""A second flood within this time shuts a login."""
 
-MOST_LOCKS: Final = 1000
-"""Locks of one login, or an eighth of all that there is room for where that is less."""
-
-CROWDED: Final = 0.25
-"""How full the queue of notifications may be while transactions keep it from being emptied."""
-
-BRIEF: Final = 5.0
-"""Seconds that a transaction may take all the same while it is crowded."""
-
-AGAIN: Final = 600.0
-"""Seconds in which a second flood shuts a login."""
-
-TRIES: Final = 20
-"""How often a flood that comes back is ended until its login is shut."""
-
-LEAVE: Final = 300
-"""Milliseconds that a session has to end."""
-
-# Nobody reads the result; settings that this PostgreSQL does not have are left out.
+# Settings that this PostgreSQL does not have are left out.
 _ENDLESS: Final = """
 select set_config(name, '0', false) from pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"""
@@ -102,36 +84,24 @@ where usename = {} and clock_timestamp() - coalesce(xact_start, clock_timestamp(
 
 _holdings = msgspec.json.Decoder(Holdings).decode
 
-log = structlog.get_logger("caudex.workers")
+log = structlog.get_logger("caudex.app_logins")
 
 
 class SessionWatchdog:
-    """One for each server process."""
+    """Watches the sessions of all apps; one for each server process."""
 
-    def __init__(
-        self,
-        pool: Pool,
-        logins: Logins,
-        longest: float,
-        tell: Callable[[str, str], object],
-        kill_workers: Callable[[], Awaitable[None]],
-    ) -> None:
-        """`longest` is how many seconds a transaction may take; `tell` writes into an app's log.
-
-        `kill_workers` ends those of this process.
-        """
-        self._pool = pool
+    def __init__(self, services: Services, logins: AppLoginsService, timeout: float) -> None:
+        """`timeout` is how many seconds a transaction may take."""
+        self._services = services
         self._logins = logins
-        self._longest = longest
-        self._notify_waiters = tell
-        self._kill_workers = kill_workers
+        self._timeout = timeout
         self._floods: dict[str, float] = {}
-        self._beyond = set[str]()
-        """Logins that cannot be made ours to end."""
-        self._away = self._emptied = False
+        self._unreachable = set[str]()
+        """Logins whose sessions the server may not end."""
+        self._away = self._exhausted = False
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Watch for ever; the task has started when the first look is over, however it went."""
+        """Watch until cancelled. The task has started after the first look, even a failed one."""
         waiting = [task_status]
 
         def looked() -> None:
@@ -143,16 +113,16 @@ class SessionWatchdog:
                 if not await self._logins.may():
                     break
                 async with self._connected() as connection:
-                    await self._stand(connection, looked)
-            except Exception as error:  # whatever it is, somebody has to look
+                    await self._watch(connection, looked)
+            except Exception as error:  # the watch must go on after any error
                 await self._lost(error)
             looked()
-            await anyio.sleep(RETRY)
+            await anyio.sleep(0.3)
         looked()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[AsyncConnection[Any]]:
-        connection = await self._pool.connect()
+        connection = await self._services.get(POOL).connect()
         try:
             yield connection
         finally:
@@ -160,77 +130,79 @@ class SessionWatchdog:
                 await connection.close()
 
     async def _lost(self, error: Exception) -> None:
-        """Where a full table keeps us from looking who fills it, every worker has to go.
+        """Report a lost connection.
 
-        One that is brought up needs the database first, so they are back after us.
+        Where a full lock table causes it, every worker of this process has to end. A worker needs
+        the database to start, so it comes back after the watchdog.
         """
         if not self._away:
-            said = f"{type(error).__name__}: {error}".partition("\n")[0]
-            log.warning("the database logins of apps are not watched", error=said)
+            cause = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.warning("the database logins of apps are not watched", error=cause)
         self._away = True
         if not _is_full(error):
             return
-        if not self._emptied:
-            log.error("the database has no room for locks: all workers here are started anew")
-        self._emptied = True
-        await self._kill_workers()
+        if not self._exhausted:
+            log.error("the database has no room for locks: all workers here are restarted")
+        self._exhausted = True
+        for callback in self._logins.listeners:
+            await callback()
 
-    async def _stand(self, connection: AsyncConnection[Any], looked: Callable[[], object]) -> None:
-        """Look again and again. Raises psycopg.Error, OSError when the connection is of no use."""
+    async def _watch(self, connection: AsyncConnection[Any], looked: Callable[[], object]) -> None:
+        """Look again and again. Raises psycopg.Error or OSError when the connection is lost."""
         await _ask(connection, _ENDLESS)
         await _ask(connection, "begin")
-        renew = anyio.current_time() + RENEW
+        renew = anyio.current_time() + RENEW_SECONDS
         while True:
             found = await _look(connection)
-            self._away = self._emptied = False
+            self._away = self._exhausted = False
             self._logins.shut = {
                 login.number: why for login in found.logins if (why := login.shut) is not None
             }
             acted = await self._act(connection, found)
             looked()
             if not acted and anyio.current_time() >= renew:
-                # Only now, when nobody holds much, and looked again before anybody could.
+                # Only while no login holds much, and the next look follows at once.
                 await _ask(connection, "commit")
                 await _ask(connection, "begin")
-                renew = anyio.current_time() + RENEW
+                renew = anyio.current_time() + RENEW_SECONDS
                 continue
-            await anyio.sleep(SOON if acted else PAUSE)
+            await anyio.sleep(0.1 if acted else 2.0)
 
     async def _act(self, connection: AsyncConnection[Any], found: Holdings) -> bool:
-        """End what is too much; returns whether anything was."""
+        """End sessions that hold too much, and return whether there were any."""
         acted = False
         for login in _flooding(found):
             await self._end_flood(connection, login)
             acted = True
-        longest = BRIEF if found.queue > CROWDED else self._longest
+        longest = CROWDED_TIMEOUT if found.queue > 0.25 else self._timeout
         for login in found.logins:
             if login.reached and login.age > longest:
                 acted |= await self._end_old(connection, login, longest)
-            if not login.reached and login.role not in self._beyond:
-                await self._reach(login)
+            if not login.reached and login.role not in self._unreachable:
+                await self._join(login)
         return acted
 
     async def _end_flood(self, connection: AsyncConnection[Any], login: HeldLogin) -> None:
         why = f"it held {login.locks} locks in the database"
         now = anyio.current_time()
-        again = now < self._floods.get(login.role, -math.inf) + AGAIN
-        self._floods = {role: at for role, at in self._floods.items() if now < at + AGAIN}
+        again = now < self._floods.get(login.role, -math.inf) + REPEAT_SECONDS
+        self._floods = {role: at for role, at in self._floods.items() if now < at + REPEAT_SECONDS}
         self._floods[login.role] = now
         shut = False
-        for _ in range(TRIES if again else 1):
+        for _ in range(20 if again else 1):
             await _end(connection, login.role, 0)
             if again and not shut:
                 shut = await self._shut(login, why)
-            elif again:  # and nobody came in meanwhile
+            elif again:  # no session came in meanwhile
                 break
-        await self._last_told(login, why, shut)
+        await self._report(login, why, shut)
 
     async def _end_old(
         self, connection: AsyncConnection[Any], login: HeldLogin, longest: float
     ) -> bool:
         if not await _end(connection, login.role, longest):
             return False  # it has come to its end by itself
-        await self._last_told(login, f"a transaction took more than {longest:g} seconds", False)
+        await self._report(login, f"a transaction took more than {longest:g} seconds", False)
         return True
 
     async def _shut(self, login: HeldLogin, why: str) -> bool:
@@ -243,27 +215,27 @@ class SessionWatchdog:
             return False
         return True
 
-    async def _reach(self, login: HeldLogin) -> None:
-        """Become a member of a login that was made before we did so at once."""
+    async def _join(self, login: HeldLogin) -> None:
+        """Become a member of a login that was made by an older version."""
         try:
-            reached = await self._logins.reach(login.role)
+            joined = await self._logins.join(login.role)
         except Unavailable:
             return
-        if not reached:
-            self._beyond.add(login.role)
+        if not joined:
+            self._unreachable.add(login.role)
             log.warning("sessions of an app's database login cannot be ended", role=login.role)
 
-    async def _last_told(self, login: HeldLogin, why: str, shut: bool) -> None:
+    async def _report(self, login: HeldLogin, why: str, shut: bool) -> None:
         app_id = await self._logins.app_of(login.number)
         done = "its database login is shut" if shut else "its database sessions were ended"
         log.warning("a worker held too much", app_id=app_id, role=login.role, why=why, done=done)
-        if app_id is not None:
-            self._notify_waiters(app_id, f"{done}: {why}")
+        if app_id is not None and (logs := self._services.find(LOGS)) is not None:
+            logs.write(app_id, "system", f"{done}: {why}")
 
 
 def _flooding(found: Holdings) -> Sequence[HeldLogin]:
     """Logins with too many locks; where all together have half of the room, the one with most."""
-    most = min(MOST_LOCKS, found.room // 8)
+    most = min(MAX_LOCKS, found.room // 8)
     logins = [login for login in found.logins if login.reached]
     flooding = [login for login in logins if login.locks > most]
     if not flooding and sum(login.locks for login in logins) > found.room // 2:
@@ -287,7 +259,7 @@ async def _look(connection: AsyncConnection[Any]) -> Holdings:
 async def _end(connection: AsyncConnection[Any], role: str, longest: float) -> int:
     """End sessions whose transaction is so old, or all, and wait for that; returns how many."""
     count = 0
-    for patience in (sql.SQL(""), sql.SQL(", {}").format(LEAVE)):  # all are told, then waited for
+    for patience in (sql.SQL(""), sql.SQL(", 300")):  # signal all, then wait 300 ms for each
         await _ask(connection, _FRESH)
         query = sql.SQL(_END).format(patience, sql.Literal(role), sql.Literal(longest))
         count = max(count, int(await _ask(connection, query)))
@@ -296,7 +268,7 @@ async def _end(connection: AsyncConnection[Any], role: str, longest: float) -> i
 
 async def _ask(connection: AsyncConnection[Any], query: Any) -> str:
     """Run one statement by the simple protocol: no portal is left, whose snapshot would stay."""
-    with anyio.fail_after(ANSWER):
+    with anyio.fail_after(ANSWER_SECONDS):
         cursor = await connection.execute(query, prepare=False)
         row = await cursor.fetchone() if cursor.description else None
     return "" if row is None else str(row[0])

@@ -1,28 +1,20 @@
-"""Archives: received from a request, and stored in the database in chunks of 1 MB."""
+"""Receives the archive of a deploy from a multipart form."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from anyio import to_thread
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from kernel.public import BadRequest, Transaction, Unavailable
-from plugins.workers import store
-from plugins.workers.models import Release
-from plugins.workers.store import WorkersStore
+from kernel.public import BadRequest
 
 from .folders import full_disk
-
-CHUNK_BYTES: Final = 1_000_000
-MAX_PARTS: Final = 4
-"""Files of a form, and as many fields of 64 kB."""
 
 
 async def receive(headers: Headers, body: AsyncIterator[bytes], target: Path) -> None:
@@ -36,7 +28,7 @@ async def receive(headers: Headers, body: AsyncIterator[bytes], target: Path) ->
         raise BadRequest("send the archive as multipart/form-data, in the field 'archive'")
     parser = MultiPartParser(
         headers, _complete(body, b"--%b--" % options[b"boundary"]),
-        max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=64 * 1024,
+        max_files=4, max_fields=4, max_part_size=64 * 1024,
     )  # fmt: skip
     with full_disk():
         try:
@@ -66,32 +58,4 @@ async def _complete(body: AsyncIterator[bytes], end: bytes) -> AsyncGenerator[by
 
 def _copy(file: IO[bytes], target: Path) -> None:
     with target.open("xb") as copy:
-        shutil.copyfileobj(file, copy, CHUNK_BYTES)
-
-
-def digest_of(archive: Path) -> tuple[str, int]:
-    """Return the SHA-256 and the size of a file."""
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, file.tell()
-
-
-async def store_archive(tx: Transaction, release: Release, archive: Path) -> None:
-    """Write an archive into the database."""
-    with archive.open("rb") as file:
-        position = 0
-        while data := await to_thread.run_sync(file.read, CHUNK_BYTES):
-            await store.add_chunk(tx, release, position, data)
-            position += 1
-
-
-async def fetch_archive(chunks: WorkersStore, release: Release, archive: Path) -> None:
-    """Write an archive from the database into a new file. Raises Unavailable if it is not whole."""
-    found, position = hashlib.sha256(), 0
-    with full_disk(), archive.open("xb") as file:
-        while (data := await chunks.chunk(release, position)) is not None:
-            found.update(data)
-            await to_thread.run_sync(file.write, data)
-            position += 1
-    if found.hexdigest() != release.digest:
-        raise Unavailable("the archive of this version is not whole in the database")
+        shutil.copyfileobj(file, copy, 1024 * 1024)

@@ -1,0 +1,127 @@
+"""The rules: which app gets a login, and the connection string for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from urllib.parse import quote
+
+import anyio
+import structlog
+
+from kernel.public import (
+    App,
+    ServiceKey,
+    Statements,
+    Transaction,
+    Unavailable,
+    server_actor,
+)
+
+from . import store
+from .config import AppLoginsConfig
+from .models import Login
+
+log = structlog.get_logger("caudex.app_logins")
+
+
+class AppLoginsService:
+    """See `kernel.contracts.app_logins.AppLogins`."""
+
+    def __init__(self, statements: Statements, config: AppLoginsConfig) -> None:
+        self._statements = statements
+        self._config = config
+        self.allowed: bool | None = None
+        """Whether the server may make roles; None until that was asked."""
+        self.shut: Mapping[int, str] = {}
+        """Numbers of the logins that are shut, with the reason."""
+        self.patience = 10.0
+        """Seconds that a start waits for an install of the app."""
+        self.listeners: list[Callable[[], Awaitable[None]]] = []
+
+    async def may(self) -> bool:
+        """Return whether the server may make roles."""
+        if self.allowed is None:
+            self.allowed = await store.may_make_roles(self._statements)
+            if not self.allowed:
+                log.warning("workers get no database_url: the server's login may not make roles")
+        return self.allowed
+
+    async def notes(self, app_id: str) -> Sequence[str]:
+        """See `AppLogins.notes`."""
+        if self.allowed is False:
+            return ["no database_url: the server's login may not make roles"]
+        if not self.shut:
+            return []
+        number = await store.number_of(self._statements, app_id)
+        if number is None or (why := self.shut.get(number)) is None:
+            return []
+        return [f"its database login is shut: {why}; stop and start its worker to open it again"]
+
+    async def url(self, app: App) -> str | None:
+        """See `AppLogins.url`."""
+        if not await self.may():
+            return None
+        until = anyio.current_time() + self.patience
+        work = partial(store.make, app=app, connections=self._config.connections)
+        while True:
+            try:
+                login = await self._statements.run(server_actor(), work)
+                return None if login is None else self.url_of(login)
+            except store.BeingInstalled:
+                if anyio.current_time() > until:
+                    raise
+            await anyio.sleep(0.05)
+
+    async def reopen(self, tx: Transaction, app_id: str) -> None:
+        """See `AppLogins.reopen`."""
+        await store.reopen(tx, app_id)
+
+    def on_exhausted(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """See `AppLogins.on_exhausted`."""
+        self.listeners.append(callback)
+
+    async def drop_orphans(self) -> None:
+        """Drop the logins of apps that were uninstalled while this plugin was off."""
+        if await self.may():
+            for role in await store.orphans(self._statements):
+                await self._statements.run(server_actor(), partial(store.drop, role=role))
+
+    # For the watchdog
+
+    async def app_of(self, number: int) -> str | None:
+        """Return the app that a login belongs to, None where that cannot be asked either."""
+        try:
+            return await store.app_of(self._statements, number)
+        except Unavailable:
+            return None
+
+    async def join(self, role: str) -> bool:
+        """Become a member of a login, which ending its sessions needs. Raises Unavailable."""
+        return await self._statements.run(server_actor(), lambda tx: store.join(tx, role))
+
+    async def shut_out(self, role: str, number: int, why: str) -> None:
+        """Shut a login until an admin starts or deploys its worker; its sessions remain.
+
+        Raises Unavailable.
+        """
+        await self._statements.run(server_actor(), lambda tx: store.shut(tx, role, number, why))
+
+    def url_of(self, login: Login) -> str:
+        """Return the connection string of a login that a worker on this machine can use."""
+        user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
+        database = quote(login.database, safe="")
+        if self._config.address:
+            return f"postgresql://{user}@{self._config.address}/{database}"
+        if login.address:
+            host = f"[{login.address}]" if ":" in login.address else login.address
+            return f"postgresql://{user}@{host}:{login.port}/{database}"
+        local = {name.strip() for name in login.listens.split(",")}
+        if local & {"*", "localhost", "127.0.0.1", "0.0.0.0"}:
+            return f"postgresql://{user}@127.0.0.1:{login.port}/{database}"
+        # Not every login may read the folder; libpq has a default.
+        folder = f"host={quote(login.socket_folder, safe='')}&" if login.socket_folder else ""
+        return f"postgresql://{user}@/{database}?{folder}port={login.port}"
+
+
+SERVICE = ServiceKey[AppLoginsService]("app_logins_service")

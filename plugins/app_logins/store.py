@@ -1,0 +1,259 @@
+"""Every statement about the logins of apps.
+
+Roles belong to the whole cluster, so the name of one carries the object id of the database.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import structlog
+from psycopg import sql
+
+from kernel.public import App, Statements, Transaction, Unavailable
+
+from .models import SHUT, Login
+
+_MAY: Final = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
+
+_NAME: Final = """
+select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
+where d.datname = current_database()"""
+
+_TAKE: Final = """
+insert into caudex_app_logins.logins as l (app_id, password)
+select app_id, $3::text from caudex_kernel.apps where app_id = $1::text and key = $2::bigint
+on conflict (app_id) do update set password = l.password
+returning json_build_object('number', l.number, 'password', l.password)"""
+
+_NUMBER: Final = "select number from caudex_app_logins.logins where app_id = $1::text"
+_LOCK_APP: Final = _NUMBER + " for update"
+
+_REMOVE: Final = "delete from caudex_app_logins.logins where app_id = $1::text returning number"
+
+_LOCK: Final = "select from caudex_app_logins.logins where number = $1::bigint for update"
+"""A start changes the login as well, and PostgreSQL refuses one of two changes at once."""
+
+_APP: Final = "select app_id from caudex_app_logins.logins where number = $1::bigint"
+
+_ORPHANS: Final = """
+select r.rolname from pg_database as d
+join pg_roles as r on r.rolname ~ format('^caudex_%s_w[0-9]+$', d.oid)
+where d.datname = current_database() and not exists (
+    select from caudex_app_logins.logins as l
+    where l.number = substring(r.rolname from '[0-9]+$')::bigint)"""
+
+_TABLES: Final = """
+select tablename from pg_tables where schemaname = $1::name order by tablename"""
+
+_SHUT: Final = """
+select rolname from pg_roles
+where rolname = $1::text and starts_with(shobj_description(oid, 'pg_authid'), $2::text)"""
+
+_EXISTS: Final = "select 1 from pg_roles where rolname = $1::text"
+
+_WHERE: Final = """
+select json_build_object('role', $1::text, 'password', $2::text,
+    'database', current_database(), 'address', host(inet_server_addr()),
+    'port', current_setting('port')::integer, 'listens', current_setting('listen_addresses'),
+    'socket_folder', case when pg_has_role('pg_read_all_settings', 'usage')
+        then split_part(current_setting('unix_socket_directories'), ',', 1) else '' end)"""
+
+_INHERITS: Final = "select pg_has_role($1::name, 'usage')"
+
+_END: Final = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = {}"
+
+
+class _Taken(msgspec.Struct):
+    number: int
+    password: str
+
+
+_taken = msgspec.json.Decoder(_Taken).decode
+_login = msgspec.json.Decoder(Login).decode
+
+log = structlog.get_logger("caudex.app_logins")
+
+
+class BeingInstalled(Unavailable):
+    """An install is changing the tables of the app."""
+
+
+async def may_make_roles(statements: Statements | Transaction) -> bool:
+    """Return whether the server's own login may make roles."""
+    return await statements.fetch(_MAY) == b"t"
+
+
+async def app_of(statements: Statements, number: int) -> str | None:
+    """Return the app that a login belongs to. Raises Unavailable."""
+    found = await statements.fetch(_APP, number)
+    return None if found is None else found.decode()
+
+
+async def number_of(statements: Statements, app_id: str) -> int | None:
+    """Return the number of an app's login, if it has one. Raises Unavailable."""
+    found = await statements.fetch(_NUMBER, app_id)
+    return None if found is None else int(found)
+
+
+async def orphans(statements: Statements) -> list[str]:
+    """Return the logins of apps that were uninstalled while this plugin was off."""
+    return [role.decode() for role in await statements.fetch_all(_ORPHANS)]
+
+
+async def make(tx: Transaction, app: App, connections: int) -> Login | None:
+    """Make the login of an app, or bring it up to date. Returns None where it is shut.
+
+    Raises BeingInstalled, Unavailable.
+    """
+    row = await tx.execute(_TAKE, app.id, app.key, secrets.token_urlsafe(24))
+    if row is None:
+        return None  # a later app has the name
+    taken = _taken(row)
+    await _hold_tables(tx, app.id)
+    role = await _name(tx, taken.number)
+    if await tx.fetch(_SHUT, role, SHUT):
+        log.warning("a worker gets no database_url: its login is shut", app_id=app.id)
+        return None
+    # A new role has no powers by itself, and only a superuser may repeat that later.
+    verb = "alter" if await tx.fetch(_EXISTS, role) else "create"
+    await _script(
+        tx,
+        sql.SQL(verb) + sql.SQL(" role {} login connection limit {} password {}").format(
+            sql.Identifier(role), sql.Literal(connections), sql.Literal(taken.password)
+        ),
+        sql.SQL("alter role {0} set statement_timeout = '30s'").format(sql.Identifier(role)),
+        sql.SQL("alter role {0} set idle_in_transaction_session_timeout = '60s'").format(
+            sql.Identifier(role)
+        ),
+    )  # fmt: skip
+    await join(tx, role)
+    await _grant(tx, app, role)
+    return _login(await tx.fetch(_WHERE, role, taken.password) or b"")
+
+
+async def renew(tx: Transaction, app: App) -> None:
+    """Grant the login of an app, if it has one, the tables that the app has now."""
+    role = await _lock(tx, app.id)
+    if role is not None and await tx.fetch(_EXISTS, role):
+        await _grant(tx, app, role)
+
+
+async def shut(tx: Transaction, role: str, number: int, why: str) -> None:
+    """Refuse new sessions to a login; its comment says why."""
+    await tx.fetch_all(_LOCK, number)
+    comment = sql.SQL("comment on role {} is {}").format(
+        sql.Identifier(role), sql.Literal(SHUT + why)
+    )
+    await _script(tx, sql.SQL("alter role {} nologin").format(sql.Identifier(role)), comment)
+
+
+async def reopen(tx: Transaction, app_id: str) -> None:
+    """Let the login of an app in again, if it was shut."""
+    role = await _lock(tx, app_id)
+    if role is not None and await tx.fetch(_SHUT, role, SHUT) and await may_make_roles(tx):
+        script = sql.SQL("comment on role {0} is null; alter role {0} login")
+        await _script(tx, script.format(sql.Identifier(role)))
+
+
+async def join(tx: Transaction, role: str) -> bool:
+    """Become a member of a login, without which its sessions cannot be ended.
+
+    The login that made a role may do that. Returns False where it is refused.
+    """
+    if await tx.fetch(_INHERITS, role) != b"t":
+        member = sql.SQL("grant {} to current_user").format(sql.Identifier(role))
+        if await _tried(tx, member + sql.SQL(" with inherit true")):  # unknown to PostgreSQL 15
+            return await _tried(tx, member) is None
+    return True
+
+
+async def remove(tx: Transaction, app_id: str) -> None:
+    """Drop the login of an app that is uninstalled."""
+    number = await tx.execute(_REMOVE, app_id)
+    if number is not None:
+        await drop(tx, await _name(tx, int(number)))
+
+
+async def drop(tx: Transaction, role: str) -> None:
+    """Drop a login, and end its sessions.
+
+    Objects of it in another database keep it, and so may much else that its worker did. It is shut
+    then and remains, because the app must be removable.
+    """
+    if not await tx.fetch(_EXISTS, role):
+        return
+    name = sql.Identifier(role)
+    await join(tx, role)
+    error: Exception | None = None
+    for _ in range(2):  # its worker may have connected again, and made something more
+        await _tried(tx, sql.SQL(_END).format(sql.Literal(role)))
+        await _tried(tx, sql.SQL("drop owned by {}").format(name))
+        error = await _tried(tx, sql.SQL("drop role {}").format(name))
+        if error is None:
+            return
+    await _tried(tx, sql.SQL("alter role {} nologin").format(name))
+    log.warning("the database login of an uninstalled app remains", role=role, error=str(error))
+
+
+async def _grant(tx: Transaction, app: App, role: str) -> None:
+    """Grant a login the tables of an app that the manifest names, and nothing else."""
+    schema, name = sql.Identifier(app.id), sql.Identifier(role)
+    script = [
+        sql.SQL("revoke all on all tables in schema {} from {}").format(schema, name),
+        sql.SQL("grant usage on schema {} to {}").format(schema, name),
+    ]
+    if app.entities:
+        tables = _tables(app.id, app.entities)
+        rights = sql.SQL("grant select, insert, update, delete on {} to {}")
+        script.append(rights.format(tables, name))
+    await _script(tx, *script)
+
+
+async def _hold_tables(tx: Transaction, app_id: str) -> None:
+    """Keep installs from the tables, since two transactions cannot change rights on one at once.
+
+    Raises BeingInstalled without waiting: an install that has them waits for the row, which is
+    ours.
+    """
+    tables = [name.decode() for name in await tx.fetch_all(_TABLES, app_id)]
+    if not tables:
+        return
+    try:
+        await _script(
+            tx,
+            sql.SQL("lock table {} in row exclusive mode nowait").format(_tables(app_id, tables)),
+        )
+    except Unavailable:
+        raise BeingInstalled("the app is being installed", retry_after=5) from None
+
+
+async def _tried(tx: Transaction, statement: sql.Composed) -> Exception | None:
+    """Run a statement that may be refused, and return the refusal."""
+    try:
+        async with tx.savepoint():
+            await _script(tx, statement)
+    except Exception as error:
+        return error
+    return None
+
+
+async def _script(tx: Transaction, *statements: sql.Composable) -> None:
+    await tx.script(sql.SQL(";").join(statements).as_bytes(None))
+
+
+def _tables(app_id: str, entities: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(app_id, entity) for entity in entities)
+
+
+async def _lock(tx: Transaction, app_id: str) -> str | None:
+    """Lock the row of an app's login, and return the role's name, None where it has none."""
+    number = await tx.fetch(_LOCK_APP, app_id)
+    return None if number is None else await _name(tx, int(number))
+
+
+async def _name(tx: Transaction, number: int) -> str:
+    return (await tx.fetch(_NAME, number) or b"").decode()

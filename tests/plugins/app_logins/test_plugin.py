@@ -1,0 +1,90 @@
+"""The plugin as a whole: switched off, switched on again, and what an uninstall leaves."""
+
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from kernel.public import APP_LOGINS
+from kernel.testing import Postgres, Server, running_server
+from plugins.app_logins.service import AppLoginsService
+from tests.plugins.workers.support import QUICK, deployed, result, status
+
+Start = Any
+
+
+@pytest.fixture
+def start(postgres: Postgres, tmp_path: Path) -> Generator[Start]:
+    """Start a server on one database, with the plugin on or off."""
+    dsn, passwords = postgres.create(), list[str]()
+
+    def begin(*, enabled: bool = True) -> Any:
+        settings = {"workers": QUICK, "app_logins": {"enabled": enabled}}
+        config = {"plugins": settings, "server": {"data_dir": str(tmp_path)}}
+        return running_server(postgres, config, dsn=dsn)
+
+    def admin(server: Server) -> None:
+        if passwords:
+            server._admin = server.login("admin", passwords[0])
+        else:
+            passwords.append(server.admin.password)
+
+    try:
+        yield begin, admin
+    finally:
+        postgres.drop(dsn)
+
+
+def exists(server: Server, url: str) -> bool:
+    query = "select 1 from pg_roles where rolname = %s"
+    return bool(server.sql(query, urlsplit(url).username))
+
+
+def test_a_worker_runs_without_a_login_where_it_is_off(start: Start):
+    begin, admin = start
+    with begin(enabled=False) as server:
+        admin(server)
+        app = deployed(server)
+        assert result(server.admin, app, "facts")["database_url"] is None
+        assert "database" not in str(status(server.admin, app)["sandbox"])
+    with begin() as server:
+        admin(server)
+        server.admin.post(f"/api/v1/apps/{app}/worker/start")
+        assert result(server.admin, app, "facts")["database_url"]
+
+
+def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(start: Start):
+    begin, admin = start
+    with begin() as server:
+        admin(server)
+        app, kept = deployed(server), deployed(server)
+        url = result(server.admin, app, "facts")["database_url"]
+        other = result(server.admin, kept, "facts")["database_url"]
+    with begin(enabled=False) as server:
+        admin(server)
+        assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
+        assert exists(server, url)
+        assert server.sql("select app_id from caudex_app_logins.logins") == [(kept,)]
+    with begin() as server:
+        admin(server)
+        assert not exists(server, url)
+        with psycopg.connect(other) as connection:
+            connection.execute(f"select from {kept}.contacts")
+
+
+def test_workers_end_where_the_database_has_no_room_for_locks(workers: Server):
+    service, called = workers.services.get(APP_LOGINS), threading.Event()
+    assert isinstance(service, AppLoginsService)
+
+    async def end() -> None:
+        called.set()
+
+    service.on_exhausted(end)
+    try:
+        assert len(service.listeners) == 2, "the plugin workers has one too"
+    finally:
+        service.listeners.remove(end)
