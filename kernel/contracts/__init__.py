@@ -27,7 +27,6 @@ from kernel.contracts.actor import (
     new_delegation,
     server_actor,
 )
-from kernel.contracts.app_logins import APP_LOGINS, AppLogins
 from kernel.contracts.apps import (
     APPS,
     MANIFEST_KEYS,
@@ -110,7 +109,9 @@ from kernel.contracts.vault import (
     Vault,
 )
 from kernel.contracts.workers import (
+    APP_LOGINS,
     WORKERS,
+    AppLogins,
     Caller,
     HandlerFailed,
     LaunchSpec,

@@ -13,6 +13,8 @@ from kernel.errors import KernelError
 
 if TYPE_CHECKING:
     from kernel.contracts.actor import Actor
+    from kernel.contracts.apps import App
+    from kernel.contracts.statements import Transaction
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
 
@@ -147,3 +149,32 @@ class Workers(Protocol):
 
 
 WORKERS = ServiceKey[Workers]("workers")
+
+
+class AppLogins(Protocol):
+    """Makes a database login for each app that has a worker, limited to the app's tables.
+
+    Ends sessions that hold too much.
+    """
+
+    async def url(self, app: App) -> str | None:
+        """Return the connection string of an app's login, None where it has none or is shut.
+
+        Raises Unavailable when an install of the app takes long.
+        """
+        ...
+
+    async def reopen(self, tx: Transaction, app_id: str) -> None:
+        """Let the login of an app in again, if it was shut."""
+        ...
+
+    async def notes(self, app_id: str) -> Sequence[str]:
+        """Return what keeps the worker of an app from the database, for its status."""
+        ...
+
+    def on_exhausted(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call `callback` when the database has no room for locks, so that workers must end."""
+        ...
+
+
+APP_LOGINS = ServiceKey[AppLogins]("app_logins")

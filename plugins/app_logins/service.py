@@ -26,7 +26,7 @@ log = structlog.get_logger("caudex.app_logins")
 
 
 class AppLoginsService:
-    """See `kernel.contracts.app_logins.AppLogins`."""
+    """See `kernel.contracts.workers.AppLogins`."""
 
     def __init__(self, statements: Statements, config: AppLoginsConfig) -> None:
         self._statements = statements
