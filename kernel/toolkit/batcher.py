@@ -90,10 +90,6 @@ class Batcher(Generic[T, R]):
         self._put(item, future := asyncio.Future[R]())
         return await future
 
-    def discard(self, unwanted: Callable[[T], bool]) -> None:
-        """Drop items that wait and were added without a caller that waits for the result."""
-        self._queue = deque(w for w in self._queue if w.future or not unwanted(w.item))
-
     @asynccontextmanager
     async def running(self, drain: float = 5.0) -> AsyncGenerator[Self]:
         """Flush in the background; at the end what is left, for at most `drain` seconds.

@@ -235,19 +235,6 @@ async def test_a_caller_that_is_cancelled_disturbs_no_other():
         assert await batcher.submit("b") == "B"
 
 
-async def test_waiting_items_can_be_discarded():
-    sink = Sink()
-    sink.go = anyio.Event()
-    async with Batcher(sink.flush).running() as batcher:
-        batcher.add("first")
-        await anyio.wait_all_tasks_blocked()
-        batcher.add("crm line")
-        batcher.add("shop line")
-        batcher.discard(lambda item: item.startswith("crm"))
-        sink.go.set()
-    assert sink.batches == [["first"], ["shop line"]]
-
-
 async def test_a_lost_item_is_logged(capsys: pytest.CaptureFixture[str]):
     async with Batcher(Sink().flush).running() as batcher:
         batcher.add("odd")
