@@ -1,7 +1,7 @@
 """A day of an app over HTTP: the requests that the REST reference shows, and how they are recorded.
 
 `python -m docs.story URL` plays it on a fresh server and writes down what was sent and answered;
-a test plays it again and compares. What differs each time (ids, times, tokens) stands there as one
+a test plays it again and compares. Values that differ each time (ids, times, tokens) become one
 fixed value of its kind.
 """
 
@@ -336,7 +336,7 @@ def read(path: Path = RECORDED) -> dict[str, dict[str, Any]]:
 def main() -> int:
     """Play the story on the server of a command line's address, a fresh one, and write it down."""
     if len(sys.argv) != 2:
-        print("usage: python -m docs.story http://127.0.0.1:9100   (a server nobody has used)")
+        print("usage: python -m docs.story http://127.0.0.1:9100   (a new server)")
         return 2
     write(play(sys.argv[1]))
     return 0

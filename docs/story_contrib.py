@@ -34,7 +34,7 @@ def play_contrib(url: str) -> Examples:
 
 
 def play_proxy(url: str) -> Examples:
-    """Ask identity_header, as the proxy of somebody who is new."""
+    """Send requests to identity_header, as the proxy of a new user."""
     story, users = Story(url, SENT_BY_PROXY), f"{API}/users"
     story.ask(f"GET {API}/auth/mode")
     story.ask(f"GET {API}/auth/me")

@@ -63,7 +63,7 @@ class OidcService:
         if return_to and not CHALLENGE.fullmatch(challenge):
             raise BadRequest("challenge must be the SHA-256 of a verifier, in base64url")
         if return_to and origin(return_to) not in self._config.frontends:
-            raise BadRequest("return_to is none of the frontends that a sign-in may return to")
+            raise BadRequest("return_to must be one of the configured frontends")
         attempt, sealed = self._attempts.begin(return_to, challenge)
         return await self._provider.address(attempt), sealed
 

@@ -24,14 +24,14 @@ embedded database.
 
 def page(kernel: Kernel) -> str:
     """The options that every command has, then each command."""
-    parts, told = [HEAD, "## Options of every command", _options(cli.COMMON)], set[str]()
+    parts, listed = [HEAD, "## Options of every command", _options(cli.COMMON)], set[str]()
     for each in (kernel, *with_contrib()):
         for name, command in commands(each).items():
-            if name not in told:
+            if name not in listed:
                 origin = "" if name in KERNEL_COMMANDS else f" (plugin `{_owner(each, name)}`)"
                 parts.append(f"## {name}{origin}")
                 parts += _command(name, command)
-                told.add(name)
+                listed.add(name)
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

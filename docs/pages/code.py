@@ -60,7 +60,7 @@ def modules(*names: str) -> Iterator[ModuleType]:
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """The strings that stand below the attributes of a class."""
+    """Return the docstrings of the attributes of a class."""
     [body] = [
         node.body
         for node in ast.parse(inspect.getsource(inspect.getmodule(cls) or cls)).body

@@ -30,7 +30,11 @@ asks a server), and `DATABASE_URL`, which fills an empty `[database] url`.
 LOADER = (
     ("`enabled`", "`true`", "`false` switches the plugin off"),
     ("`module`", "", "where the plugin is found: `package.module` or `package.module:Class`"),
-    ("`on_failure`", '`"stop"`', '`"degrade"`: start without it when it fails and nobody needs it'),
+    (
+        "`on_failure`",
+        '`"stop"`',
+        '`"degrade"`: start without it when it fails and no plugin needs it',
+    ),
 )
 PLUGINS = """## `[services]`
 

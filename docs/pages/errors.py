@@ -14,13 +14,13 @@ from kernel.loading.kernel import Kernel
 HEAD = """# Errors
 
 Every error of a request is `{"error": "<one human sentence>"}` with its status; a plugin raises
-one of the classes below and the kernel writes the reply. What is none of them is answered by
-500 without a word of its cause: the log has it, under the request id of the header
+one of the classes below and the kernel writes the reply. Any other exception becomes
+a 500 without its cause. The log has the cause, under the request id of the header
 `X-Request-Id`.
 """
 BOOT = f"""## At the start
 
-What keeps a server from starting is told in one line each, all at once, as
+Errors of a start are reported together, one line each, as
 `place: problem; remedy`; the command ends with status {EX_CONFIG}.
 """
 

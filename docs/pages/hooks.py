@@ -16,7 +16,7 @@ marked with `@hookimpl`, that names the arguments it wants. Sync or async is as 
 declared. A misspelt or unmarked hook, a wrong argument, or `def` where `async def` is declared (or
 the reverse) stops the start, with file and line.
 
-Below each hook of the kernel stands a whole plugin that uses it; the tests run them all.
+Each hook of the kernel has a complete plugin as an example; the tests run all of them.
 """
 EXAMPLES = ROOT / "examples" / "hooks"
 

@@ -71,8 +71,8 @@ def _page(head: str, routes: Pairs, examples: Mapping[str, Examples]) -> str:
         if plugin != last:
             parts.append(f"## {plugin}\n\n{tag(plugin, route)['description']}")
             last = plugin
-        told = unmarked(operation(plugin, route, schemas))
-        parts += _route(route, told, schemas, examples.get(plugin, {}).get(_name(route)))
+        described = unmarked(operation(plugin, route, schemas))
+        parts += _route(route, described, schemas, examples.get(plugin, {}).get(_name(route)))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -81,11 +81,11 @@ def _name(route: Route) -> str:
 
 
 def _route(
-    route: Route, told: dict[str, Any], schemas: Schemas, example: dict[str, Any] | None
+    route: Route, described: dict[str, Any], schemas: Schemas, example: dict[str, Any] | None
 ) -> list[str]:
-    parts = [f"### {_name(route)}", told["summary"], told["description"]]
+    parts = [f"### {_name(route)}", described["summary"], described["description"]]
     parts[2] = parts[2].replace("Needs: ", "Needs: `").removesuffix(".") + "`."
-    if asked := [each for each in told.get("parameters", ()) if each["in"] == "query"]:
+    if asked := [each for each in described.get("parameters", ()) if each["in"] == "query"]:
         rows = [
             (f"`{p['name']}`", *_words(p["schema"], schemas), p.get("description", ""))
             for p in asked
@@ -93,7 +93,7 @@ def _route(
         parts.append(table(("parameter", "type", "default", "meaning"), rows))
     if route.body is not None and (rows := _members(schemas.of(route.body), schemas)):
         parts.append(table(("member of the body", "type", "default"), rows))
-    refused = [status for status in told["responses"] if status >= "400"]
+    refused = [status for status in described["responses"] if status >= "400"]
     most = f" A body has at most {route.max_body:,} bytes." * (route.max_body < MAX_BODY)
     parts.append(f"Errors: {', '.join(refused)}." + (most if "413" in refused else ""))
     return parts if example is None else [*parts, *_example(route, example)]
@@ -126,8 +126,8 @@ def _members(schema: dict[str, Any], schemas: Schemas) -> list[tuple[str, str, s
 def _words(schema: dict[str, Any], schemas: Schemas) -> tuple[str, str]:
     """A type in words, and its default."""
     default = schema.get("default")
-    told = "" if default in (None, {}, []) else f"`{json.dumps(default)}`"
-    return _kind(schema, schemas), told
+    shown = "" if default in (None, {}, []) else f"`{json.dumps(default)}`"
+    return _kind(schema, schemas), shown
 
 
 def _kind(schema: dict[str, Any], schemas: Schemas) -> str:

@@ -31,7 +31,7 @@ What the kernel provides itself needs no choice. For `statements` the pipelined 
 
 
 class Key(NamedTuple):
-    """A service key as it stands in the source."""
+    """A service key as the source names it."""
 
     constant: str
     name: str
@@ -40,7 +40,7 @@ class Key(NamedTuple):
 
 
 def page(kernel: Kernel) -> str:
-    """The keys that everybody may use, then those that a plugin keeps for itself."""
+    """Return the public keys, then those of single plugins."""
     shared = [key for key in service_keys() if key.module.startswith("kernel.")]
     own = [key for key in service_keys() if not key.module.startswith("kernel.")]
     parts = [
@@ -86,7 +86,9 @@ def _service(kernel: Kernel, key: Key) -> str:
     needed = _names(cls.name for cls in plugin_classes() if key.name in _named(cls.requires))
     asked = ((cls.name, (*cls.uses, *cls.finds)) for cls in plugin_classes())
     found = _names(name for name, keys in asked if key.name in _named(keys))
-    who = f"Provided by {given or 'nobody here'}; required by {needed or 'nobody here'}"
+    who = (
+        f"Provided by {given or 'no built-in plugin'}; required by {needed or 'no built-in plugin'}"
+    )
     who += f"; used, where it is there, by {found}." if found else "."
     members = [_member(name, value) for name, value in _members(key.interface)]
     about = f"## {key.constant}\n\n`{key.name}`: {doc(key.interface)}\n\n{who}\n\n"

@@ -14,9 +14,9 @@ from kernel.testing.options import PluginLike
 
 HEAD = """# Testing
 
-`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, brings what stands on this
-page (`make setup` has done so for the clone's own `.venv`): pytest loads the fixtures by itself,
-the rest is imported from `kernel.testing`. Each test run has a PostgreSQL of its own, or uses the
+`pip install -e '/path/to/caudex[testing]'`, with the path of a clone, installs what this page
+describes; `make setup` has done so for the clone's own `.venv`. pytest loads the
+fixtures by itself. Import the rest from `kernel.testing`. Each test run has a PostgreSQL of its own, or uses the
 one that `CAUDEX_TEST_DATABASE_URL` names (the account must be able to make databases).
 """
 FIXTURES = ("server", "server_options", "make_server", "postgres", "database")
@@ -66,8 +66,8 @@ def _members(cls: type) -> Iterator[tuple[str, Any]]:
         if base.__module__.startswith("kernel."):
             seen |= vars(base)
     for name, value in seen.items():
-        told = inspect.isfunction(value) or isinstance(value, property)
-        if told and not name.startswith("_") and not doc(value).startswith("See `"):
+        listed = inspect.isfunction(value) or isinstance(value, property)
+        if listed and not name.startswith("_") and not doc(value).startswith("See `"):
             yield name, value
 
 

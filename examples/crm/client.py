@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 IDLE = 4.0
-"""Seconds after which a connection is opened anew: the server closes idle ones after five."""
+"""Seconds after which a connection is replaced: the server closes idle ones after five."""
 
 
 Record = dict[str, Any]

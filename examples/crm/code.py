@@ -20,7 +20,7 @@ JOB_LIMIT = 60.0
 LOG_LIMIT = 10.0
 """Seconds that it waits for the last line of the log: lines go another way than the job's end."""
 LOG_REST = 0.3
-"""Seconds that it waits for the log of a job that failed: nobody knows which line is the last."""
+"""Seconds to wait for the log of a failed job: no line is marked as the last."""
 
 
 class AppCode:
@@ -37,7 +37,7 @@ class AppCode:
         archive = _packed(self._folder)
         say(self._admin.upload(f"{APP}/deploy", "archive", archive)["message"])
         status = self._admin.get(f"{APP}/worker/status")
-        say(dim(f"It is {status['status']}; in force: {_shown(status.get('sandbox', {}))}"))
+        say(dim(f"It is {status['status']}; active: {_shown(status.get('sandbox', {}))}"))
 
     def call(self, who: Client, deal: dict[str, Any]) -> None:
         """Call its methods: each sees what the caller may see."""

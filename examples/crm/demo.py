@@ -139,14 +139,14 @@ class Demo:
             if error.status != 401:
                 raise
             wanted = "give --username and --password of a core admin"
-            who = f"{self.username} cannot log in" if self._given else "its admin is somebody else"
+            who = f"{self.username} cannot log in" if self._given else "its admin is another user"
             raise Problem(f"{url}: {who}; {wanted}") from None
         if "*" not in self._admin.get("/api/v1/apps/core/permissions")["permissions"]:
             raise Problem(f"{url}: {self.username} is no core admin; name one with --username")
         say(f"Signed in to {url} as {self.username}.")
 
     def install(self) -> None:
-        """Install the app; one of the same id that is somebody's own is left alone."""
+        """Install the app, unless another app has its id."""
         manifest = json.loads(Path(__file__).with_name("manifest.json").read_text("utf-8"))
         if any(app["id"] == APP for app in self._admin.get("/api/v1/apps")):
             found = self._admin.post("/api/v1/apps/schema/verify", manifest)
@@ -237,7 +237,7 @@ class Demo:
         )
 
     def roles(self) -> None:
-        """Give somebody a narrow role and compare what the two can do."""
+        """Give a user a narrow role, and compare both users."""
         self._grant()
         if not self._own.all():
             contacts = Collection(self._rep, APP, "contacts").all(limit=50)

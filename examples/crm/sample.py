@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 MARK = "Made by the CRM demo"
-"""Stands in every record, so that a second run finds what the first one made."""
+"""Marks every record, so that a second run finds the records of the first."""
 
 COMPANIES, CONTACTS, DEALS, ACTIVITIES = 40, 160, 120, 240
 

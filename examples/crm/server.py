@@ -69,7 +69,7 @@ def answers(url: str) -> bool:
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait for the line that tells the address, and return that."""
+    """Wait for the line with the address, and return the address."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if (banner := BANNER.search(_text(log))) and answers(banner[1]):

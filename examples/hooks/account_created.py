@@ -4,7 +4,7 @@ from caudex import BadRequest, Plugin, Transaction, User, hookimpl
 
 
 class AccountCreatedPlugin(Plugin):
-    """Whoever gives an address gives one at example.org."""
+    """An email must have the domain example.org."""
 
     name = "account_created"
 

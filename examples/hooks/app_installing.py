@@ -10,6 +10,6 @@ class AppInstallingPlugin(Plugin):
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
-        """The tables stand already, in this transaction: raising undoes all of it."""
+        """The tables exist in this transaction; an exception rolls everything back."""
         if plan.app.name.lower().startswith("test"):
             raise BadRequest("name: an app is not called a test here")

@@ -18,14 +18,14 @@ from caudex import (
 
 
 class KeyConfig(Section, frozen=True, kw_only=True):
-    """`[plugins.authenticate]`: the key, and the account that it stands for."""
+    """`[plugins.authenticate]`: the key, and its account."""
 
     key: str = ""
     username: str = ""
 
 
 class AuthenticatePlugin(Plugin):
-    """Reads `X-Machine-Key`; all other requests are somebody else's to judge."""
+    """Reads `X-Machine-Key`; other plugins authenticate all other requests."""
 
     name = "authenticate"
     requires = (IDENTITY,)
@@ -36,7 +36,7 @@ class AuthenticatePlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Services stand now; keep the one that each request needs."""
+        """Keep the service that each request needs."""
         self._identity = services.get(IDENTITY)
         yield
 

@@ -1,4 +1,4 @@
-"""Tells somebody about each order, once it is in."""
+"""Reports each order after its commit."""
 
 from collections import deque
 from typing import Any
@@ -18,5 +18,5 @@ class EventCommittedPlugin(Plugin):
     @hookimpl
     @for_subjects("shop.orders")
     async def event_committed(self, event: Event) -> None:
-        """It is in: what fails here is logged and fails nobody. But the reply waits."""
+        """An error here is logged; the order is committed. The reply waits for this."""
         self.sent.append(f"{event.actor.username}: {event.operation} {event.record_id}")

@@ -12,7 +12,7 @@ MOST = 1_000_000
 
 
 class EventRecordedPlugin(Plugin):
-    """Has a table: in one file `migrations` says where the SQL files lie."""
+    """Has a table: a plugin in one file names the folder of its migrations."""
 
     name = "event_recorded"
     migrations = Path(__file__).with_name("event_recorded_sql")

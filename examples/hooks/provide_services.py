@@ -38,7 +38,7 @@ class ProvideServicesPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Route]:
-        """Services stand once a request arrives, so the handler asks for them."""
+        """Services are ready when a request arrives, so the handler requests them."""
 
         async def price(request: Request) -> Response:
             return reply({"cents": services.get(PRICES).price(request.path("thing"))})

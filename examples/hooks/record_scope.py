@@ -9,7 +9,7 @@ REGIONS = ("east", "west")
 
 
 class RecordScopePlugin(Plugin):
-    """The region stands at the beginning of the username: `east_ada`."""
+    """The username begins with the region: `east_ada`."""
 
     name = "record_scope"
 

@@ -14,7 +14,7 @@ class ShellRuntime:
     name = "shell"
 
     def entry(self, folder: Path) -> Path | None:
-        """Whoever finds an entry file takes the code."""
+        """The first runtime that finds an entry file runs the code."""
         file = folder / "worker.sh"
         return file if file.is_file() else None
 

@@ -1,4 +1,4 @@
-"""Tells PostgreSQL who writes: for triggers, defaults and row-level security."""
+"""Passes the actor to PostgreSQL: for triggers, defaults and row-level security."""
 
 from collections.abc import Mapping
 

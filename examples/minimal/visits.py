@@ -4,14 +4,14 @@ from caudex import PUBLIC, Plugin, Response, Route, Services, hookimpl, reply
 
 
 class VisitsPlugin(Plugin):
-    """`GET /visits` tells how many came since the start."""
+    """`GET /visits` counts visits since the start."""
 
     name = "visits"
     count = 0
 
     @hookimpl
     def register_routes(self, services: Services) -> list[Route]:
-        """One route, open to everybody."""
+        """Declare one public route."""
         return [Route("GET", "/visits", self.visit, needs=PUBLIC)]
 
     async def visit(self, request: object) -> Response:

@@ -33,7 +33,7 @@ def follow_up(params, ctx):
 
 @worker.job("report")
 def report(payload, ctx):
-    """Make a report stage by stage, tell how far it is, and sign it with a secret."""
+    """Make a report in stages, report the progress, and sign it with a secret."""
     rows = []
     for number, stage in enumerate(payload["stages"], 1):
         deals = ctx.collection("deals").find({"stage": stage})

@@ -46,7 +46,7 @@ class HelloPlugin(Plugin):
         """Declare the keys that a role on `core` can hold."""
         return [
             Permission("hello.read", "Read greetings"),
-            Permission("hello.greet", "Greet somebody"),
+            Permission("hello.greet", "Greet a user"),
         ]
 
     @hookimpl

@@ -38,5 +38,5 @@ class HelloRoutes:
         return reply(await self._services.get(GREETINGS).recent(limit))
 
     async def greet(self, request: Request, body: Greeting) -> Response:
-        """Greet somebody."""
+        """Greet a user."""
         return reply(await self._services.get(GREETINGS).greet(request.actor, body.name), 201)

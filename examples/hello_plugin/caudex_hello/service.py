@@ -17,14 +17,14 @@ class Contact(msgspec.Struct, frozen=True):
 
 
 class GreetingService:
-    """Greets, and remembers whom."""
+    """Greets users, and records whom it greeted."""
 
     def __init__(self, statements: Statements, config: HelloConfig) -> None:
         self._statements = statements
         self._config = config
 
     async def greet(self, actor: Actor, name: str) -> bytes:
-        """Greet somebody and return the greeting as JSON."""
+        """Greet a user and return the greeting as JSON."""
         text = f"{self._config.word}, {name}!"
         return await store.add(self._statements, actor.user_id, text)
 

@@ -87,7 +87,7 @@ def test_an_unknown_key_stops_the_boot_and_names_the_nearest(make_server: MakeSe
 
 def test_the_permissions_can_be_looked_up(hello: Server) -> None:
     available = hello.admin.get("/api/v1/apps/core/permissions/available").json()
-    assert {"key": "hello.greet", "description": "Greet somebody"} in available
+    assert {"key": "hello.greet", "description": "Greet a user"} in available
 
 
 def test_switched_off_it_leaves_no_route(make_server: MakeServer) -> None:

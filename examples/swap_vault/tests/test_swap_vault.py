@@ -1,4 +1,4 @@
-"""The move that the README tells: before, import, after, and the way back."""
+"""The move of the README: before, import, after, and back."""
 
 import os
 import subprocess

@@ -55,7 +55,7 @@ class IdentityConformance(Conformance):
 
     @classmethod
     def sign_in(cls, server: Server, name: str) -> Client:
-        """Return a client that is signed in as `name`; create its account when there is none.
+        """Return a client that is signed in as `name`; create a missing account.
 
         Raises AssertionError when that is refused.
         """
