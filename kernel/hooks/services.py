@@ -45,7 +45,7 @@ class Services:
             return self._built[key.name]
         except KeyError:
             raise LookupError(
-                f"the service {key.name!r} is not there (yet): services are built at start-up, "
+                f"the service {key.name!r} is not available (yet): services are built at start-up, "
                 "so ask for one in a handler or a factory, and name it in `requires`"
             ) from None
 

@@ -37,26 +37,22 @@ CACHING, LENGTH = b"cache-control", b"content-length"
 SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 PROBES = frozenset({"/health", "/health/ready"})
-"""Take no place and read no body: who asks restarts a server that is full, if it does not answer.
+"""Not counted as concurrent requests: a probe that fails would restart a server that is only busy.
 """
 SINGLE = (b"host", b"content-type")
-"""Headers that a request has once; a second `authorization` is the business of who reads them."""
-MAX_MET = 100
-"""Host headers that are remembered as allowed."""
-MAX_MESSAGE = 50_000
-"""Characters of an error that a caller reads; many rules name the value that breaks them."""
+"""Headers that a request may have only once; authentication checks `authorization` itself."""
 MAX_LOGGED = 1000
-"""Characters of a path or a reason in the log: masking costs more than their length."""
+"""Characters of a path or a reason in the log, because masking takes time."""
 
 log = structlog.get_logger("caudex.http")
 
 
 class StreamAborted(Exception):
-    """A reply broke off in the middle: the server closes the connection, unterminated."""
+    """A reply failed in the middle: the server closes the connection, unterminated."""
 
 
 class Edge:
-    """Outermost: nothing leaves without a request id, and no error but as the envelope."""
+    """The outermost middleware: every reply has a request id, every error is the JSON envelope."""
 
     def __init__(self, app: ASGIApp, config: Config, homes: Mapping[str, str]) -> None:
         """`homes` is for `kernel.errors.plugin_at_fault`."""
@@ -65,7 +61,7 @@ class Edge:
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts(config)
-        self._met = set[bytes]()
+        self._allowed = set[bytes]()
         self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
         self._places = AdmissionControl(config.server.max_requests, self._trusted)
 
@@ -85,17 +81,17 @@ class Edge:
                 place = self._places.take(scope["caudex.address"])
             if len(headers) < len(scope["headers"]):
                 _check_single(scope["headers"])
-            if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._met:
+            if self._hosts is not None and (host := headers.get(b"host", b"")) not in self._allowed:
                 _check_host(host, self._hosts)
-                if len(self._met) < MAX_MET:
-                    self._met.add(host)
+                if len(self._allowed) < 100:
+                    self._allowed.add(host)
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await _preflight(sender)
                 return
             await self.app(scope, receive, sender)
         except ClientDisconnect:
             log.debug("the client went away", path=scope["path"])
-        except asyncio.CancelledError:  # it outlasted the end of the server
+        except asyncio.CancelledError:  # the server ended first
             if sender.started:
                 raise
             await self._fail(_stopping(scope["method"]), scope, receive, sender)
@@ -106,13 +102,13 @@ class Edge:
                 self._places.leave(place)
 
     async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
-        """Answer with the envelope, or cut a reply that has begun."""
+        """Answer with the envelope, or abort a reply that has begun."""
         if isinstance(error, HTTPException):
             error = _Starlettes(error)
         self._log(error, scope)
         if send.started:
             raise StreamAborted from error
-        await _envelope(error)(scope, receive, send)
+        await _envelope(error, scope["caudex.request_id"])(scope, receive, send)
 
     def _log(self, error: Exception, scope: Scope) -> None:
         path, peer = scope["path"][:MAX_LOGGED], scope["caudex.address"]
@@ -141,10 +137,10 @@ class Edge:
 
 
 class _Sender:
-    """Adds the headers that every reply has, and knows whether it has begun.
+    """Adds the headers of every reply, and knows whether the reply has begun.
 
-    The head of a reply whose length is known waits for the body, so that both leave in one piece
-    where the protocol can do that (`kernel.web.protocol.Cycle.reply`).
+    The head of a reply of known length waits for the body, so that both are sent in one piece where
+    the protocol can do that (`kernel.web.protocol.Cycle.reply`).
     """
 
     __slots__ = ("_cycle", "_held", "_send", "headers", "started")
@@ -158,7 +154,7 @@ class _Sender:
         self.started = False
 
     def send_whole(self, status: int, own: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a reply whose length `own` tells; False, and nothing sent, if messages have to."""
+        """Send a reply with the headers `own`; return False where ASGI messages are needed."""
         cycle = self._cycle
         sent = cycle is not None and cycle.reply(status, [*own, *self._more(own)], body)
         self.started |= sent
@@ -181,15 +177,15 @@ class _Sender:
         await self._send(message)
 
     def _more(self, own: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-        """What is added to a reply's own headers; one that says how it is cached is believed."""
-        for name, _ in own:  # no generator: every reply comes this way
+        """Return the headers to add to a reply's own; its own `cache-control` wins."""
+        for name, _ in own:  # no generator: this runs for every reply
             if name == CACHING:
                 return [header for header in self.headers if header[0] != CACHING]
         return self.headers
 
 
 def _hosts(config: Config) -> frozenset[bytes] | None:
-    """Names that requests may be addressed to beside the machine's own; None for any."""
+    """Return the accepted names in `Host` beside localhost; None accepts any."""
     allowed = config.server.allowed_hosts
     if "*" in allowed or not (allowed or config.loopback):
         return None
@@ -197,15 +193,15 @@ def _hosts(config: Config) -> frozenset[bytes] | None:
 
 
 def _check_single(headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """Refuse two of what a proxy may read otherwise than we do (RFC 9112, 3.2)."""
+    """Refuse repeated headers that a proxy may read differently (RFC 9112, 3.2)."""
     names = [name for name, _ in headers if name in SINGLE]
     if len(names) > len(set(names)):
         raise BadRequest("the header host or content-type is given twice")
 
 
 def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:
-    """Refuse a name that is not ours: a page of a stranger can have it resolve to this machine, and
-    is of one origin with us then (DNS rebinding). No browser leaves it out. Raises BadRequest."""
+    """Refuse other names: a foreign page may let its name resolve to this machine and so share our
+    origin (DNS rebinding). Every browser sends the header. Raises BadRequest."""
     bare = PORT.sub(b"", given)
     name = bare.lower()
     if not given or name in allowed or LOOPBACK.fullmatch(name):
@@ -226,7 +222,7 @@ async def _preflight(send: _Sender) -> None:
 
 
 class _Starlettes(KernelError):
-    """What Starlette's own parts refuse with, a broken form for one."""
+    """An error of Starlette's own parts, such as a broken form."""
 
     def __init__(self, error: HTTPException) -> None:
         super().__init__(error.detail, headers=error.headers)
@@ -234,20 +230,21 @@ class _Starlettes(KernelError):
 
 
 def _known(error: Exception) -> KernelError | None:
-    """What was raised on purpose, be it an app's own words; None is a fault of ours."""
-    spoken = isinstance(error, HandlerFailed)
-    return error if isinstance(error, KernelError) and (spoken or error.status != 500) else None
+    """Return an error that was raised on purpose; None for an unexpected one."""
+    of_app = isinstance(error, HandlerFailed)
+    return error if isinstance(error, KernelError) and (of_app or error.status != 500) else None
 
 
-def _envelope(error: Exception) -> JSONReply:
+def _envelope(error: Exception, request_id: str) -> JSONReply:
     if (known := _known(error)) is None:
-        return JSONReply({"error": "an unexpected error happened; the request id tells which"}, 500)
+        said = f"internal error; quote request id {request_id} to find it in the server's log"
+        return JSONReply({"error": said}, 500)
     said = known.message if isinstance(known, HandlerFailed) else _cut(known.message)
     return JSONReply({"error": said}, known.status, known.headers)
 
 
 def _stopping(method: str) -> Unavailable:
-    """Nobody knows how far a request came that outlasted the end of the server."""
+    """Return the error of a request that the end of the server interrupted."""
     if method in ("GET", "HEAD"):
         return Unavailable("the server is stopping")
     said = "the server is stopping: the change may have been made; look before you repeat it"
@@ -255,8 +252,8 @@ def _stopping(method: str) -> Unavailable:
 
 
 def _cut(message: str) -> str:
-    """Repeat only so much of what the caller sent."""
-    return message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
+    """Bound the message: many rules quote the value that breaks them."""
+    return message if len(message) <= 50_000 else f"{message[:50_000]}…"
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
@@ -267,13 +264,13 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 
 
 def _address(scope: Scope, trusted: Networks) -> str:
-    """The peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
+    """Return the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
     client = scope.get("client")
     peer: str = client[0] if client else ""
     if not trusted or not _within(peer, trusted):
         return peer
-    told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = b",".join(told).decode("latin-1").split(",")
+    given = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = b",".join(given).decode("latin-1").split(",")
     for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
         if not _within(hop, trusted):
             return hop if _is_address(hop) else peer

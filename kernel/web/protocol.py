@@ -1,5 +1,8 @@
-"""uvicorn's HTTP protocol with what it lacks: deadlines and caps for what a client sends, and
-replies that leave in one piece."""
+"""uvicorn's HTTP protocol with deadlines and limits for clients, and replies in one system call.
+
+uvicorn has no public way to bound the head and the rate of a request, so its protocol, its cycle
+and its flow control are subclassed. Replies in one piece save 25 of 80 µs of a quick request.
+"""
 
 from __future__ import annotations
 
@@ -25,26 +28,25 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 64 * 1024
-"""Of a head; and of what chunks have around their bytes and behind the last one."""
+"""Maximum size of a head, and of the framing around the chunks of a body."""
 JOINED_BYTES = 16 * 1024
-"""A body up to here is copied behind its head: cheaper than two pieces."""
+"""A body up to this size is copied behind its head: cheaper than two buffers."""
 FEW_WAITING = 100
-"""Requests that may wait for the reply to one before them while more is read: so it is noticed when
-their client leaves."""
+"""Pipelined requests that may wait while more is read, so that the end of the client is noticed."""
 MAX_WAITING = 2000
-"""More come by one read in a flood only."""
+"""Pipelined requests at most; only a flood brings more in one read."""
 BODY_GRACE = 10.0
 BODY_FLOOR = 10_000
 BODY_AHEAD = 30.0
-"""A body must come at 10 kB/s or more, from 10 s after it began: a small one holds its place no
-longer. What came faster counts for 30 s, so one that stalls is cut off by then."""
+"""A body must arrive at 10 kB/s or faster, from 10 s after its beginning. Faster bytes count in
+advance for at most 30 s, so that a stalled body is refused by then."""
 TAKEN_SECONDS = 60.0
-"""Who takes less of a reply in this time than a quarter of what a body must bring is cut off. Not
-shorter: where the system holds megabytes for a connection, a slow reader makes room by leaps."""
+"""A client must read a reply at a quarter of the rate of bodies in this time. It is not shorter,
+because a slow reader frees the system's large buffers in leaps."""
 MAX_UNTAKEN = 500_000_000
-"""Bytes of replies that wait in this process for clients to take them."""
+"""Bytes of replies that this process keeps for slow clients."""
 MAX_UNREAD = 64_000_000
-"""Bytes of a body that are thrown away after the reply, so that its sender gets to read it."""
+"""Bytes of a body that are discarded after the reply, so that the client can read the reply."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _LENGTH = b"content-length"
@@ -54,18 +56,15 @@ _PLAIN = frozenset(
     b" content-type date etag link location retry-after server-timing vary x-content-type-options"
     b" x-request-id".split()
 )
-"""Names of headers that say nothing about where a reply ends or what becomes of its connection."""
+"""Headers that affect neither the end of a reply nor its connection."""
 _CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's cycle of a request and its reply, which can also send a reply whole."""
+    """uvicorn's cycle of a request and its reply, which can also send a reply in one piece."""
 
     def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole reply by one system call.
-
-        False, and nothing sent, where it is none of the common kind: `send` takes it then.
-        """
+        """Send a whole reply with one system call; return False where `send` is needed."""
         if self.response_started or self.disconnected or self.flow.write_paused:
             return False
         length, head = b"", [STATUS_LINE[status]]
@@ -79,7 +78,7 @@ class Cycle(RequestResponseCycle):
             return False
         head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         raw = b"".join(head)
-        # A line feed within a value would begin a header of somebody else's choice.
+        # A line feed within a value would begin another header.
         ends = len(head) + (not self.keep_alive)
         if len(raw.translate(None, _CONTROLS)) != len(raw) - 2 * ends:
             return False
@@ -99,21 +98,20 @@ class Cycle(RequestResponseCycle):
 
 
 class _Flow(FlowControl):
-    """uvicorn's, which reads nothing more while many requests wait for the one before them."""
+    """uvicorn's, which also stops reading while many pipelined requests wait."""
 
     def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
         super().__init__(transport)
         self._waiting = waiting
 
     def resume_reading(self) -> None:
-        """Read on, but not while many wait: their bodies are there, all but the last one's."""
+        """Read on, but not while many wait: all bodies but the last one are there."""
         if len(self._waiting) < FEW_WAITING:
             super().resume_reading()
 
 
 class _Untaken:
-    """Connections with much of a reply that is not taken: what they hold together has a bound, and
-    the one that has waited for longest gives way."""
+    """Bounds the unread replies of all connections together; the oldest connection is aborted."""
 
     def __init__(self) -> None:
         self._sizes: dict[GuardedProtocol, int] = {}
@@ -136,10 +134,10 @@ _untaken = _Untaken()
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes a connection that is slow or endless with the head of its request (slowloris), slow
-    with a body, goes on sending one that was refused, or takes nothing of a reply.
+    """Closes connections with a slow or endless head (slowloris), a slow body, a refused body that
+    does not end, or a reply that is not read.
 
-    A request that arrives in one piece and is answered in one piece sets no timer.
+    A request in one piece with a reply in one piece sets no timer.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -156,14 +154,14 @@ class GuardedProtocol(HttpToolsProtocol):
     _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock: a connection that says nothing is closed too."""
+        """Start the timer: a silent connection is closed too."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._in_head = True
         self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
+        """Stop the timers."""
         _untaken.remove(self)
         self._stop_clock()
         for timer in (self._idle_timer, self._taken_timer):
@@ -172,11 +170,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         running = self._running
         if running is not None and not running.response_complete:
-            running.disconnected = True  # uvicorn tells the one that came last only
+            running.disconnected = True  # uvicorn sets it for the last cycle only
             running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives of a head that is not whole yet, and of a body."""
+        """Count the bytes of an incomplete head, and of a body."""
         if not self._in_body and (b"pgrade:" in data or b"PGRADE:" in data):
             data = _without_upgrade(data)
         if not self._in_body:
@@ -191,25 +189,25 @@ class GuardedProtocol(HttpToolsProtocol):
             self._count_body(len(data))
 
     def pause_writing(self) -> None:
-        """More of a reply waits than is good: look whether any of it is taken."""
+        """Too much of a reply waits: check whether the client reads it."""
         super().pause_writing()
         _untaken.add(self, self.transport.get_write_buffer_size())
         self._time_taking()
 
     def resume_writing(self) -> None:
-        """It was taken."""
+        """The client has read it."""
         _untaken.remove(self)
         if self._taken_timer is not None:
             self._taken_timer.cancel()
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head is there: answer it, or let it wait for those before it."""
+        """Handle a complete head, or queue it behind earlier requests."""
         self._stop_clock()
         arrived, self._head_bytes = self._head_bytes, 0
         if arrived > HEAD_BYTES and self._head_size() > HEAD_BYTES:
@@ -220,7 +218,7 @@ class GuardedProtocol(HttpToolsProtocol):
         before: Cycle | None = self.cycle  # type: ignore[assignment]
         version = parser.get_http_version()
         self._complete_scope(version, parser.get_method())
-        self.headers = []  # no part of the head is what follows the body (RFC 9110, 6.5.1)
+        self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
         self.cycle = cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
@@ -247,17 +245,17 @@ class GuardedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("too many requests wait")
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body is there."""
+        """Take a piece of a body."""
         self._fed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is there."""
+        """End a body."""
         self._stop_clock()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; one timer sees to all the pauses between them."""
+        """Continue with the next request; one timer serves all pauses between requests."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -271,7 +269,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer an invalid request."""
         self._refuse(400, "this is not a valid HTTP request")
 
     def _complete_scope(self, version: str, method: bytes) -> None:
@@ -288,14 +286,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _head_size(self) -> int:
-        """What the head takes of a piece that can also hold other requests."""
+        """Return the size of the head within a piece that can hold other requests."""
         return sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
 
     def _time_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._check_head)
 
     def _check_head(self) -> None:
-        if self.flow.read_paused:  # the rest may be there, unread
+        if self.flow.read_paused:  # the rest may be unread
             self._time_head()
         else:
             self._refuse(408, "the head of the request came too slowly")
@@ -312,7 +310,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _check_idle(self) -> None:
-        """Close a connection that sent nothing for long; one that is at work has other clocks."""
+        """Close a connection that was idle for long; a busy one has other timers."""
         self._idle_timer = None
         if self._in_head or not self._idle() or self.transport.is_closing():
             return
@@ -329,7 +327,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _count_body(self, size: int) -> None:
-        """Time a body that does not come in one piece, and read only so much of a refused one."""
+        """Time a body that comes in pieces, and bound what is read of a refused one."""
         self._around, self._fed = (0 if self._fed else self._around + size), False
         if self._around > HEAD_BYTES:
             self._refuse(400, "what stands around the request body is too large")
@@ -347,7 +345,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_body(self) -> None:
         now = self.loop.time()
-        # The server reads slowly, or did not ask for it yet: not the client sends slowly.
+        # The server, not the client, is slow, or has not yet asked for the body.
         if self.flow.read_paused or getattr(self.cycle, "waiting_for_100_continue", False):
             self._body_due = now + BODY_AHEAD
         if self._body_due > now:
@@ -356,7 +354,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(400, "the request body comes too slowly")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Close the connection, and say why where the next reply is the one to what arrives."""
+        """Close the connection, with a reply where no earlier one is due."""
         if self._in_body:
             is_next = not (self.cycle.response_started or self.pipeline)
             request_id = self.scope.get("caudex.request_id", "")
@@ -370,7 +368,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _idle(self) -> bool:
-        """Whether no reply is owed to an earlier request."""
+        """Whether no earlier request waits for its reply."""
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete
 
@@ -385,9 +383,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Hide the wish for another protocol, which a server may ignore (RFC 9110, 7.8).
+    """Hide the header `upgrade`, which a server may ignore (RFC 9110, 7.8).
 
-    The parser would take what follows the head for that protocol: clients that ask for h2c with
+    Otherwise the parser takes the body for the other protocol, and clients that ask for h2c with
     every request (Java's) would lose their bodies.
     """
     head, end, rest = data.partition(b"\r\n\r\n")

@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_to_bytes
 import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from kernel.contracts.access import ACCESS, Access, Grant
 from kernel.contracts.actor import Actor
@@ -27,7 +27,8 @@ from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus, place
 from kernel.hooks.services import Services
 from kernel.hooks.timing import timed
-from kernel.web.http import AGAIN, Bodies, Handler, Request, Route, check_content, decode
+from kernel.web.bodies import AGAIN, Bodies, check_content, decode
+from kernel.web.http import Handler, Request, Route
 
 MAX_PATH = 2048
 
@@ -55,8 +56,8 @@ class _Target:
 
 
 class RouteTable(BaseRoute):
-    """Every route of every plugin. A literal segment wins over a parameter; cost is that of the
-    path's length, not of the number of routes."""
+    """The routes of all plugins. A literal segment wins over a parameter; the cost depends on the
+    length of the path, not on the number of routes."""
 
     def __init__(self, services: Services, bus: HookBus, *, timed: bool = False) -> None:
         self._timed = timed
@@ -84,10 +85,12 @@ class RouteTable(BaseRoute):
         return None
 
     def close(self, plugin: str) -> None:
-        """Answer for a plugin that failed to start: 503, to those who may enter its routes."""
+        """Answer 503 for a plugin that failed to start, to callers that pass the guard."""
 
         async def away(_: Request) -> Response:
-            raise Unavailable(f"plugin {plugin} is not there: it failed to start", retry_after=60)
+            raise Unavailable(
+                f"plugin {plugin} is not available: it failed to start", retry_after=60
+            )
 
         for target in self._targets:
             if target.plugin == plugin:
@@ -99,7 +102,7 @@ class RouteTable(BaseRoute):
         return [(target.plugin, target.route) for target in self._targets]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Starlette's question: every HTTP request is ours."""
+        """Match every HTTP request, for Starlette."""
         return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +134,7 @@ class RouteTable(BaseRoute):
         )
 
     def _walk(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
-        """Follow the segments, most of which lead to one place only."""
+        """Follow the segments; most have one match."""
         node, values = self._root, list[str]()
         for segment in segments:
             following = node.literal.get(segment)
@@ -146,7 +149,7 @@ class RouteTable(BaseRoute):
         return (node, values) if node.routes else None
 
     def _search(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
-        """The same where a segment is a literal and could be a parameter: tried in that order."""
+        """Search where a segment matches a literal and a parameter, tried in that order."""
         stack: list[tuple[_Node, int, list[str]]] = [(self._root, 0, [])]
         while stack:
             node, at, values = stack.pop()
@@ -181,7 +184,7 @@ class RouteTable(BaseRoute):
         return await self._bodies.handled(
             request,
             route.max_body,
-            lambda raw: handler(request, decode(raw, decoder)),
+            lambda raw: handler(Request(request.scope, _consumed), decode(raw, decoder)),
             partial(self._guard, route, request),
         )
 
@@ -209,11 +212,15 @@ class RouteTable(BaseRoute):
 
 
 def _segments(scope: Scope) -> list[str]:
-    """Split a path; a slash that came encoded is part of its segment, such as a text id."""
+    """Split a path; an encoded slash is part of its segment, such as a text id."""
     raw: bytes = scope.get("raw_path") or b""
     if b"%2f" in raw.lower():
         return [unquote(segment) for segment in raw.decode("latin-1")[1:].split("/")]
     return scope["path"][1:].split("/")
+
+
+async def _consumed() -> Message:
+    raise RuntimeError("the body is already read: the handler gets it decoded")
 
 
 def _no_reply(route: Route, given: object) -> NoReply:
@@ -221,8 +228,7 @@ def _no_reply(route: Route, given: object) -> NoReply:
 
 
 def _check_path(scope: Scope) -> None:
-    """Refuse a replacement character that stands for bytes which are no UTF-8: it could be that of
-    another record's id."""
+    """Refuse a replacement character from invalid UTF-8: it could match another record's id."""
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
     except UnicodeDecodeError:

@@ -55,7 +55,7 @@ def test_its_routes_answer_503_to_those_who_may_enter(
     assert server.user().post("/mail", json={"text": "x"}).status_code == 403
     for answer in (server.user().get("/mail"), server.admin.post("/mail", content=b"no JSON")):
         assert answer.status_code == 503
-        assert answer.json() == {"error": "plugin mailer is not there: it failed to start"}
+        assert answer.json() == {"error": "plugin mailer is not available: it failed to start"}
         assert answer.headers["retry-after"] == "60"
     assert server.admin.get("/api/v1/audit").status_code == 200
 

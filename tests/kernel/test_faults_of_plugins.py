@@ -185,7 +185,9 @@ def test_what_guards_fails_closed_and_the_log_names_it(server: Server, hook: str
     with broken(hook) as logs:
         answer = GUARDS[hook](server)
     assert answer.status_code == 500
-    assert answer.json() == {"error": "an unexpected error happened; the request id tells which"}
+    number = answer.headers["x-request-id"]
+    said = f"internal error; quote request id {number} to find it in the server's log"
+    assert answer.json() == {"error": said}
     [line] = [line for line in logs if line["event"] == "a request failed"]
     assert line["log_level"] == "error"
     if hook in ("handler", "register_middleware"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.errors import BadRequest
-from kernel.web.http import MAX_DEPTH, MAX_FAR, MAX_VALUES, decode
+from kernel.web.bodies import MAX_DEPTH, MAX_FAR, MAX_VALUES, decode
 
 anything = msgspec.json.Decoder()
 awkward = st.text(alphabet='[]{},:"\\ab\n', max_size=8)

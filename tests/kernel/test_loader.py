@@ -530,7 +530,7 @@ def test_a_hook_that_raises_at_load_names_its_plugin(refusal: Refusal) -> None:
     assert "register_commands failed: ZeroDivisionError" in said[0]
     assert said[1].startswith("plugin a, ")
     assert "/a.py:" in said[1]
-    assert "register_routes failed: LookupError: the service 'access' is not there" in said[1]
+    assert "register_routes failed: LookupError: the service 'access' is not available" in said[1]
 
 
 def test_every_mistake_is_told_at_once(refusal: Refusal) -> None:

@@ -39,7 +39,7 @@ def test_a_service_is_gone_when_the_server_is() -> None:
     services.provide(TEA, lambda _: "tea", by="butler")
     start(services, "butler")
     assert services.find(TEA) is None
-    with pytest.raises(LookupError, match="'tea' is not there"):
+    with pytest.raises(LookupError, match="'tea' is not available"):
         services.get(TEA)
 
 

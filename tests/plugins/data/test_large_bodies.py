@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
-from kernel.web.http import decode
+from kernel.web.bodies import decode
 from plugins.data import rows as rows_of_bodies
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions

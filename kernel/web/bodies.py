@@ -1,0 +1,202 @@
+"""Bodies of requests: read within their limits, checked, decoded from JSON."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+import starlette.requests
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from kernel.errors import BadRequest, TooLarge
+from kernel.toolkit.limiter import ConcurrencyLimiter
+from kernel.web.http import JSON, MAX_BODY
+
+AGAIN = "caudex.again"
+"""Key in a scope of the function that repeats the guard of the route."""
+BODIES = "too many large bodies at once"
+MAX_DEPTH = 64
+"""Nesting of a JSON body; code that walks it stays far from Python's limit of recursion."""
+MAX_VALUES = 1_000_000
+"""Brackets and commas of a JSON body outside its texts; 50 MB of `[],` take 1 GB of memory."""
+MAX_FAR = 10_000
+"""Numbers of a JSON body with an exponent of three digits. For one near the limits of a double the
+decoder takes 10 µs, 400 times as long as for another, and blocks all requests (msgspec 0.20).
+PostgreSQL prints up to 309 digits of each."""
+
+JSON_KIND = re.compile(r"application/(json|[\w.-]+\+json)")
+_FAR = re.compile(rb"[eE][+-]?0*[1-9][0-9]{2,}\s*[],}]")
+_MARKS = bytes.maketrans(b"{}", b"[]")
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{},"')
+_STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
+
+
+async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
+    """Read a body whole, within its limit. Raises TooLarge."""
+    return b"".join([piece async for piece in limited(request, limit)])
+
+
+class Bodies:
+    """Bounds the bodies that are in memory at the same time."""
+
+    def __init__(self, most: int = 3 * MAX_BODY, free: int = 64_000) -> None:
+        self._free = free
+        self._held = ConcurrencyLimiter(most, per_key=(most + 1) // 2, message=BODIES)
+
+    async def handled(
+        self,
+        request: starlette.requests.Request,
+        limit: int,
+        handle: Callable[[bytes], Awaitable[Response]],
+        again: Callable[[], Awaitable[None]],
+    ) -> Response:
+        """Read a body whole, and count it until it is handled; `again` repeats the guard where the
+        body took its time.
+
+        The first bytes of each body are not counted, so that large slow ones do not keep small ones
+        out. One user has at most half of the rest, and so have all anonymous callers together.
+        Raises TooLarge, Unavailable.
+        """
+        began = time.monotonic()
+        first = await request.receive()
+        if first["type"] == "http.request" and not first.get("more_body", False):
+            whole: bytes = first.get("body", b"")
+            if len(whole) <= min(limit, self._free):  # nearly all requests
+                if time.monotonic() - began > 1.0:  # seconds; permissions can change meanwhile
+                    await again()
+                return await handle(whole)
+        sender = request.scope["caudex.actor"].user_id
+        pieces, size, counted = list[bytes](), 0, 0
+        try:
+            async for piece in _limited(_pieces(first, request.receive), limit):
+                pieces.append(piece)
+                size += len(piece)
+                more = max(0, size - self._free) - counted
+                if more:
+                    self._held.take(sender, more)
+                    counted += more
+            whole = b"".join(pieces)
+            pieces.clear()
+            await again()
+            return await handle(whole)
+        finally:
+            self._held.give_back(sender, counted)
+
+
+async def _pieces(message: Message, receive: Receive) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body after its first message. Raises ClientDisconnect."""
+    while message["type"] == "http.request":
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+        message = await receive()
+    raise ClientDisconnect
+
+
+async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body within the limit. Raises TooLarge.
+
+    At the end the guard of the route is repeated, as permissions may have changed meanwhile.
+    """
+    async for piece in _limited(request.stream(), limit):
+        yield piece
+    if (again := request.scope.get(AGAIN)) is not None:
+        await again()
+
+
+async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in pieces:
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(limit)
+        yield chunk
+
+
+def check_content(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what is not plain JSON in UTF-8. Raises BadRequest.
+
+    A web page can make a browser post to any server without a preflight, but never as JSON: only
+    requests without an origin may omit the content type.
+    """
+    default = b"" if b"origin" in headers else JSON
+    given = headers.get(b"content-type", default)
+    if given != JSON:
+        kind, _, parameters = given.decode("latin-1").lower().partition(";")
+        if not JSON_KIND.fullmatch(kind.strip()):
+            raise BadRequest("the content type must be application/json")
+        charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+        if charset and charset[1] not in ("utf-8", "utf8"):
+            raise BadRequest("JSON must be in UTF-8")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise BadRequest("a content encoding is not accepted")
+
+
+def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """Decode JSON strictly. Raises BadRequest that names the wrong member."""
+    if b"\\u0000" in raw and b"\\u0000" in raw.replace(b"\\\\", b""):
+        raise BadRequest("text must not contain the character U+0000")
+    _check_structure(raw)
+    if raw.count(b",") >= MAX_FAR and len(_FAR.findall(raw)) > MAX_FAR:
+        parts = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        if len(_FAR.findall(b"".join(parts[::2]))) > MAX_FAR:  # outside texts
+            raise BadRequest(f"the JSON has more than {MAX_FAR} numbers beyond 1e±99")
+    try:
+        if not raw.isascii():
+            _check_utf8(raw)
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise BadRequest(_in_words(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("the request body is not valid JSON") from None
+
+
+def _check_utf8(raw: bytes) -> None:
+    """Check all members, as the decoder skips unknown ones. Raises UnicodeDecodeError.
+
+    It works by parts: one text of the whole body would take four times the memory.
+    """
+    part = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(raw), 2**16):
+        part.decode(raw[start : start + 2**16])
+    part.decode(b"", final=True)
+
+
+def _check_structure(raw: bytes) -> None:
+    """Refuse JSON that is too deep or has too many values, before it is decoded.
+
+    It uses operations on the whole text only: a loop over 50 MB would block other requests.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH and raw.count(b",") <= MAX_VALUES:
+        return
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = raw.translate(_MARKS, _NO_MARKS)
+    if marks.count(b'"') > 4 * MAX_VALUES:
+        raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
+    bare = b"".join(marks.replace(b'""', b"").split(b'"')[::2])  # outside texts
+    closing = bare.count(b"]")
+    if closing > len(bare) // 2:  # more than open; without them the walk below is short
+        raise BadRequest("the request body is not valid JSON")
+    if len(bare) - closing > MAX_VALUES:
+        raise BadRequest(f"the JSON has more than {MAX_VALUES} values")
+    if max(accumulate(map(_STEPS.__getitem__, bare), initial=0)) > MAX_DEPTH:
+        raise BadRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
+
+
+def _in_words(problem: str) -> str:
+    """Turn msgspec's message into a sentence: `$.username` becomes `username`."""
+    said, _, path = problem.partition(" - at `$")
+    missing = re.fullmatch(r"Object missing required field `([^`]+)`", said)
+    place = path.rstrip("`").lstrip(".")
+    if missing:
+        return f"{f'{place}.' if place else ''}{missing[1]} is required"
+    said = said[0].lower() + said[1:]
+    return f"{place}: {said}" if place else f"the request body: {said}"
