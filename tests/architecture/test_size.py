@@ -17,13 +17,13 @@ LIMITS = {
     numbers.toolkit_lines: 915,  # 600
     numbers.kernel_entries: 14,
     numbers.layers: 9,
-    numbers.constants_per_thousand: 7.7,  # 5
+    numbers.constants_per_thousand: 6.5,  # 5
 }
 """Lower a limit whenever a change allows it; each ends at the goal behind it."""
 MODULES_LIMIT = 15
 """Modules in one folder; the goal is 12."""
-PARAMETERS_LIMIT = 7
-"""Parameters of a constructor; the goal is 6."""
+PARAMETERS_LIMIT = 6
+"""Parameters of a constructor."""
 
 
 def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
