@@ -50,7 +50,7 @@ def test_sessions_that_never_end_and_passwords_in_clear_do_not_pass(postgres, tm
 
 
 def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres, tmp_path):
-    quick = "listed or list or key_there or unknown or reached or bad or others or their_app"
+    quick = "listed or list or one_key or unknown or reached or bad or others or their_app"
     broken = broken_promises(postgres, tmp_path, "JobsConformance", "WrongJobsPlugin", only=quick)
     assert broken == {
         "test_a_bad_job_is_refused",
@@ -59,7 +59,7 @@ def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres,
         "test_an_unknown_job_is_not_found",
         "test_jobs_are_listed_newest_first_page_by_page",
         "test_jobs_go_with_their_app_and_do_not_come_back",
-        "test_of_many_with_one_key_there_is_one",
+        "test_concurrent_jobs_with_one_key_are_one_job",
     }
 
 
