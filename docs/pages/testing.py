@@ -16,8 +16,8 @@ HEAD = """# Testing
 
 `pip install -e '/path/to/caudex[testing]'`, with the path of a clone, installs what this page
 describes; `make setup` has done so for the clone's own `.venv`. pytest loads the
-fixtures by itself. Import the rest from `kernel.testing`. Each test run has a PostgreSQL of its own, or uses the
-one that `CAUDEX_TEST_DATABASE_URL` names (the account must be able to make databases).
+fixtures by itself. Import the rest from `kernel.testing`. Each test run has its own PostgreSQL,
+or uses the one that `CAUDEX_TEST_DATABASE_URL` names (the account must be able to make databases).
 """
 FIXTURES = ("server", "server_options", "make_server", "postgres", "database")
 OBJECTS = ("Server", "Client", "HookRecorder", "HookCall", "EventRecorder", "Postgres")

@@ -202,7 +202,7 @@ def test_a_plugin_that_others_need_cannot_be_missed(refusal: Refusal) -> None:
     needy = plugin("needy", "requires = (ServiceKey('tea'),)")
     [said] = refusal({"plugins.broken": {"on_failure": "degrade"}}, broken="1 / 0", needy=needy)
     assert "plugin needy: needs the service 'tea', which no plugin provides" in said
-    assert "(not on: apps, audit, auth, backup, broken, " in said
+    assert "(not on: app_logins, apps, audit, auth, backup, broken, " in said
 
 
 def test_a_misspelt_choice_for_failures(refusal: Refusal) -> None:
@@ -478,7 +478,7 @@ def test_the_kernels_commands_are_the_ones_it_has() -> None:
 def test_a_service_that_nobody_provides(refusal: Refusal) -> None:
     [said] = refusal(needy=plugin("needy", "requires = (ServiceKey('tea'),)"))
     assert said.startswith("plugin needy: needs the service 'tea', which no plugin provides; ")
-    assert "(not on: apps, audit, " in said
+    assert "(not on: app_logins, apps, audit, " in said
     assert said.endswith("or disable needy")
 
 

@@ -11,7 +11,7 @@ from kernel.config.convert import convert
 from kernel.config.settings import Section
 from kernel.errors import BootError
 from kernel.loading.loader import load
-from tests.kernel.test_config import environment
+from tests.kernel.config.test_config import environment
 
 
 class Example(Section, frozen=True, kw_only=True):
