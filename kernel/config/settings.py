@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
+import psycopg
 from msgspec import Meta
+from psycopg.conninfo import conninfo_to_dict
 
-from kernel.config import dsn
 from kernel.config.convert import convert
 from kernel.errors import BootError, BootErrors, nearest
 
@@ -308,5 +310,18 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
             yield "server", "trusted_proxies", str(error), 'write CIDRs: ["10.0.0.0/8"]'
     for key in ("url", "direct_url"):
         url = getattr(config.database, key)
-        if url and (wrong := dsn.mistake(url)):
-            yield "database", key, *wrong
+        if url and (problem := url_problem(url)):
+            remedy = "write postgresql://user:password@host/name, and % @ / ? in it as %25 %40 %2F %3F"
+            yield "database", key, problem, remedy
+
+
+def url_problem(url: str) -> str | None:
+    """Return what is wrong with a libpq connection string, without any value of it: where a
+    password is not encoded, any part can be a piece of it."""
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        return re.sub('".*"', '"…"', str(error).strip(), flags=re.DOTALL)
+    if "@" in str(found.get("host") or "")[1:]:  # a name that begins with @ is an abstract socket
+        return "it has more than one @"
+    return None if re.fullmatch(r"[\d,\s]*", str(found.get("port") or "")) else "its port is no number"
