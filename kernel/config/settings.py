@@ -311,7 +311,9 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
     for key in ("url", "direct_url"):
         url = getattr(config.database, key)
         if url and (problem := url_problem(url)):
-            remedy = "write postgresql://user:password@host/name, and % @ / ? in it as %25 %40 %2F %3F"
+            remedy = (
+                "write postgresql://user:password@host/name, and % @ / ? in it as %25 %40 %2F %3F"
+            )
             yield "database", key, problem, remedy
 
 
@@ -324,4 +326,6 @@ def url_problem(url: str) -> str | None:
         return re.sub('".*"', '"…"', str(error).strip(), flags=re.DOTALL)
     if "@" in str(found.get("host") or "")[1:]:  # a name that begins with @ is an abstract socket
         return "it has more than one @"
-    return None if re.fullmatch(r"[\d,\s]*", str(found.get("port") or "")) else "its port is no number"
+    return (
+        None if re.fullmatch(r"[\d,\s]*", str(found.get("port") or "")) else "its port is no number"
+    )

@@ -1,4 +1,4 @@
-"""How every connection to PostgreSQL is made, and the wait for one that is not up yet."""
+"""Connections to PostgreSQL: their options, and the wait at the start until it accepts them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ class Connection(AsyncConnection[Any]):
     """Whether it carried a large message: libpq keeps the buffer of its largest one."""
 
 
-OLDEST: Final = 15
-
 NETWORK: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -33,17 +31,17 @@ NETWORK: Final[dict[str, Any]] = {
     "tcp_user_timeout": 15_000,
     "client_encoding": "utf8",
 }
-"""A peer that vanished without a word is noticed within 25 s (libpq 34.1.2); seconds, but the last
+"""Detect a peer that vanished within 25 s (libpq 34.1.2); seconds, and milliseconds for the last
 timeout."""
 
 log = structlog.get_logger("caudex.db")
 
 
 def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
-    """Options for a connection: each statement its own transaction, bounded in time.
+    """Return options for a connection: each statement is a transaction, with timeouts.
 
-    `limits` replaces the configured timeouts (milliseconds). What the url says under `options`
-    stays, unless it is one of ours.
+    `limits` replaces the configured timeouts (milliseconds). `options` of the url apply unless they
+    are set here.
     """
     settings: dict[str, Any] = limits or {
         "statement_timeout": int(config.statement_timeout * 1000),
@@ -51,7 +49,7 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": 60_000,
     }
     settings |= {"timezone": "UTC", "datestyle": "ISO"}
-    # So PostgreSQL sees that a server was killed: a long statement ends, and its locks with it.
+    # PostgreSQL detects a killed server: its long statement ends and releases its locks.
     settings["client_connection_check_interval"] = 2000
     own = conninfo_to_dict(config.url).get("options") or ""
     return {
@@ -66,10 +64,10 @@ def connect_options(config: DatabaseConfig, **limits: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def connected(url: str, options: dict[str, Any]) -> AsyncGenerator[Connection]:
-    """Keep a connection open, in autocommit mode, and close it whatever happens.
+    """Open a connection in autocommit mode and close it in every case.
 
     psycopg's own context rolls back first. For that it waits for a lock that a suspended
-    `notifies()` still holds, and when the wait is cancelled too the connection stays open.
+    `notifies()` still holds, and if the wait is cancelled the connection stays open.
     """
     connection = await Connection.connect(url, **options)
     try:
@@ -80,42 +78,41 @@ async def connected(url: str, options: dict[str, Any]) -> AsyncGenerator[Connect
 
 
 async def wait_for_database(config: DatabaseConfig) -> int:
-    """Wait until PostgreSQL answers and return its major version.
+    """Wait until PostgreSQL accepts connections and return its major version.
 
     Raises BootError after `database.wait` seconds, and for a server that cannot be used.
     """
-    deadline, told = anyio.current_time() + config.wait, False
+    deadline, logged = anyio.current_time() + config.wait, False
     while True:
         try:
             async with connected(config.url, connect_options(config)) as c:
                 return _check_server(c)
         except psycopg.OperationalError as error:
-            if anyio.current_time() >= deadline or _hopeless(error):
+            if anyio.current_time() >= deadline or _is_permanent(error):
                 raise BootError("database", reason(error), "check database.url") from None
-            if not told:
+            if not logged:
                 log.warning("waiting for the database", seconds=config.wait, error=reason(error))
-                told = True
+                logged = True
         await anyio.sleep(0.5)
 
 
 def reason(error: Exception) -> str:
-    """Return the one line of libpq's message that says what happened."""
+    """Return the line of libpq's message that describes the failure."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return next((line for line in lines if "failed:" in line), lines[0]).strip("- ")
 
 
-def _hopeless(error: psycopg.OperationalError) -> bool:
-    """A wrong password or name does not mend itself while one waits."""
+def _is_permanent(error: psycopg.OperationalError) -> bool:
+    """Whether waiting does not help, as with a wrong password or name."""
     hints = ("authentication failed", "does not exist", "no pg_hba.conf entry", "invalid port")
     return any(hint in str(error) for hint in hints)
 
 
 def _check_server(connection: Connection) -> int:
     info = connection.info
-    found = info.server_version // 10000
-    if found < OLDEST:
-        raise BootError("database", f"PostgreSQL {found} is too old", f"use {OLDEST} or newer")
+    if (found := info.server_version // 10000) < 15:
+        raise BootError("database", f"PostgreSQL {found} is too old", "use 15 or newer")
     if (encoding := info.parameter_status("server_encoding")) != "UTF8":
-        remedy = "make it anew: create database ... encoding 'UTF8' template template0"
+        remedy = "create it with: create database ... encoding 'UTF8' template template0"
         raise BootError("database", f"the encoding of {info.dbname} is {encoding}", remedy)
     return found

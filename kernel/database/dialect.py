@@ -1,4 +1,5 @@
-"""The one dialect over one connection: parameters as text, results as bytes, errors as ours."""
+"""The dialect of STATEMENTS on one connection: parameters as text, results as bytes, errors of the
+kernel."""
 
 from __future__ import annotations
 
@@ -28,17 +29,17 @@ from kernel.errors import (
 
 
 class AsText(Dumper):
-    """Every parameter is text that is already encoded, of the type that its cast names."""
+    """Each parameter is encoded text of the type that its cast names."""
 
     oid = 0
 
     def dump(self, obj: bytes) -> bytes:
-        """Return it as it stands."""
+        """Return it unchanged."""
         return obj
 
 
 def to_text(param: Param) -> bytes | None:
-    """Encode one parameter as PostgreSQL reads it. Raises BadRequest for what text cannot hold."""
+    """Encode a parameter as PostgreSQL reads it. Raises BadRequest for what text cannot contain."""
     if param is None:
         return None
     try:
@@ -75,26 +76,27 @@ def _item(item: Scalar) -> str:
 
 
 class ConnectionLost(Unavailable):
-    """The connection broke during a statement. Nothing was changed, unless it is an
+    """The connection broke during a statement, which changed nothing unless this is an
     `OutcomeUnknown`."""
 
 
 class OutcomeUnknown(ConnectionLost):
-    """It broke during a write or a commit that may have been applied: a retry could repeat it."""
+    """The connection broke during a write or a commit that may be applied: a retry could repeat
+    it."""
 
     def __init__(self) -> None:
-        said = "the connection to the database broke: the change may have been made; "
-        super().__init__(said + "look before you repeat it", retry_after=None)
+        message = "the connection to the database broke: the change may have been made; "
+        super().__init__(message + "look before you repeat it", retry_after=None)
 
 
 LARGE: Final = 4_000_000
-"""Bytes of a message that are worth a new connection afterwards."""
+"""Bytes of a message after which a connection is replaced."""
 _REFUSED: Final = ("22", "54")
 _AWAY: Final = ("08", "40", "53", "57", "58")
 _BUSY: Final = ("55P03", "25P03", "25006")
 _REPEATABLE: Final = ("40001", "40P01")
 _GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
-"""What a compiled statement meets when a column, its type or the table is another by now."""
+"""Errors of a compiled statement when a column, its type or the table has changed."""
 
 log = structlog.get_logger("caudex.db")
 
@@ -102,11 +104,12 @@ _FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 
 def translate(error: psycopg.Error) -> KernelError | None:
-    """Map what PostgreSQL says to a status (appendix A of its manual), or None for a fault of ours.
+    """Map an SQLSTATE (appendix A of PostgreSQL's manual) to an error of the kernel; None means a
+    defect of the server.
 
-    Messages never hold SQL, names of hosts or values of other rows.
+    Messages never contain SQL, names of hosts or values of other rows.
     """
-    state, said = error.sqlstate or "", error.diag.message_primary or ""
+    state, message = error.sqlstate or "", error.diag.message_primary or ""
     if isinstance(error, _FULL):
         return Unavailable("the database has no free connection")
     if not state:
@@ -115,13 +118,19 @@ def translate(error: psycopg.Error) -> KernelError | None:
     if state == "23503" and _of_removed_app(error):
         return NotFound("the app is not installed")
     if state.startswith("23"):
-        return _breach(error, state)
-    if state == "54000" and "NOTIFY" in said:  # its queue is full: somebody listens and takes none
+        return ConstraintViolation(
+            "a value breaks a rule of the table",
+            sqlstate=state,
+            table=error.diag.table_name or "",
+            column=error.diag.column_name or "",
+            constraint=error.diag.constraint_name or "",
+        )
+    if state == "54000" and "NOTIFY" in message:  # its queue is full: a listener reads nothing
         return Unavailable("too many changes at the same moment")
     if state[:2] in _REFUSED:
-        return BadRequest(said or "a value cannot be stored")
-    if state in _GONE:  # or it is a mistake in the statement, which nobody can tell apart
-        log.warning("a statement does not fit the schema", sqlstate=state, error=said)
+        return BadRequest(message or "a value cannot be stored")
+    if state in _GONE:  # a mistake in the statement looks the same, so it is logged
+        log.warning("a statement does not fit the schema", sqlstate=state, error=message)
     if state in _GONE or _stale(error):
         return SchemaChanged("the schema changed while the request was running")
     if state in _REPEATABLE:
@@ -134,19 +143,8 @@ def translate(error: psycopg.Error) -> KernelError | None:
 
 
 def repeatable(error: BaseException | None) -> bool:
-    """Whether the same transaction can succeed when it is run anew."""
+    """Whether the same transaction can succeed when it runs again."""
     return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _stale(error))
-
-
-def _breach(error: psycopg.Error, state: str) -> ConstraintViolation:
-    told = error.diag
-    return ConstraintViolation(
-        "a value breaks a rule of the table",
-        sqlstate=state,
-        table=told.table_name or "",
-        column=told.column_name or "",
-        constraint=told.constraint_name or "",
-    )
 
 
 def _of_removed_app(error: psycopg.Error) -> bool:
@@ -156,7 +154,8 @@ def _of_removed_app(error: psycopg.Error) -> bool:
 
 
 def _stale(error: psycopg.Error) -> bool:
-    """A prepared statement whose result has changed its type: PostgreSQL refuses it for good."""
+    """Whether the result of a prepared statement changed its type: PostgreSQL refuses it from then
+    on."""
     return error.sqlstate == "0A000" and "cached plan" in (error.diag.message_primary or "")
 
 
@@ -173,8 +172,7 @@ def translated() -> Generator[None]:
 
 @contextmanager
 def unsure() -> Generator[None]:
-    """Raise OutcomeUnknown in place of ConnectionLost, around what changes something by being
-    sent."""
+    """Raise OutcomeUnknown in place of ConnectionLost, around a statement that writes."""
     try:
         yield
     except ConnectionLost as error:
@@ -184,7 +182,7 @@ def unsure() -> Generator[None]:
 async def run_on(
     connection: Connection, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
 ) -> PGresult | None:
-    """Run one statement; without a prepared statement PostgreSQL plans for the very values."""
+    """Run one statement; with `custom_plan` it is not prepared, and planned for these values."""
     values = [to_text(param) for param in params] or None
     prepare = False if custom_plan else None
     with translated():
@@ -214,7 +212,7 @@ def every(result: PGresult | None) -> list[bytes]:
 
 
 class FirstColumns:
-    """The calls of Reader and Writer over one that returns whole results."""
+    """The methods of Reader and Writer, in terms of one that returns whole results."""
 
     async def _read(
         self, query: Query, params: Sequence[Param], custom_plan: bool

@@ -41,7 +41,7 @@ def test_status_has_the_shape_of_the_contract(server: Server):
 
 @pytest.fixture
 def without_database(server: Server):
-    news = server.services.get(POOL)._news  # type: ignore[attr-defined]
+    news = server.services.get(POOL)._notifier  # type: ignore[attr-defined]
     _ = server.admin
     news.online = False
     yield

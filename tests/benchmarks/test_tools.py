@@ -46,7 +46,7 @@ LOG = """\
 caudex> LOG:  execute _pg3_4: select row_to_json(r) from (
 \tselect 1 from "crm"."deals" where id = $1::uuid and title = $2::text) r
 caudex> DETAIL:  Parameters: $1 = '0198-a', $2 = 'it''s, $3 = ''x''', $3 = NULL
-caudex news> LOG:  statement: select topic from revisions
+caudex notifications> LOG:  statement: select topic from revisions
 caudex> LOG:  execute <unnamed>: select count(*) from "crm"."deals"
 caudex> LOG:  execute <unnamed>: select 1
 """

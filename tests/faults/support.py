@@ -79,8 +79,10 @@ class Site:
 
     @property
     def listeners(self) -> int:
-        """How many server processes listen for news."""
-        query = "select count(*) from pg_stat_activity where application_name = 'caudex news'"
+        """How many server processes listen for notifications."""
+        query = (
+            "select count(*) from pg_stat_activity where application_name = 'caudex notifications'"
+        )
         return self.sql(f"{query} and datname = current_database()")[0][0]
 
 

@@ -179,7 +179,7 @@ def test_a_role_is_in_force_at_the_other_server_though_its_listener_is_cut(site:
         role = {"name": "reader", "permissions": ["notes.read"]}
         admin.post(roles, json=role).raise_for_status()
         cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-        cut += " where application_name = 'caudex news' and datname = current_database()"
+        cut += " where application_name = 'caudex notifications' and datname = current_database()"
         for number in range(20 * ROUNDS):
             assigned = number % 2 == 0
             action, status = ("assign", 200) if assigned else ("revoke", 403)

@@ -235,7 +235,7 @@ def test_news_that_are_lost_keep_no_secret_stop_or_job_from_the_other_server(sit
     """The rows are the truth: whoever lost the word of a change looks for it."""
     cut = (
         "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-        " where application_name = 'caudex news' and datname = current_database()"
+        " where application_name = 'caudex notifications' and datname = current_database()"
     )
     with site.serve() as one, site.serve() as two:
         user = site.user(one)

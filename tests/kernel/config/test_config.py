@@ -221,7 +221,11 @@ def test_database_url_is_what_platforms_call_it(toml: Any) -> None:
         ("CAUDEX_LOG__LEVEL", "loud", "invalid enum value 'loud'; write one of debug, info, "),
         ("CAUDEX_SERVER__CORS_ORIGINS", '["null"]', "[0]: expected an exact origin"),
         ("CAUDEX_SERVER__TRUSTED_PROXIES", '["x"]', "'x' does not appear to be"),
-        ("CAUDEX_DATABASE__DIRECT_URL", "x", 'missing "…" in connection info string; write postgresql://'),
+        (
+            "CAUDEX_DATABASE__DIRECT_URL",
+            "x",
+            'missing "…" in connection info string; write postgresql://',
+        ),
         ("DATABASE_URL", "mysql://x", 'missing "…" in connection info string; write p'),
         ("CAUDEX_PLUGINS__AUTH__REGISTRATION", "all", "invalid enum value 'all'; write one of "),
         ("CAUDEX_PLUGINS__AUTH__REGISTRATON", "open", "unknown key 'registraton'; did you mean"),

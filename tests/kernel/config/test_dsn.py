@@ -4,6 +4,7 @@ import pytest
 
 from kernel.config.settings import url_problem
 
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -20,7 +20,8 @@ from structlog.testing import capture_logs
 from kernel.contracts.statements import Param, Transaction
 from kernel.database import pool as db_module
 from kernel.database.dialect import OutcomeUnknown, to_text, translate
-from kernel.database.pool import BATCH, PIECE, Database
+from kernel.database.pool import Database
+from kernel.database.streams import BATCH, PIECE
 from kernel.errors import (
     BadRequest,
     ConstraintViolation,

@@ -22,7 +22,7 @@ from kernel.contracts.statements import Transaction
 from kernel.database import notifications as news
 from kernel.database.dialect import translate
 from kernel.database.migrations import migrate
-from kernel.database.notifications import POLL, Notifier
+from kernel.database.notifications import POLL_INTERVAL, Notifier
 from kernel.database.pool import Database
 from kernel.errors import BadRequest, BootError, Unavailable, unwrapped
 from plugins.postgres import EmbeddedServer, PostgresConfig
@@ -35,7 +35,7 @@ Heard = list[str | None]
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what is heard counts: a poll in between may say first that anything has changed."""
-    monkeypatch.setattr(news, "POLL", 60.0)
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)
 
 
 class Process:
@@ -99,7 +99,7 @@ async def test_the_own_process_hears_before_the_transaction_returns_and_once(
         assert heard == ["a"]
         await one.publish("b", "b", "c")
         assert heard == ["a", "b", "c"]
-        await anyio.sleep(2.5 * POLL)
+        await anyio.sleep(2.5 * POLL_INTERVAL)
         assert heard == ["a", "b", "c"]
 
 
@@ -123,7 +123,7 @@ async def test_nothing_is_heard_of_a_transaction_that_failed(database: str) -> N
         mine, theirs = one.listen(), two.listen()
         with pytest.raises(LookupError):
             await one.db.run(ACTOR, fail)
-        await anyio.sleep(1.5 * POLL)
+        await anyio.sleep(1.5 * POLL_INTERVAL)
         assert mine == theirs == []
 
 
@@ -161,7 +161,7 @@ async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -
         sql(database, f"{forged} from generate_series(1, 500) as n, caudex_kernel.channel")
         await one.publish("a")
         assert await until(lambda: heard == ["a"], 2.0) < 2.0
-        await anyio.sleep(1.5 * POLL)
+        await anyio.sleep(1.5 * POLL_INTERVAL)
         assert not [topic for topic in one.news._seen if topic.startswith("made up")]
 
 
@@ -191,11 +191,11 @@ async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
         heard = one.listen()
         find = (
             "select pid from pg_stat_activity"
-            " where application_name = 'caudex news' and datname = current_database()"
+            " where application_name = 'caudex notifications' and datname = current_database()"
         )
         [(pid,)] = sql(database, find)
         async with process(database) as two:
-            monkeypatch.setattr(news, "ANSWER", 1.0)
+            monkeypatch.setattr(news, "ANSWER_TIMEOUT", 1.0)
             os.kill(pid, signal.SIGSTOP)
             try:
                 await two.publish("x")
@@ -313,7 +313,7 @@ async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_fr
         await one.publish("a")
         assert (told, heard) == (["a"], ["a"])
         await until(lambda: told == ["a", None], 10)
-        await anyio.sleep(1.5 * POLL)
+        await anyio.sleep(1.5 * POLL_INTERVAL)
         assert told == ["a", None]
 
 
@@ -322,7 +322,7 @@ async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_ha
 ) -> None:
     async with process(database) as one:
         roles, apps = one.listen(), one.listen("apps")
-        assert kill(database, "caudex news") == 1
+        assert kill(database, "caudex notifications") == 1
         await until(lambda: roles == apps == [None], 10)
         assert one.news.online
         sql(database, "insert into caudex_kernel.revisions values ('apps', 1)")
@@ -340,11 +340,11 @@ async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_a
             async with connected(*given) as connection:
                 if not cuts:
                     cuts.append(database)
-                    kill(database, "caudex news")
+                    kill(database, "caudex notifications")
                 yield connection
 
         monkeypatch.setattr(news, "connected", cut_once)
-        kill(database, "caudex news")
+        kill(database, "caudex notifications")
         await until(lambda: bool(heard), 10)
         assert cuts
         assert one.news.online
@@ -353,7 +353,7 @@ async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_a
 async def test_requests_go_on_while_the_listener_reconnects(database: str) -> None:
     async with process(database) as one:
         await one.db.fetch("select 1")
-        kill(database, "caudex news")
+        kill(database, "caudex notifications")
         for _ in range(50):
             assert await one.db.fetch("select 1") == b"1"
             await anyio.sleep(0.005)
@@ -458,6 +458,6 @@ async def test_a_desk_that_is_closed_while_a_subscriber_is_at_work_leaves_no_con
         gc.collect()  # psycopg warns of a connection that is dropped open, and a warning fails
         listeners = (
             "select 1 from pg_stat_activity"
-            " where application_name = 'caudex news' and datname = current_database()"
+            " where application_name = 'caudex notifications' and datname = current_database()"
         )
         await until(lambda: len(sql(database, listeners)) == 1, 20)

@@ -203,7 +203,7 @@ def test_a_failed_read_is_tried_again(server):
 
 
 def test_other_processes_see_an_install(server, make_server, monkeypatch):
-    monkeypatch.setattr(news, "POLL", 60.0)  # no poll: only what is told counts
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is told counts
     other = make_server(dsn=server.dsn, data_dir=server.kernel.config.data_dir)
     app = fresh_id()
 

@@ -105,7 +105,7 @@ async def test_a_server_that_is_away_is_told_at_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pipelined(dsn, ONE) as (driver, pool):
-        monkeypatch.setattr(pool._news, "online", False)
+        monkeypatch.setattr(pool._notifier, "online", False)
         for call in (driver.fetch, driver.fetch_all, driver.execute, driver.execute_all):
             began = time.monotonic()
             with pytest.raises(Unavailable) as told:

@@ -170,7 +170,7 @@ def test_a_warm_decision_asks_no_database(rbac: Server):
 def test_a_change_is_told_to_the_other_server(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(news, "POLL", 60.0)  # no poll: only what is told counts
+    monkeypatch.setattr(news, "POLL_INTERVAL", 60.0)  # no poll: only what is told counts
     plugins = {"plugins": only("auth", "rbac")}
     first = make_server(plugins)
     second = make_server(plugins, dsn=first.dsn, data_dir=first.kernel.config.data_dir)
@@ -194,12 +194,12 @@ def test_nothing_is_decided_from_memory_while_the_database_is_away(rbac: Server)
     app = installed(rbac)
     user = rbac.user()
     grant(rbac, user, app, "contacts.read")
-    source = rbac.services.get(STATEMENTS)._news  # type: ignore[attr-defined]
+    source = rbac.services.get(STATEMENTS)._notifier  # type: ignore[attr-defined]
 
     async def away() -> Any:
         source.online = False
         try:
-            await source.forget()
+            await source.invalidate()
             return await rbac.services.get(ACCESS).grant(user.id, app, "contacts", "read")
         except KernelError as error:
             return error.status

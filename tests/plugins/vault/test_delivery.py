@@ -65,7 +65,7 @@ def test_a_broken_connection_brings_a_secret_that_was_set_meanwhile(workers: Ser
     app = deployed(workers)
     put(workers, app, "meanwhile")
     cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s"
-    [(done,)] = workers.sql(f"{cut} and datname = current_database()", "caudex news")
+    [(done,)] = workers.sql(f"{cut} and datname = current_database()", "caudex notifications")
     assert done
     eventually(lambda: value(workers, app) == "meanwhile")
 
