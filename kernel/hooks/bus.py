@@ -16,7 +16,7 @@ import structlog
 
 from kernel.contracts.services import ServiceKey
 from kernel.errors import FIX_PLUGIN, BootError, BootErrors, KernelError, nearest, raised_at
-from kernel.hooks.hookspecs import NAMESPACE
+from kernel.hooks import NAMESPACE
 from kernel.hooks.timing import spent
 
 P = ParamSpec("P")

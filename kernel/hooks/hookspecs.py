@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from kernel.hooks import NAMESPACE
+
 if TYPE_CHECKING:
     from kernel.contracts.access import Action, Permission
     from kernel.contracts.actor import Actor
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from kernel.hooks.services import Services
     from kernel.web.http import Request, Route
 
-NAMESPACE = "caudex"
 hookspec = pluggy.HookspecMarker(NAMESPACE)
 
 

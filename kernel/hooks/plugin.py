@@ -14,7 +14,7 @@ import msgspec
 import pluggy
 
 from kernel.contracts.services import ServiceKey
-from kernel.hooks.hookspecs import NAMESPACE
+from kernel.hooks import NAMESPACE
 from kernel.toolkit.tasks import Tasks
 
 if TYPE_CHECKING:

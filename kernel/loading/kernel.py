@@ -19,7 +19,7 @@ from kernel.contracts.registry import REGISTRY, PluginInfo, TaskInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.migrations import Migration, find_migrations
 from kernel.errors import BootError, BootErrors
-from kernel.hooks import hookspecs
+from kernel.hooks import NAMESPACE, hookspecs
 from kernel.hooks.bus import HookBus
 from kernel.hooks.plugin import Command, Context, ManifestSection, Middleware, Plugin
 from kernel.hooks.services import KERNEL, Services
@@ -182,7 +182,7 @@ class Kernel:
 def guard_hooks(cls: type[Plugin] | None) -> str:
     """Name the guard hooks that a class implements; none for one that was not even imported."""
     return ", ".join(
-        name for name in GUARDS if hasattr(getattr(cls, name, None), f"{hookspecs.NAMESPACE}_impl")
+        name for name in GUARDS if hasattr(getattr(cls, name, None), f"{NAMESPACE}_impl")
     )
 
 
