@@ -22,8 +22,7 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import Query, dialect
 
-from .prepared import STALE, Command, Preparations, Verb
-from .sync import end_request
+from .prepared import STALE, Command, Preparations, Verb, end_request
 
 # Plain numbers: looking up an enum's member takes time for each of three results of a statement.
 IDLE: Final = TransactionStatus.IDLE

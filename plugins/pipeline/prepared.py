@@ -1,22 +1,25 @@
-"""The prepared statements of one connection: made on the way to their first use, and bounded."""
+"""What a request sends around its statement: preparations before it, a sync behind it."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from psycopg import capabilities
-from psycopg.pq.abc import PGconn
+from psycopg import OperationalError, capabilities
+from psycopg.pq import PGconn
+from psycopg.pq import abc as pq
 
 from kernel.public import Query
 
 MAX_BYTES: Final = 400_000
-"""What the texts of all prepared statements of a connection weigh together: PostgreSQL holds each
-for as long as it is prepared, in thirty times its size, and a caller's filter can be 40 kB."""
+"""Texts of all prepared statements of a connection: PostgreSQL keeps each in thirty times its size,
+and a caller's filter can be 40 kB."""
 STALE: Final = (b"0A000", b"26000")
-"""The result of a prepared statement has changed its type; or there is no such statement."""
+"""The result of a prepared statement has another type; or there is no such statement."""
 
 
 class Verb(Enum):
@@ -38,7 +41,7 @@ class Command(NamedTuple):
 class Preparations:
     """Which statements have been prepared under which names."""
 
-    def __init__(self, connection: PGconn, most: int) -> None:
+    def __init__(self, connection: pq.PGconn, most: int) -> None:
         self._pg = connection
         self._most = most
         self._names: OrderedDict[Query, bytes] = OrderedDict()
@@ -80,7 +83,7 @@ class Preparations:
             self._obsolete.append(name)
 
     def _prepare(self, query: Query, before: list[Command]) -> bytes:
-        """In the place of those that were not used for longest."""
+        """Drop the least recently used statements."""
         self._size += len(query)
         while self._names and (len(self._names) >= self._most or self._size > MAX_BYTES):
             oldest, name = self._names.popitem(last=False)
@@ -102,3 +105,32 @@ class Preparations:
             self._size -= len(query)
         elif name in self._obsolete:
             self._obsolete.remove(name)
+
+
+def _unflushed() -> Callable[[pq.PGconn], None] | None:
+    """Find PQsendPipelineSync (libpq 17), which psycopg does not wrap.
+
+    Its `pipeline_sync` makes a system call for each statement. The function is looked up in the
+    very library that psycopg's extension is linked with; `pgconn_ptr` is None, and refused by
+    libpq, once the connection is closed.
+    """
+    file = getattr(sys.modules[PGconn.__module__], "__file__", None) or ""
+    try:
+        send = cast("Callable[[int | None], int]", ctypes.PyDLL(file).PQsendPipelineSync)
+    except (OSError, AttributeError):
+        return None
+    send.argtypes, send.restype = [ctypes.c_void_p], ctypes.c_int  # type: ignore[attr-defined]
+
+    def sync(connection: Any) -> None:
+        if not send(connection.pgconn_ptr):
+            raise OperationalError("a sync cannot be sent")
+
+    return sync
+
+
+def _flushed(connection: pq.PGconn) -> None:
+    connection.pipeline_sync()
+
+
+end_request: Final = _unflushed() or _flushed
+"""Ends a statement; it is on its way after the next flush."""
