@@ -13,8 +13,8 @@ from tests.architecture.code_lines import code_lines
 KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
 LIMITS = {
-    numbers.kernel_lines: 4_730,  # the goal is 3,600
-    numbers.toolkit_lines: 915,  # 600
+    numbers.kernel_lines: 4665,  # the goal is 3,600
+    numbers.toolkit_lines: 909,  # 600
     numbers.kernel_entries: 14,
     numbers.layers: 9,
     numbers.constants_per_thousand: 6.5,  # 5
