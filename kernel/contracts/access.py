@@ -88,18 +88,18 @@ class Effective(msgspec.Struct, frozen=True):
 
 
 class Access(Protocol):
-    """Decides, and keeps roles. Decisions come from memory; a change is in force everywhere
-    within a second. `app_id` may be `core`. All raise NotFound for an unknown app."""
+    """Decides about access and stores roles. Decisions come from memory; a change applies to all
+    processes within a second. `app_id` may be `core`. All raise NotFound for an unknown app."""
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """Return what `needs` grants, or raise NotFound or Forbidden in that order."""
         ...
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """The same for one entity, for callers that are no request (workers, jobs).
+        """Return the grant for an action, for callers without a request (workers, jobs).
 
-        Nobody has signed in for them, so the account is looked at as well: one that is closed or
-        gone keeps its roles, and is granted nothing.
+        No sign-in precedes them, so the account is checked as well: a disabled or deleted account
+        may still have roles, and is granted nothing.
         """
         ...
 
@@ -138,15 +138,15 @@ class Access(Protocol):
         ...
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
-        """Who holds which role on an app."""
+        """The assignments of roles on an app."""
         ...
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
-        """Give a user a role; twice is once."""
+        """Assign a role to a user; idempotent."""
         ...
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
-        """Take a role from a user; never the last admin."""
+        """Revoke a role from a user; the last admin keeps it."""
         ...
 
 

@@ -47,7 +47,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
     """A table of an app. `fields` are in declaration order, without `id`, `created_at` and
-    `updated_at`; `id_declared` tells whether clients may choose the id."""
+    `updated_at`; `id_declared` says whether clients may choose the id."""
 
     app_id: str
     name: str
@@ -56,7 +56,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]
     constraints: Mapping[str, tuple[str, ...]] = {}
     """Names of indexes, checks and foreign keys in the database, and the fields each is about:
-    what turns a `ConstraintViolation` into words."""
+    from which a `ConstraintViolation` is described."""
 
     @property
     def subject(self) -> str:
@@ -84,7 +84,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What an install does, told to `app_installing` after the tables stand.
+    """What an install does; `app_installing` gets it when the tables exist.
 
     `manifest` is the raw manifest; `new_entities` names those whose tables were just made;
     `first` is True when the app was not there before.
@@ -133,7 +133,7 @@ class Apps(Protocol):
         ...
 
     async def refresh(self) -> None:
-        """Forget what is in memory: the schema changed under a statement."""
+        """Discard what is in memory: the schema changed under a statement."""
         ...
 
 

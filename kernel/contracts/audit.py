@@ -11,7 +11,7 @@ from kernel.contracts.services import ServiceKey
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows of the trail are wanted, newest first; `before` is the id of the last seen."""
+    """A query for rows of the trail, newest first; `before` is the id of the last row seen."""
 
     app_id: Annotated[str | None, Meta(description="rows of this app, or `core`")] = None
     entity: Annotated[str | None, Meta(description="rows of this table")] = None

@@ -1,4 +1,4 @@
-"""What happens, told to hooks."""
+"""Events that hooks receive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who acts, and the accounts behind them."""
+"""Accounts, and tokens by which the server acts for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody whom another system vouches for; `email` only where it is verified there."""
+    """A person that another system has authenticated; `email` only if it is verified there."""
 
     username: str
     email: str | None = None
@@ -39,21 +39,21 @@ class Identity(Protocol):
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """Return the account with this id (any text; a malformed id is simply unknown).
 
-        Within a transaction give it as `reader`: whoever holds a connection and waits for a second
-        one waits for others who do the same.
+        Within a transaction pass it as `reader`: transactions that wait for a second connection can
+        block each other.
         """
         ...
 
     async def find(self, username: str) -> User | None:
-        """Return the account with this username, without regard to case; where people can sign in
-        by their email address, that will do as well."""
+        """Return the account with this username, ignoring case; also by email address if users can
+        sign in with it."""
         ...
 
     async def find_email(self, email: str) -> User | None:
-        """Return the account with this email, without regard to case.
+        """Return the account with this email, ignoring case.
 
-        Whoever registers names an email without a proof: it says who somebody is only where
-        accounts are made by admins.
+        A registration does not prove its email. It identifies a person only if admins create the
+        accounts.
         """
         ...
 
@@ -62,18 +62,18 @@ class Identity(Protocol):
         ...
 
     async def add(self, actor: Actor, person: Person) -> User:
-        """Make an account that no password opens, for who signs in by other means.
+        """Create an account without a password, for a user that signs in by other means.
 
-        Raises BadRequest for a name that is taken or none; Forbidden while there is no account:
-        the first one is the admin of everything, and made on purpose.
+        Raises BadRequest for a name that is taken or invalid; Forbidden while there is no account:
+        the first account is the admin of everything.
         """
         ...
 
     async def token(self, user_id: str, seconds: float) -> str:
-        """An access token for calls that the server makes on a user's behalf.
+        """Issue an access token for calls that the server makes on a user's behalf.
 
-        Good for `seconds`, ended with the account. Raises NotFound for an unknown user. Nobody
-        makes one for an actor with a delegation: see `issue_delegated_token`.
+        It expires after `seconds`, and with the account. Raises NotFound for an unknown user. For
+        an actor with a delegation use `issue_delegated_token`.
         """
         ...
 
@@ -84,31 +84,30 @@ class Identity(Protocol):
 
 @runtime_checkable
 class DelegatingIdentity(Protocol):
-    """What a provider of IDENTITY does beside, that keeps workers from acting for a user for ever.
+    """A provider of IDENTITY that limits how long workers act for a user.
 
-    It sets `Actor.delegation` for who comes with a token that it gave, and publishes the ids of
-    users whose tokens it withdrew under REVOKED.
+    It sets `Actor.delegation` for requests with such a token, and publishes the ids of users whose
+    tokens it revoked under REVOKED.
     """
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
-        """A token like that of `Identity.token`, which is good until `delegation.expires`, and
-        whose own delegation ends when this one does.
+        """Issue a token like `Identity.token` that expires with the delegation.
 
-        Raises NotFound for an unknown user, and where the delegation was withdrawn.
+        Raises NotFound for an unknown user, and for a delegation that was revoked.
         """
         ...
 
 
 async def issue_delegated_token(identity: Identity, user_id: str, delegation: Delegation) -> str:
-    """See `DelegatingIdentity.issue_delegated_token`; a provider that knows no delegations gives a
-    token for as long."""
+    """See `DelegatingIdentity.issue_delegated_token`; a provider without delegations issues a
+    token of the same duration."""
     if isinstance(identity, DelegatingIdentity):
         return await identity.issue_delegated_token(user_id, delegation)
     return await identity.token(user_id, delegation.expires - time.time())
 
 
 class Sessions(Protocol):
-    """Begins sessions for those who have shown otherwise than by a password who they are."""
+    """Begins sessions for users that were authenticated without a password."""
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
         """Begin a session and return what a login answers: tokens and user, as JSON.

@@ -1,4 +1,4 @@
-"""Background jobs: rows that a worker works off."""
+"""Background jobs: rows that workers process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.
+    """A job to enqueue. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.
 
     `key` is an idempotency key: while a job with it is pending or running, that one is returned.
     """
@@ -28,14 +28,14 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Jobs(Protocol):
-    """At least once: no acknowledged job is lost, each ends. JSON out."""
+    """Runs jobs at least once: no acknowledged job is lost, and each one ends. Returns JSON."""
 
     async def enqueue(
         self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
     ) -> str:
         """Accept a job and return its id.
 
-        With `tx` it is a part of that transaction: there once it commits, and else never.
+        With `tx` the job is part of that transaction, and exists only if it commits.
         """
         ...
 

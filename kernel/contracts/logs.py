@@ -1,4 +1,4 @@
-"""Log lines of apps: kept, and followed live."""
+"""Log lines of apps: stored, and followed live."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logs(Protocol):
-    """Takes lines from workers and hands them to readers on every server process."""
+    """Stores lines of workers and sends them to readers on every server process."""
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
-        """Take a line. Never blocks: what is too much is dropped and counted in a `system` line."""
+        """Store a line. Never blocks: excess lines are dropped and counted in a `system` line."""
         ...
 
     def mask(self, app_id: str, values: Iterable[str]) -> None:
@@ -34,7 +34,7 @@ class Logs(Protocol):
         ...
 
     def masked(self, app_id: str, text: str) -> str:
-        """The text with the app's secret values replaced, for what leaves by another way."""
+        """The text with the app's secret values replaced, for output other than log lines."""
         ...
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:

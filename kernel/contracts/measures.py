@@ -1,4 +1,4 @@
-"""Numbers about a subsystem, for whoever watches a deployment."""
+"""Numbers about a subsystem, for monitoring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """One number. `name` is `caudex_<plugin>_<what>`, with its unit at the end (`_seconds`).
 
-    A counter only grows while the process lives. `shared` numbers are the whole deployment's, from
+    A counter only grows while the process runs. `shared` numbers are the whole deployment's, from
     the database: every process measures the same.
     """
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 MAX_PAGE = 1000
 SHAPE: Final = "x-caudex-shape"
 """Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields
-there. The types below are ordinary ones to whoever decodes them."""
+there. It does not affect decoding."""
 
 
 def shape(name: str, description: str) -> msgspec.Meta:
-    """What a type says of itself in a schema; nothing is checked by it."""
+    """Describe a type in a schema; nothing is validated by it."""
     return msgspec.Meta(title=name, description=description, extra_json_schema={SHAPE: name})
 
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of itself: plugins, routes, permissions, manifest sections."""
+"""Plugins, routes, permissions and manifest sections of this server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Registry(Protocol):
 
     @property
     def boot_seconds(self) -> Mapping[str, float]:
-        """What each plugin took to be imported, made and started."""
+        """Seconds to import, create and start each plugin."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class Registry(Protocol):
     def database_url(self) -> str:
         """The libpq connection string of the database, for tools such as pg_dump. A secret.
 
-        It leads past a pooler (`database.direct_url`), which shares what a session has set.
+        It bypasses a pooler (`database.direct_url`), where sessions share settings.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How the server speaks to PostgreSQL: one dialect, whoever carries the statements."""
+"""Statements for PostgreSQL: one dialect for all drivers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Literal text, or bytes that were compiled from `psycopg.sql` for names of a mani
 
 Scalar = str | int | float | bool | bytes | UUID | datetime | None
 Param = Scalar | Sequence[str] | Sequence[int] | Sequence[float]
-"""A parameter travels as text: `bytes` are taken as text as they stand (JSON that is already
+"""A parameter travels as text: `bytes` are used as text unchanged (JSON that is already
 encoded), a sequence becomes an array literal, a UUID or datetime its ISO form."""
 
 
@@ -37,7 +37,7 @@ class Reader(Protocol):
         """Return the first column of the first row as PostgreSQL printed it.
 
         None when there is no row or the value is NULL. With `custom_plan` the statement is
-        planned for these very values: for filters, where a generic plan can walk a whole table.
+        planned for these values: for filters, where a generic plan can walk a whole table.
         Raises: KernelError as mapped from SQLSTATE (`kernel.database.dialect.translate`).
         """
         ...
@@ -50,9 +50,9 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Writes: sent once; an outcome that cannot be known is
-    `kernel.database.dialect.OutcomeUnknown`, an Unavailable
-    without a Retry-After: whoever comes again could make the change twice."""
+    """Writes: sent once. If the outcome is unknown they raise
+    `kernel.database.dialect.OutcomeUnknown`, an Unavailable without a Retry-After: a retry could
+    make the change twice."""
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """Run one statement and return the first column of the first row it returns, if any."""
@@ -64,28 +64,28 @@ class Writer(Protocol):
 
 
 class Session(Reader, Writer, Protocol):
-    """What is sent on one connection, within one transaction."""
+    """Statements on one connection, within one transaction."""
 
     async def script(self, statements: bytes) -> None:
         """Run several statements without parameters (DDL, migrations)."""
         ...
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
-        """A part that can fail alone."""
+        """Begin a part that can fail alone."""
         ...
 
 
 Begin = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Session]]
-"""Begins a transaction with these session settings; it is committed when the context is left, and
-rolled back when it is left with an error. Raises: RuntimeError when it failed unnoticed."""
+"""Begins a transaction with these session settings. The end of the context commits it, or rolls it
+back after an error. Raises: RuntimeError when a statement failed and the caller ignored it."""
 
 
 class Transaction(Session, Protocol):
-    """A transaction under way; it commits when the function given to `run` returns."""
+    """An open transaction; it commits when the function passed to `run` returns."""
 
     @property
     def actor(self) -> Actor:
-        """On whose behalf it runs."""
+        """The actor for whom it runs."""
         ...
 
     async def lock(self, *names: str, skip: bool = False) -> bool:
@@ -102,19 +102,19 @@ class Transaction(Session, Protocol):
         ...
 
     async def record(self, event: Event) -> None:
-        """Tell `event_recorded` now and `event_committed` after the commit."""
+        """Call `event_recorded` now and `event_committed` after the commit."""
         ...
 
     async def publish(self, topic: str, payload: str = "") -> None:
-        """Tell every server process, this one included, after the commit.
+        """Notify every server process, this one included, after the commit.
 
-        A payload of more than 7 kB of JSON is not told: subscribers get None, anything may have
+        Instead of a payload of more than 7 kB of JSON, subscribers get None: anything may have
         changed.
         """
         ...
 
     def after_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Run `callback` once the transaction is in; its failure is logged, never raised."""
+        """Run `callback` after the commit; its failure is logged, never raised."""
         ...
 
 
@@ -124,12 +124,12 @@ class Statements(Reader, Writer, Protocol):
     async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
 
-        A serialization failure or a deadlock runs `fn` anew, three times at most, and a change of
-        the schema as often as there are connections: it must not keep anything from an earlier
-        try. A statement that fails, or is given up at a deadline,
-        ends the transaction unless it is part of a `savepoint` that ends with it.
+        After a serialization failure or a deadlock `fn` runs again, up to three times, and after a
+        change of the schema once for each connection. It must keep nothing from an earlier attempt.
+        A statement that fails or is cancelled ends the transaction, unless it is in a `savepoint`
+        that ends with it.
 
-        Raises: RuntimeError when `fn` returns although that happened, and nothing is written.
+        Raises: RuntimeError when `fn` returns in spite of that; nothing is written.
         """
         ...
 
@@ -138,12 +138,12 @@ class Statements(Reader, Writer, Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
         """Read a result of any size in batches of first columns, in bounded memory.
 
-        Raises: Unavailable when too many streams are under way.
+        Raises: Unavailable when too many streams are open.
         """
         ...
 
     def settings(self, actor: Actor) -> bytes:
-        """The actor's session settings as a JSON object, for a write that folds them into itself.
+        """Return the actor's session settings as JSON, for a write that applies them itself.
 
         Such a statement begins with the CTE `kernel.contracts.statements.SETTINGS`.
         """
@@ -151,11 +151,11 @@ class Statements(Reader, Writer, Protocol):
 
 
 class Pool(Statements, Protocol):
-    """The kernel's own provider of STATEMENTS, for another one that stands on it."""
+    """The kernel's own provider of STATEMENTS, for other providers that use it."""
 
     @property
     def online(self) -> bool:
-        """False while PostgreSQL cannot be reached: a statement would only wait."""
+        """False while PostgreSQL cannot be reached."""
         ...
 
     @property
@@ -165,16 +165,15 @@ class Pool(Statements, Protocol):
 
     @property
     def statement_timeout(self) -> float:
-        """Seconds that PostgreSQL lets a statement run; 0 for any time."""
+        """Seconds that a statement may run; 0 for no limit."""
         ...
 
     async def run(
         self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], begin: Begin | None = None
     ) -> T:
-        """See `Statements.run`; with `begin` the transaction is carried by other connections.
+        """See `Statements.run`; with `begin` the transaction runs on other connections.
 
-        What a transaction does beside its statements is the kernel's: events, news, callbacks,
-        and to run `fn` anew.
+        The kernel still records events, sends notifications, runs callbacks and retries `fn`.
         """
         ...
 
@@ -183,11 +182,11 @@ class Pool(Statements, Protocol):
         ...
 
     def statistics(self) -> Mapping[str, int]:
-        """How busy it is, by the names of `psycopg_pool.ConnectionPool.get_stats`."""
+        """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`."""
         ...
 
     async def connect(self) -> AsyncConnection[Any]:
-        """Open a connection beside the pool's, made as they are; the caller closes it.
+        """Open a connection outside of the pool, with the same options; the caller closes it.
 
         Raises: psycopg.Error, OSError.
         """
@@ -198,12 +197,12 @@ SETTINGS = (
     b"with settings as materialized (select count(set_config(s.key, s.value, true)) as n"
     b" from jsonb_each_text($1::jsonb) as s)"
 )
-"""Applies `Statements.settings(actor)`, given as `$1`, within a single statement. What follows must
-read `settings` (`from settings`), or PostgreSQL never evaluates it."""
+"""Applies `Statements.settings(actor)`, passed as `$1`, within a single statement, which must read
+`settings` (`from settings`): otherwise PostgreSQL never evaluates it."""
 
 
 class Notifications(Protocol):
-    """What other server processes changed. A message is a hint only: the row is the truth."""
+    """Messages about changes by other server processes. They are hints: the row is the truth."""
 
     def subscribe(self, topic: str, callback: Callable[[str | None], Awaitable[None]]) -> None:
         """Call `callback` with each payload of `topic`, or with None when some may be lost."""
@@ -218,11 +217,11 @@ class DatabaseServer(Protocol):
         ...
 
     def attach(self) -> str | None:
-        """Return the connection string of the one that another process of ours runs, if any."""
+        """Return the connection string of the server that another process runs, if any."""
         ...
 
     def ensure_running(self) -> None:
-        """Start a server that died again, with backoff; cheap when it is alive."""
+        """Restart a server that crashed, with backoff; cheap while it runs."""
         ...
 
     def stop(self) -> None:
@@ -240,13 +239,13 @@ class DatabaseServer(Protocol):
 
     @property
     def notice(self) -> str:
-        """Where the data lies and what is worth saying about it, for the start-up banner."""
+        """Where the data is, and warnings about it, for the banner at the start."""
         ...
 
 
 SET_ASIDE_PREFIX = "caudex_before_"
-"""How the names of schemas begin that a restore has put aside: while there are some, no server sets
-up a database that has nothing else."""
+"""Prefix of schemas that a restore has set aside. While there are some, no server sets up a
+database that has nothing else."""
 
 STATEMENTS = ServiceKey[Statements]("statements")
 POOL = ServiceKey[Pool]("pool")

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Vault(Protocol):
-    """Keeps secrets sealed. `app_id` None is the platform's scope, shared by every app."""
+    """Stores sealed secrets. `app_id` None is the platform's scope, shared by every app."""
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
-        """Set a secret; twice is once. Raises BadRequest for a bad key, too long a value, and a
+        """Set a secret; idempotent. Raises BadRequest for a bad key, too long a value, and a
         key beyond 1,000 of its scope."""
         ...
 
@@ -38,7 +38,7 @@ class Vault(Protocol):
 VAULT = ServiceKey[Vault]("vault")
 SECRETS = "secrets"
 """Notifications of changes, published by the engine in the transaction of each: the id of the app
-whose secrets changed, or '' for the platform's. Running workers are started anew by it."""
+whose secrets changed, or '' for the platform's. Running workers are restarted."""
 MAX_SECRET = 64 * 1024
 """Bytes of a value in UTF-8."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -47,4 +47,4 @@ RESERVED_VARIABLE = re.compile(
     r"|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*",
     re.IGNORECASE,
 )
-"""Variables that would steer a loader, an interpreter or the server: no engine takes them."""
+"""Variables that would steer a loader, an interpreter or the server: every engine refuses them."""

@@ -20,11 +20,11 @@ WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
 
 
 class WorkerLost(Exception):
-    """The worker died, or was stopped, before it answered: nobody knows how far it came."""
+    """The worker crashed or was stopped before it answered: the outcome is unknown."""
 
 
 class WorkerStopped(WorkerLost):
-    """It was stopped or replaced on purpose: that says nothing about what it was at."""
+    """It was stopped or replaced on purpose, so its work is not the cause."""
 
 
 class HandlerFailed(KernelError):
@@ -34,8 +34,8 @@ class HandlerFailed(KernelError):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """On whose behalf a worker is called; the token is good for as long as the call may run, and
-    empty where workers may act for the user no more (see
+    """The user for whom a worker is called. The token is valid as long as the call may run, and
+    empty if the delegation has ended (see
     `kernel.contracts.identity.Delegation`)."""
 
     user_id: str
@@ -45,7 +45,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The worst of the replicas' states, with what limits are in force."""
+    """The worst of the replicas' states, with the limits that apply."""
 
     app_id: str
     status: WorkerState
@@ -78,7 +78,7 @@ class Runtime(Protocol):
         ...
 
     def launch(self, folder: Path, entry: Path) -> LaunchSpec:
-        """How to start it. Raises BadRequest when this machine cannot."""
+        """How to start it. Raises BadRequest if this machine cannot."""
         ...
 
 
@@ -105,7 +105,7 @@ class Workers(Protocol):
         ...
 
     async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
-        """Call a method of the replica at hand; params and result are JSON.
+        """Call a method of the replica of this process; params and result are JSON.
 
         Raises HandlerFailed, NotFound (unknown method), Unavailable (not running).
         """
@@ -119,15 +119,15 @@ class Workers(Protocol):
         caller: Caller | None,
         progress: Callable[[bytes], Awaitable[None]],
     ) -> bytes:
-        """Hand a job to the replica at hand and return its JSON result.
+        """Run a job on the replica of this process and return its JSON result.
 
         Raises HandlerFailed (a failure of the job), WorkerLost (a lost delivery), WorkerStopped
-        (one that is nobody's fault), Unavailable (not started).
+        (a delivery lost on purpose), Unavailable (not started).
         """
         ...
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
-        """Tell the worker that a job is no longer wanted."""
+        """Notify the worker that a job is cancelled."""
         ...
 
     async def restart(self, app_id: str) -> None:
@@ -135,8 +135,8 @@ class Workers(Protocol):
         ...
 
     async def refresh(self, app_id: str) -> None:
-        """Restart a running worker of this server whose environment (`worker_environment`) is not
-        what it was started with; one that has the newest goes on. Raises KernelError."""
+        """Restart a running worker of this server if its environment (`worker_environment`) has
+        changed. Raises KernelError."""
         ...
 
     def running(self) -> Sequence[str]:
@@ -144,7 +144,7 @@ class Workers(Protocol):
         ...
 
     def on_change(self, callback: Callable[[str, WorkerState], Awaitable[None]]) -> None:
-        """Be told (app, state) when a worker of this server process changes state."""
+        """Call `callback(app, state)` when a worker of this server process changes state."""
         ...
 
 

@@ -42,8 +42,8 @@ _WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_time
 class Migration(msgspec.Struct, frozen=True):
     """One file; `checksum` is the SHA-256 of its bytes.
 
-    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql` stands for those files, which
-    the plugin had before. Where the ledger has them all, `adoption` (the file's neighbour
+    A file whose first line is `-- replaces: 0001_a.sql 0002_b.sql` replaces these files of earlier
+    releases. Where the ledger has them all, `adoption` (the file's neighbour
     `NAME.adopt.sql`) runs in its place: it changes what the old files made into what this one
     makes. After it runs what follows the line `-- in an adopted database as well:` in the file.
     """
@@ -137,8 +137,8 @@ async def migrate(config: DatabaseConfig, migrations: Sequence[Migration]) -> li
 async def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
     """Apply one file, unless another process did so while the lock was waited for.
 
-    On an empty database there is nothing to lock yet: of several processes that make the ledger one
-    does, after which it is there for the others.
+    On an empty database there is nothing to lock yet: if several processes create the ledger, one
+    succeeds and the others use it.
     """
     with suppress(errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable):
         async with connection.transaction():
@@ -193,7 +193,7 @@ async def _apply(connection: Connection, migration: Migration, done: _Ledger) ->
 async def _ledger(connection: Connection) -> _Ledger:
     """Read what was applied; nothing in a database that is new.
 
-    Raises BootError for one that only looks new: whoever registers first would be its admin.
+    Raises BootError for one that only looks new: the first user to register would be its admin.
     """
     query = "select to_regclass('caudex_kernel.migrations') is not null"
     if await (await connection.execute(query)).fetchone() == (True,):

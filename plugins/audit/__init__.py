@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from kernel.public import (
     ACCESS,
@@ -23,9 +23,9 @@ from kernel.public import (
 )
 
 from .config import AuditConfig
+from .maintenance import Maintenance
 from .routes import AuditRoutes
 from .service import AuditService, record_event, watch
-from .upkeep import Upkeep
 
 
 class AuditPlugin(Plugin):
@@ -47,17 +47,14 @@ class AuditPlugin(Plugin):
         return AuditRoutes(services).routes()
 
     @hookimpl
-    def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
-        """Keep partitions ready and every table watched."""
-        return self._upkeep(services)
-
     @asynccontextmanager
-    async def _upkeep(self, services: Services) -> AsyncGenerator[None]:
-        upkeep = Upkeep(services.get(STATEMENTS), self.config.keep_months)
-        if apps := services.find(APPS):
-            await upkeep.catch_up(await apps.all())
-        async with upkeep.daily():
-            yield
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Keep partitions ready and every table watched."""
+        maintenance = Maintenance(services.get(STATEMENTS), self.config.keep_months)
+        apps = services.find(APPS)
+        await maintenance.start(await apps.all() if apps else ())
+        self.tasks.every(86_400, maintenance.maintain, "maintain partitions")
+        yield
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

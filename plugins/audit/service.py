@@ -1,4 +1,4 @@
-"""The rules of the audit trail: who reads it, and what is recorded."""
+"""The rules of the audit trail: access, and what is recorded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AuditService:
         return await store.search(self._statements, wanted)
 
     async def _check_operation(self, operation: str) -> None:
-        """Refuse a misspelt operation: an empty answer would read as "it never happened"."""
+        """Refuse a misspelt operation: an empty reply would mean that it never happened."""
         if operation in OPERATIONS or await store.knows_operation(self._statements, operation):
             return
         meant = nearest(operation, OPERATIONS)
@@ -52,8 +52,8 @@ class AuditService:
 
 
 async def reads_in_part(access: Access, actor: Actor, app_id: str | None) -> bool:
-    """Whether somebody reads only what is of the installed app: its admins. Core admins read
-    everything, others nothing. Raises Forbidden."""
+    """Whether the caller reads only the trail of the installed app, as its admins do. Core admins
+    read everything. Raises Forbidden for other callers."""
     if await access.is_core_admin(actor.user_id):
         return False
     if app_id is None:

@@ -2,14 +2,13 @@
 
 from datetime import UTC, date, datetime
 
-import psycopg
 import pytest
 
 from kernel.errors import BootError
 from kernel.testing import Server
-from plugins.audit import upkeep
-from plugins.audit.upkeep import Upkeep
+from plugins.audit.maintenance import Maintenance
 from tests.plugins.audit.conftest import Alone, install
+from tests.waiting import eventually
 
 
 def month(offset: int) -> date:
@@ -32,7 +31,7 @@ def names(*offsets: int) -> list[str]:
 
 
 def keep(server: Server, months: int) -> None:
-    server.run(Upkeep(server.kernel.database, months).maintain)
+    server.run(Maintenance(server.kernel.database, months).maintain)
 
 
 def make_old(server: Server, offset: int) -> None:
@@ -121,18 +120,24 @@ def test_a_month_whose_rows_came_before_its_partition_goes_without(make_alone: A
                " values ('still', 'works', 'INSERT')")  # fmt: skip
 
 
-def test_upkeep_that_fails_is_tried_again_sooner_and_stops_nothing(
+def test_partitions_that_cannot_be_made_stop_no_start_and_are_made_later(
     make_alone: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = make_alone()
-    caretaker = Upkeep(server.kernel.database, 0)
-    assert server.run(caretaker._try_to_maintain) == upkeep.DAY
-    server.sql(f"drop table caudex_audit.log_{month(2):%Y_%m}")
-    with psycopg.connect(server.dsn) as blocker:
-        blocker.execute("select from caudex_audit.log_default")
-        assert server.run(caretaker._try_to_maintain) == upkeep.RETRY
-    assert server.run(caretaker._try_to_maintain) == upkeep.DAY
-    assert partitions(server) == names(0, 1, 2)
+    first = make_alone()
+    first.sql(f"drop table caudex_audit.log_{month(2):%Y_%m}")
+    attempts = list[int]()
+    maintain = Maintenance.maintain
+
+    async def fail_first(maintenance: Maintenance) -> None:
+        attempts.append(1)
+        if len(attempts) <= 2:
+            raise RuntimeError("a table is locked")
+        await maintain(maintenance)
+
+    monkeypatch.setattr(Maintenance, "maintain", fail_first)
+    second = make_alone(first.dsn)
+    eventually(lambda: partitions(second) == names(0, 1, 2), 20)
+    assert second.http.get("/api/v1/audit").status_code == 401
 
 
 def test_a_table_that_was_made_while_the_plugin_was_off_is_watched_from_the_next_start(
