@@ -1,4 +1,4 @@
-"""Workers: code that apps bring, deployed, supervised and called."""
+"""Workers: code of apps, deployed, supervised and called."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from .store import TOPIC
 
 
 class WorkersPlugin(Plugin):
-    """Provides WORKERS; languages come from the hook `register_runtimes`, its own included."""
+    """Provides WORKERS. Languages come from the hook `register_runtimes`, which it implements."""
 
     name = "workers"
     Config = WorkersConfig
@@ -57,7 +57,7 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide WORKERS, and what the routes need beside it."""
+        """Provide WORKERS, and two services for the routes."""
         return [
             provide(SERVICE, self._open),
             provide(WORKERS, lambda services: services.get(SERVICE)),
@@ -95,7 +95,7 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:
-        """Tell `caudex doctor` what would confine workers here, and what runs them."""
+        """Report what would confine workers here, and what would run them."""
         return findings(self.config, self.context.data_dir, self.context.config_file)
 
     @hookimpl
@@ -118,11 +118,11 @@ class WorkersPlugin(Plugin):
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:
-        """Count the workers of this process, for whoever watches."""
+        """Count the workers of this process."""
         return [] if self._service is None else self._service.measured()
 
     @hookimpl
     async def health(self) -> Health:
-        """Tell how many workers run here, and what confines them."""
+        """Report how many workers run here, and what confines them."""
         detail = self._service.described() if self._service is not None else {}
         return Health(name="workers", detail=detail)

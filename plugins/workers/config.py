@@ -44,8 +44,7 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     runtime_url: str = ""
 
     def check_accounts(self, data_dir: Path) -> None:
-        """See that no app gets an account that is somebody's already: root's, the embedded
-        PostgreSQL's, anybody's. Raises BootError."""
+        """Check that no app gets an account that is in use on this machine. Raises BootError."""
         taken = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
         for folder in (data_dir, data_dir / "postgres"):
             with suppress(OSError):  # a directory service need not list every account
@@ -56,5 +55,5 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
                 raise BootError(
                     "[plugins.workers] uid_base",
                     f"of {self.uid_base} to {last}, which apps run under, {uid} is {name}",
-                    "choose uid_base and uid_count so that nobody's account is among them",
+                    "choose uid_base and uid_count so that no account in use is among them",
                 )

@@ -1,4 +1,4 @@
-"""What the tables hold, and what comes over HTTP."""
+"""Rows of the tables, and bodies of requests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from kernel.public import WorkerState
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Code that was deployed. `number` is the app's: its uid and its database login follow. `key`
-    is the app's as well (see `App`): a later app of the same name has another one."""
+    """A version of an app's code.
+
+    The account of the app follows from its `number`. `key` is the app's key (see `App`).
+    """
 
     app_id: str
     number: int
@@ -19,12 +21,12 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def folder(self) -> str:
-        """Name of its folder: never that of other code, even after an uninstall."""
+        """Name of its folder, which no other code has."""
         return f"{self.version}-{self.digest[:12]}"
 
 
 class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of an app. A higher `attempt` clears what is known of earlier crashes."""
+    """The row of an app. A higher `attempt` clears earlier crashes."""
 
     app_id: str
     number: int
@@ -36,7 +38,7 @@ class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def release(self) -> Release | None:
-        """What should run, or None."""
+        """The version that should run, or None."""
         if not self.wanted or self.version is None or self.digest is None:
             return None
         return Release(
@@ -57,15 +59,8 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None
 
 
-class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """An app's row, if it was ever deployed, and its replicas that gave a sign of life."""
-
-    app: DesiredState | None
-    replicas: list[ReplicaRow]
-
-
 class RpcBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of POST …/rpc; `params` is handed on as it stands."""
+    """The body of POST …/rpc; `params` is passed on as it is."""
 
     method: str
     params: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))

@@ -43,7 +43,7 @@ UPLOAD: Final[dict[str, Any]] = {
         },
     }
 }
-"""What a deploy takes; it is read as it comes, so no type can say it."""
+"""The body of a deploy; it is streamed, so no type describes it."""
 
 
 class WorkersRoutes:
@@ -63,9 +63,9 @@ class WorkersRoutes:
         ]
 
     async def deploy(self, request: Request) -> Response:
-        """Deploy worker code: unpack it, start it, and go over to it when it answers.
+        """Deploy worker code: unpack it, start it, and send calls to it when it answers.
 
-        The version before goes on until then, and stays where the new one does not come up.
+        The previous version runs until then, and remains if the new one does not come up.
         """
         app_id = request.path("app_id")
         async with self._services.get(SERVICE).upload(request.actor) as archive:
@@ -86,11 +86,11 @@ class WorkersRoutes:
         return reply({"message": f"worker '{app_id}' stopped"})
 
     async def status(self, request: Request) -> Response:
-        """Tell how the worker of an app is, over all server processes."""
+        """Return the state of an app's worker over all server processes."""
         return reply(await self._services.get(WORKERS).status(request.path("app_id")))
 
     async def rpc(self, request: Request, body: RpcBody) -> Response:
-        """Call a method of the worker; the reply is what its handler returned.
+        """Call a method of the worker; the reply is the return value of its handler.
 
         A handler that raises is a 500 with its message.
         """

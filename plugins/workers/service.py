@@ -160,11 +160,11 @@ class WorkersService:
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
         await self._apps.app(app_id)
-        overview = await self.host.store.overview(app_id)
+        app = next(iter(await self.host.store.desired([app_id])), None)
         here = self.reconciler.server_id
-        others = [row for row in overview.replicas if row.server_id != here]
+        rows = await self.host.store.replicas(app_id)
+        others = [row for row in rows if row.server_id != here]
         replicas = [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
-        app = overview.app
         wanted = app is not None and app.release is not None
         states = {row.state for row in replicas}
         status: WorkerState = "starting" if wanted else "stopped"

@@ -1,4 +1,4 @@
-"""Every fixed statement of the plugin; those that name an app's login are in `logins.py`."""
+"""Every statement of the plugin."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import msgspec
 
 from kernel.public import Event, NotFound, Statements, Transaction, Unavailable, server_actor
 
-from .models import DesiredState, Overview, Release, ReplicaRow
+from .models import DesiredState, Release, ReplicaRow
 
 TOPIC: Final = "workers"
 KEPT: Final = 5
 """Versions of an app that are kept."""
 
-SILENCE: Final = 15
-"""Seconds after which a server process that gives no sign of life no longer counts."""
-
-_APP: Final = """
+_DESIRED: Final = """
 select row_to_json(r) from (
     select a.app_id, a.number, a.key, a.version, v.digest, a.wanted, a.attempt
     from caudex_workers.apps as a
@@ -27,19 +24,11 @@ select row_to_json(r) from (
     where $1::text[] is null or a.app_id = any($1::text[])
 ) as r"""
 
-_OVERVIEW: Final = """
-select json_build_object(
-    'app', (
-        select row_to_json(r) from (
-            select a.app_id, a.number, a.key, a.version, v.digest, a.wanted, a.attempt
-            from caudex_workers.apps as a
-            left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
-            where a.app_id = $1::text) as r),
-    'replicas', (
-        select coalesce(json_agg(row_to_json(r)), '[]') from (
-            select server_id, app_id, state, version from caudex_workers.replicas
-            where app_id = $1::text
-                and heartbeat > now() - make_interval(secs => $2::double precision)) as r))"""
+_REPLICAS: Final = """
+select row_to_json(r) from (
+    select server_id, app_id, state, version from caudex_workers.replicas
+    where app_id = $1::text and heartbeat > now() - make_interval(secs => $2::double precision)
+) as r"""
 
 _BEGIN: Final = """
 update caudex_workers.apps set next_version = next_version + 1
@@ -94,16 +83,17 @@ from caudex_workers.versions as v join caudex_workers.apps as a on a.app_id = v.
 where v.app_id = $1::text"""
 
 _BEAT: Final = """
-with told as (
+with reported as (
     select * from jsonb_to_recordset($2::jsonb) as t (app_id text, state text, version integer)
 ),
-swept as (
+deleted as (
     delete from caudex_workers.replicas as r
-    where (r.server_id = $1::uuid and not exists (select from told as t where t.app_id = r.app_id))
+    where (r.server_id = $1::uuid and not exists (
+            select from reported as t where t.app_id = r.app_id))
         or r.heartbeat < now() - interval '1 hour'
 )
 insert into caudex_workers.replicas (server_id, app_id, state, version)
-select $1::uuid, app_id, state, version from told
+select $1::uuid, app_id, state, version from reported
 on conflict (server_id, app_id) do update
 set state = excluded.state, version = excluded.version, heartbeat = now()"""
 
@@ -114,28 +104,27 @@ from pg_database as d, pg_control_system() as s where d.datname = current_databa
 _NUMBER_OF: Final = "select number from caudex_workers.apps where app_id = $1::text"
 
 _desired_state = msgspec.json.Decoder(DesiredState).decode
-_overview = msgspec.json.Decoder(Overview).decode
+_replica = msgspec.json.Decoder(ReplicaRow).decode
 _release = msgspec.json.Decoder(Release).decode
 
 
 class WorkersStore:
-    """Deployments, wanted states, replicas."""
+    """Versions, desired states and replicas."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     async def database(self) -> str:
-        """Read a name for the database that no other has, wherever that is."""
+        """Return a name that no other database has. Raises where the login may not ask."""
         return (await self._statements.fetch(_DATABASE) or b"").decode()
 
     async def desired(self, app_ids: Sequence[str] | None) -> list[DesiredState]:
-        """Read what should run: of some apps, or of all."""
-        return [_desired_state(row) for row in await self._statements.fetch_all(_APP, app_ids)]
+        """Read what should run, for some apps or for all."""
+        return [_desired_state(row) for row in await self._statements.fetch_all(_DESIRED, app_ids)]
 
-    async def overview(self, app_id: str) -> Overview:
-        """Read an app's row and its replicas."""
-        row = await self._statements.fetch(_OVERVIEW, app_id, SILENCE)
-        return _overview(row or b"")
+    async def replicas(self, app_id: str) -> list[ReplicaRow]:
+        """Read the replicas of an app in server processes that are alive."""
+        return [_replica(row) for row in await self._statements.fetch_all(_REPLICAS, app_id, 15)]
 
     async def begin(self, app_id: str, key: int, digest: str, accounts: int) -> Release:
         """Take the next version number of the app with this key.
@@ -151,7 +140,7 @@ class WorkersStore:
         return _release(row)
 
     async def releases(self, app_id: str) -> list[Release]:
-        """Read which versions of an app are kept."""
+        """Read the versions of an app that are kept."""
         return [_release(row) for row in await self._statements.fetch_all(_FOLDERS, app_id)]
 
     async def chunk(self, release: Release, position: int) -> bytes | None:
@@ -160,7 +149,7 @@ class WorkersStore:
         return None if text is None else base64.b64decode(text)
 
     async def beat(self, server_id: str, replicas: Iterable[ReplicaRow]) -> None:
-        """Write the states of this server process, and that it lives."""
+        """Write the states of this server process, and its heartbeat."""
         await self._statements.execute(_BEAT, server_id, msgspec.json.encode(list(replicas)))
 
 
@@ -179,10 +168,11 @@ async def _add(tx: Transaction, app_id: str, key: int, digest: str, accounts: in
 
 
 async def save(tx: Transaction, release: Release, size: int) -> bool:
-    """Note a version; False when the app is gone meanwhile, though another of its name may have
-    come. Its parts follow."""
-    told = (release.app_id, release.version, release.digest, size, tx.actor.user_id)
-    row = await tx.execute(_SAVE, *told, release.number)
+    """Store a version, without its chunks. Returns False when its app is gone."""
+    row = await tx.execute(
+        _SAVE, release.app_id, release.version, release.digest, size, tx.actor.user_id,
+        release.number,
+    )  # fmt: skip
     return row is not None
 
 
@@ -193,15 +183,17 @@ async def add_chunk(tx: Transaction, release: Release, position: int, data: byte
 
 
 async def promote(tx: Transaction, release: Release) -> int | None:
-    """Make a version the one in service, forget the oldest, return the number of the attempt; None
-    where a later one is in service already, which another process deployed."""
+    """Put a version into service, delete the oldest, and return the number of the attempt.
+
+    Returns None where a later version is in service, which another process deployed.
+    """
     attempt = await tx.execute(_PROMOTE, release.app_id, release.version)
     await tx.execute(_PRUNE, release.app_id, KEPT)
     return None if attempt is None else int(attempt)
 
 
 async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
-    """Note whether an app's worker should run; None when nothing was ever deployed."""
+    """Store whether an app's worker should run. Returns the attempt, None without a version."""
     attempt = await tx.execute(_SET_DESIRED, app_id, wanted)
     return None if attempt is None else int(attempt)
 
@@ -213,7 +205,7 @@ async def number_of(tx: Transaction, app_id: str) -> int | None:
 
 
 async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
-    """Tell the audit trail what was done to an app's worker, and every server process to look."""
+    """Record what was done to a worker in the audit trail, and notify every server process."""
     await tx.record(
         Event(
             app_id="core",

@@ -1,7 +1,4 @@
-"""What can be told about workers on this machine before anything was started.
-
-Whether the server's database login may make roles is not among it: that stands in the status.
-"""
+"""Reports what would confine workers on this machine, and what would run them."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ NAME: Final = "workers"
 
 
 def findings(config: WorkersConfig, data_dir: Path, config_file: str = "") -> list[Finding]:
-    """Tell what would confine workers, and what runs them. Blocking."""
+    """Return the findings for `caudex doctor`. Blocking."""
     sandbox = Sandbox(config, data_dir, config_file)
     try:
         sandbox.look(made=os.path.isdir(data_dir / "workers"))

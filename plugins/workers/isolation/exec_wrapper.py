@@ -113,7 +113,7 @@ def change_account(uid: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Leave root's special powers behind with the next exec: a root that stays root would read
+    """Drop root's capabilities with the next exec: with them a worker that remains root could read
     the memory of others in spite of Landlock."""
     for capability in range(64):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that there are
@@ -122,8 +122,8 @@ def drop_capabilities() -> None:
 def die_with_parent(parent: int, parent_pipe: int) -> None:
     """Have the kernel kill this process when the server ends, however it ends, and its children.
 
-    They share its process group: a pipe that breaks counts as input, of which its owner is told by
-    a signal of our choice (fcntl(2), F_SETSIG).
+    The children share its process group. A pipe that breaks counts as input, and the system signals
+    input to the owner of the file, here the group (fcntl(2), F_SETOWN, F_SETSIG).
     """
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent_pipe > 2:
@@ -171,7 +171,7 @@ def syscall(number: int, *arguments: object) -> int:
 
 
 def check(result: int) -> int:
-    """End where a call failed: a worker is never run less confined than was said."""
+    """Exit where a call failed: a worker is never run with fewer limits than reported."""
     if result < 0:
         sys.exit(f"cannot confine the worker: {os.strerror(ctypes.get_errno())}")
     return result

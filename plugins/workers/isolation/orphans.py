@@ -1,13 +1,13 @@
-"""Processes that a worker started and that left its process group: a mark tells them.
+"""Kills processes that a worker started and that left its process group.
 
-Who starts a daemon properly (a new session, two forks) is no child of the worker any more and in no
-group of its. But a process keeps the environment that it was given, and the system shows it in
-`/proc` (proc(5)). What has none of our marks, under an account that is the app's alone, hides.
+A daemon (a new session, two forks) is no child of the worker any more, and not in its group. But a
+process keeps its first environment, which `/proc` shows (proc(5)), and a variable there marks it. A
+process without that variable, under an account that only the app has, hides.
 
-A server that is killed ends nobody. Marks begin with its name, which a file in the data folder has;
-while it lives it holds a lock on that (flock(2)), and the system lets go of it however the server
-ends. Whoever starts next ends what is marked with names that nobody holds: never what is another
-live server's, or of another data folder, whose names are not there.
+A server that is killed ends no process. Marks begin with the server's name, which is the name of a
+file in the data folder. A live server holds a lock on the file (flock(2)), which the system
+releases however the server ends. The next start kills processes whose server's file is not locked.
+Another live server holds its lock, and names of another data folder are not there.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Final
 
 REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
-"""Variable that every process of a worker inherits; it means nothing but which one it is."""
+"""Variable that every process of a worker inherits; its value identifies the worker."""
 
 _ANY: Final = f"{REPLICA_VARIABLE}=".encode()
 ROUNDS: Final = 20
-"""Looks for what is left; a process that forks all the time can be missed by one."""
+"""Searches for processes; one search can miss a process that forks all the time."""
 
 PAUSE: Final = 0.01
-PATIENCE: Final = 0.25
+LOOK_SECONDS: Final = 0.25
 """Seconds that one search waits, all in all, for environments that look empty, as they do in the
 middle of execve(2)."""
 
@@ -42,7 +42,7 @@ MAX_ENVIRONMENT: Final = 8 * 2**20
 prctl(2)), without limit and whether it has them or not."""
 
 MAX_NAMES: Final = 200
-"""Of servers that are looked at in one start; what is above is left to the next."""
+"""Server files that one start looks at; the next start looks at the rest."""
 
 
 def new_mark(server: str = "") -> str:
@@ -52,10 +52,10 @@ def new_mark(server: str = "") -> str:
 
 @contextmanager
 def server_name(folder: Path, draft: Path) -> Generator[str]:
-    """Have a name in the folder for as long as this lasts; `draft` is a path for a new file."""
+    """Hold a name in the folder for as long as this lasts; `draft` is a path for a new file."""
     name = secrets.token_hex(8)
     with ExitStack() as held:
-        with suppress(OSError):  # a name that cannot be locked would pass for that of the dead
+        with suppress(OSError):  # a name without a lock would look like a dead server's
             file = held.enter_context(draft.open("xb"))
             held.callback(draft.unlink, missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,11 +66,11 @@ def server_name(folder: Path, draft: Path) -> Generator[str]:
 
 
 def kill_orphans_of_dead_servers(folder: Path) -> int:
-    """Kill what servers left that were killed, and count it. Blocking, as `kill_strays` is."""
+    """Kill what dead servers left, and count it. Blocking, as `kill_orphans` is."""
     begin, own = list[bytes](), os.environ.get(REPLICA_VARIABLE, "")
     with ExitStack() as held:
         for path in islice(folder.iterdir(), MAX_NAMES):
-            with suppress(OSError):  # it is held, or another one has just removed it
+            with suppress(OSError):  # it is locked, or another start has just removed it
                 file = held.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held.callback(path.unlink, missing_ok=True)
@@ -88,12 +88,12 @@ def _origin(fd: int) -> str:
 def kill_orphans(mark: str, uid: int | None) -> None:
     """Kill what is left of a child that has ended. Blocking: reads the list of all processes.
 
-    `uid` is the account, where it is no other's than the app's: who hides from the mark and belongs
-    to nobody any more is ended there as well. Never under root's account or our own.
+    `uid` is the account, where only the app has it: a process without the mark and without a parent
+    is killed there as well. Never under root's account or our own.
     """
     uid = None if uid in (0, os.geteuid()) else uid
     wanted = _ANY + mark.encode()
-    patient = time.monotonic() + PATIENCE
+    patient = time.monotonic() + LOOK_SECONDS
     _kill_all(lambda pid: _is_orphan(pid, wanted, uid, patient))
 
 
@@ -129,7 +129,7 @@ def _is_orphan(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool
             return False
         state, parent = _status(pid)
         if os.getpid() == INIT:
-            return False  # here children of our own look as if they were nobody's
+            return False  # here children of our own look like orphans
         if state == b"Z" or parent != INIT:
             return False
         time.sleep(PAUSE)
@@ -137,7 +137,7 @@ def _is_orphan(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool
             time.sleep(PAUSE)
         return wanted in variables or not any(variable.startswith(_ANY) for variable in variables)
     except OSError:
-        return False  # it has ended, or is none of ours
+        return False  # it has ended, or is not ours
 
 
 def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:

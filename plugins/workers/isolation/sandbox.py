@@ -1,4 +1,4 @@
-"""How far workers are kept from the server and from each other, and what of that is in force."""
+"""Limits of workers: account, Landlock, resources, and which of them this machine supports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYSTEM: Final = (
 """What programs need to read."""
 
 FORK: Final = "import os\nos.fork() or os._exit(0)"
-"""Asks for a second process."""
+"""Starts a second process."""
 
 DEVICES: Final = (
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm",
@@ -48,7 +48,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sandbox:
-    """Blocking: what an account reaches is found out by asking as that account."""
+    """Blocking: it starts processes under the account of a worker to find out what that reaches."""
 
     def __init__(self, config: WorkersConfig, data_dir: Path, config_file: str = "") -> None:
         self._config = config
@@ -56,16 +56,16 @@ class Sandbox:
         self._config_file = config_file
         self._runnable: dict[str, bool] = {}
         self.notes: list[str] = []
-        """What is not as it should be, for people to read."""
+        """Limits that are missing here, for status and log."""
         off = config.sandbox == "off"
         self.landlock = 0 if off else landlock_version()
         self.switches = os.geteuid() == 0 and not off
         self.counts = False
-        """Whether processes of a worker are counted by themselves, though they have our account."""
+        """Whether processes of a worker are counted by themselves under our account."""
         self._readable: list[str] = []
 
     def prepare(self) -> None:
-        """Find out what this machine can do, and tell. Raises BootError where it is not enough."""
+        """Find out what this machine supports and log what is missing. Raises BootError."""
         try:
             self.look()
         finally:
@@ -76,8 +76,10 @@ class Sandbox:
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
     def look(self, *, made: bool = True) -> None:
-        """Find out what this machine can do; `made` says whether a server has made the data folder
-        what it is to be. Raises BootError where that is not enough."""
+        """Find out what this machine supports. Raises BootError where that is not enough.
+
+        `made` is False before a server has made the data folder.
+        """
         if self.switches:
             self._config.check_accounts(self._data_dir)
         if self.landlock:
@@ -111,11 +113,11 @@ class Sandbox:
         return config.uid_base + number % config.uid_count if self.switches else None
 
     def command(self, argv: Sequence[str], number: int, place: Place) -> list[str]:
-        """Wrap an argument list (its program an absolute path) in the launcher."""
+        """Wrap an argument list (its program an absolute path) in the exec wrapper."""
         return self._wrapped(argv, self.uid_for(argv[0], number), place)
 
     def uid_for(self, program: str, number: int) -> int | None:
-        """The account that a program is run under; the server's own where no other can run it."""
+        """Return the account that a program runs under, None for the server's own."""
         uid = self.uid(number)
         if uid is not None and not self.can_run(program):
             self._note(f"{program} runs with the server's own account: no other can reach it")
@@ -123,7 +125,7 @@ class Sandbox:
         return uid
 
     def can_run(self, program: str) -> bool:
-        """Whether the account of a worker reaches a program; True where accounts do not change."""
+        """Return whether the account of a worker can run a program."""
         if program not in self._runnable:
             asked = ["/bin/sh", "-c", 'test -x "$1"', "sh", program]
             wrapped = self._wrapped(asked, self.uid(0), Place())
@@ -131,7 +133,7 @@ class Sandbox:
         return self._runnable[program]
 
     def active_limits(self, uid: int | None) -> dict[str, Any]:
-        """Describe it, for the status."""
+        """Describe the active limits, for the status."""
         config = self._config
         found: dict[str, Any] = {
             "uid": uid,
@@ -168,13 +170,15 @@ class Sandbox:
             "FSIZE": config.file_mb * 2**20,
             "CORE": 0,
         }
-        # The processes of an account are counted together, so it must not be the server's.
+        # RLIMIT_NPROC counts all processes of an account, so it must not be the server's.
         apart = uid is not None or self.counts
         return limits | {"NPROC": config.processes} if apart else limits
 
     def _can_count(self) -> bool:
-        """Whether this machine counts apart: older ones, and containers, may not, and nobody limits
-        root. Two are then as many as two, whatever else runs under this account."""
+        """Test whether this machine counts a worker's processes by themselves, by a limit of one.
+
+        Older kernels and containers may not, and root has no limit.
+        """
         if os.geteuid() == 0 or not sys.platform.startswith("linux"):
             return False
         self.counts = True

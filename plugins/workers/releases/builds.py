@@ -1,7 +1,8 @@
-"""Turns an archive into a folder that a worker can be started in."""
+"""Archives in the database, and the folders that are built from them."""
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -12,16 +13,47 @@ from typing import Final
 import anyio
 from anyio import to_thread
 
-from kernel.public import BadRequest, LogLevel
+from kernel.public import BadRequest, LogLevel, Transaction, Unavailable
+from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
 from plugins.workers.isolation.sandbox import Place
 from plugins.workers.models import Release
-from plugins.workers.replica.process import Child, text_of
+from plugins.workers.replica.process import Child
+from plugins.workers.replica.protocol import text_of
+from plugins.workers.store import WorkersStore
 
 from .folders import discard, fill, full_disk, give_to_account, reclaim
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def digest_of(archive: Path) -> tuple[str, int]:
+    """Return the SHA-256 and the size of a file."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest, file.tell()
+
+
+async def store_archive(tx: Transaction, release: Release, archive: Path) -> None:
+    """Write an archive into the database."""
+    with archive.open("rb") as file:
+        position = 0
+        while data := await to_thread.run_sync(file.read, 1_000_000):
+            await store.add_chunk(tx, release, position, data)
+            position += 1
+
+
+async def fetch_archive(chunks: WorkersStore, release: Release, archive: Path) -> None:
+    """Write an archive from the database into a new file. Raises Unavailable if it is not whole."""
+    found, position = hashlib.sha256(), 0
+    with full_disk(), archive.open("xb") as file:
+        while (data := await chunks.chunk(release, position)) is not None:
+            found.update(data)
+            await to_thread.run_sync(file.write, data)
+            position += 1
+    if found.hexdigest() != release.digest:
+        raise Unavailable("the archive of this version is not whole in the database")
 
 
 class Builder:

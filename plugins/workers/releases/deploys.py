@@ -27,8 +27,7 @@ from plugins.workers.models import Release
 from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.replica import Replica, StartFailed
 
-from .archive_chunks import digest_of, store_archive
-from .builds import Builder
+from .builds import Builder, digest_of, store_archive
 from .folders import discard
 
 

@@ -1,7 +1,7 @@
-"""Where workers lie on disk: `<data-dir>/workers/<app>/`, owned so that apps cannot meet there.
+"""The folders of apps, `<data-dir>/workers/<app>/`, with owners that keep apps apart.
 
-As root the code of an app belongs to root and can be read by the app's account alone; `home` and
-`tmp` belong to the app. A release appears under its name in one step, complete.
+As root, the code of an app belongs to root, and only the app's account can read it; `home` and
+`tmp` belong to that account. A release appears under its name in one step, complete.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from .unpack import OURS, unpack
 
 SDK: Final = Path(__file__).parents[1] / "sdk"
 SDK_FILES: Final = {"caudex_worker.py": "caudex_worker.py", "prelude.js": "prelude.cjs"}
-"""What is copied, and under which name: node takes `.cjs` for what it is, wherever it lies."""
+"""What is copied, and under which name: node needs `.cjs` to know the kind of module."""
 
 STALE: Final = 3600.0
-"""Seconds after which what a server left unfinished is swept away."""
+"""Age in seconds at which a start removes what a server left unfinished."""
 
 SWEEPING: Final = 30.0
 """Seconds that a start may take for that."""
 
 OWNER: Final = "owner"
-"""File in an app's folder: which database the app is in, and its number there."""
+"""File in an app's folder with the database of the app and its number there."""
 
 _AS_IT_IS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -45,21 +45,21 @@ log = structlog.get_logger("caudex.workers")
 
 
 class Folders:
-    """Blocking: used on threads."""
+    """Makes and removes the folders. Blocking: used on threads."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self.base = data_dir / "workers"
         texts = [(SDK / name).read_bytes() for name in SDK_FILES]
         self.sdk = self.base / f".sdk-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
-        """What workers import: a copy, since the original may lie where they cannot reach it."""
+        """What workers import: a copy, because workers may not reach the original."""
         self.servers = self.base / ".servers"
         self.database = ""
-        """Where our apps are. Another one may use the same data folder, whose apps we leave alone;
-        as we do with all that is left over, while this is not known."""
+        """The name of our database. Folders of another database's apps are not touched, and while
+        the name is not known no folder is removed as left over."""
 
     def prepare(self) -> None:
-        """Make what every worker needs, and sweep what is left of servers that died."""
+        """Make what every worker needs, and remove what dead servers left unfinished."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             _let_through(self._data_dir)
@@ -72,34 +72,34 @@ class Folders:
         self._sweep()
 
     def upload(self) -> Path:
-        """Name a new file for an archive that is being received."""
+        """Return the path of a new file for an archive."""
         return self.base / ".uploads" / secrets.token_hex(8)
 
     def release(self, release: Release) -> Path:
-        """Where the code of a release lies, once it is there."""
+        """Return the folder for the code of a release."""
         return self._app(release.app_id) / release.folder
 
     def place(self, release: Release, folder: Path) -> Place:
-        """What a worker of this release may read and write."""
+        """Return what a worker of this release may read and write."""
         home, tmp = self.home(release), self.tmp(release)
         return Place(readable=(folder, self.sdk), writable=(home, tmp))
 
     def home(self, release: Release) -> Path:
-        """The app's home."""
+        """Return the app's home."""
         return self._app(release.app_id) / "home"
 
     def tmp(self, release: Release) -> Path:
-        """The app's folder for temporary files."""
+        """Return the app's folder for temporary files."""
         return self._app(release.app_id) / "tmp"
 
     def clear(self, release: Release) -> None:
-        """Remove what a former app of the name left, its code too: that may be named alike."""
+        """Remove what a former app of that name left."""
         former = self._number(release.app_id)
         if former is not None and former < release.number:
             self.remove(release.app_id, former)
 
     def make_app(self, release: Release, uid: int | None) -> None:
-        """Make the folders of an app; what a former one of its name left goes first."""
+        """Make the folders of an app, after removing what a former app of that name left."""
         with full_disk():
             self.clear(release)
             former = self._number(release.app_id)
@@ -111,14 +111,14 @@ class Folders:
                 _folder(folder, 0o700, os.geteuid() if uid is None else uid, uid)
 
     def staging(self, release: Release) -> Path:
-        """Make a folder beside the app's releases, to be thrown away unless `publish` takes it."""
+        """Make a folder beside the app's releases, for `publish`."""
         folder = self._app(release.app_id) / f".new-{secrets.token_hex(8)}"
         folder.mkdir(0o755)
         folder.chmod(0o755)
         return folder
 
     def publish(self, staged: Path, release: Release) -> Path:
-        """Give a complete folder its name; another process of ours may have been faster."""
+        """Give a complete folder its name, unless another process was faster."""
         target = self.release(release)
         try:
             staged.rename(target)
@@ -130,7 +130,7 @@ class Folders:
         return target
 
     def keep(self, app_id: str, names: Iterable[str], oldest: int) -> None:
-        """Remove the releases of an app but these, and those from version `oldest` on."""
+        """Remove releases of an app that are older than version `oldest`, except `names`."""
         kept = set(names)
         for entry in _entries(self._app(app_id)):
             version = entry.name.partition("-")[0]
@@ -138,14 +138,16 @@ class Folders:
                 discard(Path(entry.path))
 
     def numbers(self, app_ids: Collection[str] | None) -> dict[str, int]:
-        """Apps of our database that have a folder here, or those of them that are named, and the
-        number of each."""
+        """Return the apps of our database that have a folder here, with their numbers.
+
+        `app_ids` limits them.
+        """
         names = [entry.name for entry in _entries(self.base) if not entry.name.startswith(".")]
         found = {name: self._number(name) for name in names if app_ids is None or name in app_ids}
         return {name: number for name, number in found.items() if number is not None}
 
     def remove(self, app_id: str, number: int | None = None) -> None:
-        """Remove all that an app has, unless a later one of its name has it; numbers only grow."""
+        """Remove the folder of an app, unless a later app of that name has it."""
         database, found = self._owner(app_id)
         if database and self.database and database != self.database:
             return  # another database's app of this name
@@ -157,12 +159,12 @@ class Folders:
             discard(grave)
 
     def _number(self, app_id: str) -> int | None:
-        """The number of the app that a folder belongs to, if it is one of our database."""
+        """Return the number of the app that a folder belongs to, if it is of our database."""
         database, number = self._owner(app_id)
         return number if database == self.database else None
 
     def _owner(self, app_id: str) -> tuple[str, int | None]:
-        """The mark of a folder, ("", None) where there is none."""
+        """Return database and number from the owner file, ("", None) without one."""
         try:
             database, number = (self._app(app_id) / OWNER).read_text("ascii").split()
             return database, int(number)
@@ -173,7 +175,7 @@ class Folders:
         return self.base / app_id
 
     def _sweep(self) -> None:
-        """Whatever is the matter with what is left over, the server starts."""
+        """Remove what is left over, for a limited time. A failure does not stop the start."""
         end = time.monotonic() + SWEEPING
         for path in self._left_over():
             if time.monotonic() >= end:
@@ -190,7 +192,7 @@ class Folders:
         for path in [*apps, *inside]:
             if path.name.startswith((".new-", ".gone-")) or path.parent.name == ".uploads":
                 with suppress(OSError):
-                    # What an app owns it can date forward, but for the time of that very change.
+                    # An app can set the times of its files, except the one of that change.
                     times = path.lstat()
                     if time.time() - min(times.st_mtime, times.st_ctime) > STALE:
                         found.append(path)
@@ -204,10 +206,10 @@ def fill(folder: Path, archive: Path) -> None:
 
 
 def give_to_account(folder: Path, uid: int | None) -> None:
-    """Let an account write in a folder that we filled ourselves, to install what it needs."""
+    """Give a folder that we filled to an account, so that it can install dependencies there."""
     (folder / OURS).mkdir()
     if uid is not None:
-        # What is in a folder comes first: in one that is theirs they put what is not to be given.
+        # Contents first: into a folder of its own the account could put files of others.
         with closing(walk(folder, inside_first=True)) as found:
             for fd, name in found:
                 if name:
@@ -217,11 +219,11 @@ def give_to_account(folder: Path, uid: int | None) -> None:
 
 
 def reclaim(folder: Path, uid: int | None) -> None:
-    """Make what an account installed ours, for it to read and run; only root can, and need.
+    """Take back what an account installed, for it to read and run but not to change.
 
-    The account may have put anything there, and may still be at it: what is not its own stays as
-    it is, as does a link, which nobody but the owner of its folder can change. Raises BadRequest
-    for more than can be gone through, or what a process does not let go of.
+    Only root can do that, and only then it is needed. The account may still be changing files:
+    what it does not own remains as it is, and so does a link, which only the owner of its folder
+    can change. Raises BadRequest for a tree that is too large, or a file that a process holds.
     """
     if uid is None:
         return
@@ -256,20 +258,19 @@ def _reclaim(fd: int, uid: int) -> None:
 
 
 def discard(path: Path, seconds: float = 300.0) -> None:
-    """Remove a file or a tree, no link followed; what cannot be removed is left to the sweep.
-
-    Never raises: those who discard have something else to bring to its end.
-    """
+    """Remove a file or a tree; the next start tries again what cannot be removed. Never raises."""
     try:
         if not remove(path, seconds):
-            log.warning("what is not used any more cannot be removed, or not yet", path=str(path))
+            log.warning("a folder that is not used any more remains", path=str(path))
     except Exception as error:
-        log.error("what is not used any more cannot be removed", path=str(path), exc_info=error)
+        log.error(
+            "a folder that is not used any more cannot be removed", path=str(path), exc_info=error
+        )
 
 
 @contextmanager
 def full_disk() -> Generator[None]:
-    """Say that the disk is full, where it is."""
+    """Turn the error of a full disk into Unavailable."""
     try:
         yield
     except OSError as error:
@@ -279,7 +280,7 @@ def full_disk() -> Generator[None]:
 
 
 def _folder(path: Path, mode: int, owner: int | None = None, group: int | None = None) -> None:
-    """Make a folder; one that is there gets the same owner and mode. Its parent is ours alone."""
+    """Make a folder, or change owner and mode of an existing one. Its parent must be ours."""
     path.mkdir(mode, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -291,7 +292,7 @@ def _folder(path: Path, mode: int, owner: int | None = None, group: int | None =
 
 
 def _let_through(data_dir: Path) -> None:
-    """Let other accounts pass through the data folder; what is private in it is so by itself."""
+    """Let other accounts pass through the data folder; private files in it have their own modes."""
     mode = data_dir.stat().st_mode
     if data_dir.stat().st_uid == 0 and mode & 0o111 != 0o111:
         data_dir.chmod((mode & 0o7777) | 0o111)

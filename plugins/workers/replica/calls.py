@@ -1,29 +1,53 @@
-"""Calls and jobs that a worker has not answered yet."""
+"""Calls and jobs that a worker has not answered yet, and the records that it asks for meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
+
+import anyio
+import msgspec
+import structlog
 
 from kernel.public import (
+    ACCESS,
+    APPS,
+    MAX_PAGE,
+    RECORDS,
+    Action,
+    Actor,
+    BadRequest,
     Caller,
+    Grant,
     HandlerFailed,
+    KernelError,
     NotFound,
+    Page,
+    Records,
+    Services,
     Unavailable,
     WorkerLost,
     WorkerStopped,
 )
 
+from .protocol import MAX_FRAME, CollectionOp, OpResult, single_line
+
 MAX_PENDING: Final = 64
-"""Calls of one worker at the same moment, and as many jobs."""
+"""Calls of one worker at once, and as many jobs."""
 
 Progress = Callable[[bytes], Awaitable[None]]
+_ACTIONS: Final[dict[str, Action]] = {
+    "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
+}  # fmt: skip
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+log = structlog.get_logger("caudex.workers")
 
 
 class Call:
-    """One of them; `request_id` is what audit rows of its writes carry."""
+    """A call or a job; audit rows of its writes carry `request_id`."""
 
     __slots__ = ("caller", "future", "is_job", "latest", "progress", "request_id", "unwanted")
 
@@ -34,20 +58,19 @@ class Call:
         self.request_id = request_id
         self.progress = progress
         self.latest: bytes | None = None
-        """How far the job is, as long as that was not handed on."""
+        """The progress of the job that is not passed on yet."""
         self.unwanted = False
-        """Whether its end was asked for, to which who has not got it yet pays no heed."""
+        """Whether it was cancelled; a worker that has not received it ignores that."""
         self.is_job = progress is not None
         self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
 
 class Calls:
-    """Those of one worker, by ids that are ours: a worker can settle no other's."""
+    """The pending calls of one worker, by ids of our own: no worker can settle another's."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Call] = {}
         self._jobs = 0
-        """How many of them are jobs."""
         self._numbers = itertools.count(1)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,7 +85,7 @@ class Calls:
         return self._pending.get(call_id)
 
     def add(self, call_id: str, call: Call) -> None:
-        """Keep a call while somebody waits for it, until `remove`. Raises Unavailable."""
+        """Keep a call until `remove`. Raises Unavailable."""
         if self._lost:
             raise Unavailable("the worker is gone")
         same = self._jobs if call.is_job else len(self._pending) - self._jobs
@@ -77,7 +100,7 @@ class Calls:
             self._idle.clear()
 
     def remove(self, call_id: str, call: Call) -> None:
-        """Nobody waits for a call any more."""
+        """Drop a call that has ended, or whose caller is gone."""
         del self._pending[call_id]
         call.future.cancel()
         if call.is_job:
@@ -86,29 +109,113 @@ class Calls:
             self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until no rpc is pending; jobs may take long, and are given again."""
+        """Wait until no rpc is pending. Jobs may take long, and run again elsewhere."""
         await self._idle.wait()
 
     def succeed(self, call_id: str, result: bytes) -> None:
-        """Hand a result to who waits for it; nobody may."""
+        """Settle a call with its result, if it is pending."""
         call = self._pending.get(call_id)
         if call is not None and not call.future.done():
             call.future.set_result(result)
 
     def fail(self, call_id: str, message: str) -> None:
-        """Hand on an error that the app's own code raised, or that stands for its answer."""
+        """Settle a call with an error of the app's code, or one that replaces its answer."""
         call = self._pending.get(call_id)
-        if call is None or call.future.done():
-            return
-        unknown = not call.is_job and message.strip().lower().startswith("unknown method")
-        call.future.set_exception(NotFound(message) if unknown else HandlerFailed(message))
-        call.future.exception()  # seen, whether or not somebody still waits
+        if call is not None and not call.future.done():
+            unknown = not call.is_job and message.strip().lower().startswith("unknown method")
+            _fail(call, NotFound(message) if unknown else HandlerFailed(message))
 
     def lose_all(self, why: str, *, on_purpose: bool) -> None:
-        """The worker is gone: nobody waits in vain, and no call is accepted any more."""
+        """Fail every call, because the worker is gone, and accept none any more."""
         self._lost = True
-        lost = WorkerStopped if on_purpose else WorkerLost
         for call in self._pending.values():
             if not call.future.done():
-                call.future.set_exception(lost(why))
-                call.future.exception()
+                _fail(call, (WorkerStopped if on_purpose else WorkerLost)(why))
+
+
+def _fail(call: Call, error: Exception) -> None:
+    call.future.set_exception(error)
+    call.future.exception()  # marks it as seen, although the caller may be gone
+
+
+class Collections:
+    """Carries out the `collection_op` messages of one worker, with the rights of their callers.
+
+    They are for the app with this `key`, and for no later one of its name.
+    """
+
+    def __init__(self, services: Services, app_id: str, key: int, calls: Calls) -> None:
+        self._services = services
+        self._app_id = app_id
+        self._key = key
+        self._calls = calls
+        self._turns = anyio.CapacityLimiter(4)  # each holds a database connection
+
+    async def answer(self, op: CollectionOp) -> OpResult:
+        """Carry an operation out and return its outcome; never raises."""
+        try:
+            async with self._turns:
+                result = await self._run(op)
+        except KernelError as error:
+            return OpResult(id=op.id, error=error.message)
+        except Exception as error:
+            log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
+            return OpResult(id=op.id, error="an unexpected error happened")
+        if len(result) > MAX_FRAME - 1024:
+            return OpResult(id=op.id, error=f"the result is over {MAX_FRAME // 2**20} MB")
+        return OpResult(id=op.id, result=single_line(result))
+
+    async def _run(self, op: CollectionOp) -> bytes:
+        records = self._services.find(RECORDS)
+        if records is None:
+            raise Unavailable("this server keeps no records")
+        actor, grant = await self._rights(op)
+        if (await self._services.get(APPS).app(self._app_id)).key != self._key:
+            raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
+        return await _operate(records, actor, grant, self._app_id, op)
+
+    async def _rights(self, op: CollectionOp) -> tuple[Actor, Grant]:
+        """Return the rights of the caller that the operation names, else the app's own.
+
+        A call that has ended gives none, rather than the app's.
+        """
+        call = None
+        if op.call is not None and (call := self._calls.find(op.call)) is None:
+            raise BadRequest("the call that this operation serves has ended")
+        request_id = call.request_id if call else ""
+        if call is None or call.caller is None:
+            username = f"app {self._app_id}"
+            return Actor(user_id=None, username=username, request_id=request_id), Grant()
+        caller = call.caller
+        access = self._services.get(ACCESS)
+        grant = await access.grant(caller.user_id, self._app_id, op.entity, _ACTIONS[op.op])
+        actor = Actor(user_id=caller.user_id, username=caller.username, request_id=request_id)
+        return actor, grant
+
+
+async def _operate(
+    records: Records, actor: Actor, grant: Grant, app_id: str, op: CollectionOp
+) -> bytes:
+    target, data = (actor, grant, app_id, op.entity), op.data
+    match op.op:
+        case "insert":
+            return await records.create(*target, data)
+        case "update":
+            values = {name: value for name, value in data.items() if name != "id"}
+            return await records.update(*target, _id_in(data), values)
+        case "delete":
+            await records.delete(*target, _id_in(data))
+            return b"null"
+        case "find":
+            return await records.page(*target, Page(where=data or None, limit=MAX_PAGE))
+        case "findOne":
+            page = await records.page(*target, Page(where=data or None, limit=1))
+            rows = _rows(page)
+            return bytes(rows[0]) if rows else b"null"
+
+
+def _id_in(data: dict[str, Any]) -> str:
+    record_id = data.get("id")
+    if not isinstance(record_id, str):
+        raise BadRequest("id is required, as text")
+    return record_id

@@ -11,8 +11,7 @@ from anyio import to_thread
 from kernel.public import APPS, HOOKS, Unavailable, hookspecs
 from plugins.workers.host import Host
 from plugins.workers.models import Release
-from plugins.workers.releases.archive_chunks import fetch_archive
-from plugins.workers.releases.builds import Builder
+from plugins.workers.releases.builds import Builder, fetch_archive
 from plugins.workers.releases.folders import discard
 from plugins.workers.store import KEPT
 
@@ -34,7 +33,7 @@ class LaunchSpecs:
         folders = self._host.folders
         app = await self._host.services.get(APPS).app(release.app_id)
         if app.key != release.key:  # one of them is outdated; the next step finds out which
-            raise Unavailable(f"app '{release.app_id}' is being installed anew", retry_after=5)
+            raise Unavailable(f"app '{release.app_id}' is being installed again", retry_after=5)
         folder = folders.release(release)
         await to_thread.run_sync(folders.clear, release)
         if not await to_thread.run_sync(folder.is_dir):

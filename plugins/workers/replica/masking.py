@@ -1,6 +1,6 @@
-"""Secrets do not stand in what a worker says, where that leaves by another way than the log.
+"""Hides secrets in what a worker sends, where that does not pass through the log.
 
-The log masks what it gets; it may be off, and knows the secrets of now rather than those that a
+The log masks its lines. It may be off, and knows the current secrets rather than those that the
 worker was started with.
 """
 
@@ -19,10 +19,9 @@ _TOO_LARGE: Final = msgspec.Raw(msgspec.json.encode(_LARGE))
 
 
 def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
-    """Return JSON with secrets hidden in texts that look different there than they are.
+    """Return JSON with secrets hidden in texts that are written with escapes.
 
-    Without a backslash they look the same, and `Mask.hide` finds them when the JSON has become a
-    text. So it does in a value that is a bare text.
+    In JSON without a backslash, and in a bare text, `Mask.hide` finds them later.
     """
     raw = bytes(value)
     if not mask or b"\\" not in raw or raw.lstrip().startswith(b'"'):
@@ -38,7 +37,7 @@ def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
 
 
 def mask_text(text: str, mask: Mask) -> str:
-    """Return a text with secrets hidden, that of a long one says only how long it is."""
+    """Return a text with secrets hidden; of a long text only its length remains."""
     return mask.hide(text) if len(text) <= MAX_LINE or not mask else _LARGE
 
 

@@ -1,14 +1,18 @@
-"""One child process: lines in, lines out, and all that it started when it ends."""
+"""One child process: lines in, lines out, and the end of all that it started."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,49 +22,49 @@ import structlog
 
 from kernel.public import LogLevel, Unavailable
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE, kill_orphans, new_mark
-from plugins.workers.isolation.parent_death import open_parent_pipe
 
-from .lines import LineSplitter
-from .protocol import MAX_FRAME, MAX_LINE, ids_in
+from .protocol import MAX_FRAME, LineSplitter, ids_in, text_of
 
 SHARE: Final = 0.25
-"""Of the event loop's time that reading from one worker may take."""
+"""The part of the event loop's time that reading from one worker may take."""
 
-DEBT: Final = 0.02
-"""Seconds over its share after which a worker has to wait until it is heard again; so long at most
-it is heard without a turn of others in between, but for the line that it is at."""
+MAX_DEBT: Final = 0.02
+"""Seconds beyond its share after which a worker is not read for a while.
+
+Lines are handled for this long, and one line more, without a turn for others.
+"""
 
 WRITE_SECONDS: Final = 5.0
 MAX_UNREAD: Final = 6 * MAX_FRAME
-"""Bytes that may wait for a worker which does not read its input."""
+"""Bytes that may wait for a worker that does not read its input."""
 
 DRAIN_SECONDS: Final = 1.0
-"""What was written before the end is read for so long after it."""
+"""What was written before the end is read for this long after it."""
 
 PARENT_PIPE: Final = "CAUDEX_PARENT_PIPE"
 VARIABLES: Final = "CAUDEX_VARIABLES_FILE"
-"""Numbers of open files, for the launcher alone."""
+"""Numbers of open files, for the exec wrapper."""
 
 log = structlog.get_logger("caudex.workers")
 
 
 class Listener(Protocol):
-    """Who owns a child. Called on the event loop; must not block."""
+    """The owner of a child. Called on the event loop; must not block."""
 
     def on_line(self, line: bytes) -> None:
-        """A whole line of its output."""
+        """Handle a whole line of its output."""
         ...
 
     def on_noise(self, level: LogLevel, text: str) -> None:
-        """Anything that is no message."""
+        """Handle output that is no message."""
         ...
 
     def on_unreadable(self, ids: list[str], why: str) -> None:
-        """A line that could be the outcome of one of these calls, and cannot be read."""
+        """Handle an unreadable line that may be the outcome of one of these calls."""
         ...
 
     def on_gone(self) -> None:
-        """It has ended and everything it said was heard."""
+        """Handle its end, after all of its output."""
         ...
 
 
@@ -77,16 +81,16 @@ class Child(asyncio.SubprocessProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._held: set[str] = set()
-        """Why it is not heard just now."""
+        """Why it is not read at the moment."""
         self._paused = False
-        """Whether its output is not read: while it is held, and what was read waits."""
+        """Whether reading its pipes is paused."""
         self._spent, self._since = 0.0, time.monotonic()
         self._open = {1, 2}
-        self._exited = self._swept = False
+        self._exited = self._orphans_killed = False
         self._parent_pipe: int | None = None
         self.gone = asyncio.Event()
         self.status: int | None = None
-        """Its exit status, or minus the signal that ended it."""
+        """Its exit status, or the negative number of the signal that ended it."""
         self._splitters = {
             1: LineSplitter(listener.on_line, self._cut_message, messages=True),
             2: LineSplitter(self._on_stderr, self._cut_stderr, messages=False),
@@ -102,20 +106,20 @@ class Child(asyncio.SubprocessProtocol):
         uid: int | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Child:
-        """Start the launcher of a program; `uid` is its account, if no other app has it, and what
-        the environment has as `REPLICA_VARIABLE` the name of its server.
+        """Start a program, wrapped by `Sandbox.command`.
 
-        The program finds `variables` too, the launcher does not: it runs with our rights until it
-        has confined itself, and its interpreter and its libraries listen to many a variable, which
-        apps must not choose. Raises OSError, ValueError.
+        `uid` is the account of the app, if it has one of its own. The program gets `variables`
+        too. The exec wrapper does not: it runs with the server's rights until it has confined
+        itself, and variables that an app chooses could steer its interpreter and libraries. Raises
+        OSError, ValueError.
         """
         loop = asyncio.get_running_loop()
         child = cls(listener, new_mark(environment.get(REPLICA_VARIABLE, "")), uid)
-        child._parent_pipe = wire = open_parent_pipe()
-        told = {} if wire is None else {PARENT_PIPE: wire}
+        child._parent_pipe = pipe = open_parent_pipe()
+        files = {} if pipe is None else {PARENT_PIPE: pipe}
         try:
             if variables:
-                told[VARIABLES] = _nameless_file(msgspec.json.encode(variables))
+                files[VARIABLES] = _nameless_file(msgspec.json.encode(variables))
             await loop.subprocess_exec(
                 lambda: child,
                 *argv,
@@ -125,29 +129,29 @@ class Child(asyncio.SubprocessProtocol):
                 cwd=str(folder),
                 env={
                     **environment,
-                    **{name: str(number) for name, number in told.items()},
+                    **{name: str(number) for name, number in files.items()},
                     REPLICA_VARIABLE: child._mark,
                 },
                 start_new_session=True,
-                pass_fds=[*told.values()],
+                pass_fds=[*files.values()],
             )
         except BaseException:
-            child._cut()
+            child._close_parent_pipe()
             raise
         finally:
-            if VARIABLES in told:
-                os.close(told[VARIABLES])
+            if VARIABLES in files:
+                os.close(files[VARIABLES])
         return child
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also that of its group."""
+        """Its process id, and the id of its group."""
         return self._transport.get_pid()
 
     # Writing
 
     async def ready(self) -> None:
-        """Wait until it takes more. Raises Unavailable when it does not, for five seconds."""
+        """Wait until it reads its input. Raises Unavailable when it does not, for five seconds."""
         if self._writable.is_set():
             return
         with anyio.move_on_after(WRITE_SECONDS):
@@ -156,7 +160,7 @@ class Child(asyncio.SubprocessProtocol):
         raise Unavailable("the worker does not read its input")
 
     def write(self, line: bytes) -> None:
-        """Send a line; all lines of one turn of the event loop go out in one write."""
+        """Send a line. All lines of one turn of the event loop are written at once."""
         if self.gone.is_set() or self._exited:
             return
         if not self._outgoing:
@@ -164,7 +168,7 @@ class Child(asyncio.SubprocessProtocol):
         self._outgoing.append(line)
 
     def close_input(self) -> None:
-        """Tell it that nothing more will come."""
+        """Close its standard input."""
         self._flush()
         if pipe := self._pipe(0):
             pipe.close()
@@ -180,27 +184,27 @@ class Child(asyncio.SubprocessProtocol):
             self.signal(signal.SIGKILL)
 
     def pause_writing(self) -> None:
-        """Of asyncio: its input is full."""
+        """See `asyncio.SubprocessProtocol`: its input is full."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Of asyncio: there is room again."""
+        """See `asyncio.SubprocessProtocol`: its input has room again."""
         self._writable.set()
 
     # Reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Of asyncio: it runs."""
+        """See `asyncio.SubprocessProtocol`: it runs."""
         self._transport = transport
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Of asyncio: it said something."""
+        """See `asyncio.SubprocessProtocol`: it wrote something."""
         if splitter := self._splitters.get(fd):
             splitter.feed(data)
-            self._hear()
+            self._pass_on()
 
     def hold(self, reason: str) -> None:
-        """Neither hear it nor read from it until `release`."""
+        """Read nothing from it until `release`."""
         self._held.add(reason)
         if not self._paused:
             self._paused = True
@@ -209,25 +213,24 @@ class Child(asyncio.SubprocessProtocol):
                     pipe.pause_reading()
 
     def release(self, reason: str) -> None:
-        """Hear it again, unless there is another reason not to."""
+        """Read from it again, unless there is another reason not to."""
         if reason not in self._held:
             return
         self._held.discard(reason)
         if not self._held:
-            self._loop.call_soon(self._hear)
+            self._loop.call_soon(self._pass_on)
 
-    def _hear(self) -> None:
-        """Hand on what was read, then read on; a piece of many lines that take their time has to
-        leave others their turn as many pieces have."""
+    def _pass_on(self) -> None:
+        """Pass lines on, then read more. Many lines in one piece leave turns for others too."""
         if self._held:
             return
         started = time.monotonic()
         while (splitter := self._waiting()) and not self._held:
             try:
-                splitter.hand_on()
-            except Exception as error:  # of ours; the next line may be what somebody waits for
+                splitter.pass_on()
+            except Exception as error:  # a fault of ours; a call may wait for the next line
                 log.error("a line of a child could not be handled", exc_info=error)
-            if time.monotonic() - started > DEBT:
+            if time.monotonic() - started > MAX_DEBT:
                 break
         self._charge(started)
         if not self._held:
@@ -235,8 +238,8 @@ class Child(asyncio.SubprocessProtocol):
         self._end_if_done()
 
     def _waiting(self) -> LineSplitter | None:
-        """What has lines to hand on."""
-        return next((splitter for splitter in self._splitters.values() if splitter.waits), None)
+        """Return a splitter that has lines."""
+        return next((splitter for splitter in self._splitters.values() if splitter.has_line), None)
 
     def _read_on(self) -> None:
         if self._paused:
@@ -246,11 +249,11 @@ class Child(asyncio.SubprocessProtocol):
                     pipe.resume_reading()
 
     def _charge(self, started: float) -> None:
-        """Make a worker that floods wait: it may have its share of our time, no more."""
+        """Make a worker that floods wait, so that it gets its share of the time and no more."""
         now = time.monotonic()
         self._spent = max(0.0, self._spent - (started - self._since) * SHARE) + (now - started)
         self._since = now
-        if self._spent > DEBT:
+        if self._spent > MAX_DEBT:
             self.hold("flood")
             self._loop.call_later(self._spent / SHARE, self.release, "flood")
 
@@ -261,7 +264,7 @@ class Child(asyncio.SubprocessProtocol):
         self._listener.on_noise("stderr", f"{text_of(head)}...")
 
     def _cut_message(self, head: bytes, edges: bytes) -> None:
-        """A message may be what somebody waits for; its id tells who."""
+        """Report a message that is too long: its id names the call that waits for it."""
         if head.startswith(b"{"):
             why = f"the reply is over {MAX_FRAME // 2**20} MB"
             self._listener.on_unreadable(list(ids_in(edges)), why)
@@ -272,19 +275,19 @@ class Child(asyncio.SubprocessProtocol):
     # The end
 
     def signal(self, number: int) -> None:
-        """Signal the whole group, if anything of it is left."""
-        if not self.gone.is_set():  # afterwards its id may be somebody else's
+        """Signal the whole group, if a process of it is left."""
+        if not self.gone.is_set():  # afterwards another group may have its id
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
     async def exits_within(self, seconds: float) -> bool:
-        """Wait for its end, for a bounded time."""
+        """Wait for its end, for a limited time."""
         with anyio.move_on_after(seconds):
             await self.gone.wait()
         return self.gone.is_set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Of asyncio: it closed a pipe. Without its output it is of no use."""
+        """See `asyncio.SubprocessProtocol`: it closed a pipe. Without its output it is killed."""
         self._open.discard(fd)
         if fd == 0:
             self._writable.set()
@@ -292,34 +295,34 @@ class Child(asyncio.SubprocessProtocol):
             self._loop.call_later(DRAIN_SECONDS, self._kill_silent)
         if splitter := self._splitters.get(fd):
             splitter.close()
-        self._hear()
+        self._pass_on()
         self._end_if_done()
 
     def process_exited(self) -> None:
-        """Of asyncio: it is dead; what it started dies with it."""
+        """See `asyncio.SubprocessProtocol`: it ended. All that it started is killed."""
         self._exited = True
         self.status = self._transport.get_returncode()
         self.signal(signal.SIGKILL)
-        self._cut()
+        self._close_parent_pipe()
         for reason in list(self._held):
             self.release(reason)
         if self._open or self._waiting():
-            self._loop.call_later(DRAIN_SECONDS, self._give_up_hearing)
-        sweep = self._loop.run_in_executor(None, kill_orphans, self._mark, self._uid)
-        sweep.add_done_callback(self._on_swept)
+            self._loop.call_later(DRAIN_SECONDS, self._stop_reading)
+        killing = self._loop.run_in_executor(None, kill_orphans, self._mark, self._uid)
+        killing.add_done_callback(self._on_orphans_killed)
 
-    def _give_up_hearing(self) -> None:
+    def _stop_reading(self) -> None:
         self._open.clear()
         self._splitters.clear()
         self._end_if_done()
 
-    def _on_swept(self, sweep: asyncio.Future[None]) -> None:
-        if not sweep.cancelled() and (error := sweep.exception()):
+    def _on_orphans_killed(self, killing: asyncio.Future[None]) -> None:
+        if not killing.cancelled() and (error := killing.exception()):
             log.error("children of a child could not be ended", exc_info=error)
-        self._swept = True
+        self._orphans_killed = True
         self._end_if_done()
 
-    def _cut(self) -> None:
+    def _close_parent_pipe(self) -> None:
         if self._parent_pipe is not None:
             os.close(self._parent_pipe)
             self._parent_pipe = None
@@ -331,7 +334,7 @@ class Child(asyncio.SubprocessProtocol):
     def _end_if_done(self) -> None:
         if self.gone.is_set() or self._open or self._waiting():
             return
-        if not (self._exited and self._swept):
+        if not (self._exited and self._orphans_killed):
             return
         self.gone.set()
         self._transport.close()
@@ -342,8 +345,7 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _nameless_file(data: bytes) -> int:
-    """Put data into a file that only who is handed its number can read; on a disk only where the
-    system knows no other way."""
+    """Put data into a file that only processes which inherit its number can read."""
     if hasattr(os, "memfd_create"):
         number = os.memfd_create("caudex")
     else:
@@ -355,6 +357,27 @@ def _nameless_file(data: bytes) -> int:
     return number
 
 
-def text_of(line: bytes) -> str:
-    """A line as text that can be stored; what is over the limit is cut."""
-    return line[:MAX_LINE].decode("utf-8", "replace").replace("\0", "\ufffd")
+def open_parent_pipe() -> int | None:
+    """Open a pipe that breaks when this process ends, however it ends.
+
+    `exec_wrapper.die_with_parent` asks for a signal to the group of the child when that happens.
+    The signal is sent only while this end is open, so it must stay open until the child is gone.
+    Returns None where the system has no such signal.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    return os.open(f"/proc/self/fd/{_parent_pipe()}", os.O_RDONLY | os.O_NONBLOCK)
+
+
+@cache
+def _parent_pipe() -> int:
+    """Make the pipe; its other end stays open as long as this process lives.
+
+    That end has a number above those of other files: Linux closes files in reverse order, and it
+    must be closed before the ends that `open_parent_pipe` opens.
+    """
+    reading, writing = os.pipe()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, min(4096, limit * 3 // 4))
+    os.close(writing)
+    return reading

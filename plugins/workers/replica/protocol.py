@@ -1,9 +1,10 @@
-"""The wire between server and worker: one JSON object a line, told apart by `type`."""
+"""The messages between server and worker: one JSON object a line, distinguished by `type`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ MAX_FRAME: Final = 10 * 1024 * 1024
 """Bytes of a line that is a message."""
 
 MAX_LINE: Final = 1024 * 1024
-"""Bytes of any other line; what is longer is cut."""
+"""Bytes of any other line; a longer one is cut."""
 
 EDGE: Final = 4096
 """Bytes at both ends of a line that is too long, where the id of its call is looked for."""
@@ -24,7 +25,7 @@ _ID: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,100})"')
 
 
 class ToWorker(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What the server says."""
+    """A message to the worker."""
 
 
 class Hello(ToWorker, frozen=True, tag="discover", omit_defaults=True):
@@ -46,7 +47,7 @@ class Rpc(ToWorker, frozen=True, tag="rpc"):
 
 
 class Job(ToWorker, frozen=True, tag="job"):
-    """A job; `caller` is who enqueued it, if anybody did."""
+    """A job; `caller` is the user who enqueued it, if any."""
 
     id: str
     payload: msgspec.Raw
@@ -54,13 +55,13 @@ class Job(ToWorker, frozen=True, tag="job"):
 
 
 class JobCancel(ToWorker, frozen=True, tag="job_cancel"):
-    """A job is not wanted any more."""
+    """A job that should end."""
 
     id: str
 
 
 class OpResult(ToWorker, frozen=True, tag="collection_op_result"):
-    """What became of a collection_op."""
+    """The outcome of a collection_op."""
 
     id: str | int
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -72,17 +73,17 @@ class Shutdown(ToWorker, frozen=True, tag="shutdown"):
 
 
 class FromWorker(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What a worker says."""
+    """A message from the worker."""
 
 
 class Discovered(FromWorker, frozen=True, tag="discover"):
-    """It is up."""
+    """The worker is up."""
 
     methods: Any = None
 
 
 class Settled(FromWorker, frozen=True):
-    """An outcome: a result, or an error (text, or anything that says something)."""
+    """An outcome: a result, or an error (a text, or any other JSON)."""
 
     id: str
     result: msgspec.Raw = _NOTHING
@@ -103,7 +104,7 @@ class JobResult(Settled, frozen=True, tag="job_result"):
 
 
 class JobProgress(FromWorker, frozen=True, tag="job_progress"):
-    """How far a job is."""
+    """The progress of a job."""
 
     id: str
     value: msgspec.Raw
@@ -117,7 +118,7 @@ class Log(FromWorker, frozen=True, tag="log"):
 
 
 class AppEvent(FromWorker, frozen=True, tag="event"):
-    """Something that the app wants to be known."""
+    """An event that the app reports."""
 
     name: str
     data: msgspec.Raw = _NOTHING
@@ -134,7 +135,7 @@ class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
 
 
 class InvalidOp(FromWorker, frozen=True, tag="collection_op"):
-    """A `collection_op` that does not fit, and why; a handler waits for its answer all the same."""
+    """A `collection_op` that is not valid, and why; its handler waits for an answer too."""
 
     id: str | int
     why: str = ""
@@ -153,7 +154,7 @@ def frame(message: ToWorker) -> bytes:
 
 
 def single_line(raw: bytes) -> msgspec.Raw:
-    """Take the line breaks out of JSON: the wire is framed by lines."""
+    """Take the line breaks out of JSON."""
     broken = b"\n" in raw or b"\r" in raw
     return msgspec.Raw(msgspec.json.format(raw, indent=-1) if broken else raw)
 
@@ -163,7 +164,7 @@ def read(line: bytes) -> Incoming | InvalidOp | None:
     if not line.startswith(b"{"):
         return None
     try:
-        line.decode()  # what is handed on as it stands must be UTF-8 all through
+        line.decode()  # parts of it are passed on as they are, so all of it must be UTF-8
         return _decode(line)
     except msgspec.ValidationError as error:
         return _invalid_op(line, str(error))
@@ -172,7 +173,7 @@ def read(line: bytes) -> Incoming | InvalidOp | None:
 
 
 def _invalid_op(line: bytes, why: str) -> InvalidOp | None:
-    """Read what did not fit: up to there, so the rest may even be no JSON."""
+    """Read what was not valid. The decoder stopped there, so the rest may not even be JSON."""
     try:
         return msgspec.structs.replace(_decode_invalid(line), why=why)
     except (msgspec.DecodeError, RecursionError):
@@ -185,7 +186,7 @@ def ids_in(edges: bytes) -> Iterable[str]:
 
 
 def describe_value(value: msgspec.Raw) -> str:
-    """Make text of what should be text: a `message` within an object, else the JSON itself."""
+    """Make a text of a value: its `message` if it is an object that has one, else its JSON."""
     try:
         found: object = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
@@ -193,3 +194,90 @@ def describe_value(value: msgspec.Raw) -> str:
     if isinstance(found, dict):
         found = found.get("message")  # type: ignore[reportUnknownVariableType]
     return found if isinstance(found, str) else bytes(value).decode("utf-8", "replace")
+
+
+def text_of(line: bytes) -> str:
+    """Return a line as text that can be stored, cut at the limit."""
+    return line[:MAX_LINE].decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+class LineSplitter:
+    """Makes lines of the pieces that a pipe delivers, in bounded memory.
+
+    A line that begins like a message may have MAX_FRAME bytes, any other MAX_LINE. Of a longer
+    one, `cut` gets the beginning and the edges (both ends); the rest is skipped.
+    """
+
+    def __init__(
+        self,
+        line: Callable[[bytes], None],
+        cut: Callable[[bytes, bytes], None],
+        *,
+        messages: bool,
+    ) -> None:
+        self._line = line
+        self._cut = cut
+        self._messages = messages
+        self._pieces: deque[bytes] = deque()
+        self._at = 0
+        """Where the unread part of the first piece begins."""
+        self._closed = False
+        self._begun = bytearray()
+        """An unfinished line; a list of small pieces would cost more memory than they hold."""
+        self._head: bytes | None = None
+        """The beginning of a line that is too long, while it is unfinished."""
+        self._tail = b""
+
+    @property
+    def has_line(self) -> bool:
+        """Whether `pass_on` has something to do."""
+        return bool(self._pieces) or (self._closed and self._unfinished)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next piece."""
+        if data:
+            self._pieces.append(data)
+
+    def close(self) -> None:
+        """Take note that no piece follows: the last line may lack its end."""
+        self._closed = True
+
+    def pass_on(self) -> None:
+        """Pass on the next line if it is whole. It is consumed even if the receiver raises."""
+        while self._pieces:
+            data, at = self._pieces[0], self._at
+            end = data.find(b"\n", at)
+            if end >= 0:
+                self._at = end + 1
+                self._end(data[at:end])
+                return
+            self._add(data[at:])
+            self._pieces.popleft()
+            self._at = 0
+        if self._closed and self._unfinished:
+            self._end(b"")
+
+    @property
+    def _unfinished(self) -> bool:
+        return bool(self._begun) or self._head is not None
+
+    def _add(self, piece: bytes) -> None:
+        if self._head is not None:
+            self._tail = (self._tail + piece[-EDGE:])[-EDGE:]
+            return
+        self._begun += piece
+        message = self._messages and self._begun.startswith(b"{")
+        if len(self._begun) > (MAX_FRAME if message else MAX_LINE):
+            self._head, self._tail = bytes(self._begun[:MAX_LINE]), bytes(self._begun[-EDGE:])
+            self._begun = bytearray()
+
+    def _end(self, piece: bytes) -> None:
+        if self._unfinished or len(piece) > MAX_LINE:
+            self._add(piece)
+            piece, self._begun = bytes(self._begun), bytearray()
+        if self._head is None:
+            self._line(piece.removesuffix(b"\r"))
+            return
+        head, edges = self._head, self._head[:EDGE] + b"\n" + self._tail
+        self._head, self._tail = None, b""
+        self._cut(head, edges)

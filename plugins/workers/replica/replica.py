@@ -16,10 +16,9 @@ from kernel.public import Caller, HandlerFailed, LogLevel, Mask, WorkerLost
 from plugins.workers.host import Host
 from plugins.workers.models import Release
 
-from .calls import Call, Calls, Progress
-from .collections import Collections
+from .calls import Call, Calls, Collections, Progress
 from .masking import mask_json, mask_text
-from .process import Child, text_of
+from .process import Child
 from .protocol import (
     EDGE,
     AppEvent,
@@ -43,16 +42,12 @@ from .protocol import (
     ids_in,
     read,
     single_line,
+    text_of,
 )
 
-TAIL: Final = 30
-"""Lines that are kept for who asks why it did not come up."""
-
-TAIL_WIDTH: Final = 400
 MAX_OPS: Final = 64
-"""Operations on records that wait before the worker is no longer listened to."""
+"""Operations on records that may wait; then the worker is not read until half of them are done."""
 
-PROGRESS_SECONDS: Final = 0.2
 LEVELS: Final[Mapping[str, LogLevel]] = {
     "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error",
     "stdout": "stdout", "stderr": "stderr",
@@ -60,7 +55,7 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
 
 
 class StartFailed(Exception):
-    """A worker did not come up; `lines` are the last that it said. `hung` when it still ran."""
+    """A worker did not come up; `lines` are its last lines. `hung` if it was still running."""
 
     def __init__(self, why: str, lines: Sequence[str], *, hung: bool = False) -> None:
         super().__init__(why)
@@ -73,7 +68,7 @@ class StartFailed(Exception):
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """All that it takes to start a worker."""
+    """What a worker is started from."""
 
     release: Release
     program: str
@@ -99,8 +94,8 @@ class Replica:
         self._up = anyio.Event()
         self._gone = anyio.Event()
         self._comes_up = True
-        self._tail: deque[str] = deque(maxlen=TAIL)
-        """What it said last while it came up; nobody asks afterwards."""
+        self._tail: deque[str] = deque(maxlen=30)
+        """Its last lines while it came up, for the message when it does not."""
         self._child: Child | None = None
         self._detached = False
 
@@ -121,21 +116,18 @@ class Replica:
     # Start and stop
 
     async def start(self, seconds: float) -> None:
-        """Start it and wait until it has answered `discover`. Raises StartFailed, and it is dead
-        then."""
-        spec = self.spec
+        """Start it and wait until it has answered `discover`.
+
+        Raises StartFailed after it is dead.
+        """
+        spec, secrets = self.spec, self.spec.hello.credentials
         try:
             self._child = await Child.spawn(
-                self,
-                spec.argv,
-                spec.environment,
-                spec.folder,
-                spec.uid,
-                spec.hello.credentials,
+                self, spec.argv, spec.environment, spec.folder, spec.uid, secrets
             )
         except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or str(error)
-            raise StartFailed(f"the worker cannot be started: {said}", ()) from None
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StartFailed(f"the worker cannot be started: {reason}", ()) from None
         try:
             if self._detached:
                 raise StartFailed("the app is gone", ())
@@ -155,7 +147,7 @@ class Replica:
             self._comes_up = False
 
     async def stop(self, shutdown_wait: float, term_wait: float) -> None:
-        """Ask it to end, then make it: the shutdown message, TERM, KILL of the whole group."""
+        """Send the shutdown message, then TERM, then KILL to the whole group."""
         self.stopping = True
         child = self._child
         if child is None:
@@ -171,22 +163,24 @@ class Replica:
                 await self.kill()
 
     async def retire(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
-        """Let it answer the calls that it has, then stop it."""
+        """Let it answer its pending calls, then stop it."""
         self.stopping = True
         with anyio.move_on_after(drain):
             await self._calls.idle()
         await self.stop(shutdown_wait, term_wait)
 
     async def kill(self) -> None:
-        """End it and all it started, now."""
+        """End it, and all processes that it started, at once."""
         self.stopping = True
         if self._child is not None and not self._child.gone.is_set():
             self._child.signal(signal.SIGKILL)
             await self._child.exits_within(5)
 
     def detach(self) -> None:
-        """Its app is gone: end it at once, and hear it no more. What it says or asks for until it
-        is dead may be about another app of that name."""
+        """End it at once because its app is uninstalled, and ignore what it sends until it is dead.
+
+        That could concern another app of the same name.
+        """
         self._detached = self.stopping = True
         if self._child is not None:
             self._child.signal(signal.SIGKILL)
@@ -196,7 +190,7 @@ class Replica:
             self._host.write_log(self.release.app_id, level, message)
 
     def ending(self) -> str:
-        """How it ended."""
+        """Describe how it ended."""
         status = self._child.status if self._child else None
         if status is None:
             return "not running"
@@ -212,7 +206,7 @@ class Replica:
         call = Call(caller, _request_id())
         self._calls.add(call_id, call)
         try:
-            await self._say(
+            await self._send(
                 Rpc(id=call_id, method=method, params=single_line(params), caller=caller)
             )
             with anyio.move_on_after(seconds):
@@ -228,8 +222,8 @@ class Replica:
         call = Call(caller, job_id, progress)
         self._calls.add(job_id, call)
         try:
-            await self._say(Job(id=job_id, payload=single_line(payload), caller=caller))
-            if call.unwanted:  # it was told so before it had the job
+            await self._send(Job(id=job_id, payload=single_line(payload), caller=caller))
+            if call.unwanted:  # it was cancelled before the worker had it
                 self.cancel_job(job_id)
             try:
                 return await call.future
@@ -240,35 +234,35 @@ class Replica:
             self._calls.remove(job_id, call)
 
     def cancel_job(self, job_id: str) -> None:
-        """Tell it that a job is not wanted any more."""
+        """Ask it to end a job."""
         call = self._calls.find(job_id)
         if self._child is not None and call is not None:
             call.unwanted = True
             self._child.write(frame(JobCancel(id=job_id)))
 
-    async def _say(self, message: Rpc | Job) -> None:
+    async def _send(self, message: Rpc | Job) -> None:
         if self._child is None:
             raise WorkerLost("the worker is gone")
         await self._child.ready()
         self._child.write(frame(message))
 
-    # What it says
+    # Messages from the worker
 
     def on_line(self, line: bytes) -> None:
         """See `Listener`."""
-        said = read(line)
-        if said is None:
+        message = read(line)
+        if message is None:
             if line.startswith(b"{"):
                 edges = line[:EDGE] + b"\n" + line[-EDGE:]
                 self.on_unreadable(list(ids_in(edges)), "the reply is not valid JSON")
             self.on_noise("stdout", text_of(line))
         else:
-            self._hear(said)
+            self._handle(message)
 
     def on_noise(self, level: LogLevel, text: str) -> None:
         """See `Listener`."""
         if self._comes_up:
-            self._tail.append(self._mask.hide(text)[:TAIL_WIDTH])
+            self._tail.append(self._mask.hide(text)[:400])
         self._write_log(level, text)
 
     def on_unreadable(self, ids: list[str], why: str) -> None:
@@ -278,53 +272,54 @@ class Replica:
 
     def on_gone(self) -> None:
         """See `Listener`."""
-        said = f"the worker ended ({self.ending()}) before it answered"
-        self._calls.lose_all(said, on_purpose=self.stopping)
+        why = f"the worker ended ({self.ending()}) before it answered"
+        self._calls.lose_all(why, on_purpose=self.stopping)
         self._up.set()
         self._gone.set()
 
-    def _hear(self, said: Incoming | InvalidOp) -> None:
-        match said:
+    def _handle(self, message: Incoming | InvalidOp) -> None:
+        match message:
             case RpcResponse() | JobResult():
-                self._settle(said)
+                self._settle(message)
             case CollectionOp() | InvalidOp():
-                self._queue(said)
+                self._queue(message)
             case Log():
-                level = LEVELS.get(said.level, "info")
-                self.on_noise(level, text_of(self._words(said.message).encode("utf-8", "replace")))
+                level = LEVELS.get(message.level, "info")
+                text = self._describe(message.message).encode("utf-8", "replace")
+                self.on_noise(level, text_of(text))
             case AppEvent():
-                told = msgspec.json.encode({"name": said.name, "data": said.data})
-                hidden = mask_json(msgspec.Raw(told), self._mask)
+                event = msgspec.json.encode({"name": message.name, "data": message.data})
+                hidden = mask_json(msgspec.Raw(event), self._mask)
                 self._write_log("event", text_of(bytes(hidden)))
             case JobProgress():
-                self._progress(said)
+                self._progress(message)
             case Discovered():
                 self._up.set()
 
-    def _settle(self, said: Settled) -> None:
-        call = self._calls.find(said.id)
-        if call is None or call.is_job != isinstance(said, JobResult):
+    def _settle(self, outcome: Settled) -> None:
+        call = self._calls.find(outcome.id)
+        if call is None or call.is_job != isinstance(outcome, JobResult):
             return
-        if not said.failed:
-            self._calls.succeed(said.id, bytes(said.result))
+        if not outcome.failed:
+            self._calls.succeed(outcome.id, bytes(outcome.result))
         else:
-            words = mask_text(self._words(said.error), self._mask)
-            self._calls.fail(said.id, words or "the handler failed")
+            text = mask_text(self._describe(outcome.error), self._mask)
+            self._calls.fail(outcome.id, text or "the handler failed")
 
-    def _words(self, value: msgspec.Raw) -> str:
-        """What a value says, with no secret in the texts within it."""
+    def _describe(self, value: msgspec.Raw) -> str:
+        """Make a text of a value, with secrets hidden in the texts within it."""
         return describe_value(mask_json(value, self._mask))
 
-    def _progress(self, said: JobProgress) -> None:
-        call = self._calls.find(said.id)
+    def _progress(self, message: JobProgress) -> None:
+        call = self._calls.find(message.id)
         if call is None or call.progress is None:
             return
-        idle, call.latest = call.latest is None, bytes(said.value)
+        idle, call.latest = call.latest is None, bytes(message.value)
         if idle:
             self._host.spawn(_report, call, call.progress)
 
     def _queue(self, op: CollectionOp | InvalidOp) -> None:
-        """Carry an operation out; who has too many of them is not read until some are done."""
+        """Carry an operation out in the background."""
         self._waiting_ops += 1
         if self._waiting_ops >= MAX_OPS and self._child is not None:
             self._child.hold("operations")
@@ -347,10 +342,10 @@ class Replica:
 
 
 async def _report(call: Call, progress: Progress) -> None:
-    """Hand on how far a job is: the latest only, however often the worker says it."""
+    """Pass on the latest progress of a job, five times a second at most."""
     while (value := call.latest) is not None and not call.future.done():
         await progress(value)
-        await anyio.sleep(PROGRESS_SECONDS)
+        await anyio.sleep(0.2)
         if call.latest is value:
             call.latest = None
 

@@ -16,7 +16,7 @@ ENTRIES: Final = ("index.ts", "index.js", "main.ts", "main.js")
 LOCKS: Final = ("package-lock.json", "npm-shrinkwrap.json")
 OLDEST_NODE: Final = (18,)
 DETECTS: Final = ((20, 10), (22, 7))
-"""Between these versions node has to be told to tell the two kinds of modules apart."""
+"""Between these versions node needs an option to distinguish the two kinds of modules."""
 
 
 class JavaScriptRuntime:
@@ -32,7 +32,7 @@ class JavaScriptRuntime:
     def entry(self, folder: Path) -> Path | None:
         """See `Runtime.entry`."""
         places = [folder / name for name in ENTRIES] + [folder / "src" / name for name in ENTRIES]
-        if self._bun() is None:  # what was compiled may lie beside its source
+        if self._bun() is None:  # compiled files may be beside their sources
             places.sort(key=lambda place: place.suffix == ".ts")
         return next((place for place in places if place.is_file()), None)
 

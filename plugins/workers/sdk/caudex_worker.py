@@ -1,4 +1,4 @@
-"""What a worker in Python imports: one file, nothing but the standard library, Python 3.9 or newer.
+"""The SDK of workers in Python: one file, the standard library only, Python 3.9 or newer.
 
     from caudex_worker import Worker
 
@@ -17,8 +17,8 @@
     worker.run()
 
 Handlers are `def` (run on threads) or `async def` (run on the event loop). `print` goes to the
-app's log. `@worker.on_start` and `@worker.on_shutdown` mark what runs before the first call and
-after the last.
+app's log. `@worker.on_start` and `@worker.on_shutdown` mark functions that run before the first
+call and after the last.
 """
 
 from __future__ import annotations
@@ -58,26 +58,26 @@ class Log:
         self._wire = wire
 
     def debug(self, *parts: object) -> None:
-        """Say something that only helps to find mistakes."""
+        """Log a message for debugging."""
         self._wire.log("debug", parts)
 
     def info(self, *parts: object) -> None:
-        """Say something."""
+        """Log a message."""
         self._wire.log("info", parts)
 
     def warn(self, *parts: object) -> None:
-        """Say that something is not as it should be."""
+        """Log a warning."""
         self._wire.log("warn", parts)
 
     warning = warn
 
     def error(self, *parts: object) -> None:
-        """Say that something failed."""
+        """Log an error."""
         self._wire.log("error", parts)
 
 
 class Context:
-    """What a handler knows of the call or job that it serves."""
+    """The call or job that a handler serves."""
 
     def __init__(self, worker: Worker, call_id: str | None, caller: dict[str, Any] | None) -> None:
         self._worker = worker
@@ -85,7 +85,7 @@ class Context:
         self.caller = caller
         """`{"userId", "username", "email", "authToken"}`, or None for a job without a caller."""
         self.cancelled = False
-        """Whether the job is not wanted any more; a long one looks here from time to time."""
+        """Whether the job was cancelled; a long job should check it now and then."""
         self.blocking = False
 
     @property
@@ -115,35 +115,35 @@ class Context:
 
     @property
     def user_id(self) -> str | None:
-        """Who calls."""
+        """The id of the caller."""
         return (self.caller or {}).get("userId")
 
     @property
     def username(self) -> str | None:
-        """The name of who calls."""
+        """The name of the caller."""
         return (self.caller or {}).get("username")
 
     @property
     def email(self) -> str | None:
-        """The address of who calls."""
+        """The email address of the caller."""
         return (self.caller or {}).get("email")
 
     @property
     def auth_token(self) -> str | None:
-        """A bearer token that is good for as long as the call or job may run; empty in a job that
-        follows over a week after anything that the user did."""
+        """A bearer token that is valid for as long as the call or job may run; empty in a job
+        that runs over a week after the user's last action."""
         return (self.caller or {}).get("authToken")
 
     def progress(self, value: object) -> None:
-        """Tell how far a job is: 0.4, or anything that JSON can say."""
+        """Report the progress of a job: 0.4, or any JSON."""
         self._worker.say({"type": "job_progress", "id": self._call_id, "value": value})
 
     def emit(self, name: str, data: object = None) -> None:
-        """Tell that something happened."""
+        """Report an event."""
         self._worker.emit(name, data)
 
     def collection(self, entity: str) -> Collection:
-        """Records, with the rights of who calls."""
+        """Records, with the rights of the caller."""
         return Collection(self._worker, entity, self._call_id, blocking=self.blocking)
 
 
@@ -236,7 +236,7 @@ class Worker:
         return handler
 
     def emit(self, name: str, data: object = None) -> None:
-        """Tell that something happened."""
+        """Report an event."""
         self.say({"type": "event", "name": name, "data": data})
 
     def collection(self, entity: str) -> Collection:
@@ -246,7 +246,7 @@ class Worker:
     # Running
 
     def run(self) -> None:
-        """Serve until the server says that it is enough, or is gone."""
+        """Serve until the server asks for the end, or is gone."""
         self._wire.take_over()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -328,7 +328,7 @@ class Worker:
             else:
                 await self._answer("job_result", call_id, handler, payload, context)
         finally:
-            if self._contexts.get(call_id) is context:  # a job that was told may be back already
+            if self._contexts.get(call_id) is context:  # else it runs again already
                 del self._contexts[call_id]
 
     async def _answer(
@@ -349,13 +349,13 @@ class Worker:
             self.say({"type": kind, "id": call_id, "error": _message_of(error)})
 
     def _tell(self, kind: str, call_id: str, result: object) -> None:
-        """Send an outcome, that of a job before any other handler goes on: the next one may end
-        the process, and what is held is lost then. Called where the handler ran."""
+        """Send an outcome, where the handler ran. The outcome of a job is written before any other
+        handler runs, because that one may end the process, and lose what is held."""
         message = {"type": kind, "id": call_id, "result": result}
         self._wire.send(message, soon=kind == "rpc_response")
 
     async def _run(self, handler: Handler, *arguments: Any) -> None:
-        """Run what begins or ends the worker, with as many of the arguments as it takes."""
+        """Run a start or shutdown handler, with as many of the arguments as it takes."""
         takes, is_async = self._know(handler)
         arguments = arguments[:takes]
         if is_async:
@@ -379,7 +379,7 @@ class Worker:
         await self.loop.run_in_executor(self._threads, run)
 
     def _know(self, handler: Handler) -> tuple[int, bool]:
-        """Look at a handler once: it is as it is, and looking takes longer than most calls."""
+        """Inspect a handler once, because that takes longer than most calls."""
         found = _takes(handler), inspect.iscoroutinefunction(handler)
         return self._known.setdefault(id(handler), found)
 
@@ -395,8 +395,8 @@ class Worker:
         self._leave(0)
 
     def _end(self, error: BaseException) -> None:
-        """End the process for an exit, or what else nobody catches, on whatever thread. Nothing is
-        said of what is under way: the server takes it for lost then, and not for failed."""
+        """End the process for an exit or an uncaught exception, on any thread. Nothing is sent
+        about what is under way, so that the server counts it as lost, and not as failed."""
         status, quiet = 1, isinstance(error, KeyboardInterrupt)
         if quiet:
             status = 0
@@ -446,7 +446,7 @@ class Worker:
 
 
 class _Wire:
-    """Standard input and output, taken away from everybody else."""
+    """Standard input and output, reserved for messages."""
 
     def __init__(self) -> None:
         self._out = 1
@@ -457,13 +457,13 @@ class _Wire:
         """The thread of the event loop."""
         self._take: Callable[[bytes | None], None] = lambda line: None
         self._parts: list[bytes] = []
-        """Of a line that has not come whole yet."""
+        """The pieces of an unfinished line."""
         self._held: list[bytes] = []
-        """What this turn of the event loop has to say, which goes out in one write."""
+        """Lines of this turn of the event loop, which are written together."""
         self._size = 0
 
     def take_over(self) -> None:
-        """Keep the pipes to the server for messages: what others print goes to the log instead."""
+        """Reserve the pipes to the server for messages; printed text goes to the log."""
         self._in, self._out = os.dup(0), os.dup(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -472,7 +472,7 @@ class _Wire:
         sys.stdout = _Printed(self)
 
     def listen(self, loop: asyncio.AbstractEventLoop, take: Callable[[bytes | None], None]) -> None:
-        """Hand on the lines that the server sends, and None at the end."""
+        """Pass on the lines that the server sends, and None at the end."""
         self._loop, self._home, self._take = loop, threading.get_ident(), take
         try:
             loop.add_reader(self._in, self._read)
@@ -575,7 +575,7 @@ def _registrar(registry: Any, name: str) -> Callable[[Handler], Handler]:
 
 
 def _takes(handler: Handler) -> int:
-    """How many positional arguments a handler takes; two where that cannot be told."""
+    """Return how many positional arguments a handler takes; two where that is unknown."""
     try:
         parameters = inspect.signature(handler).parameters.values()
     except (TypeError, ValueError):
@@ -606,7 +606,7 @@ _encode = json.JSONEncoder(
 
 
 def _message_of(error: BaseException) -> str:
-    """What an error says, cut: a reply that is too large would not be sent, and somebody waits."""
+    """Return the message of an error, cut, because a reply that is too large is not sent."""
     try:
         said = str(error)
     except Exception:  # its __str__ is the app's

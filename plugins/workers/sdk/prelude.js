@@ -106,7 +106,7 @@
     };
   }
 
-  // Cut: a reply that is too large would not be sent, and somebody waits for it.
+  // Cut, because a reply that is too large is not sent.
   function messageOf(error) {
     const said = error instanceof Error ? error.message || error.name : error;
     return (typeof said === "string" ? said : format(said)).slice(0, MAX_TEXT);
@@ -142,8 +142,8 @@
       log.error(error instanceof Error ? error.stack : format(error));
       if (typeof used.onError !== "function") return;
       try {
-        const told = used.onError(error, ctx);
-        if (told && typeof told.catch === "function") told.catch((e) => log.error(messageOf(e)));
+        const done = used.onError(error, ctx);
+        if (done && typeof done.catch === "function") done.catch((e) => log.error(messageOf(e)));
       } catch (raised) {
         log.error(messageOf(raised));
       }

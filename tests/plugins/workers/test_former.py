@@ -10,7 +10,7 @@ import pytest
 from kernel.public import LOGS
 from kernel.testing import Postgres, Server, running_server
 from plugins.workers.control.reconciler import Reconciler
-from plugins.workers.replica.collections import Collections
+from plugins.workers.replica.calls import Collections
 from plugins.workers.replica.protocol import CollectionOp, OpResult
 from tests.plugins.workers.support import (
     PYTHON,

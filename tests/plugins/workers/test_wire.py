@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.public import Caller
-from plugins.workers.replica import lines as lines_module
-from plugins.workers.replica.lines import LineSplitter
+from plugins.workers.replica import protocol as lines_module
 from plugins.workers.replica.protocol import (
     CollectionOp,
     Discovered,
     InvalidOp,
     Job,
     JobResult,
+    LineSplitter,
     Log,
     OpResult,
     Rpc,
@@ -52,8 +52,8 @@ class Heard:
         self.hear()
 
     def hear(self) -> None:
-        while self.splitter.waits:
-            self.splitter.hand_on()
+        while self.splitter.has_line:
+            self.splitter.pass_on()
 
 
 @settings(deadline=None)
@@ -142,9 +142,9 @@ def test_a_line_that_is_handed_on_is_done_with_even_if_nobody_can_take_it():
     splitter.close()
     for _ in range(3):
         with pytest.raises(ValueError, match="nobody"):
-            splitter.hand_on()
+            splitter.pass_on()
     assert taken == [b"one", b"two", b"three"]
-    assert not splitter.waits
+    assert not splitter.has_line
 
 
 @settings(deadline=None)
