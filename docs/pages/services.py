@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from docs.pages.code import ROOT, doc, first_line, folders, plugin_classes, signature, with_contrib
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import KERNEL_SERVICES
 

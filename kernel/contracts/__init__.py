@@ -19,14 +19,6 @@ from kernel.contracts.access import (
     core_permission,
     entity,
 )
-from kernel.contracts.actor import (
-    MAX_DELEGATION,
-    REVOKED,
-    Actor,
-    Delegation,
-    new_delegation,
-    server_actor,
-)
 from kernel.contracts.apps import (
     APPS,
     MANIFEST_KEYS,
@@ -46,7 +38,17 @@ from kernel.contracts.audit import (
     Audit,
     AuditFilter,
 )
-from kernel.contracts.events import Change, Event
+from kernel.contracts.base import (
+    MAX_DELEGATION,
+    REVOKED,
+    Actor,
+    Change,
+    Delegation,
+    Event,
+    ServiceKey,
+    new_delegation,
+    server_actor,
+)
 from kernel.contracts.identity import (
     IDENTITY,
     SESSIONS,
@@ -59,7 +61,6 @@ from kernel.contracts.identity import (
 )
 from kernel.contracts.jobs import JOBS, Jobs, NewJob
 from kernel.contracts.logs import LOGS, LogLevel, LogLine, Logs
-from kernel.contracts.measures import Measure
 from kernel.contracts.records import (
     MAX_PAGE,
     RECORDS,
@@ -75,11 +76,11 @@ from kernel.contracts.records import (
 )
 from kernel.contracts.registry import (
     REGISTRY,
+    Measure,
     PluginInfo,
     Registry,
     TaskInfo,
 )
-from kernel.contracts.services import ServiceKey
 from kernel.contracts.statements import (
     DATABASE_SERVER,
     NOTIFICATIONS,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.actor import Actor
+    from kernel.contracts.base import Actor
 
 Action = Literal["create", "read", "update", "delete"]
 Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from kernel.contracts.access import Permission
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 FieldType = Literal[
     "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",

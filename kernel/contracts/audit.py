@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):

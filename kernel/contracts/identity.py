@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
-from kernel.contracts.actor import Actor, Delegation
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import Actor, Delegation, ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.statements import Reader

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.actor import Actor
+    from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
 

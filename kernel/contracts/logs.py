@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.access import Grant
-    from kernel.contracts.actor import Actor
+    from kernel.contracts.base import Actor
 
 MAX_PAGE = 1000
 SHAPE: Final = "x-caudex-shape"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from kernel.contracts.access import Permission
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.hooks.plugin import ManifestSection
@@ -44,6 +44,21 @@ class TaskInfo(msgspec.Struct, frozen=True):
     state: str
     failures: int = 0
     error: str = ""
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """One number. `name` is `caudex_<plugin>_<what>`, with its unit at the end (`_seconds`).
+
+    A counter only grows while the process runs. `shared` numbers are the whole deployment's, from
+    the database: every process measures the same.
+    """
+
+    name: str
+    help: str
+    value: float
+    labels: Mapping[str, str] = {}
+    kind: Literal["gauge", "counter"] = "gauge"
+    shared: bool = False
 
 
 class Registry(Protocol):

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from kernel.contracts.actor import Actor
-    from kernel.contracts.events import Event
+    from kernel.contracts.base import Actor, Event
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.actor import Actor
+    from kernel.contracts.base import Actor
 
 
 class Vault(Protocol):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.errors import KernelError
 
 if TYPE_CHECKING:
-    from kernel.contracts.actor import Actor
     from kernel.contracts.apps import App
+    from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]

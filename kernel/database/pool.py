@@ -16,7 +16,7 @@ from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.contracts.statements import Begin, Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
 from kernel.database import streams

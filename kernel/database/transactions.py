@@ -12,8 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from kernel.contracts.actor import Actor
-from kernel.contracts.events import Event
+from kernel.contracts.base import Actor, Event
 from kernel.contracts.statements import Param, Query
 from kernel.contracts.statements import Session as SessionProtocol
 from kernel.database.connect import Connection

@@ -14,7 +14,7 @@ import anyio
 import pluggy
 import structlog
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.errors import FIX_PLUGIN, BootError, BootErrors, KernelError, nearest, raised_at
 from kernel.hooks import NAMESPACE
 from kernel.hooks.timing import spent

@@ -18,9 +18,8 @@ from kernel.hooks import NAMESPACE
 
 if TYPE_CHECKING:
     from kernel.contracts.access import Action, Permission
-    from kernel.contracts.actor import Actor
     from kernel.contracts.apps import App, Entity, InstallPlan
-    from kernel.contracts.events import Change, Event
+    from kernel.contracts.base import Actor, Change, Event
     from kernel.contracts.identity import User
     from kernel.contracts.statements import Transaction
     from kernel.contracts.workers import Runtime

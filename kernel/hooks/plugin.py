@@ -13,7 +13,7 @@ import click
 import msgspec
 import pluggy
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.hooks import NAMESPACE
 from kernel.toolkit.tasks import Tasks
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar, cast
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.errors import BootError, BootErrors, nearest, starting
 
 T = TypeVar("T")

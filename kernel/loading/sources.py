@@ -21,7 +21,7 @@ from typing import Any, cast
 import msgspec
 
 from kernel.config.settings import Config
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.errors import REMEDY, BootError, raised_at
 from kernel.hooks.plugin import KERNEL_API, Plugin
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from kernel.config.settings import Config, load_config
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.hooks.plugin import Plugin, Provider, hookimpl, provide
 
 Overrides = Mapping[str, Any]

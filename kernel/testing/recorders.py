@@ -10,7 +10,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from kernel.contracts.events import Event
+from kernel.contracts.base import Event
 from kernel.hooks.bus import HookBus, Implementation
 
 T = TypeVar("T")

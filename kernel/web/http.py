@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kernel.contracts.access import Grant, Needs
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.errors import BadRequest
 
 MAX_BODY = 50_000_000

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive, Scope, Send
 
 from kernel.contracts.access import ACCESS, Access, Grant
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.errors import (
     BadRequest,
     MethodNotAllowed,

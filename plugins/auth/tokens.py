@@ -42,7 +42,7 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     """The claims of an access token.
 
     `sid` is empty in the token of a worker; `ends` and `epoch` are those of its delegation (see
-    `kernel.contracts.actor.Delegation`).
+    `kernel.contracts.base.Delegation`).
     """
 
     username: str

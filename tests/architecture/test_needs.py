@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs.pages.code import plugin_classes
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.hooks.plugin import Plugin
 
 CLASSES = [pytest.param(cls, id=cls.name) for cls in plugin_classes()]

@@ -13,7 +13,7 @@ import contrib
 import plugins
 from docs.pages.code import readme_rows, with_contrib
 from kernel import public
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.hooks.plugin import Plugin
 from kernel.loading.loader import OWN_KEYS
 from plugins.audit.models import SYSTEM_OPERATIONS

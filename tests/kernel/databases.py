@@ -10,7 +10,7 @@ import anyio
 import psycopg
 
 from kernel.config.settings import DatabaseConfig
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.contracts.statements import Query
 from kernel.database.migrations import migrate
 from kernel.database.notifications import Notifier

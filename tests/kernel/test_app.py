@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.app import lifespans, running
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.contracts.statements import NOTIFICATIONS, STATEMENTS
 from kernel.errors import BadRequest, BootError, NotFound, unwrapped
 from kernel.loading.kernel import Kernel

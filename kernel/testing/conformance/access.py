@@ -21,7 +21,7 @@ from kernel.contracts.access import (
     core_permission,
     entity,
 )
-from kernel.contracts.actor import Actor, server_actor
+from kernel.contracts.base import Actor, server_actor
 from kernel.errors import BadRequest, Forbidden, KernelError, NotFound
 from kernel.testing import Client, Server
 from kernel.testing.conformance.kit import (

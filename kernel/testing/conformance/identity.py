@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from kernel.contracts.access import ACCESS
-from kernel.contracts.actor import MAX_DELEGATION, Actor, server_actor
+from kernel.contracts.base import MAX_DELEGATION, Actor, server_actor
 from kernel.contracts.identity import IDENTITY, DelegatingIdentity, Person, User
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound

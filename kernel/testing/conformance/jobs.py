@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import pytest
 
-from kernel.contracts.actor import Actor, server_actor
+from kernel.contracts.base import Actor, server_actor
 from kernel.contracts.jobs import JOBS, Jobs, NewJob
 from kernel.contracts.workers import WORKERS, Caller, HandlerFailed, WorkerLost, WorkerStopped
 from kernel.errors import BadRequest, NotFound

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import httpx
 import pytest
 
-from kernel.contracts.services import ServiceKey
+from kernel.contracts.base import ServiceKey
 from kernel.testing import MoreOptions, Postgres, Server, running_server
 
 T = TypeVar("T")

@@ -10,9 +10,8 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from kernel.contracts.access import Action, Grant
-from kernel.contracts.actor import Actor, server_actor
 from kernel.contracts.apps import Entity
-from kernel.contracts.events import Change, Event
+from kernel.contracts.base import Actor, Change, Event, server_actor
 from kernel.contracts.records import RECORDS, Page, Records
 from kernel.contracts.statements import Transaction
 from kernel.errors import BadRequest, NotFound

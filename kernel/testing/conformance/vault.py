@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kernel.contracts.actor import server_actor
+from kernel.contracts.base import server_actor
 from kernel.contracts.logs import LOGS
 from kernel.contracts.statements import NOTIFICATIONS
 from kernel.contracts.vault import SECRETS, VAULT, Vault

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kernel.contracts.access import Assignment, Effective, Grant, Needs, Permission, Role
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.contracts.identity import Person, User
 from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated

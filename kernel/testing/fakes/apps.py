@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from kernel.contracts.access import Grant
-from kernel.contracts.actor import Actor
 from kernel.contracts.apps import OWNER_COLUMN, App, Entity, Field, InstalledSection
+from kernel.contracts.base import Actor
 from kernel.contracts.records import Page
 from kernel.errors import NotFound
 

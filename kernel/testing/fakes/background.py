@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.contracts.actor import Actor
+from kernel.contracts.base import Actor
 from kernel.contracts.jobs import NewJob
 from kernel.contracts.statements import Transaction
 from kernel.contracts.workers import Caller, WorkerState, WorkerStatus

@@ -11,8 +11,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from kernel.contracts.actor import Actor
-from kernel.contracts.events import Event
+from kernel.contracts.base import Actor, Event
 from kernel.contracts.statements import SETTINGS, Statements, Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.database.pool import TRIES

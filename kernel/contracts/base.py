@@ -1,12 +1,14 @@
-"""Actors: a user, a worker on behalf of a user, or the server."""
+"""What all contracts use: actors, events, and the keys of services."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 MAX_DELEGATION: Final = 8 * 86_400.0
 """Seconds for which workers may act on behalf of a user after the user's own call or job: the
@@ -58,3 +60,55 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 def server_actor(request_id: str = "") -> Actor:
     """Make the actor of the server itself."""
     return Actor(user_id=None, username="server", request_id=request_id)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened: a record of an app changed, or the system did (app `core`).
+
+    `old` and `new` are JSON text. For records they are what the API shows, and `old` is known
+    only where the write ran in a transaction (see `record_writing`).
+    """
+
+    app_id: str
+    entity: str
+    operation: str
+    actor: Actor
+    record_id: str | None = None
+    old: bytes | None = None
+    new: bytes | None = None
+
+    @property
+    def subject(self) -> str:
+        """`<app>.<entity>`, what `@for_subjects` patterns are matched against."""
+        return f"{self.app_id}.{self.entity}"
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """A record about to be written; a hook may change `values` (field name to JSON value).
+
+    `values` is empty for a delete, `record_id` None for a create.
+    """
+
+    app_id: str
+    entity: str
+    action: str
+    actor: Actor
+    record_id: str | None = None
+    values: dict[str, Any] = {}
+
+    @property
+    def subject(self) -> str:
+        """`<app>.<entity>`, what `@for_subjects` patterns are matched against."""
+        return f"{self.app_id}.{self.entity}"
+
+
+class ServiceKey(Generic[T]):
+    """The name of a service, carrying the Protocol that its provider satisfies."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"ServiceKey({self.name!r})"
