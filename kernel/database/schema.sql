@@ -32,6 +32,7 @@ insert into caudex_kernel.apps (app_id, key) overriding system value
 -- Adopts a database from before this table, once, before any plugin references it: its apps are in
 -- the table of the plugin `apps`, which had `born` until then. That becomes the key, so that
 -- plugins can compare it with what they noted; apps without one get a negative key.
+-- Their adoptions delete rows of apps that were removed, or of a former app: with a smaller `born`.
 do $$ begin
     if exists (select from pg_attribute where attname = 'born' and not attisdropped
             and attrelid = to_regclass('caudex_apps.apps')) then

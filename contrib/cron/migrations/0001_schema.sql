@@ -21,7 +21,6 @@ create table caudex_cron.crons (
     last_job text,
     unique (app_id, name)
 );
-
 create index crons_due on caudex_cron.crons (next_due) where enabled;
 -- `missed` counts the due times before `due` at which no server ran.
 create table caudex_cron.runs (

@@ -21,7 +21,6 @@ create table caudex_apps.entities (
     retired_at timestamptz,
     primary key (app_id, name)
 );
-
 create table caudex_apps.columns (
     app_id text not null,
     entity text not null,
@@ -30,7 +29,6 @@ create table caudex_apps.columns (
     primary key (app_id, entity, name),
     foreign key (app_id, entity) references caudex_apps.entities on delete cascade
 );
-
 create function caudex_apps.touch() returns trigger language plpgsql set search_path = '' as $$
 begin
     new.updated_at := now();
@@ -167,5 +165,4 @@ begin
             case when made.given like 'double%' then 'set extra_float_digits = 1' end, made.body);
     end loop;
 end $do$;
-
 revoke execute on all functions in schema caudex_apps from public;

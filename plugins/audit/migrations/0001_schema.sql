@@ -133,6 +133,5 @@ begin
     values (tg_table_schema, tg_table_name, coalesce(new_row, old_row) ->> 'id', tg_op,
             old_row, new_row, actor, request, tg_argv[0]::bigint, owner);
     return null;
-end
-$$;
+end $$;
 revoke execute on all functions in schema caudex_audit from public;

@@ -36,7 +36,6 @@ create table caudex_auth.sessions (
 );
 create index sessions_user on caudex_auth.sessions (user_id, created_at desc);
 create index sessions_expiry on caudex_auth.sessions (expires_at);
-
 create table caudex_auth.throttle (
     key text primary key,
     failures integer not null,

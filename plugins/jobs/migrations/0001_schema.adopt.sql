@@ -1,9 +1,7 @@
--- Rows of apps that were removed, or of a former app of the same name (`born`, see kernel's schema.sql).
 delete from caudex_jobs.jobs as t where not exists (
     select from caudex_kernel.apps as a left join caudex_jobs.lives as l using (app_id)
     where a.app_id = t.app_id and coalesce(l.born, 0) >= a.key);
-alter table caudex_jobs.jobs
-    add foreign key (app_id) references caudex_kernel.apps (app_id) on delete cascade;
+alter table caudex_jobs.jobs add foreign key (app_id) references caudex_kernel.apps (app_id) on delete cascade;
 drop table caudex_jobs.turns, caudex_jobs.lives;
 alter table caudex_jobs.jobs rename column suspect to quarantined;
 alter table caudex_jobs.jobs rename column losses to worker_crashes;

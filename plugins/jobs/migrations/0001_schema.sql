@@ -68,6 +68,7 @@ $$;
 -- a running job by its lease token alone. With the status in the condition, PostgreSQL would compare all
 -- running jobs with each outcome. Only `settle` waits for the disk: after a crash of PostgreSQL a lost claim
 -- or heartbeat is a lost lease.
+
 -- Claim jobs: for each app up to `free` of them, or one quarantined job alone when no other runs (`idle`).
 -- While a quarantined job has waited for `patience`, a busy worker claims nothing more. After twelve times
 -- `patience` it runs beside others, since jobs may take hours, and nothing is claimed until it has ended.
@@ -124,8 +125,7 @@ begin
             'run_at', extract(epoch from j.run_at),
             'delegation_ends', extract(epoch from j.delegation_ends),
             'delegation_epoch', coalesce(j.delegation_epoch, ''));
-end
-$$;
+end $$;
 -- Store the outcomes of jobs that `token` still leases. A job that was cancelled while it ran is cancelled,
 -- whatever its outcome. Pending with a `delay` (seconds) is a retry.
 create function caudex_jobs.settle(outcomes json)
@@ -145,8 +145,7 @@ begin
         unstarted boolean, failures integer, worker_crashes integer, quarantined boolean, result text,
         error text)
     where j.id = o.id and j.lease_token = o.token;
-end
-$$;
+end $$;
 -- Store the progress of jobs.
 create function caudex_jobs.report(reports json)
 returns void language sql
@@ -204,8 +203,7 @@ begin
     order by j.run_at limit 1;
     return json_build_object('apps', coalesce(to_json(apps), '[]'::json),
         'next', case when next_at is not null then greatest(0, extract(epoch from next_at - now())) end);
-end
-$$;
+end $$;
 -- Take back jobs whose lease has expired, and quarantine them; return the app of each.
 create function caudex_jobs.expire(max_rows integer, max_expiries integer, failure text)
 returns setof text language sql

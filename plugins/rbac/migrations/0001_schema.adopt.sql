@@ -1,4 +1,3 @@
--- Apps that were removed, or a former app of the same name (`born`, see kernel's schema.sql).
 delete from caudex_rbac.apps as t where not exists (
     select from caudex_kernel.apps as a where a.app_id = t.app_id and t.born >= a.key);
 alter table caudex_rbac.apps drop column born,

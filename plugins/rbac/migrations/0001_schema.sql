@@ -5,7 +5,6 @@ create table caudex_rbac.apps (
     entities text[] not null default '{}',
     permissions jsonb not null default '[]'  -- [{key, description}] in declaration order
 );
-
 create table caudex_rbac.roles (
     app_id text not null references caudex_rbac.apps on delete cascade,
     name text not null,
@@ -14,7 +13,6 @@ create table caudex_rbac.roles (
     permissions text[] not null default '{}',
     primary key (app_id, name)
 );
-
 create table caudex_rbac.assignments (
     app_id text not null,
     role text not null,
@@ -24,7 +22,6 @@ create table caudex_rbac.assignments (
     foreign key (app_id, role) references caudex_rbac.roles on delete cascade
 );
 create index assignments_by_user on caudex_rbac.assignments (user_id);
-
 insert into caudex_rbac.apps (app_id) values ('core');
 insert into caudex_rbac.roles (app_id, name, description, permissions)
 values ('core', 'admin', 'Administers the server and every app', '{*}');

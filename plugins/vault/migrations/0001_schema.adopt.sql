@@ -1,6 +1,5 @@
 alter table caudex_vault.secrets drop constraint secrets_data_key_fkey,
     add foreign key (data_key) references caudex_vault.data_keys (id) on delete cascade;
--- Rows of apps that were removed, or of a former app of the same name (`born`, see kernel's schema.sql).
 delete from caudex_vault.data_keys as t where scope = 'app' and not exists (
     select from caudex_kernel.apps as a left join caudex_vault.lives as l using (app_id)
     where a.app_id = t.app_id and coalesce(l.born, 0) >= a.key);

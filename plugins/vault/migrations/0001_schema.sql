@@ -16,7 +16,6 @@ create table caudex_vault.data_keys (
         references caudex_kernel.apps (app_id) on delete cascade,
     unique (scope, app_id)
 );
-
 create table caudex_vault.secrets (
     scope text not null check (scope in ('app', 'platform')),
     app_id text not null,

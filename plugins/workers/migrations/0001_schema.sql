@@ -10,7 +10,6 @@ create table caudex_workers.apps (
     attempt bigint not null default 0,
     key bigint not null
 );
-
 create table caudex_workers.versions (
     app_id text not null references caudex_workers.apps (app_id) on delete cascade,
     version integer not null,
@@ -30,7 +29,6 @@ create table caudex_workers.chunks (
     foreign key (app_id, version) references caudex_workers.versions on delete cascade
 );
 alter table caudex_workers.chunks alter column data set storage external;
-
 create table caudex_workers.replicas (
     server_id uuid not null,
     app_id text not null,
