@@ -20,7 +20,7 @@ from kernel.public import (
 
 from . import store
 from .config import AppLoginsConfig
-from .models import Login
+from .store import Login
 
 log = structlog.get_logger("caudex.app_logins")
 

@@ -22,11 +22,8 @@ from psycopg import AsyncConnection, sql
 
 from kernel.public import LOGS, POOL, Services, Unavailable
 
-from .models import HeldLogin, Holdings
 from .service import AppLoginsService
-
-ANSWER_SECONDS: Final = 20.0
-"""Limit for an answer: more than PostgreSQL itself gives a statement."""
+from .store import SHUT
 
 RENEW_SECONDS: Final = 60.0
 """Age at which the transaction is renewed: a session that needs these catalogs gets a turn then."""
@@ -81,6 +78,39 @@ _END: Final = """
 select count(pg_terminate_backend(pid{})) from pg_stat_activity
 where usename = {} and clock_timestamp() - coalesce(xact_start, clock_timestamp())
     >= make_interval(secs => {})"""
+
+
+class HeldLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sessions of an app's login hold, and the age of their oldest transaction in seconds.
+
+    `reached` says whether the server may end them.
+    """
+
+    role: str
+    number: int
+    reached: bool
+    comment: str | None
+    locks: int
+    age: float
+
+    @property
+    def shut(self) -> str | None:
+        """The reason why it is shut, or None."""
+        comment = self.comment or ""
+        return comment.removeprefix(SHUT) if comment.startswith(SHUT) else None
+
+
+class Holdings(msgspec.Struct, frozen=True, kw_only=True):
+    """What logins of apps hold of shared resources.
+
+    `room` is how many locks fit into the lock table, `queue` the share of the notification queue
+    that is in use, whichever sessions fill it.
+    """
+
+    room: int
+    queue: float
+    logins: list[HeldLogin]
+
 
 _holdings = msgspec.json.Decoder(Holdings).decode
 
@@ -268,7 +298,7 @@ async def _end(connection: AsyncConnection[Any], role: str, longest: float) -> i
 
 async def _ask(connection: AsyncConnection[Any], query: Any) -> str:
     """Run one statement by the simple protocol: no portal is left, whose snapshot would stay."""
-    with anyio.fail_after(ANSWER_SECONDS):
+    with anyio.fail_after(20):  # more than PostgreSQL itself gives a statement
         cursor = await connection.execute(query, prepare=False)
         row = await cursor.fetchone() if cursor.description else None
     return "" if row is None else str(row[0])

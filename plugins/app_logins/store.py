@@ -15,7 +15,8 @@ from psycopg import sql
 
 from kernel.public import App, Statements, Transaction, Unavailable
 
-from .models import SHUT, Login
+SHUT: Final = "shut by the server: "
+"""The comment of a login that is shut begins with this; the reason follows."""
 
 _MAY: Final = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
 
@@ -65,6 +66,18 @@ select json_build_object('role', $1::text, 'password', $2::text,
 _INHERITS: Final = "select pg_has_role($1::name, 'usage')"
 
 _END: Final = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = {}"
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """A database login of an app, and where the database server answers."""
+
+    role: str
+    password: str
+    database: str
+    address: str | None
+    port: int
+    listens: str
+    socket_folder: str
 
 
 class _Taken(msgspec.Struct):

@@ -26,7 +26,6 @@ from .replica.callers import CALLERS
 from .service import SERVICE
 
 APP: Final = "/api/v1/apps/{app_id}"
-MAX_RPC: Final = 10_000_000
 UPLOAD: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -59,7 +58,9 @@ class WorkersRoutes:
             Route("POST", f"{APP}/worker/start", self.start, APP_ADMIN, returns=Message),
             Route("POST", f"{APP}/worker/stop", self.stop, APP_ADMIN, returns=Message),
             Route("GET", f"{APP}/worker/status", self.status, APP_USER, returns=WorkerStatus),
-            Route("POST", f"{APP}/rpc", self.rpc, APP_USER, RpcBody, MAX_RPC, Any, errors=(500,)),
+            Route(
+                "POST", f"{APP}/rpc", self.rpc, APP_USER, RpcBody, 10_000_000, Any, errors=(500,)
+            ),
         ]
 
     async def deploy(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ it.
 """
 
 import ctypes
+import enum
 import fcntl
 import json
 import os
@@ -15,18 +16,19 @@ import resource
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-PR_CAPBSET_DROP = 24
-PR_SET_NO_NEW_PRIVS = 38
-CLONE_NEWUSER = 0x10000000
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-"""System calls of Landlock, the same on every architecture (Linux, landlock(7))."""
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
-ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
-READING = EXECUTE | READ_FILE | READ_DIR
-SCOPES = 0b11
-"""Abstract sockets and signals stay among the processes of the worker."""
+class Right(enum.IntFlag):
+    """Rights of Landlock on files and folders (landlock(7))."""
+
+    EXECUTE = 1 << 0
+    WRITE_FILE = 1 << 1
+    READ_FILE = 1 << 2
+    READ_DIR = 1 << 3
+    TRUNCATE = 1 << 14
+
+
+ON_FILES = Right.EXECUTE | Right.WRITE_FILE | Right.READ_FILE | Right.TRUNCATE
+READING = Right.EXECUTE | Right.READ_FILE | Right.READ_DIR
 
 
 class _Ruleset(ctypes.Structure):
@@ -61,7 +63,7 @@ def main() -> None:
     if sys.platform.startswith("linux"):
         # A change of account clears the parent death signal, so this comes after it.
         die_with_parent(settings["parent"], parent_pipe)
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
         if settings["landlock"]:
             confine(settings["landlock"], settings["readable"], settings["writable"])
     try:
@@ -89,13 +91,13 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def count_apart() -> None:
-    """Have the processes of this worker counted by themselves, not with all others of the account:
-    in a user namespace (Linux 5.14), where nothing else changes for an ordinary user.
+    """Count the processes of this worker by themselves, not with all others of the account.
 
-    Before the limit is set, which would count for the whole account otherwise.
+    It needs a user namespace (CLONE_NEWUSER, Linux 5.14), where nothing else changes for an
+    ordinary user. The limit is set afterwards, or it would count for the whole account.
     """
     uid, gid = os.geteuid(), os.getegid()
-    check(libc.unshare(CLONE_NEWUSER))
+    check(libc.unshare(0x10000000))
     maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
     for name, text in maps.items():
         try:
@@ -116,7 +118,7 @@ def drop_capabilities() -> None:
     """Drop root's capabilities with the next exec: with them a worker that remains root could read
     the memory of others in spite of Landlock."""
     for capability in range(64):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # those that there are
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; unknown ones fail
 
 
 def die_with_parent(parent: int, parent_pipe: int) -> None:
@@ -125,7 +127,7 @@ def die_with_parent(parent: int, parent_pipe: int) -> None:
     The children share its process group. A pipe that breaks counts as input, and the system signals
     input to the owner of the file, here the group (fcntl(2), F_SETOWN, F_SETSIG).
     """
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if parent_pipe > 2:
         fcntl.fcntl(parent_pipe, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(parent_pipe, fcntl.F_SETSIG, signal.SIGKILL)
@@ -136,16 +138,19 @@ def die_with_parent(parent: int, parent_pipe: int) -> None:
 
 
 def confine(abi: int, readable: list[str], writable: list[str]) -> None:
-    """Leave nothing but these folders to this process and its children (Landlock)."""
+    """Leave nothing but these folders to this process and its children (Landlock).
+
+    From version 6 on, abstract sockets and signals reach no process outside of the worker.
+    """
     handled = (1 << (13 if abi < 2 else 14 if abi < 3 else 15)) - 1
-    attributes = _Ruleset(handled, 0, SCOPES if abi >= 6 else 0)
+    attributes = _Ruleset(handled, 0, 0b11 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    ruleset = syscall(CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
+    ruleset = syscall(444, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
     for path in readable:
         allow(ruleset, path, READING & handled)
     for path in writable:
         allow(ruleset, path, handled)
-    syscall(RESTRICT_SELF, ruleset, 0)
+    syscall(446, ruleset, 0)
     os.close(ruleset)
 
 
@@ -156,17 +161,17 @@ def allow(ruleset: int, path: str, rights: int) -> None:
     except OSError:
         return
     rights = rights if os.path.isdir(path) else rights & ON_FILES
-    syscall(ADD_RULE, ruleset, 1, ctypes.byref(_Beneath(rights, parent)), 0)
+    syscall(445, ruleset, 1, ctypes.byref(_Beneath(rights, parent)), 0)
     os.close(parent)
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2)."""
+    """Call prctl(2), with an option by its number in linux/prctl.h."""
     check(libc.prctl(option, value, 0, 0, 0))
 
 
 def syscall(number: int, *arguments: object) -> int:
-    """Make a system call that libc has no name for."""
+    """Make a system call of Landlock by its number; libc has no name for it."""
     return check(libc.syscall(number, *arguments))
 
 

@@ -19,8 +19,6 @@ from plugins.workers.config import WorkersConfig
 
 EXEC_WRAPPER: Final = Path(__file__).with_name("exec_wrapper.py")
 LANDLOCK_VERSION: Final = (444, None, 0, 1)
-PR_SET_DUMPABLE: Final = 4
-PROBE_SECONDS: Final = 20
 SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/proc", "/sys",
     "/dev", "/run/systemd/resolve", "/run/resolvconf", "/var/lib/ca-certificates", "/nix/store",
@@ -73,7 +71,7 @@ class Sandbox:
                 log.warning(note)
         if os.geteuid() != 0 and not self.landlock and sys.platform.startswith("linux"):
             # Else a worker, which runs as we do, reads our memory and environment.
-            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+            ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
     def look(self, *, made: bool = True) -> None:
         """Find out what this machine supports. Raises BootError where that is not enough.
@@ -242,7 +240,7 @@ def _succeeds(command: Sequence[str]) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=PROBE_SECONDS,
+            timeout=20,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -15,8 +15,8 @@ from psycopg.conninfo import make_conninfo
 from kernel.public import APPS, STATEMENTS, Unavailable
 from kernel.testing import Postgres, Server, running_server
 from plugins.app_logins.config import AppLoginsConfig
-from plugins.app_logins.models import Login
 from plugins.app_logins.service import SERVICE, AppLoginsService
+from plugins.app_logins.store import Login
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,

@@ -19,7 +19,7 @@ from kernel.config.settings import load_config
 from kernel.contracts.statements import DATABASE_SERVER
 from kernel.loading.loader import load
 from kernel.testing import Postgres, Server, running_server
-from plugins.app_logins.models import SHUT
+from plugins.app_logins.store import SHUT
 from tests.plugins.workers.support import (
     QUICK,
     deployed,
