@@ -18,6 +18,7 @@ def test_an_editor_writes(server: Server) -> None:
 from kernel.testing.databases import Postgres
 from kernel.testing.fakes import (
     FakeAccess,
+    FakeAppLogins,
     FakeApps,
     FakeAudit,
     FakeIdentity,
@@ -46,6 +47,7 @@ __all__ = [
     "Client",
     "EventRecorder",
     "FakeAccess",
+    "FakeAppLogins",
     "FakeApps",
     "FakeAudit",
     "FakeIdentity",

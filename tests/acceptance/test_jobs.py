@@ -4,6 +4,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 FIELDS = [
@@ -309,12 +310,13 @@ def test_an_uninstalled_app_takes_its_jobs_along(server, app, path):
     server.admin.delete(f"/api/v1/apps/{app}").raise_for_status()
     count = "select count(*) from caudex_jobs.jobs where app_id = %s"
     assert server.sql(count, app) == [(0,)]
-    # Somebody may have enqueued at that very moment.
-    server.sql(
-        "insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, run_at,"
-        " payload) values (gen_random_uuid(), %s, true, 0, 1, 900, now(), '1')",
-        app,
-    )
+    # A request may enqueue at that very moment: the database refuses the row.
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        server.sql(
+            "insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s,"
+            " run_at, payload) values (gen_random_uuid(), %s, true, 0, 1, 900, now(), '1')",
+            app,
+        )
     server.admin.post("/api/v1/apps", json={"appId": app, "name": "x"}).raise_for_status()
     assert server.admin.get(path).json() == []
 

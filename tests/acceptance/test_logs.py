@@ -154,8 +154,9 @@ def test_uninstalling_removes_the_lines(server, app):
 
 def test_old_lines_and_too_many_are_swept(make_server, monkeypatch):
     # The server sweeps as soon as it stands, and could take the lines away before this test does.
-    monkeypatch.setattr(LogsService, "_sweep_always", lambda _: anyio.sleep_forever())
+    monkeypatch.setattr(LogsService, "sweep", lambda _: anyio.sleep_forever())
     server = make_server({"plugins": {"logs": {"keep_lines": 5, "keep_days": 1}}})
+    server.sql("insert into caudex_kernel.apps (app_id) values ('a'), ('b')")
     server.sql(
         "insert into caudex_logs.lines (app_id, level, message, ts)"
         " select 'a', 'info', n::text, now() from generate_series(1, 20) n"
@@ -187,13 +188,14 @@ def test_old_lines_and_too_many_are_swept(make_server, monkeypatch):
 def test_zero_keeps_lines_for_ever_and_however_many(make_server, zero, left):
     kept = {"keep_lines": 5, "keep_days": 1, zero: 0}
     server = make_server({"plugins": {"logs": kept}})
+    server.sql("insert into caudex_kernel.apps (app_id) values ('a')")
     server.sql(
         "insert into caudex_logs.lines (app_id, level, message, ts)"
         " select 'a', 'info', n::text, now() - make_interval(days => %s)"
         " from generate_series(1, 20) n",
         1000 if zero == "keep_days" else 0,
     )
-    server.run(server.services.get(LOGS)._sweep)
+    server.run(server.services.get(LOGS).sweep)
     [(count,)] = server.sql("select count(*) from caudex_logs.lines")
     assert count == left
 

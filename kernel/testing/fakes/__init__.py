@@ -19,10 +19,10 @@ from kernel.contracts.logs import LOGS, Logs
 from kernel.contracts.records import RECORDS, Records
 from kernel.contracts.statements import NOTIFICATIONS, Notifications
 from kernel.contracts.vault import VAULT, Vault
-from kernel.contracts.workers import WORKERS, Workers
+from kernel.contracts.workers import APP_LOGINS, WORKERS, AppLogins, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps, FakeRecords
-from kernel.testing.fakes.background import FakeJobs, FakeWorkers
+from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeWorkers
 from kernel.testing.fakes.notifications import FakeNotifications
 from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeVault
 
@@ -41,14 +41,15 @@ def every_fake() -> Mapping[ServiceKey[Any], Any]:
     notifications: Notifications = FakeNotifications()
     vault: Vault = FakeVault()
     workers: Workers = FakeWorkers()
+    logins: AppLogins = FakeAppLogins()
     return {
-        ACCESS: access, APPS: apps, AUDIT: audit, IDENTITY: identity, JOBS: jobs, LOGS: logs,
-        NOTIFICATIONS: notifications, RECORDS: records, SESSIONS: sessions, VAULT: vault,
-        WORKERS: workers,
+        ACCESS: access, APPS: apps, APP_LOGINS: logins, AUDIT: audit, IDENTITY: identity,
+        JOBS: jobs, LOGS: logs, NOTIFICATIONS: notifications, RECORDS: records,
+        SESSIONS: sessions, VAULT: vault, WORKERS: workers,
     }  # fmt: skip
 
 
 __all__ = [
-    "FakeAccess", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs",
+    "FakeAccess", "FakeAppLogins", "FakeApps", "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs",
     "FakeNotifications", "FakeRecords", "FakeSessions", "FakeVault", "FakeWorkers", "every_fake",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kernel.contracts.apps import App
 from kernel.contracts.base import Actor
 from kernel.contracts.jobs import NewJob
 from kernel.contracts.statements import Transaction
@@ -178,3 +179,28 @@ class FakeWorkers:
     def _must_run(self, app_id: str) -> None:
         if self.states.get(app_id) != "running":
             raise Unavailable("the worker is not running")
+
+
+class FakeAppLogins:
+    """APP_LOGINS in memory: `urls` by app. `shut` holds the apps whose login is shut."""
+
+    def __init__(self, urls: Mapping[str, str] | None = None) -> None:
+        self.urls = dict(urls or {})
+        self.shut = set[str]()
+        self.exhausted = list[Callable[[], Awaitable[None]]]()
+
+    async def url(self, app: App) -> str | None:
+        """See `AppLogins.url`."""
+        return None if app.id in self.shut else self.urls.get(app.id)
+
+    async def reopen(self, tx: Transaction, app_id: str) -> None:
+        """See `AppLogins.reopen`; a rollback of `tx` does not shut the login again."""
+        self.shut.discard(app_id)
+
+    async def notes(self, app_id: str) -> Sequence[str]:
+        """See `AppLogins.notes`."""
+        return ["the database login is shut"] if app_id in self.shut else []
+
+    def on_exhausted(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """See `AppLogins.on_exhausted`; a test calls what `exhausted` holds."""
+        self.exhausted.append(callback)

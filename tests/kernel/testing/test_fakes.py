@@ -59,7 +59,7 @@ def test_every_service_has_a_fake_with_all_of_its_methods() -> None:
     fakes = every_fake()
     assert {key.name for key in fakes} == keys - OF_THE_KERNEL
     for key, fake in fakes.items():
-        protocol: Any = getattr(contracts, key.name.title())
+        protocol: Any = getattr(contracts, key.name.title().replace("_", ""))
         for name, member in vars(protocol).items():
             if not name.startswith("_") and callable(member):
                 theirs = getattr(type(fake), name)
