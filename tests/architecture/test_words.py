@@ -29,7 +29,7 @@ INSTEAD = {
 }
 """Banned words (regular expressions) and what to write in their place. `is None` is Python."""
 BANNED = re.compile(rf"\b(?:{'|'.join(INSTEAD)})\b", re.IGNORECASE)
-LIMIT = 140
+LIMIT = 60
 """Banned words in all files together. The goal is 60; lower the limit with each pass."""
 
 
