@@ -76,7 +76,7 @@ def test_it_says_whose_password_it_needs(capsys, make_server):
     admin = server.admin
     status, said = run(capsys, "--url", server.url)
     assert status == 1
-    assert "its admin is somebody else; give --username and --password of a core admin" in said
+    assert "its admin is another user; give --username and --password of a core admin" in said
     status, said = run(capsys, "--url", server.url, "--username", "admin", "--password", "wrong")
     assert status == 1
     assert "admin cannot log in" in said

@@ -91,6 +91,7 @@ def test_a_database_from_before_the_channel_starts_without_plugins_that_migrate(
     assert caudex_here("migrate", cwd=tmp_path).status == 0
     for words, table in (["--safe"], {}), ([], {"plugins.audit": {"enabled": False}}):
         sql(database, "drop table caudex_kernel.channel")
+        sql(database, "delete from caudex_kernel.migrations where plugin = 'kernel'")
         write_config(tmp_path, tree | table)
         with Served(*words, cwd=tmp_path) as server:
             assert server.get("/health/ready").status_code == 200

@@ -54,7 +54,7 @@ def test_after_lost_news_the_workers_with_old_secrets_are_restarted_and_no_other
     put(workers, old, "new")
     time.sleep(delivery_module.SETTLE + 0.5)
     assert value(workers, old) is None, "the test means nothing if the news came"
-    workers.run(workers.services.get(NOTIFICATIONS).forget)
+    workers.run(workers.services.get(NOTIFICATIONS).invalidate)
     eventually(lambda: value(workers, old) == "new")
     time.sleep(delivery_module.SETTLE + 0.5)
     assert pid(workers, old) != before[0]
