@@ -16,10 +16,7 @@ from docs.story import API, APP, MANIFEST, PASSWORD, RECORDED, Story, read, writ
 EXAMPLES = RECORDED.with_name("examples_contrib.json")
 """By plugin, then by route: one that takes another's place has the same routes."""
 CRON = {"name": "report", "schedule": "0 6 * * MON", "method": "send_report"}
-SENT_BY_PROXY = {
-    "x-proxy-secret": "put a secret of the proxy's here",
-    "x-forwarded-user": "alice",
-}
+SENT_BY_PROXY = {"x-proxy-secret": "put a secret of the proxy's here", "x-forwarded-user": "alice"}
 Examples = dict[str, dict[str, Any]]
 
 

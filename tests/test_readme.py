@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pages import (
-    ROOT,
-    alike,
-    blocks,
-    last_reply,
-    run_shell,
-    section,
-)
+from tests.pages import ROOT, alike, blocks, last_reply, run_shell, section
 
 README = (ROOT / "README.md").read_text("utf-8")
 

@@ -13,8 +13,7 @@ NAME = "the name of a header, as X-Forwarded-User"
 Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$", description=NAME)]
 HeaderOrNone = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{0,64}$", description=NAME)]
 RoleOfApp = Annotated[
-    str,
-    Meta(pattern=r"^[a-z][a-z0-9_]*:.{1,64}$", description="a role and its app, as crm:editor"),
+    str, Meta(pattern=r"^[a-z][a-z0-9_]*:.{1,64}$", description="a role and its app, as crm:editor")
 ]
 
 

@@ -19,9 +19,7 @@ try:
     from prometheus_client.exposition import generate_latest as plain_text
     from prometheus_client.metrics_core import Metric
     from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
-    from prometheus_client.openmetrics.exposition import (
-        generate_latest as _open_text,  # pyright: ignore[reportUnknownVariableType]
-    )
+    from prometheus_client.openmetrics.exposition import generate_latest as _open_text  # pyright: ignore[reportUnknownVariableType]
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise BootError(

@@ -16,10 +16,7 @@ _CSS: Final = "text/css; charset=utf-8"
 _JS: Final = "text/javascript; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
 _OURS: Final = {"index.html": _HTML, "page.css": _CSS, "page.js": _JS}
-_PACKAGED: Final = {
-    "stylesheets/swagger-ui.css": _CSS,
-    "javascripts/swagger-ui-bundle.js": _JS,
-}
+_PACKAGED: Final = {"stylesheets/swagger-ui.css": _CSS, "javascripts/swagger-ui-bundle.js": _JS}
 PACKAGE: Final = "mkdocs_swagger_ui_tag"
 """Only its copy of Swagger UI is used."""
 PAGE: Final = "index.html"

@@ -39,12 +39,7 @@ def type_of(field: Field) -> str:
 def columns(entity: Entity) -> dict[str, str]:
     """Return name and type of each member of a record, in order."""
     fields = {field.name: type_of(field) for field in entity.fields}
-    return {
-        "id": entity.id_type,
-        **fields,
-        "created_at": "timestamp",
-        "updated_at": "timestamp",
-    }
+    return {"id": entity.id_type, **fields, "created_at": "timestamp", "updated_at": "timestamp"}
 
 
 def shapes(entity: Entity) -> dict[str, Schema]:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from kernel.public import (
-    ANY_USER,
-    APP_USER,
-    PUBLIC,
-    NotFound,
-    Request,
-    Response,
-    Route,
-    Services,
-)
+from kernel.public import ANY_USER, APP_USER, PUBLIC, NotFound, Request, Response, Route, Services
 
 from .assets import PAGE, Asset, assets
 from .config import OpenapiConfig

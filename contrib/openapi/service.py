@@ -9,17 +9,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from kernel.public import (
-    Access,
-    Actor,
-    App,
-    Apps,
-    Forbidden,
-    Grant,
-    Needs,
-    Registry,
-    ServiceKey,
-)
+from kernel.public import Access, Actor, App, Apps, Forbidden, Grant, Needs, Registry, ServiceKey
 
 from .documents import APP, ENTITY, Allowed, of_app, of_server
 from .models import Document, document

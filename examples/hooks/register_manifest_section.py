@@ -4,11 +4,7 @@ from typing import Any
 
 from caudex import InstallPlan, ManifestSection, Plugin, Transaction, hookimpl
 
-SCHEMA = {
-    "type": "array",
-    "maxItems": 20,
-    "items": {"type": "string", "maxLength": 200},
-}
+SCHEMA = {"type": "array", "maxItems": 20, "items": {"type": "string", "maxLength": 200}}
 
 
 class RegisterManifestSectionPlugin(Plugin):

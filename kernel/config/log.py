@@ -171,7 +171,5 @@ def _shortened(value: Any, most: int) -> Any:
 def _pretty(colors: bool) -> Processor:
     """Show values as Python literals, so that no control character reaches the terminal."""
     return structlog.dev.ConsoleRenderer(
-        colors=colors,
-        repr_native_str=True,
-        exception_formatter=structlog.dev.plain_traceback,
+        colors=colors, repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
     )

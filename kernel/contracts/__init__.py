@@ -33,11 +33,7 @@ from kernel.contracts.apps import (
     OnDelete,
     Reference,
 )
-from kernel.contracts.audit import (
-    AUDIT,
-    Audit,
-    AuditFilter,
-)
+from kernel.contracts.audit import AUDIT, Audit, AuditFilter
 from kernel.contracts.base import (
     MAX_DELEGATION,
     REVOKED,
@@ -74,13 +70,7 @@ from kernel.contracts.records import (
     SortField,
     Where,
 )
-from kernel.contracts.registry import (
-    REGISTRY,
-    Measure,
-    PluginInfo,
-    Registry,
-    TaskInfo,
-)
+from kernel.contracts.registry import REGISTRY, Measure, PluginInfo, Registry, TaskInfo
 from kernel.contracts.statements import (
     DATABASE_SERVER,
     NOTIFICATIONS,
@@ -101,14 +91,7 @@ from kernel.contracts.statements import (
     Transaction,
     Writer,
 )
-from kernel.contracts.vault import (
-    MAX_SECRET,
-    RESERVED_VARIABLE,
-    SECRET_NAME,
-    SECRETS,
-    VAULT,
-    Vault,
-)
+from kernel.contracts.vault import MAX_SECRET, RESERVED_VARIABLE, SECRET_NAME, SECRETS, VAULT, Vault
 from kernel.contracts.workers import (
     APP_LOGINS,
     WORKERS,

@@ -182,10 +182,7 @@ class Database(FirstColumns):
         return msgspec.json.encode(self._settings(actor))
 
     def _settings(self, actor: Actor) -> Mapping[str, str]:
-        found = {
-            "caudex.actor_id": actor.user_id or "",
-            "caudex.request_id": actor.request_id,
-        }
+        found = {"caudex.actor_id": actor.user_id or "", "caudex.request_id": actor.request_id}
         if self._bus.implementations(hookspecs.session_settings):
             for _, more in self._bus.collect(hookspecs.session_settings, actor=actor):
                 found.update(more)

@@ -33,14 +33,7 @@ from kernel.testing.fakes import (
 from kernel.testing.fixtures import database, make_server, postgres, server, server_options
 from kernel.testing.options import MoreOptions, Overrides, PluginLike, ServerOptions
 from kernel.testing.recorders import EventRecorder, HookCall, HookRecorder
-from kernel.testing.servers import (
-    PASSWORD,
-    Client,
-    MakeServer,
-    Server,
-    make_config,
-    running_server,
-)
+from kernel.testing.servers import PASSWORD, Client, MakeServer, Server, make_config, running_server
 
 __all__ = [
     "PASSWORD",

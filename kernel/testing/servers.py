@@ -24,13 +24,7 @@ from kernel.hooks.services import Services
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 from kernel.testing.databases import Postgres
-from kernel.testing.options import (
-    MoreOptions,
-    Overrides,
-    ServerOptions,
-    make_config,
-    overrides_of,
-)
+from kernel.testing.options import MoreOptions, Overrides, ServerOptions, make_config, overrides_of
 from kernel.testing.recorders import EventRecorder, HookRecorder
 
 T = TypeVar("T")

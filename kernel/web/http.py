@@ -90,10 +90,7 @@ class Request(starlette.requests.Request):
             return {}
         try:
             pairs = parse_qsl(
-                raw.decode("ascii"),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=600,
+                raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=600
             )
         except ValueError:
             raise BadRequest("the query string is not valid") from None
@@ -116,10 +113,7 @@ class JSONReply(Response):
         self.status_code = status
         self.background = None
         self.body = value if isinstance(value, bytes) else _encode(value)
-        self.raw_headers = [
-            (b"content-type", JSON),
-            (b"content-length", b"%d" % len(self.body)),
-        ]
+        self.raw_headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(self.body))]
         if headers:
             for name, text in headers.items():
                 self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))

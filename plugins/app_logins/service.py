@@ -9,14 +9,7 @@ from urllib.parse import quote
 import anyio
 import structlog
 
-from kernel.public import (
-    App,
-    ServiceKey,
-    Statements,
-    Transaction,
-    Unavailable,
-    server_actor,
-)
+from kernel.public import App, ServiceKey, Statements, Transaction, Unavailable, server_actor
 
 from . import store
 from .config import AppLoginsConfig

@@ -31,10 +31,7 @@ class Catalog:
     """See `kernel.contracts.apps.Apps`."""
 
     def __init__(
-        self,
-        statements: Statements,
-        notifications: Notifications,
-        sections: Sections = NO_SECTIONS,
+        self, statements: Statements, notifications: Notifications, sections: Sections = NO_SECTIONS
     ) -> None:
         self._statements = statements
         self._sections = sections

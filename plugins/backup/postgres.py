@@ -14,11 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kernel.public import (
-    SET_ASIDE_PREFIX,
-    BadRequest,
-    Unavailable,
-)
+from kernel.public import SET_ASIDE_PREFIX, BadRequest, Unavailable
 
 TOOL_LIMIT: Final = 24 * 3600
 """Seconds that a tool may run."""

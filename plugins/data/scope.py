@@ -7,15 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kernel.public import (
-    Action,
-    Actor,
-    Grant,
-    HookBus,
-    NotFound,
-    Param,
-    hookspecs,
-)
+from kernel.public import Action, Actor, Grant, HookBus, NotFound, Param, hookspecs
 
 from .filters import Conditions
 from .store import Table

@@ -14,15 +14,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from kernel.public import (
-    Actor,
-    BadRequest,
-    Batcher,
-    KernelError,
-    NewJob,
-    Statements,
-    server_actor,
-)
+from kernel.public import Actor, BadRequest, Batcher, KernelError, NewJob, Statements, server_actor
 
 from .models import NewRow
 

@@ -9,14 +9,7 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from kernel.public import (
-    BadRequest,
-    Batcher,
-    BatchLimits,
-    KernelError,
-    Retry,
-    Unavailable,
-)
+from kernel.public import BadRequest, Batcher, BatchLimits, KernelError, Retry, Unavailable
 
 from .models import Outcome, Progress
 from .run import INVALID_RESULT

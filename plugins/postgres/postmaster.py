@@ -53,11 +53,7 @@ class Postmaster:
             log.flush()
             self._log_start = log.tell()
             self._process = spawn(
-                plan.command(),
-                plan.account,
-                death_signal=signal.SIGINT,
-                cwd=Path("/"),
-                output=log,
+                plan.command(), plan.account, death_signal=signal.SIGINT, cwd=Path("/"), output=log
             )
 
     @property

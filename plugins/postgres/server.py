@@ -10,13 +10,7 @@ from typing import Self
 
 from .account import Account, server_account
 from .binaries import Binaries, find_binaries, reachable
-from .config import (
-    DEFAULTS,
-    EPHEMERAL,
-    EmbeddedPostgresError,
-    PostgresConfig,
-    checked_settings,
-)
+from .config import DEFAULTS, EPHEMERAL, EmbeddedPostgresError, PostgresConfig, checked_settings
 from .layout import Layout, make_cluster, read_password
 from .postmaster import Keeper, Plan, Postmaster
 from .processes import clear_orphans, remove_lock_files, stop_orphans, sweep_init_folders

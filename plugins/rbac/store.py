@@ -168,10 +168,7 @@ async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
 
 
 async def put_app(
-    tx: Transaction,
-    app_id: str,
-    entities: Sequence[str],
-    permissions: Sequence[Permission],
+    tx: Transaction, app_id: str, entities: Sequence[str], permissions: Sequence[Permission]
 ) -> None:
     """Add an app, or replace its entities and permission keys."""
     await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions))

@@ -192,10 +192,7 @@ class WorkersService:
     def described(self) -> dict[str, Any]:
         """Return what runs in this process and how it is confined, for the server's status."""
         sandbox = self.host.sandbox
-        return {
-            "running": len(self.running()),
-            "sandbox": sandbox.active_limits(sandbox.uid(0)),
-        }
+        return {"running": len(self.running()), "sandbox": sandbox.active_limits(sandbox.uid(0))}
 
     def measured(self) -> list[Measure]:
         """Count the replicas of this process by state."""
@@ -240,12 +237,7 @@ class WorkersService:
             raise Unavailable(str(error), retry_after=None) from None
 
     async def run_job(
-        self,
-        app_id: str,
-        job_id: str,
-        payload: bytes,
-        caller: Caller | None,
-        progress: Progress,
+        self, app_id: str, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
     ) -> bytes:
         """See `Workers.run_job`."""
         replica = await self._running_replica(app_id)

@@ -35,11 +35,7 @@ CRM = {
                 {"name": "born", "type": "date"},
                 {"name": "seen", "type": "timestamp"},
                 {"name": "extra", "type": "json"},
-                {
-                    "name": "company_id",
-                    "type": "entity_link",
-                    "references": COMPANY,
-                },
+                {"name": "company_id", "type": "entity_link", "references": COMPANY},
             ],
             "indexes": [{"columns": ["email"], "unique": True}],
         },

@@ -197,11 +197,7 @@ def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[s
     if not wanted:
         return
     first = stages[0]
-    with (
-        by_hand(first) as hand,
-        pocketbase(first, requests.IDS) as base,
-        bare(first) as alone,
-    ):
+    with by_hand(first) as hand, pocketbase(first, requests.IDS) as base, bare(first) as alone:
         say("Comparing what everybody answers")
         found = requests.cases(stages, hand, base, alone, lambda name: GROUP_OF[name] in wanted)
         if "login" in wanted:

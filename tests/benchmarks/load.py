@@ -118,11 +118,7 @@ def first_body(url: str, raw: bytes) -> bytes:
 
 class _Run:
     def __init__(
-        self,
-        requests: Sequence[bytes],
-        seconds: float,
-        count: int | None,
-        keep: list[bytes] | None,
+        self, requests: Sequence[bytes], seconds: float, count: int | None, keep: list[bytes] | None
     ) -> None:
         self.requests = requests
         self.keep = keep
@@ -231,9 +227,7 @@ async def measure(
     began = time.perf_counter()
     opened = [
         await loop.create_connection(
-            lambda first=n: _Connection(run, first * 7 % len(requests)),
-            place.hostname,
-            place.port,
+            lambda first=n: _Connection(run, first * 7 % len(requests)), place.hostname, place.port
         )
         for n in range(connections)
     ]

@@ -74,9 +74,7 @@ select count(pg_terminate_backend(pid)) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid()"""
 
 
-def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(
-    site: Site,
-) -> None:
+def test_connections_that_are_cut_all_the_time_cost_no_read_and_double_no_write(site: Site) -> None:
     with site.serve() as server:
         user = site.user(server)
         cuts = rounds = 0

@@ -150,9 +150,7 @@ def test_a_server_that_is_killed_before_the_commit_has_installed_nothing(site: S
         assert standing(site, user) == SECOND
 
 
-def test_a_server_that_is_killed_at_any_moment_of_an_install_leaves_one_of_both(
-    site: Site,
-) -> None:
+def test_a_server_that_is_killed_at_any_moment_of_an_install_leaves_one_of_both(site: Site) -> None:
     wanted = itertools.cycle(BOTH[::-1])
     user: User | None = None
     for number in range(6 * ROUNDS):

@@ -236,9 +236,7 @@ async def test_an_engine_is_left_out_beside_another_that_is_not_chosen(kernel_of
         assert [i.name for i in kernel.plugins if i.state == "degraded"] == ["alpha"]
 
 
-async def test_a_plugin_that_guards_is_not_left_out_when_it_fails_to_start(
-    kernel_of: Load,
-) -> None:
+async def test_a_plugin_that_guards_is_not_left_out_when_it_fails_to_start(kernel_of: Load) -> None:
     guard = part("alpha", factory="1 / 0") + (
         "\n    @hookimpl\n    async def record_writing(self, change): ...\n"
     )

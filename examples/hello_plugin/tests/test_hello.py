@@ -19,7 +19,7 @@ CRM: dict[str, Any] = {
     "appId": "crm",
     "name": "CRM",
     "dataContract": [
-        {"entityName": "contacts", "fields": [{"name": "first_name", "type": "text"}]},
+        {"entityName": "contacts", "fields": [{"name": "first_name", "type": "text"}]}
     ],
 }
 

@@ -32,7 +32,7 @@ SHOP: dict[str, Any] = {
                 {"name": "region", "type": "text"},
                 {"name": "total", "type": "number"},
             ],
-        },
+        }
     ],
 }
 

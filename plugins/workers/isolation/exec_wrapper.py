@@ -32,11 +32,7 @@ READING = Right.EXECUTE | Right.READ_FILE | Right.READ_DIR
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = [
-        ("fs", ctypes.c_uint64),
-        ("net", ctypes.c_uint64),
-        ("scoped", ctypes.c_uint64),
-    ]
+    _fields_ = [("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
 
 
 class _Beneath(ctypes.Structure):

@@ -135,11 +135,7 @@ class _Tool:
         self.tail: deque[str] = deque(maxlen=20)
 
     async def run(
-        self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        folder: Path,
-        seconds: float,
+        self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float
     ) -> int | None:
         """Run it and return its exit status, None when it took too long."""
         child = await Child.spawn(self, argv, environment, folder)

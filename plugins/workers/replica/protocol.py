@@ -209,11 +209,7 @@ class LineSplitter:
     """
 
     def __init__(
-        self,
-        line: Callable[[bytes], None],
-        cut: Callable[[bytes, bytes], None],
-        *,
-        messages: bool,
+        self, line: Callable[[bytes], None], cut: Callable[[bytes, bytes], None], *, messages: bool
     ) -> None:
         self._line = line
         self._cut = cut

@@ -15,9 +15,6 @@ async def app(scope, receive, send) -> None:
     if name not in known:
         known[name] = (FOLDER / name).read_bytes()
     body = known[name]
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -16,14 +16,7 @@ from kernel.errors import BootError
 from kernel.loading.loader import load
 from kernel.public import JOBS, Measure
 from kernel.testing import running_server
-from tests.plugins.jobs.support import (
-    become,
-    ended,
-    enqueue,
-    install,
-    install_with,
-    overrides,
-)
+from tests.plugins.jobs.support import become, ended, enqueue, install, install_with, overrides
 from tests.waiting import eventually
 
 TOKEN = "a-token-for-the-scraper"

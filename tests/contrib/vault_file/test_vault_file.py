@@ -15,14 +15,7 @@ from contrib.vault_file.sealing import MAX_FILE, key_id, open_sealed, seal
 from contrib.vault_file.service import MOST
 from kernel.config.settings import load_config
 from kernel.loading.loader import load
-from kernel.public import (
-    VAULT,
-    BadRequest,
-    BootError,
-    Unavailable,
-    server_actor,
-    write_file,
-)
+from kernel.public import VAULT, BadRequest, BootError, Unavailable, server_actor, write_file
 from kernel.testing import running_server
 
 ACTOR = server_actor("test")

@@ -649,9 +649,7 @@ def post(url: str, body: dict[str, str]) -> httpx.Response:
     return httpx.post(url, json=body, timeout=60, verify=NO_TLS)
 
 
-def test_commands_attach_to_the_database_of_a_running_server(
-    embedded: tuple[Path, Served],
-) -> None:
+def test_commands_attach_to_the_database_of_a_running_server(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     body = {"username": "alice", "password": "Str0ngPass!x"}
     assert post(f"{server.url}/api/v1/auth/register", body).status_code == 201
@@ -723,9 +721,7 @@ def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, S
     assert "up to date" in ended.out
 
 
-def test_a_second_server_on_the_same_data_folder_is_refused(
-    embedded: tuple[Path, Served],
-) -> None:
+def test_a_second_server_on_the_same_data_folder_is_refused(embedded: tuple[Path, Served]) -> None:
     folder, server = embedded
     said = caudex_here("serve", "--port", "0", cwd=folder).refusal
     assert "in use by another Caudex server" in said

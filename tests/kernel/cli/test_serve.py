@@ -161,9 +161,7 @@ def test_a_request_that_does_not_end_is_cut_in_time_and_told_so(folder: Path) ->
         assert (slow.result().status_code, list(slow.result().json())) == (503, ["error"])
 
 
-def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(
-    folder: Path,
-) -> None:
+def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(folder: Path) -> None:
     with Served(cwd=folder) as server:
         stream = Asking(server, "/probe/stream")
         status, seconds = server.end()

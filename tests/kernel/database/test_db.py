@@ -22,13 +22,7 @@ from kernel.database import pool as db_module
 from kernel.database.dialect import OutcomeUnknown, to_text, translate
 from kernel.database.pool import Database
 from kernel.database.streams import BATCH, PIECE
-from kernel.errors import (
-    BadRequest,
-    ConstraintViolation,
-    KernelError,
-    SchemaChanged,
-    Unavailable,
-)
+from kernel.errors import BadRequest, ConstraintViolation, KernelError, SchemaChanged, Unavailable
 from kernel.testing import Postgres
 from tests.kernel.databases import (
     ACTOR,
@@ -131,8 +125,7 @@ async def test_results_are_printed_in_utc_whatever_the_url_says(dsn: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "bad",
-    ["a\0b", "\ud800", "half \udfff", b"a\0b", ["ok", "a\0b"], ["\ud83d"], b"\xff\xfe", "\0"],
+    "bad", ["a\0b", "\ud800", "half \udfff", b"a\0b", ["ok", "a\0b"], ["\ud83d"], b"\xff\xfe", "\0"]
 )
 async def test_text_that_cannot_be_stored_is_a_bad_request(dsn: str, bad: Any) -> None:
     query = "select $1::text[]" if isinstance(bad, list) else "select $1::text"

@@ -90,9 +90,7 @@ async def test_what_one_process_publishes_the_other_hears_within_a_second(databa
         assert other == []
 
 
-async def test_the_own_process_hears_before_the_transaction_returns_and_once(
-    database: str,
-) -> None:
+async def test_the_own_process_hears_before_the_transaction_returns_and_once(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
         await one.publish("a")
@@ -426,9 +424,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         assert heard == [None, None]
 
 
-async def test_a_restart_between_two_requests_is_not_noticed_by_reads(
-    own: EmbeddedServer,
-) -> None:
+async def test_a_restart_between_two_requests_is_not_noticed_by_reads(own: EmbeddedServer) -> None:
     async with process(own.dsn(), pool_size=4) as one:
         for _ in range(2):
             assert await one.db.fetch("select 1") == b"1"

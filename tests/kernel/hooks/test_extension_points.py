@@ -16,10 +16,7 @@ MANIFEST: dict[str, Any] = {
     "appId": "tenants",
     "name": "Tenants",
     "dataContract": [
-        {
-            "entityName": name,
-            "fields": [{"name": "title", **TEXT}, {"name": "tenant", **TEXT}],
-        }
+        {"entityName": name, "fields": [{"name": "title", **TEXT}, {"name": "tenant", **TEXT}]}
         for name in ("notes", "ledger")
     ],
 }

@@ -141,9 +141,7 @@ def server(postgres: Postgres) -> Generator[Server]:
         yield running
 
 
-PLUGINS = {
-    "plugins": {"faulty": {"module": FaultyPlugin}, "bystander": {"module": Bystander}},
-}
+PLUGINS = {"plugins": {"faulty": {"module": FaultyPlugin}, "bystander": {"module": Bystander}}}
 
 
 @contextmanager

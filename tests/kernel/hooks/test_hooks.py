@@ -70,9 +70,7 @@ def test_every_mistake_of_a_plugin_is_told(refusal: Refusal) -> None:
     assert len(refusal(wrong=plugin("wrong", body))) == 2
 
 
-def test_a_hook_of_a_plugin_that_may_be_off_is_optional(
-    load_plugins: Callable[..., Any],
-) -> None:
+def test_a_hook_of_a_plugin_that_may_be_off_is_optional(load_plugins: Callable[..., Any]) -> None:
     body = "@hookimpl(optionalhook=True)\nasync def tea_is_ready(self, pot): ..."
     assert load_plugins(fine=plugin("fine", body)).instances[0].name == "fine"
 

@@ -342,10 +342,7 @@ def test_what_is_offered_must_be_an_offer(refusal: Refusal) -> None:
         (route("GTE"), "the route GTE /x has an unknown method; did you mean 'GET'?"),
         (route(path="x"), "the route GET x is no path; write it as /api/v1/things/{id}"),
         (route(path="/x/"), "is no path"),
-        (
-            route().replace("async def", "def"),
-            "odd.py:12; write it as async def",
-        ),
+        (route().replace("async def", "def"), "odd.py:12; write it as async def"),
         (route(path="/x/{}"), "is no path"),
         (route(path="/x/a{id}"), "is no path"),
         (route(needs="'admin'"), "needs 'admin', which is no need; write PUBLIC, ANY_USER"),
@@ -438,11 +435,7 @@ def test_a_route_that_needs_a_permission_nobody_registers(refusal: Refusal) -> N
     ("hook", "value", "what"),
     [
         ("register_permissions", "[Permission('tea.drink')]", "permission 'tea.drink'"),
-        (
-            "register_commands",
-            "[Command(name='brew', help='', run=None)]",
-            "command 'brew'",
-        ),
+        ("register_commands", "[Command(name='brew', help='', run=None)]", "command 'brew'"),
         ("register_manifest_section", "ManifestSection('tea', {})", "manifest section 'tea'"),
     ],
 )

@@ -141,9 +141,7 @@ def test_two_processes_at_once_agree_on_the_key(tmp_path: Path) -> None:
         assert [path.name for path in (folder / "config").iterdir()] == ["signing.key"]
 
 
-async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(
-    database: str,
-) -> None:
+async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(database: str) -> None:
     async with opened(database) as db:
         for _ in range(2):
             await check_key(db, "signing", KEY)

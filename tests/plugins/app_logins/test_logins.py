@@ -17,15 +17,7 @@ from kernel.testing import Postgres, Server, running_server
 from plugins.app_logins.config import AppLoginsConfig
 from plugins.app_logins.service import SERVICE, AppLoginsService
 from plugins.app_logins.store import Login
-from tests.plugins.workers.support import (
-    PYTHON,
-    QUICK,
-    deploy,
-    deployed,
-    install,
-    result,
-    status,
-)
+from tests.plugins.workers.support import PYTHON, QUICK, deploy, deployed, install, result, status
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,7 @@ from kernel.contracts.statements import DATABASE_SERVER
 from kernel.loading.loader import load
 from kernel.testing import Postgres, Server, running_server
 from plugins.app_logins.store import SHUT
-from tests.plugins.workers.support import (
-    QUICK,
-    deployed,
-    install,
-    reaches,
-    result,
-    rpc,
-    status,
-)
+from tests.plugins.workers.support import QUICK, deployed, install, reaches, result, rpc, status
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow

@@ -158,9 +158,7 @@ def test_what_converts_keeps_its_value_and_the_rest_is_refused(server, pair):
 
 
 @pytest.mark.parametrize(
-    "pair",
-    [p for p in itertools.permutations(TYPES, 2) if p not in MATRIX],
-    ids=" to ".join,
+    "pair", [p for p in itertools.permutations(TYPES, 2) if p not in MATRIX], ids=" to ".join
 )
 def test_other_changes_are_refused_unless_the_column_is_empty(server, pair):
     source, target = pair

@@ -30,10 +30,7 @@ VALUES: dict[str, list[Any]] = {
     "[text]": [[], ["a"], ["1", "2"], ["it's", 'q"', "\\"]],
     "[number]": [[], [1], [1, 2.5]],
 }  # fmt: skip
-DEFAULTS: dict[str, list[Any]] = {
-    **VALUES,
-    "json": [{"k": [1, None]}, [], "a", 5, False],
-}
+DEFAULTS: dict[str, list[Any]] = {**VALUES, "json": [{"k": [1, None]}, [], "a", 5, False]}
 
 
 @st.composite

@@ -319,9 +319,7 @@ def test_switched_off_the_section_is_ignored_and_switched_on_again_it_is_there(
     admin = off.admin
     off.stop()
     on = make_server(
-        {"server": {"plugin_files": [teas_file]}},
-        dsn=off.dsn,
-        data_dir=off.kernel.config.data_dir,
+        {"server": {"plugin_files": [teas_file]}}, dsn=off.dsn, data_dir=off.kernel.config.data_dir
     )
     [section] = on.run(on.services.get(APPS).sections, "teas")
     assert (section.app_id, section.value) == (good["appId"], good["teas"])

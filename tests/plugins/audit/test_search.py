@@ -118,8 +118,7 @@ def test_a_uuid_is_found_in_capitals_and_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    "params",
-    [{}, {"app_id": "crm"}, {"entity": "people"}, {"operation": "INSERT", "app_id": "hr"}],
+    "params", [{}, {"app_id": "crm"}, {"entity": "people"}, {"operation": "INSERT", "app_id": "hr"}]
 )
 def test_a_cursor_reads_everything_once(root: httpx.Client, params: dict[str, Any]) -> None:
     whole = [row["id"] for row in get(root, **params, limit=1000)]

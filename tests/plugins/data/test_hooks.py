@@ -47,11 +47,7 @@ def test_every_write_is_told_with_old_and_new(admin: Client, witness: WitnessPlu
     admin.delete(path)
     told = [(e.operation, e.old and json.loads(e.old), e.new and json.loads(e.new))
             for e in witness.recorded]  # fmt: skip
-    assert told == [
-        ("INSERT", None, made),
-        ("UPDATE", made, changed),
-        ("DELETE", changed, None),
-    ]
+    assert told == [("INSERT", None, made), ("UPDATE", made, changed), ("DELETE", changed, None)]
     assert witness.committed == witness.recorded
     assert {event.record_id for event in witness.recorded} == {made["id"]}
     assert {event.actor.user_id for event in witness.recorded} == {admin.id}

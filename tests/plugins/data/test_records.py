@@ -9,15 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from kernel.testing import Client, Server
-from tests.plugins.data.support import (
-    FIELDS,
-    NOTES,
-    SAMPLES,
-    TEAMS,
-    create,
-    names,
-    refused,
-)
+from tests.plugins.data.support import FIELDS, NOTES, SAMPLES, TEAMS, create, names, refused
 
 ZULU = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 

@@ -14,16 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from kernel.public import (
-    ACCESS,
-    APPS,
-    HOOKS,
-    RECORDS,
-    STATEMENTS,
-    Grant,
-    Page,
-    server_actor,
-)
+from kernel.public import ACCESS, APPS, HOOKS, RECORDS, STATEMENTS, Grant, Page, server_actor
 from kernel.testing import Client, Server
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions

@@ -10,14 +10,7 @@ import pytest
 from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed
 from kernel.testing import running_server
 from plugins.jobs.run import Callers
-from tests.plugins.jobs.support import (
-    become,
-    ended,
-    fake,
-    install,
-    overrides,
-    row_of,
-)
+from tests.plugins.jobs.support import become, ended, fake, install, overrides, row_of
 from tests.waiting import eventually
 
 WEEK = 604_800

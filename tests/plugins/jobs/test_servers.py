@@ -181,10 +181,7 @@ def test_what_a_server_held_that_was_killed_runs_again_when_the_lease_ends(make_
     switched = overrides()["plugins"]
     tables = {f"plugins.{name}": table for name, table in switched.items()}
     config = {
-        "server": {
-            "data_dir": str(tmp_path),
-            "plugin_files": [str(Path(dying.__file__))],
-        },
+        "server": {"data_dir": str(tmp_path), "plugin_files": [str(Path(dying.__file__))]},
         "database": {"url": server.dsn},
         **tables,
         "plugins.jobs": {"lease": 4.0},

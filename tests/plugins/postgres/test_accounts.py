@@ -75,9 +75,7 @@ def test_an_ordinary_user_runs_it_too(folder: Path) -> None:
 @pytest.mark.slow
 @needs_root
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right away")
-def test_root_without_the_right_to_trace_still_finds_the_processes(
-    shared: EmbeddedServer,
-) -> None:
+def test_root_without_the_right_to_trace_still_finds_the_processes(shared: EmbeddedServer) -> None:
     pgdata = shared.data_dir / "postgres"
     drop = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
     done = subprocess.run(
@@ -115,9 +113,7 @@ def test_an_account_that_cannot_be_is_refused(folder: Path, name: str) -> None:
 
 
 @needs_root
-def test_the_named_account_is_used_unless_the_cluster_is_anothers(
-    folder: Path,
-) -> None:
+def test_the_named_account_is_used_unless_the_cluster_is_anothers(folder: Path) -> None:
     assert server_account(folder / "postgres", "nobody").name == "nobody"
     (folder / "postgres").mkdir()
     os.chown(folder / "postgres", 1, -1)

@@ -3,12 +3,7 @@
 import pytest
 
 from kernel.public import BadRequest, Permission
-from plugins.rbac.grammar import (
-    canonical_user_id,
-    check_keys,
-    check_role_name,
-    permissions_of,
-)
+from plugins.rbac.grammar import canonical_user_id, check_keys, check_role_name, permissions_of
 from plugins.rbac.inheritance import MAX_DEPTH, check_inheritance
 
 ENTITIES = ["notes", "notes_private"]

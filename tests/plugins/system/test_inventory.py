@@ -146,10 +146,7 @@ def test_a_plugin_that_is_left_out_is_told_wherever_somebody_asks(
         """)
     )
     server = make_server(
-        {
-            "server": {"plugins_dir": str(tmp_path)},
-            "plugins": {"mailer": {"on_failure": "degrade"}},
-        }
+        {"server": {"plugins_dir": str(tmp_path)}, "plugins": {"mailer": {"on_failure": "degrade"}}}
     )
     found = plugin(server.admin, "mailer")
     assert found["state"] == "degraded"

@@ -57,11 +57,7 @@ def with_secrets(server: Server) -> str:
 
 @pytest.mark.parametrize(
     ("what", "said"),
-    [
-        ("line", "no key: [secret]"),
-        ("short", "no pin: [secret]"),
-        ("odd", "no password: [secret]"),
-    ],
+    [("line", "no key: [secret]"), ("short", "no pin: [secret]"), ("odd", "no password: [secret]")],
 )
 def test_errors_of_calls_and_jobs_hide_them(workers: Server, app: str, what: str, said: str):
     answer = rpc(workers.admin, app, "fail", what)
