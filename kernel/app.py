@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kernel.contracts.registry import REGISTRY
+from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import NOTIFICATIONS, POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate

@@ -22,7 +22,7 @@ from kernel.cli.serve import database_for, serve
 from kernel.cli.supervisor import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, LogConfig, load_config
-from kernel.contracts.statements import DATABASE_SERVER
+from kernel.contracts.server import DATABASE_SERVER
 from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.hooks.plugin import Command
 from kernel.hooks.services import Services

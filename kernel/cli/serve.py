@@ -21,18 +21,17 @@ from typing import Any, NoReturn
 import anyio
 import msgspec
 import structlog
-import uvicorn
 import uvloop
+from anyio.abc import TaskStatus
 
 from kernel.app import build_app, lifespans, running
 from kernel.cli.supervisor import ENDING, SOURCES, Supervisor, Watched, handle
 from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
-from kernel.contracts.statements import DATABASE_SERVER, DatabaseServer
-from kernel.errors import EX_CONFIG, BootError, plugin_at_fault
+from kernel.contracts.server import DATABASE_SERVER, HTTP_SERVER, DatabaseServer, HttpServer
+from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
-from kernel.web.protocol import GuardedProtocol
 
 END_SECONDS, FORCED_SECONDS = 25.0, 1.5
 """Seconds until what still runs is cancelled, and what is cancelled is killed."""
@@ -72,6 +71,15 @@ def database_server(kernel: Kernel) -> DatabaseServer:
     raise BootError("database", "none is configured and no plugin runs one", remedy)
 
 
+def http_server(kernel: Kernel) -> HttpServer:
+    """Return the plugin's server of HTTP. Raises BootError without one."""
+    with starting("HTTP server"):
+        if server := kernel.services.build_early(HTTP_SERVER):
+            return server
+    remedy = "enable a plugin that provides one: [plugins.http_server] enabled = true"
+    raise BootError("HTTP server", "no plugin that is on provides it", remedy)
+
+
 def use_database(kernel: Kernel, url: str, port: int | None) -> None:
     """Point a loaded kernel at an embedded database."""
     database = msgspec.structs.replace(kernel.config.database, url=url, embedded_port=port)
@@ -87,6 +95,7 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
     handle((signal.SIGTERM, signal.SIGHUP), _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
         kernel = load(at_port(config, listener))
+        http_server(kernel)  # without it no database need start
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener, notice)
             look = server.ensure_running if server else _nothing
@@ -153,7 +162,10 @@ class Serving:
         """`drain` is the time in seconds that requests have to finish after the first signal."""
         self._kernel = kernel
         self._listener = listener
-        self._http = _Http(_uvicorn(kernel, drain))
+        self._drain = drain
+        self._app = build_app(kernel)
+        self._http = http_server(kernel)
+        self._started = False
         self._stopping = asyncio.Event()
         self._scope: anyio.CancelScope | None = None
         self._signals = 0
@@ -165,18 +177,23 @@ class Serving:
         The plugins' lifespans end while the last requests are answered, so that neither waits for
         the other; services and database are closed after both.
         """
-        self._http.announce = started
         async with (
             running(self._kernel),
             anyio.create_task_group() as tasks,
             lifespans(self._kernel),
         ):
-            tasks.start_soon(self._http.serve, [self._listener])
+            await tasks.start(self._serve)
+            self._started = True
+            started()
             await self._stopping.wait()
+            self._http.stop()
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        accepting = task_status.started
+        await self._http.serve(self._app, [self._listener], accepting, drain=self._drain)
 
     def stop(self) -> None:
         """Accept no more requests and end; call it in the event loop."""
-        self._http.should_exit = True
         self._stopping.set()
 
     def run_until_signal(
@@ -220,7 +237,7 @@ class Serving:
         self._signals += 1
         if self._signals > 1:
             self._force()
-        elif self._http.started:
+        elif self._started:
             self.stop()
             asyncio.get_running_loop().call_later(END_SECONDS, self._force)
         elif self._scope is not None:
@@ -238,46 +255,6 @@ class Serving:
         last_resort.start()
         if self._scope is not None:
             self._scope.cancel()
-
-
-class _Http(uvicorn.Server):
-    """uvicorn's server without its signal handling, which raises the signals again at the end."""
-
-    announce: Callable[[], object] = _nothing
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Do nothing: `Serving` handles signals."""
-        yield
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`; close the listeners of a cancelled server too."""
-        try:
-            await super().serve(sockets)
-        finally:
-            for server in getattr(self, "servers", ()):
-                server.close()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections, then announce it."""
-        await super().startup(sockets)
-        self.announce()
-
-
-def _uvicorn(kernel: Kernel, drain: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        build_app(kernel),
-        interface="asgi3",
-        http=GuardedProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=drain,
-    )
 
 
 def _tune_garbage_collector() -> None:

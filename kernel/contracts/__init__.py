@@ -70,16 +70,24 @@ from kernel.contracts.records import (
     SortField,
     Where,
 )
-from kernel.contracts.registry import REGISTRY, Measure, PluginInfo, Registry, TaskInfo
-from kernel.contracts.statements import (
+from kernel.contracts.server import (
     DATABASE_SERVER,
+    HTTP_SERVER,
+    REGISTRY,
+    DatabaseServer,
+    HttpServer,
+    Measure,
+    PluginInfo,
+    Registry,
+    TaskInfo,
+)
+from kernel.contracts.statements import (
     NOTIFICATIONS,
     POOL,
     SET_ASIDE_PREFIX,
     SETTINGS,
     STATEMENTS,
     Begin,
-    DatabaseServer,
     Notifications,
     Param,
     Pool,
@@ -117,6 +125,7 @@ __all__ = [
     "AUDIT",
     "CORE_ADMIN",
     "DATABASE_SERVER",
+    "HTTP_SERVER",
     "IDENTITY",
     "JOBS",
     "LOGS",
@@ -164,6 +173,7 @@ __all__ = [
     "FieldType",
     "Grant",
     "HandlerFailed",
+    "HttpServer",
     "Identity",
     "InstallPlan",
     "InstalledSection",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 from uuid import UUID
 
@@ -208,40 +207,6 @@ class Notifications(Protocol):
         ...
 
 
-class DatabaseServer(Protocol):
-    """A PostgreSQL that this deployment runs itself; used when no database url is configured."""
-
-    def start(self) -> str:
-        """Start it and return a libpq connection string. Blocks; main thread only."""
-        ...
-
-    def attach(self) -> str | None:
-        """Return the connection string of the server that another process runs, if any."""
-        ...
-
-    def ensure_running(self) -> None:
-        """Restart a server that crashed, with backoff; cheap while it runs."""
-        ...
-
-    def stop(self) -> None:
-        """Shut it down; connections should be closed before."""
-        ...
-
-    def program(self, name: str) -> Path:
-        """A client program of the same version: `pg_dump`, `psql`. Raises BootError."""
-        ...
-
-    @property
-    def port(self) -> int | None:
-        """The TCP port it listens on, if any."""
-        ...
-
-    @property
-    def notice(self) -> str:
-        """Where the data is, and warnings about it, for the banner at the start."""
-        ...
-
-
 SET_ASIDE_PREFIX = "caudex_before_"
 """Prefix of schemas that a restore has set aside. While there are some, no server sets up a
 database that has nothing else."""
@@ -249,4 +214,3 @@ database that has nothing else."""
 STATEMENTS = ServiceKey[Statements]("statements")
 POOL = ServiceKey[Pool]("pool")
 NOTIFICATIONS = ServiceKey[Notifications]("notifications")
-DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")

@@ -15,7 +15,7 @@ import structlog
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.access import Permission
-from kernel.contracts.registry import REGISTRY, PluginInfo, TaskInfo
+from kernel.contracts.server import REGISTRY, PluginInfo, TaskInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.migrations import Migration, find_migrations
 from kernel.errors import BootError, BootErrors
@@ -36,7 +36,7 @@ log = structlog.get_logger("caudex.loader")
 
 
 class Kernel:
-    """The loaded plugins and what they contribute; see also `contracts.registry.Registry`."""
+    """The loaded plugins and what they contribute; see also `contracts.server.Registry`."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

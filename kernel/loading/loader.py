@@ -12,7 +12,7 @@ import structlog
 from kernel.config.convert import convert, current_name
 from kernel.config.log import masked
 from kernel.config.settings import Config
-from kernel.contracts.registry import PluginInfo
+from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, BootErrors, nearest
 from kernel.hooks.bus import place
 from kernel.hooks.plugin import Plugin, Provider

@@ -13,7 +13,7 @@ from typing import Unpack
 import pytest
 
 from kernel.config.settings import load_config
-from kernel.contracts.statements import DATABASE_SERVER
+from kernel.contracts.server import DATABASE_SERVER
 from kernel.loading.loader import load
 from kernel.testing.databases import Postgres
 from kernel.testing.options import NOTHING, MoreOptions, Overrides, ServerOptions

@@ -28,6 +28,9 @@ FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
 ACCOUNTS = {"uid_base": 201_000 + os.getpid() % 49 * 1_000, "uid_count": 1_000}
 """Accounts that apps run under, for each process of a run: the processes of one are counted."""
 
+SERVING = "http_server"
+"""The built-in plugin that every test's server needs."""
+
 NOTHING = Path(__file__).with_name("nothing.toml")
 
 
@@ -45,9 +48,9 @@ class ServerOptions(MoreOptions, total=False):
     """The options of a test's server; all are optional.
 
     `config` is merged over the defaults. `plugins` are enabled in addition to the default ones.
-    `only` names the built-in plugins that stay enabled, so `[]` leaves none. `services` maps keys
-    to objects that replace their providers. `dsn` shares another server's database, `data_dir` its
-    keys.
+    `only` names the built-in plugins that stay enabled beside the HTTP server, so `[]` leaves no
+    other. `services` maps keys to objects that replace their providers. `dsn` shares another
+    server's database, `data_dir` its keys.
     """
 
     config: Overrides
@@ -105,7 +108,7 @@ def _switch_off_all_but(only: Sequence[str], tree: dict[str, Any]) -> None:
     built_in = importlib.import_module("plugins")
     plugins: dict[str, Any] = tree.setdefault("plugins", {})
     for info in pkgutil.iter_modules(built_in.__path__):
-        if info.name not in only:
+        if info.name not in (*only, SERVING):
             plugins.setdefault(info.name, {})["enabled"] = False
     for name in only:
         plugins.setdefault(name, {})

@@ -12,7 +12,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from kernel.contracts.registry import TaskInfo
+from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
 from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
 

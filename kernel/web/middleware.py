@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from random import getrandbits
 from typing import Any
@@ -20,7 +20,6 @@ from kernel.contracts.workers import HandlerFailed
 from kernel.errors import BadRequest, KernelError, Unavailable, plugin_at_fault
 from kernel.toolkit.limiter import AdmissionControl, Networks
 from kernel.web.http import JSONReply
-from kernel.web.protocol import Cycle
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost")
@@ -43,6 +42,8 @@ SINGLE = (b"host", b"content-type")
 """Headers that a request may have only once; authentication checks `authorization` itself."""
 MAX_LOGGED = 1000
 """Characters of a path or a reason in the log, because masking takes time."""
+
+SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 
 log = structlog.get_logger("caudex.http")
 
@@ -140,23 +141,22 @@ class _Sender:
     """Adds the headers of every reply, and knows whether the reply has begun.
 
     The head of a reply of known length waits for the body, so that both are sent in one piece where
-    the protocol can do that (`kernel.web.protocol.Cycle.reply`).
+    the server can do that (`kernel.contracts.server.HttpServer`).
     """
 
-    __slots__ = ("_cycle", "_held", "_send", "headers", "started")
+    __slots__ = ("_held", "_send", "_whole", "headers", "started")
 
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
-        cycle = getattr(send, "__self__", None)
-        self._cycle = cycle if isinstance(cycle, Cycle) else None
         self._send = send
+        self._whole: SendWhole | None = getattr(send, "send_whole", None)
         self._held: Message | None = None
         self.headers = headers
         self.started = False
 
     def send_whole(self, status: int, own: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a reply with the headers `own`; return False where ASGI messages are needed."""
-        cycle = self._cycle
-        sent = cycle is not None and cycle.reply(status, [*own, *self._more(own)], body)
+        whole = self._whole
+        sent = whole is not None and whole(status, [*own, *self._more(own)], body)
         self.started |= sent
         return sent
 
@@ -164,13 +164,13 @@ class _Sender:
         if message["type"] == "http.response.start":
             own = message.get("headers", ())
             message["headers"] = [*own, *self._more(own)]
-            if self._cycle is not None and any(name == LENGTH for name, _ in own):
+            if self._whole is not None and any(name == LENGTH for name, _ in own):
                 self._held = message
                 return
-        elif self._held is not None and self._cycle is not None:
+        elif self._held is not None and self._whole is not None:
             (head, self._held), self.started = (self._held, None), True
             body, goes_on = message.get("body", b""), message.get("more_body", False)
-            if not goes_on and self._cycle.reply(head["status"], head["headers"], body):
+            if not goes_on and self._whole(head["status"], head["headers"], body):
                 return
             await self._send(head)
         self.started = True

@@ -18,7 +18,7 @@ log = structlog.get_logger("caudex.postgres")
 
 
 class EmbeddedDatabase:
-    """See `kernel.contracts.statements.DatabaseServer`; all that goes wrong is a BootError."""
+    """See `kernel.contracts.server.DatabaseServer`; all that goes wrong is a BootError."""
 
     def __init__(self, config: PostgresConfig, context: Context) -> None:
         self._config = config

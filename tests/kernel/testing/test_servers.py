@@ -134,13 +134,13 @@ def test_one_file_is_enough(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server(plugins=[path], only=[])
     assert server.http.get("/ping").json() == "pong"
     on = [info.name for info in server.kernel.plugins if info.state == "on"]
-    assert on == ["ping"]
+    assert on == ["http_server", "ping"]
 
 
 def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None:
     server = make_server(only=["auth", "rbac", "apps", "audit"], plugins=[GreeterPlugin])
     on = {info.name for info in server.kernel.plugins if info.state == "on"}
-    assert on == {"auth", "rbac", "apps", "audit", "greeter"}
+    assert on == {"auth", "rbac", "apps", "audit", "greeter", "http_server"}
     assert server.http.get("/health").status_code == 404
     assert server.user().get("/greet/me").status_code == 200
 

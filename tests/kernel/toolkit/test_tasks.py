@@ -8,7 +8,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from kernel.contracts.registry import TaskInfo
+from kernel.contracts.server import TaskInfo
 from kernel.errors import Unavailable
 from kernel.toolkit import tasks as module
 from kernel.toolkit.tasks import MAX_FAULTS, Tasks

@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from kernel.config.settings import load_config
-from kernel.contracts.statements import DATABASE_SERVER
+from kernel.contracts.server import DATABASE_SERVER
 from kernel.loading.loader import load
 from kernel.testing import Postgres, Server, running_server
 from plugins.app_logins.store import SHUT

@@ -15,7 +15,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from kernel.testing import MakeServer, Server
-from kernel.web import protocol
+from plugins.http_server import protocol
 from tests.waiting import eventually
 
 ODD = """
@@ -146,7 +146,7 @@ def test_a_reply_is_the_same_in_one_piece_and_in_several(
     whole = [told(*each) for each in asked]
     assert whole[0][:2] == (200, b'"odd"')
     assert whole[1][:2] == (200, b"")
-    monkeypatch.setattr(protocol.Cycle, "reply", lambda *_: False)
+    monkeypatch.setattr(protocol.Cycle, "send_whole", lambda *_: False)
     assert [told(*each) for each in asked] == whole
 
 
@@ -160,7 +160,7 @@ def test_what_is_of_the_common_kind_leaves_in_one_piece(
         sent.append(message["type"])
         await send(self, message)
 
-    monkeypatch.setattr(RequestResponseCycle, "send", counted)
+    monkeypatch.setattr(protocol.Cycle, "__call__", counted)
     assert odd.http.get("/odd/plain").status_code == 200
     assert odd.http.get("/none").status_code == 404
     assert sent == []

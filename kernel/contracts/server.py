@@ -1,8 +1,9 @@
-"""Plugins, routes, permissions and manifest sections of this server."""
+"""The server itself: its plugins and what they declare, its HTTP server, its database server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -11,6 +12,10 @@ from kernel.contracts.access import Permission
 from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from starlette.types import ASGIApp
+
     from kernel.hooks.plugin import ManifestSection
     from kernel.web.http import Route
 
@@ -108,4 +113,74 @@ class Registry(Protocol):
         ...
 
 
+class HttpServer(Protocol):
+    """Answers HTTP for an application of ASGI 3 (a callable, no coroutine function to detect).
+
+    `caudex serve` binds the sockets, handles signals and runs one in the event loop of each server
+    process. It is built first of all services, so its factory must need no other one and be no
+    context manager. It needs no lifespan messages.
+
+    A server may send a reply with one system call: its `send` then has the method
+    `send_whole(status, headers, body) -> bool`, beside being called with messages. Headers are
+    pairs of bytes, and the names are in lower case. It returns False, and has sent nothing, where
+    the reply must go as messages. For its own refusals it finds the id of the request in the scope,
+    as text under `caudex.request_id`.
+    """
+
+    async def serve(
+        self,
+        app: ASGIApp,
+        sockets: Sequence[socket],
+        started: Callable[[], object],
+        *,
+        drain: float,
+    ) -> None:
+        """Accept connections on bound sockets, and call `started` once they are accepted.
+
+        Returns after `stop`, once the last request is answered. Requests that run for longer than
+        `drain` seconds are cancelled. Closes the sockets at the end, also where it is cancelled.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Accept no more requests; it is called after `started`, in the event loop."""
+        ...
+
+
+class DatabaseServer(Protocol):
+    """A PostgreSQL that this deployment runs itself; used when no database url is configured."""
+
+    def start(self) -> str:
+        """Start it and return a libpq connection string. Blocks; main thread only."""
+        ...
+
+    def attach(self) -> str | None:
+        """Return the connection string of the server that another process runs, if any."""
+        ...
+
+    def ensure_running(self) -> None:
+        """Restart a server that crashed, with backoff; cheap while it runs."""
+        ...
+
+    def stop(self) -> None:
+        """Shut it down; connections should be closed before."""
+        ...
+
+    def program(self, name: str) -> Path:
+        """A client program of the same version: `pg_dump`, `psql`. Raises BootError."""
+        ...
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port it listens on, if any."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """Where the data is, and warnings about it, for the banner at the start."""
+        ...
+
+
 REGISTRY = ServiceKey[Registry]("registry")
+HTTP_SERVER = ServiceKey[HttpServer]("http_server")
+DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")

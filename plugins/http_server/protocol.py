@@ -61,9 +61,19 @@ _CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's cycle of a request and its reply, which can also send a reply in one piece."""
+    """uvicorn's cycle of a request and its reply, which can also send a reply in one piece.
 
-    def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    The cycle is its own `send`, so that the application finds `send_whole` there.
+    """
+
+    __call__ = RequestResponseCycle.send
+
+    @property
+    def send(self) -> Cycle:  # type: ignore[override]
+        """The cycle itself: it is called with ASGI messages."""
+        return self
+
+    def send_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole reply with one system call; return False where `send` is needed."""
         if self.response_started or self.disconnected or self.flow.write_paused:
             return False
