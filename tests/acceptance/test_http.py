@@ -17,7 +17,8 @@ import pytest
 from kernel.errors import BootError
 from kernel.testing import MakeServer, Server
 from kernel.web import http as web
-from kernel.web import protocol, routing
+from kernel.web import routing
+from plugins.http_server import protocol
 from tests.waiting import eventually
 
 LOGIN = "/api/v1/auth/login"
