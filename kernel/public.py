@@ -44,9 +44,9 @@ from kernel.hooks.plugin import (
 from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
+from kernel.toolkit.files import sync_folder, write_file
 from kernel.toolkit.installations import register_app, unregister_app
-from kernel.toolkit.keyring import Keyring, Keys, write_file
-from kernel.toolkit.keys import check_key, compare_key, load_key, server_key, sync_folder
+from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
 from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
@@ -83,7 +83,7 @@ __all__ = [
     "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "OpenServices",
     "Plugin", "Provider", "RateLimiter", "Request", "Response", "Retry", "Route", "SchemaChanged",
     "Section", "Services", "Tasks", "Throttled", "TooLarge", "Unauthenticated", "Unavailable",
-    "ValueKind", "check_key", "clean_display_name", "clean_email", "clean_username",
+    "ValueKind", "clean_display_name", "clean_email", "clean_username",
     "coerce_value", "compare_key", "decode", "dialect", "failure", "fold_name", "for_subjects",
     "hookimpl", "hookspec", "hookspecs", "is_uuid", "limit_of", "limited", "load_key", "nearest",
     "one_of", "parse_value", "provide", "read_body", "register_app", "reply", "server_key",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import anyio
@@ -41,6 +42,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     longest: float = 30.0
 
 
+_LIMITS, _NO_RETRY = BatchLimits(), Retry(on=())
+
+
+@dataclass(eq=False)
 class Batcher(Generic[T, R]):
     """Collects the items that arrive while a flush is under way, and flushes them together.
 
@@ -54,24 +59,17 @@ class Batcher(Generic[T, R]):
     unless `eager`, between the first item and its flush. `size` returns an item's bytes.
     """
 
-    def __init__(
-        self,
-        flush: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception] | None]],
-        limits: BatchLimits = BatchLimits(),  # noqa: B008 - immutable
-        *,
-        size: Callable[[T], int] = lambda item: 0,
-        linger: float = 0.0,
-        eager: bool = True,
-        retry: Retry | None = None,
-    ) -> None:
-        self._flush = flush
-        self._limits = limits
-        self._size = size
-        self._linger = linger
-        self._eager = eager
-        self._retry = retry or Retry(on=())
+    flush: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception] | None]]
+    limits: BatchLimits = _LIMITS
+    _: KW_ONLY
+    size: Callable[[T], int] = lambda item: 0
+    linger: float = 0.0
+    eager: bool = True
+    retry: Retry = _NO_RETRY
+
+    def __post_init__(self) -> None:
         self._queue = deque[_Waiting]()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._open = False
         self._quiet_until = 0.0
         self._failures = 0
@@ -87,8 +85,10 @@ class Batcher(Generic[T, R]):
         """Take an item, and return its result. Raises its error, or Unavailable."""
         if not self._open:
             raise Unavailable("the server stops")
-        self._put(item, future := asyncio.Future[R]())
-        return await future
+        self._put(item, future := asyncio.Future[R | Exception]())
+        if isinstance(result := await future, Exception):
+            raise result
+        return result
 
     @asynccontextmanager
     async def running(self, drain: float = 5.0) -> AsyncGenerator[Self]:
@@ -104,40 +104,39 @@ class Batcher(Generic[T, R]):
             finally:
                 self._open = False
                 self._wake.set()
-                with anyio.CancelScope(shield=True), anyio.move_on_after(drain):
+                with anyio.move_on_after(drain, shield=True):
                     await done.wait()
                 tasks.cancel_scope.cancel()
-                self._stop(self._queue)
-                self._queue = deque(w for w in self._queue if w.future is None)
+                self._queue = deque(self._stop(self._queue))
 
-    def _put(self, item: T, future: asyncio.Future[R] | None) -> None:
-        if len(self._queue) >= self._limits.waiting:
-            raise Unavailable(self._limits.full)
+    def _put(self, item: T, future: asyncio.Future[R | Exception] | None) -> None:
+        if len(self._queue) >= self.limits.waiting:
+            raise Unavailable(self.limits.full)
         self._queue.append(_Waiting(item, future))
         self._wake.set()
 
     async def _run(self, done: anyio.Event) -> None:
         while self._open or self._queue:
             if self._queue:
-                pause = self._quiet_until - anyio.current_time() if self._eager else self._linger
+                pause = self._quiet_until - anyio.current_time() if self.eager else self.linger
                 await anyio.sleep(max(0.0, pause))  # 0: the items of this turn of the event loop
                 await self._send(self._take())
-                self._quiet_until = anyio.current_time() + self._linger
+                self._quiet_until = anyio.current_time() + self.linger
             else:
-                self._wake = anyio.Event()
+                self._wake.clear()
                 await self._wake.wait()
         done.set()
 
     def _take(self) -> list[_Waiting]:
         taken, size = list[_Waiting](), 0
-        while self._queue and len(taken) < self._limits.items and size < self._limits.bytes:
+        while self._queue and len(taken) < self.limits.items and size < self.limits.bytes:
             taken.append(waiting := self._queue.popleft())
-            size += self._size(waiting.item)
+            size += self.size(waiting.item)
         return taken
 
     async def _send(self, batch: list[_Waiting]) -> None:
         try:
-            results = await self._flush([waiting.item for waiting in batch])
+            results = await self.flush([waiting.item for waiting in batch])
         except Exception as error:
             if isinstance(error, BadRequest) and len(batch) > 1:
                 for waiting in batch:
@@ -145,12 +144,12 @@ class Batcher(Generic[T, R]):
                 return
             results = [error] * len(batch)
         except BaseException:
-            self._stop(batch, retry_after=None)  # it may be stored
-            self._queue.extendleft(reversed([each for each in batch if each.future is None]))
+            left = self._stop(batch, retry_after=None)  # it may be stored
+            self._queue.extendleft(reversed(left))
             raise
         again = list[_Waiting]()
         for waiting, result in zip(batch, results or [None] * len(batch), strict=True):
-            if isinstance(result, self._retry.on):
+            if isinstance(result, self.retry.on):
                 again.append(waiting)
             else:
                 waiting.settle(result)
@@ -161,13 +160,15 @@ class Batcher(Generic[T, R]):
         self._failures = self._failures + 1 if again else 0
         if again:
             self._queue = deque([*again, *self._queue] if first else [*self._queue, *again])
-            pause = self._retry.first * 2.0 ** min(self._failures - 1, 30)
-            await anyio.sleep(min(pause, self._retry.longest))
+            pause = self.retry.first * 2.0 ** min(self._failures - 1, 30)
+            await anyio.sleep(min(pause, self.retry.longest))
 
-    def _stop(self, batch: Iterable[_Waiting], retry_after: int | None = 1) -> None:
+    def _stop(self, batch: Collection[_Waiting], retry_after: int | None = 1) -> list[_Waiting]:
+        """Refuse the items whose callers wait, and return the others."""
         for waiting in batch:
             if waiting.future is not None:
                 waiting.settle(Unavailable("the server stops", retry_after=retry_after))
+        return [waiting for waiting in batch if waiting.future is None]
 
 
 class _Waiting(NamedTuple):
@@ -178,11 +179,8 @@ class _Waiting(NamedTuple):
 
     def settle(self, result: object) -> None:
         """Give the caller the result; a caller that was cancelled needs none."""
-        failed = isinstance(result, Exception)
-        if self.future is None:
-            if failed:
-                log.error("an item of a batch is lost", **failure(result))
-        elif failed and not self.future.done():
-            self.future.set_exception(result)
-        elif not self.future.done():
-            self.future.set_result(result)
+        if self.future is not None:
+            if not self.future.done():
+                self.future.set_result(result)
+        elif isinstance(result, Exception):
+            log.error("an item of a batch is lost", **failure(result))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
-
-import anyio
 
 from kernel.contracts.statements import Notifications
 
@@ -15,6 +15,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+@dataclass(eq=False)
 class InvalidatedCache(Generic[K, V]):
     """Keeps values until a notification about them, for `ttl` seconds at most.
 
@@ -29,21 +30,17 @@ class InvalidatedCache(Generic[K, V]):
 
     # A plain dictionary: a hit in one of cachetools takes four times as long, a scan ten times.
 
-    def __init__(
-        self,
-        notifications: Notifications,
-        topic: str,
-        *,
-        size: int,
-        ttl: float | Callable[[V], float] = math.inf,
-        affects: Callable[[str, K, V], bool] | None = None,
-    ) -> None:
-        self._size = size
-        self._ttl = ttl
-        self._affects = affects
+    notifications: Notifications
+    topic: str
+    _: KW_ONLY
+    size: int
+    ttl: float | Callable[[V], float] = math.inf
+    affects: Callable[[str, K, V], bool] | None = None
+
+    def __post_init__(self) -> None:
         self._entries: dict[K, tuple[float, V]] = {}
-        self._loads: dict[K, _Load[V]] = {}
-        notifications.subscribe(topic, self.on_notification)
+        self._loads: dict[K, asyncio.Future[V]] = {}
+        self.notifications.subscribe(self.topic, self.on_notification)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -58,11 +55,9 @@ class InvalidatedCache(Generic[K, V]):
         while (value := self.get(key)) is None:
             if (under_way := self._loads.get(key)) is None:
                 return await self._load(key, load)
-            await under_way.done.wait()
-            if under_way.error is not None:
-                raise under_way.error
-            if under_way.values:
-                return under_way.values[0]
+            await asyncio.wait([under_way])
+            if not under_way.cancelled():
+                return under_way.result()
         return value
 
     def invalidate(self, payload: str | None = None) -> None:
@@ -70,10 +65,10 @@ class InvalidatedCache(Generic[K, V]):
         self._loads = {}
         if payload is None:
             self._entries.clear()
-        elif self._affects is None:
+        elif self.affects is None:
             self._entries.pop(cast("Any", payload), None)
         else:
-            affects, entries = self._affects, self._entries.items()
+            affects, entries = self.affects, self._entries.items()
             for key in [key for key, (_, value) in entries if affects(payload, key, value)]:
                 del self._entries[key]
 
@@ -82,35 +77,25 @@ class InvalidatedCache(Generic[K, V]):
         self.invalidate(payload)
 
     async def _load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
-        under_way = self._loads[key] = _Load[V]()
+        under_way = self._loads[key] = asyncio.Future[V]()
         try:
             value = await load()
-            under_way.values.append(value)
             if self._loads.get(key) is under_way:
                 self._keep(key, value)
+            under_way.set_result(value)
             return value
         except Exception as error:
-            under_way.error = error
+            under_way.set_exception(error)
+            under_way.exception()  # asyncio reports one that no other call has read
             raise
         finally:
+            under_way.cancel()  # where this call was cancelled: another one loads
             if self._loads.get(key) is under_way:
                 del self._loads[key]
-            under_way.done.set()
 
     def _keep(self, key: K, value: V) -> None:
-        ttl = self._ttl(value) if callable(self._ttl) else self._ttl
+        ttl = self.ttl(value) if callable(self.ttl) else self.ttl
         self._entries.pop(key, None)
-        if len(self._entries) >= self._size:
+        if len(self._entries) >= self.size:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = (monotonic() + ttl, value)
-
-
-class _Load(Generic[V]):
-    """A load under way; without a value and an error it was cancelled."""
-
-    __slots__ = ("done", "error", "values")
-
-    def __init__(self) -> None:
-        self.done = anyio.Event()
-        self.error: Exception | None = None
-        self.values: list[V] = []

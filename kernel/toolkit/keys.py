@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import os
 import secrets
-import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from kernel.contracts.statements import Statements
-from kernel.errors import BootError
+from kernel.errors import BadRequest, BootError
+from kernel.toolkit.files import write_file
 
 if TYPE_CHECKING:
     from kernel.hooks.plugin import DatabaseQuery
 
+Id = TypeVar("Id", str, bytes)
+
 SIZE = 32
-KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"
-ANOTHER = "it is not the key that this database was set up with"
+_KEPT = "select fingerprint from caudex_kernel.keys where name = $1::text"
+_KEEP = """
+insert into caudex_kernel.keys as k (name, fingerprint) values ($1::text, $2::text)
+on conflict (name) do update set fingerprint = k.fingerprint returning fingerprint"""
 
 
 def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = True) -> bytes:
@@ -30,24 +34,7 @@ def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = T
     The file is made with mode 0600 when it is missing and may be; of a longer key the SHA-256 is
     used. Raises BootError when it is missing, cannot be read or is too short to be a key.
     """
-    file = data_dir / "config" / f"{name}.key"
-    if not configured:
-        try:
-            if not file.exists():
-                if not may_create:
-                    problem = f"{file} is missing, and this database was set up with it"
-                    raise BootError(f"key {name}", problem, "restore the file")
-                _create(file)
-            configured = file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            said = getattr(error, "strerror", None) or "it is no text"
-            remedy = "run as the account that made it, or restore it"
-            raise BootError(f"key {name}", f"{file} cannot be read: {said}", remedy) from None
-    key = _decode(configured)
-    if len(key) < SIZE:
-        problem = f"it has {len(key)} bytes, {SIZE} are needed"
-        raise BootError(f"key {name}", problem, "make one with: openssl rand -base64 32")
-    return key if len(key) == SIZE else hashlib.sha256(key).digest()
+    return _decode(name, configured or _read(name, data_dir, may_create=may_create).strip())
 
 
 async def server_key(statements: Statements, name: str, configured: str, data_dir: Path) -> bytes:
@@ -56,77 +43,140 @@ async def server_key(statements: Statements, name: str, configured: str, data_di
     The first server makes it. Raises BootError, and changes nothing, where that has been and the
     key is missing or another.
     """
-    kept = await statements.fetch(KEPT, name)
-    key = _same(name, configured, data_dir, kept.decode() if kept else None)
-    await check_key(statements, name, key)
-    return key
+    kept = await statements.fetch(_KEPT, name)
+    key = _compared(name, configured, data_dir, kept)
+    kept = await statements.execute(_KEEP, name, _fingerprint(key))  # of the first server
+    return _compared(name, configured, data_dir, kept)
 
 
 def compare_key(ask: DatabaseQuery, name: str, configured: str, data_dir: Path) -> None:
     """Say in `diagnose` what would keep `server_key` from its key. Raises BootError."""
-    if kept := ask(KEPT, name):
-        _same(name, configured, data_dir, kept)
+    if kept := ask(_KEPT, name):
+        _compared(name, configured, data_dir, kept.encode())
 
 
-def _same(name: str, configured: str, data_dir: Path, kept: str | None) -> bytes:
-    key = load_key(name, configured, data_dir, may_create=not kept)
-    if kept and _fingerprint(key) != kept:
-        file = data_dir / "config" / f"{name}.key"
-        remedy = "configure that one" if configured else f"put that one into {file}"
-        raise BootError(f"key {name}", ANOTHER, remedy)
-    return key
+class Keys(NamedTuple, Generic[Id]):
+    """Keys of 32 bytes by their ids; `newest` seals."""
+
+    newest: Id
+    known: Mapping[Id, bytes]
+
+    @property
+    def sealing(self) -> bytes:
+        """The key that seals."""
+        return self.known[self.newest]
 
 
-async def check_key(statements: Statements, name: str, key: bytes) -> None:
-    """Compare a key's fingerprint with the one in the database, kept there by the first server.
+@dataclass(eq=False)
+class Keyring(Generic[Id]):
+    """Reads and rotates the keys `name` that a plugin seals with.
 
-    Raises BootError: two servers on one database must not disagree.
+    The newest key seals, the others still open. `configured` is the newest one; without it, the
+    keys are the lines of `<data-dir>/config/<name>.key`, newest first. The keys `old` open only.
+    `key_id` returns a name for a key that does not reveal it. All methods block, and raise
+    BootError.
     """
-    fingerprint = _fingerprint(key)
-    kept = await statements.execute(
-        "insert into caudex_kernel.keys as k (name, fingerprint) values ($1::text, $2::text)"
-        " on conflict (name) do update set fingerprint = k.fingerprint returning fingerprint",
-        name,
-        fingerprint,
-    )
-    if kept is not None and kept.decode() != fingerprint:
-        remedy = f"restore config/{name}.key of the data folder, or the configured key"
-        raise BootError(f"key {name}", ANOTHER, remedy)
+
+    name: str
+    data_dir: Path
+    configured: str
+    old: Sequence[str]
+    key_id: Callable[[bytes], Id]
+
+    @property
+    def file(self) -> Path:
+        """The file of the keys."""
+        return _file(self.name, self.data_dir)
+
+    def read(self, *, may_create: bool = False) -> Keys[Id]:
+        """Read the keys; `may_create` makes the file on the first boot of all."""
+        newest = [self.configured] if self.configured else self._lines(may_create=may_create)
+        keys = [_decode(self.name, text) for text in (*newest, *self.old)]
+        return Keys(self.key_id(keys[0]), {self.key_id(key): key for key in keys})
+
+    def check(self, recorded: Id) -> None:
+        """Compare with the id of the key that sealed what the database holds."""
+        if recorded not in self.read().known:
+            problem = "it is not the key that this database's secrets are sealed with"
+            remedy = f"restore {self.file} or the configured master_key"
+            raise BootError(f"key {self.name}", problem, remedy)
+
+    def add_new(self) -> Id:
+        """Put a new key before the others and return its id. Raises BadRequest."""
+        if self.configured:
+            raise BadRequest(
+                "the master key comes from the configuration and seals everything already: set a"
+                " new master_key, put the old one into old_master_keys, restart and try again"
+            )
+        self._write([_encode(secrets.token_bytes(SIZE)), *self._lines()])
+        return self.read().newest
+
+    def keep_only(self, wanted: Id) -> None:
+        """Remove the other keys from the file: they open nothing any more."""
+        if not self.configured:
+            self._write([_encode(self.read().known[wanted])])
+
+    def _lines(self, *, may_create: bool = False) -> list[str]:
+        return _read(self.name, self.data_dir, may_create=may_create).split() or [""]
+
+    def _write(self, lines: Sequence[str]) -> None:
+        _write(self.file, "\n".join(lines))
+
+
+def _file(name: str, data_dir: Path) -> Path:
+    return data_dir / "config" / f"{name}.key"
+
+
+def _read(name: str, data_dir: Path, *, may_create: bool) -> str:
+    file = _file(name, data_dir)
+    try:
+        if not file.exists():
+            if not may_create:
+                problem = f"{file} is missing, and this database was set up with it"
+                raise BootError(f"key {name}", problem, "restore the file")
+            _write(file, _encode(secrets.token_bytes(SIZE)), replace=False)
+        return file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "it is no text"
+        remedy = "run as the account that made it, or restore it"
+        raise BootError(f"key {name}", f"{file} cannot be read: {said}", remedy) from None
+
+
+def _write(file: Path, text: str, *, replace: bool = True) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(file, f"{text}\n".encode(), replace=replace)
+    except OSError as error:
+        problem = f"{file} cannot be written: {error.strerror}"
+        remedy = "fix that, or choose another with --data-dir"
+        raise BootError("data directory", problem, remedy) from None
+
+
+def _compared(name: str, configured: str, data_dir: Path, kept: bytes | None) -> bytes:
+    key = load_key(name, configured, data_dir, may_create=not kept)
+    if kept and _fingerprint(key) != kept.decode():
+        problem = "it is not the key that this database was set up with"
+        file = _file(name, data_dir)
+        remedy = "configure that one" if configured else f"put that one into {file}"
+        raise BootError(f"key {name}", problem, remedy)
+    return key
 
 
 def _fingerprint(key: bytes) -> str:
     return hashlib.sha256(b"caudex key fingerprint\0" + key).hexdigest()[:32]
 
 
-def _create(file: Path) -> None:
-    """Write a new key aside and link it into place: no process ever reads half a key."""
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}-") as aside:
-            aside.write(base64.b64encode(secrets.token_bytes(SIZE)).decode() + "\n")
-            aside.flush()
-            os.fsync(aside.fileno())
-            with suppress(FileExistsError):
-                os.link(aside.name, file)
-        sync_folder(file.parent)
-    except OSError as error:
-        problem = f"{file} cannot be written: {error.strerror}"
-        raise BootError("data directory", problem, "choose another with --data-dir") from None
+def _encode(key: bytes) -> str:
+    return base64.b64encode(key).decode()
 
 
-def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk (fsync(2)), to outlast a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _decode(text: str) -> bytes:
+def _decode(name: str, text: str) -> bytes:
+    key = text.encode()
     with suppress(ValueError):
-        return bytes.fromhex(text)
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return text.encode()
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    with suppress(ValueError):
+        key = bytes.fromhex(text)
+    if len(key) < SIZE:
+        problem = f"it has {len(key)} bytes, {SIZE} are needed"
+        raise BootError(f"key {name}", problem, "make one with: openssl rand -base64 32")
+    return key if len(key) == SIZE else hashlib.sha256(key).digest()

@@ -7,14 +7,8 @@ import unicodedata
 
 from kernel.errors import BadRequest
 
-MAX_USERNAME = 64
-MAX_EMAIL = 254
-"""RFC 5321, 4.5.3.1.3."""
-MAX_DISPLAY_NAME = 200
-MAX_FOLDED = 512
-
 EMAIL = re.compile(r'[^\s@<>()\[\],;:\\"]+@[^\s@.<>()\[\],;:\\"]+(\.[^\s@.<>()\[\],;:\\"]+)+')
-HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+HIDDEN_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of text direction. Joiners and the spaces of many
 scripts are allowed."""
 
@@ -25,7 +19,7 @@ def fold_name(name: str) -> str:
     Compatibility caseless matching of the Unicode Standard (3.13, D146). A text of more than 512
     characters is returned unchanged: normalising takes time by the square of its combining marks.
     """
-    if len(name) > MAX_FOLDED:
+    if len(name) > 512:
         return name
     folded = unicodedata.normalize("NFD", name).casefold()
     folded = unicodedata.normalize("NFKC", folded).casefold()
@@ -38,8 +32,8 @@ def clean_username(text: str) -> str:
     `isprintable` refuses control characters, marks of text direction and unusual spaces.
     """
     name = text.strip()
-    if not 1 <= len(name) <= MAX_USERNAME or not fold_name(name):
-        raise BadRequest(f"username must have 1 to {MAX_USERNAME} characters")
+    if not 1 <= len(name) <= 64 or not fold_name(name):
+        raise BadRequest("username must have 1 to 64 characters")
     if not name.isprintable():
         raise BadRequest("username must consist of printable characters")
     return name
@@ -48,7 +42,8 @@ def clean_username(text: str) -> str:
 def clean_email(text: str, form: re.Pattern[str] = EMAIL) -> str:
     """Trim an email address that matches `form`. Raises BadRequest."""
     email = text.strip()
-    if len(email) > MAX_EMAIL or not email.isprintable() or not form.fullmatch(email):
+    too_long = len(email) > 254  # RFC 5321, 4.5.3.1.3
+    if too_long or not email.isprintable() or not form.fullmatch(email):
         raise BadRequest("email must be an email address")
     return email
 
@@ -59,6 +54,6 @@ def clean_display_name(text: str | None) -> str | None:
     Raises BadRequest.
     """
     name = (text or "").strip()
-    if len(name) > MAX_DISPLAY_NAME or HIDDEN.search(name):
-        raise BadRequest(f"display_name must be at most {MAX_DISPLAY_NAME} printable characters")
+    if len(name) > 200 or HIDDEN_CHARACTERS.search(name):
+        raise BadRequest("display_name must be at most 200 printable characters")
     return name or None

@@ -16,12 +16,8 @@ from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
 from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
 
-LONGEST_PAUSE = 60.0
-"""Seconds between a failure and the next try, which follow 0.5, 1, 2 ... seconds."""
 MAX_FAULTS = 20
 """Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
-FAILED_PAUSE = 300.0
-"""Seconds between the tries of a failed task: the fault may have been in the data."""
 LEASE_SECONDS = 30.0
 """After a process that leads was killed, another one leads within this time."""
 
@@ -56,7 +52,7 @@ class Tasks:
 
     def start(self, fn: Callable[[], Awaitable[None]], name: str, *, leader: bool = False) -> None:
         """Run `fn` until it returns; `name` is for the log and for `GET /api/v1/plugins`."""
-        self._add(_Task(self, name, lambda _: fn(), leader=leader))
+        self._add(_Task(self, name, fn, leader=leader))
 
     def every(
         self,
@@ -73,19 +69,19 @@ class Tasks:
         `jitter`, so that processes that started together do not stay together.
         """
 
-        async def repeat(task: _Task) -> None:
+        async def repeat() -> None:
             while True:
                 pause = await fn()
                 task.succeeded()
-                await anyio.sleep(
-                    (seconds if pause is None else pause) * (1 + jitter * _random.random())
-                )
+                pause = seconds if pause is None else pause
+                await anyio.sleep(pause * (1 + jitter * _random.random()))
 
-        self._add(_Task(self, name, repeat, leader=leader))
+        task = _Task(self, name, repeat, leader=leader)
+        self._add(task)
 
     def info(self) -> Sequence[TaskInfo]:
         """Describe each task that has not ended."""
-        return [task.info() for task in self._tasks]
+        return [task.info for task in self._tasks]
 
     async def run(self, statements: Statements) -> None:
         """Run the tasks until cancelled; the kernel's to call."""
@@ -107,59 +103,51 @@ class Tasks:
 
 class _Task:
     def __init__(
-        self, owner: Tasks, name: str, work: Callable[[_Task], Awaitable[None]], *, leader: bool
+        self, owner: Tasks, name: str, work: Callable[[], Awaitable[None]], *, leader: bool
     ) -> None:
+        self.info = TaskInfo(name, "starting")
         self._owner = owner
-        self._name = name
         self._work = work
         self._leader = leader
-        self._state = "starting"
-        self._failures = 0
         self._faults = 0
-        self._error = ""
-
-    def info(self) -> TaskInfo:
-        return TaskInfo(self._name, self._state, self._failures, self._error)
 
     async def run(self) -> None:
         """Run until the work is done."""
         while True:
             began = anyio.current_time()
             try:
-                await (self._lead() if self._leader else self._begin())
-                return
+                return await (self._lead() if self._leader else self._begin())
             except Exception as error:
-                if anyio.current_time() - began > LONGEST_PAUSE:
+                if anyio.current_time() - began > 60.0:
                     self.succeeded()
-                await self._failed(error)
+                await anyio.sleep(self._failed(error))
 
-    def succeeded(self) -> None:
+    def succeeded(self, state: str = "running") -> None:
         """Forget earlier failures."""
-        self._state, self._failures, self._faults, self._error = "running", 0, 0, ""
+        self.info, self._faults = TaskInfo(self.info.name, state), 0
 
     async def _begin(self) -> None:
-        if not self._failures:
-            self._state = "running"
-        await self._work(self)
+        if not self.info.failures:
+            self.succeeded()
+        await self._work()
 
-    async def _failed(self, error: Exception) -> None:
-        pause = min(LONGEST_PAUSE, 0.5 * 2.0 ** min(self._failures, 10))
-        self._failures += 1
+    def _failed(self, error: Exception) -> float:
+        """Report an error, and return the seconds until the next try."""
+        failures = self.info.failures + 1
         self._faults += not isinstance(error, KernelError | OSError)
-        self._error = f"{type(error).__name__} {raised_at(error)}".strip()
         failed = self._faults >= MAX_FAULTS
-        self._state = "failed" if failed else "failing"
-        pause = FAILED_PAUSE if failed else pause
-        report = log.error if failed else log.warning
-        said = {"plugin": self._owner.plugin, "task": self._name, **failure(error)}
-        report("a task failed", restart_in=pause, **said)
-        await anyio.sleep(pause)
+        pause = 300.0 if failed else min(60.0, 0.25 * 2.0 ** min(failures, 10))
+        where = f"{type(error).__name__} {raised_at(error)}".strip()
+        name, state = self.info.name, "failed" if failed else "failing"
+        self.info = TaskInfo(name, state, failures, where)
+        report = log.bind(plugin=self._owner.plugin, task=name, restart_in=pause, **failure(error))
+        (report.error if failed else report.warning)("a task failed")
+        return pause
 
     async def _lead(self) -> None:
         """Do the work while this process holds the lease."""
         while not await self._acquire():
-            self.succeeded()
-            self._state = "standby"
+            self.succeeded("standby")
             await anyio.sleep(LEASE_SECONDS / 3)
         try:
             with unwrapped():
@@ -181,6 +169,6 @@ class _Task:
         return await self._execute(_ACQUIRE, LEASE_SECONDS) is not None
 
     async def _execute(self, statement: LiteralString, *more: float) -> bytes | None:
-        assert self._owner.statements is not None, "tasks run in a server"
-        name = f"{self._owner.plugin}.{self._name}"
-        return await self._owner.statements.execute(statement, name, self._owner.holder, *more)
+        owner, name = self._owner, f"{self._owner.plugin}.{self.info.name}"
+        assert owner.statements is not None, "tasks run in a server"
+        return await owner.statements.execute(statement, name, owner.holder, *more)

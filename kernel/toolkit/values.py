@@ -33,27 +33,14 @@ FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
 }
 """The kind of each field type but `entity_link`, whose kind is that of the id it names."""
 
-WANTED: Final[Mapping[ValueKind, str]] = {
-    "text": "text",
-    "number": "a number",
-    "boolean": "true or false",
-    "date": "a date (YYYY-MM-DD)",
-    "timestamp": "a timestamp (ISO 8601)",
-    "json": "JSON",
-    "uuid": "a UUID",
-    "texts": "an array of text",
-    "numbers": "an array of numbers",
-}
-
 UUID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(?:[.,]([0-9]{1,9}))?"
-    r"\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,6}([0-9]{0,3}))?)?"
+    r"\s?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
-_encode = msgspec.json.Encoder().encode
 
 
 class InvalidValue(ValueError):
@@ -68,10 +55,9 @@ def coerce_value(kind: ValueKind, value: Any, where: str) -> Any:
     if value is None or (value == "" and kind != "text"):
         return None
     try:
-        return _PARSERS[kind](value)
+        return parse_value(kind, value)
     except InvalidValue as error:
-        wanted = str(error) or f"{WANTED[kind]} is wanted"
-        raise BadRequest(f"{where}: {wanted}, not {show_value(value)}") from None
+        raise BadRequest(f"{where}: {error} is wanted, not {show_value(value)}") from None
 
 
 def parse_value(kind: ValueKind, value: Any) -> Any:
@@ -81,7 +67,13 @@ def parse_value(kind: ValueKind, value: Any) -> Any:
     A number must have a double of its own (IEEE 754, binary64), a timestamp at most six digits of a
     second.
     """
-    return _PARSERS[kind](value)
+    wanted, parse = _KINDS[kind]
+    try:
+        return parse(value)
+    except InvalidValue:
+        raise
+    except (ValueError, OverflowError):
+        raise InvalidValue(wanted) from None
 
 
 def is_uuid(text: str) -> bool:
@@ -94,7 +86,7 @@ def show_value(value: Any, longest: int = 80) -> str:
     if isinstance(value, str):
         value = value[: longest + 1]  # it can have megabytes
     try:
-        text = _encode(value).decode()
+        text = msgspec.json.encode(value).decode()
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         text = type(value).__name__
     return text if len(text) <= longest else f"{text[:longest]}…"
@@ -102,9 +94,9 @@ def show_value(value: Any, longest: int = 80) -> str:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidValue
+        raise ValueError
     if "\0" in value:
-        raise InvalidValue("text without the character U+0000 is wanted")
+        raise InvalidValue("text without the character U+0000")
     return value
 
 
@@ -112,35 +104,28 @@ def _number(value: Any) -> int | float:
     if isinstance(value, str):
         value = _number_in(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidValue
-    if isinstance(value, int):
-        if not -(2**53) <= value <= 2**53 and not _has_double(value):
-            raise InvalidValue("a whole number that a double holds exactly is wanted")
-    elif not math.isfinite(value):
-        raise InvalidValue("a number that a double can hold is wanted")
+        raise ValueError
+    if isinstance(value, int) and not _is_exact(value):
+        raise InvalidValue("a whole number that a double holds exactly")
+    if not math.isfinite(value):
+        raise InvalidValue("a number that a double can hold")
     return value
 
 
 def _number_in(text: str) -> int | float:
-    if len(text) > 400 or not _NUMBER.fullmatch(text):  # a double has at most 309 digits
-        raise InvalidValue
-    if text.lstrip("+-").isdigit():
-        return int(text)
-    number = float(text)
-    if number == 0 and re.search(r"[1-9]", re.split("[eE]", text)[0]):
-        raise InvalidValue("a number that a double can hold is wanted")
-    return number
+    exact = Decimal(_matched(_NUMBER, text if len(text) <= 400 else "")[0])  # of up to 309 digits
+    number = int(text) if text.lstrip("+-").isdigit() else float(exact)
+    return number if number or not exact else math.inf  # too small
 
 
-def _has_double(number: int) -> bool:
-    """Whether a large whole number has a double, such as 10^20, or is how JavaScript prints one.
+def _is_exact(number: int) -> bool:
+    """Whether a whole number has a double, such as 10^20, or is how JavaScript prints one.
 
     Below 10^21 JavaScript fills the shortest digits up with zeros (ECMA-262, Number::toString).
     """
-    try:
-        double = float(number)
-    except OverflowError:
-        return False
+    if abs(number) <= 2**53:
+        return True
+    double = float(number)
     return double == number or Decimal(repr(double)) == number
 
 
@@ -149,67 +134,45 @@ def _boolean(value: Any) -> bool:
         return value
     if value in ("true", "false"):
         return value == "true"
-    raise InvalidValue
+    raise ValueError
 
 
 def _date(value: Any) -> str:
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise InvalidValue
-    try:
-        return date.fromisoformat(value).isoformat()
-    except ValueError:
-        raise InvalidValue from None
+    return date.fromisoformat(_matched(_DATE, value)[0]).isoformat()
 
 
 def _timestamp(value: Any) -> str:
-    found = _TIMESTAMP.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise InvalidValue
-    day, minutes, seconds, fraction, offset = found.groups("")
-    if fraction and not seconds:
-        raise InvalidValue
-    if fraction[6:].strip("0"):
-        raise InvalidValue("a timestamp with at most six digits of a second is wanted")
-    clock = f"{minutes or '00:00'}{seconds or ':00'}.{fraction[:6]:0<6}"
-    zone = "+00:00" if offset in ("", "Z", "z") else offset
-    try:
-        return datetime.fromisoformat(f"{day}T{clock}{zone}").astimezone(UTC).isoformat()
-    except (ValueError, OverflowError):
-        raise InvalidValue from None
+    if (_matched(_TIMESTAMP, value)[1] or "").strip("0"):
+        raise InvalidValue("a timestamp with at most six digits of a second")
+    day, clock = value[:10], "".join(value[11:].upper().split())  # no space before the offset
+    moment = datetime.fromisoformat(f"{day}T{clock}" if clock else day)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
-def _uuid(value: Any) -> str:
-    if not isinstance(value, str) or not UUID_PATTERN.fullmatch(value):
-        raise InvalidValue
-    return value.lower()
+def _matched(pattern: re.Pattern[str], value: Any) -> re.Match[str]:
+    if not isinstance(value, str) or (found := pattern.fullmatch(value)) is None:
+        raise ValueError
+    return found
 
 
-def _json(value: Any) -> Any:
-    return value
+def _array(parse: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    def parse_each(value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise ValueError
+        return [parse(item) for item in cast("list[Any]", value)]
+
+    return parse_each
 
 
-def _texts(value: Any) -> list[str]:
-    return [_text(item) for item in _items(value)]
-
-
-def _numbers(value: Any) -> list[int | float]:
-    return [_number(item) for item in _items(value)]
-
-
-def _items(value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise InvalidValue
-    return cast("list[Any]", value)
-
-
-_PARSERS: Final[Mapping[ValueKind, Callable[[Any], Any]]] = {
-    "text": _text,
-    "number": _number,
-    "boolean": _boolean,
-    "date": _date,
-    "timestamp": _timestamp,
-    "json": _json,
-    "uuid": _uuid,
-    "texts": _texts,
-    "numbers": _numbers,
+_KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
+    "text": ("text", _text),
+    "number": ("a number", _number),
+    "boolean": ("true or false", _boolean),
+    "date": ("a date (YYYY-MM-DD)", _date),
+    "timestamp": ("a timestamp (ISO 8601)", _timestamp),
+    "json": ("JSON", lambda value: value),
+    "uuid": ("a UUID", lambda value: _matched(UUID_PATTERN, value)[0].lower()),
+    "texts": ("an array of text", _array(_text)),
+    "numbers": ("an array of numbers", _array(_number)),
 }
+"""What each kind wants, and how it parses a value: ValueError and OverflowError refuse it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from random import getrandbits
 from typing import Any
 
@@ -18,7 +18,7 @@ from structlog.contextvars import bind_contextvars
 from kernel.config.settings import Config
 from kernel.contracts.workers import HandlerFailed
 from kernel.errors import BadRequest, KernelError, Unavailable, plugin_at_fault
-from kernel.toolkit.limiter import AdmissionControl, Networks
+from kernel.web.addresses import AdmissionControl, client_address
 from kernel.web.http import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -73,7 +73,7 @@ class Edge:
             return
         scope["caudex.headers"] = headers = dict[bytes, bytes](scope["headers"])
         scope["caudex.request_id"] = request_id = _request_id(headers)
-        scope["caudex.address"] = _address(scope, self._trusted)
+        scope["caudex.address"] = client_address(scope, self._trusted)
         bind_contextvars(request_id=request_id)
         sender = _Sender(send, self._reply_headers(headers, request_id))
         place: str | None = None
@@ -261,33 +261,3 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     if given is not None and REQUEST_ID.fullmatch(given):
         return given.decode()
     return f"{getrandbits(128):032x}"
-
-
-def _address(scope: Scope, trusted: Networks) -> str:
-    """Return the peer, or the rightmost hop of X-Forwarded-For that is no trusted proxy."""
-    client = scope.get("client")
-    peer: str = client[0] if client else ""
-    if not trusted or not _within(peer, trusted):
-        return peer
-    given = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = b",".join(given).decode("latin-1").split(",")
-    for hop in reversed([hop.strip() for hop in hops if hop.strip()]):
-        if not _within(hop, trusted):
-            return hop if _is_address(hop) else peer
-    return peer
-
-
-def _within(text: str, networks: Networks) -> bool:
-    if not _is_address(text):
-        return False
-    address = ip_address(text)
-    plain = getattr(address, "ipv4_mapped", None) or address  # ::ffff:10.0.0.1 is 10.0.0.1
-    return any(plain in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

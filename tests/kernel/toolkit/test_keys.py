@@ -12,7 +12,7 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.contracts.statements import Statements
 from kernel.errors import BootError
-from kernel.toolkit.keys import check_key, load_key, server_key
+from kernel.toolkit.keys import load_key, server_key
 from tests.kernel.databases import opened, sql
 from tests.kernel.processes import open_folder
 from tests.kernel.support import shut
@@ -141,16 +141,18 @@ def test_two_processes_at_once_agree_on_the_key(tmp_path: Path) -> None:
         assert [path.name for path in (folder / "config").iterdir()] == ["signing.key"]
 
 
-async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(database: str) -> None:
+async def test_the_first_server_fixes_the_key_and_another_key_does_not_start(
+    database: str, tmp_path: Path
+) -> None:
     async with opened(database) as db:
         for _ in range(2):
-            await check_key(db, "signing", KEY)
-        await check_key(db, "master", KEY[::-1])
+            await server_key(db, "signing", KEY.hex(), tmp_path)
+        await server_key(db, "master", KEY[::-1].hex(), tmp_path)
         with pytest.raises(BootError) as caught:
-            await check_key(db, "signing", KEY[:31] + b"\0")
+            await server_key(db, "signing", (KEY[:31] + b"\0").hex(), tmp_path)
     said = str(caught.value)
     assert said.startswith("key signing: it is not the key that this database was set up with")
-    assert "restore" in said
+    assert "configure that one" in said
     assert "\n" not in said
     kept = sql(database, "select name, fingerprint from caudex_kernel.keys order by name")
     assert [name for name, _ in kept] == ["master", "signing"]
@@ -179,12 +181,14 @@ async def test_a_key_that_was_lost_is_not_made_anew(database: str, tmp_path: Pat
         assert await server_key(db, "signing", key.hex(), tmp_path) == key
 
 
-async def test_of_two_first_servers_with_different_keys_one_starts(database: str) -> None:
+async def test_of_two_first_servers_with_different_keys_one_starts(
+    database: str, tmp_path: Path
+) -> None:
     refused: list[BootError] = []
 
-    async def check(db: Statements, key: bytes) -> None:
+    async def start(db: Statements, key: bytes) -> None:
         try:
-            await check_key(db, "signing", key)
+            await server_key(db, "signing", key.hex(), tmp_path)
         except BootError as error:
             refused.append(error)
 
@@ -192,6 +196,6 @@ async def test_of_two_first_servers_with_different_keys_one_starts(database: str
         for round_ in range(20):
             sql(database, "delete from caudex_kernel.keys")
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(check, one, KEY)
-                tasks.start_soon(check, two, KEY[::-1])
+                tasks.start_soon(start, one, KEY)
+                tasks.start_soon(start, two, KEY[::-1])
             assert len(refused) == round_ + 1

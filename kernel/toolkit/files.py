@@ -1,0 +1,41 @@
+"""Files that outlast a crash."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_file(file: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a file in one step (rename(2)), readable for its owner only. Raises OSError.
+
+    A crash leaves the old content or the new one, and perhaps a file `.new-…` beside it. On return
+    the new one is on the disk. Unless `replace`, a file that exists is kept.
+    """
+    aside = file.with_name(f".new-{file.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(aside, flags, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if replace:
+            aside.replace(file)
+        else:
+            with suppress(FileExistsError):
+                os.link(aside, file)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(file.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk (fsync(2)), to outlast a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
