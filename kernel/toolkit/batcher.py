@@ -119,7 +119,8 @@ class Batcher(Generic[T, R]):
         while self._open or self._queue:
             if self._queue:
                 pause = self._quiet_until - anyio.current_time() if self.eager else self.linger
-                await anyio.sleep(max(0.0, pause))  # 0: the items of this turn of the event loop
+                # 0: the items of this turn of the event loop
+                await anyio.sleep(max(0.0, pause) if self._open else 0.0)
                 await self._send(self._take())
                 self._quiet_until = anyio.current_time() + self.linger
             else:

@@ -24,7 +24,7 @@ from kernel.public import (
 
 from .config import LogsConfig
 from .routes import LogsRoutes
-from .service import SWEEP_EVERY, TOPIC, LogsService
+from .service import TOPIC, LogsService
 
 
 class LogsPlugin(Plugin):
@@ -64,7 +64,7 @@ class LogsPlugin(Plugin):
         if (service := self._service) is None:
             yield
             return
-        self.tasks.every(SWEEP_EVERY, service.sweep, "sweep")
+        self.tasks.every(600.0, service.sweep, "sweep")
         yield
         service.end_readers()
 

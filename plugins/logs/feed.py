@@ -15,8 +15,6 @@ from .models import remark, weight
 RING: Final = 1000
 RING_SIZE: Final = 10_000_000
 """Bytes of memory for the ring; any page of the store fits, so a quick reader misses nothing."""
-IDLE: Final = 15.0
-"""Seconds after which a reader hears that there is nothing."""
 STOPS: Final = "the server stops"
 
 
@@ -59,7 +57,7 @@ class Feed:
         self._changed.set()
 
     async def read(self, position: int) -> AsyncIterator[LogLine | None]:
-        """Yield what comes behind a position; None when nothing came for a while.
+        """Yield what comes behind a position; None when nothing came for 15 s.
 
         Lines that left the ring before this reader got to them are counted in one line. The last
         one says that the server stops.
@@ -78,7 +76,7 @@ class Feed:
                 return
             else:
                 changed = self._changed
-                with anyio.move_on_after(IDLE) as waited:
+                with anyio.move_on_after(15.0) as waited:
                     await changed.wait()
                 if waited.cancelled_caught:
                     yield None

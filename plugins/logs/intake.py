@@ -1,14 +1,14 @@
-"""Takes lines without waiting: a bounded queue, a rate limit for each app, a count of losses."""
+"""Takes lines without waiting: masked, within a rate of each app, in a bounded room of memory."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import anyio
-
-from kernel.public import LogLevel, RateLimiter
+from kernel.public import Batcher, BatchLimits, LogLevel, Mask, RateLimiter, Retry
 
 from .models import NewLine, weight
 
@@ -17,29 +17,37 @@ MAX_MESSAGE: Final = 1_000_000
 MAX_QUEUED: Final = 16_000_000
 """Bytes of memory for what waits for the database. One app may have half of what the others leave
 of it: however many write too much, there is room for the others."""
-BATCH: Final = 500
-BATCH_SIZE: Final = 4_000_000
-"""Bytes of memory that fill a batch."""
+KEEP: Final = 3600.0
+"""Seconds that a value stays hidden at least after it was replaced, or its app removed: the worker
+that has it goes on until another is up, and then ends what it was at."""
+
+Lines = Callable[[], Sequence[NewLine]]
+"""Lines to store, without those of apps that were removed in the meantime."""
 
 
 class Intake:
-    """Lines that wait to be stored."""
+    """Collects lines for 50 ms, and gives them to `store`, again where it raises Unavailable."""
 
-    def __init__(self, lines_per_second: int, bytes_per_second: int) -> None:
+    def __init__(
+        self,
+        store: Callable[[Lines], Awaitable[None]],
+        lines_per_second: int,
+        bytes_per_second: int,
+    ) -> None:
+        self._store = store
         self._line_rate = RateLimiter(lines_per_second, burst=5)
         self._byte_rate = RateLimiter(bytes_per_second, burst=5)
-        self._lines: deque[NewLine] = deque()
         self._size = 0
-        self._held = Counter[str]()
-        """Bytes of the waiting lines of each app."""
-        self._dropped = Counter[str]()
-        """Lines of each app that were dropped and not reported yet."""
-        self._gone: set[str] = set()
-        """Apps that were dropped since the last batch was taken."""
-        self._filled = anyio.Event()
-
-    def __len__(self) -> int:
-        return len(self._lines)
+        self._apps: dict[str, _App] = {}
+        """Apps with lines that wait."""
+        self.batcher = Batcher[_Item, None](
+            self._flush,
+            BatchLimits(waiting=MAX_QUEUED),  # bytes are the bound
+            size=lambda item: item.size,
+            linger=0.05,
+            eager=False,
+            retry=Retry(first=1.0, longest=1.0),
+        )
 
     def admits(self, app_id: str) -> bool:
         """Whether there may be room for a line; count it, or count it as dropped."""
@@ -54,80 +62,136 @@ class Intake:
 
     def put(self, app_id: str, level: LogLevel, message: str) -> None:
         """Take a line that was admitted, unless it is too large for the room there is."""
-        text = _storable(message)
-        self._byte_rate.take(app_id, len(text.encode()))
-        if not self._add(app_id, level, text):
+        line = _line(app_id, level, _storable(message))
+        self._byte_rate.take(app_id, len(line.message.encode()))
+        if (size := weight(line)) > self._room(app_id):
             self._drop_line(app_id)
-        self._filled.set()
+        else:
+            self._add(_Item(self._app(app_id), line, size))
 
     def drop(self, app_id: str) -> None:
-        """Drop what an app has said and is not stored yet, also what is put back: it is gone."""
-        self._gone.add(app_id)
-        kept = [line for line in self._lines if line.app_id != app_id]
-        self._lines = deque(kept)
-        self._hold(app_id, -self._held[app_id])
-        del self._dropped[app_id]
+        """Drop the lines of an app that wait: the app is removed."""
+        if (app := self._apps.pop(app_id, None)) is not None:
+            app.gone = True
+            self._size -= app.size
 
-    async def wait(self) -> None:
-        """Wait until there is something to store."""
-        await self._filled.wait()
-
-    def take(self) -> list[NewLine]:
-        """Take the oldest lines, a batch at most."""
-        self._report_dropped()
-        self._gone.clear()
-        taken: list[NewLine] = []
-        size = 0
-        while self._lines and len(taken) < BATCH and size < BATCH_SIZE:
-            taken.append(line := self._lines.popleft())
-            size += (heavy := weight(line))
-            self._hold(line.app_id, -heavy)
-        if not self._lines:
-            self._filled = anyio.Event()
-        return taken
-
-    def wanted(self, lines: list[NewLine]) -> list[NewLine]:
-        """Those of the last batch whose apps were not dropped since it was taken."""
-        return [line for line in lines if line.app_id not in self._gone]
-
-    def put_back(self, lines: list[NewLine]) -> None:
-        """Keep lines that could not be stored, in their order: those of the last batch."""
-        lines = self.wanted(lines)
-        self._lines.extendleft(reversed(lines))
-        for line in lines:
-            self._hold(line.app_id, weight(line))
-        self._filled.set()
+    async def _flush(self, items: Sequence[_Item]) -> None:
+        for item in items:
+            if item.line is None:
+                said = f"{item.app.dropped} lines were dropped: too many at once"
+                item.line, item.app.dropped = _line(item.app.id, "system", said), 0
+        await self._store(lambda: [each.line for each in items if each.line and not each.app.gone])
+        for item in items:
+            if not item.app.gone:
+                self._hold(item.app, -item.size)
 
     def _room(self, app_id: str) -> float:
         """Bytes of memory that an app may still take."""
-        return (MAX_QUEUED - self._size) / 2 - self._held[app_id]
+        app = self._apps.get(app_id)
+        return (MAX_QUEUED - self._size) / 2 - (app.size if app else 0)
 
-    def _hold(self, app_id: str, size: int) -> None:
+    def _app(self, app_id: str) -> _App:
+        return self._apps.setdefault(app_id, _App(app_id))
+
+    def _add(self, item: _Item) -> None:
+        self._hold(item.app, item.size)
+        self.batcher.add(item)
+
+    def _hold(self, app: _App, size: int) -> None:
         """Count what an app's waiting lines weigh more by now, or less."""
         self._size += size
-        self._held[app_id] += size
-        if not self._held[app_id]:
-            del self._held[app_id]
-
-    def _add(self, app_id: str, level: LogLevel, message: str) -> bool:
-        line = NewLine(app_id, level, message, datetime.now(UTC).isoformat())
-        if (size := weight(line)) > self._room(app_id):
-            return False
-        self._lines.append(line)
-        self._hold(app_id, size)
-        return True
+        app.size += size
+        if not app.size:
+            del self._apps[app.id]
 
     def _drop_line(self, app_id: str) -> None:
-        self._dropped[app_id] += 1
-        self._filled.set()
+        app = self._app(app_id)
+        app.dropped += 1
+        if app.dropped == 1:  # one line counts them all
+            self._add(_Item(app, None, 1000))
 
-    def _report_dropped(self) -> None:
-        for app_id, count in list(self._dropped.items()):
-            if self._add(app_id, "system", f"{count} lines were dropped: too many at once"):
-                del self._dropped[app_id]
+
+@dataclass(slots=True)
+class _App:
+    """What waits of one app."""
+
+    id: str
+    size: int = 0
+    dropped: int = 0
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class _Item:
+    """A line that waits; None is the one that counts the dropped lines, made when it is stored."""
+
+    app: _App
+    line: NewLine | None
+    size: int
+
+
+def _line(app_id: str, level: LogLevel, message: str) -> NewLine:
+    return NewLine(app_id, level, message, datetime.now(UTC).isoformat())
 
 
 def _storable(message: str) -> str:
     """A NUL cannot be stored, and a lone surrogate is no text; of a long line the beginning is."""
     text = message[:MAX_MESSAGE].replace("\0", "\ufffd")
     return text.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
+
+
+class Masks:
+    """The secret values of each app."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, _Values] = {}
+
+    def put(self, app_id: str, values: Iterable[str]) -> None:
+        """Replace an app's values by these; the old ones stay hidden for a while."""
+        known = self._apps.setdefault(app_id, _Values())
+        known.put(frozenset(values))
+        if not known.mask:
+            del self._apps[app_id]
+
+    def hide(self, app_id: str, text: str) -> str:
+        """Return the text with the app's values hidden."""
+        known = self._apps.get(app_id)
+        return text if known is None else known.mask.hide(text)
+
+    def keep_only(self, app_ids: Collection[str]) -> None:
+        """Drop the values of other apps once those have been gone for a while."""
+        now = time.monotonic()
+        for app_id, known in list(self._apps.items()):
+            if app_id in app_ids:
+                known.gone_at = None
+            elif known.gone_at is None:
+                known.gone_at = now
+            elif now - known.gone_at >= KEEP:
+                del self._apps[app_id]
+
+
+class _Values:
+    """An app's values: the current ones, and replaced ones that a worker may still have."""
+
+    __slots__ = ("_current", "_replaced", "gone_at", "mask")
+
+    def __init__(self) -> None:
+        self._current: frozenset[str] = frozenset()
+        self._replaced: dict[str, float] = {}
+        """When each was replaced, the oldest first."""
+        self.mask = Mask(())
+        self.gone_at: float | None = None
+        """Since when the app is known to be gone."""
+
+    def put(self, values: frozenset[str]) -> None:
+        """Replace the current values."""
+        now = time.monotonic()
+        replaced = self._replaced | dict.fromkeys(self._current - values, now)
+        kept = [
+            (value, at) for value, at in replaced.items() if value not in values and now - at < KEEP
+        ]
+        before = self._current | self._replaced.keys()
+        self._current, self._replaced = values, dict(kept[-1000:])
+        self.gone_at = None
+        if (hidden := values | self._replaced.keys()) != before:
+            self.mask = Mask(hidden)

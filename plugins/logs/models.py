@@ -11,7 +11,6 @@ from msgspec import Meta
 
 from kernel.public import LogLevel, LogLine
 
-DEFAULT_TAIL: Final = 100
 MAX_TAIL: Final = 1000
 LINE_COST: Final = 300
 """Bytes that a line takes in memory beside its message."""
@@ -31,7 +30,7 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     tail: Annotated[
         int, Meta(ge=0, description=f"how many old lines come first, at most {MAX_TAIL}")
-    ] = DEFAULT_TAIL
+    ] = 100
 
 
 def weight(line: NewLine | LogLine) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -21,13 +22,10 @@ from kernel.public import (
     whole_number,
 )
 
-from .guard import Guard
-from .models import DEFAULT_TAIL, MAX_TAIL, LogsQuery
-from .sse import EventStream, event
+from .models import MAX_TAIL, LogsQuery
+from .sse import EventStream, Guard, event
 
 PATH: Final = "/api/v1/apps/{app_id}/logs"
-LIVE_ONLY: Final = 2**62
-"""An id behind every line there is."""
 STREAM: Final[dict[str, Any]] = {
     "responses": {
         "200": {
@@ -65,8 +63,8 @@ class LogsRoutes:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._readers.hold((app.id, request.actor.user_id)))
             lines = [] if after is not None else await logs.tail(app.id, tail)
-            if after is None:
-                after = lines[-1].id if lines else LIVE_ONLY if not tail else 0
+            if after is None:  # without a tail, only lines behind any that is there
+                after = lines[-1].id if lines else 0 if tail else sys.maxsize
             following = await stack.enter_async_context(logs.follow(app.id, after))
             guard = Guard(self._services, request)
             return EventStream(_events(deque(lines), following), stack.pop_all(), guard.refusal)
@@ -88,6 +86,6 @@ def _position(request: Request) -> tuple[int, int | None]:
     query = request.query()
     if unknown := query.keys() - set(LogsQuery.__struct_fields__):
         raise BadRequest(f"unknown parameter {min(unknown)!r}")
-    tail = min(whole_number("tail", query.get("tail", str(DEFAULT_TAIL))), MAX_TAIL)
+    tail = min(whole_number("tail", query.get("tail", str(LogsQuery().tail))), MAX_TAIL)
     last = request.headers.get("last-event-id", "")
     return tail, whole_number("Last-Event-ID", last) if last else None

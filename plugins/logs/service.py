@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Literal
+from typing import Final
 
 import anyio
 import structlog
@@ -26,21 +25,11 @@ from kernel.public import (
 from . import store
 from .config import LogsConfig
 from .feed import STOPS, Feed
-from .intake import Intake
-from .masking import Masks
-from .models import NewLine, remark
+from .intake import Intake, Lines, Masks
+from .models import remark
 from .sweeper import Sweeper
 
 TOPIC: Final = "logs"
-GATHER: Final = 0.05
-"""Seconds in which lines join the same batch."""
-RETRY: Final = 1.0
-FLUSH: Final = 2.0
-"""Seconds for what waits to be stored when the server ends."""
-SWEEP_EVERY: Final = 600.0
-BATCH_PAUSE: Final = 0.2
-"""Seconds between two portions of old lines."""
-Outcome = Literal["stored", "later", "lost"]
 
 log = structlog.get_logger("caudex.logs")
 
@@ -52,17 +41,15 @@ class LogsService:
         self._config = config
         self._statements = statements
         self._apps = apps
-        self._intake = Intake(config.lines_per_second, config.bytes_per_second)
+        self._intake = Intake(self._store, config.lines_per_second, config.bytes_per_second)
         self._masks = Masks()
         self._sweeper = Sweeper(config, statements)
         self._feeds: dict[str, Feed] = {}
         self._unread: set[str] = set()
         """Apps whose new lines are to be read for their readers."""
         self._reader = Batcher[str, None](
-            self._read_new, retry=Retry(on=(Exception,), first=RETRY, longest=RETRY)
+            self._read_new, retry=Retry(on=(Exception,), first=1.0, longest=1.0)
         )
-        self._storing = anyio.CancelScope()
-        self._store_by = math.inf
         self._stopping = False
 
     def write(self, app_id: str, level: LogLevel, message: str) -> None:
@@ -133,19 +120,16 @@ class LogsService:
         """
         deleted = await self._sweeper.sweep()
         self._masks.keep_only({app.id for app in await self._apps.all()})
-        return BATCH_PAUSE if deleted else min(SWEEP_EVERY, self._sweeper.retry_in)
+        return 0.2 if deleted else min(600.0, self._sweeper.retry_in)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Store lines and read new ones while the server runs; at the end store what waits."""
-        async with self._reader.running(drain=0), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._store_always)
-            try:
-                yield
-            finally:
-                self._store_by = self._storing.deadline = anyio.current_time() + FLUSH
-                tasks.cancel_scope.cancel()
-        await self._flush()
+        lines = self._intake.batcher
+        async with self._reader.running(drain=0), lines.running(drain=2.0):
+            yield
+        if lines:
+            log.warning("log lines are lost: the database is not available", count=len(lines))
 
     async def _attach(self, app_id: str) -> Feed:
         feed = self._feeds.get(app_id)
@@ -181,34 +165,9 @@ class LogsService:
                 return
             after = page[-1].id
 
-    async def _store_always(self) -> None:
-        while True:
-            await self._intake.wait()
-            await anyio.sleep(GATHER)
-            if not (lines := self._intake.take()):
-                continue
-            outcome: Outcome = "later"
-            # A batch that is cancelled may be stored or not.
-            with anyio.CancelScope(deadline=self._store_by, shield=True) as self._storing:
-                outcome = await self._store(lines)
-            if outcome == "later":
-                self._intake.put_back(lines)
-            if outcome != "stored":
-                await anyio.sleep(RETRY)
-
-    async def _flush(self) -> None:
-        """Store what still waits when the server ends."""
-        with anyio.CancelScope(deadline=self._store_by):
-            while lines := self._intake.take():
-                if await self._store(lines) == "later":
-                    self._intake.put_back(lines)
-                    break
-        if left := len(self._intake):
-            log.warning("log lines are lost: the database is not available", count=left)
-
-    async def _store(self, lines: list[NewLine]) -> Outcome:
+    async def _store(self, lines: Lines) -> None:
         async def write(tx: Transaction) -> None:
-            wanted = self._intake.wanted(lines)  # by now: a connection may be long in coming
+            wanted = lines()  # by now: a connection may be long in coming
             if not wanted:
                 return
             await store.insert(tx, wanted)
@@ -218,11 +177,10 @@ class LogsService:
         try:
             await self._statements.run(server_actor(), write)
         except Unavailable:
-            return "later"
+            raise
         except Exception as error:
-            log.error("log lines could not be stored", count=len(lines), **failure(error))
-            return "lost"
-        return "stored"
+            log.error("log lines could not be stored", count=len(lines()), **failure(error))
+            await anyio.sleep(1.0)
 
     async def _read_new(self, app_ids: Sequence[str]) -> Sequence[Exception | None]:
         self._unread.difference_update(app_ids)

@@ -1,7 +1,8 @@
-"""Server-sent events (WHATWG HTML, 9.2), with an end for a connection that does not read."""
+"""Server-sent events (WHATWG HTML, 9.2), for as long as the caller reads them and may do so."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Final
@@ -11,12 +12,21 @@ import msgspec
 from anyio.abc import TaskGroup
 from starlette.types import Receive, Scope, Send
 
-from kernel.public import LogLine, Response
+from kernel.public import (
+    ACCESS,
+    APP_USER,
+    HOOKS,
+    KernelError,
+    LogLine,
+    Request,
+    Response,
+    Services,
+    Unavailable,
+    hookspecs,
+)
 
 BLOCKED: Final = 30.0
 """Seconds that a write may take."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class EventStream(Response):
@@ -73,10 +83,49 @@ async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
+class Guard:
+    """Asks again and again what was asked before the stream began."""
+
+    def __init__(self, services: Services, request: Request) -> None:
+        self._services = services
+        self._request = request
+
+    async def refusal(self, every: float = 0.5, unchecked: float = 30.0) -> None:
+        """Wait until the caller may not read any more.
+
+        It is asked all `every` seconds, from memory, which notifications of changes have corrected
+        by then, or by a read of the account. While the database is not available, the stream goes
+        on for `unchecked` seconds.
+        """
+        certain = time.monotonic()
+        while time.monotonic() - certain < unchecked:
+            await anyio.sleep(every)
+            try:
+                if not await self._may_read():
+                    return
+            except Unavailable:
+                continue
+            certain = time.monotonic()
+
+    async def _may_read(self) -> bool:
+        """Whether the token has not ended and the role is still held. Raises Unavailable."""
+        hooks, access = self._services.get(HOOKS), self._services.get(ACCESS)
+        try:
+            actor = await hooks.first(hookspecs.authenticate, request=self._request)
+            if actor is None:
+                return False
+            await access.authorize(actor, APP_USER, self._request.scope["path_params"])
+        except Unavailable:
+            raise
+        except KernelError:
+            return False
+        return True
+
+
 def event(line: LogLine | None) -> bytes:
     """Write a line as an event, or a comment where there is none: JSON never spans two lines."""
     if line is None:
         return b": nothing new\n\n"
-    data = _encode({"level": line.level, "message": line.message, "ts": line.ts})
+    data = msgspec.json.encode({"level": line.level, "message": line.message, "ts": line.ts})
     place = b"id: %d\n" % line.id if line.id else b""
     return b"%bdata: %b\n\n" % (place, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -99,12 +100,10 @@ _FORGET: Final = _PORTION.replace("{result}", "max(id)").replace(
 
 _line = msgspec.json.Decoder(LogLine).decode
 _encode = msgspec.json.Encoder().encode
-NEWEST: Final = 2**63 - 1
 TAIL_SIZE: Final = 4_000_000
 """Bytes of messages that fill a tail: the line with which they come to that is its first one."""
-PORTION: Final = 5000
 PORTION_SIZE: Final = 64_000_000
-"""Lines that one statement deletes at most, and bytes on disk that fill it."""
+"""Bytes on disk of the lines that one statement deletes."""
 PAGE: Final = 500
 PAGE_SIZE: Final = 1_000_000
 """Bytes of messages that fill a page: the line with which they come to that is its last one."""
@@ -130,7 +129,7 @@ async def left_out(reader: Reader, app_id: str, tail: Sequence[LogLine], count: 
 
 
 async def between(
-    reader: Reader, app_id: str, after: int, until: int = NEWEST
+    reader: Reader, app_id: str, after: int, until: int = sys.maxsize
 ) -> tuple[list[LogLine], bool]:
     """A page of lines with after < id <= until, oldest first, and whether there may be more."""
     found = await reader.fetch_all(_BETWEEN, app_id, PAGE, PAGE_SIZE, after, until)
@@ -176,7 +175,7 @@ async def forget_app(tx: Transaction, app_id: str) -> None:
 
 def _portion(halvings: int = 0) -> tuple[int, int]:
     """How many lines, of how many bytes, one statement deletes."""
-    return max(1, PORTION >> halvings), max(1, PORTION_SIZE >> halvings)
+    return max(1, 5000 >> halvings), max(1, PORTION_SIZE >> halvings)
 
 
 def _size(lines: Sequence[LogLine]) -> int:

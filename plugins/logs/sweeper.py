@@ -14,8 +14,6 @@ from kernel.public import Statements, Transaction, failure, server_actor
 from . import store
 from .config import LogsConfig
 
-MOST_HALVINGS: Final = 20
-"""Of a portion: a single line is left long before."""
 EVERY_APP: Final = ""
 """The key for lines of all apps that are too old."""
 
@@ -59,7 +57,7 @@ class Sweeper:
             gone = await self._statements.run(server_actor(), work)
         except Exception as error:
             log.warning("old log lines could not be swept", app=app_id or "any", **failure(error))
-            self._failures[app_id] = min(failures + 1, MOST_HALVINGS)
+            self._failures[app_id] = min(failures + 1, 20)  # of a portion: a single line is left
             return 0
         if not gone:
             self._failures.pop(app_id, None)

@@ -5,12 +5,11 @@ from collections import deque
 import anyio
 import pytest
 
-from kernel.public import LogLine
+from kernel.public import LogLine, Retry, Unavailable
 from kernel.toolkit import limiter
-from plugins.logs import masking
+from plugins.logs import intake as intake_module
 from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
-from plugins.logs.intake import BATCH, MAX_MESSAGE, MAX_QUEUED, Intake
-from plugins.logs.masking import KEEP, Masks
+from plugins.logs.intake import KEEP, MAX_MESSAGE, MAX_QUEUED, Intake, Masks
 from plugins.logs.models import LINE_COST, weight
 from plugins.logs.routes import _events
 from plugins.logs.sse import event
@@ -32,7 +31,7 @@ def put(intake, app_id, level, message):
 def clock(monkeypatch):
     """Seconds that have passed for the masks, in a list of one."""
     now = [1000.0]
-    monkeypatch.setattr(masking.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(intake_module.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -69,13 +68,12 @@ def test_a_value_that_comes_back_is_no_replaced_one(clock):
     assert (masks.hide("app", "first"), masks.hide("app", "second")) == ("[secret]", "second")
 
 
-def test_only_so_many_replaced_values_stay_hidden(clock, monkeypatch):
-    monkeypatch.setattr(masking, "MAX_REPLACED", 5)
+def test_only_so_many_replaced_values_stay_hidden(clock):
     masks = Masks()
-    for number in range(7):
-        masks.put("app", [f"value-{number}"])
-    shown = [masks.hide("app", f"value-{number}") for number in range(7)]
-    assert shown == ["value-0", *["[secret]"] * 6]
+    masks.put("app", [f"value-{number:04}" for number in range(1002)])
+    masks.put("app", ["another"])
+    shown = [masks.hide("app", f"value-{number:04}") for number in range(1002)]
+    assert shown.count("[secret]") == 1000
 
 
 def test_the_values_of_an_app_that_is_gone_go_a_while_later(clock):
@@ -103,23 +101,52 @@ def test_the_values_of_an_app_that_came_back_stay(clock):
     assert masks.hide("app", "a-secret") == "[secret]"
 
 
+class Sink:
+    """What an intake stores; raises each of `errors` first, then calls `meanwhile`."""
+
+    def __init__(self, lines_per_second=2000, bytes_per_second=PLENTY):
+        self.intake = Intake(self.store, lines_per_second, bytes_per_second)
+        self.intake.batcher.linger = 0.0
+        self.intake.batcher.retry = Retry(first=0.001, longest=0.001)
+        self.batches = []
+        self.errors = []
+        self.meanwhile = lambda: None
+
+    async def store(self, lines):
+        self.meanwhile()
+        if self.errors:
+            raise self.errors.pop()
+        self.batches.append(list(lines()))
+
+    async def take(self):
+        """Everything that waits, as lines."""
+        self.batches = []
+        async with self.intake.batcher.running():
+            pass
+        return [entry for batch in self.batches for entry in batch]
+
+
+def size_of(intake):
+    return intake._size, {app_id: app.size for app_id, app in intake._apps.items()}
+
+
 async def test_a_flood_is_cut_and_counted(monkeypatch):
     monkeypatch.setattr(limiter, "monotonic", lambda: 1000.0)
-    intake = Intake(10, PLENTY)
+    sink = Sink(10)
     for number in range(200):
-        put(intake, "app", "info", str(number))
-    lines = intake.take()
+        put(sink.intake, "app", "info", str(number))
+    lines = await sink.take()
     assert len(lines) == 51
     assert lines[-1].level == "system"
-    assert "lines were dropped" in lines[-1].message
+    assert lines[-1].message == "150 lines were dropped: too many at once"
 
 
 async def test_one_apps_flood_leaves_room_for_another():
-    intake = Intake(10, PLENTY)
+    sink = Sink(10)
     for _ in range(200):
-        put(intake, "loud", "info", "x")
-    put(intake, "quiet", "info", "heard")
-    assert [entry.message for entry in intake.take() if entry.app_id == "quiet"] == ["heard"]
+        put(sink.intake, "loud", "info", "x")
+    put(sink.intake, "quiet", "info", "heard")
+    assert [each.message for each in await sink.take() if each.app_id == "quiet"] == ["heard"]
 
 
 LARGE = "x" * MAX_MESSAGE
@@ -127,129 +154,140 @@ LARGE = "x" * MAX_MESSAGE
 
 def until_refused(intake, app_id):
     """Put large lines until one is not taken any more; returns how many were."""
-    before = len(intake)
     for count in range(1000):
+        before = intake._apps[app_id].dropped if app_id in intake._apps else 0
         put(intake, app_id, "info", LARGE)
-        if len(intake) == before + count:
+        if intake._apps[app_id].dropped > before:
             return count
     raise AssertionError("never refused")
 
 
 async def test_large_lines_of_one_app_leave_room_for_another():
-    intake = Intake(2000, PLENTY)
-    assert until_refused(intake, "loud") >= 4
-    put(intake, "quiet", "info", "heard")
-    lines = []
-    while batch := intake.take():
-        lines += batch
-    assert [entry.message for entry in lines if entry.app_id == "quiet"] == ["heard"]
+    sink = Sink()
+    assert until_refused(sink.intake, "loud") >= 4
+    put(sink.intake, "quiet", "info", "heard")
+    assert [each.message for each in await sink.take() if each.app_id == "quiet"] == ["heard"]
 
 
 async def test_large_lines_of_many_apps_leave_room_for_another():
-    intake = Intake(2000, PLENTY)
+    sink = Sink()
     for number in range(40):
-        until_refused(intake, f"loud{number}")
-    assert intake._size <= MAX_QUEUED
-    put(intake, "quiet", "info", "heard")
-    assert intake._lines[-1].message == "heard"
+        until_refused(sink.intake, f"loud{number}")
+    assert sink.intake._size <= MAX_QUEUED
+    put(sink.intake, "quiet", "info", "heard")
+    assert (await sink.take())[-1].message == "heard"
 
 
 async def test_an_app_that_was_refused_is_taken_again_when_its_lines_are_stored():
-    intake = Intake(2000, PLENTY)
-    first = until_refused(intake, "loud")
-    while intake.take():
-        pass
-    assert not intake._held
-    assert until_refused(intake, "loud") == first
+    sink = Sink()
+    first = until_refused(sink.intake, "loud")
+    await sink.take()
+    assert size_of(sink.intake) == (0, {})
+    assert until_refused(sink.intake, "loud") == first
 
 
 async def test_an_app_that_came_back_has_the_room_that_its_former_lines_took():
-    intake = Intake(2000, PLENTY)
-    put(intake, "other", "info", "kept")
-    first = until_refused(intake, "loud")
-    intake.drop("loud")
-    assert intake._held == {"other": intake._size}
-    assert until_refused(intake, "loud") == first
-    while intake.take():
-        pass
-    assert not intake._held
+    sink = Sink()
+    put(sink.intake, "other", "info", "kept")
+    only = size_of(sink.intake)
+    first = until_refused(sink.intake, "loud")
+    sink.intake.drop("loud")
+    assert size_of(sink.intake) == only
+    assert until_refused(sink.intake, "loud") == first
+    await sink.take()
+    assert size_of(sink.intake) == (0, {})
 
 
 async def test_a_flood_of_bytes_is_cut_and_counted():
-    intake = Intake(2000, 10_000)
-    assert until_refused(intake, "loud") == 1
-    assert [entry.level for entry in intake.take()] == ["info", "system"]
-    assert until_refused(intake, "loud") == 0, "the queue is empty, and yet it wrote too much"
-    assert until_refused(intake, "other") == 1
+    sink = Sink(2000, 10_000)
+    assert until_refused(sink.intake, "loud") == 1
+    assert [entry.level for entry in await sink.take()] == ["info", "system"]
+    assert until_refused(sink.intake, "loud") == 0, "nothing waits, and yet it wrote too much"
+    assert [entry.level for entry in await sink.take()] == ["system"]
+    assert until_refused(sink.intake, "other") == 1
 
 
 async def test_what_cannot_be_stored_is_replaced_and_long_lines_are_cut():
-    intake = Intake(100, PLENTY)
-    put(intake, "app", "info", "a\0b\ud800")
-    put(intake, "app", "info", "x" * (MAX_MESSAGE + 5))
-    first, second = intake.take()
+    sink = Sink(100)
+    put(sink.intake, "app", "info", "a\0b\ud800")
+    put(sink.intake, "app", "info", "x" * (MAX_MESSAGE + 5))
+    first, second = await sink.take()
     assert first.message == "a\ufffdb?"
     assert len(second.message) == MAX_MESSAGE
 
 
 async def test_a_long_line_is_measured_in_bytes_and_not_cut_within_a_character():
-    intake = Intake(100, PLENTY)
-    put(intake, "app", "info", "x" + "\U0001f511" * MAX_MESSAGE)
-    [entry] = intake.take()
+    sink = Sink(100)
+    put(sink.intake, "app", "info", "x" + "\U0001f511" * MAX_MESSAGE)
+    [entry] = await sink.take()
     assert entry.message == "x" + "\U0001f511" * ((MAX_MESSAGE - 1) // 4)
 
 
 async def test_lines_without_a_character_are_not_kept_without_end():
-    intake = Intake(10_000_000, PLENTY)
+    sink = Sink(10_000_000)
     many = MAX_QUEUED // LINE_COST
     for _ in range(many):
-        put(intake, "app", "info", "")
-    kept = len(intake)
+        put(sink.intake, "app", "info", "")
+    kept = len(sink.intake.batcher) - 1
     assert kept < many
-    batches = [intake.take()]
-    assert batches[0]
-    intake.put_back(batches.pop())  # the database is away
-    put(intake, "app", "info", "")
-    assert len(intake) <= kept + 2, "what was put back counts as before"
-    while lines := intake.take():
-        batches.append(lines)
-    [lost] = [entry for lines in batches for entry in lines if entry.level == "system"]
-    assert int(lost.message.split()[0]) == many + 1 - kept
-    assert intake._size == 0
+    sink.errors = [Unavailable("away")]
+    lines = await sink.take()
+    assert len(lines) == kept + 1
+    [lost] = [entry for entry in lines if entry.level == "system"]
+    assert int(lost.message.split()[0]) == many - kept
+    assert size_of(sink.intake) == (0, {})
 
 
 async def test_dropped_lines_are_reported_once():
-    intake = Intake(1, PLENTY)
+    sink = Sink(1)
     for _ in range(8):
-        put(intake, "app", "info", "x")
-    assert "3 lines were dropped: too many at once" in [entry.message for entry in intake.take()]
-    assert (intake.take(), intake._dropped) == ([], {})
+        put(sink.intake, "app", "info", "x")
+    said = [entry.message for entry in await sink.take()]
+    assert said == [*["x"] * 5, "3 lines were dropped: too many at once"]
+    assert (await sink.take(), sink.intake._apps) == ([], {})
+
+
+async def test_lines_that_are_dropped_while_others_are_stored_are_reported_later():
+    sink = Sink(1)
+    for _ in range(7):
+        put(sink.intake, "app", "info", "x")
+
+    def more():
+        sink.meanwhile = lambda: None
+        put(sink.intake, "app", "info", "more")
+
+    sink.meanwhile = more
+    sink.errors = [Unavailable("away")]
+    lines = await sink.take()
+    said = [entry.message.split()[0] for entry in lines if entry.level == "system"]
+    assert (len(lines), said) == (7, ["2", "1"])
 
 
 async def test_lines_that_could_not_be_stored_keep_their_order():
-    intake = Intake(10_000, PLENTY)
-    for number in range(BATCH + 10):
-        put(intake, "app", "info", str(number))
-    batch = intake.take()
-    assert len(batch) == BATCH
-    intake.put_back(batch)
-    again = [*intake.take(), *intake.take()]
-    assert [int(entry.message) for entry in again] == list(range(BATCH + 10))
+    sink = Sink(10_000)
+    for number in range(510):
+        put(sink.intake, "app", "info", str(number))
+    sink.errors = [Unavailable("away")]
+    assert [int(entry.message) for entry in await sink.take()] == list(range(510))
+    assert [len(batch) for batch in sink.batches] == [500, 10]
 
 
-async def test_what_an_app_said_that_went_meanwhile_is_not_put_back():
-    intake = Intake(2000, PLENTY)
+async def test_what_an_app_said_that_went_meanwhile_is_not_stored():
+    sink = Sink()
     for app in ("went", "stays"):
-        put(intake, app, "info", "x")
-    batch = intake.take()
-    intake.drop("went")
-    intake.put_back(batch)  # the database was away
-    batch = intake.take()
-    assert [entry.app_id for entry in batch] == ["stays"]
-    put(intake, "went", "info", "of the next of its name")
-    intake.put_back(batch)
-    assert [entry.app_id for entry in intake.take()] == ["stays", "went"]
-    assert not intake._held
+        put(sink.intake, app, "info", "x")
+
+    def go():
+        sink.meanwhile = lambda: None
+        sink.intake.drop("went")
+        put(sink.intake, "went", "info", "of the next of its name")
+
+    sink.meanwhile = go
+    sink.errors = [Unavailable("away")]
+    assert [(entry.app_id, entry.message) for entry in await sink.take()] == [
+        ("stays", "x"), ("went", "of the next of its name"),
+    ]  # fmt: skip
+    assert size_of(sink.intake) == (0, {})
 
 
 async def test_a_slow_reader_is_told_once_how_much_it_missed():

@@ -9,7 +9,6 @@ import pytest
 
 from kernel.public import BadRequest, LogLine, Unavailable
 from kernel.toolkit.tasks import Tasks
-from plugins.logs import service as service_module
 from plugins.logs import store
 from plugins.logs.config import LogsConfig
 from plugins.logs.service import LogsService
@@ -81,16 +80,11 @@ def statements():
     return Statements()
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    for name, seconds in (("GATHER", 0.01), ("RETRY", 0.05), ("FLUSH", 0.5)):
-        monkeypatch.setattr(service_module, name, seconds)
-
-
 @asynccontextmanager
 async def running(statements, apps=None):
     """A service that runs."""
     service = LogsService(LogsConfig(), statements, apps or Apps())
+    service._intake.batcher.linger = 0.01
     async with service.running():
         await anyio.sleep(0.02)
         statements.begun = anyio.Event()
@@ -111,8 +105,7 @@ async def test_lines_that_cannot_be_stored_end_no_server(statements, trouble):
         await until(lambda: statements.lines == ["kept"])
 
 
-async def test_a_fault_of_the_database_is_no_busy_loop(statements, monkeypatch):
-    monkeypatch.setattr(service_module, "RETRY", 10.0)
+async def test_a_fault_of_the_database_is_no_busy_loop(statements):
     async with running(statements) as service:
         statements.trouble = [CORRUPT, CORRUPT]
         service.write("app", "info", "lost")
@@ -158,17 +151,20 @@ async def test_lines_that_cannot_be_read_end_no_server_and_are_read_later(statem
 
 @asynccontextmanager
 async def sweeping(service):
-    """A service that sweeps in the background, as the plugin starts it."""
+    """A service that sweeps in the background, more often than the plugin lets it."""
+
+    async def sweep():
+        await service.sweep()
+
     tasks = Tasks("logs")
-    tasks.every(0.02, service.sweep, "sweep")
+    tasks.every(0.02, sweep, "sweep")
     async with anyio.create_task_group() as group:
         group.start_soon(tasks.run, None)
         yield
         group.cancel_scope.cancel()
 
 
-async def test_a_sweep_that_fails_ends_no_server(statements, monkeypatch):
-    monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
+async def test_a_sweep_that_fails_ends_no_server(statements):
     statements.trouble = [CORRUPT, RuntimeError("?")]
     apps = Apps(CORRUPT, Unavailable("away"))
     async with running(statements, apps) as service, sweeping(service):
@@ -176,8 +172,7 @@ async def test_a_sweep_that_fails_ends_no_server(statements, monkeypatch):
 
 
 async def test_a_sweep_forgets_the_secrets_of_apps_that_are_gone(statements, monkeypatch):
-    monkeypatch.setattr(service_module, "SWEEP_EVERY", 0.02)
-    monkeypatch.setattr("plugins.logs.masking.KEEP", 0.05)
+    monkeypatch.setattr("plugins.logs.intake.KEEP", 0.05)
     async with running(statements) as service, sweeping(service):
         service.mask("gone", ["a-secret"])
         await until(lambda: service.masked("gone", "a-secret") == "a-secret")
