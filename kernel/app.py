@@ -12,10 +12,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernel.contracts.server import REGISTRY
-from kernel.contracts.statements import NOTIFICATIONS, POOL, STATEMENTS
+from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
-from kernel.database.notifications import Notifier
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
 from kernel.hooks import hookspecs
@@ -92,9 +91,8 @@ async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
     await wait_for_database(config)
     for name in await migrate(config, kernel.migrations()):
         log.info("migrated", migration=name)
-    news = await stack.enter_async_context(Notifier(config).listening())
-    kernel.database = await stack.enter_async_context(Database(config, kernel.bus, news).opened())
-    services.put(NOTIFICATIONS, news)
+    database = Database(config, kernel.bus, services)
+    kernel.database = await stack.enter_async_context(database.opened())
     services.put(POOL, kernel.database)
     services.put(REGISTRY, kernel)
     services.put(HOOKS, kernel.bus)

@@ -4,6 +4,7 @@ SAFE = {
     "system": {},
     "postgres": {},
     "http_server": {},
+    "notifications": {},
     "rbac": {},
     "auth": {"registration": "closed"},
 }

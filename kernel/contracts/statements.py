@@ -12,6 +12,7 @@ from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+    from psycopg.pq.abc import PGresult
 
     from kernel.contracts.base import Actor, Event
 
@@ -61,8 +62,47 @@ class Writer(Protocol):
         ...
 
 
-class Session(Reader, Writer, Protocol):
-    """Statements on one connection, within one transaction."""
+class HeldConnection(Protocol):
+    """A connection that one transaction holds; it runs one statement at a time."""
+
+    @property
+    def status(self) -> int:
+        """A `psycopg.pq.TransactionStatus`: IDLE where no transaction has begun, UNKNOWN where the
+        connection is lost."""
+        ...
+
+    async def run(
+        self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
+    ) -> PGresult | None:
+        """Run one statement.
+
+        Where the caller is cancelled, the statement has ended or the connection is closed.
+        Raises: KernelError.
+        """
+        ...
+
+    async def script(self, statements: bytes) -> None:
+        """Run several statements without parameters."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Ask PostgreSQL to cancel the statement under way; it ignores that before its start."""
+        ...
+
+
+Begin = Callable[[Mapping[str, str]], AbstractAsyncContextManager[HeldConnection]]
+"""Provides a connection on which a transaction begins with these session settings, at the latest
+with its first statement. A connection whose transaction is still open afterwards is reset."""
+
+
+class Transaction(Reader, Writer, Protocol):
+    """An open transaction on one connection; it commits when the function passed to `run`
+    returns."""
+
+    @property
+    def actor(self) -> Actor:
+        """The actor for whom it runs."""
+        ...
 
     async def script(self, statements: bytes) -> None:
         """Run several statements without parameters (DDL, migrations)."""
@@ -70,20 +110,6 @@ class Session(Reader, Writer, Protocol):
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """Begin a part that can fail alone."""
-        ...
-
-
-Begin = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Session]]
-"""Begins a transaction with these session settings. The end of the context commits it, or rolls it
-back after an error. Raises: RuntimeError when a statement failed and the caller ignored it."""
-
-
-class Transaction(Session, Protocol):
-    """An open transaction; it commits when the function passed to `run` returns."""
-
-    @property
-    def actor(self) -> Actor:
-        """The actor for whom it runs."""
         ...
 
     async def lock(self, *names: str, skip: bool = False) -> bool:
@@ -151,10 +177,9 @@ class Statements(Reader, Writer, Protocol):
 class Pool(Statements, Protocol):
     """The kernel's own provider of STATEMENTS, for other providers that use it."""
 
-    @property
-    def online(self) -> bool:
-        """False while PostgreSQL cannot be reached."""
-        ...
+    online: bool
+    """False while PostgreSQL cannot be reached: requests fail at once instead of waiting. The
+    provider of NOTIFICATIONS sets it."""
 
     @property
     def prepares(self) -> bool:
@@ -175,7 +200,7 @@ class Pool(Statements, Protocol):
         """
         ...
 
-    def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[Session]:
+    def begin(self, settings: Mapping[str, str]) -> AbstractAsyncContextManager[HeldConnection]:
         """Begin a transaction on a connection of the pool; see `Begin`."""
         ...
 
@@ -183,8 +208,10 @@ class Pool(Statements, Protocol):
         """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`."""
         ...
 
-    async def connect(self) -> AsyncConnection[Any]:
+    async def connect(self, *, direct: bool = False) -> AsyncConnection[Any]:
         """Open a connection outside of the pool, with the same options; the caller closes it.
+
+        With `direct` it goes past a transaction pooler, where `database.direct_url` is set.
 
         Raises: psycopg.Error, OSError.
         """
@@ -204,6 +231,15 @@ class Notifications(Protocol):
 
     def subscribe(self, topic: str, callback: Callable[[str | None], Awaitable[None]]) -> None:
         """Call `callback` with each payload of `topic`, or with None when some may be lost."""
+        ...
+
+    async def publish(
+        self, tx: Transaction, messages: Sequence[tuple[str, str | None]]
+    ) -> Callable[[], Awaitable[None]]:
+        """Publish (topic, payload) pairs with the commit of `tx`, as its last statements.
+
+        Returns: a function that notifies the subscribers of this process, called after the commit.
+        """
         ...
 
 

@@ -9,19 +9,12 @@ from typing import Any, Final
 import anyio
 import psycopg
 import structlog
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncRawCursor
 from psycopg.conninfo import conninfo_to_dict
 
 from kernel.config.settings import DatabaseConfig
+from kernel.database.dialect import Connection, reason
 from kernel.errors import BootError
-
-
-class Connection(AsyncConnection[Any]):
-    """A connection to PostgreSQL."""
-
-    oversized = False
-    """Whether it carried a large message: libpq keeps the buffer of its largest one."""
-
 
 NETWORK: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -94,12 +87,6 @@ async def wait_for_database(config: DatabaseConfig) -> int:
                 log.warning("waiting for the database", seconds=config.wait, error=reason(error))
                 logged = True
         await anyio.sleep(0.5)
-
-
-def reason(error: Exception) -> str:
-    """Return the line of libpq's message that describes the failure."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return next((line for line in lines if "failed:" in line), lines[0]).strip("- ")
 
 
 def _is_permanent(error: psycopg.OperationalError) -> bool:

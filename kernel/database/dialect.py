@@ -4,20 +4,20 @@ kernel."""
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from kernel.contracts.statements import Param, Query, Scalar
-from kernel.database.connect import Connection
 from kernel.errors import (
     BadRequest,
     ConstraintViolation,
@@ -26,6 +26,19 @@ from kernel.errors import (
     SchemaChanged,
     Unavailable,
 )
+
+LARGE: Final = 4_000_000
+"""Bytes of a message after which a connection is replaced: libpq keeps the buffer of its largest
+one."""
+_REFUSED: Final = ("22", "54")
+_AWAY: Final = ("08", "40", "53", "57", "58")
+_BUSY: Final = ("55P03", "25P03", "25006")
+_REPEATABLE: Final = ("40001", "40P01")
+_GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
+"""Errors of a compiled statement when a column, its type or the table has changed."""
+_FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
+
+log = structlog.get_logger("caudex.db")
 
 
 class AsText(Dumper):
@@ -51,6 +64,13 @@ def to_text(param: Param) -> bytes | None:
     return text
 
 
+def to_texts(params: Sequence[Param]) -> list[bytes | None]:
+    """Encode the parameters of a statement. Raises BadRequest for more than libpq can send."""
+    if len(params) > 65_535:
+        raise BadRequest("a statement takes 65535 values at most")
+    return [to_text(param) for param in params]
+
+
 def _bytes(param: Param) -> bytes:
     return param if isinstance(param, bytes) else _plain(param).encode()
 
@@ -58,15 +78,13 @@ def _bytes(param: Param) -> bytes:
 def _plain(param: Param) -> str:
     if isinstance(param, str):
         return param
-    if isinstance(param, bytes):
-        return param.decode("utf-8", "replace")
     if isinstance(param, bool):
         return "true" if param else "false"
     if isinstance(param, int | float | UUID):
         return str(param)
     if isinstance(param, datetime):
         return param.isoformat()
-    return "{" + ",".join(_item(item) for item in param or ()) + "}"
+    return "{" + ",".join(map(_item, param or ())) + "}"
 
 
 def _item(item: Scalar) -> str:
@@ -87,20 +105,6 @@ class OutcomeUnknown(ConnectionLost):
     def __init__(self) -> None:
         message = "the connection to the database broke: the change may have been made; "
         super().__init__(message + "look before you repeat it", retry_after=None)
-
-
-LARGE: Final = 4_000_000
-"""Bytes of a message after which a connection is replaced."""
-_REFUSED: Final = ("22", "54")
-_AWAY: Final = ("08", "40", "53", "57", "58")
-_BUSY: Final = ("55P03", "25P03", "25006")
-_REPEATABLE: Final = ("40001", "40P01")
-_GONE: Final = ("42703", "42804", "42883", "42P01", "3F000")
-"""Errors of a compiled statement when a column, its type or the table has changed."""
-
-log = structlog.get_logger("caudex.db")
-
-_FULL: Final = (PoolTimeout, TooManyRequests, PoolClosed)
 
 
 def translate(error: psycopg.Error) -> KernelError | None:
@@ -142,6 +146,12 @@ def translate(error: psycopg.Error) -> KernelError | None:
     return None
 
 
+def reason(error: Exception) -> str:
+    """Return the line of libpq's message that describes the failure."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if "failed:" in line), lines[0]).strip("- ")
+
+
 def repeatable(error: BaseException | None) -> bool:
     """Whether the same transaction can succeed when it runs again."""
     return isinstance(error, psycopg.Error) and (error.sqlstate in _REPEATABLE or _stale(error))
@@ -179,23 +189,42 @@ def unsure() -> Generator[None]:
         raise OutcomeUnknown from error
 
 
-async def run_on(
-    connection: Connection, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
-) -> PGresult | None:
-    """Run one statement; with `custom_plan` it is not prepared, and planned for these values."""
-    values = [to_text(param) for param in params] or None
-    prepare = False if custom_plan else None
-    with translated():
-        try:
-            result = (await connection.execute(query, values, prepare=prepare)).pgresult
-        except psycopg.errors.FeatureNotSupported as error:
-            if not _stale(error) or connection.pgconn.transaction_status != TransactionStatus.IDLE:
-                raise
-            await connection.execute("deallocate all")
-            result = (await connection.execute(query, values, prepare=False)).pgresult
-    if any(text and len(text) > LARGE for text in (*(values or ()), first(result))):
-        connection.oversized = True
-    return result
+class Connection(AsyncConnection[Any]):
+    """A connection to PostgreSQL; see also `kernel.contracts.statements.HeldConnection`."""
+
+    oversized = False
+    """Whether it carried a large message."""
+
+    @property
+    def status(self) -> int:
+        """See `HeldConnection.status`."""
+        return self.pgconn.transaction_status
+
+    async def run(
+        self, query: Query, params: Sequence[Param] = (), *, prepare: bool = False
+    ) -> PGresult | None:
+        """See `HeldConnection.run`; what is not prepared is planned for its values."""
+        values = to_texts(params)
+        with translated():
+            try:
+                cursor = await self.execute(query, values or None, prepare=prepare and None)
+            except psycopg.errors.FeatureNotSupported as error:
+                if not _stale(error) or self.status != TransactionStatus.IDLE:
+                    raise
+                await self.execute("deallocate all")
+                cursor = await self.execute(query, values or None, prepare=False)
+        if any(text and len(text) > LARGE for text in (*values, first(cursor.pgresult))):
+            self.oversized = True
+        return cursor.pgresult
+
+    async def script(self, statements: bytes) -> None:
+        """See `HeldConnection.script`."""
+        await self.run(statements)
+
+    async def interrupt(self) -> None:
+        """See `HeldConnection.interrupt`."""
+        with suppress(psycopg.Error):
+            await self.cancel_safe(timeout=5.0)
 
 
 def first(result: PGresult | None) -> bytes | None:

@@ -16,7 +16,8 @@ from psycopg.pq import TransactionStatus
 
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.statements import SET_ASIDE_PREFIX
-from kernel.database.connect import Connection, connect_options, connected, reason
+from kernel.database.connect import connect_options, connected
+from kernel.database.dialect import Connection, reason
 from kernel.errors import BootError
 
 LOCK_TIMEOUT_MS = 600_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from operator import itemgetter
 from typing import Final, TypeVar
 
 import anyio
@@ -17,26 +16,26 @@ from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.base import Actor
-from kernel.contracts.statements import Begin, Param, Query
+from kernel.contracts.statements import NOTIFICATIONS, Begin, Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
 from kernel.database import streams
-from kernel.database.connect import Connection, connect_options
+from kernel.database.connect import connect_options
 from kernel.database.dialect import (
     AsText,
+    Connection,
     ConnectionLost,
     FirstColumns,
     OutcomeUnknown,
     repeatable,
-    run_on,
     to_text,
     translated,
     unsure,
 )
-from kernel.database.notifications import PUBLISH, Notifier
-from kernel.database.transactions import COMMIT_TIMEOUT, Session, Transaction
+from kernel.database.transactions import COMMIT_TIMEOUT, Transaction
 from kernel.errors import SchemaChanged, Unavailable, failure
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus
+from kernel.hooks.services import Services
 
 T = TypeVar("T")
 TRIES: Final = 4
@@ -52,10 +51,11 @@ log = structlog.get_logger("caudex.db")
 class Database(FirstColumns):
     """The kernel's provider of STATEMENTS; see also `kernel.contracts.statements.Pool`."""
 
-    def __init__(self, config: DatabaseConfig, bus: HookBus, notifier: Notifier) -> None:
+    def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
         self._config = config
         self._bus = bus
-        self._notifier = notifier
+        self._services = services
+        self.online = True
         # In a small pool, streams leave a connection to other statements.
         self._streams = anyio.CapacityLimiter(max(1, min(4, config.pool_size - 1)))
         self._renewed = 0.0
@@ -79,14 +79,10 @@ class Database(FirstColumns):
         self.prepares = config.prepare
         self.statement_timeout = config.statement_timeout
 
-    @property
-    def online(self) -> bool:
-        """See `Pool.online`."""
-        return self._notifier.online
-
-    async def connect(self) -> Connection:
+    async def connect(self, *, direct: bool = False) -> Connection:
         """See `Pool.connect`."""
-        return await Connection.connect(self._config.url, **connect_options(self._config))
+        url = (direct and self._config.direct_url) or self._config.url
+        return await Connection.connect(url, **connect_options(self._config))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
@@ -123,26 +119,31 @@ class Database(FirstColumns):
         self, actor: Actor, fn: Callable[[TransactionProtocol], Awaitable[T]], begin: Begin
     ) -> T:
         with anyio.CancelScope() as scope:
-            async with begin(self._settings(actor)) as session:
-                tx = Transaction(session, actor, self._bus)
-                result = await fn(tx)
-                notifications = list[tuple[str, str | None, int]]()
-                for topic, payload in sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
-                    revision = await tx.execute(PUBLISH, topic, payload, self._notifier.source)
-                    notifications.append((topic, payload, int(revision or 0)))
-                # A caller that is cancelled from here on waits: either the commit and all that
-                # follows from it are done, or nothing. A commit without an answer is abandoned.
-                scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
+            async with begin(self._settings(actor)) as connection:
+                tx = Transaction(connection, actor, self._bus)
+                try:
+                    result = await fn(tx)
+                    if tx.publications:
+                        tx.callbacks.insert(0, await self._publish(tx))
+                    # A caller that is cancelled from here on waits: either the commit and all that
+                    # follows it are done, or nothing. A commit without an answer is abandoned.
+                    scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
+                    await tx.commit()
+                except BaseException:
+                    await tx.rollback()
+                    raise
             with anyio.CancelScope(shield=True):  # also after the deadline
-                for notification in notifications:
-                    await self._notifier.deliver(*notification)
                 for callback in tx.callbacks:
                     await _guarded(callback)
             return result
         raise OutcomeUnknown
 
+    async def _publish(self, tx: Transaction) -> Callable[[], Awaitable[None]]:
+        messages = sorted(tx.publications, key=lambda message: message[0])  # no deadlocks
+        return await self._services.get(NOTIFICATIONS).publish(tx, messages)
+
     @asynccontextmanager
-    async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
+    async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
         """See `Pool.begin`; one round trip, where psycopg's own transaction takes two."""
         async with self._connection() as connection:
             literal = Escaping(connection.pgconn).escape_literal
@@ -151,14 +152,8 @@ class Database(FirstColumns):
                 % (literal(name.encode()), literal(to_text(value) or b""))
                 for name, value in settings.items()
             ]
-            session = Session(connection)
-            try:
-                await run_on(connection, b"begin; select " + b", ".join(values))
-                yield session
-                await session.commit()
-            except BaseException:
-                await session.rollback()
-                raise
+            await connection.script(b"begin; select " + b", ".join(values))
+            yield connection
 
     @asynccontextmanager
     async def stream(
@@ -222,7 +217,7 @@ class Database(FirstColumns):
         seconds = self.statement_timeout + ANSWER_GRACE if self.statement_timeout else None
         async with self._connection() as connection:
             with anyio.move_on_after(seconds):
-                return await run_on(connection, query, params, custom_plan)
+                return await connection.run(query, params, prepare=not custom_plan)
             raise ConnectionLost("the database is not available")
 
 

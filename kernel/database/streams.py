@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from kernel.contracts.statements import Param, Query
-from kernel.database.connect import Connection
-from kernel.database.dialect import every, run_on
+from kernel.database.dialect import Connection, every
 
 BATCH: Final = 500
 PIECE: Final = 8000
@@ -25,15 +24,15 @@ async def begin(connection: Connection, query: Query, params: Sequence[Param]) -
     """Open the cursor in a transaction."""
     text = query.encode() if isinstance(query, str) else query
     # PostgreSQL assumes a thousand pieces for each row, which would make it compile any query.
-    await run_on(connection, b"set local jit = off")
-    await run_on(connection, _IN_PIECES % text, params)
+    await connection.run(b"set local jit = off")
+    await connection.run(_IN_PIECES % text, params, prepare=True)
 
 
 async def batches(connection: Connection) -> AsyncGenerator[list[bytes]]:
     """Read the first columns of the rows."""
     begun = list[bytes]()  # pieces of a row whose end is not fetched yet
     # Not prepared: only the simple protocol respects that the cursor is binary.
-    while pieces := every(await run_on(connection, b"fetch %d from stream" % BATCH, (), True)):
+    while pieces := every(await connection.run(b"fetch %d from stream" % BATCH)):
         *batch, rest = b"".join(pieces).split(b"\0")
         if batch:
             batch[0] = b"".join([*begun, batch[0]])

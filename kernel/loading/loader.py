@@ -20,7 +20,7 @@ from kernel.loading.contributions import collect
 from kernel.loading.kernel import Kernel, guard_hooks
 from kernel.loading.sources import Source, blamed, check_class, find_sources, folders, plugin_class
 
-KERNEL_SERVICES = ("statements", "pool", "notifications", "registry", "hooks")
+KERNEL_SERVICES = ("statements", "pool", "registry", "hooks")
 OWN_KEYS = ("enabled", "on_failure", "module")
 """Keys of a plugin's table that are the loader's, not the plugin's."""
 ON_FAILURE = ("stop", "degrade")

@@ -25,8 +25,6 @@ from kernel.public import Query, dialect
 from .prepared import STALE, Command, Preparations, Verb, end_request
 
 # Plain numbers: looking up an enum's member takes time for each of three results of a statement.
-IDLE: Final = TransactionStatus.IDLE
-BEGUN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 FOUND: Final = int(ExecStatus.TUPLES_OK)
 DONE: Final = int(ExecStatus.COMMAND_OK)
 FAILED: Final = int(ExecStatus.FATAL_ERROR)
@@ -245,9 +243,9 @@ class PipelinedConnection:
         return not self.pending and self.held is None
 
     @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction has begun, failed ones included; while nothing is pending."""
-        return self._pg.transaction_status in BEGUN
+    def status(self) -> int:
+        """See `HeldConnection.status`; ACTIVE while a statement is pending."""
+        return self._pg.transaction_status
 
     def hold(self) -> None:
         """Reserve the connection for one transaction; nothing is pending."""
@@ -256,7 +254,7 @@ class PipelinedConnection:
 
     def release(self) -> None:
         """Share the connection again, or close it where it is not idle."""
-        if self.pending or self._pg.transaction_status != IDLE:
+        if self.pending or self.status != TransactionStatus.IDLE:
             self.close()
         if self.held is not None:
             self.held.set_result(None)

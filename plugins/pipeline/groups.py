@@ -21,7 +21,6 @@ TICK_SECONDS: Final = 0.02
 MAX_WAITING: Final = 1000
 MAX_WAIT: Final = 5.0
 """Statements that wait for room on a connection, and the seconds that they wait at most."""
-MAX_PARAMETERS: Final = 65_535
 
 
 class Reservation:
@@ -91,12 +90,8 @@ class ConnectionGroup:
 
         The statement of a cancelled caller runs on, and its answer is dropped.
         """
-        values = [dialect.to_text(param) for param in params]
-        request = Request(query, values, self._loop.create_future())
-        if len(values) > MAX_PARAMETERS:  # libpq refuses them half-way
-            request.settle(SendOutcome.CROWDED)
-        else:
-            self._admit(request)
+        request = Request(query, dialect.to_texts(params), self._loop.create_future())
+        self._admit(request)
         return request.answer
 
     @asynccontextmanager

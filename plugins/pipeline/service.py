@@ -13,11 +13,11 @@ from psycopg.pq.abc import PGresult
 
 from kernel.public import (
     Actor,
+    HeldConnection,
     Measure,
     Param,
     Pool,
     Query,
-    Session,
     Transaction,
     Unavailable,
     dialect,
@@ -27,7 +27,7 @@ from .config import PipelineConfig
 from .connection import SendOutcome
 from .groups import ConnectionGroup, checked
 from .keeper import Keeper
-from .transactions import transaction
+from .transactions import HeldByTransaction
 
 T = TypeVar("T")
 READ_DEPTH: Final = 64
@@ -146,12 +146,14 @@ class PipelinedStatements:
         return self._pool.settings(actor)
 
     @asynccontextmanager
-    async def _begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Session]:
+    async def _begin(self, settings: Mapping[str, str]) -> AsyncGenerator[HeldConnection]:
         self._check_online()
         async with self._transactions.reserved() as member:
-            begin = self._pool.begin if member is None else partial(transaction, member)
-            async with begin(settings) as session:
-                yield session
+            if member is not None:
+                yield HeldByTransaction(member, settings)
+            else:
+                async with self._pool.begin(settings) as connection:
+                    yield connection
 
     async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """Return the answer, or None when the pool has to be asked, as nothing was sent yet."""

@@ -41,11 +41,11 @@ def test_status_has_the_shape_of_the_contract(server: Server):
 
 @pytest.fixture
 def without_database(server: Server):
-    news = server.services.get(POOL)._notifier  # type: ignore[attr-defined]
+    pool = server.services.get(POOL)
     _ = server.admin
-    news.online = False
+    pool.online = False
     yield
-    news.online = True
+    pool.online = True
 
 
 @pytest.mark.usefixtures("without_database")

@@ -11,13 +11,14 @@ import psycopg
 
 from kernel.config.settings import DatabaseConfig
 from kernel.contracts.base import Actor
-from kernel.contracts.statements import Query
+from kernel.contracts.statements import NOTIFICATIONS, Query
 from kernel.database.migrations import migrate
-from kernel.database.notifications import Notifier
 from kernel.database.pool import Database
 from kernel.errors import unwrapped
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus
+from kernel.hooks.services import Services
+from plugins.notifications.service import Notifier
 from tests.waiting import until
 
 RAISING = "do $$ begin raise exception using errcode = '%s', message = 'secret select'; end $$"
@@ -40,15 +41,25 @@ def hook_bus(*plugins: object) -> HookBus:
 
 @asynccontextmanager
 async def opened(dsn: str, *plugins: object, **settings: Any) -> AsyncGenerator[Database]:
-    """Open a pool with a news desk of its own; `settings` are those of `[database]`."""
-    config = DatabaseConfig(url=dsn, **settings)
+    """Open a pool with a listener of its own; `settings` are those of `[database]`."""
+    async with listening(dsn, *plugins, **settings) as (db, _):
+        yield db
+
+
+@asynccontextmanager
+async def listening(
+    dsn: str, *plugins: object, **settings: Any
+) -> AsyncGenerator[tuple[Database, Notifier]]:
+    """Open a pool and its listener."""
+    config, services = DatabaseConfig(url=dsn, **settings), Services()
     await migrate(config, [])
     with unwrapped():
         async with (
-            Notifier(config).listening() as news,
-            Database(config, hook_bus(*plugins), news).opened() as db,
+            Database(config, hook_bus(*plugins), services).opened() as db,
+            Notifier(db).listening() as notifier,
         ):
-            yield db
+            services.put(NOTIFICATIONS, notifier)
+            yield db, notifier
 
 
 def sql(dsn: str, query: str, *params: Any) -> list[tuple[Any, ...]]:

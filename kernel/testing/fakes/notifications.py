@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+
+from kernel.contracts.statements import Transaction
 
 
 class FakeNotifications:
@@ -15,6 +17,17 @@ class FakeNotifications:
     def subscribe(self, topic: str, callback: Callable[[str | None], Awaitable[None]]) -> None:
         """See `Notifications.subscribe`."""
         self._subscribers[topic].append(callback)
+
+    async def publish(
+        self, tx: Transaction, messages: Sequence[tuple[str, str | None]]
+    ) -> Callable[[], Awaitable[None]]:
+        """See `Notifications.publish`; the messages are sent when the result is called."""
+
+        async def deliver() -> None:
+            for message in messages:
+                await self.notify(*message)
+
+        return deliver
 
     async def notify(self, topic: str, payload: str | None = None) -> None:
         """Call the subscribers of a topic; None means that a notification may be lost."""

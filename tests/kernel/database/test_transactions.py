@@ -490,8 +490,7 @@ async def test_a_caller_that_gives_up_during_the_commit_leaves_nothing_half_done
 async def test_who_gives_up_during_a_commit_without_an_end_is_let_go(
     opened: Opening, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("kernel.database.pool", "plugins.pipeline.transactions"):
-        monkeypatch.setattr(f"{module}.COMMIT_TIMEOUT", 0.5)
+    monkeypatch.setattr("kernel.database.pool.COMMIT_TIMEOUT", 0.5)
     name, called, began = table(dsn), list[str](), 0.0
     sql(dsn, DEFERRED.format(name, 30))
 

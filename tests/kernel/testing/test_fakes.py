@@ -42,7 +42,7 @@ from kernel.testing.fakes import every_fake
 
 ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
-OF_THE_KERNEL = {*KERNEL_SERVICES, "http_server", "database_server"} - {"notifications"}
+OF_THE_KERNEL = {*KERNEL_SERVICES, "http_server", "database_server"}
 """Real in every test: PostgreSQL is never faked."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 

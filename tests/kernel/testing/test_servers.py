@@ -138,9 +138,10 @@ def test_one_file_is_enough(make_server: MakeServer, tmp_path: Path) -> None:
 
 
 def test_only_the_plugins_that_are_named_are_on(make_server: MakeServer) -> None:
-    server = make_server(only=["auth", "rbac", "apps", "audit"], plugins=[GreeterPlugin])
+    named = ["notifications", "auth", "rbac", "apps", "audit"]
+    server = make_server(only=named, plugins=[GreeterPlugin])
     on = {info.name for info in server.kernel.plugins if info.state == "on"}
-    assert on == {"auth", "rbac", "apps", "audit", "greeter", "http_server"}
+    assert on == {*named, "greeter", "http_server"}
     assert server.http.get("/health").status_code == 404
     assert server.user().get("/greet/me").status_code == 200
 

@@ -7,10 +7,10 @@ import json
 import anyio
 import pytest
 
-from kernel.database import notifications as news
 from kernel.public import APPS, NOTIFICATIONS, STATEMENTS, App, BadRequest, NotFound, Unavailable
 from kernel.testing import FakeNotifications
 from plugins.apps.catalog import Catalog
+from plugins.notifications import service as news
 from tests.waiting import eventually
 
 from .support import entity, field, fresh_id, install, manifest

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from kernel.database import notifications as news
 from kernel.public import (
     ACCESS,
     APPS,
@@ -26,6 +25,7 @@ from kernel.public import (
 )
 from kernel.testing import MakeServer, Server
 from plugins.data.service import RecordsService
+from plugins.notifications import service as news
 from tests.plugins.data.support import MANIFEST, SAMPLES, create, installed
 from tests.waiting import eventually
 

@@ -13,11 +13,10 @@ import pytest
 
 from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
-from kernel.errors import KernelError, Unavailable
+from kernel.errors import BadRequest, KernelError, Unavailable
 from kernel.testing import Postgres
 from plugins.pipeline import groups, keeper
 from plugins.pipeline.config import PipelineConfig
-from plugins.pipeline.groups import MAX_PARAMETERS
 from plugins.pipeline.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
 from tests.plugins.pipeline.groups import pids, pipelined, started
@@ -105,7 +104,7 @@ async def test_a_server_that_is_away_is_told_at_once(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pipelined(dsn, ONE) as (driver, pool):
-        monkeypatch.setattr(pool._notifier, "online", False)
+        monkeypatch.setattr(pool, "online", False)
         for call in (driver.fetch, driver.fetch_all, driver.execute, driver.execute_all):
             began = time.monotonic()
             with pytest.raises(Unavailable) as told:
@@ -426,10 +425,10 @@ async def test_a_copy_is_refused(dsn: str) -> None:
 async def test_too_many_parameters_are_refused_as_by_the_pool(dsn: str) -> None:
     async with pipelined(dsn, ONE) as (driver, pool):
         [pid] = pids(driver, "reads")
-        query = b"select " + b",".join(b"$%d::int" % n for n in range(1, MAX_PARAMETERS + 2))
-        values = [1] * (MAX_PARAMETERS + 1)
-        told = await caught(driver.fetch(query, *values))
-        assert type(told) is type(await caught(pool.fetch(query, *values)))
+        query = b"select " + b",".join(b"$%d::int" % n for n in range(1, 65_537))
+        values = [1] * 65_536
+        for statements in (driver, pool):
+            assert type(await caught(statements.fetch(query, *values))) is BadRequest
         assert pids(driver, "reads") == [pid]
 
 

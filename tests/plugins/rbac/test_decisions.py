@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from kernel.database import notifications as news
 from kernel.public import (
     ACCESS,
     ANY_USER,
     APP_ADMIN,
     APP_USER,
     CORE_ADMIN,
-    STATEMENTS,
+    NOTIFICATIONS,
+    POOL,
     Actor,
     Grant,
     KernelError,
@@ -20,6 +20,7 @@ from kernel.public import (
     entity,
 )
 from kernel.testing import Client, MakeServer, Server
+from plugins.notifications import service as news
 from tests.plugins.rbac.support import allowed, grant, installed, only
 from tests.waiting import eventually
 
@@ -194,17 +195,17 @@ def test_nothing_is_decided_from_memory_while_the_database_is_away(rbac: Server)
     app = installed(rbac)
     user = rbac.user()
     grant(rbac, user, app, "contacts.read")
-    source = rbac.services.get(STATEMENTS)._notifier  # type: ignore[attr-defined]
+    pool, notifier = rbac.services.get(POOL), rbac.services.get(NOTIFICATIONS)
 
     async def away() -> Any:
-        source.online = False
+        pool.online = False
         try:
-            await source.invalidate()
+            await notifier.invalidate()  # type: ignore[attr-defined]
             return await rbac.services.get(ACCESS).grant(user.id, app, "contacts", "read")
         except KernelError as error:
             return error.status
         finally:
-            source.online = True
+            pool.online = True
 
     assert rbac.run(away) == 503
     assert allowed(rbac, user, app, "contacts", "read") == FULL

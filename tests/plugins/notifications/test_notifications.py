@@ -17,16 +17,14 @@ import msgspec
 import psycopg
 import pytest
 
-from kernel.config.settings import DatabaseConfig
 from kernel.contracts.statements import Transaction
-from kernel.database import notifications as news
-from kernel.database.dialect import translate
-from kernel.database.migrations import migrate
-from kernel.database.notifications import POLL_INTERVAL, Notifier
+from kernel.database.dialect import Connection, translate
 from kernel.database.pool import Database
-from kernel.errors import BadRequest, BootError, Unavailable, unwrapped
+from kernel.errors import BadRequest, BootError, Unavailable
+from plugins.notifications import service as news
+from plugins.notifications.service import POLL_INTERVAL, Notifier
 from plugins.postgres import EmbeddedServer, PostgresConfig
-from tests.kernel.databases import ACTOR, hook_bus, kill, sql
+from tests.kernel.databases import ACTOR, kill, listening, sql
 from tests.waiting import until
 
 Heard = list[str | None]
@@ -39,10 +37,10 @@ def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Process:
-    """What one server process has of the database: a news desk and a pool."""
+    """What one server process has of the database: a listener and a pool."""
 
-    def __init__(self, news: Notifier, db: Database) -> None:
-        self.news = news
+    def __init__(self, notifier: Notifier, db: Database) -> None:
+        self.notifier = notifier
         self.db = db
 
     def listen(self, topic: str = "roles") -> Heard:
@@ -52,7 +50,7 @@ class Process:
         async def hear(payload: str | None) -> None:
             heard.append(payload)
 
-        self.news.subscribe(topic, hear)
+        self.notifier.subscribe(topic, hear)
         return heard
 
     async def publish(self, *payloads: str, topic: str = "roles") -> None:
@@ -68,14 +66,8 @@ class Process:
 @asynccontextmanager
 async def process(dsn: str, **settings: Any) -> AsyncGenerator[Process]:
     """Be one of the server processes of a database."""
-    config = DatabaseConfig(url=dsn, **settings)
-    await migrate(config, [])
-    with unwrapped():
-        async with (
-            Notifier(config).listening() as news,
-            Database(config, hook_bus(), news).opened() as db,
-        ):
-            yield Process(news, db)
+    async with listening(dsn, **settings) as (db, notifier):
+        yield Process(notifier, db)
 
 
 @pytest.mark.usefixtures("unpolled")
@@ -128,10 +120,10 @@ async def test_nothing_is_heard_of_a_transaction_that_failed(database: str) -> N
 async def test_a_gap_means_that_anything_may_have_changed(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
-        await one.news.deliver("roles", "first", 1)
-        await one.news.deliver("roles", "third", 3)
-        await one.news.deliver("roles", "second, late", 2)
-        await one.news.deliver("roles", "fourth", 4)
+        await one.notifier.deliver("roles", "first", 1)
+        await one.notifier.deliver("roles", "third", 3)
+        await one.notifier.deliver("roles", "second, late", 2)
+        await one.notifier.deliver("roles", "fourth", 4)
         assert heard == ["first", None, "second, late", "fourth"]
 
 
@@ -160,13 +152,13 @@ async def test_topics_that_nobody_here_wants_are_not_remembered(database: str) -
         await one.publish("a")
         assert await until(lambda: heard == ["a"], 2.0) < 2.0
         await anyio.sleep(1.5 * POLL_INTERVAL)
-        assert not [topic for topic in one.news._seen if topic.startswith("made up")]
+        assert not [topic for topic in one.notifier._seen if topic.startswith("made up")]
 
 
 async def test_a_first_message_that_is_not_the_first_is_a_gap(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
-        await one.news.deliver("roles", "second", 2)
+        await one.notifier.deliver("roles", "second", 2)
         assert heard == [None]
 
 
@@ -193,7 +185,7 @@ async def test_a_listener_whose_peer_says_nothing_any_more_is_replaced(
         )
         [(pid,)] = sql(database, find)
         async with process(database) as two:
-            monkeypatch.setattr(news, "ANSWER_TIMEOUT", 1.0)
+            monkeypatch.setattr(one.notifier, "_answer_timeout", 1.0)
             os.kill(pid, signal.SIGSTOP)
             try:
                 await two.publish("x")
@@ -306,7 +298,7 @@ async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_fr
             raise RuntimeError("the cache could not be loaded")
 
     async with process(database) as one:
-        one.news.subscribe("roles", fail_once)
+        one.notifier.subscribe("roles", fail_once)
         heard = one.listen()
         await one.publish("a")
         assert (told, heard) == (["a"], ["a"])
@@ -322,7 +314,7 @@ async def test_a_cut_listener_reconnects_and_tells_everyone_that_anything_may_ha
         roles, apps = one.listen(), one.listen("apps")
         assert kill(database, "caudex notifications") == 1
         await until(lambda: roles == apps == [None], 10)
-        assert one.news.online
+        assert one.db.online
         sql(database, "insert into caudex_kernel.revisions values ('apps', 1)")
         await until(lambda: apps == [None, None], 10)
 
@@ -331,21 +323,20 @@ async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_a
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(database) as one:
-        heard, connected, cuts = one.listen(), news.connected, list[str]()
+        heard, connect, cuts = one.listen(), one.db.connect, list[int]()
 
-        @asynccontextmanager
-        async def cut_once(*given: Any) -> AsyncGenerator[Any]:
-            async with connected(*given) as connection:
-                if not cuts:
-                    cuts.append(database)
-                    kill(database, "caudex notifications")
-                yield connection
+        async def cut_once(*, direct: bool) -> Connection:
+            connection = await connect(direct=direct)
+            if not cuts:
+                cuts.append(connection.info.backend_pid)
+                sql(database, "select pg_terminate_backend(%s)", cuts[0])
+            return connection
 
-        monkeypatch.setattr(news, "connected", cut_once)
+        monkeypatch.setattr(one.db, "connect", cut_once)
         kill(database, "caudex notifications")
         await until(lambda: bool(heard), 10)
         assert cuts
-        assert one.news.online
+        assert one.db.online
 
 
 async def test_requests_go_on_while_the_listener_reconnects(database: str) -> None:
@@ -400,7 +391,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         assert await one.db.fetch("select 1") == b"1"
         assert own.pid is not None
         os.kill(own.pid, how)
-        await until(lambda: not one.news.online, 5)
+        await until(lambda: not one.db.online, 5)
         assert heard == [None]
 
         started = time.monotonic()
@@ -417,7 +408,7 @@ async def test_while_postgres_is_away_requests_fail_at_once_and_soon_work_again(
         await anyio.sleep(4)  # long enough for the pool to lose patience
         await revive(own)
         back = time.monotonic()
-        await until(lambda: one.news.online, 5)
+        await until(lambda: one.db.online, 5)
         assert await one.db.fetch("select 'back'") == b"back"
         assert await one.db.execute("select 'back'") == b"back"
         assert time.monotonic() - back < 5
@@ -432,7 +423,7 @@ async def test_a_restart_between_two_requests_is_not_noticed_by_reads(own: Embed
             os.kill(own.pid, signal.SIGQUIT)
             await anyio.sleep(0.2)
             await revive(own)
-            await until(lambda: one.news.online, 5)
+            await until(lambda: one.db.online, 5)
             assert await one.db.fetch("select 1") == b"1"
 
 
@@ -447,7 +438,7 @@ async def test_a_desk_that_is_closed_while_a_subscriber_is_at_work_leaves_no_con
 
     async with process(database) as one:
         async with process(database) as two:
-            two.news.subscribe("roles", hear)
+            two.notifier.subscribe("roles", hear)
             await one.publish("x")
             with anyio.fail_after(5):
                 await begun.wait()

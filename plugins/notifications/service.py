@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import anyio
 import msgspec
 import psycopg
 import structlog
 from anyio.abc import TaskStatus
-from psycopg import sql
+from psycopg import AsyncConnection
 
-from kernel.config.settings import DatabaseConfig
-from kernel.database.connect import NETWORK, Connection, connected, reason
-from kernel.errors import BootError, failure
+from kernel.public import BootError, Pool, Transaction, dialect, failure
+
+from . import store
 
 POLL_INTERVAL: Final = 1.0
-ANSWER_TIMEOUT: Final = 6.0
-"""Seconds for an answer, one more than `statement_timeout`: a proxy can keep a connection open to a
-server that is gone, and its notifications would be lost."""
+"""Seconds between two reads of the revisions."""
 Subscriber = Callable[[str | None], Awaitable[None]]
 
 log = structlog.get_logger("caudex.notifications")
-
-PUBLISH: Final = b"""
-with bump as (
-    insert into caudex_kernel.revisions as r (topic, revision) values ($1::text, 1)
-    on conflict (topic) do update set revision = r.revision + 1 returning revision
-)
-select revision, pg_notify(c.name, json_build_object(
-    'topic', $1::text, 'revision', revision, 'payload', $2::text, 'source', $3::text)::text)
-from bump, caudex_kernel.channel as c"""
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -50,17 +39,35 @@ class Notifier:
     cannot read, and the poll compares the revisions with the rows whatever the messages said.
     """
 
-    def __init__(self, config: DatabaseConfig) -> None:
-        self._config = config
+    def __init__(self, pool: Pool, answer_timeout: float = 6.0) -> None:
+        """Replace the connection after `answer_timeout` seconds, one more than `statement_timeout`.
+
+        A proxy can keep one open to a server that is gone, and its notifications would be lost.
+        """
+        self._pool = pool
+        self._answer_timeout = answer_timeout
         self._subscribers: dict[str, list[Subscriber]] = {}
         self._seen: dict[str, int] = {}
-        self.source = uuid.uuid4().hex
-        self.online = True
-        """False while PostgreSQL cannot be reached: requests fail at once instead of waiting."""
+        self._source = uuid.uuid4().hex
 
     def subscribe(self, topic: str, callback: Subscriber) -> None:
         """See `Notifications.subscribe`."""
         self._subscribers.setdefault(topic, []).append(callback)
+
+    async def publish(
+        self, tx: Transaction, messages: Sequence[tuple[str, str | None]]
+    ) -> Callable[[], Awaitable[None]]:
+        """See `Notifications.publish`."""
+        sent = [
+            (topic, payload, await store.publish(tx, topic, payload, self._source))
+            for topic, payload in messages
+        ]
+
+        async def deliver() -> None:
+            for message in sent:
+                await self.deliver(*message)
+
+        return deliver
 
     async def deliver(self, topic: str, payload: str | None, revision: int) -> None:
         """Notify the subscribers of a topic; after a gap in the revisions the payload is None."""
@@ -98,9 +105,10 @@ class Notifier:
         while True:
             try:
                 async with self._connected() as connection:
-                    await _listen_to_channel(connection)
-                    self._seen = await _revisions(connection)
-                    self.online = True
+                    with anyio.fail_after(self._answer_timeout):
+                        await store.listen(connection)
+                        self._seen = await store.revisions(connection)
+                    self._pool.online = True
                     if started:
                         log.info("the database connection is back")
                         await self.invalidate()
@@ -110,8 +118,8 @@ class Notifier:
                     await self._listen(connection)
             except (psycopg.Error, OSError) as error:
                 if not started:
-                    remedy = "check database.direct_url" if self._config.direct_url else ""
-                    raise BootError("database", reason(error), remedy) from None
+                    remedy = "check database.url and database.direct_url"
+                    raise BootError("database", dialect.reason(error), remedy) from None
                 failures += 1
                 await self._lost(failures, error)
 
@@ -119,24 +127,30 @@ class Notifier:
         """PostgreSQL is away when the connection cannot be opened again: after two attempts, as the
         first may be cut too, or one without an answer for seconds."""
         if failures == 1:
-            log.warning("the database connection is lost", error=reason(error))
+            log.warning("the database connection is lost", error=dialect.reason(error))
         if failures < (2 if isinstance(error, psycopg.errors.ConnectionTimeout) else 3):
             return
-        if self.online:
-            log.error("the database is away", error=reason(error))
-            self.online = False
+        if self._pool.online:
+            log.error("the database is away", error=dialect.reason(error))
+            self._pool.online = False
             await self.invalidate()
         await anyio.sleep(0.3)
 
-    def _connected(self) -> AbstractAsyncContextManager[Connection]:
-        options = {
-            "autocommit": True,
-            "application_name": "caudex notifications",
-            "options": "-c statement_timeout=5000",
-        }
-        return connected(self._config.direct_url or self._config.url, NETWORK | options)
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[AsyncConnection[Any]]:
+        """Open the connection and close it in every case.
 
-    async def _listen(self, connection: Connection) -> None:
+        psycopg's own context rolls back first. For that it waits for a lock that a suspended
+        `notifies()` still holds, and if the wait is cancelled the connection stays open.
+        """
+        connection = await self._pool.connect(direct=True)
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+
+    async def _listen(self, connection: AsyncConnection[Any]) -> None:
         while True:
             async for notify in connection.notifies(timeout=POLL_INTERVAL, stop_after=100):
                 await self._on_message(notify.payload)
@@ -149,25 +163,15 @@ class Notifier:
             log.warning("a notification is malformed", size=len(text))
             return
         # A login of an app can invent any number of topics: only known ones are stored.
-        if message.source != self.source and message.topic in self._subscribers:
+        if message.source != self._source and message.topic in self._subscribers:
             await self.deliver(message.topic, message.payload, message.revision)
 
-    async def _poll(self, connection: Connection) -> None:
+    async def _poll(self, connection: AsyncConnection[Any]) -> None:
         """Compare with the rows; a topic notified while they were read is left to the next poll."""
         before = dict(self._seen)
-        for topic, revision in (await _revisions(connection)).items():
+        with anyio.fail_after(self._answer_timeout):
+            revisions = await store.revisions(connection)
+        for topic, revision in revisions.items():
             if revision != self._seen.get(topic, 0) == before.get(topic, 0):
                 self._seen[topic] = revision
                 await self._notify(topic, None)
-
-
-async def _listen_to_channel(connection: Connection) -> None:
-    with anyio.fail_after(ANSWER_TIMEOUT):
-        [(name,)] = await (await connection.execute("table caudex_kernel.channel")).fetchall()
-        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
-
-
-async def _revisions(connection: Connection) -> dict[str, int]:
-    with anyio.fail_after(ANSWER_TIMEOUT):
-        cursor = await connection.execute("select topic, revision from caudex_kernel.revisions")
-        return {topic: revision async for topic, revision in cursor}
