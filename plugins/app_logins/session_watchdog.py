@@ -28,12 +28,6 @@ from .store import SHUT
 RENEW_SECONDS: Final = 60.0
 """Age at which the transaction is renewed: a session that needs these catalogs gets a turn then."""
 
-MAX_LOCKS: Final = 1000
-"""Locks of one login; an eighth of the lock table where that is less."""
-
-CROWDED_TIMEOUT: Final = 5.0
-"""Seconds that a transaction may take while the notification queue is a quarter full."""
-
 REPEAT_SECONDS: Final = 600.0
 """A second flood within this time shuts a login."""
 
@@ -204,7 +198,7 @@ class SessionWatchdog:
         for login in _flooding(found):
             await self._end_flood(connection, login)
             acted = True
-        longest = CROWDED_TIMEOUT if found.queue > 0.25 else self._timeout
+        longest = 5.0 if found.queue > 0.25 else self._timeout
         for login in found.logins:
             if login.reached and login.age > longest:
                 acted |= await self._end_old(connection, login, longest)
@@ -264,8 +258,11 @@ class SessionWatchdog:
 
 
 def _flooding(found: Holdings) -> Sequence[HeldLogin]:
-    """Logins with too many locks; where all together have half of the room, the one with most."""
-    most = min(MAX_LOCKS, found.room // 8)
+    """Logins with too many locks; where all together have half of the room, the one with most.
+
+    One login may have 1000 locks, or an eighth of the lock table where that is less.
+    """
+    most = min(1000, found.room // 8)
     logins = [login for login in found.logins if login.reached]
     flooding = [login for login in logins if login.locks > most]
     if not flooding and sum(login.locks for login in logins) > found.room // 2:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
 
 import anyio
 
@@ -14,15 +13,6 @@ from .config import JobsConfig
 from .models import Claimed, ClaimRequest
 from .run import Run
 from .store import JobsStore
-
-MAX_CLAIM: Final = 250
-"""Jobs of one claim."""
-
-PREFETCH_BELOW: Final = 0.02
-"""Average duration in seconds from which the jobs of an app are no longer claimed ahead."""
-
-PREFETCH_TIMEOUT: Final = 0.5
-"""Seconds after which a job that was claimed ahead is requeued."""
 
 
 class _App:
@@ -46,6 +36,10 @@ class Slots:
         self._apps: dict[str, _App] = {}
         self._first = 0
 
+    def __contains__(self, app_id: str) -> bool:
+        """Whether jobs of an app are claimed here."""
+        return app_id in self._apps
+
     def notify_pending(self, app_ids: Iterable[str] | None) -> bool:
         """Note that these apps, or any, may have pending jobs; True when a worker runs here."""
         known = self._apps.keys()
@@ -58,10 +52,10 @@ class Slots:
         """Claim nothing for an app for a while."""
         self._app(app_id).not_before = time.monotonic() + seconds
 
-    def plan(self, running: Sequence[str]) -> list[ClaimRequest]:
+    def plan(self, running: Sequence[str], most: int = 250) -> list[ClaimRequest]:
         """Return what to claim for the running workers; each app in turn comes first."""
         self._follow(running)
-        now, left, requests = time.monotonic(), MAX_CLAIM, list[ClaimRequest]()
+        now, left, requests = time.monotonic(), most, list[ClaimRequest]()
         self._first += 1
         for position in range(len(running)):
             app_id = running[(self._first + position) % len(running)]
@@ -76,12 +70,12 @@ class Slots:
     def answered(self, requests: Iterable[ClaimRequest], jobs: Iterable[Claimed] | None) -> None:
         """Note the answer to a claim: an app that got as many jobs as requested may have more.
         None when the answer was lost."""
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for job in jobs or ():
-            counts[job.app_id] = MAX_CLAIM if job.quarantined else counts.get(job.app_id, 0) + 1
+            counts[job.app_id] += 1_000_000 if job.quarantined else 1
         for one in requests:
             app = self._apps.get(one.app_id)
-            if app is not None and (jobs is None or counts.get(one.app_id, 0) >= one.free):
+            if app is not None and (jobs is None or counts[one.app_id] >= one.free):
                 app.has_pending = True
 
     def take(self, run: Run) -> bool:
@@ -112,11 +106,11 @@ class Slots:
         ready = self._app(app_id).ready
         return ready.popleft() if ready else None
 
-    def stale(self) -> Iterator[Run]:
-        """Take out runs that waited too long for a slot, and claim nothing ahead for a while."""
+    def stale(self, *, seconds: float = 0.5) -> Iterator[Run]:
+        """Take out runs that waited so long for a slot, and claim nothing ahead for a while."""
         now = time.monotonic()
         for app in self._apps.values():
-            if app.ready and now - app.ready[0].claimed_at > PREFETCH_TIMEOUT:
+            if app.ready and now - app.ready[0].claimed_at > seconds:
                 yield from app.ready
                 app.ready.clear()
                 app.average_duration = 1.0
@@ -136,19 +130,18 @@ class Slots:
         missing = (ahead := self._ahead(app)) - len(app.ready)
         return slots + missing if missing > 0 and 2 * missing >= ahead else slots
 
-    def _ahead(self, app: _App) -> int:
+    def _ahead(self, app: _App, *, below: float = 0.02) -> int:
         """Return how many jobs to hold ready: a tenth of a second's work, at most 20 for each slot
-        and 16 MB of payloads."""
-        if app.average_duration >= PREFETCH_BELOW:
+        and 16 MB of payloads; none if they take `below` seconds or more."""
+        if app.average_duration >= below:
             return 0
         per_slot = min(20, 0.1 / app.average_duration)
         return int(min(per_slot * self._concurrency, 16_000_000 / app.average_size))
 
     def _app(self, app_id: str) -> _App:
-        app = self._apps.get(app_id)
-        if app is None:
-            app = self._apps[app_id] = _App()
-        return app
+        if app_id not in self._apps:
+            self._apps[app_id] = _App()
+        return self._apps[app_id]
 
     def _follow(self, running: Sequence[str]) -> None:
         for app_id in running:

@@ -99,10 +99,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     token: str
     app_id: str
-    status: Status
+    status: Status = "pending"
     failures: int
-    worker_crashes: int
-    quarantined: bool
+    worker_crashes: int = 0
+    quarantined: bool = False
     delay: float = 0
     unstarted: bool = False
     result: str | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
+from msgspec.structs import replace
 
 from kernel.public import (
     REVOKED,
@@ -20,11 +21,9 @@ from kernel.public import (
     issue_delegated_token,
 )
 
-from .models import Claimed, Outcome, Status
-from .store import MAX_WORKER_CRASHES
+from .models import Claimed, Outcome
 
 INVALID_RESULT: Final = "its result cannot be stored"
-MAX_BACKOFF: Final = 900.0
 
 
 class Ending(Enum):
@@ -76,7 +75,7 @@ class Run:
         if self.ending is Ending.TIMEOUT:
             return self.failed("")
         try:
-            return self._outcome("completed", result=result.decode())
+            return self._outcome(status="completed", result=result.decode())
         except UnicodeDecodeError:
             return self.failed(INVALID_RESULT)
 
@@ -87,24 +86,23 @@ class Run:
             error = f"timed out after {self.job.timeout_s:g} s"
         error = error[: 64 * 1024].replace("\0", "\ufffd").encode(errors="replace").decode()
         if failures >= self.job.max_attempts:
-            return self._outcome("failed", failures=failures, error=error)
-        return self._outcome("pending", failures=failures, error=error, delay=backoff(failures))
+            return self._outcome(status="failed", failures=failures, error=error)
+        return self._outcome(failures=failures, error=error, delay=backoff(failures))
 
     def crashed(self) -> Outcome:
         """The worker died. Each of its jobs is quarantined: from then on it runs alone. A job that
-        was alone in `MAX_WORKER_CRASHES` crashes is a poison job and fails."""
+        was alone in three crashes is a poison job and fails."""
         if self.ending is Ending.TIMEOUT:
             return self.failed("")
         crashes = self.job.worker_crashes + self.alone
-        if crashes >= MAX_WORKER_CRASHES:
+        if crashes >= 3:
             poison = f"the worker was lost {crashes} times while this job ran alone in it"
-            return self._outcome("failed", worker_crashes=crashes, error=poison)
-        return self._outcome("pending", worker_crashes=crashes, quarantined=True)
+            return self._outcome(status="failed", worker_crashes=crashes, error=poison)
+        return self._outcome(worker_crashes=crashes, quarantined=True)
 
     def released(self, *, unstarted: bool = False, delay: float = 0) -> Outcome:
         """It could not start, or its worker or server stops."""
         return self._outcome(
-            "pending",
             worker_crashes=self.job.worker_crashes,
             quarantined=self.job.quarantined,
             unstarted=unstarted,
@@ -117,33 +115,12 @@ class Run:
 
     def cancelled(self) -> Outcome:
         """It was cancelled, and still runs."""
-        return self._outcome("cancelled")
+        return self._outcome(status="cancelled")
 
-    def _outcome(
-        self,
-        status: Status,
-        *,
-        failures: int | None = None,
-        worker_crashes: int = 0,
-        quarantined: bool = False,
-        unstarted: bool = False,
-        delay: float = 0,
-        result: str | None = None,
-        error: str | None = None,
-    ) -> Outcome:
-        return Outcome(
-            id=self.job.id,
-            token=self.token,
-            app_id=self.job.app_id,
-            status=status,
-            failures=self.job.failures if failures is None else failures,
-            worker_crashes=worker_crashes,
-            quarantined=quarantined,
-            unstarted=unstarted,
-            delay=delay,
-            result=result,
-            error=error,
-        )
+    def _outcome(self, **more: Any) -> Outcome:
+        job = self.job
+        made = Outcome(id=job.id, token=self.token, app_id=job.app_id, failures=job.failures)
+        return replace(made, **more)
 
 
 def backoff(failures: int) -> float:
@@ -151,7 +128,7 @@ def backoff(failures: int) -> float:
 
     A random quarter is taken off, so that jobs that failed together are not retried together.
     """
-    return min(2.0 ** min(failures, 30), MAX_BACKOFF) * random.uniform(0.75, 1)
+    return min(2.0 ** min(failures, 30), 900.0) * random.uniform(0.75, 1)
 
 
 class _Key(NamedTuple):

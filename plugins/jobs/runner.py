@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -34,12 +34,6 @@ from .store import JobsStore
 
 RETRY_PAUSE: Final = 0.5
 """Seconds after the database, or a worker, was unavailable."""
-
-REPLACE_TIMEOUT: Final = 90.0
-"""Seconds that the replacement of a worker may take, including its last calls."""
-
-BUSY_DELAY: Final = 5.0
-"""Seconds until the next attempt of a job whose earlier run has not ended here yet."""
 
 log = structlog.get_logger("caudex.jobs")
 
@@ -75,6 +69,8 @@ class Runner:
         self.outcomes = Counter[Status]()
         """Runs that ended since the start, by the status of the job."""
         self._replacing: set[str] = set()
+        self._busy = anyio.Event()
+        """Set while this process has runs."""
         self._recheck = anyio.Event()
         self._next_renewal = 0.0
         self._closing = False
@@ -85,9 +81,10 @@ class Runner:
         """Run jobs until the server stops; then wait for runs to end, and release the others."""
         self._workers.on_change(self._changed)
         tasks.every(0, self._claim, "claim jobs")
-        tasks.every(0.25, self._watch, "watch time limits")
+        tasks.every(0.25, lambda: self._when_busy(self._watch), "watch time limits")
         tasks.every(0, self._renew_when_due, "renew leases")
-        tasks.every(0.5, self._results.store_progress, "store progress")
+        store_progress = self._results.store_progress
+        tasks.every(0.5, lambda: self._when_busy(store_progress), "store progress")
         async with self._results.running(drain=3), anyio.create_task_group() as self._group:
             try:
                 yield
@@ -110,7 +107,8 @@ class Runner:
                 self._recheck.set()
 
     async def _changed(self, app_id: str, state: WorkerState) -> None:
-        if state == "running":
+        """Claim at once for a worker that did not run; for one that was replaced, claims go on."""
+        if state == "running" and app_id not in self._slots:
             self.claimer.poll_in(0)
 
     # Running
@@ -128,13 +126,15 @@ class Runner:
             return ()
         return [app for app in self._workers.running() if app not in self._replacing]
 
-    def _start(self, job: Claimed, token: str) -> None:
+    def _start(self, job: Claimed, token: str, *, busy_delay: float = 5.0) -> None:
+        """Run a job, after `busy_delay` seconds if its earlier run has not ended here yet."""
         run, earlier = Run(job, token), self._held.get(job.id)
         busy = earlier is not None and not earlier.ended
         if busy or self._closing or self._group is None:
-            self._results.put(run.released(unstarted=True, delay=BUSY_DELAY if busy else 0))
+            self._results.put(run.released(unstarted=True, delay=busy_delay if busy else 0))
             return
         self._held[job.id] = run
+        self._busy.set()
         if self._slots.take(run):
             self._group.start_soon(self._work, run)
 
@@ -221,6 +221,14 @@ class Runner:
 
     # Watching
 
+    async def _when_busy(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Wait until this process has runs, then work: an idle server does nothing."""
+        if not self._held:
+            if self._busy.is_set():
+                self._busy = anyio.Event()
+            await self._busy.wait()
+        await work()
+
     async def _watch(self) -> None:
         """End runs that take too long, and replace workers that do not end them."""
         now = time.monotonic()
@@ -263,9 +271,9 @@ class Runner:
         log.warning("a worker is replaced: jobs in it do not end", app_id=app_id, jobs=len(stuck))
         self._group.start_soon(self._restart, app_id, stuck)
 
-    async def _restart(self, app_id: str, stuck: Sequence[Run]) -> None:
+    async def _restart(self, app_id: str, stuck: Sequence[Run], seconds: float = 90.0) -> None:
         try:
-            with anyio.move_on_after(REPLACE_TIMEOUT):
+            with anyio.move_on_after(seconds):  # its last calls included
                 await self._workers.restart(app_id)
                 while any(run in stuck for run in self._slots.runs(app_id)):  # noqa: ASYNC110
                     await anyio.sleep(0.02)

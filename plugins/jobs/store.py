@@ -23,9 +23,6 @@ from .models import (
     Status,
 )
 
-MAX_WORKER_CRASHES: Final = 3
-"""Crashes of a worker in which a job was alone until the job fails as a poison job."""
-
 MAX_PAGE_BYTES: Final = 16_000_000
 """Total size of the jobs of one page: a client that reads slowly keeps it in memory."""
 

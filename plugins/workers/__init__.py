@@ -107,14 +107,14 @@ class WorkersPlugin(Plugin):
             yield
             return
         async with service.alive():
-            self.tasks.start(service.reconciler.run, "reconciler")
+            self.tasks.every(0, service.reconciler.step, "reconciler")
             yield
 
     @hookimpl
     async def app_removing(self, tx: Transaction, app: App) -> None:
         """End the worker of an app that is uninstalled."""
         if self._service is not None:
-            await self._service.reconciler.app_removing(tx, app.id)
+            await self._service.reconciler.app_removing(tx, app)
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:

@@ -15,39 +15,20 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     app_id: str
     number: int
-    key: int = 0
+    key: int
     version: int
     digest: str
 
-    @property
-    def folder(self) -> str:
-        """Name of its folder, which no other code has."""
-        return f"{self.version}-{self.digest[:12]}"
-
 
 class DesiredState(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of an app. A higher `attempt` clears earlier crashes."""
+    """The row of an app, with the release that should run. A higher `attempt` clears crashes."""
 
     app_id: str
     number: int
-    key: int = 0
+    key: int
     version: int | None
-    digest: str | None
-    wanted: bool
     attempt: int
-
-    @property
-    def release(self) -> Release | None:
-        """The version that should run, or None."""
-        if not self.wanted or self.version is None or self.digest is None:
-            return None
-        return Release(
-            app_id=self.app_id,
-            number=self.number,
-            key=self.key,
-            version=self.version,
-            digest=self.digest,
-        )
+    release: Release | None
 
 
 class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import anyio
 import structlog
+from anyio import to_thread
 
 from kernel.public import (
+    ACCESS,
+    APP_ADMIN,
     APPS,
     Actor,
     BadRequest,
     Caller,
+    ConcurrencyLimiter,
     Measure,
     NotFound,
     ServiceKey,
@@ -25,20 +29,20 @@ from kernel.public import (
     WorkerState,
     WorkerStatus,
     failure,
+    server_actor,
 )
 
 from . import store
 from .control.reconciler import Reconciler
+from .control.supervisor import Supervisor
 from .host import Host, OnChange
-from .releases.builds import Builder
-from .releases.deploys import Deploys
+from .models import Release
+from .releases.builds import Builder, digest_of, store_archive
+from .releases.folders import discard
 from .replica.calls import Progress
-from .replica.launch_specs import LaunchSpecs
 from .replica.replica import Replica, StartFailed
 
 BEST_FIRST: Final[Sequence[WorkerState]] = ("running", "starting", "stopping", "crashed")
-MAX_METHOD: Final = 200
-MAX_PARAMS: Final = 1024 * 1024
 
 log = structlog.get_logger("caudex.workers")
 
@@ -49,12 +53,17 @@ class WorkersService:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._apps = host.services.get(APPS)
-        builder = Builder(host)
-        self.launch_specs = LaunchSpecs(host, builder)
-        self.reconciler = Reconciler(host, self.launch_specs)
-        self._deploys = Deploys(host, builder, self.launch_specs, self.reconciler)
+        self._access = host.services.get(ACCESS)
+        self._builder = Builder(host)
+        self.reconciler = Reconciler(host, self._builder)
+        self._uploads = ConcurrencyLimiter(
+            16, per_key=8, message="too many archives are being received", retry_after=10
+        )
+        waiting = "too many deploys of this app are waiting"
+        self._turns = ConcurrencyLimiter(per_key=1, queue=4, message=waiting, retry_after=10)
+        """Deploys of each app, one at a time."""
         if host.logins is not None:
-            host.logins.on_exhausted(self.launch_specs.kill_all)
+            host.logins.on_exhausted(self.reconciler.kill_all)
 
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
@@ -72,7 +81,7 @@ class WorkersService:
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await self.launch_specs.kill_all()
+                await self.reconciler.kill_all()
 
     async def _find_database(self) -> None:
         try:
@@ -88,26 +97,103 @@ class WorkersService:
         except Exception as error:
             log.warning("other servers do not learn that no worker runs here", **failure(error))
 
-    # Deploy, start, stop
+    # Deploy
+
+    @asynccontextmanager
+    async def upload(self, actor: Actor) -> AsyncGenerator[Path]:
+        """Name a new file for an archive that is being received, and delete it in the end.
+
+        Raises Unavailable while too many are received, in all or from this user: each may take
+        50 MB of the disk.
+        """
+        async with self._uploads.hold(actor.user_id):
+            archive = self.host.folders.upload()
+            try:
+                yield archive
+            finally:
+                archive.unlink(missing_ok=True)
 
     async def deploy(self, actor: Actor, app_id: str, archive: Path) -> int:
-        """See `Workers.deploy`."""
-        return await self._deploys.deploy(actor, app_id, archive)
+        """See `Workers.deploy`. Nothing remains of a version that does not come up."""
+        key = (await self._apps.app(app_id)).key
+        async with self._turns.hold((app_id, key)):
+            await self._check_may_deploy(actor, app_id)
+            digest, size = await to_thread.run_sync(digest_of, archive)
+            release = await self.host.store.begin(app_id, key, digest, self.host.config.uid_count)
+            supervisor = self.reconciler.supervisor(app_id, key)
+            if (logins := self.host.logins) is not None:
+                await self.host.statements.run(server_actor(), lambda tx: logins.reopen(tx, app_id))
+            self.host.write_log(app_id, "system", f"deploying version {release.version}")
+            candidate: Replica | None = None
+            try:
+                await self._builder.build(release, archive)
+                await self._check_may_deploy(actor, app_id, release)
+                candidate = await supervisor.start_replica(release)
+                attempt = await self._put_in_service(actor, release, archive, size)
+            except BaseException as error:
+                await self._roll_back(release, candidate)
+                if isinstance(error, StartFailed):
+                    raise BadRequest(str(error)) from None
+                if isinstance(error, FileNotFoundError):
+                    await self._apps.app(app_id)  # the folder goes with the app
+                raise
+            supervisor.promote(candidate, attempt)
+            with anyio.move_on_after(10):
+                await supervisor.outcome(attempt)
+            await supervisor.tidy()
+        return release.version
 
-    def upload(self, actor: Actor) -> AbstractAsyncContextManager[Path]:
-        """See `Deploys.upload`."""
-        return self._deploys.upload(actor)
+    async def _check_may_deploy(
+        self, actor: Actor, app_id: str, release: Release | None = None
+    ) -> None:
+        """Check again after each wait of minutes.
+
+        Another app may have the name by now, with other admins and secrets.
+        """
+        await self._apps.app(app_id)
+        if release is not None:
+            rows = await self.host.store.desired([app_id])
+            if [row.key for row in rows] != [release.key]:
+                raise NotFound(f"app '{app_id}' not found")
+        if actor.user_id is not None:
+            await self._access.authorize(actor, APP_ADMIN, {"app_id": app_id})
+
+    async def _put_in_service(
+        self, actor: Actor, release: Release, archive: Path, size: int
+    ) -> int:
+        async def write(tx: Transaction) -> int:
+            if not await store.save(tx, release, size):
+                raise NotFound(f"app '{release.app_id}' not found")
+            await store_archive(tx, release, archive)
+            attempt = await store.promote(tx, release)
+            if attempt is None:
+                raise BadRequest("a later version was deployed meanwhile")
+            details = {"version": release.version, "sha256": release.digest, "size": size}
+            await store.record(tx, "DEPLOYED", release.app_id, details)
+            return attempt
+
+        return await self.host.statements.run(actor, write)
+
+    async def _roll_back(self, release: Release, candidate: Replica | None) -> None:
+        with anyio.CancelScope(shield=True):
+            if candidate is not None:
+                await candidate.kill()
+            await to_thread.run_sync(discard, self.host.folders.release(release))
+            # The app may have been uninstalled, so that only its folder is left.
+            await self.reconciler.on_notification(release.app_id)
+
+    # Start, stop
 
     async def start(self, actor: Actor, app_id: str) -> None:
         """See `Workers.start`; waits until it runs here.
 
         Raises Unavailable when it does not come up, or not in the time that it may take.
         """
-        await self._apps.app(app_id)
+        app = await self._apps.app(app_id)
         attempt = await self._set_desired(actor, app_id, wanted=True)
         if attempt is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
-        supervisor = await self.reconciler.current_supervisor(app_id)
+        supervisor = self.reconciler.supervisor(app_id, app.key)
         await self.reconciler.on_notification(app_id)
         limit = self.host.config.start_timeout + self.host.config.install_timeout
         failed: StartFailed | None = None
@@ -120,10 +206,9 @@ class WorkersService:
 
     async def stop(self, actor: Actor, app_id: str) -> None:
         """See `Workers.stop`; waits until it has ended here."""
-        await self._apps.app(app_id)
+        supervisor = await self._supervisor(app_id)
         if await self._set_desired(actor, app_id, wanted=False) is None:
             return
-        supervisor = self.reconciler.supervisors.get(app_id)
         await self.reconciler.on_notification(app_id)
         if supervisor is not None:
             config = self.host.config
@@ -145,29 +230,27 @@ class WorkersService:
 
     async def restart(self, app_id: str) -> None:
         """See `Workers.restart`."""
-        supervisor = self.reconciler.supervisors.get(app_id)
-        if supervisor is not None:
+        if (supervisor := await self._supervisor(app_id)) is not None:
             supervisor.restart()
 
     async def refresh(self, app_id: str) -> None:
         """See `Workers.refresh`."""
-        replica = self._replica(app_id)
-        if replica is not None and await self.launch_specs.is_outdated(replica.spec):
+        replica = await self._replica(app_id)
+        if replica is not None and await self._builder.is_outdated(replica.spec):
             await self.restart(app_id)
 
     # Status
 
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
-        await self._apps.app(app_id)
+        replica = await self._replica(app_id)
         app = next(iter(await self.host.store.desired([app_id])), None)
         here = self.reconciler.server_id
         rows = await self.host.store.replicas(app_id)
         others = [row for row in rows if row.server_id != here]
         replicas = [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
-        wanted = app is not None and app.release is not None
         states = {row.state for row in replicas}
-        status: WorkerState = "starting" if wanted else "stopped"
+        status: WorkerState = "starting" if app and app.release else "stopped"
         for state in BEST_FIRST:
             status = state if state in states else status
         return WorkerStatus(
@@ -175,11 +258,13 @@ class WorkersService:
             status=status,
             replicas=len(replicas),
             version=app.version if app else None,
-            sandbox=await self._active_limits(app_id, app.number if app else None),
+            sandbox=await self._active_limits(app_id, app.number if app else None, replica),
         )
 
-    async def _active_limits(self, app_id: str, number: int | None) -> dict[str, Any]:
-        sandbox, replica = self.host.sandbox, self._replica(app_id)
+    async def _active_limits(
+        self, app_id: str, number: int | None, replica: Replica | None
+    ) -> dict[str, Any]:
+        sandbox = self.host.sandbox
         uid = None if number is None else sandbox.uid(number)
         found = sandbox.active_limits(replica.spec.uid if replica else uid)
         if replica is not None:
@@ -209,8 +294,8 @@ class WorkersService:
 
     def running(self) -> Sequence[str]:
         """See `Workers.running`."""
-        supervisors = self.reconciler.supervisors
-        return [app_id for app_id in supervisors if self._replica(app_id) is not None]
+        supervisors = self.reconciler.supervisors.values()
+        return [each.app_id for each in supervisors if each.replica and each.replica.usable]
 
     def on_change(self, callback: OnChange) -> None:
         """See `Workers.on_change`."""
@@ -220,10 +305,10 @@ class WorkersService:
 
     async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
         """See `Workers.rpc`."""
-        if not method or len(method) > MAX_METHOD:
-            raise BadRequest(f"method must have 1 to {MAX_METHOD} characters")
-        if len(params) > MAX_PARAMS:
-            raise BadRequest(f"params are over the limit of {MAX_PARAMS // 2**20} MB")
+        if not 1 <= len(method) <= 200:
+            raise BadRequest("method must have 1 to 200 characters")
+        if len(params) > 2**20:
+            raise BadRequest("params are over the limit of 1 MB")
         if method.startswith("__"):
             raise NotFound(f"unknown method: {method}")
         try:
@@ -245,25 +330,23 @@ class WorkersService:
 
     async def cancel_job(self, app_id: str, job_id: str) -> None:
         """See `Workers.cancel_job`."""
-        if (replica := self._replica(app_id)) is not None:
+        if (replica := await self._replica(app_id)) is not None:
             replica.cancel_job(job_id)
 
     async def _running_replica(self, app_id: str) -> Replica:
-        """Return the replica that answers calls. Raises Unavailable.
-
-        A replica of a former app of that name must not get the caller and its token.
-        """
-        app = await self._apps.app(app_id)
-        replica = self._replica(app_id)
-        if replica is None or replica.release.key != app.key:
+        """Return the replica that answers calls. Raises Unavailable."""
+        if (replica := await self._replica(app_id)) is None:
             raise Unavailable(f"the worker of app '{app_id}' is not running")
         return replica
 
-    def _replica(self, app_id: str) -> Replica | None:
-        supervisor = self.reconciler.supervisors.get(app_id)
-        replica = supervisor.replica if supervisor is not None else None
-        usable = replica is not None and not replica.gone and not replica.stopping
-        return replica if usable else None
+    async def _replica(self, app_id: str) -> Replica | None:
+        supervisor = await self._supervisor(app_id)
+        replica = None if supervisor is None else supervisor.replica
+        return replica if replica is not None and replica.usable else None
+
+    async def _supervisor(self, app_id: str) -> Supervisor | None:
+        """Return the supervisor of the app that has this name now. Raises NotFound."""
+        return self.reconciler.supervisors.get((await self._apps.app(app_id)).key)
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

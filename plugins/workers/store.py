@@ -17,12 +17,13 @@ KEPT: Final = 5
 """Versions of an app that are kept."""
 
 _DESIRED: Final = """
-select row_to_json(r) from (
-    select a.app_id, a.number, a.key, a.version, v.digest, a.wanted, a.attempt
-    from caudex_workers.apps as a
-    left join caudex_workers.versions as v on (v.app_id, v.version) = (a.app_id, a.version)
-    where $1::text[] is null or a.app_id = any($1::text[])
-) as r"""
+select json_build_object('app_id', a.app_id, 'number', a.number, 'key', a.key,
+    'version', a.version, 'attempt', a.attempt, 'release', case when v.version is not null then
+        json_build_object('app_id', a.app_id, 'number', a.number, 'key', a.key,
+            'version', v.version, 'digest', v.digest) end)
+from caudex_workers.apps as a left join caudex_workers.versions as v
+    on (v.app_id, v.version) = (a.app_id, a.version) and a.wanted
+where $1::text[] is null or a.app_id = any($1::text[])"""
 
 _REPLICAS: Final = """
 select row_to_json(r) from (
@@ -100,8 +101,6 @@ set state = excluded.state, version = excluded.version, heartbeat = now()"""
 _DATABASE: Final = """
 select format('%s-%s', s.system_identifier, d.oid)
 from pg_database as d, pg_control_system() as s where d.datname = current_database()"""
-
-_NUMBER_OF: Final = "select number from caudex_workers.apps where app_id = $1::text"
 
 _desired_state = msgspec.json.Decoder(DesiredState).decode
 _replica = msgspec.json.Decoder(ReplicaRow).decode
@@ -196,12 +195,6 @@ async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
     """Store whether an app's worker should run. Returns the attempt, None without a version."""
     attempt = await tx.execute(_SET_DESIRED, app_id, wanted)
     return None if attempt is None else int(attempt)
-
-
-async def number_of(tx: Transaction, app_id: str) -> int | None:
-    """Return the number of an app; None where no worker of it was ever deployed."""
-    number = await tx.fetch(_NUMBER_OF, app_id)
-    return None if number is None else int(number)
 
 
 async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:

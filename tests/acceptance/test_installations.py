@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Client, MakeServer, Server
-from tests.plugins.workers.support import QUICK, deploy, reaches, result, status
+from tests.plugins.workers.support import QUICK, deploy, folder_of, reaches, result, status
 from tests.waiting import eventually
 
 APP = "crm"
@@ -171,4 +171,4 @@ def test_what_an_app_leaves_goes_with_it_also_where_plugins_are_off(
     two = make_server(config(), dsn=one.dsn, data_dir=tmp_path)
     assert logins(two) == []
     assert two.sql("select count(*) from caudex_workers.chunks") == [(0,)]
-    eventually(lambda: not (tmp_path / "workers" / APP).exists(), 30)
+    eventually(lambda: not folder_of(tmp_path, APP).exists(), 30)

@@ -15,18 +15,19 @@ import httpx
 import pytest
 
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.workers.service import SERVICE
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
     deploy,
     deployed,
+    folder_of,
     grant,
     install,
     reaches,
     result,
     rpc,
     status,
+    supervisor_of,
     tar,
     targz,
 )
@@ -290,7 +291,7 @@ def test_five_versions_are_kept(server: Server):
         "select version from caudex_workers.versions where app_id = %s order by version", app
     )
     assert versions == [(3,), (4,), (5,), (6,), (7,)]
-    folder = server.kernel.context.data_dir / "workers" / app
+    folder = folder_of(server.kernel.context.data_dir, app)
     kept = {path.name.split("-")[0] for path in folder.iterdir() if path.name[0].isdigit()}
     assert kept == {"3", "4", "5", "6", "7"}
 
@@ -340,7 +341,7 @@ def test_a_call_that_runs_ends_on_the_old_version(patient: Server):
 
 def is_called(server: Server, app: str) -> None:
     """Wait until the worker has a call to answer."""
-    replica = server.services.get(SERVICE).reconciler.supervisors[app].replica
+    replica = supervisor_of(server, app).replica
     assert replica is not None
     eventually(lambda: not replica._calls._idle.is_set())
 
@@ -348,7 +349,7 @@ def is_called(server: Server, app: str) -> None:
 def test_removing_the_app_removes_everything(server: Server):
     app = deployed(server)
     pid = result(server.admin, app, "pid")
-    folder = server.kernel.context.data_dir / "workers" / app
+    folder = folder_of(server.kernel.context.data_dir, app)
     assert folder.is_dir()
     assert server.admin.delete(f"/api/v1/apps/{app}").status_code == 200
     eventually(lambda: not folder.exists() and not os.path.exists(f"/proc/{pid}"))
@@ -370,7 +371,7 @@ def test_an_app_of_the_same_name_starts_from_nothing(server: Server):
     assert server.admin.post("/api/v1/apps", json=manifest).status_code == 200
     eventually(lambda: status(server.admin, app)["status"] == "stopped")
     assert deploy(server.admin, app, {"worker.py": PYTHON}).status_code == 200
-    home = server.kernel.context.data_dir / "workers" / app / "home"
+    home = folder_of(server.kernel.context.data_dir, app) / "home"
     assert not list(home.iterdir())
     if os.geteuid() == 0:
         assert result(server.admin, app, "facts")["uid"] != uid

@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 ROOMS = tuple(f"{ROOT / name}/" for name in ("kernel", "plugins", "contrib"))
 NOT_IN_A_SERVER = f"{ROOT / 'kernel' / 'testing'}/"
 
+CALM = {"poll_interval": 600, "lease": 3600}
+"""Jobs are claimed for a reason only, and no lease is renewed meanwhile."""
+
 APP = "walk"
 MANIFEST = {
     "appId": APP,
@@ -73,11 +76,11 @@ class Walk:
 
 @contextmanager
 def walked_server(postgres: Postgres) -> Generator[tuple[Walk, Server]]:
-    """Run a server with default settings, except for short waits, whose calls are recorded."""
+    """Run a server whose calls are recorded, with short waits and few tasks by the clock."""
     walk = Walk()
     threading.setprofile(walk)  # for the threads that start from here on
     try:
-        with running_server(postgres, {"plugins": {"workers": QUICK}}) as server:
+        with running_server(postgres, {"plugins": {"workers": QUICK, "jobs": CALM}}) as server:
             server.install(MANIFEST)
             yield walk, server
     finally:
@@ -100,7 +103,7 @@ def walk_of_get(walk: Walk, server: Server) -> Counter[str]:
 def walk_of_deploy(walk: Walk, server: Server) -> Counter[str]:
     """Deploy a worker."""
     _deploy(server)
-    return walk.of(lambda: _deploy(server), 2)
+    return walk.of(lambda: _deploy(server), 15)
 
 
 def walk_of_job(walk: Walk, server: Server) -> Counter[str]:

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 import anyio
 from anyio import to_thread
 
-from kernel.public import Transaction, Unavailable, WorkerState
-from plugins.workers import store
+from kernel.public import App, Transaction, Unavailable, WorkerState
 from plugins.workers.host import Host
 from plugins.workers.models import DesiredState, ReplicaRow
-from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.releases.builds import Builder
 from plugins.workers.store import TOPIC
 
 from .supervisor import Supervisor
-
-HEARTBEAT_SECONDS: Final = 5.0
-RETRY_SECONDS: Final = 1.0
-"""Pause after the database could not be asked."""
 
 
 class Reconciler:
     """Owns the supervisors of one server process."""
 
-    def __init__(self, host: Host, launch_specs: LaunchSpecs) -> None:
+    def __init__(self, host: Host, builder: Builder) -> None:
         self.server_id = str(uuid.uuid4())
-        self.supervisors: dict[str, Supervisor] = {}
+        self.supervisors: dict[int, Supervisor] = {}
+        """By the key of the app: one of a former app of the same name may still be ending."""
         self._host = host
-        self._launch_specs = launch_specs
+        self._builder = builder
         self._stale: set[str] | None = None
         """Apps whose rows have to be read; None means all."""
-        self._ended: set[str] = set()
-        """Apps whose supervisors ended since; files that they could not delete wait."""
         self._unreported = False
         self._reported: frozenset[ReplicaRow] = frozenset()
         self._wake = anyio.Event()
-        self._closed = False
+        self._due = 0.0
         host.listeners.append(self._on_change)
 
     async def on_notification(self, payload: str | None) -> None:
@@ -49,73 +42,64 @@ class Reconciler:
             self._stale.add(payload)
         self._wake.set()
 
-    def supervisor(self, app_id: str) -> Supervisor:
+    def supervisor(self, app_id: str, key: int) -> Supervisor:
         """Return the supervisor of an app, a new one if it has none."""
-        if app_id not in self.supervisors:
-            made = self.supervisors[app_id] = Supervisor(app_id, self._host, self._launch_specs)
-            self._host.spawn(self._run_supervisor, made)
-        return self.supervisors[app_id]
-
-    async def current_supervisor(self, app_id: str) -> Supervisor:
-        """Return the supervisor of an app, once the one of a former app of that name has ended."""
         if self._host.tasks is None:
             raise Unavailable("workers run within a server only", retry_after=None)
-        old = self.supervisors.get(app_id)
-        if old is not None and old.leaving:
-            await old.removal()
-        return self.supervisor(app_id)
+        if key not in self.supervisors:
+            made = self.supervisors[key] = Supervisor(app_id, key, self._host, self._builder)
+            self._host.spawn(self._run_supervisor, made)
+        return self.supervisors[key]
 
-    async def app_removing(self, tx: Transaction, app_id: str) -> None:
+    async def app_removing(self, tx: Transaction, app: App) -> None:
         """End the worker of an app that is uninstalled, in every server process."""
-        number = await store.number_of(tx, app_id)
-        if number is None:
-            return
-        await tx.publish(TOPIC, app_id)
+        await tx.publish(TOPIC, app.id)
 
         async def end_here() -> None:
-            self.app_removed(app_id, number)
+            self.app_removed(app.key)
 
         tx.after_commit(end_here)
 
-    def app_removed(self, app_id: str, number: int) -> None:
+    def app_removed(self, key: int) -> None:
         """End the worker of an app that this process removed, before the notification arrives."""
-        supervisor = self.supervisors.get(app_id)
-        if supervisor is not None and supervisor.number == number and not supervisor.leaving:
-            supervisor.remove()
+        if key in self.supervisors:
+            self.supervisors[key].remove()
 
-    async def run(self) -> None:
-        """Follow the tables and write heartbeats, until `close`."""
-        due = 0.0
-        while not self._closed:
-            self._wake = anyio.Event()
-            try:
-                await self._follow()
-                if self._unreported or anyio.current_time() >= due:
-                    await self._beat()
-                    due = anyio.current_time() + HEARTBEAT_SECONDS
-                pause = max(0.0, due - anyio.current_time())
-            except Unavailable:
-                pause = RETRY_SECONDS
-            if not self._wake.is_set() or pause == RETRY_SECONDS:
-                with anyio.move_on_after(pause):
-                    await self._wake.wait()
+    async def step(self) -> float | None:
+        """Wait for a change or the next heartbeat, then follow the tables and report."""
+        with anyio.move_on_after(self._due - anyio.current_time()):
+            await self._wake.wait()
+        self._wake = anyio.Event()
+        try:
+            await self._follow()
+            if self._unreported or anyio.current_time() >= self._due:
+                await self._beat()
+                self._due = anyio.current_time() + 5.0
+        except Unavailable:
+            return 1.0
+        return None
 
     async def close(self, drain: float, shutdown_wait: float, term_wait: float) -> None:
         """Stop every worker with the server, and report to the others that none runs here."""
-        self._closed = True
-        self._wake.set()
         async with anyio.create_task_group() as closing:
             for supervisor in self.supervisors.values():
                 closing.start_soon(supervisor.close, drain, shutdown_wait, term_wait)
         await self._host.store.beat(self.server_id, ())
 
+    async def kill_all(self) -> None:
+        """End every process that is left, also when the task that was to end it was cancelled."""
+        async with anyio.create_task_group() as killing:
+            for supervisor in self.supervisors.values():
+                for replica in supervisor.replicas():
+                    killing.start_soon(replica.kill)
+
     def rows(self) -> Iterable[ReplicaRow]:
         """Return what runs here, or should."""
-        for app_id, supervisor in self.supervisors.items():
-            if supervisor.state != "stopped":
+        for supervisor in self.supervisors.values():
+            if supervisor.state != "stopped" and not supervisor.leaving:
                 yield ReplicaRow(
                     server_id=self.server_id,
-                    app_id=app_id,
+                    app_id=supervisor.app_id,
                     state=supervisor.state,
                     version=supervisor.version,
                 )
@@ -123,10 +107,7 @@ class Reconciler:
     async def _run_supervisor(self, supervisor: Supervisor) -> None:
         await supervisor.run()
         if supervisor.ended:
-            self.supervisors.pop(supervisor.app_id, None)
-            self._ended.add(supervisor.app_id)
-            if self._stale is not None:
-                self._stale.add(supervisor.app_id)
+            self.supervisors.pop(supervisor.key, None)
             await self._on_change(supervisor.app_id, "stopped")
 
     async def _on_change(self, app_id: str, state: WorkerState) -> None:
@@ -137,46 +118,32 @@ class Reconciler:
         stale = self._stale
         if stale is not None and not stale:
             return
-        self._stale, ended, self._ended = set(), self._ended, set()
+        self._stale, folders = set(), self._host.folders
+        before = list(self.supervisors.values())
         try:
             # Before the rows: an app that is installed between the two has a row already.
-            here = await self._apps_with_files(stale)
+            here = await to_thread.run_sync(folders.apps)
             rows = await self._host.store.desired(None if stale is None else sorted(stale))
         except BaseException:
             self._stale = None
             raise
-        known = {row.app_id for row in rows}
         for row in rows:
             self._apply(row)
-        for app_id in set(self.supervisors if stale is None else stale) - known:
-            if (supervisor := self.supervisors.get(app_id)) is not None:
+        known = {row.key for row in rows}
+        for supervisor in before:
+            if supervisor.key not in known and (stale is None or supervisor.app_id in stale):
                 supervisor.remove()
-        for app_id in here.keys() - known - ended - self.supervisors.keys():
-            self.supervisor(app_id).remove(here[app_id])
-
-    async def _apps_with_files(self, stale: set[str] | None) -> Mapping[str, int]:
-        """Return apps without a supervisor that have files here, with their numbers.
-
-        Their workers were stopped when this server started, or they were uninstalled while none
-        ran. A notification is not trusted: its name is looked for among the folders, not made into
-        a path.
-        """
-        if stale is not None and stale <= self.supervisors.keys():
-            return {}
-        return await to_thread.run_sync(self._host.folders.numbers, stale)
+        # Workers of these apps were stopped when this server started, or the apps were uninstalled
+        # while none ran.
+        for key in here.keys() - known - self.supervisors.keys():
+            if stale is None or here[key] in stale:
+                self._host.spawn(to_thread.run_sync, folders.remove, here[key], key)
 
     def _apply(self, row: DesiredState) -> None:
-        supervisor = self.supervisors.get(row.app_id)
-        if supervisor is not None and supervisor.leaving:
-            return  # the row of a later app of that name is read again when this one has ended
-        if supervisor is not None and supervisor.number not in (None, row.number):
-            supervisor.remove()  # likewise, and the notification about the former app was lost
-            return
-        if supervisor is None:
-            if row.release is None:
-                return
-            supervisor = self.supervisor(row.app_id)
-        supervisor.set_desired(row)
+        if row.release is not None:
+            self.supervisor(row.app_id, row.key).set_desired(row)
+        elif row.key in self.supervisors:
+            self.supervisors[row.key].set_desired(row)
 
     async def _beat(self) -> None:
         self._unreported = False

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 import anyio
 import structlog
@@ -14,14 +15,11 @@ from anyio import to_thread
 from kernel.public import KernelError, Unavailable, WorkerState
 from plugins.workers.host import Host
 from plugins.workers.models import DesiredState, Release
-from plugins.workers.replica.launch_specs import LaunchSpecs
+from plugins.workers.releases.builds import Builder
 from plugins.workers.replica.replica import Replica, StartFailed
 
 MAX_CRASHES: Final = 5
 """Crashes within 60 seconds, or failed starts in a row, after which no start follows."""
-
-RETRY_SECONDS: Final = 2.0
-"""Pause before the next start when the database was away."""
 
 log = structlog.get_logger("caudex.workers")
 
@@ -29,15 +27,17 @@ log = structlog.get_logger("caudex.workers")
 class Supervisor:
     """The worker of one app in this server process."""
 
-    def __init__(self, app_id: str, host: Host, launch_specs: LaunchSpecs) -> None:
+    def __init__(self, app_id: str, key: int, host: Host, builder: Builder) -> None:
         self.app_id = app_id
+        self.key = key
         self.state: WorkerState = "stopped"
         self.replica: Replica | None = None
-        self.number: int | None = None
-        """The number of the app, once it is known."""
-        self.ended = False
+        self.leaving = self.ended = False
+        """The app is uninstalled; nothing is left of it here."""
         self._host = host
-        self._launch_specs = launch_specs
+        self._builder = builder
+        self._made: WeakSet[Replica] = WeakSet()
+        """A live process holds its replica, so none that still runs is missing here."""
         self._goal: Release | None = None
         self._attempt = 0
         self._settled = -1
@@ -47,7 +47,6 @@ class Supervisor:
         self._restart = False
         self._refreshed = False
         """Whether newer secrets caused the start under way: one such start is enough."""
-        self._removed = False
         self._given_up = False
         self._closing = False
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
@@ -66,19 +65,14 @@ class Supervisor:
         release = self.replica.release if self.replica is not None else self._goal
         return None if release is None else release.version
 
-    @property
-    def leaving(self) -> bool:
-        """Whether the app is uninstalled and this supervisor is about to end."""
-        return self._removed
-
     # Requests
 
     def set_desired(self, row: DesiredState) -> None:
         """Set what should run. A row that is older than the current one changes nothing."""
-        if row.attempt >= self._attempt:
+        if row.attempt >= self._attempt and not self.leaving:
             if row.attempt > self._attempt:
                 self._clear_failures()
-            self._attempt, self.number = row.attempt, row.number
+            self._attempt = row.attempt
             self._set_goal(row.release)
 
     def promote(self, candidate: Replica, attempt: int) -> None:
@@ -86,24 +80,20 @@ class Supervisor:
 
         The candidate is killed if a later attempt has begun since.
         """
-        if self._removed or attempt < self._attempt:
+        if self.leaving or attempt < self._attempt:
             self._host.spawn(candidate.kill)
             return
         previous, self._candidate = self._candidate, candidate
         if previous is not None:
             self._host.spawn(previous.kill)
         self._clear_failures()
-        self._attempt, self.number = attempt, candidate.release.number
+        self._attempt = attempt
         self._set_goal(candidate.release)
 
-    def remove(self, number: int | None = None) -> None:
-        """Kill the worker of an app that is uninstalled, delete its files and end.
-
-        `number` is the app's, if the caller knows it. Another app may have the name already.
-        """
-        self._removed = True
-        self.number = self.number or number
-        for replica in self._replicas():
+    def remove(self) -> None:
+        """Kill the worker of an app that is uninstalled, delete its files and end."""
+        self.leaving = True
+        for replica in self.replicas():
             replica.detach()
         self._set_goal(None)
 
@@ -126,10 +116,6 @@ class Supervisor:
         """Wait until nothing runs."""
         await self._wait_until(lambda: self.state == "stopped")
 
-    async def removal(self) -> None:
-        """Wait until nothing is left of an app that is uninstalled."""
-        await self._wait_until(lambda: self.ended)
-
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not self.ended and not condition():
             await self._change_event.wait()
@@ -144,9 +130,14 @@ class Supervisor:
         self._goal = goal
         self.wake()
 
-    def _replicas(self) -> list[Replica]:
-        """Return every replica of the app, those that start or retire among them."""
-        return [] if self.number is None else self._launch_specs.of(self.app_id, self.number)
+    def replicas(self) -> list[Replica]:
+        """Return every replica whose process may live, those that start or retire among them."""
+        return list(self._made)
+
+    async def tidy(self) -> None:
+        """Delete the code of versions that are old and do not run here."""
+        running = [each.release for each in self.replicas() if not each.gone]
+        await self._builder.tidy(self.app_id, self.key, running)
 
     # The actor
 
@@ -157,16 +148,16 @@ class Supervisor:
             pause = await self._guarded_step()
             if self._closing:
                 return
-            if self._removed and self.replica is None:
+            if self.leaving and self.replica is None:
                 break
             if self._wake_event.is_set():
                 continue
             with anyio.move_on_after(math.inf if pause is None else pause):
                 await self._wake_event.wait()
-        for replica in self._replicas():
+        for replica in self.replicas():
             await replica.kill()
         try:
-            await to_thread.run_sync(self._host.folders.remove, self.app_id, self.number)
+            await to_thread.run_sync(self._host.folders.remove, self.app_id, self.key)
         except Exception as error:  # the next start tries again; others wait for this one's end
             log.error("files of an uninstalled app remain", app_id=self.app_id, exc_info=error)
         self.ended = True
@@ -195,7 +186,7 @@ class Supervisor:
         if self._closing:
             return None
         await self._swap()
-        if self.replica is not None and self.replica.gone and not self._removed:
+        if self.replica is not None and self.replica.gone and not self.leaving:
             await self._crashed(self.replica)
         if self._goal is None:
             await self._stop()
@@ -243,7 +234,7 @@ class Supervisor:
     async def _is_outdated(self, replica: Replica) -> bool:
         """Return whether the secrets changed while the worker started with the old ones."""
         try:
-            return await self._launch_specs.is_outdated(replica.spec)
+            return await self._builder.is_outdated(replica.spec)
         except KernelError:
             return False  # a change while the database is away is reported when it is back
 
@@ -257,7 +248,7 @@ class Supervisor:
         if replica is not None:
             await self._become("stopping")
             config = self._host.config
-            if self._removed:
+            if self.leaving:
                 await replica.kill()
             else:
                 await replica.stop(config.shutdown_wait, config.term_wait)
@@ -276,7 +267,7 @@ class Supervisor:
         new = await self._bring_up(goal)
         if new is None and (self._goal != goal or self._postponed):
             self._restart = restart
-            return RETRY_SECONDS if self._postponed else 0.0
+            return max(0.0, self._not_before - self._host.clock())
         if new is not None:
             await self._take(new)
         else:
@@ -297,7 +288,7 @@ class Supervisor:
             except Unavailable as error:
                 # The database is away, which is no failure of the worker.
                 self._postponed = True
-                self._not_before = self._host.clock() + RETRY_SECONDS
+                self._not_before = self._host.clock() + 2.0
                 log.warning("a worker has to wait", app_id=self.app_id, error=error.message)
             except KernelError as error:
                 await self._failed(StartFailed(error.message, ()), attempt)
@@ -307,15 +298,16 @@ class Supervisor:
             finally:
                 self._starting = None
                 # The code may have been fetched for this start.
-                self._host.spawn(self._launch_specs.tidy, self.app_id)
+                self._host.spawn(self.tidy)
         return None
 
     async def start_replica(self, release: Release) -> Replica:
         """Start a replica of a release and wait until it is up. Raises StartFailed, KernelError."""
         host = self._host
-        spec = await self._launch_specs.prepare(release)
+        spec = await self._builder.prepare(release)
         async with host.starts:
-            replica = self._launch_specs.make(spec)
+            replica = Replica(spec, host)
+            self._made.add(replica)
             try:
                 await replica.start(host.config.start_timeout)
             except StartFailed as error:

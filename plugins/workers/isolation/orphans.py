@@ -27,27 +27,8 @@ REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 """Variable that every process of a worker inherits; its value identifies the worker."""
 
 _ANY: Final = f"{REPLICA_VARIABLE}=".encode()
-ROUNDS: Final = 20
-"""Searches for processes; one search can miss a process that forks all the time."""
-
 PAUSE: Final = 0.01
-LOOK_SECONDS: Final = 0.25
-"""Seconds that one search waits, all in all, for environments that look empty, as they do in the
-middle of execve(2)."""
-
-NOTHING: Final = [b""]
 INIT: Final = 1
-MAX_ENVIRONMENT: Final = 8 * 2**20
-"""Bytes. execve(2) gives 6 MB at most; more is what a process says of itself (PR_SET_MM_MAP of
-prctl(2)), without limit and whether it has them or not."""
-
-MAX_NAMES: Final = 200
-"""Server files that one start looks at; the next start looks at the rest."""
-
-
-def new_mark(server: str = "") -> str:
-    """A mark for one child of a server."""
-    return f"{server}.{secrets.token_hex(8)}"
 
 
 @contextmanager
@@ -69,7 +50,7 @@ def kill_orphans_of_dead_servers(folder: Path) -> int:
     """Kill what dead servers left, and count it. Blocking, as `kill_orphans` is."""
     begin, own = list[bytes](), os.environ.get(REPLICA_VARIABLE, "")
     with ExitStack() as held:
-        for path in islice(folder.iterdir(), MAX_NAMES):
+        for path in islice(folder.iterdir(), 200):  # the next start looks at the rest
             with suppress(OSError):  # it is locked, or another start has just removed it
                 file = held.enter_context(path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,13 +74,15 @@ def kill_orphans(mark: str, uid: int | None) -> None:
     """
     uid = None if uid in (0, os.geteuid()) else uid
     wanted = _ANY + mark.encode()
-    patient = time.monotonic() + LOOK_SECONDS
+    # One search waits so long in all for environments that look empty, as in an execve(2).
+    patient = time.monotonic() + 0.25
     _kill_all(lambda pid: _is_orphan(pid, wanted, uid, patient))
 
 
-def _kill_all(is_meant: Callable[[int], bool]) -> int:
+def _kill_all(is_meant: Callable[[int], bool], *, rounds: int = 20) -> int:
+    """Search several times: one search can miss a process that forks all the time."""
     killed = set[int]()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         found = [pid for pid in _pids() if is_meant(pid)]
         if not found:
             break
@@ -133,7 +116,7 @@ def _is_orphan(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool
         if state == b"Z" or parent != INIT:
             return False
         time.sleep(PAUSE)
-        while (variables := _environment(pid)) == NOTHING and time.monotonic() < patient:
+        while (variables := _environment(pid)) == [b""] and time.monotonic() < patient:
             time.sleep(PAUSE)
         return wanted in variables or not any(variable.startswith(_ANY) for variable in variables)
     except OSError:
@@ -148,11 +131,15 @@ def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:
         return False
 
 
-def _environment(pid: int) -> list[bytes]:
-    """The variables of a process; none where it has more than there can be."""
+def _environment(pid: int, most: int = 8 * 2**20) -> list[bytes]:
+    """Return the variables of a process; none where it has over `most` bytes.
+
+    execve(2) gives 6 MB at most. More is what a process says of itself (PR_SET_MM_MAP of prctl(2)),
+    without limit and whether it has them or not.
+    """
     with open(f"/proc/{pid}/environ", "rb") as file:
-        found = file.read(MAX_ENVIRONMENT + 1)
-    return found.split(b"\0") if len(found) <= MAX_ENVIRONMENT else []
+        found = file.read(most + 1)
+    return found.split(b"\0") if len(found) <= most else []
 
 
 def _status(pid: int) -> tuple[bytes, int]:

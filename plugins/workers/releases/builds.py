@@ -1,29 +1,30 @@
-"""Archives in the database, and the folders that are built from them."""
+"""Makes releases ready to run: unpacks, installs, and gathers what a worker is started from."""
 
 from __future__ import annotations
 
 import hashlib
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
 from anyio import to_thread
 
-from kernel.public import BadRequest, LogLevel, Transaction, Unavailable
+from kernel.public import APPS, HOOKS, BadRequest, LogLevel, Transaction, Unavailable, hookspecs
 from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
 from plugins.workers.isolation.sandbox import Place
 from plugins.workers.models import Release
 from plugins.workers.replica.process import Child
-from plugins.workers.replica.protocol import text_of
-from plugins.workers.store import WorkersStore
+from plugins.workers.replica.protocol import Hello, text_of
+from plugins.workers.replica.replica import ReplicaSpec
 
-from .folders import discard, fill, full_disk, give_to_account, reclaim
+from .folders import discard, full_disk
+from .ownership import give_to_account, reclaim
+from .unpack import unpack
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -44,23 +45,91 @@ async def store_archive(tx: Transaction, release: Release, archive: Path) -> Non
             position += 1
 
 
-async def fetch_archive(chunks: WorkersStore, release: Release, archive: Path) -> None:
-    """Write an archive from the database into a new file. Raises Unavailable if it is not whole."""
-    found, position = hashlib.sha256(), 0
-    with full_disk(), archive.open("xb") as file:
-        while (data := await chunks.chunk(release, position)) is not None:
-            found.update(data)
-            await to_thread.run_sync(file.write, data)
-            position += 1
-    if found.hexdigest() != release.digest:
-        raise Unavailable("the archive of this version is not whole in the database")
-
-
 class Builder:
-    """Unpacks releases, and installs their dependencies as the account of their app."""
+    """Unpacks releases, installs their dependencies as the account of their app, and gathers the
+    environment, secrets and limits that a start needs."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._apps = host.services.get(APPS)
+        self._hooks = host.services.get(HOOKS)
+
+    async def prepare(self, release: Release) -> ReplicaSpec:
+        """Return what to start, with the code in place. Raises KernelError."""
+        app = await self._apps.app(release.app_id)
+        if app.key != release.key:  # one of them is outdated; the next step finds out which
+            raise Unavailable(f"app '{release.app_id}' is being installed again", retry_after=5)
+        if not await to_thread.run_sync(self._host.folders.release(release).is_dir):
+            await self._fetch(release)
+        hello = Hello(
+            app_id=release.app_id,
+            runtime_url=self._host.runtime_url,
+            credentials=await self._secrets(release.app_id),
+            database_url=await logins.url(app) if (logins := self._host.logins) else None,
+        )
+        return await to_thread.run_sync(self._spec, release, hello)
+
+    async def is_outdated(self, spec: ReplicaSpec) -> bool:
+        """Return whether the secrets changed since a worker was started. Raises KernelError."""
+        return await self._secrets(spec.release.app_id) != spec.hello.credentials
+
+    async def tidy(self, app_id: str, key: int, running: Iterable[Release]) -> None:
+        """Delete the code of old versions.
+
+        Versions that run here stay, and so do newer ones: another process may be about to use them.
+        """
+        folders = self._host.folders
+        try:
+            releases = await self._host.store.releases(app_id)
+        except Unavailable:
+            return  # the next start or deploy does it
+        kept = {folders.release(each) for each in (*releases, *running)}
+        oldest = max((release.version for release in releases), default=0) - store.KEPT + 1
+        await to_thread.run_sync(folders.keep, folders.app(app_id, key), kept, oldest)
+
+    async def _secrets(self, app_id: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for more in await self._hooks.gather(hookspecs.worker_environment, app_id=app_id):
+            found.update(more)
+        return found
+
+    async def _fetch(self, release: Release) -> None:
+        """Build a version that another server deployed. Raises Unavailable if it is not whole."""
+        archive, found, position = self._host.folders.upload(), hashlib.sha256(), 0
+        try:
+            with full_disk(), archive.open("xb") as file:
+                while (data := await self._host.store.chunk(release, position)) is not None:
+                    found.update(data)
+                    await to_thread.run_sync(file.write, data)
+                    position += 1
+            if found.hexdigest() != release.digest:
+                raise Unavailable("the archive of this version is not whole in the database")
+            await self.build(release, archive)
+        finally:
+            archive.unlink(missing_ok=True)
+
+    def _spec(self, release: Release, hello: Hello) -> ReplicaSpec:
+        host = self._host
+        folder = host.folders.release(release)
+        runtime, entry = host.runtimes.find(folder)
+        launch = runtime.launch(folder, entry)
+        program = launch.argv[0]
+        uid = host.sandbox.uid_for(program, release.number)
+        host.folders.make_app(release, uid)
+        place = host.folders.place(release, folder)
+        return ReplicaSpec(
+            release=release,
+            argv=host.sandbox.command(launch.argv, release.number, place),
+            environment={
+                **launch.environment,
+                **self._environment(release, program),
+                "CAUDEX_RUNTIME_URL": host.runtime_url,
+            },
+            program=program,
+            folder=folder,
+            hello=hello,
+            uid=uid,
+        )
 
     async def build(self, release: Release, archive: Path) -> Path:
         """Build a release and return its folder. Raises BadRequest with the tool's last lines."""
@@ -68,28 +137,27 @@ class Builder:
         async with host.builds:
             uid = host.sandbox.uid(release.number)
             await to_thread.run_sync(host.folders.make_app, release, uid)
-            async with self._staging(release) as folder:
-                await to_thread.run_sync(fill, folder, archive)
-                commands = await to_thread.run_sync(self._plan, folder)
-                if commands:
-                    uid = host.sandbox.uid_for(commands[0][0], release.number)
-                    await to_thread.run_sync(host.folders.make_app, release, uid)
-                    await to_thread.run_sync(give_to_account, folder, uid)
-                for command in commands:
-                    await self._install(release, folder, command)
-                if commands:
-                    await to_thread.run_sync(reclaim, folder, uid)
+            folder = await to_thread.run_sync(host.folders.staging, release)
+            try:
                 with full_disk():
+                    await self._fill(release, folder, archive)
                     return await to_thread.run_sync(host.folders.publish, folder, release)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(discard, folder)
 
-    @asynccontextmanager
-    async def _staging(self, release: Release) -> AsyncGenerator[Path]:
-        folder = await to_thread.run_sync(self._host.folders.staging, release)
-        try:
-            yield folder
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(discard, folder)
+    async def _fill(self, release: Release, folder: Path, archive: Path) -> None:
+        host = self._host
+        await to_thread.run_sync(unpack, archive, folder)
+        commands = await to_thread.run_sync(self._plan, folder)
+        if not commands:
+            return
+        uid = host.sandbox.uid_for(commands[0][0], release.number)
+        await to_thread.run_sync(host.folders.make_app, release, uid)
+        await to_thread.run_sync(give_to_account, folder, uid)
+        for command in commands:
+            await self._install(release, folder, command)
+        await to_thread.run_sync(reclaim, folder, uid)
 
     def _plan(self, folder: Path) -> Sequence[Sequence[str]]:
         runtime, entry = self._host.runtimes.find(folder)
@@ -100,7 +168,7 @@ class Builder:
         host = self._host
         name = Path(command[0]).name
         shown = "pip" if "pip" in command[1:4] else name
-        environment = self.environment(release, command[0])
+        environment = self._environment(release, command[0])
         environment.update(host.config.install_environment)
         place = host.folders.place(release, folder)
         place = Place(readable=place.readable, writable=(*place.writable, folder))
@@ -112,7 +180,7 @@ class Builder:
             how = "took too long" if status is None else "failed"
             raise BadRequest("\n".join([f"{shown} {how}:", *tool.tail]))
 
-    def environment(self, release: Release, program: str) -> dict[str, str]:
+    def _environment(self, release: Release, program: str) -> dict[str, str]:
         """Return the environment of every process of an app; it has nothing of the server's."""
         beside = str(Path(program).parent)
         path = SYSTEM_PATH if beside in SYSTEM_PATH.split(":") else f"{beside}:{SYSTEM_PATH}"

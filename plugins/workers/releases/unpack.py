@@ -22,19 +22,13 @@ from typing import IO, Final
 
 from kernel.public import BadRequest
 
-BLOCK: Final = 512
-CHUNK: Final = 256 * 1024
 MAX_ENTRIES: Final = 20_000
 MAX_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAM: Final = MAX_BYTES + 64 * 1024 * 1024
 """Size of the tar file itself, with headers, padding and what is skipped."""
 
-MAX_PATH: Final = 1024
 OURS: Final = ".caudex"
 """A folder at the top where the server keeps what it adds."""
-
-SYNC_EACH: Final = 200
-"""Up to this many files are synced one by one, more by one sync of the file system."""
 
 _REGULAR: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _EXTRA: Final = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -55,6 +49,8 @@ def unpack(archive: Path, folder: Path, seconds: float = 60.0) -> None:
             _Unpacking(_Tar(stream, deadline), root).run()
         except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.HeaderError):
             raise BadRequest("the archive is not a whole tar.gz file") from None
+        except UnicodeDecodeError:
+            raise BadRequest("the archive has a name that is not UTF-8") from None
         finally:
             os.close(root)
 
@@ -77,7 +73,7 @@ class _Tar:
 
     def drain(self) -> None:
         """Read to the end, where gzip has its checksum."""
-        while data := self._stream.read(CHUNK):
+        while data := self._stream.read(256 * 1024):
             self._check(len(data))
 
     def _check(self, size: int) -> None:
@@ -103,23 +99,23 @@ class _Unpacking:
         """Unpack everything."""
         always: dict[str, str] = {}  # from pax headers for every entry that follows
         extra: dict[str, str] = {}  # for the next entry only
-        while (block := self._tar.read(BLOCK)).count(0) != BLOCK:
-            info = _header(block)
+        while (block := self._tar.read(tarfile.BLOCKSIZE)).count(0) != tarfile.BLOCKSIZE:
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
             if info.type in _EXTRA:
                 (always if info.type == tarfile.XGLTYPE else extra).update(_pax(self._extra(info)))
             elif info.type in _LONG:
-                extra[_LONG[info.type]] = _text(self._extra(info).rstrip(b"\0"))
+                extra[_LONG[info.type]] = self._extra(info).rstrip(b"\0").decode()
             else:
                 self._entry(info, always | extra)
                 extra = {}
         self._tar.drain()
-        if self._files > SYNC_EACH:
+        if self._files > 200:  # these were not synced one by one
             os.sync()
 
     def _extra(self, info: tarfile.TarInfo) -> bytes:
         if info.size > 64 * 1024:
             raise BadRequest("the archive has a header that is too large")
-        return self._tar.read(info.size + -info.size % BLOCK)[: info.size]
+        return self._tar.read(info.size + -info.size % tarfile.BLOCKSIZE)[: info.size]
 
     def _entry(self, info: tarfile.TarInfo, more: Mapping[str, str]) -> None:
         size = _size(info, more)
@@ -141,7 +137,7 @@ class _Unpacking:
         else:
             self._note(parts, is_folder=False)
             self._write(parts, size, executable=bool(info.mode & 0o111))
-        self._tar.read(-size % BLOCK)
+        self._tar.read(-size % tarfile.BLOCKSIZE)
 
     def _note(self, parts: list[str], *, is_folder: bool) -> None:
         """Count new entries, and refuse repeated ones, also those that differ in case only."""
@@ -178,22 +174,15 @@ class _Unpacking:
         with os.fdopen(target, "wb", buffering=0) as file:
             os.fchmod(target, mode)
             self._copy(file, size)
-            if self._files <= SYNC_EACH:
+            if self._files <= 200:
                 os.fsync(target)
 
     def _copy(self, file: IO[bytes] | None, size: int) -> None:
         while size > 0:
-            data = self._tar.read(min(size, CHUNK))
+            data = self._tar.read(min(size, 256 * 1024))
             size -= len(data)
             if file is not None:
                 file.write(data)
-
-
-def _header(block: bytes) -> tarfile.TarInfo:
-    try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except UnicodeDecodeError:
-        raise BadRequest("the archive has a name that is not UTF-8") from None
 
 
 def _size(info: tarfile.TarInfo, more: Mapping[str, str]) -> int:
@@ -216,24 +205,17 @@ def _pax(data: bytes) -> dict[str, str]:
         key, separator, value = record.partition(b"=")
         if not separator or len(data) < length or not value.endswith(b"\n"):
             raise BadRequest("the archive has a pax header that cannot be read")
-        name = "GNU.sparse" if key.startswith(b"GNU.sparse") else _text(key)
+        name = "GNU.sparse" if key.startswith(b"GNU.sparse") else key.decode()
         if name in ("path", "size", "GNU.sparse"):
-            found[name] = _text(value[:-1])
+            found[name] = value[:-1].decode()
         data = data[length:]
     return found
 
 
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise BadRequest("the archive has a name that is not UTF-8") from None
-
-
 def parts_of(path: str) -> list[str]:
     """Split a path of an archive into names. Raises BadRequest if it is not allowed."""
-    if len(path.encode()) > MAX_PATH:
-        raise BadRequest(f"{_shown(path)}: a path may have {MAX_PATH} bytes at most")
+    if len(path.encode()) > 1024:
+        raise BadRequest(f"{_shown(path)}: a path may have 1024 bytes at most")
     if path.startswith("/") or "\\" in path:
         raise BadRequest(f"{_shown(path)}: paths must be relative, with plain slashes")
     if any(unicodedata.category(letter)[0] == "C" for letter in path):

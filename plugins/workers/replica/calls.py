@@ -34,9 +34,6 @@ from kernel.public import (
 
 from .protocol import MAX_FRAME, CollectionOp, OpResult, single_line
 
-MAX_PENDING: Final = 64
-"""Calls of one worker at once, and as many jobs."""
-
 Progress = Callable[[bytes], Awaitable[None]]
 _ACTIONS: Final[dict[str, Action]] = {
     "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
@@ -89,7 +86,7 @@ class Calls:
         if self._lost:
             raise Unavailable("the worker is gone")
         same = self._jobs if call.is_job else len(self._pending) - self._jobs
-        if same >= MAX_PENDING:
+        if same >= 64:  # calls at once, and as many jobs
             raise Unavailable("the worker has too many calls to answer already")
         if call_id in self._pending:
             raise Unavailable("the worker is at this job already")

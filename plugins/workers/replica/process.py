@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import resource
+import secrets
 import signal
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import msgspec
 import structlog
 
 from kernel.public import LogLevel, Unavailable
-from plugins.workers.isolation.orphans import REPLICA_VARIABLE, kill_orphans, new_mark
+from plugins.workers.isolation.orphans import REPLICA_VARIABLE, kill_orphans
 
 from .protocol import MAX_FRAME, LineSplitter, ids_in, text_of
 
@@ -34,7 +35,6 @@ MAX_DEBT: Final = 0.02
 Lines are handled for this long, and one line more, without a turn for others.
 """
 
-WRITE_SECONDS: Final = 5.0
 MAX_UNREAD: Final = 6 * MAX_FRAME
 """Bytes that may wait for a worker that does not read its input."""
 
@@ -114,7 +114,8 @@ class Child(asyncio.SubprocessProtocol):
         OSError, ValueError.
         """
         loop = asyncio.get_running_loop()
-        child = cls(listener, new_mark(environment.get(REPLICA_VARIABLE, "")), uid)
+        mark = f"{environment.get(REPLICA_VARIABLE, '')}.{secrets.token_hex(8)}"
+        child = cls(listener, mark, uid)
         child._parent_pipe = pipe = open_parent_pipe()
         files = {} if pipe is None else {PARENT_PIPE: pipe}
         try:
@@ -150,11 +151,11 @@ class Child(asyncio.SubprocessProtocol):
 
     # Writing
 
-    async def ready(self) -> None:
-        """Wait until it reads its input. Raises Unavailable when it does not, for five seconds."""
+    async def ready(self, seconds: float = 5.0) -> None:
+        """Wait until it reads its input, for a limited time. Raises Unavailable."""
         if self._writable.is_set():
             return
-        with anyio.move_on_after(WRITE_SECONDS):
+        with anyio.move_on_after(seconds):
             await self._writable.wait()
             return
         raise Unavailable("the worker does not read its input")

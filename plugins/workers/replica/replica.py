@@ -45,9 +45,6 @@ from .protocol import (
     text_of,
 )
 
-MAX_OPS: Final = 64
-"""Operations on records that may wait; then the worker is not read until half of them are done."""
-
 LEVELS: Final[Mapping[str, LogLevel]] = {
     "debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error",
     "stdout": "stdout", "stderr": "stderr",
@@ -108,6 +105,11 @@ class Replica:
     def gone(self) -> bool:
         """Whether it has ended."""
         return self._child is None or self._child.gone.is_set()
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls may go to it."""
+        return not self.gone and not self.stopping
 
     async def wait_gone(self) -> None:
         """Wait for its end."""
@@ -319,9 +321,12 @@ class Replica:
             self._host.spawn(_report, call, call.progress)
 
     def _queue(self, op: CollectionOp | InvalidOp) -> None:
-        """Carry an operation out in the background."""
+        """Carry an operation out in the background.
+
+        While 64 of them wait, the worker is not read until half of them are done.
+        """
         self._waiting_ops += 1
-        if self._waiting_ops >= MAX_OPS and self._child is not None:
+        if self._waiting_ops >= 64 and self._child is not None:
             self._child.hold("operations")
         self._host.spawn(self._operate, op)
 
@@ -337,7 +342,7 @@ class Replica:
             self._waiting_ops -= 1
         if self._child is not None:
             self._child.write(frame(answer))
-            if self._waiting_ops < MAX_OPS // 2:
+            if self._waiting_ops < 32:
                 self._child.release("operations")
 
 

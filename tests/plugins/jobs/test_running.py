@@ -23,7 +23,7 @@ from kernel.public import (
 )
 from kernel.testing import running_server
 from plugins.jobs import claimer, runner
-from plugins.jobs.run import MAX_BACKOFF, Callers, backoff
+from plugins.jobs.run import Callers, backoff
 from tests.plugins.jobs.support import (
     all_ended,
     become,
@@ -301,11 +301,11 @@ def test_a_retry_that_succeeds_completes_the_job(server, app):
 
 def test_waits_between_attempts_double_up_to_a_quarter_of_an_hour():
     for failures in range(1, 60):
-        full = min(2.0**failures, MAX_BACKOFF)
+        full = min(2.0**failures, 900.0)
         waits = [backoff(failures) for _ in range(100)]
         assert all(0.75 * full <= wait <= full for wait in waits)
         assert max(waits) - min(waits) > 0.1 * full
-    assert backoff(10**6) <= MAX_BACKOFF
+    assert backoff(10**6) <= 900.0
 
 
 # Time limits and cancelling
@@ -349,7 +349,7 @@ def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
         pass
 
     monkeypatch.setattr(fake(server), "restart", restart)
-    monkeypatch.setattr(runner, "REPLACE_TIMEOUT", 0.2)
+    monkeypatch.setattr(runner.Runner._restart, "__defaults__", (0.2,))
     handle(server, handler)
     # So many that places are handed on from job to job, before the ones that hang and after them.
     jobs = [enqueue(server, app, "quick") for _ in range(60)]
@@ -520,9 +520,11 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
     handle(server, handler)
     with monkeypatch.context() as patient:
-        patient.setattr(claimer, "PREFETCH_TIMEOUT", 60.0)  # it does not go back before we look,
-        patient.setattr(
-            claimer, "PREFETCH_BELOW", 10.0
+        patient.setitem(
+            claimer.Slots.stale.__kwdefaults__, "seconds", 60.0
+        )  # it does not go back before we look,
+        patient.setitem(
+            claimer.Slots._ahead.__kwdefaults__, "below", 10.0
         )  # and on a busy machine too it is claimed ahead
         for n in range(100):
             enqueue(server, app, n)
@@ -542,10 +544,12 @@ def test_quick_jobs_are_claimed_ahead_and_go_back_when_others_turn_slow(server, 
 
 
 def test_a_job_that_is_cancelled_before_its_turn_is_not_run(server, app, monkeypatch):
-    monkeypatch.setattr(
-        claimer, "PREFETCH_BELOW", 10.0
+    monkeypatch.setitem(
+        claimer.Slots._ahead.__kwdefaults__, "below", 10.0
     )  # on a busy machine too jobs are claimed ahead,
-    monkeypatch.setattr(claimer, "PREFETCH_TIMEOUT", 60.0)  # and not given back before we look
+    monkeypatch.setitem(
+        claimer.Slots.stale.__kwdefaults__, "seconds", 60.0
+    )  # and not given back before we look
     gates = []
 
     async def handler(job):

@@ -290,7 +290,7 @@ def test_a_job_may_come_back_before_the_answer_that_it_went(both, monkeypatch):
         await anyio.sleep(0.5)
 
     monkeypatch.setattr(store, "settle", slow)
-    monkeypatch.setattr(runner, "BUSY_DELAY", 60.0)
+    monkeypatch.setitem(runner.Runner._start.__kwdefaults__, "busy_delay", 60.0)
 
     async def handle(job):
         if len(fake(one).started) < 3:

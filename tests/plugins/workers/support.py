@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from kernel.testing import Client, Server
+from plugins.workers.service import SERVICE
 from tests.waiting import eventually
 
 _count = itertools.count(1)
@@ -176,8 +177,8 @@ def grant(server: Server, user: Client, app_id: str, *permissions: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def processes(marker: str) -> list[int]:
-    """Live processes whose command line or environment holds a text."""
+def processes(*markers: str) -> list[int]:
+    """Live processes whose command line or environment holds these texts."""
     found: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -185,14 +186,25 @@ def processes(marker: str) -> list[int]:
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if marker.encode() in said and state != "Z":
+        if all(marker.encode() in said for marker in markers) and state != "Z":
             found.append(int(folder.name))
     return found
 
 
 def processes_of(server: Server, app: str) -> list[int]:
     """Live processes of an app of this very server: others have apps of such names as well."""
-    return processes(f"{server.kernel.config.server.data_dir}/workers/{app}/")
+    return processes(f"{server.kernel.config.server.data_dir}/workers/", f"/{app}.")
+
+
+def folder_of(data_dir: Path, app: str) -> Path:
+    """The folder of an app, or a path without anything where it has none."""
+    return next((data_dir / "workers").glob(f"*/{app}.*"), data_dir / "workers" / "none")
+
+
+def supervisor_of(server: Server, app: str) -> Any:
+    """The supervisor of an app that is installed, or None."""
+    supervisors = server.services.get(SERVICE).reconciler.supervisors.values()
+    return next((each for each in supervisors if each.app_id == app and not each.leaving), None)
 
 
 @cache

@@ -12,6 +12,7 @@ from tests.plugins.workers.support import (
     bun,
     deploy,
     deployed,
+    folder_of,
     grant,
     install,
     result,
@@ -146,7 +147,7 @@ def test_packages_are_installed(server: Server):
     answer = deploy(server.admin, app, files)
     assert answer.status_code == 200, answer.text
     assert result(server.admin, app, "greet") == "hi"
-    code = server.kernel.context.data_dir / "workers" / app
+    code = folder_of(server.kernel.context.data_dir, app)
     [installed] = code.glob("1-*/node_modules/hello/index.js")
     assert installed.stat().st_nlink == 1, "not a file that lies elsewhere too"
 

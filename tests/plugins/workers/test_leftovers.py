@@ -12,22 +12,24 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from anyio import to_thread
 
 from kernel.public import Tasks
 from kernel.testing import Client, Postgres, Server, running_server
-from plugins.workers.control import reconciler
 from plugins.workers.control.reconciler import Reconciler
 from plugins.workers.models import Release
-from plugins.workers.releases.folders import OWNER, Folders
+from plugins.workers.releases.folders import Folders
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
     deploy,
     deployed,
+    folder_of,
     install,
     reaches,
     result,
     rpc,
+    supervisor_of,
 )
 from tests.waiting import eventually, until
 
@@ -57,12 +59,14 @@ def start(postgres: Postgres, tmp_path: Path) -> Generator[Start]:
         postgres.drop(dsn)
 
 
-def folder_of(server: Server, app: str) -> Path:
-    return server.kernel.context.data_dir / "workers" / app
+def folder_at(server: Server, app: str) -> Path:
+    return folder_of(server.kernel.context.data_dir, app)
 
 
-def left(base: Path) -> list[str]:
-    return [path.name for path in base.iterdir() if not path.name.startswith((".sdk", "."))]
+def left(data_dir: Path) -> list[str]:
+    """Names of the apps that have a folder, and of what is being removed."""
+    found = (data_dir / "workers").glob("[!.]*/*")
+    return sorted(path.name.partition(".")[0] for path in found)
 
 
 def test_files_go_though_the_worker_was_stopped_when_the_server_started(start: Start):
@@ -72,37 +76,38 @@ def test_files_go_though_the_worker_was_stopped_when_the_server_started(start: S
             result(admin, each, "write", {"path": "$HOME/left"})
             assert admin.post(f"/api/v1/apps/{each}/worker/stop").status_code == 200
     with start() as (server, admin):
-        assert (folder_of(server, app) / "home" / "left").exists()
+        assert (folder_at(server, app) / "home" / "left").exists()
         assert admin.delete(f"/api/v1/apps/{app}").status_code == 200
-        eventually(lambda: not folder_of(server, app).exists())
+        eventually(lambda: not folder_at(server, app).exists())
         assert admin.post(f"/api/v1/apps/{other}/worker/start").status_code == 200
-        assert (folder_of(server, other) / "home" / "left").exists()
-        base = folder_of(server, other).parent
+        assert (folder_at(server, other) / "home" / "left").exists()
+        base = server.kernel.context.data_dir / "workers"
         eventually(lambda: not list(base.glob(".gone-*")))
 
 
 def test_files_go_at_the_start_of_a_server_that_was_down(start: Start):
     with start() as (server, admin):
-        app, other, base = deployed(server), deployed(server), folder_of(server, "x").parent
+        app, other, data = deployed(server), deployed(server), server.kernel.context.data_dir
         result(admin, app, "write", {"path": "$HOME/left"})
     with start("elsewhere") as (_, admin):
         assert admin.delete(f"/api/v1/apps/{app}").status_code == 200
-    assert (base / app / "home" / "left").exists()
+    assert (folder_of(data, app) / "home" / "left").exists()
     with start() as (server, admin):
-        eventually(lambda: left(base) == [other])
+        eventually(lambda: left(data) == [other])
         eventually(lambda: rpc(admin, other, "echo").status_code == 200)
         manifest = {"appId": app, "name": app, "dataContract": []}
         assert admin.post("/api/v1/apps", json=manifest).status_code == 200
         assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 200
-        assert list((base / app / "home").iterdir()) == []
+        assert list((folder_of(data, app) / "home").iterdir()) == []
 
 
-def test_an_app_that_came_anew_while_the_server_was_down_finds_nothing_of_the_former_one(
+def test_an_app_that_is_installed_again_while_the_server_was_down_finds_nothing_of_the_former_one(
     start: Start,
 ):
     with start() as (server, admin):
-        app, base = deployed(server), folder_of(server, "x").parent
+        app, data = deployed(server), server.kernel.context.data_dir
         result(admin, app, "write", {"path": "$HOME/left"})
+        former = folder_of(data, app)
     with start("elsewhere") as (_, admin):
         assert admin.delete(f"/api/v1/apps/{app}").status_code == 200
         manifest = {"appId": app, "name": app, "dataContract": []}
@@ -110,8 +115,9 @@ def test_an_app_that_came_anew_while_the_server_was_down_finds_nothing_of_the_fo
         assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 200
     with start() as (server, admin):
         eventually(lambda: rpc(admin, app, "echo").status_code == 200)
-        assert list((base / app / "home").iterdir()) == []
-        assert (result(admin, app, "facts")["cwd"]).startswith(str(base / app))
+        eventually(lambda: not former.exists())
+        assert list((folder_of(data, app) / "home").iterdir()) == []
+        assert Path(result(admin, app, "facts")["cwd"]).parent == folder_of(data, app)
 
 
 def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
@@ -123,7 +129,7 @@ def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
         for verb in ("stop", "start"):  # its row is written more often than the new one's will be
             assert admin.post(f"/api/v1/apps/{app}/worker/{verb}").status_code == 200
         eventually(lambda: rpc(there, app, "echo").status_code == 200)
-        eventually(lambda: reconciler_of(two).supervisors[app]._attempt == 3)
+        eventually(lambda: supervisor_of(two, app)._attempt == 3)
         result(there, app, "write", {"path": "$HOME/left"})
 
         async def deaf(*_: object) -> None: ...
@@ -131,13 +137,13 @@ def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
         with monkeypatch.context() as patch:
             patch.setattr(reconciler_of(two), "_follow", deaf)
             assert admin.delete(f"/api/v1/apps/{app}").status_code == 200
-            eventually(lambda: app not in reconciler_of(one).supervisors)
+            eventually(lambda: supervisor_of(one, app) is None)
             manifest = {"appId": app, "name": app, "dataContract": []}
             assert admin.post("/api/v1/apps", json=manifest).status_code == 200
             assert deploy(admin, app, {"worker.py": new}).status_code == 200
         two.run(reconciler_of(two).on_notification, None)
         eventually(lambda: rpc(there, app, "new").status_code == 200)
-        assert list((folder_of(two, app) / "home").iterdir()) == []
+        assert list((folder_at(two, app) / "home").iterdir()) == []
 
 
 def test_an_app_that_goes_while_it_is_deployed_leaves_nothing(
@@ -160,11 +166,11 @@ def test_an_app_that_goes_while_it_is_deployed_leaves_nothing(
     deploying.start()
     assert waits.wait(10)
     assert workers.admin.delete(f"/api/v1/apps/{app}").status_code == 200
-    eventually(lambda: app not in reconciler_of(workers).supervisors)
+    eventually(lambda: supervisor_of(workers, app) is None)
     gate.set()
     deploying.join()
     assert answers == [404]
-    eventually(lambda: not folder_of(workers, app).exists())
+    eventually(lambda: not folder_at(workers, app).exists())
 
 
 @pytest.mark.slow
@@ -177,8 +183,8 @@ def test_apps_of_another_database_in_the_same_data_folder_stay(start: Start, pos
             other.run(reconciler_of(other).on_notification, app)
             other.run(reconciler_of(other).on_notification, None)
             time.sleep(0.5)
-            assert sorted(left(data / "workers")) == sorted({app, theirs})
-        assert (folder_of(server, app) / "home" / "left").exists()
+            assert left(data) == sorted([app, theirs])
+        assert (folder_at(server, app) / "home" / "left").exists()
         assert result(admin, app, "echo", 1) == 1
 
 
@@ -198,14 +204,14 @@ def test_a_name_that_is_no_app_leads_nowhere(workers: Server, name: str):
     reaches(workers.admin, app, "running")
     assert sorted(path.name for path in (data / "config").iterdir()) == before
     assert (data / "workers" / ".servers").is_dir()
-    assert name not in follower.supervisors
+    assert name not in {each.app_id for each in follower.supervisors.values()}
 
 
 # Without a server
 
 
-def release(app: str = "crm", number: int = 7) -> Release:
-    return Release(app_id=app, number=number, version=1, digest="0" * 64)
+def release(app: str = "crm", key: int = 7) -> Release:
+    return Release(app_id=app, number=1, key=key, version=1, digest="0" * 64)
 
 
 @pytest.fixture
@@ -216,47 +222,33 @@ def folders(tmp_path: Path) -> Folders:
     return made
 
 
-def test_a_folder_is_known_by_its_database_and_number(folders: Folders, tmp_path: Path):
+def test_a_folder_is_known_by_its_database_and_key(folders: Folders, tmp_path: Path):
     folders.make_app(release(), None)
     folders.make_app(release("shop", 8), None)
-    assert folders.numbers(None) == {"crm": 7, "shop": 8}
-    assert folders.numbers({"shop", "gone", "../workers/crm"}) == {"shop": 8}
+    (folders.base / "one" / "odd").mkdir()
+    assert folders.apps() == {7: "crm", 8: "shop"}
     other = Folders(tmp_path)
-    assert other.numbers(None) == {}, "as long as the database is not known"
+    other.make_app(release("late", 9), None)
+    assert other.apps() == {}, "as long as the database is not known"
     other.database = "two"
-    assert other.numbers(None) == {}
-    for damaged in ("", "one", "one x", "one 7 8", "\u00e9"):
-        (folders.base / "crm" / OWNER).write_text(damaged)
-        assert folders.numbers({"crm"}) == {}
-    (folders.base / "crm" / OWNER).unlink()
-    assert folders.numbers(None) == {"shop": 8}
+    assert other.apps() == {}
 
 
 def test_a_later_app_of_the_same_name_finds_nothing_and_loses_nothing(folders: Folders):
-    folders.make_app(release(), None)
+    later = release(key=9)
+    for each in (release(), later):
+        folders.make_app(each, None)
+        folders.release(each).mkdir()
     left_behind = folders.home(release()) / "file"
     left_behind.touch()
     folders.make_app(release(), None)
     assert left_behind.exists()
-    later = release(number=9)
-    folders.make_app(later, None)
-    assert not left_behind.exists()
-    left_behind.touch()
-    folders.make_app(release(), None)
+    assert list(folders.home(later).iterdir()) == []
     folders.remove("crm", 7)
-    assert left_behind.exists(), "who is late ends nothing of the later app's"
+    assert not left_behind.exists()
+    assert folders.release(later).exists()
     folders.remove("crm", 9)
-    assert left(folders.base) == []
-
-
-def test_the_former_code_goes_before_it_can_be_taken_for_the_new(folders: Folders):
-    """Versions begin anew, so the same archive has the same folder."""
-    folders.make_app(release(), None)
-    folders.release(release()).mkdir()
-    folders.clear(release())
-    assert folders.release(release()).exists()
-    folders.clear(release(number=9))
-    assert left(folders.base) == []
+    assert folders.apps() == {}
 
 
 def test_an_app_of_another_database_is_not_removed_for_its_name(folders: Folders, tmp_path: Path):
@@ -264,10 +256,9 @@ def test_an_app_of_another_database_is_not_removed_for_its_name(folders: Folders
     other = Folders(tmp_path)
     other.database = "two"
     other.remove("crm", 7)
-    other.remove("crm")
     assert folders.home(release()).exists()
     folders.remove("crm", 7)
-    assert left(folders.base) == []
+    assert folders.apps() == {}
 
 
 class Store:
@@ -286,41 +277,16 @@ class Store:
     async def beat(self, *_: object) -> None: ...
 
 
-class Removing:
-    """A supervisor that cannot remove what is left."""
-
-    def __init__(self) -> None:
-        self.app_id = "crm"
-        self.removed: list[int | None] = []
-        self.leaving = False
-        self.ended = True
-        self.state = "stopped"
-
-    def remove(self, number: int | None = None) -> None:
-        self.removed.append(number)
-
-    async def run(self) -> None:
-        """End at once."""
-
-
 async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_is_tried_once(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch
+    folders: Folders,
 ):
-    monkeypatch.setattr(reconciler, "RETRY_SECONDS", 0.05)
     folders.make_app(release(), None)
-    store, made = Store(), list[Removing]()
-
-    def create(*_: object) -> Removing:
-        made.append(Removing())
-        return made[-1]
-
-    ends = list[Any]()
-    monkeypatch.setattr(reconciler, "Supervisor", create)
+    store, spawned = Store(), list[Any]()
     host: Any = SimpleNamespace(
-        store=store, folders=folders, listeners=[], spawn=lambda *work: ends.append(work)
+        store=store, folders=folders, listeners=[], spawn=lambda *work: spawned.append(work)
     )
-    specs: Any = None
-    follower = Reconciler(host, specs)
+    builder: Any = None
+    follower = Reconciler(host, builder)
 
     async def rounds(asked: int) -> None:
         await until(lambda: store.asked >= asked, 5)
@@ -328,18 +294,17 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
 
     async with anyio.create_task_group() as tasks:
         supervised = Tasks("workers")
-        supervised.start(follower.run, "reconciler")
+        supervised.every(0, follower.step, "reconciler")
         statements: Any = None
         tasks.start_soon(supervised.run, statements)
         await rounds(2)
-        assert [each.removed for each in made] == [[7]]
-        [(end, supervisor)] = ends
-        await end(supervisor)
+        expected = (to_thread.run_sync, folders.remove, "crm", 7)
+        assert spawned == [expected]
+        await follower.on_notification("shop")
         await rounds(3)
-        assert len(made) == 1
+        assert spawned == [expected]
         await follower.on_notification(None)
         await rounds(4)
-        assert [each.removed for each in made] == [[7], [7]]
-        follower.supervisors.clear()
+        assert spawned == [expected] * 2
         await follower.close(0, 0, 0)
         tasks.cancel_scope.cancel()

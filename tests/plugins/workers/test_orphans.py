@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,6 @@ from plugins.workers.isolation.orphans import (
     REPLICA_VARIABLE,
     kill_orphans,
     kill_orphans_of_dead_servers,
-    new_mark,
     server_name,
 )
 from tests.plugins.workers.support import deploy, deployed, reaches, result
@@ -30,6 +30,12 @@ from tests.waiting import eventually
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
 pytestmark = linux
+
+
+def new_mark(server: str = "") -> str:
+    """A mark for one child of a server, as `Child.spawn` makes it."""
+    return f"{server}.{secrets.token_hex(8)}"
+
 
 MINE = new_mark()
 ACCOUNT = 300_000 + os.getpid()
@@ -163,7 +169,7 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         "plugins.workers.isolation.orphans.os.kill", lambda pid, _: ended.append(pid)
     )
-    monkeypatch.setattr("plugins.workers.isolation.orphans.ROUNDS", 1)
+    monkeypatch.setitem(orphans._kill_all.__kwdefaults__, "rounds", 1)
     environments = [
         {REPLICA_VARIABLE: MINE},
         {REPLICA_VARIABLE: new_mark()},
@@ -207,7 +213,7 @@ sys.stdin.read()
 
 def test_an_environment_without_end_is_not_read_to_its_end():
     """Any process may say where its own is: here in zeros, which take no memory there."""
-    most = orphans.MAX_ENVIRONMENT
+    most = 8 * 2**20
     for size, found in ((most, most + 1), (most + 4096, 0), (1 << 36, 0)):
         with _Saying(LARGE, str(size)) as process:
             if process.said != b"0":

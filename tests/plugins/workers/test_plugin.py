@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from kernel.testing import MakeServer, Postgres, running_server
-from tests.plugins.workers.support import QUICK, deploy, deployed, install, result, rpc, status
+from tests.plugins.workers.support import (
+    QUICK,
+    deploy,
+    deployed,
+    folder_of,
+    install,
+    result,
+    rpc,
+    status,
+)
 
 
 def test_switched_off_its_routes_are_gone_and_apps_go_on(make_server: MakeServer):
@@ -31,7 +40,7 @@ def test_a_relative_data_folder_is_where_the_server_was_started(
         with running_server(postgres, config) as server:
             app = deployed(server)
             facts = result(server.admin, app, "facts")
-    assert Path(facts["cwd"]).is_relative_to(folder / "data" / "workers" / app)
+    assert Path(facts["cwd"]).is_relative_to(folder / "data" / "workers")
     assert (facts["uid"] == os.geteuid()) is (os.geteuid() != 0)
 
 
@@ -86,7 +95,7 @@ def test_a_plugin_adds_a_language(make_server: MakeServer, tmp_path: Path):
     server = make_server({"plugins": plugins, "server": {"plugin_files": [str(file)]}})
     app = deployed(server, {"worker.sh": SCRIPT})
     assert result(server.admin, app, "any") == "hello installed"
-    [made] = (server.kernel.context.data_dir / "workers" / app).glob("1-*/made-at-install")
+    [made] = folder_of(server.kernel.context.data_dir, app).glob("1-*/made-at-install")
     for path in (made, made.with_name("worker.sh"), made.parent):
         assert path.stat().st_uid == os.geteuid(), "the account of the app has it no longer"
     answer = deploy(server.admin, app, {"other.txt": "x"})

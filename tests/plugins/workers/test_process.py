@@ -145,7 +145,7 @@ def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(run: Run):
 
 
 def test_a_full_pipe_makes_writers_wait_and_then_give_up(run: Run, monkeypatch):
-    monkeypatch.setattr(process, "WRITE_SECONDS", 0.3)
+    monkeypatch.setattr(Child.ready, "__defaults__", (0.3,))
 
     async def work(heard: Heard) -> None:
         child = await spawn(heard, "import time\ntime.sleep(60)")

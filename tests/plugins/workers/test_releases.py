@@ -1,6 +1,7 @@
 """Numbers, accounts and versions: whose they are when others deploy, install and remove."""
 
-from collections.abc import AsyncGenerator, Callable
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +15,8 @@ from msgspec import structs
 from kernel.public import ConcurrencyLimiter, Transaction, Unavailable, server_actor
 from kernel.testing import Client, MakeServer, Server
 from plugins.workers import store
-from plugins.workers.control.supervisor import Supervisor
-from plugins.workers.models import Release
+from plugins.workers.models import DesiredState, Release
 from plugins.workers.releases.builds import Builder
-from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.replica import Replica
 from plugins.workers.service import WorkersService
 from tests.plugins.workers.support import (
@@ -25,10 +24,12 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
+    folder_of,
     install,
     result,
     rpc,
     status,
+    supervisor_of,
 )
 from tests.waiting import eventually
 
@@ -146,10 +147,10 @@ def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
     )
     with ThreadPoolExecutor() as threads:
         first = threads.submit(deploy, one.admin, app, {"worker.py": slow})
-        eventually(lambda: list((tmp_path / "workers" / app).glob("1-*")))
+        eventually(lambda: list(folder_of(tmp_path, app).glob("1-*")))
         admin = two.login("admin")
         assert deploy(admin, app, {"worker.py": PYTHON}).status_code == 200
-        [code] = (tmp_path / "workers" / app).glob("1-*")
+        [code] = folder_of(tmp_path, app).glob("1-*")
         (code / "go").touch()
         answer = first.result()
     assert (answer.status_code, answer.json()["error"]) == (
@@ -160,7 +161,7 @@ def test_of_two_processes_that_deploy_at_once_the_later_version_wins(
         eventually(lambda c=client: status(c, app)["status"] == "running")
         eventually(lambda c=client: rpc(c, app, "echo").status_code == 200)  # not elsewhere alone
         assert result(client, app, "echo", 1) == 1, server
-    assert [e.name[:2] for e in (tmp_path / "workers" / app).iterdir() if e.name[:1].isdigit()] == [
+    assert [e.name[:2] for e in folder_of(tmp_path, app).iterdir() if e.name[:1].isdigit()] == [
         "2-"
     ]
 
@@ -215,9 +216,9 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
     app, admin, prepared = deployed(workers), workers.user(), list[Release]()
     workers.assign(admin, app, "admin")
     [(former,)] = workers.sql("select number from caudex_workers.apps where app_id = %s", app)
-    usual = LaunchSpecs.prepare
+    usual = Builder.prepare
 
-    async def prepare(self: LaunchSpecs, release: Release) -> Any:
+    async def prepare(self: Builder, release: Release) -> Any:
         prepared.append(release)
         return await usual(self, release)
 
@@ -226,7 +227,7 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
         assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
 
     when(monkeypatch, happens)
-    monkeypatch.setattr(LaunchSpecs, "prepare", prepare)
+    monkeypatch.setattr(Builder, "prepare", prepare)
     answer = deploy(admin, app, {"worker.py": PYTHON.replace("def echo(", "def former(")})
     assert (answer.status_code, answer.json()) == (404, {"error": f"app '{app}' not found"})
     assert result(workers.admin, app, "echo", 1) == 1
@@ -234,18 +235,25 @@ def test_a_deploy_is_not_for_an_app_that_came_after(
     assert former not in [release.number for release in prepared], "it saw the secrets"
 
 
-def test_a_first_deploy_runs_though_it_was_taken_for_what_a_former_app_left(
+def test_a_first_deploy_is_not_taken_for_what_a_former_app_left(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    usual = Supervisor.promote
+    """Rows that were read before the deploy has begun arrive after it has."""
+    app, service, asked = install(workers), service_of(workers), threading.Event()
+    usual = service.host.store.desired
 
-    def promote(self: Supervisor, candidate: Replica, attempt: int) -> None:
-        monkeypatch.setattr(Supervisor, "promote", usual)
-        self.remove()
-        usual(self, candidate, attempt)
+    async def late(app_ids: Sequence[str] | None) -> list[DesiredState]:
+        monkeypatch.setattr(service.host.store, "desired", usual)
+        rows = await usual(app_ids)
+        asked.set()
+        while supervisor_of(workers, app) is None:
+            await anyio.sleep(0.01)
+        return rows
 
-    monkeypatch.setattr(Supervisor, "promote", promote)
-    app = deployed(workers)
+    monkeypatch.setattr(service.host.store, "desired", late)
+    workers.run(service.reconciler.on_notification, app)
+    assert asked.wait(10)
+    assert deploy(workers.admin, app, {"worker.py": PYTHON}).status_code == 200
     assert result(workers.admin, app, "echo", 1) == 1
 
 
@@ -280,7 +288,8 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
     app, service = deployed(workers), service_of(workers)
-    folder = workers.kernel.context.data_dir / "workers" / app
+    supervisor = supervisor_of(workers, app)
+    folder = folder_of(workers.kernel.context.data_dir, app)
     # As where this process is slow to follow, and others deployed many versions since.
     # Notifications of the
     # deploy that come only now would find no version to run, and stop the worker.
@@ -291,15 +300,15 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
         " values (%s, 20, 'd', 0)",
         app,
     )
-    workers.run(service.launch_specs.tidy, app)
+    workers.run(supervisor.tidy)
     assert len(list(folder.glob("1-*"))) == 1
-    [replica] = service.launch_specs.of(app, begin(workers, app).number)
+    [replica] = supervisor.replicas()
     assert not replica.gone
     monkeypatch.undo()
     workers.run(service.reconciler.on_notification, None)  # what it was told meanwhile
     assert workers.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     eventually(lambda: replica.gone)
-    workers.run(service.launch_specs.tidy, app)
+    workers.run(supervisor.tidy)
     assert not list(folder.glob("1-*"))
 
 
@@ -309,7 +318,7 @@ def test_the_code_of_what_runs_stays_however_old_it_is(
 def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
     """However slowly the listeners hear that the former one stops."""
     app, service = deployed(workers), service_of(workers)
-    supervisor = service.reconciler.supervisors[app]
+    supervisor = supervisor_of(workers, app)
 
     async def slow(*_: object) -> None:
         await anyio.sleep(0.5)
@@ -322,7 +331,7 @@ def test_what_came_up_for_an_app_that_is_gone_is_ended(workers: Server):
             candidate = await supervisor.start_replica(supervisor.replica.release)
             supervisor.remove()
             supervisor.promote(candidate, supervisor._attempt + 1)
-            await supervisor.removal()
+            await supervisor._wait_until(lambda: False)
             return candidate
 
         candidate = workers.run(late)
@@ -345,7 +354,7 @@ def test_a_start_that_takes_too_long_is_not_told_as_done(
     host = service_of(workers).host
     config = structs.replace(host.config, start_timeout=0.2, install_timeout=0.2)
     monkeypatch.setattr(host, "config", config)
-    monkeypatch.setattr(LaunchSpecs, "prepare", never)
+    monkeypatch.setattr(Builder, "prepare", never)
     answer = workers.admin.post(f"/api/v1/apps/{app}/worker/start")
     assert answer.status_code == 503
     assert "retry-after" not in answer.headers

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from kernel.public import WORKERS
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.workers.support import (
     PYTHON,
     QUICK,
     deploy,
     deployed,
+    folder_of,
     install,
     processes_of,
     result,
     rpc,
     status,
+    supervisor_of,
 )
 from tests.waiting import eventually
 
@@ -92,7 +93,7 @@ def test_the_status_is_the_worst_of_the_replicas(pair: Pair):
         return two.run(state, two, app) == "crashed"
 
     async def state(server: Server, app_id: str) -> str:
-        return server.services.get(WORKERS).reconciler.supervisors[app_id].state  # type: ignore[attr-defined]
+        return supervisor_of(server, app_id).state
 
     eventually(crashed_here, 20)
     for client in (one.admin, there):
@@ -111,7 +112,7 @@ def test_an_app_that_is_removed_is_gone_everywhere(pair: Pair):
     pids = [result(client, app, "pid") for client in (one.admin, there)]
     assert there.delete(f"/api/v1/apps/{app}").status_code == 200
     for server in pair:
-        folder = server.kernel.context.data_dir / "workers" / app
+        folder = folder_of(server.kernel.context.data_dir, app)
         eventually(lambda folder=folder: not folder.exists(), 5)
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
@@ -200,7 +201,7 @@ def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
             target=lambda: answers.append(rpc(client, app, "sleep", {"seconds": 1}).status_code)
         )
         pid = result(server.admin, app, "pid")
-        replica = server.services.get(WORKERS).reconciler.supervisors[app].replica  # type: ignore[attr-defined]
+        replica = supervisor_of(server, app).replica
         waiting.start()
         eventually(lambda: replica._calls._pending)
     waiting.join()
@@ -211,7 +212,7 @@ def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
 
 def code_at(server: Server, app: str) -> set[int]:
     """Versions whose code lies there."""
-    folder = server.kernel.context.data_dir / "workers" / app
+    folder = folder_of(server.kernel.context.data_dir, app)
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return {int(name.partition("-")[0]) for name in names if name[0].isdigit()}
 
@@ -254,7 +255,7 @@ def test_an_archive_that_is_not_whole_is_not_run(pair: Pair):
     eventually(lambda: rpc(there, app, "pid").status_code == 200, SOON)
     assert one.admin.post(f"/api/v1/apps/{app}/worker/stop").status_code == 200
     one.sql("update caudex_workers.chunks set data = data || 'x' where app_id = %s", app)
-    shutil.rmtree(two.kernel.context.data_dir / "workers" / app)
+    shutil.rmtree(folder_of(two.kernel.context.data_dir, app))
     eventually(lambda: status(one.admin, app)["status"] == "stopped")
     assert one.admin.post(f"/api/v1/apps/{app}/worker/start").status_code == 200
     time.sleep(0.5)

@@ -23,8 +23,8 @@ import pytest
 from kernel.public import BadRequest
 from plugins.workers.control.supervisor import Supervisor
 from plugins.workers.releases import folders as folders_module
-from plugins.workers.releases import safe_removal as safe_removal
-from plugins.workers.releases.folders import STALE, Folders, discard, give_to_account, reclaim
+from plugins.workers.releases.folders import Folders, discard
+from plugins.workers.releases.ownership import give_to_account, reclaim, walk
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are changed as root only")
@@ -283,8 +283,8 @@ def test_nothing_that_is_left_over_keeps_a_server_from_starting(
 ):
     folders = Folders(top)
     folders.prepare()
-    (folders.base / "crm").mkdir()
-    left = [folders.base / ".gone-1", folders.base / "crm" / ".new-2"]
+    (folders.base / "one" / "crm.1").mkdir(parents=True)
+    left = [folders.base / ".gone-1", folders.base / "one" / "crm.1" / ".new-2"]
     for path in left:
         path.mkdir()
         nest(path, 1500)
@@ -294,40 +294,37 @@ def test_nothing_that_is_left_over_keeps_a_server_from_starting(
         raise RuntimeError("a fault")
 
     with monkeypatch.context() as patch:
-        patch.setattr(folders_module, "remove", fault, raising=False)
+        patch.setattr(folders_module, "_remove", fault)
         folders.prepare()
-    with monkeypatch.context() as patch:
-        patch.setattr(folders_module, "SWEEPING", -1.0, raising=False)
-        folders.prepare()
+    folders.prepare(seconds=-1.0)
     assert all(path.exists() for path in left)
     folders.prepare()
     assert not any(path.exists() for path in left)
 
 
-def test_a_date_in_the_future_saves_nothing(top: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_date_in_the_future_saves_nothing(top: Path):
     folders = Folders(top)
     folders.prepare()
     left = folders.base / ".gone-1"
     left.mkdir()
-    os.utime(left, (time.time() + 10 * STALE,) * 2)
-    monkeypatch.setattr(folders_module, "STALE", -1.0)
-    folders.prepare()
+    os.utime(left, (time.time() + 36_000,) * 2)
+    folders.prepare(stale=-1.0)
     assert not left.exists()
 
 
 async def test_an_app_is_gone_whatever_becomes_of_its_files():
     """Who deploys an app of the same name waits for that."""
 
-    def fault(app_id: str, number: int | None) -> None:
+    def fault(app_id: str, key: int) -> None:
         raise RecursionError
 
     host: Any = SimpleNamespace(folders=SimpleNamespace(remove=fault))
     specs: Any = None
-    supervisor = Supervisor("crm", host, specs)
+    supervisor = Supervisor("crm", 7, host, specs)
     supervisor.remove()
     with anyio.fail_after(5):
         await supervisor.run()
-        await supervisor.removal()
+        await supervisor._wait_until(lambda: False)
     assert supervisor.ended
 
 
@@ -335,12 +332,12 @@ async def test_an_app_is_gone_whatever_becomes_of_its_files():
 
 
 def test_what_was_installed_too_deep_is_refused(top: Path):
-    nest(top, safe_removal.MAX_DEPTH)
+    nest(top, 100)
     reclaim(top, os.geteuid())
-    nest(top / Path(*["d"] * safe_removal.MAX_DEPTH), 1)
+    nest(top / Path(*["d"] * 100), 1)
     with pytest.raises(BadRequest, match="more than 100 folders deep"):
         reclaim(top, os.geteuid())
-    nest(top / Path(*["d"] * (safe_removal.MAX_DEPTH + 1)), 3000)
+    nest(top / Path(*["d"] * (100 + 1)), 3000)
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(BadRequest, match="more than 100 folders deep"):
         reclaim(top, os.geteuid())
@@ -348,7 +345,7 @@ def test_what_was_installed_too_deep_is_refused(top: Path):
 
 
 def test_more_than_can_be_gone_through_is_refused(top: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(safe_removal, "MAX_ENTRIES", 5)
+    monkeypatch.setitem(walk.__kwdefaults__, "most", 5)
     for count in range(5):
         (top / f"{count}").touch()
     reclaim(top, os.geteuid())

@@ -17,7 +17,7 @@ from kernel.public import BootError
 from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
 from plugins.workers.isolation.sandbox import SYSTEM, Place, Sandbox, around, landlock_version
-from plugins.workers.releases.folders import give_to_account, reclaim
+from plugins.workers.releases.ownership import give_to_account, reclaim
 from tests.plugins.workers.support import QUICK, deployed, result, rpc, status
 
 ROOT = os.geteuid() == 0
@@ -46,8 +46,8 @@ def test_its_environment_holds_nothing_of_the_servers(facts: dict, app: str, wor
     }  # fmt: skip
     assert found["CAUDEX_APP_ID"] == app
     assert found["CAUDEX_RUNTIME_URL"] == workers.url
-    assert f"/workers/{app}/" in found["HOME"]
-    assert f"/workers/{app}/" in found["TMPDIR"]
+    assert f"/{app}." in found["HOME"]
+    assert f"/{app}." in found["TMPDIR"]
 
 
 def test_it_leads_a_group_of_its_own_and_shares_no_file(facts: dict):

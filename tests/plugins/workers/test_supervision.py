@@ -37,8 +37,8 @@ from kernel.testing import MakeServer, Server
 from plugins.workers.config import WorkersConfig
 from plugins.workers.control.supervisor import Supervisor
 from plugins.workers.models import DesiredState, Release
+from plugins.workers.releases.builds import Builder
 from plugins.workers.replica.callers import CALLERS
-from plugins.workers.replica.launch_specs import LaunchSpecs
 from plugins.workers.replica.process import Child
 from plugins.workers.replica.replica import ReplicaSpec
 from plugins.workers.service import SERVICE
@@ -47,6 +47,7 @@ from tests.plugins.workers.support import (
     QUICK,
     deploy,
     deployed,
+    folder_of,
     install,
     processes_of,
     reaches,
@@ -166,7 +167,7 @@ BUILD = 75.0
 """Seconds after which pip gives up where it finds no index: longer than crashes are counted."""
 
 
-class Slowly(LaunchSpecs):
+class Slowly(Builder):
     """Of a server where a release takes long to fail, by a clock of its own."""
 
     def __init__(self) -> None:
@@ -178,46 +179,45 @@ class Slowly(LaunchSpecs):
         self.now += BUILD
         raise BadRequest("pip failed")
 
-    async def tidy(self, app_id: str) -> None:
+    async def tidy(self, *_: object) -> None:
         """There is nothing."""
 
 
 def slow_supervisor() -> tuple[Supervisor, Slowly]:
-    launch_specs = Slowly()
+    builder = Slowly()
 
     async def announce(app_id: str, state: WorkerState) -> None:
         """No listener needs it."""
 
     host: Any = SimpleNamespace(
         config=WorkersConfig(backoff=2.0), spawn=lambda *_: None, announce=announce,
-        write_log=lambda *_: None, clock=lambda: launch_specs.now,
+        write_log=lambda *_: None, clock=lambda: builder.now,
     )  # fmt: skip
-    return Supervisor("crm", host, launch_specs), launch_specs
+    return Supervisor("crm", 1, host, builder), builder
 
 
 def wanted(attempt: int) -> DesiredState:
-    return DesiredState(
-        app_id="crm", number=1, version=1, digest="0" * 64, wanted=True, attempt=attempt
-    )
+    release = Release(app_id="crm", number=1, key=1, version=1, digest="0" * 64)
+    return DesiredState(app_id="crm", number=1, key=1, version=1, attempt=attempt, release=release)
 
 
-async def step_until(supervisor: Supervisor, launch_specs: Slowly, state: WorkerState) -> None:
+async def step_until(supervisor: Supervisor, builder: Slowly, state: WorkerState) -> None:
     for _ in range(50):
         pause = await supervisor._step()
         if supervisor.state == state:
             return
-        launch_specs.now += pause or 0.0
-    raise AssertionError(f"{supervisor.state} for ever, begun at {launch_specs.begun}")
+        builder.now += pause or 0.0
+    raise AssertionError(f"{supervisor.state} for ever, begun at {builder.begun}")
 
 
 def test_starts_that_fail_slowly_wait_longer_and_longer_and_end():
     async def fail() -> None:
-        supervisor, launch_specs = slow_supervisor()
+        supervisor, builder = slow_supervisor()
         for attempt in (1, 2):  # a start or a deploy begins anew
-            launch_specs.begun.clear()
+            builder.begun.clear()
             supervisor.set_desired(wanted(attempt))
-            await step_until(supervisor, launch_specs, "crashed")
-            waits = [after - before - BUILD for before, after in pairwise(launch_specs.begun)]
+            await step_until(supervisor, builder, "crashed")
+            waits = [after - before - BUILD for before, after in pairwise(builder.begun)]
             assert waits == [0, 2, 4, 8]
 
     anyio.run(fail)
@@ -225,7 +225,7 @@ def test_starts_that_fail_slowly_wait_longer_and_longer_and_end():
 
 def test_a_start_of_what_cannot_start_says_why(workers: Server):
     app = deployed(workers)
-    folder = workers.kernel.context.data_dir / "workers" / app
+    folder = folder_of(workers.kernel.context.data_dir, app)
     [release] = [path for path in folder.iterdir() if path.name[0].isdigit()]
     stop(workers, app)
     (release / "worker.py").write_text("raise SystemExit('gone bad')\n")
@@ -298,7 +298,7 @@ def test_while_it_stops_the_status_says_so(workers: Server, monkeypatch: pytest.
     stopping.start()
     reaches(workers.admin, app, "stopping")
     assert rpc(workers.admin, app, "x").status_code == 503
-    [code] = (workers.kernel.context.data_dir / "workers" / app).glob("1-*")
+    [code] = folder_of(workers.kernel.context.data_dir, app).glob("1-*")
     (code / "go").touch()
     stopping.join()
     assert status(workers.admin, app)["status"] == "stopped"
@@ -568,7 +568,7 @@ def test_errors_of_any_shape_are_told(workers: Server):
 def test_a_worker_that_does_not_read_gets_no_more_calls(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("plugins.workers.replica.process.WRITE_SECONDS", 1.0)
+    monkeypatch.setattr(Child.ready, "__defaults__", (1.0,))
     host = workers.services.get(SERVICE).host
     monkeypatch.setattr(host, "config", structs.replace(host.config, rpc_timeout=3))
     app = deployed(workers, RAW + "        time.sleep(300)\n")
@@ -857,7 +857,7 @@ def test_one_more_start_is_enough_where_secrets_never_stay_the_same(workers: Ser
 
 def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.MonkeyPatch):
     app = deployed(workers)
-    deploys = workers.services.get(SERVICE)._deploys
+    deploys = workers.services.get(SERVICE)
     monkeypatch.setattr(deploys, "_uploads", ConcurrencyLimiter(0, retry_after=10))
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert answer.status_code == 503
@@ -867,7 +867,7 @@ def test_too_many_uploads_at_once_are_503(workers: Server, monkeypatch: pytest.M
 def test_one_user_leaves_others_places_for_uploads(
     workers: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    deploys = workers.services.get(SERVICE)._deploys
+    deploys = workers.services.get(SERVICE)
     uploads = ConcurrencyLimiter(4, per_key=2, retry_after=10)
     monkeypatch.setattr(deploys, "_uploads", uploads)
     app, other = deployed(workers), workers.user()
@@ -899,11 +899,11 @@ def test_a_full_disk_is_503_and_the_old_version_goes_on(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("plugins.workers.releases.folders.unpack", full)
+    monkeypatch.setattr("plugins.workers.releases.builds.unpack", full)
     answer = deploy(workers.admin, app, {"worker.py": PYTHON})
     assert (answer.status_code, answer.json()) == (503, {"error": "the server's disk is full"})
     assert result(workers.admin, app, "echo", 1) == 1
-    folder = workers.kernel.context.data_dir / "workers" / app
+    folder = folder_of(workers.kernel.context.data_dir, app)
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".new-")]
 
 
@@ -967,7 +967,7 @@ def test_a_deploy_has_ended_only_when_the_new_version_answers(
         await asyncio.sleep(0.5)
         return False
 
-    monkeypatch.setattr("plugins.workers.replica.launch_specs.LaunchSpecs.is_outdated", slow)
+    monkeypatch.setattr("plugins.workers.releases.builds.Builder.is_outdated", slow)
     app = deployed(workers)
     assert status(workers.admin, app)["status"] == "running"
     assert result(workers.admin, app, "echo", 1) == 1
