@@ -21,9 +21,7 @@ from kernel.hooks import hookspecs
 from kernel.hooks.bus import HOOKS
 from kernel.hooks.plugin import Middleware as PluginMiddleware
 from kernel.hooks.services import KERNEL, Services
-from kernel.hooks.timing import ServerTiming, timed_middleware
 from kernel.loading.kernel import Kernel
-from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 
 WATCH = 0.5
@@ -56,19 +54,8 @@ class Application(Starlette):
 
 def build_app(kernel: Kernel) -> Starlette:
     """Build the application of a loaded kernel; it answers while the kernel is `running`."""
-    layers = (
-        [Middleware(timed_middleware, wrap=w, plugin=p) for p, w in kernel.middleware]
-        if kernel.timed
-        else [Middleware(_wrapped, wrap=wrap) for _, wrap in kernel.middleware]
-    )
-    return Application(
-        kernel.table,
-        [
-            *([Middleware(ServerTiming)] if kernel.timed else []),
-            Middleware(Edge, config=kernel.config, homes=kernel.homes),
-            *layers,
-        ],
-    )
+    layers = [Middleware(_wrapped, wrap=wrap) for _, wrap in kernel.middleware]
+    return Application(kernel.table, layers)
 
 
 @asynccontextmanager

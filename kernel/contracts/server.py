@@ -12,12 +12,14 @@ from kernel.contracts.access import Permission
 from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import socket
 
     from starlette.types import ASGIApp
 
-    from kernel.hooks.plugin import ManifestSection
-    from kernel.web.http import Route
+    from kernel.config.settings import ServerConfig
+    from kernel.hooks.plugin import ManifestSection, Middleware
+    from kernel.web.http import Handler, Route
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,21 @@ class Registry(Protocol):
     @property
     def manifest_sections(self) -> Sequence[tuple[str, ManifestSection]]:
         """(plugin, section) pairs: the top-level manifest keys that plugins understand."""
+        ...
+
+    @property
+    def server(self) -> ServerConfig:
+        """The table `[server]` of the configuration."""
+        ...
+
+    @property
+    def middleware(self) -> list[tuple[str, Middleware]]:
+        """(plugin, middleware) pairs, outermost first; the first is the kernel's own, which writes
+        the reply to every error. Others can be added in `plugins_loaded`, and not later."""
+        ...
+
+    def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
+        """Serve each route by what `wrap(plugin, handler)` returns; call it in `plugins_loaded`."""
         ...
 
     @property

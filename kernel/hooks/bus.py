@@ -17,7 +17,6 @@ import structlog
 from kernel.contracts.base import ServiceKey
 from kernel.errors import FIX_PLUGIN, BootError, BootErrors, KernelError, nearest, raised_at
 from kernel.hooks import NAMESPACE
-from kernel.hooks.timing import spent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +30,7 @@ class Implementation:
     """One plugin's implementation of one hook, with the statistics of its calls."""
 
     __slots__ = ("arguments", "calls", "durations", "errors", "failed_at", "function", "hook",
-                 "last_error", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
+                 "last_error", "observe", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
 
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
@@ -51,6 +50,8 @@ class Implementation:
         self.failed_at = 0.0
         """Time of the last error, in seconds since the epoch."""
         self.durations: deque[float] = deque(maxlen=256)
+        self.observe: Callable[[float], None] | None = None
+        """Called with the seconds of each call, where one measures more than this does."""
 
     def matches(self, subject: str) -> bool:
         """Whether `subject` (`crm.contacts`) matches a pattern of `@for_subjects`."""
@@ -103,16 +104,8 @@ class Implementation:
         self.calls += 1
         self.seconds += took
         self.durations.append(took)
-
-
-class _TimedImplementation(Implementation):
-    """Counts a call for the current request's `Server-Timing` as well."""
-
-    __slots__ = ()
-
-    def took(self, began: float) -> None:
-        super().took(began)
-        spent(f"{self.plugin}.{self.hook}", began)
+        if self.observe is not None:
+            self.observe(took)
 
 
 class HookBus:
@@ -121,9 +114,7 @@ class HookBus:
     max_subjects = 10_000
     """Subjects whose listeners are cached: apps and their entities come and go."""
 
-    def __init__(self, specs: ModuleType, *, timed: bool = False) -> None:
-        """With `timed` each request's calls are counted for its `Server-Timing`."""
-        self._kind = _TimedImplementation if timed else Implementation
+    def __init__(self, specs: ModuleType) -> None:
         self._listeners: dict[tuple[str, str], list[Implementation]] = {}
         self._pm = pluggy.PluginManager(NAMESPACE)
         self._specs: dict[str, Callable[..., Any]] = {}
@@ -153,7 +144,7 @@ class HookBus:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
             self._implementations[name] = [
-                self._kind(plugin, *made[plugin], name) for plugin in order if plugin in made
+                Implementation(plugin, *made[plugin], name) for plugin in order if plugin in made
             ]
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:

@@ -95,6 +95,15 @@ def register_manifest_section() -> ManifestSection:
 
 
 @hookspec
+def plugins_loaded(services: Services) -> None:
+    """Look at what all plugins contribute, and wrap it. Collect, at the end of the load.
+
+    REGISTRY and HOOKS are available. What is measured or traced is wrapped here, as by
+    `REGISTRY.wrap_handlers`. Commands load the plugins too.
+    """
+
+
+@hookspec
 def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
     """Run as long as the server: entered in dependency order, left in reverse. Collect.
 

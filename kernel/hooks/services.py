@@ -19,16 +19,12 @@ class Services:
     """Binds each key to one factory at load, and builds what is bound at start."""
 
     def __init__(
-        self,
-        chosen: Mapping[str, str] | None = None,
-        dress: Callable[[str, Any], Any] = lambda key, service: service,
-        preferred: Mapping[str, str] | None = None,
+        self, chosen: Mapping[str, str] | None = None, preferred: Mapping[str, str] | None = None
     ) -> None:
         """`chosen` maps keys to providers, `preferred` to those that replace the kernel where none
-        is chosen; `dress` may wrap what is built."""
+        is chosen."""
         self._chosen = dict(chosen or {})
         self._preferred = dict(preferred or {})
-        self._dress = dress
         self._offers: dict[str, dict[str, Factory]] = {}
         self._built: dict[str, Any] = {}
 
@@ -106,8 +102,7 @@ class Services:
                     if self.provider(name) != plugin or name in self._built:
                         continue
                     with starting(f"plugin {plugin}, service {name!r}"):
-                        built = await _build(self._offers[name][plugin], self, own)
-                        self._built[name] = self._dress(name, built)
+                        self._built[name] = await _build(self._offers[name][plugin], self, own)
                 await stack.enter_async_context(own.pop_all())
         stack.callback(self._built.clear)
 

@@ -49,6 +49,8 @@ def collect(kernel: Kernel) -> Faults:
             _add_route(kernel, name, route)
         except BootError as error:
             faults.append((name, error))
+    if not faults:
+        list(_asked(kernel, hookspecs.plugins_loaded, object, faults, **given))
     return faults
 
 

@@ -11,20 +11,21 @@ from time import perf_counter
 
 import msgspec
 import structlog
+from starlette.types import ASGIApp
 
 from kernel.config.log import masked
-from kernel.config.settings import Config
+from kernel.config.settings import Config, ServerConfig
 from kernel.contracts.access import Permission
 from kernel.contracts.server import REGISTRY, PluginInfo, TaskInfo
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.migrations import Migration, find_migrations
 from kernel.errors import BootError, BootErrors
 from kernel.hooks import NAMESPACE, hookspecs
-from kernel.hooks.bus import HookBus
+from kernel.hooks.bus import HOOKS, HookBus
 from kernel.hooks.plugin import Command, Context, ManifestSection, Middleware, Plugin
 from kernel.hooks.services import KERNEL, Services
-from kernel.hooks.timing import timed_service
-from kernel.web.http import Route
+from kernel.web.http import Handler, Route
+from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 
 GUARDS = ("register_middleware", "session_settings", "record_scope", "record_writing",
@@ -43,18 +44,16 @@ class Kernel:
         server = config.server
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source)  # fmt: skip
-        self.timed = bool(server.server_timing)
-        """Whether replies have a header `Server-Timing`."""
-        self.bus = HookBus(hookspecs, timed=self.timed)
+        self.bus = HookBus(hookspecs)
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""
-        wrap = {"dress": timed_service} if self.timed else {}
-        self.services = Services(config.services, preferred=_preferred(config), **wrap)
+        self.services = Services(config.services, preferred=_preferred(config))
         self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
         self.services.put(REGISTRY, self)
+        self.services.put(HOOKS, self.bus)
         self.instances: list[Plugin] = []
         self.plugins: list[PluginInfo] = []
-        self.table = RouteTable(self.services, self.bus, timed=self.timed)
+        self.table = RouteTable(self.services, self.bus)
         self.permissions: list[Permission] = []
         self.manifest_sections: list[tuple[str, ManifestSection]] = []
         self.commands: list[Command] = []
@@ -62,8 +61,8 @@ class Kernel:
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
         self.boot_seconds: dict[str, float] = {}
         """Seconds that importing, creating and starting each plugin took."""
-        self.middleware: list[tuple[str, Middleware]] = []
-        """(plugin, middleware) pairs, outermost first."""
+        self.middleware: list[tuple[str, Middleware]] = [(KERNEL, self._edge)]
+        """(plugin, middleware) pairs, outermost first; the first is the kernel's own."""
         self.watched: list[Callable[[], None]] = []
         """Called twice a second on the event loop's thread while the server runs."""
 
@@ -71,6 +70,11 @@ class Kernel:
     def routes(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs."""
         return self.table.declared()
+
+    @property
+    def server(self) -> ServerConfig:
+        """The table `[server]` of the configuration."""
+        return self.config.server
 
     @property
     def working(self) -> Sequence[Plugin]:
@@ -99,6 +103,13 @@ class Kernel:
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         return self.config.database.embedded_port
+
+    def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
+        """Serve each route by what `wrap(plugin, handler)` returns."""
+        self.table.wrap_handlers(wrap)
+
+    def _edge(self, app: ASGIApp) -> ASGIApp:
+        return Edge(app, self.config, self.homes)
 
     def migrations(self) -> list[Migration]:
         """Return the migrations of the plugins that are on, in dependency order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -26,7 +26,6 @@ from kernel.errors import (
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus, place
 from kernel.hooks.services import Services
-from kernel.hooks.timing import timed
 from kernel.web.bodies import AGAIN, Bodies, check_content, decode
 from kernel.web.http import Handler, Request, Route
 
@@ -45,10 +44,10 @@ class _Node:
 class _Target:
     __slots__ = ("decoder", "handler", "names", "plugin", "route")
 
-    def __init__(self, plugin: str, route: Route, names: tuple[str, ...], handler: Handler) -> None:
+    def __init__(self, plugin: str, route: Route, names: tuple[str, ...]) -> None:
         self.plugin = plugin
         self.route = route
-        self.handler = handler
+        self.handler: Handler = route.handler
         self.names = names
         self.decoder: msgspec.json.Decoder[Any] | None = (
             None if route.body is None else msgspec.json.Decoder(route.body)
@@ -59,8 +58,7 @@ class RouteTable(BaseRoute):
     """The routes of all plugins. A literal segment wins over a parameter; the cost depends on the
     length of the path, not on the number of routes."""
 
-    def __init__(self, services: Services, bus: HookBus, *, timed: bool = False) -> None:
-        self._timed = timed
+    def __init__(self, services: Services, bus: HookBus) -> None:
         self._services = services
         self._bus = bus
         self._bodies = Bodies()
@@ -79,8 +77,7 @@ class RouteTable(BaseRoute):
                 node = node.literal.setdefault(segment, _Node())
         if taken := node.routes.get(route.method):
             return taken.plugin
-        handler = timed(route.handler, f"{plugin}.handler") if self._timed else route.handler
-        node.routes[route.method] = target = _Target(plugin, route, tuple(names), handler)
+        node.routes[route.method] = target = _Target(plugin, route, tuple(names))
         self._targets.append(target)
         return None
 
@@ -96,6 +93,11 @@ class RouteTable(BaseRoute):
             if target.plugin == plugin:
                 target.handler, target.decoder = away, None
                 target.route = msgspec.structs.replace(target.route, admit=None)
+
+    def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
+        """Serve each route by what `wrap(plugin, handler)` returns."""
+        for target in self._targets:
+            target.handler = wrap(target.plugin, target.handler)
 
     def declared(self) -> Sequence[tuple[str, Route]]:
         """(plugin, route) pairs in the order of their declaration."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from kernel.public import (
     ACCESS,
@@ -18,6 +19,7 @@ from kernel.public import (
 
 from . import interpreter
 from .routes import SystemRoutes
+from .timing import time_plugins, time_services
 
 
 class SystemPlugin(Plugin):
@@ -31,6 +33,20 @@ class SystemPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare health and status, and where roles are known, the plugins."""
         return SystemRoutes(services).routes()
+
+    @hookimpl
+    def plugins_loaded(self, services: Services) -> None:
+        """Time the plugins for `Server-Timing`, where it is on."""
+        if services.get(REGISTRY).server.server_timing:
+            time_plugins(services)
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Time the services for `Server-Timing`, where it is on."""
+        if services.get(REGISTRY).server.server_timing:
+            time_services(services)
+        yield
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:

@@ -137,6 +137,12 @@ def test_register_manifest_section(shop: Server, make_server: MakeServer) -> Non
     assert make_server().install(SHOP)["ignored"] == ["reminders"]
 
 
+def test_plugins_loaded(shop: Server) -> None:
+    before = shop.user().get("/api/v1/requests").json()
+    after = shop.user().get("/api/v1/requests").json()
+    assert after["plugins_loaded"] == before["plugins_loaded"] + 1
+
+
 def test_lifespan(make_server: MakeServer) -> None:
     server = make_server(plugins=[HERE / "lifespan.py"])
     user, plugin = server.user(), example(server, "lifespan")

@@ -1,17 +1,20 @@
-"""What each part of a request cost, told in the reply's header `Server-Timing` (W3C Server Timing).
+"""What each part of a request cost, in the reply's header `Server-Timing` (W3C Server Timing).
 
-Nothing here is in the way of a request where it is switched off: the functions are not wrapped.
+Without `[server] server_timing` nothing is wrapped, so requests cost nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from time import perf_counter
 from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kernel.public import ACCESS, HOOKS, REGISTRY, STATEMENTS, Middleware, ServiceKey, Services
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,13 +22,12 @@ MAX_HEADER: Final = 2000
 """Bytes; what is left out is the cheapest, summed up."""
 MAX_NAMES: Final = 200
 OTHERS: Final = "others"
-TIMED_SERVICES: Final[Mapping[str, Mapping[str, str]]] = {
-    "statements": {
-        "fetch": "db", "fetch_all": "db", "execute": "db", "execute_all": "db", "run": "tx",
-    },
-    "access": {"authorize": "access"},
-}  # fmt: skip
-"""Methods of services that are timed, and under which name."""
+TIMED_METHODS: Final[Sequence[tuple[ServiceKey[Any], str, Sequence[str]]]] = (
+    (STATEMENTS, "db", ("fetch", "fetch_all", "execute", "execute_all")),
+    (STATEMENTS, "tx", ("run",)),
+    (ACCESS, "access", ("authorize",)),
+)
+"""Services whose methods are timed, and under which name."""
 
 
 class Timings:
@@ -68,10 +70,10 @@ current: Final[ContextVar[Timings | None]] = ContextVar("caudex_timings", defaul
 """Those of the request under way, also in tasks that it starts."""
 
 
-def spent(name: str, began: float) -> None:
-    """Count what was done since `began` (of `perf_counter`) for the request under way, if any."""
+def spent(name: str, seconds: float) -> None:
+    """Count a call for the request under way, if any."""
     if (timings := current.get()) is not None:
-        timings.add(name, perf_counter() - began)
+        timings.add(name, seconds)
 
 
 def timed(function: Callable[P, Awaitable[R]], name: str) -> Callable[P, Awaitable[R]]:
@@ -83,33 +85,37 @@ def timed(function: Callable[P, Awaitable[R]], name: str) -> Callable[P, Awaitab
         try:
             return await function(*args, **kwargs)
         finally:
-            spent(name, began)
+            spent(name, perf_counter() - began)
 
     return call
 
 
-def timed_service(key: str, service: Any) -> Any:
-    """Stand in for a service of which some methods are timed; others are returned as they are."""
-    methods = TIMED_SERVICES.get(key)
-    return service if methods is None else _TimedService(service, methods)
+def time_plugins(services: Services) -> None:
+    """Time every hook, handler and middleware. Called once all plugins are loaded."""
+    registry = services.get(REGISTRY)
+    kernels, *others = registry.middleware
+    timers = [(plugin, partial(_timed_middleware, wrap, plugin)) for plugin, wrap in others]
+    registry.middleware[:] = [("system", ServerTiming), kernels, *timers]
+    registry.wrap_handlers(lambda plugin, handler: timed(handler, f"{plugin}.handler"))
+    for impl in services.get(HOOKS).everything():
+        impl.observe = partial(spent, f"{impl.plugin}.{impl.hook}")
 
 
-class _TimedService:
-    def __init__(self, service: Any, methods: Mapping[str, str]) -> None:
-        self._service = service
-        for method, name in methods.items():
-            setattr(self, method, timed(getattr(service, method), name))
+def time_services(services: Services) -> None:
+    """Time the methods of services. Called once they are built."""
+    for key, name, methods in TIMED_METHODS:
+        service = services.find(key)
+        for method in methods if service else ():
+            with suppress(AttributeError):  # one with slots
+                setattr(service, method, timed(getattr(service, method), name))
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._service, name)
 
-
-def timed_middleware(app: ASGIApp, wrap: Callable[[ASGIApp], ASGIApp], plugin: str) -> ASGIApp:
-    """Wrap an application, and count what the middleware does until it hands the request on."""
+def _timed_middleware(wrap: Middleware, plugin: str, app: ASGIApp) -> ASGIApp:
+    """Wrap an application, and count what the middleware does before it passes the request on."""
     began: ContextVar[float] = ContextVar("began")
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
-        spent(f"{plugin}.middleware", began.get(perf_counter()))
+        spent(f"{plugin}.middleware", perf_counter() - began.get(perf_counter()))
         await app(scope, receive, send)
 
     wrapped = wrap(inner)
@@ -125,7 +131,7 @@ def timed_middleware(app: ASGIApp, wrap: Callable[[ASGIApp], ASGIApp], plugin: s
 
 
 class ServerTiming:
-    """Outermost middleware: begins to count, and tells when a reply begins."""
+    """Outermost middleware: starts to count, and adds the header when a reply begins."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -137,8 +143,8 @@ class ServerTiming:
 
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = (b"server-timing", timings.header())
-                message["headers"] = [*message.get("headers", ()), told]
+                header = (b"server-timing", timings.header())
+                message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         try:
