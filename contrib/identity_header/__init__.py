@@ -89,4 +89,4 @@ class IdentityHeaderPlugin(Plugin):
         compare_key(query, "identity_header", self.config.signing_key, self.context.data_dir)
         if self.config.secret:
             return []
-        return [Finding(name="sign-in by header", text=BY_ADDRESS, ok=False)]
+        return [Finding(name="sign-in by header", text=BY_ADDRESS, state="warn")]

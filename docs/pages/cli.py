@@ -62,5 +62,5 @@ def _shown(parameter: click.Parameter) -> str:
 
 
 def _owner(kernel: Kernel, command: str) -> str:
-    offered = kernel.bus.collect(hookspecs.register_commands)
+    offered = kernel.bus.collect(hookspecs.register_commands, services=kernel.services)
     return next(plugin for plugin, found in offered if command in {c.name for c in found})

@@ -20,5 +20,5 @@ class DiagnosePlugin(Plugin):
         )
         free = shutil.disk_usage(folder).free
         if free < ENOUGH:
-            return [Finding(name="disk", text="almost full: free some space", ok=False)]
+            return [Finding(name="disk", text="almost full: free some space", state="warn")]
         return [Finding(name="disk", text=f"{free // 1_000_000} MB are free")]

@@ -17,11 +17,10 @@ import msgspec
 
 from kernel.app import running
 from kernel.cli import commands
-from kernel.cli.plan import plan
 from kernel.cli.serve import database_for, serve
 from kernel.cli.supervisor import handle
 from kernel.config import log as logging
-from kernel.config.settings import Config, LogConfig, load_config
+from kernel.config.settings import Config, LogConfig, ServerConfig, load_config
 from kernel.contracts.server import DATABASE_SERVER
 from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.hooks.plugin import Command
@@ -101,17 +100,26 @@ class _Root(click.Group):
 
 
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
-    """Load the plugins where their commands matter; help needs no valid configuration."""
+    """Load the plugins where their commands matter; help needs no valid configuration.
+
+    Where one does not load, a command that needs none of them runs with those of safe mode, as
+    they are without configuration.
+    """
     if words[0] in KERNEL_COMMANDS:
         return None
     lenient = {"ignore_unknown_options": True, "allow_extra_args": True}
     every = click.Command(None, params=[*COMMON], context_settings=lenient, add_help_option=False)
     given = every.make_context("caudex", list(words), resilient_parsing=True).meta
+    config: Config | None = None
     try:
-        return load(_config(given))
+        return load(config := _config(given))
     except BootError:
-        if words[0].startswith("-"):
-            return None
+        kernel = load(safe(Config(server=config.server if config else ServerConfig())))
+        kernel.config = config or kernel.config
+        if words[0].startswith("-") or {"-h", "--help"} & {*words}:
+            return kernel
+        if config and any(c.name == words[0] and not c.needs_plugins for c in kernel.commands):
+            return kernel
         raise
 
 
@@ -125,15 +133,20 @@ def command_line(kernel: Kernel | None) -> click.Group:
 
 def _plugin_command(kernel: Kernel, command: Command) -> click.Command:
     text = f"{command.help[:1].upper()}{command.help[1:]}."
-    if command.actions:
-        actions = [_plugin_command(kernel, action) for action in command.actions]
-        return CaudexGroup(command.name, actions, help=text, short_help=text)
     run = partial(_run, kernel, command)
-    parameters = list(command.parameters)
-    return CaudexCommand(command.name, callback=run, params=parameters, help=text, short_help=text)
+    given: dict[str, Any] = {"callback": run, "params": list(command.parameters)}
+    given |= {"help": text, "short_help": text}
+    if not command.actions:
+        return CaudexCommand(command.name, **given)
+    actions = [_plugin_command(kernel, action) for action in command.actions]
+    alone = command.run is not None
+    return CaudexGroup(command.name, actions, invoke_without_command=alone, **given)
 
 
 def _run(kernel: Kernel, command: Command, **parameters: Any) -> int:
+    if command.run is None or click.get_current_context().invoked_subcommand:
+        return 0
+
     @asynccontextmanager
     async def open_services() -> AsyncGenerator[Services]:
         with database_for(kernel):
@@ -144,10 +157,7 @@ def _run(kernel: Kernel, command: Command, **parameters: Any) -> int:
             async with running(kernel) as services:
                 yield services
 
-    async def run() -> int:
-        return await command.run(open_services, **parameters)
-
-    return asyncio.run(run())
+    return asyncio.run(command.run(open_services, **parameters))
 
 
 def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
@@ -194,29 +204,6 @@ def _served(
 @click.argument("file", default="caudex.toml")
 def _init(file: str) -> int:
     return commands.init(file)
-
-
-@kernel_commands.group("plugins", invoke_without_command=True,
-                       help="List the plugins, enabled and disabled.")  # fmt: skip
-@click.option("--url", default="", metavar="URL", help="ask this server, and show its hooks' costs")
-@click.option("--token", default="", metavar="TOKEN", envvar="CAUDEX_TOKEN",
-              help="of a core admin; prefer CAUDEX_TOKEN: other accounts can read command lines",
-              )  # fmt: skip
-@click.pass_context
-def _plugins(context: click.Context, url: str, token: str) -> int:
-    return 0 if context.invoked_subcommand else commands.plugins(_config(), url, token)
-
-
-@_plugins.command("plan", help="Show what enabling or disabling plugins would change.")
-@click.option("--disable", multiple=True, metavar="NAME", help="disable a plugin; may be repeated")
-@click.option("--enable", multiple=True, metavar="NAME", help="enable a plugin; may be repeated")
-def _plan(disable: Sequence[str], enable: Sequence[str]) -> int:
-    return plan(_config(), disable, enable)
-
-
-@kernel_commands.command("routes", help="List the routes and what they need.")
-def _routes() -> int:
-    return commands.routes(load(_config()))
 
 
 @kernel_commands.command("migrate", help="Bring the database up to date.")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from kernel.config.settings import ServerConfig
-    from kernel.hooks.plugin import ManifestSection, Middleware
+    from kernel.database.migrations import Migration
+    from kernel.hooks.bus import HookBus
+    from kernel.hooks.plugin import ManifestSection, Middleware, Plugin
+    from kernel.hooks.services import Services
     from kernel.web.http import Handler, Route
 
 
@@ -116,6 +119,13 @@ class Registry(Protocol):
         """Serve each route by what `wrap(plugin, handler)` returns; call it in `plugins_loaded`."""
         ...
 
+    def with_plugins(self, enabled: Mapping[str, bool]) -> LoadedPlugins:
+        """Load the configuration again, with these plugins enabled or disabled; nothing starts.
+
+        Raises BootErrors where a server would not start.
+        """
+        ...
+
     @property
     def database_url(self) -> str:
         """The libpq connection string of the database, for tools such as pg_dump. A secret.
@@ -127,6 +137,34 @@ class Registry(Protocol):
     @property
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
+        ...
+
+
+class LoadedPlugins(Registry, Protocol):
+    """Plugins that are loaded and not started, as `Registry.with_plugins` returns them."""
+
+    @property
+    def instances(self) -> Sequence[Plugin]:
+        """The plugins that are enabled, in dependency order."""
+        ...
+
+    @property
+    def services(self) -> Services:
+        """The providers of each service; none is built."""
+        ...
+
+    @property
+    def bus(self) -> HookBus:
+        """The implementations of hooks."""
+        ...
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
+        ...
+
+    def migrations(self) -> Sequence[Migration]:
+        """Return the migrations of the plugins that are enabled, in dependency order."""
         ...
 
 

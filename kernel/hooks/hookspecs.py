@@ -69,8 +69,11 @@ def register_permissions() -> Sequence[Permission]:
 
 
 @hookspec
-def register_commands() -> Sequence[Command]:
-    """Add subcommands to `caudex`. Collect, at load; works without a database."""
+def register_commands(services: Services) -> Sequence[Command]:
+    """Add subcommands to `caudex`. Collect, at load; works without a database.
+
+    REGISTRY is available at once, other services to a command that opens them.
+    """
     raise NotImplementedError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from pathlib import Path
@@ -124,11 +124,14 @@ first row as text; None where there is no row, no such table, or the database do
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `caudex doctor`; a finding that is not ok says what to do."""
+    """A line of `caudex doctor`; a warning and a failure say what to do.
+
+    With a failure the command exits with status 1.
+    """
 
     name: str
     text: str
-    ok: bool = True
+    state: Literal["ok", "warn", "fail"] = "ok"
 
 
 class ManifestSection(msgspec.Struct, frozen=True):
@@ -144,25 +147,24 @@ class ManifestSection(msgspec.Struct, frozen=True):
     check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
 
 
-async def _no_action(*_: object) -> int:
-    raise NotImplementedError
-
-
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A subcommand of `caudex`; `parameters` are click's options and arguments.
 
     `run(open_services, **parameters)` returns the exit status. `async with open_services() as s:`
     connects to the database (or attaches to a running server's) and builds the services. With
     `needs_services` False the database runs, is not touched, and only REGISTRY and
-    DATABASE_SERVER are available. A command with `actions`, as `users create`, has no `run`.
+    DATABASE_SERVER are available. With `needs_plugins` False the command also runs where a plugin
+    does not load; `REGISTRY.with_plugins` then raises the reasons. `actions` are subcommands, as in
+    `users create`; `run` is what the command does without one, if anything.
     """
 
     name: str
     help: str
-    run: Callable[..., Awaitable[int]] = _no_action
+    run: Callable[..., Coroutine[Any, Any, int]] | None = None
     parameters: Sequence[click.Parameter] = ()
     actions: Sequence[Command] = ()
     needs_services: bool = True
+    needs_plugins: bool = True
 
 
 OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]

@@ -17,7 +17,7 @@ from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
 from kernel.web.http import Route
 
-KERNEL_COMMANDS = ("serve", "init", "plugins", "routes", "migrate", "doctor", "config")
+KERNEL_COMMANDS = ("serve", "init", "migrate", "doctor", "config")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATH = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+")
 OF_AN_APP = ("app_user", "app_admin", "entity")
@@ -30,19 +30,19 @@ def collect(kernel: Kernel) -> Faults:
     """Collect the contributions of all plugins; a name that two plugins use is an error."""
     faults: Faults = []
     owners = kernel.owners
+    given = {"services": kernel.services}
     owners |= {f"command {name!r}": "the kernel" for name in KERNEL_COMMANDS}
     owners |= {f"manifest section {key!r}": "every manifest" for key in MANIFEST_KEYS}
     for name, permission in _asked(kernel, hookspecs.register_permissions, Permission, faults):
         if _grant(owners, name, f"permission {permission.key!r}", faults):
             kernel.permissions.append(permission)
-    for name, command in _asked(kernel, hookspecs.register_commands, Command, faults):
+    for name, command in _asked(kernel, hookspecs.register_commands, Command, faults, **given):
         if _grant(owners, name, f"command {command.name!r}", faults):
             kernel.commands.append(command)
     sections = _asked(kernel, hookspecs.register_manifest_section, ManifestSection, faults)
     for name, section in sections:
         if _grant(owners, name, f"manifest section {section.key!r}", faults):
             kernel.manifest_sections.append((name, section))
-    given = {"services": kernel.services}
     kernel.middleware += _asked(kernel, hookspecs.register_middleware, Callable, faults, **given)
     for name, route in _asked(kernel, hookspecs.register_routes, Route, faults, **given):
         try:

@@ -39,8 +39,10 @@ log = structlog.get_logger("caudex.loader")
 class Kernel:
     """The loaded plugins and what they contribute; see also `contracts.server.Registry`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, load: Callable[[Config], Kernel]) -> None:
+        """`load` is for `with_plugins`."""
         self.config = config
+        self._load = load
         server = config.server
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source)  # fmt: skip
@@ -121,6 +123,12 @@ class Kernel:
             if folder is not None and folder.is_dir():
                 found += find_migrations(plugin.name, folder)
         return found
+
+    def with_plugins(self, enabled: Mapping[str, bool]) -> Kernel:
+        """See `Registry.with_plugins`."""
+        tables = self.config.plugins
+        changed = {name: {**tables.get(name, {}), "enabled": on} for name, on in enabled.items()}
+        return self._load(msgspec.structs.replace(self.config, plugins={**tables, **changed}))
 
     def may_fail(self, plugin: str) -> bool:
         """Whether the operator allows a start without the plugin."""

@@ -46,7 +46,7 @@ def safe(config: Config) -> Config:
 
 def _load(config: Config, failed: dict[str, BootError]) -> Kernel:
     """Load the plugins, without those whose contributions failed and that may be left out."""
-    kernel, errors = Kernel(config), list[BootError]()
+    kernel, errors = Kernel(config, load), list[BootError]()
     sources = find_sources(config, errors)
     for source in _enabled(kernel, sources, errors):
         with kernel.timing(source.name):

@@ -13,6 +13,8 @@ from kernel.public import (
     POOL,
     STATEMENTS,
     App,
+    DatabaseQuery,
+    Finding,
     InstallPlan,
     Plugin,
     Provider,
@@ -63,6 +65,14 @@ class AppLoginsPlugin(Plugin):
             await tasks.start(watchdog.run)
             yield
             tasks.cancel_scope.cancel()
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Warn where the database refuses logins for apps."""
+        if query(store.MAY_CREATE_ROLES) != "False":
+            return []
+        text = "this login may not make roles, so apps get no login of their own"
+        return [Finding(name="app logins", text=text, state="warn")]
 
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:

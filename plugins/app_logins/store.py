@@ -18,7 +18,9 @@ from kernel.public import App, Statements, Transaction, Unavailable
 SHUT: Final = "shut by the server: "
 """The comment of a login that is shut begins with this; the reason follows."""
 
-_MAY: Final = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
+MAY_CREATE_ROLES: Final = (
+    "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
+)
 
 _NAME: Final = """
 select format('caudex_%s_w%s', d.oid, $1::bigint) from pg_database as d
@@ -97,7 +99,7 @@ class BeingInstalled(Unavailable):
 
 async def may_make_roles(statements: Statements | Transaction) -> bool:
     """Return whether the server's own login may make roles."""
-    return await statements.fetch(_MAY) == b"t"
+    return await statements.fetch(MAY_CREATE_ROLES) == b"t"
 
 
 async def app_of(statements: Statements, number: int) -> str | None:

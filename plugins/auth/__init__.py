@@ -83,7 +83,7 @@ class AuthPlugin(Plugin):
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Check the signing key, and whether registration is open to a network."""
         compare_key(query, "signing", self.config.signing_key, self.context.data_dir)
-        return [Finding(name="registration", text=OPEN, ok=False)] if self._exposed else []
+        return [Finding(name="registration", text=OPEN, state="warn")] if self._exposed else []
 
     @property
     def _exposed(self) -> bool:

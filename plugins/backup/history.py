@@ -34,12 +34,14 @@ def remark(data_dir: Path) -> Finding:
     try:
         last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
     except FileNotFoundError:
-        return Finding(ok=False, name="backup", text="none was made yet: caudex backup FILE")
+        return Finding(state="warn", name="backup", text="none was made yet: caudex backup FILE")
     except (OSError, msgspec.MsgspecError) as error:
-        return Finding(ok=False, name="backup", text=f"{data_dir / FILE} is not readable: {error}")
+        return Finding(
+            state="warn", name="backup", text=f"{data_dir / FILE} is not readable: {error}"
+        )
     age = datetime.now(UTC) - last.made_at
     text = f"the last one is {_words(age)} old: {last.file}"
-    return Finding(ok=age < OLD, name="backup", text=text)
+    return Finding(state="ok" if age < OLD else "warn", name="backup", text=text)
 
 
 def _words(age: timedelta) -> str:

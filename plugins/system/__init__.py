@@ -10,6 +10,8 @@ from kernel.public import (
     HOOKS,
     REGISTRY,
     STATEMENTS,
+    Command,
+    DatabaseQuery,
     Finding,
     Plugin,
     Route,
@@ -18,6 +20,8 @@ from kernel.public import (
 )
 
 from . import interpreter
+from .commands import system_commands
+from .diagnosis import findings
 from .routes import SystemRoutes
 from .timing import time_plugins, time_services
 
@@ -49,6 +53,12 @@ class SystemPlugin(Plugin):
         yield
 
     @hookimpl
-    def diagnose(self) -> Sequence[Finding]:
-        """Report whether the Python that runs is an optimized build."""
-        return [interpreter.remark()]
+    def register_commands(self, services: Services) -> Sequence[Command]:
+        """Add `plugins` and `routes`."""
+        self._registry = services.get(REGISTRY)
+        return system_commands(self._registry)
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Report the machine, and whether the Python that runs is an optimized build."""
+        return [*findings(self._registry, self.context, query), interpreter.remark()]

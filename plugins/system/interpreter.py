@@ -19,7 +19,7 @@ def remark() -> Finding:
     """Report whether it is an optimized build."""
     quick = profiled(sysconfig.get_config_vars())
     text = f"{platform.python_version()} {'is profile-guided' if quick else SLOW}"
-    return Finding(name="python", text=text, ok=quick)
+    return Finding(name="python", text=text, state="ok" if quick else "warn")
 
 
 def profiled(built: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ Without `[server] server_timing` nothing is wrapped, so requests cost nothing mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial, wraps
@@ -14,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kernel.public import ACCESS, HOOKS, REGISTRY, STATEMENTS, Middleware, ServiceKey, Services
+from kernel.public import ACCESS, HOOKS, REGISTRY, STATEMENTS, Middleware, Services
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,12 +22,6 @@ MAX_HEADER: Final = 2000
 """Bytes; what is left out is the cheapest, summed up."""
 MAX_NAMES: Final = 200
 OTHERS: Final = "others"
-TIMED_METHODS: Final[Sequence[tuple[ServiceKey[Any], str, Sequence[str]]]] = (
-    (STATEMENTS, "db", ("fetch", "fetch_all", "execute", "execute_all")),
-    (STATEMENTS, "tx", ("run",)),
-    (ACCESS, "access", ("authorize",)),
-)
-"""Services whose methods are timed, and under which name."""
 
 
 class Timings:
@@ -103,11 +97,16 @@ def time_plugins(services: Services) -> None:
 
 def time_services(services: Services) -> None:
     """Time the methods of services. Called once they are built."""
-    for key, name, methods in TIMED_METHODS:
-        service = services.find(key)
-        for method in methods if service else ():
-            with suppress(AttributeError):  # one with slots
-                setattr(service, method, timed(getattr(service, method), name))
+    statements = services.get(STATEMENTS)
+    _time(statements, "db", "fetch", "fetch_all", "execute", "execute_all")
+    _time(statements, "tx", "run")
+    _time(services.find(ACCESS), "access", "authorize")
+
+
+def _time(service: Any, name: str, *methods: str) -> None:
+    for method in methods:
+        with suppress(AttributeError):  # there is none, or it has slots
+            setattr(service, method, timed(getattr(service, method), name))
 
 
 def _timed_middleware(wrap: Middleware, plugin: str, app: ASGIApp) -> ASGIApp:

@@ -37,7 +37,9 @@ def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
     account = "an account of its own" if sandbox.switches else "the server's account"
     within = f", within Landlock {sandbox.landlock}" if sandbox.landlock else ""
     good = sandbox.switches or sandbox.landlock > 0
-    return Finding(name=NAME, text=f"each app runs under {account}{within}", ok=good)
+    return Finding(
+        name=NAME, text=f"each app runs under {account}{within}", state="ok" if good else "warn"
+    )
 
 
 def _language(runtime: Runtime, entry: Path) -> Finding:
@@ -49,4 +51,4 @@ def _language(runtime: Runtime, entry: Path) -> Finding:
 
 
 def _bad(text: str) -> Finding:
-    return Finding(name=NAME, text=text, ok=False)
+    return Finding(name=NAME, text=text, state="warn")

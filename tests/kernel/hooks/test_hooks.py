@@ -46,7 +46,11 @@ EVENT = Event(app_id="crm", entity="contacts", operation="INSERT", actor=server_
         ),
         (
             "@hookimpl\ndef register_commands(self, cli): ...",
-            "register_commands has no argument 'cli'; it has none",
+            "register_commands has no argument 'cli'; known: services",
+        ),
+        (
+            "@hookimpl\ndef register_permissions(self, kind): ...",
+            "register_permissions has no argument 'kind'; it has none",
         ),
         (
             "@hookimpl(wrapper=True)\nasync def authenticate(self, request): ...",

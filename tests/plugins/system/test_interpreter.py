@@ -33,5 +33,5 @@ def test_the_remark_is_advice(monkeypatch, flag, good, word):
     told = {"PGO_PROF_USE_FLAG": flag}
     monkeypatch.setattr(sysconfig, "get_config_vars", lambda: told)
     remark = interpreter.remark()
-    assert (remark.name, remark.ok) == ("python", good)
+    assert (remark.name, remark.state) == ("python", "ok" if good else "warn")
     assert word in remark.text

@@ -16,6 +16,7 @@ from kernel.testing import MakeServer
 from plugins.system.service import SystemService
 from tests.waiting import eventually
 
+KEPT = ("system", "http_server")
 SICK = """
 import anyio
 from kernel.public import Health, Plugin, hookimpl
@@ -44,7 +45,7 @@ class Slow:
 
 def alone() -> dict[str, Any]:
     names = (info.name for info in pkgutil.iter_modules(plugins.__path__) if info.ispkg)
-    return {name: {"enabled": False} for name in names if name != "system"}
+    return {name: {"enabled": False} for name in names if name not in KEPT}
 
 
 def with_plugin(folder: Path, body: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from plugins.workers.isolation.sandbox import landlock_version
 def told(config: WorkersConfig, folder: Path) -> dict[str, bool]:
     found = findings(config, folder)
     assert {remark.name for remark in found} == {"workers"}
-    return {remark.text: remark.ok for remark in found}
+    return {remark.text: remark.state == "ok" for remark in found}
 
 
 def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):

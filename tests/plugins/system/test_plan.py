@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from kernel.cli import main as cli
-from kernel.cli import plan
 from kernel.testing import Postgres
+from plugins.system import plan
 from tests.kernel.processes import Ended, write_config
 from tests.kernel.support import HEAD, plugin
 

@@ -1,0 +1,60 @@
+"""Asks a server that runs, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kernel.public import KernelError, Registry
+
+TOKEN: Final = "set CAUDEX_TOKEN to the access token of a core admin"
+LOCAL: Final = {"Host": "localhost"}
+"""The one name that a server answers to on its own machine, whatever it listens on."""
+LARGEST: Final = 10_000_000
+"""Bytes of a reply: any program may listen there."""
+
+
+def running_plugins(registry: Registry, url: str, token: str) -> list[dict[str, Any]]:
+    """Return the plugins as a server reports them. Raises KernelError with the remedy."""
+    address, local = (url, {}) if url else (local_address(registry), LOCAL)
+    try:
+        bearer = {"Authorization": f"Bearer {token.strip()}"}
+        status, body = _get(address, "/api/v1/plugins", bearer | local)
+        problem = f"it answers {status}"
+        if status == 200:
+            answer = msgspec.json.decode(body)["plugins"]
+            return [{**plugin, "routes": len(plugin["routes"])} for plugin in answer]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
+        problem = f"it does not tell: {error}"
+    raise KernelError(f"{address}: {problem}; name a running server by --url, and {TOKEN}")
+
+
+def is_running(registry: Registry) -> bool:
+    """Whether a Caudex server answers on the configured address."""
+    with suppress(OSError, HTTPException, ValueError):
+        return b'"ok"' in _get(local_address(registry), "/health", LOCAL)[1]
+    return False
+
+
+def local_address(registry: Registry) -> str:
+    """Return where the configured server is reached from its own machine."""
+    host, port = registry.server.host, registry.server.port
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _get(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Status and body. Raises OSError, HTTPException, ValueError; no redirect is followed."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write http://host:port or https://host")
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    with closing(kind(parts.hostname, parts.port, timeout=5)) as connection:
+        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(LARGEST)

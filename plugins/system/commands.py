@@ -1,0 +1,106 @@
+"""`caudex plugins`, `caudex plugins plan` and `caudex routes`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+import click
+import msgspec
+
+from kernel.public import Command, OpenServices, Registry
+
+from .client import TOKEN, running_plugins
+from .plan import plan
+
+PLUGIN: Final = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
+HOOK: Final = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
+TASK: Final = ("plugin", "name", "state", "failures", "error")
+ROUTE: Final = ("method", "path", "plugin", "needs")
+
+
+def system_commands(registry: Registry) -> list[Command]:
+    """Make the commands; they need no database."""
+    names: dict[str, Any] = {"multiple": True, "metavar": "NAME"}
+    plan = Command(
+        name="plan",
+        help="show what enabling or disabling plugins would change",
+        run=partial(_plan, registry),
+        parameters=[
+            click.Option(["--disable"], **names, help="disable a plugin; may be repeated"),
+            click.Option(["--enable"], **names, help="enable a plugin; may be repeated"),
+        ],
+        needs_plugins=False,
+    )
+    plugins = Command(
+        name="plugins",
+        help="list the plugins, enabled and disabled",
+        run=partial(_plugins, registry),
+        parameters=[
+            click.Option(["--url"], default="", metavar="URL",
+                         help="ask this server, and show its hooks' costs"),
+            click.Option(["--token"], default="", metavar="TOKEN", envvar="CAUDEX_TOKEN",
+                         help="of a core admin; prefer CAUDEX_TOKEN: other accounts can read "
+                         "command lines"),
+        ],
+        actions=[plan],
+        needs_plugins=False,
+    )  # fmt: skip
+    routes = Command(name="routes", help="list the routes and what they need",
+                     run=partial(_routes, registry))  # fmt: skip
+    return [plugins, routes]
+
+
+async def _plan(
+    registry: Registry, _: OpenServices, *, disable: Sequence[str], enable: Sequence[str]
+) -> int:
+    status, lines = plan(registry, disable, enable)
+    print("\n".join(lines))
+    return status
+
+
+async def _plugins(registry: Registry, _: OpenServices, *, url: str, token: str) -> int:
+    """Print every plugin that is found; or those of a running server, with what they cost."""
+    if not url and not token:
+        loaded = registry.with_plugins({})  # raises where one does not load
+        routes = Counter(plugin for plugin, _ in loaded.routes)
+        _table(
+            PLUGIN, [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in loaded.plugins]
+        )
+        print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
+        return 0
+    plugins = running_plugins(registry, url, token)
+    _table(PLUGIN, plugins)
+    hooks = [{"plugin": plugin["name"], **hook} for plugin in plugins for hook in plugin["hooks"]]
+    print()
+    _table(HOOK, [hook for hook in hooks if hook["calls"]])
+    if tasks := [{"plugin": p["name"], **task} for p in plugins for task in p.get("tasks", ())]:
+        print()
+        _table(TASK, tasks)
+    return 0
+
+
+async def _routes(registry: Registry, _: OpenServices) -> int:
+    found = sorted(registry.routes, key=lambda pair: (pair[1].path, pair[1].method))
+    _table(
+        ROUTE,
+        [dict(zip(ROUTE, (r.method, r.path, plugin, r.needs), strict=True)) for plugin, r in found],
+    )
+    return 0
+
+
+def _table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    lines = [head, *([_cell(row[key]) for key in head] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [*cast("dict[str, str]", value).values()]
+    if isinstance(value, list | tuple):
+        return " ".join(cast("Sequence[str]", value))
+    return "" if value is None else str(value)

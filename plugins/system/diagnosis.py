@@ -1,0 +1,87 @@
+"""What `caudex doctor` reports of the machine: names, folders, keys and the port."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from kernel.public import Context, DatabaseQuery, Finding, Registry
+
+from .client import is_running
+
+OTHERS_READ: Final = 0o077
+OWNER: Final = "run as the account that owns it"
+SERVED: Final = """
+select exists (select from pg_stat_activity where datname = current_database()
+    and application_name like 'caudex%' and pid <> pg_backend_pid())"""
+
+
+def findings(registry: Registry, context: Context, query: DatabaseQuery) -> Iterator[Finding]:
+    """Look at everything; nothing is changed."""
+    yield from _hosts(registry, context.loopback)
+    yield _data_dir(context.data_dir)
+    yield from _keys(context.data_dir / "config")
+    yield _port(registry, query)
+
+
+def _hosts(registry: Registry, loopback: bool) -> Iterator[Finding]:
+    """A proxy on the same machine passes on the name that the browser asked for."""
+    server = registry.server
+    if loopback and server.trusted_proxies and not server.allowed_hosts:
+        text = "only localhost is served: name what the proxy hands on in [server] allowed_hosts"
+        yield Finding(name="hosts", text=text, state="warn")
+    elif server.allowed_hosts or loopback:
+        yield Finding(name="hosts", text=", ".join(["localhost", *server.allowed_hosts]))
+
+
+def _data_dir(folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+        text = f"{folder}" + ("" if folder.exists() else " (will be made)")
+        return Finding(name="data directory", text=text)
+    text = f"{folder}: cannot be written; {OWNER}, or choose another with --data-dir"
+    return Finding(name="data directory", text=text, state="fail")
+
+
+def _keys(folder: Path) -> Iterator[Finding]:
+    try:
+        keys = {p: p.stat().st_mode for p in sorted(folder.iterdir()) if p.suffix == ".key"}
+    except FileNotFoundError:
+        keys = dict[Path, int]()
+    except OSError as error:
+        text = f"{folder}: cannot be read: {error.strerror}; {OWNER}"
+        yield Finding(name="keys", text=text, state="fail")
+        return
+    for key in (key for key, mode in keys.items() if mode & OTHERS_READ):
+        yield Finding(name="keys", text=f"{key}: others can read it; chmod 600 {key}", state="fail")
+        return
+    names = ", ".join(key.name for key in keys)
+    text = f"only this account reads {names}" if names else "none yet; they are made on first boot"
+    yield Finding(name="keys", text=text)
+
+
+def _port(registry: Registry, query: DatabaseQuery) -> Finding:
+    host, port = registry.server.host, registry.server.port
+    place = f"{host}:{port}"
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, TypeError) as error:
+            said = (getattr(error, "strerror", None) or str(error)).lower()
+            text = f"address {place}: {said}; choose another with --host or --port"
+        else:
+            return Finding(name="port", text=f"{place} is free")
+    if not is_running(registry):
+        return Finding(name="port", text=text, state="fail")
+    # An embedded database without an address does not run, so the server has another one.
+    if query(SERVED) == "False" or not registry.database_url:
+        text = (
+            f"{place}: the Caudex server that answers there is another one, of other data; "
+            "choose another port by --port or [server] port"
+        )
+        return Finding(name="port", text=text, state="fail")
+    return Finding(name="port", text=f"a Caudex server answers on {place}")
