@@ -187,8 +187,18 @@ class Pool(Statements, Protocol):
         ...
 
     @property
-    def statement_timeout(self) -> float:
-        """Seconds that a statement may run; 0 for no limit."""
+    def answer_timeout(self) -> float | None:
+        """Seconds in which a statement has to be answered: more than it may run; None: no limit."""
+        ...
+
+    async def read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False
+    ) -> PGresult | None:
+        """Return the whole result of `Reader.fetch`."""
+        ...
+
+    async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        """Return the whole result of `Writer.execute`."""
         ...
 
     async def run(
@@ -208,8 +218,8 @@ class Pool(Statements, Protocol):
         """Return the statistics of `psycopg_pool.ConnectionPool.get_stats`."""
         ...
 
-    async def connect(self, *, direct: bool = False) -> AsyncConnection[Any]:
-        """Open a connection outside of the pool, with the same options; the caller closes it.
+    def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Open a connection outside of the pool, with the same options, for the context.
 
         With `direct` it goes past a transaction pooler, where `database.direct_url` is set.
 

@@ -243,28 +243,30 @@ def every(result: PGresult | None) -> list[bytes]:
 class FirstColumns:
     """The methods of Reader and Writer, in terms of one that returns whole results."""
 
-    async def _read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool
+    async def read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False
     ) -> PGresult | None:
+        """Run a statement that may be sent twice."""
         raise NotImplementedError
 
-    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
-        return await self._read(query, params, False)
+    async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        """Run a statement that is sent once."""
+        return await self.read(query, params)
 
     async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
         """See `Reader.fetch`."""
-        return first(await self._read(query, params, custom_plan))
+        return first(await self.read(query, params, custom_plan))
 
     async def fetch_all(
         self, query: Query, *params: Param, custom_plan: bool = False
     ) -> list[bytes]:
         """See `Reader.fetch_all`."""
-        return every(await self._read(query, params, custom_plan))
+        return every(await self.read(query, params, custom_plan))
 
     async def execute(self, query: Query, *params: Param) -> bytes | None:
         """See `Writer.execute`."""
-        return first(await self._write(query, params))
+        return first(await self.write(query, params))
 
     async def execute_all(self, query: Query, *params: Param) -> list[bytes]:
         """See `Writer.execute_all`."""
-        return every(await self._write(query, params))
+        return every(await self.write(query, params))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import anyio
@@ -19,7 +19,7 @@ from kernel.contracts.base import Actor
 from kernel.contracts.statements import NOTIFICATIONS, Begin, Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
 from kernel.database import streams
-from kernel.database.connect import connect_options
+from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import (
     AsText,
     Connection,
@@ -77,12 +77,13 @@ class Database(FirstColumns):
         )
         self.statistics = self._pool.get_stats
         self.prepares = config.prepare
-        self.statement_timeout = config.statement_timeout
+        limit = config.statement_timeout
+        self.answer_timeout = limit + ANSWER_GRACE if limit else None
 
-    async def connect(self, *, direct: bool = False) -> Connection:
+    def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
         url = (direct and self._config.direct_url) or self._config.url
-        return await Connection.connect(url, **connect_options(self._config))
+        return connected(url, connect_options(self._config))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
@@ -200,23 +201,24 @@ class Database(FirstColumns):
                     await self._pool.drain()
             raise
 
-    async def _read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool
+    async def read(
+        self, query: Query, params: Sequence[Param], custom_plan: bool = False
     ) -> PGresult | None:
+        """See `Pool.read`."""
         with suppress(ConnectionLost):
             return await self._once(query, params, custom_plan)
         return await self._once(query, params, custom_plan)
 
-    async def _write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+    async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
+        """See `Pool.write`."""
         with unsure():
             return await self._once(query, params, False)
 
     async def _once(
         self, query: Query, params: Sequence[Param], custom_plan: bool
     ) -> PGresult | None:
-        seconds = self.statement_timeout + ANSWER_GRACE if self.statement_timeout else None
         async with self._connection() as connection:
-            with anyio.move_on_after(seconds):
+            with anyio.move_on_after(self.answer_timeout):
                 return await connection.run(query, params, prepare=not custom_plan)
             raise ConnectionLost("the database is not available")
 

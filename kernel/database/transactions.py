@@ -48,9 +48,10 @@ class Transaction(FirstColumns):
         self._abandoned = False
         """Whether a cancelled statement may have been applied and no savepoint undid it."""
 
-    async def _read(
-        self, query: Query, params: Sequence[Param], custom_plan: bool
+    async def read(
+        self, query: Query, params: Sequence[Param] = (), custom_plan: bool = False
     ) -> PGresult | None:
+        """Run a statement after those that run."""
         return await self._alone(self._connection.run, query, params, prepare=not custom_plan)
 
     async def script(self, statements: bytes) -> None:
@@ -88,7 +89,7 @@ class Transaction(FirstColumns):
     async def _shielded(self, query: bytes) -> None:
         """Run a statement that must not be cancelled. Raises ConnectionLost after a minute."""
         with anyio.move_on_after(COMMIT_TIMEOUT, shield=True):
-            await self._read(query, (), True)
+            await self.read(query, custom_plan=True)
             return
         raise ConnectionLost("the database is not available")
 

@@ -9,8 +9,7 @@ no room left.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -136,22 +135,13 @@ class SessionWatchdog:
             try:
                 if not await self._logins.may():
                     break
-                async with self._connected() as connection:
+                async with self._services.get(POOL).connect() as connection:
                     await self._watch(connection, looked)
             except Exception as error:  # the watch must go on after any error
                 await self._lost(error)
             looked()
             await anyio.sleep(0.3)
         looked()
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[AsyncConnection[Any]]:
-        connection = await self._services.get(POOL).connect()
-        try:
-            yield connection
-        finally:
-            with anyio.CancelScope(shield=True):
-                await connection.close()
 
     async def _lost(self, error: Exception) -> None:
         """Report a lost connection.

@@ -104,7 +104,7 @@ class Notifier:
         started, failures = False, 0
         while True:
             try:
-                async with self._connected() as connection:
+                async with self._pool.connect(direct=True) as connection:
                     with anyio.fail_after(self._answer_timeout):
                         await store.listen(connection)
                         self._seen = await store.revisions(connection)
@@ -135,20 +135,6 @@ class Notifier:
             self._pool.online = False
             await self.invalidate()
         await anyio.sleep(0.3)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[AsyncConnection[Any]]:
-        """Open the connection and close it in every case.
-
-        psycopg's own context rolls back first. For that it waits for a lock that a suspended
-        `notifies()` still holds, and if the wait is cancelled the connection stays open.
-        """
-        connection = await self._pool.connect(direct=True)
-        try:
-            yield connection
-        finally:
-            with anyio.CancelScope(shield=True):
-                await connection.close()
 
     async def _listen(self, connection: AsyncConnection[Any]) -> None:
         while True:

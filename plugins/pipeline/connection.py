@@ -32,9 +32,6 @@ SYNC: Final = int(ExecStatus.PIPELINE_SYNC)
 SKIPPED: Final = int(ExecStatus.PIPELINE_ABORTED)
 ANSWERS: Final = (FOUND, DONE, FAILED, int(ExecStatus.EMPTY_QUERY))
 
-CANCEL_INTERVAL: Final = 0.2
-"""Seconds until a cancel is repeated: PostgreSQL ignores one that arrives before its statement."""
-
 LASTING: Final = (b"BEGIN", b"START TRANSACTION")
 """Statements that would put those of other requests into a transaction that never ends."""
 
@@ -152,18 +149,12 @@ class PipelinedConnection:
     ) -> Request:
         """Send a statement on a held connection."""
         request = Request(query, values, self._loop.create_future(), ahead, prepare)
-        if self.closed.is_set():
-            request.settle(SendOutcome.LOST)
-        else:
-            self.send(request)
+        self.send(request)
         return request
 
     def script(self, statements: bytes) -> Request:
         """Send several statements at once, which no pipeline takes; nothing may be pending."""
         request = Request(statements, [], self._loop.create_future(), prepare=False)
-        if self.closed.is_set():
-            request.settle(SendOutcome.LOST)
-            return request
         self.pending.append(request)
         try:
             self._pg.exit_pipeline_mode()
@@ -185,19 +176,18 @@ class PipelinedConnection:
         request = self.pending[-1]
         if request.answer.cancelled():  # else a caller still waits for it
             request.answer = self._loop.create_future()
+        done = set[asyncio.Future[Any]]()
         try:
             with anyio.move_on_after(seconds, shield=True):
-                done = set[asyncio.Future[Any]]()
                 while not done:
                     await self._connection.cancel_safe(timeout=seconds)
-                    done, _ = await asyncio.wait([request.answer], timeout=CANCEL_INTERVAL)
-                return
+                    # PostgreSQL ignores a cancel that arrives before its statement.
+                    done, _ = await asyncio.wait([request.answer], timeout=0.2)
         except psycopg.Error as error:
             self.close(error)
-        except BaseException:
-            self.close()
-            raise
-        self.close()
+        finally:
+            if not done:
+                self.close()
 
     def _send_again(self, request: Request) -> None:
         """Send a request that failed before it did anything, without a prepared statement."""
@@ -374,15 +364,14 @@ class PipelinedConnection:
 
     def close(self, reason: psycopg.Error | None = None) -> None:
         """End the connection; what is pending gets no answer any more."""
-        if self.closed.is_set():
-            return
-        self.reason = reason
-        self.closed.set()
-        self.stuck = True
-        self._loop.remove_reader(self._socket)
-        if self._is_full:
-            self._loop.remove_writer(self._socket)
-        self._pg.finish()
+        if not self.closed.is_set():
+            self.reason = reason
+            self.closed.set()
+            self.stuck = True
+            self._loop.remove_reader(self._socket)
+            if self._is_full:
+                self._loop.remove_writer(self._socket)
+            self._pg.finish()
         while self.pending:
             self.pending.popleft().settle(SendOutcome.LOST)
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import psycopg
 import structlog
-from anyio.abc import TaskStatus
-from psycopg import AsyncConnection
 
-from kernel.public import Pool
+from kernel.public import Pool, dialect
 
 from .connection import PipelinedConnection
 from .groups import ConnectionGroup
 
-MIN_PAUSE: Final = 0.1
-MAX_PAUSE: Final = 3.0
-"""Seconds before the next attempt to connect; a connection that lasts resets it."""
-LASTING: Final = 5.0
 LIFETIME: Final = 3600.0
 """Seconds that a connection serves, as in the pool: what PostgreSQL caches for it only grows."""
 CHECK_INTERVAL: Final = 5.0
@@ -39,39 +33,37 @@ class Keeper:
         self._setting = setting
         self._away = False
 
-    async def keep(self, *, task_status: TaskStatus[None]) -> None:
-        """Keep one connection open for ever.
+    async def keep(self, attempted: anyio.Event) -> None:
+        """Keep one connection open for ever; `attempted` is set after the first attempt.
 
-        The task counts as started after the first attempt, also a failed one: a group without
-        connections leaves its work to the pool and does not stop the start of a server.
+        That one may fail: a group without connections leaves its work to the pool and does not
+        stop the start of a server.
         """
-        waiting: list[TaskStatus[None]] = [task_status]
-        pause = MIN_PAUSE
+        pause = 0.1
         while True:
             began = anyio.current_time()
             try:
-                await self._hold(waiting)
+                await self._hold(attempted)
             except (psycopg.Error, OSError) as error:
                 self._log(error)
-            while waiting:
-                waiting.pop().started()
-            lasted = anyio.current_time() - began > LASTING
-            pause = MIN_PAUSE if lasted else min(MAX_PAUSE, pause * 2)
+            attempted.set()
+            lasted = anyio.current_time() - began > 5.0
+            pause = 0.1 if lasted else min(3.0, pause * 2)
             await anyio.sleep(pause * random.uniform(0.5, 1))  # not all at the same moment
 
-    async def _hold(self, waiting: list[TaskStatus[None]]) -> None:
+    async def _hold(self, attempted: anyio.Event) -> None:
         """Connect, and return when the connection has ended. Raises psycopg.Error, OSError."""
-        connection = await self._connect()
-        member = self._group.add(connection)
-        self._away = False
-        while waiting:
-            waiting.pop().started()
-        try:
-            await self._served(member)
-            if member.reason is not None:
-                raise member.reason
-        finally:
-            self._group.remove(member)
+        async with self._pool.connect() as connection:
+            await connection.execute(self._setting)
+            member = self._group.add(connection)
+            self._away = False
+            attempted.set()
+            try:
+                await self._served(member)
+                if member.reason is not None:
+                    raise member.reason
+            finally:
+                self._group.remove(member)
 
     async def _served(self, member: PipelinedConnection) -> None:
         """Return when the connection has ended, or is idle and due for replacement."""
@@ -82,18 +74,9 @@ class Keeper:
             if member.idle and (member.oversized or anyio.current_time() > end):
                 return
 
-    async def _connect(self) -> AsyncConnection[Any]:
-        connection = await self._pool.connect()
-        try:
-            await connection.execute(self._setting)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
     def _log(self, error: Exception) -> None:
         """Log an outage once, not once for each connection and attempt."""
         if not self._away:
-            said = str(error).strip().partition("\n")[0]
-            log.warning("the pipelined driver lost a connection", group=self._name, error=said)
+            reason = dialect.reason(error)
+            log.warning("the pipelined driver lost a connection", group=self._name, error=reason)
         self._away = True

@@ -325,12 +325,13 @@ async def test_a_listener_that_is_cut_again_while_it_reconnects_does_not_count_a
     async with process(database) as one:
         heard, connect, cuts = one.listen(), one.db.connect, list[int]()
 
-        async def cut_once(*, direct: bool) -> Connection:
-            connection = await connect(direct=direct)
-            if not cuts:
-                cuts.append(connection.info.backend_pid)
-                sql(database, "select pg_terminate_backend(%s)", cuts[0])
-            return connection
+        @asynccontextmanager
+        async def cut_once(*, direct: bool) -> AsyncGenerator[Connection]:
+            async with connect(direct=direct) as connection:
+                if not cuts:
+                    cuts.append(connection.info.backend_pid)
+                    sql(database, "select pg_terminate_backend(%s)", cuts[0])
+                yield connection
 
         monkeypatch.setattr(one.db, "connect", cut_once)
         kill(database, "caudex notifications")

@@ -83,7 +83,7 @@ async def test_statements_go_through_the_pool_while_no_connection_stands(
     async with pipelined(dsn, ONE) as (driver, pool):
         real, attempts = pool.connect, list[float]()
 
-        async def refused() -> Any:
+        def refused() -> Any:
             attempts.append(time.monotonic())
             raise psycopg.OperationalError("too many connections")
 
@@ -483,8 +483,8 @@ async def test_the_end_waits_for_what_is_under_way(dsn: str) -> None:
 
 
 async def test_the_end_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugins.pipeline.service.DRAIN_TIMEOUT", 0.2)
     async with pipelined(dsn, ONE, statement_timeout=60) as (driver, _):
+        monkeypatch.setattr(driver, "_drain_timeout", 0.2)
         write = started(caught(driver.execute("select pg_sleep(30)")))
         await asyncio.sleep(0.05)
         began = time.monotonic()

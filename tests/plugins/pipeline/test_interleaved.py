@@ -287,7 +287,7 @@ async def playing(dsn: str) -> AsyncGenerator[Play]:
     patient = dict.fromkeys(("pool_timeout", "lock_timeout", "statement_timeout"), CANCEL_TIMEOUT)
     async with (
         pipelined(dsn, CONFIG, pool_size=4, **patient) as (driver, pool),
-        await pool.connect() as harm,
+        pool.connect() as harm,
     ):
         await harm.execute("set application_name = 'harm'")
         yield Play(dsn, driver, harm)

@@ -514,7 +514,7 @@ async def test_a_transaction_may_raise_its_own_timeout(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An install does: its statements take as long as the table is large."""
-    monkeypatch.setattr("plugins.pipeline.service.ANSWER_GRACE", 0.3)
+    monkeypatch.setattr("kernel.database.pool.ANSWER_GRACE", 0.3)
 
     async def install(tx: Transaction) -> None:
         await tx.fetch("select set_config('statement_timeout', '600000', true)")
@@ -544,9 +544,8 @@ async def test_what_cannot_be_prepared_leaves_nothing_behind(dsn: str) -> None:
 
 
 async def test_a_connection_that_joins_serves_those_who_wait(dsn: str) -> None:
-    async with pipelined(dsn, ONE) as (driver, pool):
+    async with pipelined(dsn, ONE) as (driver, pool), pool.connect() as connection:
         transactions = driver.groups["transactions"]
-        connection = await pool.connect()
         await driver.run(ACTOR, lambda tx: tx.fetch("select 1"))
         holder = started(driver.run(ACTOR, lambda tx: tx.fetch("select pg_sleep(9)")))
         await asyncio.sleep(0.001)
@@ -582,7 +581,6 @@ async def test_the_end_waits_for_those_who_wait_for_a_connection(dsn: str) -> No
 async def test_who_comes_while_it_ends_is_told_so(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.pipeline.service.DRAIN_TIMEOUT", 0.2)
     late = list[asyncio.Task[Any]]()
 
     async def busy(tx: Transaction) -> None:
@@ -590,6 +588,7 @@ async def test_who_comes_while_it_ends_is_told_so(
             await tx.fetch("select 1")
 
     async with pipelined(dsn, ONE) as (driver, _):
+        monkeypatch.setattr(driver, "_drain_timeout", 0.2)
         transactions = driver.groups["transactions"]
         close = transactions.close
 
