@@ -129,7 +129,8 @@ def translate(error: psycopg.Error) -> KernelError | None:
             column=error.diag.column_name or "",
             constraint=error.diag.constraint_name or "",
         )
-    if state == "54000" and "NOTIFY" in message:  # its queue is full: a listener reads nothing
+    # The queue of NOTIFY is full where a listener reads nothing.
+    if state in _REPEATABLE or (state == "54000" and "NOTIFY" in message):
         return Unavailable("too many changes at the same moment")
     if state[:2] in _REFUSED:
         return BadRequest(message or "a value cannot be stored")
@@ -137,8 +138,6 @@ def translate(error: psycopg.Error) -> KernelError | None:
         log.warning("a statement does not fit the schema", sqlstate=state, error=message)
     if state in _GONE or _stale(error):
         return SchemaChanged("the schema changed while the request was running")
-    if state in _REPEATABLE:
-        return Unavailable("too many changes at the same moment")
     if state.startswith(("08", "57P")):
         return ConnectionLost("the database is not available")
     if state in _BUSY or state[:2] in _AWAY:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,9 @@ the ledger does not wait for it."""
 _NAME: Final = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 _REPLACES: Final = re.compile(rb"-- replaces: (.+)\n")
 _ALSO_ADOPTED: Final = b"\n-- in an adopted database as well:\n"
+_ENTER: Final = """with replaced as (
+    delete from caudex_kernel.migrations where plugin = $1 and name = any($4::text[])
+) insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)"""
 _WITHOUT_TIMEOUT: Final = b"set local statement_timeout = 0; set local lock_timeout = %d"
 
 
@@ -68,36 +72,30 @@ _Ledger = Mapping[tuple[str, str], str]
 
 def find_migrations(plugin: str, folder: Path) -> list[Migration]:
     """Read a plugin's files in order. Raises BootError for a name that is not `0001_what.sql`."""
-    found: list[Migration] = []
-    for path in sorted(folder.glob("*.sql")):
-        if path.name.endswith(".adopt.sql"):
-            continue
-        migration = _read(plugin, path)
-        if found and found[-1].name[:4] == path.name[:4]:
-            both = f"{found[-1].name} and {path.name} have one number"
+    paths = [path for path in folder.glob("*.sql") if not path.name.endswith(".adopt.sql")]
+    found = [_read(plugin, path) for path in sorted(paths)]
+    for one, other in itertools.pairwise(found):
+        if one.name[:4] == other.name[:4]:
+            both = f"{one.name} and {other.name} have one number"
             raise BootError(f"plugin {plugin}", both, "give the later one the next")
-        found.append(migration)
     return found
 
 
 def _read(plugin: str, path: Path, name: str = "") -> Migration:
-    text = path.read_bytes()
-    if not _NAME.fullmatch(name or path.name) or b"\0" in text:  # libpq would stop reading there
+    name, text = name or path.name, path.read_bytes()
+    if not _NAME.fullmatch(name) or b"\0" in text:  # libpq would stop reading there
         remedy = "say 0001_what.sql, with plain text in it"
         raise BootError(f"plugin {plugin}", f"{path.name} is no migration", remedy)
-    migration = Migration(plugin, name or path.name, text, hashlib.sha256(text).hexdigest())
-    if (line := _REPLACES.match(text)) is None:
-        return migration
-    adoption = path.with_suffix(".adopt.sql")
-    if not adoption.is_file():
-        problem = f"{path.name} replaces others, and {adoption.name} is missing"
-        remedy = "write what changes their tables into these"
-        raise BootError(f"plugin {plugin}", problem, remedy)
-    return msgspec.structs.replace(
-        migration,
-        replaces=tuple(line[1].decode().split()),
-        adoption=adoption.read_bytes() + text.partition(_ALSO_ADOPTED)[2],
-    )
+    replaces, adoption = tuple[str, ...](), b""
+    if line := _REPLACES.match(text):
+        beside = path.with_suffix(".adopt.sql")
+        if not beside.is_file():
+            problem = f"{name} replaces others, and {beside.name} is missing"
+            remedy = "write what changes their tables into these"
+            raise BootError(f"plugin {plugin}", problem, remedy)
+        replaces = tuple(line[1].decode().split())
+        adoption = beside.read_bytes() + text.partition(_ALSO_ADOPTED)[2]
+    return Migration(plugin, name, text, hashlib.sha256(text).hexdigest(), replaces, adoption)
 
 
 def _kernel() -> Migration:
@@ -110,7 +108,7 @@ def _kernel() -> Migration:
     return _read("kernel", path, f"0001_{version}.sql")
 
 
-async def pending(config: DatabaseConfig, migrations: Iterable[Migration]) -> list[Migration]:
+async def pending(config: DatabaseConfig, migrations: Sequence[Migration]) -> list[Migration]:
     """Return what `migrate` would apply, without changing anything. Raises BootError."""
     with _boot_errors():
         async with connected(config.url, connect_options(config)) as c:
@@ -181,14 +179,7 @@ async def _apply(connection: Connection, migration: Migration, done: _Ledger) ->
     if connection.pgconn.transaction_status != TransactionStatus.INTRANS:
         remedy = "leave commit and rollback out"
         raise BootError(_where(migration), "the file ends its transaction", remedy)
-    await connection.execute(
-        "delete from caudex_kernel.migrations where plugin = $1 and name = any($2::text[])",
-        [migration.plugin, adopts],
-    )
-    await connection.execute(
-        "insert into caudex_kernel.migrations (plugin, name, checksum) values ($1, $2, $3)",
-        [*migration.key, migration.checksum],
-    )
+    await connection.execute(_ENTER, [*migration.key, migration.checksum, adopts])
 
 
 async def _ledger(connection: Connection) -> _Ledger:
@@ -212,15 +203,13 @@ which puts all of it back first"""
 
 
 def _outstanding(
-    connection: Connection, migrations: Iterable[Migration], done: _Ledger
+    connection: Connection, migrations: Sequence[Migration], done: _Ledger
 ) -> list[Migration]:
-    todo: list[Migration] = []
+    todo = [migration for migration in migrations if migration.key not in done]
+    for migration in todo:
+        _check_replaced(migration, done)
     for migration in migrations:
-        checksum = done.get(migration.key)
-        if checksum is None:
-            _check_replaced(migration, done)
-            todo.append(migration)
-        elif checksum != migration.checksum:
+        if done.get(migration.key, migration.checksum) != migration.checksum:
             info = connection.info  # an embedded server's host is a folder
             problem = f"has changed since it was applied to database {info.dbname!r} at {info.host}"
             remedy = """restore it and write what is new into a new file, or take another database \

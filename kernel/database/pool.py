@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from operator import itemgetter
 from typing import Final, TypeVar
 
 import anyio
@@ -124,8 +125,9 @@ class Database(FirstColumns):
                 tx = Transaction(connection, actor, self._bus)
                 try:
                     result = await fn(tx)
-                    if tx.publications:
-                        tx.callbacks.insert(0, await self._publish(tx))
+                    if messages := sorted(tx.publications, key=itemgetter(0)):  # no deadlocks
+                        notifications = self._services.get(NOTIFICATIONS)
+                        tx.callbacks.insert(0, await notifications.publish(tx, messages))
                     # A caller that is cancelled from here on waits: either the commit and all that
                     # follows it are done, or nothing. A commit without an answer is abandoned.
                     scope.shield, scope.deadline = True, anyio.current_time() + COMMIT_TIMEOUT
@@ -138,10 +140,6 @@ class Database(FirstColumns):
                     await _guarded(callback)
             return result
         raise OutcomeUnknown
-
-    async def _publish(self, tx: Transaction) -> Callable[[], Awaitable[None]]:
-        messages = sorted(tx.publications, key=lambda message: message[0])  # no deadlocks
-        return await self._services.get(NOTIFICATIONS).publish(tx, messages)
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
