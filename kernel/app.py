@@ -24,8 +24,6 @@ from kernel.hooks.services import KERNEL, Services
 from kernel.loading.kernel import Kernel
 from kernel.web.routing import RouteTable
 
-WATCH = 0.5
-
 log = structlog.get_logger("caudex.boot")
 
 
@@ -100,7 +98,6 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
             took = {name: round(s, 3) for name, s in kernel.boot_seconds.items() if s >= 0.0005}
             log.info("the plugins have started", seconds=dict(sorted(took.items(), key=_cost)))
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            tasks.start_soon(_watch, kernel)
             for plugin in kernel.working:
                 tasks.start_soon(plugin.tasks.run, kernel.services.get(STATEMENTS))
             stack.callback(tasks.cancel_scope.cancel)
@@ -109,16 +106,6 @@ async def lifespans(kernel: Kernel) -> AsyncGenerator[None]:
 
 def _cost(item: tuple[str, float]) -> float:
     return -item[1]
-
-
-async def _watch(kernel: Kernel) -> None:
-    while kernel.watched:
-        await anyio.sleep(WATCH)
-        for check in kernel.watched:
-            try:
-                check()
-            except Exception as error:
-                log.error("a check of a subsystem failed", exc_info=error)
 
 
 def _wrapped(app: ASGIApp, wrap: PluginMiddleware) -> ASGIApp:

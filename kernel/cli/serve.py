@@ -25,16 +25,22 @@ import uvloop
 from anyio.abc import TaskStatus
 
 from kernel.app import build_app, lifespans, running
-from kernel.cli.supervisor import ENDING, SOURCES, Supervisor, Watched, handle
+from kernel.cli.supervisor import (
+    END_SECONDS,
+    ENDING,
+    FORCED_SECONDS,
+    SOURCES,
+    Supervisor,
+    Watched,
+    checked,
+    handle,
+)
 from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
 from kernel.contracts.server import DATABASE_SERVER, HTTP_SERVER, DatabaseServer, HttpServer
 from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
-
-END_SECONDS, FORCED_SECONDS = 25.0, 1.5
-"""Seconds until what still runs is cancelled, and what is cancelled is killed."""
 
 Again = Callable[[], Config]
 FIRST_USER = "The first user to register is the admin."
@@ -82,8 +88,13 @@ def http_server(kernel: Kernel) -> HttpServer:
 
 def use_database(kernel: Kernel, url: str, port: int | None) -> None:
     """Point a loaded kernel at an embedded database."""
-    database = msgspec.structs.replace(kernel.config.database, url=url, embedded_port=port)
-    kernel.config = msgspec.structs.replace(kernel.config, database=database)
+    kernel.config = _with(kernel.config, "database", url=url, embedded_port=port)
+
+
+def _with(config: Config, section: str, **values: Any) -> Config:
+    """Return the configuration with other values in one section."""
+    changed = msgspec.structs.replace(getattr(config, section), **values)
+    return msgspec.structs.replace(config, **{section: changed})
 
 
 def serve(config: Config, *, again: Again | None = None, notice: str = "") -> int:
@@ -99,24 +110,13 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener, notice)
             look = server.ensure_running if server else _nothing
-            return _serve(kernel, look, listener, announce, again)
-
-
-def _serve(
-    kernel: Kernel,
-    look: Callable[[], None],
-    listener: socket.socket,
-    announce: Callable[[], None],
-    again: Again | None,
-) -> int:
-    if again or kernel.config.server.workers > 1:
-        target = partial(child, kernel.config, again, listener)
-        count = 1 if again else kernel.config.server.workers
-        files = _watched(kernel) if again else None
-        # Closed here too, or the system would accept connections that no process serves.
-        return Supervisor(target, count, look, listener.close).run(announce, files)
-    kernel.watched.append(look)
-    return Serving(kernel, listener).run_until_signal(announce)
+            count = 1 if again else kernel.config.server.workers
+            if count == 1 and not again:
+                return Serving(kernel, listener, look=look).run_until_signal(announce)
+            target = partial(child, kernel.config, again, listener)
+            watched = _watched(kernel) if again else None
+            # Closed there too, or the system would accept connections that no process serves.
+            return Supervisor(target, count, look).run(announce, watched, listener.close)
 
 
 def _leave(*_: object) -> NoReturn:
@@ -147,29 +147,35 @@ def child(config: Config, again: Again | None, listener: socket.socket, parent: 
 
 def _renewed(config: Config, read: Config) -> Config:
     """Return the new configuration with the parent's address, data folder and database."""
-    held = {name: getattr(config.server, name) for name in ("host", "port", "data_dir")}
-    server, database = msgspec.structs.replace(read.server, **held), read.database
-    if not database.url:
-        url, port = config.database.url, config.database.embedded_port
-        database = msgspec.structs.replace(database, url=url, embedded_port=port)
-    return msgspec.structs.replace(read, server=server, database=database)
+    held, database = config.server, config.database
+    read = _with(read, "server", host=held.host, port=held.port, data_dir=held.data_dir)
+    if read.database.url:
+        return read
+    return _with(read, "database", url=database.url, embedded_port=database.embedded_port)
 
 
 class Serving:
     """A kernel that runs and answers HTTP in one event loop."""
 
-    def __init__(self, kernel: Kernel, listener: socket.socket, *, drain: int = 20) -> None:
-        """`drain` is the time in seconds that requests have to finish after the first signal."""
+    def __init__(
+        self,
+        kernel: Kernel,
+        listener: socket.socket,
+        *,
+        drain: int = 20,
+        look: Callable[[], object] = _nothing,
+    ) -> None:
+        """`drain` is the time in seconds that requests have to finish after the first signal;
+        `look` is called twice a second on the event loop's thread."""
         self._kernel = kernel
         self._listener = listener
         self._drain = drain
-        self._app = build_app(kernel)
+        self._look = look
         self._http = http_server(kernel)
-        self._started = False
         self._stopping = asyncio.Event()
-        self._scope: anyio.CancelScope | None = None
+        self._stop: Callable[[], object] = _nothing
+        self._cancel: Callable[[], object] = _nothing
         self._signals = 0
-        self._forced = False
 
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until `stop`; `started` is called once requests are answered. Raises BootError.
@@ -183,14 +189,17 @@ class Serving:
             lifespans(self._kernel),
         ):
             await tasks.start(self._serve)
-            self._started = True
+            self._stop = self.stop
             started()
-            await self._stopping.wait()
+            while not self._stopping.is_set():
+                checked(self._look)
+                with anyio.move_on_after(0.5):
+                    await self._stopping.wait()
             self._http.stop()
 
     async def _serve(self, *, task_status: TaskStatus[None]) -> None:
-        accepting = task_status.started
-        await self._http.serve(self._app, [self._listener], accepting, drain=self._drain)
+        app, accepting = build_app(self._kernel), task_status.started
+        await self._http.serve(app, [self._listener], accepting, drain=self._drain)
 
     def stop(self) -> None:
         """Accept no more requests and end; call it in the event loop."""
@@ -212,9 +221,16 @@ class Serving:
             _tune_garbage_collector()
             started()
 
+        loop = asyncio.get_running_loop()
         try:
-            with anyio.CancelScope() as self._scope:
-                self._listen(parent)
+            with anyio.CancelScope() as scope:
+                self._stop = self._cancel = scope.cancel
+                # Within the loop: uvloop loses a signal that comes between its handler and its run.
+                for number in ENDING:
+                    if signal.getsignal(number) != signal.SIG_IGN:
+                        loop.add_signal_handler(number, self._on_signal)
+                if parent is not None:
+                    loop.add_reader(parent, self._orphaned, parent)
                 await self.run(ready)
         except BootError:
             raise
@@ -222,39 +238,27 @@ class Serving:
             plugin = plugin_at_fault(error, self._kernel.homes)
             log.critical("the server ends with an unexpected error", **plugin, exc_info=error)
             return 1
-        return int(self._forced)
-
-    def _listen(self, parent: Connection | None) -> None:
-        """Within the loop: uvloop loses a signal that comes between its handler and its run."""
-        loop = asyncio.get_running_loop()
-        for number in ENDING:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                loop.add_signal_handler(number, self._on_signal)
-        if parent is not None:
-            loop.add_reader(parent, self._orphaned, parent)
-
-    def _on_signal(self) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            self._force()
-        elif self._started:
-            self.stop()
-            asyncio.get_running_loop().call_later(END_SECONDS, self._force)
-        elif self._scope is not None:
-            self._scope.cancel()
+        return int(self._stopping.is_set() and scope.cancel_called)
 
     def _orphaned(self, parent: Connection) -> None:
         asyncio.get_running_loop().remove_reader(parent)
         self._on_signal()
 
+    def _on_signal(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._force()
+        else:
+            self._stop()
+            asyncio.get_running_loop().call_later(END_SECONDS, self._force)
+
     def _force(self) -> None:
         """Cancel what still runs, and exit soon even if that takes longer."""
-        self._forced = True
+        self._stopping.set()
         last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
         last_resort.daemon = True
         last_resort.start()
-        if self._scope is not None:
-            self._scope.cancel()
+        self._cancel()
 
 
 def _tune_garbage_collector() -> None:
@@ -287,8 +291,7 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
 
 def at_port(config: Config, listener: socket.socket) -> Config:
     """Put the bound port into the configuration: 0 means any free one."""
-    server = msgspec.structs.replace(config.server, port=listener.getsockname()[1])
-    return msgspec.structs.replace(config, server=server)
+    return _with(config, "server", port=listener.getsockname()[1])
 
 
 def _watched(kernel: Kernel) -> Watched:
@@ -311,16 +314,10 @@ def _watched(kernel: Kernel) -> Watched:
 def _banner(
     kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, notice: str
 ) -> None:
-    address: tuple[Any, ...] = listener.getsockname()
-    host, port = address[:2]
+    host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    lines = [
-        f"Caudex {version('caudex')} on http://{shown}:{port}",
-        *[f"  {line}" for line in (notice or FIRST_USER).splitlines()],
-        f"  Data:  {kernel.config.data_dir}",
-    ]
-    if server is not None:
-        lines += [f"  {line}" for line in server.notice.splitlines()]
-    lines.append("  Docs:  docs/quickstart.md; Ctrl-C stops the server.")
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    below = [*(notice or FIRST_USER).splitlines(), f"Data:  {kernel.config.data_dir}"]
+    below += server.notice.splitlines() if server else []
+    below.append("Docs:  docs/quickstart.md; Ctrl-C stops the server.")
+    lines = [f"Caudex {version('caudex')} on http://{shown}:{port}", *below]
+    print("\n  ".join(lines), file=sys.stderr, flush=True)

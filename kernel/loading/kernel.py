@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -65,8 +65,6 @@ class Kernel:
         """Seconds that importing, creating and starting each plugin took."""
         self.middleware: list[tuple[str, Middleware]] = [(KERNEL, self._edge)]
         """(plugin, middleware) pairs, outermost first; the first is the kernel's own."""
-        self.watched: list[Callable[[], None]] = []
-        """Called twice a second on the event loop's thread while the server runs."""
 
     @property
     def routes(self) -> Sequence[tuple[str, Route]]:

@@ -10,10 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.app import lifespans, running
+from kernel.cli.serve import Serving, bound_socket
 from kernel.contracts.base import ServiceKey
+from kernel.contracts.server import HTTP_SERVER
 from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.errors import BadRequest, BootError, NotFound, unwrapped
 from kernel.loading.kernel import Kernel
+from plugins.http_server.server import UvicornServer
 from tests.kernel.databases import sql
 from tests.kernel.support import LoadPlugins
 from tests.waiting import until
@@ -314,21 +317,23 @@ async def test_without_a_database_there_is_a_remedy(load_plugins: LoadPlugins) -
     assert str(caught.value) == "database: no database is configured; set [database] url"
 
 
-async def test_what_is_watched_is_called_again_and_again_whatever_it_raises(
-    kernel_of: Load,
+async def test_a_server_looks_after_its_database_whatever_the_look_raises(
+    kernel_of: Load, database: str
 ) -> None:
     calls: list[int] = []
 
-    def check() -> None:
+    def look() -> None:
         calls.append(1)
         raise OSError("the look failed")
 
     kernel = kernel_of(alpha=part("alpha"))
-    kernel.watched.append(check)
-    async with running(kernel), lifespans(kernel):
-        with anyio.fail_after(30):
-            while len(calls) < 3:
-                await anyio.sleep(0.05)
+    kernel.services.provide(HTTP_SERVER, lambda _: UvicornServer(), by="http_server")
+    with bound_socket(kernel.config) as listener:
+        serving = Serving(kernel, listener, drain=1, look=look)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serving.run, lambda: None)
+            await until(lambda: len(calls) > 2, 30)
+            serving.stop()
 
 
 async def test_a_boot_error_is_preferred_to_what_happened_beside_it() -> None:
