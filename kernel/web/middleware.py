@@ -38,10 +38,6 @@ SAFE = [(CACHING, b"no-store"), (b"x-content-type-options", b"nosniff")]
 PROBES = frozenset({"/health", "/health/ready"})
 """Not counted as concurrent requests: a probe that fails would restart a server that is only busy.
 """
-SINGLE = (b"host", b"content-type")
-"""Headers that a request may have only once; authentication checks `authorization` itself."""
-MAX_LOGGED = 1000
-"""Characters of a path or a reason in the log, because masking takes time."""
 
 SendWhole = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 
@@ -69,8 +65,8 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            raise NotImplementedError(f"the protocol {scope['type']}")
+        scope["app"] = self  # where it is set, Starlette raises HTTPException for a broken form
         scope["caudex.headers"] = headers = dict[bytes, bytes](scope["headers"])
         scope["caudex.request_id"] = request_id = _request_id(headers)
         scope["caudex.address"] = client_address(scope, self._trusted)
@@ -104,23 +100,25 @@ class Edge:
 
     async def _fail(self, error: Exception, scope: Scope, receive: Receive, send: _Sender) -> None:
         """Answer with the envelope, or abort a reply that has begun."""
-        if isinstance(error, HTTPException):
-            error = _Starlettes(error)
+        if isinstance(error, HTTPException):  # of Starlette's own parts, such as a broken form
+            status, error = error.status_code, KernelError(error.detail, headers=error.headers)
+            error.status = status  # type: ignore[misc]
         self._log(error, scope)
         if send.started:
             raise StreamAborted from error
         await _envelope(error, scope["caudex.request_id"])(scope, receive, send)
 
     def _log(self, error: Exception, scope: Scope) -> None:
-        path, peer = scope["path"][:MAX_LOGGED], scope["caudex.address"]
+        most = slice(1000)  # masking takes time
+        path, peer = scope["path"][most], scope["caudex.address"]
         detail: dict[str, Any] = {"method": scope["method"], "path": path, "peer": peer}
         if (known := _known(error)) is not None:
-            log.info("refused", status=known.status, reason=known.message[:MAX_LOGGED], **detail)
+            log.info("refused", status=known.status, reason=known.message[most], **detail)
             return
         plugin: str | None = scope.get("caudex.plugin")
         detail |= {"plugin": plugin} | plugin_at_fault(error, self._homes, plugin)
         if notes := getattr(error, "__notes__", None):
-            detail["where"] = "; ".join(notes)[:MAX_LOGGED]
+            detail["where"] = "; ".join(notes)[most]
         log.error("a request failed", error=type(error).__name__, exc_info=error, **detail)
 
     def _reply_headers(self, headers: dict[bytes, bytes], request_id: str) -> list[Any]:
@@ -193,9 +191,10 @@ def _hosts(config: Config) -> frozenset[bytes] | None:
 
 
 def _check_single(headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """Refuse repeated headers that a proxy may read differently (RFC 9112, 3.2)."""
-    names = [name for name, _ in headers if name in SINGLE]
-    if len(names) > len(set(names)):
+    """Refuse repeated headers that a proxy may read differently (RFC 9112, 3.2). Authentication
+    checks `authorization` itself."""
+    names = [name for name, _ in headers]
+    if names.count(b"host") > 1 or names.count(b"content-type") > 1:
         raise BadRequest("the header host or content-type is given twice")
 
 
@@ -209,9 +208,8 @@ def _check_host(given: bytes, allowed: frozenset[bytes]) -> None:
     if not NAME.fullmatch(bare):
         raise BadRequest("the Host header names no host")
     said = name.decode()
-    raise BadRequest(
-        f'no host {said!r} is served here; allow it: [server] allowed_hosts = ["{said}"]'
-    )
+    remedy = f'allow it: [server] allowed_hosts = ["{said}"]'
+    raise BadRequest(f"no host {said!r} is served here; {remedy}")
 
 
 async def _preflight(send: _Sender) -> None:
@@ -219,14 +217,6 @@ async def _preflight(send: _Sender) -> None:
         send.headers += PREFLIGHT
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
-
-
-class _Starlettes(KernelError):
-    """An error of Starlette's own parts, such as a broken form."""
-
-    def __init__(self, error: HTTPException) -> None:
-        super().__init__(error.detail, headers=error.headers)
-        self.status = error.status_code  # type: ignore[misc]
 
 
 def _known(error: Exception) -> KernelError | None:
@@ -239,7 +229,9 @@ def _envelope(error: Exception, request_id: str) -> JSONReply:
     if (known := _known(error)) is None:
         said = f"internal error; quote request id {request_id} to find it in the server's log"
         return JSONReply({"error": said}, 500)
-    said = known.message if isinstance(known, HandlerFailed) else _cut(known.message)
+    said = known.message
+    if len(said) > 50_000 and not isinstance(known, HandlerFailed):
+        said = f"{said[:50_000]}…"  # many rules quote the value that breaks them
     return JSONReply({"error": said}, known.status, known.headers)
 
 
@@ -249,11 +241,6 @@ def _stopping(method: str) -> Unavailable:
         return Unavailable("the server is stopping")
     said = "the server is stopping: the change may have been made; look before you repeat it"
     return Unavailable(said, retry_after=None)
-
-
-def _cut(message: str) -> str:
-    """Bound the message: many rules quote the value that breaks them."""
-    return message if len(message) <= 50_000 else f"{message[:50_000]}…"
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

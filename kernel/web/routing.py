@@ -9,7 +9,6 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
 from starlette.types import Message, Receive, Scope, Send
 
 from kernel.contracts.access import ACCESS, Access, Grant
@@ -29,32 +28,22 @@ from kernel.hooks.services import Services
 from kernel.web.bodies import AGAIN, Bodies, check_content, decode
 from kernel.web.http import Handler, Request, Route
 
-MAX_PATH = 2048
+
+class _Node(msgspec.Struct):
+    literal: dict[str, _Node] = {}
+    parameter: _Node | None = None
+    routes: dict[str, _Target] = {}
 
 
-class _Node:
-    __slots__ = ("literal", "parameter", "routes")
-
-    def __init__(self) -> None:
-        self.literal: dict[str, _Node] = {}
-        self.parameter: _Node | None = None
-        self.routes: dict[str, _Target] = {}
-
-
-class _Target:
-    __slots__ = ("decoder", "handler", "names", "plugin", "route")
-
-    def __init__(self, plugin: str, route: Route, names: tuple[str, ...]) -> None:
-        self.plugin = plugin
-        self.route = route
-        self.handler: Handler = route.handler
-        self.names = names
-        self.decoder: msgspec.json.Decoder[Any] | None = (
-            None if route.body is None else msgspec.json.Decoder(route.body)
-        )
+class _Target(msgspec.Struct):
+    plugin: str
+    route: Route
+    names: Sequence[str]
+    handler: Handler
+    decoder: msgspec.json.Decoder[Any] | None
 
 
-class RouteTable(BaseRoute):
+class RouteTable:
     """The routes of all plugins. A literal segment wins over a parameter; the cost depends on the
     length of the path, not on the number of routes."""
 
@@ -77,7 +66,9 @@ class RouteTable(BaseRoute):
                 node = node.literal.setdefault(segment, _Node())
         if taken := node.routes.get(route.method):
             return taken.plugin
-        node.routes[route.method] = target = _Target(plugin, route, tuple(names))
+        decoder = None if route.body is None else msgspec.json.Decoder(route.body)
+        target = _Target(plugin, route, names, route.handler, decoder)
+        node.routes[route.method] = target
         self._targets.append(target)
         return None
 
@@ -85,9 +76,8 @@ class RouteTable(BaseRoute):
         """Answer 503 for a plugin that failed to start, to callers that pass the guard."""
 
         async def away(_: Request) -> Response:
-            raise Unavailable(
-                f"plugin {plugin} is not available: it failed to start", retry_after=60
-            )
+            said = f"plugin {plugin} is not available: it failed to start"
+            raise Unavailable(said, retry_after=60)
 
         for target in self._targets:
             if target.plugin == plugin:
@@ -103,68 +93,26 @@ class RouteTable(BaseRoute):
         """(plugin, route) pairs in the order of their declaration."""
         return [(target.plugin, target.route) for target in self._targets]
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match every HTTP request, for Starlette."""
-        return (Match.FULL if scope["type"] == "http" else Match.NONE), {}
-
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find the route, guard it, run it."""
-        target, scope["path_params"] = self._find(scope)
-        response: Any = (
-            _allowed(target)
-            if isinstance(target, _Node)
-            else await self._serve(target, Request(scope, receive))
-        )
-        if not isinstance(response, Response):
-            raise _no_reply(scope["caudex.route"], response)
-        await response(scope, receive, send)
-
-    def _find(self, scope: Scope) -> tuple[_Target | _Node, Mapping[str, str]]:
-        path: str = scope["path"]
-        found = self._walk(_segments(scope)) if len(path) <= MAX_PATH else None
+        found = _walk(self._root, _segments(scope), []) if len(scope["path"]) <= 2048 else None
         if found is None:
             raise NotFound("there is no such route")
-        node, values = found
-        method: str = scope["method"]
+        (node, values), method = found, scope["method"]
         target = node.routes.get("GET" if method == "HEAD" else method)
         if target is not None:
-            return target, dict(zip(target.names, values, strict=True))
-        if method == "OPTIONS":
-            return node, {}
-        raise MethodNotAllowed(
-            f"{method} is not supported here", headers={"allow": ", ".join(_methods(node))}
-        )
-
-    def _walk(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
-        """Follow the segments; most have one match."""
-        node, values = self._root, list[str]()
-        for segment in segments:
-            following = node.literal.get(segment)
-            if following is None:
-                following = node.parameter if segment else None
-                if following is None:
-                    return None
-                values.append(segment)
-            elif node.parameter is not None:
-                return self._search(segments)
-            node = following
-        return (node, values) if node.routes else None
-
-    def _search(self, segments: Sequence[str]) -> tuple[_Node, list[str]] | None:
-        """Search where a segment matches a literal and a parameter, tried in that order."""
-        stack: list[tuple[_Node, int, list[str]]] = [(self._root, 0, [])]
-        while stack:
-            node, at, values = stack.pop()
-            if at == len(segments):
-                if node.routes:
-                    return node, values
-                continue
-            segment = segments[at]
-            if node.parameter is not None and segment:
-                stack.append((node.parameter, at + 1, [*values, segment]))
-            if (literal := node.literal.get(segment)) is not None:
-                stack.append((literal, at + 1, values))
-        return None
+            scope["path_params"] = dict(zip(target.names, values, strict=True))
+            response: Any = await self._serve(target, Request(scope, receive))
+            if not isinstance(response, Response):
+                route = f"{target.route.method} {target.route.path}"
+                raise NoReply(route, response, place(target.route.handler))
+        else:
+            head = ["HEAD"] if "GET" in node.routes else []
+            allow = {"allow": ", ".join(sorted([*node.routes, *head, "OPTIONS"]))}
+            if method != "OPTIONS":
+                raise MethodNotAllowed(f"{method} is not supported here", headers=allow)
+            response = Response(status_code=204, headers=allow)
+        await response(scope, receive, send)
 
     async def _serve(self, target: _Target, request: Request) -> Response:
         route = target.route
@@ -213,6 +161,24 @@ class RouteTable(BaseRoute):
             await route.admit(request)
 
 
+def _walk(
+    node: _Node, segments: Sequence[str], values: list[str]
+) -> tuple[_Node, list[str]] | None:
+    """Follow the segments; where a literal and a parameter match, try them in that order."""
+    for at, segment in enumerate(segments, 1):
+        following = node.literal.get(segment)
+        if following is None:
+            following = node.parameter if segment else None
+            if following is None:
+                return None
+            values.append(segment)
+        elif node.parameter is not None:
+            rest, other = segments[at:], [*values, segment]
+            return _walk(following, rest, values[:]) or _walk(node.parameter, rest, other)
+        node = following
+    return (node, values) if node.routes else None
+
+
 def _segments(scope: Scope) -> list[str]:
     """Split a path; an encoded slash is part of its segment, such as a text id."""
     raw: bytes = scope.get("raw_path") or b""
@@ -225,22 +191,9 @@ async def _consumed() -> Message:
     raise RuntimeError("the body is already read: the handler gets it decoded")
 
 
-def _no_reply(route: Route, given: object) -> NoReply:
-    return NoReply(f"{route.method} {route.path}", given, place(route.handler))
-
-
 def _check_path(scope: Scope) -> None:
     """Refuse a replacement character from invalid UTF-8: it could match another record's id."""
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
     except UnicodeDecodeError:
         raise BadRequest("the path is not valid UTF-8") from None
-
-
-def _methods(node: _Node) -> list[str]:
-    head = ["HEAD"] if "GET" in node.routes else []
-    return sorted([*node.routes, *head, "OPTIONS"])
-
-
-def _allowed(node: _Node) -> Response:
-    return Response(status_code=204, headers={"allow": ", ".join(_methods(node))})

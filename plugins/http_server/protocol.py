@@ -26,20 +26,17 @@ from uvicorn.protocols.http.httptools_impl import (
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-HEAD_SECONDS = 10.0
-HEAD_BYTES = 64 * 1024
-"""Maximum size of a head, and of the framing around the chunks of a body."""
-JOINED_BYTES = 16 * 1024
-"""A body up to this size is copied behind its head: cheaper than two buffers."""
-FEW_WAITING = 100
-"""Pipelined requests that may wait while more is read, so that the end of the client is noticed."""
-MAX_WAITING = 2000
-"""Pipelined requests at most; only a flood brings more in one read."""
-BODY_GRACE = 10.0
+GRACE_SECONDS = 10.0
+"""Time for a head, and for the beginning of a body."""
 BODY_FLOOR = 10_000
-BODY_AHEAD = 30.0
-"""A body must arrive at 10 kB/s or faster, from 10 s after its beginning. Faster bytes count in
-advance for at most 30 s, so that a stalled body is refused by then."""
+"""Bytes a second of a body after that. Faster bytes count in advance, for three times as long at
+most, so that a stalled body is refused by then."""
+HEAD_BYTES = 64 * 1024
+"""Maximum size of a head, and of the framing around the chunks of a body. A body up to this size is
+copied behind the head of its reply: cheaper than two buffers."""
+FEW_WAITING = 100
+"""Pipelined requests that may wait while more is read, so that the end of the client is noticed.
+Only a flood brings twenty times as many in one read: then the connection is closed."""
 TAKEN_SECONDS = 60.0
 """A client must read a reply at a quarter of the rate of bodies in this time. It is not shorter,
 because a slow reader frees the system's large buffers in leaps."""
@@ -96,7 +93,7 @@ class Cycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         if self.scope["method"] == "HEAD":
             body = b""
-        if len(body) <= JOINED_BYTES:
+        if len(body) <= HEAD_BYTES:
             self.transport.write(raw + body)
         else:
             self.transport.writelines((raw, body))
@@ -246,7 +243,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fed, self._around = True, 0
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)
-        elif len(self.pipeline) < MAX_WAITING:
+        elif len(self.pipeline) < 20 * FEW_WAITING:
             self.pipeline.appendleft((cycle, app))
             if len(self.pipeline) >= FEW_WAITING:
                 self.flow.pause_reading()
@@ -300,7 +297,7 @@ class GuardedProtocol(HttpToolsProtocol):
         return sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
 
     def _time_head(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._check_head)
+        self._timer = self.loop.call_later(GRACE_SECONDS, self._check_head)
 
     def _check_head(self) -> None:
         if self.flow.read_paused:  # the rest may be unread
@@ -343,8 +340,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(400, "what stands around the request body is too large")
         else:
             now = self.loop.time()
-            due = self._body_due if self._timer is not None else now + BODY_GRACE
-            self._body_due = min(due + size / BODY_FLOOR, now + BODY_AHEAD)
+            due = self._body_due if self._timer is not None else now + GRACE_SECONDS
+            self._body_due = min(due + size / BODY_FLOOR, now + 3 * GRACE_SECONDS)
             if self._timer is None:
                 self._timer = self.loop.call_at(self._body_due, self._check_body)
         if self._idle():
@@ -357,7 +354,7 @@ class GuardedProtocol(HttpToolsProtocol):
         now = self.loop.time()
         # The server, not the client, is slow, or has not yet asked for the body.
         if self.flow.read_paused or getattr(self.cycle, "waiting_for_100_continue", False):
-            self._body_due = now + BODY_AHEAD
+            self._body_due = now + 3 * GRACE_SECONDS
         if self._body_due > now:
             self._timer = self.loop.call_at(self._body_due, self._check_body)
         else:

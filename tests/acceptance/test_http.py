@@ -671,7 +671,7 @@ def test_behind_a_trusted_proxy_the_rightmost_untrusted_hop_is_the_peer(make_ser
 
 
 def test_a_slow_head_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.5)
     started = time.monotonic()
     answer = talk(server, b"GET /health HTTP/1.1\r\n", *[b"X-Slow: 1\r\n"] * 20, pause=0.1)
     assert time.monotonic() - started < 4
@@ -681,7 +681,7 @@ def test_a_slow_head_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_connection_that_says_nothing_is_closed(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.3)
     started = time.monotonic()
     talk(server)
     assert time.monotonic() - started < 3
@@ -702,7 +702,7 @@ def test_an_endless_head_is_refused(server: Server):
 
 
 def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "BODY_GRACE", 0.5)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.5)
     request = head(
         f"POST {LOGIN} HTTP/1.1",
         "Host: localhost",
@@ -719,7 +719,7 @@ def test_a_slow_body_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(protocol, "BODY_GRACE", 0.3)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.3)
     started = time.monotonic()
     answer = talk(server, head(f"POST {LOGIN} HTTP/1.1", "Host: localhost", "Content-Length: 60"))
     assert time.monotonic() - started < 3
@@ -729,8 +729,7 @@ def test_a_body_that_never_comes_is_cut_off(server: Server, monkeypatch: pytest.
 def test_a_body_that_is_long_and_quick_enough_passes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
-    monkeypatch.setattr(protocol, "BODY_AHEAD", 1.6)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.53)  # three times of it ahead
     body = b'{"username": "nobody", "password": "x"' + b" " * 40_000 + b"}"
     request = head(
         f"POST {LOGIN} HTTP/1.1",
@@ -749,8 +748,7 @@ def test_a_body_that_began_quickly_and_then_stalls_is_cut_off(
     server: Server, monkeypatch: pytest.MonkeyPatch, length: str
 ):
     """What came early does not count for long: 5 MB would, for 500 s."""
-    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
-    monkeypatch.setattr(protocol, "BODY_AHEAD", 0.5)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.2)
     token = f"Authorization: {server.admin.headers['authorization']}"
     began = head(f"POST {ROLES} HTTP/1.1", "Host: localhost", token, length)
     framed = b"%x\r\n" % 5_000_000 if "chunked" in length else b""
@@ -763,7 +761,7 @@ def test_a_body_that_began_quickly_and_then_stalls_is_cut_off(
 def test_who_waits_to_be_asked_for_a_body_is_not_slow(
     make_server: MakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(protocol, "BODY_GRACE", 0.2)
+    monkeypatch.setattr(protocol, "GRACE_SECONDS", 0.2)
     (tmp_path / "late.py").write_text(LATE)
     server = make_server({"server": {"plugin_files": [str(tmp_path / "late.py")]}})
     request = head(
