@@ -43,13 +43,6 @@ def init(file: str) -> int:
     return 0
 
 
-def check(kernel: Kernel) -> int:
-    """Report that the configuration can be used; loading it has raised otherwise."""
-    on = sum(info.state == "on" for info in kernel.plugins)
-    print(f"{kernel.config.source or 'the default configuration'} is good: {on} plugins are on")
-    return 0
-
-
 async def migrate(kernel: Kernel) -> int:
     """Apply what is missing."""
     await wait_for_database(kernel.config.database)

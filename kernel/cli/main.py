@@ -96,7 +96,6 @@ class CaudexGroup(CaudexCommand, click.Group):
 
 class _Root(click.Group):
     command_class = CaudexCommand
-    group_class = CaudexGroup
 
 
 def _kernel_for(words: Sequence[str]) -> Kernel | None:
@@ -216,16 +215,6 @@ def _migrate() -> int:
 @kernel_commands.command("doctor", help="Find what is wrong and say what to do.")
 def _doctor() -> int:
     return commands.doctor(_config)
-
-
-@kernel_commands.group("config", help="Check the configuration.")
-def _config_group() -> None:
-    pass
-
-
-@_config_group.command("check", help="Read everything, start nothing.")
-def _check() -> int:
-    return commands.check(load(_config()))
 
 
 if __name__ == "__main__":

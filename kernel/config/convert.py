@@ -59,8 +59,36 @@ def convert(
 
 def current_name(key: str, into: type[msgspec.Struct]) -> str:
     """Return the name of a key that may be an old one."""
-    renamed: Mapping[str, str] = getattr(into, "renamed", {})
-    return renamed.get(key, key)
+    return _renamed(into).get(key, key)
+
+
+def _renamed(into: type[msgspec.Struct]) -> Mapping[str, str]:
+    return getattr(into, "renamed", {})
+
+
+def move_renamed(
+    plugin: str,
+    into: type[msgspec.Struct],
+    tables: dict[str, dict[str, Any]],
+    variables: dict[str, dict[str, str]],
+) -> None:
+    """Move settings to the table of another plugin, where `renamed` says `plugin.key`.
+
+    Raises BootError where the current name has a value, too.
+    """
+    table = tables.get(plugin, {})
+    for old in _renamed(into).keys() & table.keys():
+        to, dot, key = _renamed(into)[old].partition(".")
+        if dot:
+            name, value = f"{to}.{key}", table.pop(old)
+            variable = variables.get(f"plugins.{plugin}", {}).pop(old, "")
+            if key in tables.setdefault(to, {}):
+                problem = f"{old!r} is the old name of {name!r}, and both have a value"
+                raise BootError(variable or f"[plugins.{plugin}]", problem, f"remove {old!r}")
+            tables[to][key] = value
+            if variable:
+                variables.setdefault(f"plugins.{to}", {})[key] = variable
+            _warn_renamed(f"[plugins.{plugin}]", variable or old, name)
 
 
 @cache

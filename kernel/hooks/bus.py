@@ -152,22 +152,15 @@ class HookBus:
         return self._implementations[spec if isinstance(spec, str) else spec.__name__]
 
     def drop(self, plugin: str) -> None:
-        """Remove a plugin that failed to start."""
+        """Remove the implementations of a plugin, such as one that failed to start."""
         for implementations in self._implementations.values():
             implementations[:] = [impl for impl in implementations if impl.plugin != plugin]
         self._listeners.clear()
 
-    def add(self, implementation: Implementation) -> Callable[[], None]:
-        """Add an implementation that belongs to no plugin; the result removes it again."""
-        implementations = self._implementations[implementation.hook]
-        implementations.append(implementation)
+    def add(self, implementation: Implementation) -> None:
+        """Add an implementation that belongs to no plugin; `drop` removes it again."""
+        self._implementations[implementation.hook].append(implementation)
         self._listeners.clear()
-
-        def undo() -> None:
-            implementations.remove(implementation)
-            self._listeners.clear()
-
-        return undo
 
     def everything(self) -> Iterator[Implementation]:
         """Return every implementation of every hook."""

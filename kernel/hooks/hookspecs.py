@@ -119,7 +119,6 @@ def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
 @hookspec
 async def authenticate(request: Request) -> Actor | None:
     """Identify the caller. First: None = not mine; raise Unauthenticated = mine and invalid."""
-    raise NotImplementedError
 
 
 @hookspec
@@ -139,7 +138,6 @@ async def record_scope(actor: Actor, entity: Entity, action: Action) -> Mapping[
     The trees of all plugins are joined by `and`; None narrows nothing. Raising fails the request.
     Not called for a create, nor for the new values of an update: `record_writing` checks those.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -149,7 +147,6 @@ async def record_writing(tx: Transaction, change: Change) -> None:
     Raise BadRequest or Forbidden to refuse. Limit it with `@for_subjects`: other entities keep the
     one-statement path.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -158,37 +155,31 @@ async def event_recorded(tx: Transaction, event: Event) -> None:
 
     Limit it with `@for_subjects`: other subjects keep the one-statement path.
     """
-    raise NotImplementedError
 
 
 @hookspec
 async def event_committed(event: Event) -> None:
     """Act after an event is committed. Notify: never fails the request."""
-    raise NotImplementedError
 
 
 @hookspec
 async def app_installing(tx: Transaction, plan: InstallPlan) -> None:
     """Take part in an install or update, after the tables exist. Emit: raising rolls all back."""
-    raise NotImplementedError
 
 
 @hookspec
 async def app_removing(tx: Transaction, app: App) -> None:
     """Take part in an uninstall, before the tables are dropped. Emit: raising rolls all back."""
-    raise NotImplementedError
 
 
 @hookspec
 async def account_created(tx: Transaction, user: User, first: bool) -> None:
     """Take part in a registration; `first` is True for exactly one account ever. Emit."""
-    raise NotImplementedError
 
 
 @hookspec
 async def account_closing(tx: Transaction, user: User, delete: bool) -> None:
     """Take part in the disabling or deletion of an account. Emit: raising keeps the account."""
-    raise NotImplementedError
 
 
 @hookspec

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import msgspec
 import structlog
 
-from kernel.config.convert import convert, current_name
+from kernel.config.convert import convert, current_name, move_renamed
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.server import PluginInfo
@@ -44,26 +46,9 @@ def safe(config: Config) -> Config:
     return msgspec.structs.replace(config, server=server, plugins=tables, services=chosen)
 
 
-def _load(config: Config, failed: dict[str, BootError]) -> Kernel:
+def _load(config: Config, failed: Mapping[str, BootError]) -> Kernel:
     """Load the plugins, without those whose contributions failed and that may be left out."""
-    kernel, errors = Kernel(config, load), list[BootError]()
-    sources = find_sources(config, errors)
-    for source in _enabled(kernel, sources, errors):
-        with kernel.timing(source.name):
-            _make(kernel, source, errors, failed.get(source.name))
-    _add_specs(kernel, errors)
-    for plugin in list(kernel.instances):
-        try:
-            kernel.bus.register(plugin, plugin.name)
-            _bind_services(kernel, plugin)
-        except BootError as error:
-            kernel.instances.remove(plugin)
-            _leave_out(kernel, sources[plugin.name], type(plugin), error, errors)
-    _raise(errors)
-    kernel.plugins += [_info(kernel, plugin, sources[plugin.name]) for plugin in kernel.instances]
-    _check_needs(kernel, errors)
-    _raise(errors)
-    _order(kernel)
+    kernel = _Loading(config, failed).load()
     faults = collect(kernel)
     if faults and all(kernel.may_fail(plugin) for plugin, _ in faults):
         return _load(config, {**failed, **dict(faults)})
@@ -76,43 +61,89 @@ def _raise(errors: Sequence[BootError]) -> None:
         raise BootErrors(errors)
 
 
-def _enabled(
-    kernel: Kernel, sources: Mapping[str, Source], errors: list[BootError]
-) -> Iterator[Source]:
-    tables = kernel.config.plugins
-    for name in sorted(tables.keys() - sources.keys()):
-        near = nearest(name, sources)
-        missing = "install its package, or say where it is: module = …"
-        remedy = near if near.startswith("did you mean") else f"{missing}; {near}"
-        errors.append(BootError(f"[plugins.{name}]", "there is no such plugin", remedy))
-    for name, source in sources.items():
-        value = tables[name].get("enabled", True) if name in tables else source.default_on
-        enabled = FLAGS.get(str(value).lower())
-        if enabled is None:
-            errors.append(BootError(f"[plugins.{name}] enabled", "must be true or false"))
-        elif enabled:
-            yield source
-        else:
-            kernel.plugins.append(_not_loaded(source, "off"))
+class _Loading:
+    """One try. Each step goes on with the other plugins after an error, which is collected."""
 
+    def __init__(self, config: Config, failed: Mapping[str, BootError]) -> None:
+        """`failed` has plugins that load, and that are left out all the same."""
+        own = {"plugins": deepcopy(config.plugins), "variables": deepcopy(config.variables)}
+        self._kernel = Kernel(msgspec.structs.replace(config, **own), load)
+        self._errors = list[BootError]()
+        self._sources = find_sources(config, self._errors)
+        self._classes = dict[str, type[Plugin]]()
+        self._failed = failed
 
-def _not_loaded(source: Source, state: str, note: str = "") -> PluginInfo:
-    return PluginInfo(name=source.name, version="", state=state, origin=source.origin, note=note)
+    def load(self) -> Kernel:
+        """Import the plugins, create their objects and put them in order. Raises BootErrors."""
+        kernel = self._kernel
+        for source in list(self._enabled()):
+            with self._optional(source.name):
+                self._classes[source.name] = cls = plugin_class(source)
+                check_class(cls, source)
+                if failed := self._failed.get(source.name):
+                    raise failed
+        for cls in list(self._classes.values()):
+            with self._optional(cls.name):
+                move_renamed(cls.name, cls.Config, kernel.config.plugins, kernel.config.variables)
+        for cls in list(self._classes.values()):
+            with self._optional(cls.name):
+                kernel.instances.append(plugin := _instance(kernel, cls))
+                with blamed(f"plugin {cls.name}", "its hookspecs cannot be used"):
+                    if plugin.hookspecs is not None:
+                        kernel.bus.add_specs(plugin.hookspecs, cls.name)
+        for plugin in list(kernel.instances):
+            with self._optional(plugin.name):
+                kernel.bus.register(plugin, plugin.name)
+                _bind_services(kernel, plugin)
+        _raise(self._errors)
+        sources = self._sources
+        kernel.plugins += [_info(kernel, each, sources[each.name]) for each in kernel.instances]
+        _check_needs(kernel)
+        _order(kernel)
+        return kernel
 
+    def _enabled(self) -> Iterator[Source]:
+        tables, sources = self._kernel.config.plugins, self._sources
+        for name in sorted(tables.keys() - sources.keys()):
+            near = nearest(name, sources)
+            missing = "install its package, or say where it is: module = …"
+            remedy = near if near.startswith("did you mean") else f"{missing}; {near}"
+            self._errors.append(BootError(f"[plugins.{name}]", "there is no such plugin", remedy))
+        for name, source in sources.items():
+            value = tables[name].get("enabled", True) if name in tables else source.default_on
+            enabled = FLAGS.get(str(value).lower())
+            if enabled is None:
+                where = f"[plugins.{name}] enabled"
+                self._errors.append(BootError(where, "must be true or false"))
+            elif enabled:
+                yield source
+            else:
+                self._not_loaded(source.name, "off")
 
-def _make(
-    kernel: Kernel, source: Source, errors: list[BootError], failed: BootError | None
-) -> None:
-    """Import a plugin and create its object."""
-    cls: type[Plugin] | None = None
-    try:
-        cls = plugin_class(source)
-        check_class(cls, source)
-        if failed is not None:
-            raise failed
-        kernel.instances.append(_instance(kernel, cls))
-    except BootError as error:
-        _leave_out(kernel, source, cls, error, errors)
+    def _not_loaded(self, name: str, state: str, note: str = "") -> None:
+        origin = self._sources[name].origin
+        info = PluginInfo(name=name, version="", state=state, origin=origin, note=note)
+        self._kernel.plugins.append(info)
+
+    @contextmanager
+    def _optional(self, name: str) -> Generator[None]:
+        """Continue without a plugin that may be left out (`on_failure = "degrade"`)."""
+        kernel = self._kernel
+        try:
+            with kernel.timing(name):
+                yield
+        except BootError as error:
+            cls = self._classes.pop(name, None)
+            kernel.instances[:] = [plugin for plugin in kernel.instances if plugin.name != name]
+            if not kernel.may_fail(name):
+                self._errors.append(error)
+            elif guards := guard_hooks(cls):
+                remedy = "fix it, or disable it if the deployment does not need what it guards"
+                problem = f"cannot be left out: it guards by {guards}"
+                self._errors += [error, BootError(f"plugin {name}", problem, remedy)]
+            else:
+                log.error("a plugin is left out", plugin=name, error=str(error))
+                self._not_loaded(name, "degraded", masked(str(error)))
 
 
 def _instance(kernel: Kernel, cls: type[Plugin]) -> Plugin:
@@ -132,25 +163,6 @@ def _own(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in OWN_KEYS}
 
 
-def _leave_out(
-    kernel: Kernel,
-    source: Source,
-    cls: type[Plugin] | None,
-    error: BootError,
-    errors: list[BootError],
-) -> None:
-    """Continue without a plugin that may be left out (`on_failure = "degrade"`), or add errors."""
-    if not kernel.may_fail(source.name):
-        errors.append(error)
-    elif guards := guard_hooks(cls):
-        remedy = "fix it, or disable it if the deployment does not need what it guards"
-        problem = f"cannot be left out: it guards by {guards}"
-        errors += [error, BootError(f"plugin {source.name}", problem, remedy)]
-    else:
-        log.error("a plugin is left out", plugin=source.name, error=str(error))
-        kernel.plugins.append(_not_loaded(source, "degraded", masked(str(error))))
-
-
 def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
     own = _own(kernel.config.plugins.get(plugin.name, {}))
     return PluginInfo(
@@ -164,16 +176,6 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         settings=type(plugin).Config.__struct_encode_fields__,
         configured=tuple(sorted({current_name(key, type(plugin).Config) for key in own})),
     )
-
-
-def _add_specs(kernel: Kernel, errors: list[BootError]) -> None:
-    for plugin in kernel.instances:
-        try:
-            if plugin.hookspecs is not None:
-                with blamed(f"plugin {plugin.name}", "its hookspecs cannot be used"):
-                    kernel.bus.add_specs(plugin.hookspecs, plugin.name)
-        except BootError as error:
-            errors.append(error)
 
 
 def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
@@ -191,21 +193,28 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
         kernel.services.provide(item.key, item.factory, by=plugin.name)
 
 
-def _check_needs(kernel: Kernel, errors: list[BootError]) -> None:
-    try:
-        kernel.services.check()
-    except BootErrors as found:
-        errors += found.errors
-        return
+def _check_needs(kernel: Kernel) -> None:
+    kernel.services.check()
     # Plugins that are off by default, as all of contrib, are not named.
     off = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
     known = f" (not on: {', '.join(off)})" if off else ""
-    for plugin in kernel.instances:
-        for key in plugin.requires:
-            if key.name not in KERNEL_SERVICES and not kernel.services.provider(key.name):
-                problem = f"needs the service {key.name!r}, which no plugin provides"
-                remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
-                errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
+    missing = [
+        (plugin.name, key.name)
+        for plugin in kernel.instances
+        for key in plugin.requires
+        if key.name not in KERNEL_SERVICES and not kernel.services.provider(key.name)
+    ]
+    remedy = f"enable a plugin that does{known}, or disable"
+    _raise(
+        [
+            BootError(
+                f"plugin {by}",
+                f"needs the service {key!r}, which no plugin provides",
+                f"{remedy} {by}",
+            )
+            for by, key in missing
+        ]
+    )
 
 
 def _order(kernel: Kernel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -161,9 +162,10 @@ class EventRecorder(_Recorder[Event]):
         async def event_committed(event: Event) -> None:
             self._record(event)
 
-        listener = Implementation("recorder", event_committed, ["event"])
+        listener = Implementation(f"recorder-{id(self)}", event_committed, ["event"])
         listener.patterns = tuple(subjects) or ("*",)
-        self._undo.append(bus.add(listener))
+        bus.add(listener)
+        self._undo.append(partial(bus.drop, listener.plugin))
 
     @property
     def events(self) -> Sequence[Event]:

@@ -54,9 +54,9 @@ class SystemPlugin(Plugin):
 
     @hookimpl
     def register_commands(self, services: Services) -> Sequence[Command]:
-        """Add `plugins` and `routes`."""
+        """Add `plugins`, `routes` and `config`."""
         self._registry = services.get(REGISTRY)
-        return system_commands(self._registry)
+        return system_commands(self._registry, self.context.config_file)
 
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:

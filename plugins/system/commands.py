@@ -1,4 +1,4 @@
-"""`caudex plugins`, `caudex plugins plan` and `caudex routes`."""
+"""`caudex plugins`, `caudex plugins plan`, `caudex routes` and `caudex config check`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASK: Final = ("plugin", "name", "state", "failures", "error")
 ROUTE: Final = ("method", "path", "plugin", "needs")
 
 
-def system_commands(registry: Registry) -> list[Command]:
+def system_commands(registry: Registry, config_file: str) -> list[Command]:
     """Make the commands; they need no database."""
     names: dict[str, Any] = {"multiple": True, "metavar": "NAME"}
     plan = Command(
@@ -50,7 +50,10 @@ def system_commands(registry: Registry) -> list[Command]:
     )  # fmt: skip
     routes = Command(name="routes", help="list the routes and what they need",
                      run=partial(_routes, registry))  # fmt: skip
-    return [plugins, routes]
+    check = Command(name="check", help="read everything, start nothing",
+                    run=partial(_check, registry, config_file))  # fmt: skip
+    config = Command(name="config", help="check the configuration", actions=[check])
+    return [plugins, routes, config]
 
 
 async def _plan(
@@ -88,6 +91,13 @@ async def _routes(registry: Registry, _: OpenServices) -> int:
         ROUTE,
         [dict(zip(ROUTE, (r.method, r.path, plugin, r.needs), strict=True)) for plugin, r in found],
     )
+    return 0
+
+
+async def _check(registry: Registry, config_file: str, _: OpenServices) -> int:
+    """Report that the configuration can be used; the command does not run otherwise."""
+    on = sum(info.state == "on" for info in registry.plugins)
+    print(f"{config_file or 'the default configuration'} is good: {on} plugins are on")
     return 0
 
 

@@ -376,6 +376,34 @@ def test_doctor_goes_on_after_a_plugin_that_cannot_say_how_it_is(
     assert "ok     workers: python" in ended.out, "the plugins' own remarks are told all the same"
 
 
+@pytest.mark.usefixtures("any_port")
+def test_a_finding_that_is_a_failure_decides_the_exit_status(configured: Path, here: Here) -> None:
+    (configured / "pot.py").write_text(
+        "from caudex import Finding, Plugin, hookimpl\n\n"
+        "class PotPlugin(Plugin):\n    name = 'pot'\n\n"
+        "    @hookimpl\n    def diagnose(self):\n"
+        "        return [Finding(name='pot', text='empty', state='fail'),\n"
+        "                Finding(name='lid', text='loose', state='warn')]\n"
+    )
+    ended = here("doctor", "--plugin", str(configured / "pot.py"))
+    assert (ended.status, ended.err) == (1, "")
+    assert "  fail   pot: empty\n  warn   lid: loose\n" in ended.out
+
+
+def test_what_needs_no_plugins_works_beside_a_broken_one(
+    embedded: tuple[Path, Served], here: Here, tmp_path: Path
+) -> None:
+    _, server = embedded
+    (tmp_path / "caudex.toml").write_text("[plugins.auth]\nmodule = 'gone'\n")
+    told = here("plugins", "--url", server.url, "--token", "hush").told
+    assert len(told) == 1
+    assert "it answers 401" in told[0]
+    for words in (["plugins"], ["routes"], ["users", "list"]):
+        assert here(*words).refusal.startswith("plugin auth, gone: cannot be imported: ")
+    for words in (["plugins", "--help"], ["users", "--help"]):
+        assert here(*words).status == 0
+
+
 def test_doctor_beside_whatever_the_address_is(here: Here, tmp_path: Path) -> None:
     write_config(tmp_path, {"server": {"host": "::1:", "port": 1}})
     ended = here("doctor", "--data-dir", str(tmp_path / "data"))

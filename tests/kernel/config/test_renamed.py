@@ -1,6 +1,7 @@
 """Settings whose names changed: the old name works, with one warning."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 
 from kernel.config import convert as module
 from kernel.config.convert import convert
-from kernel.config.settings import Section
+from kernel.config.settings import Section, load_config
 from kernel.errors import BootError
 from kernel.loading.loader import load
 from tests.kernel.config.test_config import environment
@@ -103,3 +104,48 @@ def test_a_renamed_setting_of_a_plugin_is_read_from_its_old_variable(
     [info] = [info for info in kernel.plugins if info.name == plugin]
     assert new in info.configured
     assert old not in info.configured
+
+
+MOVED = [
+    ("database_address", "address", "db.example", "db.example"),
+    ("database_connections", "connections", "7", 7),
+    ("database_transaction", "transaction_timeout", "60", 60.0),
+]
+
+
+@pytest.mark.parametrize("source", ["file", "variable"])
+@pytest.mark.parametrize(("old", "new", "text", "value"), MOVED)
+def test_a_setting_that_moved_to_another_plugin_is_read_from_its_old_table(
+    tmp_path: Path, source: str, old: str, new: str, text: str, value: object
+) -> None:
+    variable = f"CAUDEX_PLUGINS__WORKERS__{old}".upper()
+    file = tmp_path / "caudex.toml"
+    file.write_text(f"[plugins.workers]\n{old} = '{text}'\n" if source == "file" else "")
+    config = load_config(str(file), environ={variable: text} if source == "variable" else {})
+    with capture_logs() as logs:
+        kernel = load(config)
+        load(config)
+    [logins] = [each for each in kernel.instances if each.name == "app_logins"]
+    assert getattr(logins.config, new) == value
+    [line] = [line for line in logs if "use" in line]
+    assert line["use"] == f"app_logins.{new}"
+    assert line["old"] == (old if source == "file" else variable)
+    infos = {info.name: info for info in kernel.plugins}
+    assert (infos["app_logins"].configured, infos["workers"].configured) == ((new,), ())
+
+
+def test_a_setting_that_moved_is_refused_beside_its_new_name() -> None:
+    both = {"CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS": "7",
+            "CAUDEX_PLUGINS__APP_LOGINS__CONNECTIONS": "8"}  # fmt: skip
+    with pytest.raises(BootError) as error:
+        load(environment(**both))
+    assert str(error.value) == (
+        "CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS: 'database_connections' is the old name of "
+        "'app_logins.connections', and both have a value; remove 'database_connections'"
+    )
+
+
+def test_a_wrong_value_of_a_setting_that_moved_names_its_variable() -> None:
+    with pytest.raises(BootError) as error:
+        load(environment(CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS="many"))
+    assert str(error.value).startswith("CAUDEX_PLUGINS__WORKERS__DATABASE_CONNECTIONS: ")
