@@ -27,8 +27,6 @@ from .history import remember
 from .programs import tool
 
 SCRATCH: Final = ".caudex-backup-"
-MIN_AGE: Final = 60.0
-"""Seconds after which the command that created a folder has locked it."""
 
 
 def backup_commands(context: Context) -> list[Command]:
@@ -218,7 +216,8 @@ def _sweep(parent: Path) -> None:
     for old in parent.glob(f"{SCRATCH}*"):
         with suppress(OSError):
             found = old.lstat()
-            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - MIN_AGE:
+            # After a minute the command that created a folder has locked it.
+            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - 60.0:
                 with _locked(old) as unused:
                     if unused:
                         shutil.rmtree(old)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from kernel.public import BadRequest, KernelError, Unavailable
+from kernel.public import BadRequest, KernelError, Unavailable, dialect
 
 
 @contextmanager
@@ -32,7 +32,5 @@ def _of_database(error: psycopg.Error) -> KernelError:
         # What libpq says repeats the url, password included.
         remedy = "write postgresql://user:password@host/name"
         return BadRequest(f"database.url is not one of libpq's; {remedy}")
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    said = error.diag.message_primary or next((x for x in lines if "failed:" in x), lines[0])
     kind = Unavailable if isinstance(error, psycopg.OperationalError) else BadRequest
-    return kind(f"database: {said.strip('- ')}")
+    return kind(f"database: {error.diag.message_primary or dialect.reason(error)}")

@@ -16,10 +16,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kernel.public import SET_ASIDE_PREFIX, BadRequest, Unavailable
 
-TOOL_LIMIT: Final = 24 * 3600
-"""Seconds that a tool may run."""
-TERMINATE_TIMEOUT: Final = 10.0
-"""Seconds that a tool has to end after SIGTERM."""
 LOCK_WAIT: Final = 60_000
 """Milliseconds that a backup waits for all tables, and a restore for each."""
 _REPLACED: Final = "replaced: "
@@ -213,7 +209,7 @@ def _run(arguments: list[str], url: str) -> str:
             stderr=subprocess.PIPE, text=True, errors="replace",
         ) as process:  # fmt: skip
             try:
-                out, err = process.communicate(timeout=TOOL_LIMIT)
+                out, err = process.communicate(timeout=24 * 3600)
             except BaseException:
                 _end(process)
                 raise
@@ -228,7 +224,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     """End a tool with SIGTERM, by which it cancels its statement in PostgreSQL."""
     process.terminate()
     try:
-        process.wait(TERMINATE_TIMEOUT)
+        process.wait(10.0)
     except subprocess.TimeoutExpired:
         process.kill()
 

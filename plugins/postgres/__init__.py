@@ -12,16 +12,9 @@ from .service import EmbeddedDatabase
 from .state import ServerState, attach, pg_bin, running_state
 
 __all__ = [
-    "EmbeddedPostgresError",
-    "EmbeddedServer",
-    "PostgresConfig",
-    "PostgresPlugin",
-    "ServerState",
-    "Started",
-    "attach",
-    "pg_bin",
-    "running_state",
-]
+    "EmbeddedPostgresError", "EmbeddedServer", "PostgresConfig", "PostgresPlugin", "ServerState",
+    "Started", "attach", "pg_bin", "running_state",
+]  # fmt: skip
 
 
 class PostgresPlugin(Plugin):

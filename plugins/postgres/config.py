@@ -17,24 +17,12 @@ class EmbeddedPostgresError(Exception):
 Setting = str | int | float | bool
 LOOPBACK = "127.0.0.1"
 # Changing these would break the DSN, the lock or the promise to listen on this machine only.
-RESERVED = frozenset(
-    {
-        "data_directory",
-        "listen_addresses",
-        "port",
-        "unix_socket_directories",
-        "unix_socket_group",
-        "unix_socket_permissions",
-    }
-)
+RESERVED = {
+    "data_directory", "listen_addresses", "port", "unix_socket_directories", "unix_socket_group",
+    "unix_socket_permissions",
+}  # fmt: skip
 # mmap: the default (POSIX shared memory) does not even start in a container with a tiny /dev/shm.
-DEFAULTS = {
-    "max_connections": "200",
-    "shared_buffers": "128MB",
-    "dynamic_shared_memory_type": "mmap",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
+DEFAULTS = {"dynamic_shared_memory_type": "mmap", "timezone": "UTC", "log_timezone": "UTC"}
 # A crash of the machine may lose everything: for tests only.
 EPHEMERAL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -51,13 +39,8 @@ def checked_settings(custom: Mapping[str, Setting]) -> dict[str, str]:
                 f"plugins.postgres.settings: {name} is decided by Caudex: remove it, "
                 "or run a PostgreSQL of your own and set database.url"
             )
-    return {name.lower(): _text(value) for name, value in custom.items()}
-
-
-def _text(value: Setting) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
+    # PostgreSQL reads a boolean in any case of letters: "True" is "on".
+    return {name.lower(): str(value) for name, value in custom.items()}
 
 
 def command_line(settings: Mapping[str, str], *, port: int, socket_dir: Path) -> list[str]:

@@ -12,8 +12,6 @@ import ctypes
 import os
 import sys
 
-PR_SET_PDEATHSIG = 1
-
 
 def drop_privileges(uid: int, gid: int) -> None:
     """Become another account for good, without the groups of the old one."""
@@ -26,7 +24,7 @@ def die_with_parent(parent: int, signal: int) -> None:
     """Have the kernel signal this process when the thread that started it ends (Linux only)."""
     if not sys.platform.startswith("linux"):
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal)
+    ctypes.CDLL(None).prctl(1, signal)  # PR_SET_PDEATHSIG
     # A parent that died before the call would never be noticed.
     if os.getppid() != parent:
         sys.exit("the process that started PostgreSQL is gone")

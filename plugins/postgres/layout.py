@@ -10,35 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from kernel.public import sync_folder, write_file
+
 from .account import Account
 from .binaries import Binaries
 from .config import EmbeddedPostgresError
 from .processes import INIT_CLUSTER, INIT_PREFIX, spawn
-
-
-def write_private(path: Path, text: str) -> None:
-    """Put a file in place in one step, on disk before the call returns, mode 0600."""
-    # mkstemp makes the file with mode 0600: there is no moment at which others could open it.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def rotate_log(log: Path, limit: int) -> None:
@@ -71,12 +48,6 @@ def complaint(log: Path, offset: int) -> str:
             if mark in line:
                 return line[line.index(mark) :].strip()
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
-
-
-# Without the execute bit for others the unprivileged account could not reach PGDATA below it;
-# without the read bit only root lists its other content.
-ROOT_MODE = 0o711
-USER_MODE = 0o700
 
 
 @dataclass(frozen=True)
@@ -170,9 +141,11 @@ class Layout:
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             # A strict umask would lock the account out of a folder that we have just made.
-            folder.chmod(0o755 if os.geteuid() == 0 else USER_MODE)
+            folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
         self.data_dir.mkdir(exist_ok=True)
-        self.data_dir.chmod(ROOT_MODE if os.geteuid() == 0 else USER_MODE)
+        # Without the execute bit for others the unprivileged account could not reach PGDATA below
+        # it; without the read bit only root lists its other content.
+        self.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
     def _made_by_caudex(self) -> bool:
         if self.data_dir.stat().st_uid != 0 or self.data_dir == Path.home():
@@ -194,12 +167,12 @@ def make_cluster(layout: Layout, binaries: Binaries, account: Account, *, durabl
     workshop = Path(tempfile.mkdtemp(prefix=INIT_PREFIX, dir=layout.data_dir))
     password = secrets.token_urlsafe(24)
     try:
-        write_private(workshop / PASSWORD_FILE, password)
+        write_file(workshop / PASSWORD_FILE, password.encode())
         account.own(workshop / PASSWORD_FILE)
         account.own(workshop)
         cluster = _run_initdb(workshop, binaries, account, durable=durable)
         # The password goes first: a cluster in place without it could never be opened.
-        write_private(layout.password, password)
+        write_file(layout.password, password.encode())
         os.rename(cluster, layout.pgdata)
         sync_folder(layout.data_dir)
     finally:

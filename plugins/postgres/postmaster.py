@@ -19,7 +19,6 @@ LOG_LIMIT = 10_000_000
 # For any status. A server with the status `starting` is not ended: it replays its log after a
 # crash, and would begin again.
 START_TIMEOUT = 300.0
-REPORT_INTERVAL = 60.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,10 @@ class Postmaster:
             return "it was shut down"
         return f"signal {-code}" if code < 0 else complaint(self._layout.log, self._log_start)
 
-    def wait_ready(self, report: Callable[[str], None]) -> None:
+    def wait_ready(self, report: Callable[[str], None], interval: float = 60.0) -> None:
         """Wait until it takes connections. Raises EmbeddedPostgresError where it does not start.
 
-        `report` takes a line for each minute that a recovery takes.
+        `report` takes a line for each `interval` (in seconds) that a recovery takes.
         """
         began = reported = time.monotonic()
         while (status := self.status) != "ready":
@@ -99,7 +98,7 @@ class Postmaster:
                 raise EmbeddedPostgresError(
                     f"PostgreSQL is not ready after {START_TIMEOUT:.0f} s: see {self._layout.log}"
                 )
-            if now > reported + REPORT_INTERVAL:
+            if now > reported + interval:
                 reported = now
                 report(f"PostgreSQL is {status or 'silent'} for {now - began:.0f} s now")
             time.sleep(0.01)
@@ -121,7 +120,6 @@ class Postmaster:
 
 # The first attempt is immediate: most ends are one backend's crash or a kill by hand.
 DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-STEADY_SECONDS = 60.0
 
 
 class Keeper:
@@ -154,7 +152,7 @@ class Keeper:
         return None
 
     def _down(self, news: str) -> str:
-        steady = self.ready and time.monotonic() - self._ready_since > STEADY_SECONDS
+        steady = self.ready and time.monotonic() - self._ready_since > 60.0
         delay = DELAYS[0 if steady else min(self._failures, len(DELAYS) - 1)]
         self._failures = 1 if steady else self._failures + 1
         self.postmaster, self.ready = None, False

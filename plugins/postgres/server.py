@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from .account import Account, server_account
@@ -129,15 +128,14 @@ class EmbeddedServer:
         self._owner = os.getpid()
         try:
             return self._start()
-        except OSError as error:
+        except BaseException as error:
             self.stop()
+            if not isinstance(error, OSError):
+                raise
             raise EmbeddedPostgresError(
                 f"the embedded PostgreSQL cannot start ({error}): "
                 f"see to space and rights in {self.data_dir}"
             ) from error
-        except BaseException:
-            self.stop()
-            raise
 
     def _start(self) -> Started:
         self._layout.prepare()
@@ -274,10 +272,5 @@ class EmbeddedServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from kernel.public import write_file
+
 from .account import Account
 from .binaries import Binaries, find_binaries
 from .config import LOOPBACK, EmbeddedPostgresError
-from .layout import SUPERUSER, Layout, read_password, write_private
+from .layout import SUPERUSER, Layout, read_password
 from .processes import is_alive, postgres_processes
 
 
@@ -167,7 +169,7 @@ class ServerState(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_state(layout: Layout, state: ServerState) -> None:
     """Publish a server that is ready."""
-    write_private(layout.state, msgspec.json.encode(state).decode())
+    write_file(layout.state, msgspec.json.encode(state))
 
 
 def read_state(layout: Layout) -> ServerState | None:

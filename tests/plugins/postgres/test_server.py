@@ -312,7 +312,7 @@ def test_a_long_recovery_is_waited_for_and_told_of(
         return "starting" if awaited or status != "ready" else status
 
     monkeypatch.setattr(postmaster, "START_TIMEOUT", 0.5)
-    monkeypatch.setattr(postmaster, "REPORT_INTERVAL", 0.5)
+    monkeypatch.setattr(Postmaster.wait_ready, "__defaults__", (0.5,))
     monkeypatch.setattr(Postmaster, "status", property(recovering))
     launched = count_launches(monkeypatch)
     with server_on(data, report=told.append) as server:
