@@ -43,12 +43,9 @@ class AppLoginsPlugin(Plugin):
     def provide_services(self) -> Sequence[Provider]:
         """Provide APP_LOGINS."""
         return [
-            provide(SERVICE, self._make),
+            provide(SERVICE, lambda services: AppLoginsService(services, self.config)),
             provide(APP_LOGINS, lambda services: services.get(SERVICE)),
         ]
-
-    def _make(self, services: Services) -> AppLoginsService:
-        return AppLoginsService(services.get(STATEMENTS), self.config)
 
     @hookimpl
     @asynccontextmanager
@@ -62,7 +59,8 @@ class AppLoginsPlugin(Plugin):
         watchdog = SessionWatchdog(services, service, self.config.transaction_timeout)
         # Not a task of the toolkit, which would end before the workers do.
         async with anyio.create_task_group() as tasks:
-            await tasks.start(watchdog.run)
+            tasks.start_soon(watchdog.run)
+            await watchdog.looked.wait()
             yield
             tasks.cancel_scope.cancel()
 

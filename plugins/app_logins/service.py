@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 import structlog
 
-from kernel.public import App, ServiceKey, Statements, Transaction, Unavailable, server_actor
+from kernel.public import STATEMENTS, App, ServiceKey, Services, Transaction, server_actor
 
 from . import store
 from .config import AppLoginsConfig
@@ -21,8 +21,8 @@ log = structlog.get_logger("caudex.app_logins")
 class AppLoginsService:
     """See `kernel.contracts.workers.AppLogins`."""
 
-    def __init__(self, statements: Statements, config: AppLoginsConfig) -> None:
-        self._statements = statements
+    def __init__(self, services: Services, config: AppLoginsConfig) -> None:
+        self.statements = services.get(STATEMENTS)
         self._config = config
         self.allowed: bool | None = None
         """Whether the server may make roles; None until that was asked."""
@@ -35,7 +35,7 @@ class AppLoginsService:
     async def may(self) -> bool:
         """Return whether the server may make roles."""
         if self.allowed is None:
-            self.allowed = await store.may_make_roles(self._statements)
+            self.allowed = await store.may_make_roles(self.statements)
             if not self.allowed:
                 log.warning("workers get no database_url: the server's login may not make roles")
         return self.allowed
@@ -44,9 +44,7 @@ class AppLoginsService:
         """See `AppLogins.notes`."""
         if self.allowed is False:
             return ["no database_url: the server's login may not make roles"]
-        if not self.shut:
-            return []
-        number = await store.number_of(self._statements, app_id)
+        number = await store.number_of(self.statements, app_id) if self.shut else None
         if number is None or (why := self.shut.get(number)) is None:
             return []
         return [f"its database login is shut: {why}; stop and start its worker to open it again"]
@@ -59,7 +57,7 @@ class AppLoginsService:
         work = partial(store.make, app=app, connections=self._config.connections)
         while True:
             try:
-                login = await self._statements.run(server_actor(), work)
+                login = await self.statements.run(server_actor(), work)
                 return None if login is None else self.url_of(login)
             except store.BeingInstalled:
                 if anyio.current_time() > until:
@@ -77,28 +75,8 @@ class AppLoginsService:
     async def drop_orphans(self) -> None:
         """Drop the logins of apps that were uninstalled while this plugin was off."""
         if await self.may():
-            for role in await store.orphans(self._statements):
-                await self._statements.run(server_actor(), partial(store.drop, role=role))
-
-    # For the watchdog
-
-    async def app_of(self, number: int) -> str | None:
-        """Return the app that a login belongs to, None where that cannot be asked either."""
-        try:
-            return await store.app_of(self._statements, number)
-        except Unavailable:
-            return None
-
-    async def join(self, role: str) -> bool:
-        """Become a member of a login, which ending its sessions needs. Raises Unavailable."""
-        return await self._statements.run(server_actor(), lambda tx: store.join(tx, role))
-
-    async def shut_out(self, role: str, number: int, why: str) -> None:
-        """Shut a login until an admin starts or deploys its worker; its sessions remain.
-
-        Raises Unavailable.
-        """
-        await self._statements.run(server_actor(), lambda tx: store.shut(tx, role, number, why))
+            for role in await store.orphans(self.statements):
+                await self.statements.run(server_actor(), partial(store.drop, role=role))
 
     def url_of(self, login: Login) -> str:
         """Return the connection string of a login that a worker on this machine can use."""

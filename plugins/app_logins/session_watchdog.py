@@ -9,20 +9,20 @@ no room left.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 import msgspec
 import psycopg
 import structlog
-from anyio.abc import TaskStatus
 from psycopg import AsyncConnection, sql
 
-from kernel.public import LOGS, POOL, Services, Unavailable
+from kernel.public import LOGS, POOL, Services, Unavailable, server_actor
 
+from . import store
 from .service import AppLoginsService
-from .store import SHUT
 
 RENEW_SECONDS: Final = 60.0
 """Age at which the transaction is renewed: a session that needs these catalogs gets a turn then."""
@@ -45,7 +45,8 @@ with held as materialized (
 ),
 logins as (
     select r.rolname as role, substring(r.rolname from '[0-9]+$')::bigint as number,
-        pg_has_role(r.oid, 'usage') as reached, c.description as comment,
+        pg_has_role(r.oid, 'usage') as reached,
+        substring(c.description from '^shut by the server: (.*)') as shut,
         coalesce(sum(h.locks), 0)::bigint as locks,
         coalesce(max(extract(epoch from clock_timestamp() - s.xact_start)), 0) as age,
         count(s.pid) as sessions
@@ -64,7 +65,7 @@ select json_build_object(
     'memberships', (select count(*) from pg_auth_members where false),
     'logins', (
         select coalesce(json_agg(row_to_json(l)), '[]') from logins as l
-        where l.sessions > 0 or not l.reached or l.comment is not null)
+        where l.sessions > 0 or not l.reached or l.shut is not null)
 )::text"""
 
 _END: Final = """
@@ -76,21 +77,15 @@ where usename = {} and clock_timestamp() - coalesce(xact_start, clock_timestamp(
 class HeldLogin(msgspec.Struct, frozen=True, kw_only=True):
     """What the sessions of an app's login hold, and the age of their oldest transaction in seconds.
 
-    `reached` says whether the server may end them.
+    `reached` says whether the server may end them, `shut` why it is shut, if it is.
     """
 
     role: str
     number: int
     reached: bool
-    comment: str | None
+    shut: str | None
     locks: int
     age: float
-
-    @property
-    def shut(self) -> str | None:
-        """The reason why it is shut, or None."""
-        comment = self.comment or ""
-        return comment.removeprefix(SHUT) if comment.startswith(SHUT) else None
 
 
 class Holdings(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,31 +112,28 @@ class SessionWatchdog:
         """`timeout` is how many seconds a transaction may take."""
         self._services = services
         self._logins = logins
+        self._statements = logins.statements
         self._timeout = timeout
         self._floods: dict[str, float] = {}
         self._unreachable = set[str]()
         """Logins whose sessions the server may not end."""
         self._away = self._exhausted = False
+        self.looked = anyio.Event()
+        """Set after the first look, even a failed one."""
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Watch until cancelled. The task has started after the first look, even a failed one."""
-        waiting = [task_status]
-
-        def looked() -> None:
-            while waiting:
-                waiting.pop().started()
-
+    async def run(self) -> None:
+        """Watch until cancelled."""
         while True:
             try:
                 if not await self._logins.may():
                     break
                 async with self._services.get(POOL).connect() as connection:
-                    await self._watch(connection, looked)
+                    await self._watch(connection)
             except Exception as error:  # the watch must go on after any error
                 await self._lost(error)
-            looked()
+            self.looked.set()
             await anyio.sleep(0.3)
-        looked()
+        self.looked.set()
 
     async def _lost(self, error: Exception) -> None:
         """Report a lost connection.
@@ -161,7 +153,7 @@ class SessionWatchdog:
         for callback in self._logins.listeners:
             await callback()
 
-    async def _watch(self, connection: AsyncConnection[Any], looked: Callable[[], object]) -> None:
+    async def _watch(self, connection: AsyncConnection[Any]) -> None:
         """Look again and again. Raises psycopg.Error or OSError when the connection is lost."""
         await _ask(connection, _ENDLESS)
         await _ask(connection, "begin")
@@ -169,11 +161,9 @@ class SessionWatchdog:
         while True:
             found = await _look(connection)
             self._away = self._exhausted = False
-            self._logins.shut = {
-                login.number: why for login in found.logins if (why := login.shut) is not None
-            }
+            self._logins.shut = {login.number: login.shut for login in found.logins if login.shut}
             acted = await self._act(connection, found)
-            looked()
+            self.looked.set()
             if not acted and anyio.current_time() >= renew:
                 # Only while no login holds much, and the next look follows at once.
                 await _ask(connection, "commit")
@@ -221,18 +211,22 @@ class SessionWatchdog:
 
     async def _shut(self, login: HeldLogin, why: str) -> bool:
         try:
-            await self._logins.shut_out(login.role, login.number, why)
-        except Unavailable:  # the table is full again
-            return False
+            await self._statements.run(
+                server_actor(), lambda tx: store.shut(tx, login.role, login.number, why)
+            )
+            return True
+        except Unavailable:
+            pass  # the table is full again
         except Exception as error:
             log.error("the database login of an app stays open", role=login.role, exc_info=error)
-            return False
-        return True
+        return False
 
     async def _join(self, login: HeldLogin) -> None:
         """Become a member of a login that was made by an older version."""
         try:
-            joined = await self._logins.join(login.role)
+            joined = await self._statements.run(
+                server_actor(), lambda tx: store.join(tx, login.role)
+            )
         except Unavailable:
             return
         if not joined:
@@ -240,7 +234,9 @@ class SessionWatchdog:
             log.warning("sessions of an app's database login cannot be ended", role=login.role)
 
     async def _report(self, login: HeldLogin, why: str, shut: bool) -> None:
-        app_id = await self._logins.app_of(login.number)
+        app_id: str | None = None
+        with suppress(Unavailable):
+            app_id = await store.app_of(self._statements, login.number)
         done = "its database login is shut" if shut else "its database sessions were ended"
         log.warning("a worker held too much", app_id=app_id, role=login.role, why=why, done=done)
         if app_id is not None and (logs := self._services.find(LOGS)) is not None:

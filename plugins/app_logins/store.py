@@ -135,16 +135,12 @@ async def make(tx: Transaction, app: App, connections: int) -> Login | None:
         return None
     # A new role has no powers by itself, and only a superuser may repeat that later.
     verb = "alter" if await tx.fetch(_EXISTS, role) else "create"
-    await _script(
-        tx,
-        sql.SQL(verb) + sql.SQL(" role {} login connection limit {} password {}").format(
-            sql.Identifier(role), sql.Literal(connections), sql.Literal(taken.password)
-        ),
-        sql.SQL("alter role {0} set statement_timeout = '30s'").format(sql.Identifier(role)),
-        sql.SQL("alter role {0} set idle_in_transaction_session_timeout = '60s'").format(
-            sql.Identifier(role)
-        ),
-    )  # fmt: skip
+    script = sql.SQL(
+        " role {0} login connection limit {1} password {2};"
+        "alter role {0} set statement_timeout = '30s';"
+        "alter role {0} set idle_in_transaction_session_timeout = '60s'"
+    ).format(sql.Identifier(role), sql.Literal(connections), sql.Literal(taken.password))
+    await _script(tx, sql.SQL(verb) + script)
     await join(tx, role)
     await _grant(tx, app, role)
     return _login(await tx.fetch(_WHERE, role, taken.password) or b"")
@@ -160,10 +156,8 @@ async def renew(tx: Transaction, app: App) -> None:
 async def shut(tx: Transaction, role: str, number: int, why: str) -> None:
     """Refuse new sessions to a login; its comment says why."""
     await tx.fetch_all(_LOCK, number)
-    comment = sql.SQL("comment on role {} is {}").format(
-        sql.Identifier(role), sql.Literal(SHUT + why)
-    )
-    await _script(tx, sql.SQL("alter role {} nologin").format(sql.Identifier(role)), comment)
+    script = sql.SQL("alter role {0} nologin; comment on role {0} is {1}")
+    await _script(tx, script.format(sql.Identifier(role), sql.Literal(SHUT + why)))
 
 
 async def reopen(tx: Transaction, app_id: str) -> None:
@@ -217,15 +211,13 @@ async def drop(tx: Transaction, role: str) -> None:
 async def _grant(tx: Transaction, app: App, role: str) -> None:
     """Grant a login the tables of an app that the manifest names, and nothing else."""
     schema, name = sql.Identifier(app.id), sql.Identifier(role)
-    script = [
-        sql.SQL("revoke all on all tables in schema {} from {}").format(schema, name),
-        sql.SQL("grant usage on schema {} to {}").format(schema, name),
-    ]
+    script = sql.SQL(
+        "revoke all on all tables in schema {0} from {1}; grant usage on schema {0} to {1}"
+    ).format(schema, name)
     if app.entities:
-        tables = _tables(app.id, app.entities)
-        rights = sql.SQL("grant select, insert, update, delete on {} to {}")
-        script.append(rights.format(tables, name))
-    await _script(tx, *script)
+        rights = sql.SQL("; grant select, insert, update, delete on {} to {}")
+        script += rights.format(_tables(app.id, app.entities), name)
+    await _script(tx, script)
 
 
 async def _hold_tables(tx: Transaction, app_id: str) -> None:
@@ -237,11 +229,9 @@ async def _hold_tables(tx: Transaction, app_id: str) -> None:
     tables = [name.decode() for name in await tx.fetch_all(_TABLES, app_id)]
     if not tables:
         return
+    lock = sql.SQL("lock table {} in row exclusive mode nowait")
     try:
-        await _script(
-            tx,
-            sql.SQL("lock table {} in row exclusive mode nowait").format(_tables(app_id, tables)),
-        )
+        await _script(tx, lock.format(_tables(app_id, tables)))
     except Unavailable:
         raise BeingInstalled("the app is being installed", retry_after=5) from None
 
@@ -256,8 +246,8 @@ async def _tried(tx: Transaction, statement: sql.Composed) -> Exception | None:
     return None
 
 
-async def _script(tx: Transaction, *statements: sql.Composable) -> None:
-    await tx.script(sql.SQL(";").join(statements).as_bytes(None))
+async def _script(tx: Transaction, script: sql.Composed) -> None:
+    await tx.script(script.as_bytes(None))
 
 
 def _tables(app_id: str, entities: Iterable[str]) -> sql.Composed:

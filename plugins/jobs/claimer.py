@@ -36,10 +36,6 @@ class Slots:
         self._apps: dict[str, _App] = {}
         self._first = 0
 
-    def __contains__(self, app_id: str) -> bool:
-        """Whether jobs of an app are claimed here."""
-        return app_id in self._apps
-
     def notify_pending(self, app_ids: Iterable[str] | None) -> bool:
         """Note that these apps, or any, may have pending jobs; True when a worker runs here."""
         known = self._apps.keys()

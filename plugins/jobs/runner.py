@@ -107,8 +107,7 @@ class Runner:
                 self._recheck.set()
 
     async def _changed(self, app_id: str, state: WorkerState) -> None:
-        """Claim at once for a worker that did not run; for one that was replaced, claims go on."""
-        if state == "running" and app_id not in self._slots:
+        if state == "running":
             self.claimer.poll_in(0)
 
     # Running
@@ -231,19 +230,21 @@ class Runner:
 
     async def _watch(self) -> None:
         """End runs that take too long, and replace workers that do not end them."""
-        now = time.monotonic()
+        now, grace = time.monotonic(), self._config.cancel_grace
         for run in self._slots.stale():
             self._requeue(run)
         for run in self._slots.runs():
             if run.ending is None and now >= run.deadline:
                 await self._end(run, Ending.TIMEOUT)
-            elif run.overdue(self._config.cancel_grace):
+            elif run.overdue(grace):
                 self._replace(run.job.app_id)
             elif (
                 run.ending is Ending.CANCELLED
-                and now >= run.end_requested_at + self._config.cancel_grace
+                and now >= run.end_requested_at + grace
+                and not run.settled
             ):
-                self._abandon(run)
+                run.settled = True  # it goes on, and keeps its slot until it ends
+                self._results.put(run.cancelled())
 
     async def _end(self, run: Run, ending: Ending) -> None:
         run.request_end(ending)
@@ -255,12 +256,6 @@ class Runner:
             await self._workers.cancel_job(run.job.app_id, run.job.id)
         except Exception as error:
             log.warning("a worker cannot be asked to end a job", job=run.job.id, error=str(error))
-
-    def _abandon(self, run: Run) -> None:
-        """Store a run as cancelled although it goes on; it keeps its slot until it ends."""
-        if not run.settled:
-            run.settled = True
-            self._results.put(run.cancelled())
 
     def _replace(self, app_id: str) -> None:
         """Restart a worker in which a run does not end: otherwise its slot is lost."""

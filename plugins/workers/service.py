@@ -68,7 +68,11 @@ class WorkersService:
     @asynccontextmanager
     async def alive(self) -> AsyncGenerator[None]:
         """Run the workers that should run, until the server ends."""
-        await self._find_database()
+        try:
+            self.host.folders.database = await self.host.store.database()
+        except Exception as error:  # the login may lack the right to ask
+            problem = "files of apps that are uninstalled while no server runs are not deleted"
+            log.warning(problem, **failure(error))
         try:
             async with anyio.create_task_group() as tasks:
                 self.host.tasks = tasks
@@ -82,13 +86,6 @@ class WorkersService:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.reconciler.kill_all()
-
-    async def _find_database(self) -> None:
-        try:
-            self.host.folders.database = await self.host.store.database()
-        except Exception as error:  # the login may lack the right to ask
-            problem = "files of apps that are uninstalled while no server runs are not deleted"
-            log.warning(problem, **failure(error))
 
     async def _close(self) -> None:
         """Stop the workers: 15 s for calls, 5 s after the message, 2 s after TERM."""
@@ -140,7 +137,7 @@ class WorkersService:
             supervisor.promote(candidate, attempt)
             with anyio.move_on_after(10):
                 await supervisor.outcome(attempt)
-            await supervisor.tidy()
+            self.host.spawn(supervisor.tidy)
         return release.version
 
     async def _check_may_deploy(

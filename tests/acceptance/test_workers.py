@@ -292,8 +292,11 @@ def test_five_versions_are_kept(server: Server):
     )
     assert versions == [(3,), (4,), (5,), (6,), (7,)]
     folder = folder_of(server.kernel.context.data_dir, app)
-    kept = {path.name.split("-")[0] for path in folder.iterdir() if path.name[0].isdigit()}
-    assert kept == {"3", "4", "5", "6", "7"}
+
+    def kept() -> set[str]:
+        return {path.name.split("-")[0] for path in folder.iterdir() if path.name[0].isdigit()}
+
+    eventually(lambda: kept() == {"3", "4", "5", "6", "7"})
 
 
 def test_deploys_and_starts_are_audited(server: Server):

@@ -54,7 +54,6 @@ class Supervisor:
         """When a worker last came up."""
         self._not_before = 0.0
         self._postponed = False
-        self._announced: tuple[WorkerState, int | None] = ("stopped", None)
         self._wake_event = anyio.Event()
         self._change_event = anyio.Event()
         self._starting: anyio.CancelScope | None = None
@@ -117,6 +116,7 @@ class Supervisor:
         await self._wait_until(lambda: self.state == "stopped")
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds, or nothing is left of an app that is uninstalled."""
         while not self.ended and not condition():
             await self._change_event.wait()
 
@@ -150,15 +150,13 @@ class Supervisor:
                 return
             if self.leaving and self.replica is None:
                 break
-            if self._wake_event.is_set():
-                continue
             with anyio.move_on_after(math.inf if pause is None else pause):
                 await self._wake_event.wait()
         for replica in self.replicas():
             await replica.kill()
         try:
             await to_thread.run_sync(self._host.folders.remove, self.app_id, self.key)
-        except Exception as error:  # the next start tries again; others wait for this one's end
+        except Exception as error:  # the next start tries again
             log.error("files of an uninstalled app remain", app_id=self.app_id, exc_info=error)
         self.ended = True
         self._notify_waiters()
@@ -359,9 +357,8 @@ class Supervisor:
         return "crashed" if self._given_up else "starting"
 
     async def _become(self, state: WorkerState) -> None:
-        self.state = state
-        if (announced := (state, self.version)) != self._announced:
-            self._announced = announced
+        if state != self.state:
+            self.state = state
             await self._host.announce(self.app_id, state)
         self._notify_waiters()
 

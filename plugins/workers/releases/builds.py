@@ -18,8 +18,8 @@ from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
 from plugins.workers.isolation.sandbox import Place
 from plugins.workers.models import Release
-from plugins.workers.replica.process import Child
-from plugins.workers.replica.protocol import Hello, text_of
+from plugins.workers.replica.process import Child, Listener
+from plugins.workers.replica.protocol import Hello
 from plugins.workers.replica.replica import ReplicaSpec
 
 from .folders import discard, full_disk
@@ -194,7 +194,7 @@ class Builder:
         }
 
 
-class _Tool:
+class _Tool(Listener):
     """Runs a command and keeps its last lines."""
 
     def __init__(self, host: Host, app_id: str) -> None:
@@ -215,18 +215,8 @@ class _Tool:
                 child.signal(signal.SIGKILL)
                 await child.exits_within(5)
 
-    def on_line(self, line: bytes) -> None:
-        """See `Listener`."""
-        self.on_noise("stdout", text_of(line))
-
     def on_noise(self, level: LogLevel, text: str) -> None:
         """See `Listener`."""
         if text.strip():
             self.tail.append(text[:400])
         self._host.write_log(self._app_id, level, text)
-
-    def on_unreadable(self, ids: list[str], why: str) -> None:
-        """See `Listener`."""
-
-    def on_gone(self) -> None:
-        """See `Listener`."""

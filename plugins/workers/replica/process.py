@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 import msgspec
@@ -48,24 +48,21 @@ VARIABLES: Final = "CAUDEX_VARIABLES_FILE"
 log = structlog.get_logger("caudex.workers")
 
 
-class Listener(Protocol):
+class Listener:
     """The owner of a child. Called on the event loop; must not block."""
 
     def on_line(self, line: bytes) -> None:
         """Handle a whole line of its output."""
-        ...
+        self.on_noise("stdout", text_of(line))
 
     def on_noise(self, level: LogLevel, text: str) -> None:
         """Handle output that is no message."""
-        ...
 
     def on_unreadable(self, ids: list[str], why: str) -> None:
         """Handle an unreadable line that may be the outcome of one of these calls."""
-        ...
 
     def on_gone(self) -> None:
         """Handle its end, after all of its output."""
-        ...
 
 
 class Child(asyncio.SubprocessProtocol):

@@ -17,8 +17,7 @@ from plugins.workers.host import Host
 from plugins.workers.models import Release
 
 from .calls import Call, Calls, Collections, Progress
-from .masking import mask_json, mask_text
-from .process import Child
+from .process import Child, Listener
 from .protocol import (
     EDGE,
     AppEvent,
@@ -40,6 +39,8 @@ from .protocol import (
     describe_value,
     frame,
     ids_in,
+    mask_json,
+    mask_text,
     read,
     single_line,
     text_of,
@@ -76,7 +77,7 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     uid: int | None
 
 
-class Replica:
+class Replica(Listener):
     """A worker process of this server."""
 
     def __init__(self, spec: ReplicaSpec, host: Host) -> None:
@@ -257,7 +258,7 @@ class Replica:
             if line.startswith(b"{"):
                 edges = line[:EDGE] + b"\n" + line[-EDGE:]
                 self.on_unreadable(list(ids_in(edges)), "the reply is not valid JSON")
-            self.on_noise("stdout", text_of(line))
+            super().on_line(line)
         else:
             self._handle(message)
 

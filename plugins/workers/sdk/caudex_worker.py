@@ -40,8 +40,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 MAX_FRAME = 10 * 1024 * 1024
-MAX_HELD = 64 * 1024
-THREADS = 64
 SHUTDOWN_SECONDS = 9.0
 
 Handler = Callable[..., Any]
@@ -82,57 +80,25 @@ class Context:
     def __init__(self, worker: Worker, call_id: str | None, caller: dict[str, Any] | None) -> None:
         self._worker = worker
         self._call_id = call_id
+        self.app_id = worker.app_id
+        self.runtime_url = worker.runtime_url
+        """Where the server's API answers."""
+        self.database_url = worker.database_url
+        """A login for the app's own tables, where the server gives one."""
+        self.credentials = worker.credentials
+        """The secrets of the platform and the app."""
+        self.log = worker.log
         self.caller = caller
         """`{"userId", "username", "email", "authToken"}`, or None for a job without a caller."""
+        known: dict[str, str | None] = caller or {}
+        self.user_id, self.username = known.get("userId"), known.get("username")
+        self.email = known.get("email")
+        self.auth_token = known.get("authToken")
+        """A bearer token that is valid for as long as the call or job may run; empty in a job that
+        runs over a week after the user's last action."""
         self.cancelled = False
         """Whether the job was cancelled; a long job should check it now and then."""
         self.blocking = False
-
-    @property
-    def app_id(self) -> str:
-        """The app."""
-        return self._worker.app_id
-
-    @property
-    def runtime_url(self) -> str:
-        """Where the server's API answers."""
-        return self._worker.runtime_url
-
-    @property
-    def database_url(self) -> str | None:
-        """A login for the app's own tables, where the server gives one."""
-        return self._worker.database_url
-
-    @property
-    def credentials(self) -> dict[str, str]:
-        """The secrets of the platform and the app."""
-        return self._worker.credentials
-
-    @property
-    def log(self) -> Log:
-        """The app's log."""
-        return self._worker.log
-
-    @property
-    def user_id(self) -> str | None:
-        """The id of the caller."""
-        return (self.caller or {}).get("userId")
-
-    @property
-    def username(self) -> str | None:
-        """The name of the caller."""
-        return (self.caller or {}).get("username")
-
-    @property
-    def email(self) -> str | None:
-        """The email address of the caller."""
-        return (self.caller or {}).get("email")
-
-    @property
-    def auth_token(self) -> str | None:
-        """A bearer token that is valid for as long as the call or job may run; empty in a job
-        that runs over a week after the user's last action."""
-        return (self.caller or {}).get("authToken")
 
     def progress(self, value: object) -> None:
         """Report the progress of a job: 0.4, or any JSON."""
@@ -205,7 +171,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: asyncio.Task[None] | None = None
         self._known: dict[int, tuple[int, bool]] = {}
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="handler")
+        self._threads = ThreadPoolExecutor(64, thread_name_prefix="handler")
 
     # Declaring
 
@@ -515,7 +481,7 @@ class _Wire:
                 soon = False
             self._held.append(line)
             self._size += len(line)
-            if not soon or self._size > MAX_HELD:
+            if not soon or self._size > 64 * 1024:
                 self._write()
 
     def flush(self) -> None:

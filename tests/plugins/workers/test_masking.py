@@ -8,8 +8,7 @@ import pytest
 
 from kernel.public import LOGS, WORKERS, HandlerFailed, Mask
 from kernel.testing import Server
-from plugins.workers.replica.masking import mask_json, mask_text
-from plugins.workers.replica.protocol import MAX_LINE
+from plugins.workers.replica.protocol import MAX_LINE, mask_json, mask_text
 from tests.plugins.workers.support import deploy, install, rpc
 from tests.waiting import eventually
 
