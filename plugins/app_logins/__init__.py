@@ -43,9 +43,12 @@ class AppLoginsPlugin(Plugin):
     def provide_services(self) -> Sequence[Provider]:
         """Provide APP_LOGINS."""
         return [
-            provide(SERVICE, lambda services: AppLoginsService(services, self.config)),
+            provide(SERVICE, self._make),
             provide(APP_LOGINS, lambda services: services.get(SERVICE)),
         ]
+
+    def _make(self, services: Services) -> AppLoginsService:
+        return AppLoginsService(services.get(STATEMENTS), self.config)
 
     @hookimpl
     @asynccontextmanager

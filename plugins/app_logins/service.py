@@ -9,7 +9,7 @@ from urllib.parse import quote
 import anyio
 import structlog
 
-from kernel.public import STATEMENTS, App, ServiceKey, Services, Transaction, server_actor
+from kernel.public import App, ServiceKey, Statements, Transaction, server_actor
 
 from . import store
 from .config import AppLoginsConfig
@@ -21,8 +21,8 @@ log = structlog.get_logger("caudex.app_logins")
 class AppLoginsService:
     """See `kernel.contracts.workers.AppLogins`."""
 
-    def __init__(self, services: Services, config: AppLoginsConfig) -> None:
-        self.statements = services.get(STATEMENTS)
+    def __init__(self, statements: Statements, config: AppLoginsConfig) -> None:
+        self.statements = statements
         self._config = config
         self.allowed: bool | None = None
         """Whether the server may make roles; None until that was asked."""
