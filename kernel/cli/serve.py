@@ -175,7 +175,7 @@ class Serving:
         self._stopping = asyncio.Event()
         self._stop: Callable[[], object] = _nothing
         self._cancel: Callable[[], object] = _nothing
-        self._signals = 0
+        self._signalled = False
 
     async def run(self, started: Callable[[], object]) -> None:
         """Serve until `stop`; `started` is called once requests are answered. Raises BootError.
@@ -230,7 +230,7 @@ class Serving:
                     if signal.getsignal(number) != signal.SIG_IGN:
                         loop.add_signal_handler(number, self._on_signal)
                 if parent is not None:
-                    loop.add_reader(parent, self._orphaned, parent)
+                    loop.add_reader(parent, self._on_signal, parent)
                 await self.run(ready)
         except BootError:
             raise
@@ -240,25 +240,24 @@ class Serving:
             return 1
         return int(self._stopping.is_set() and scope.cancel_called)
 
-    def _orphaned(self, parent: Connection) -> None:
-        asyncio.get_running_loop().remove_reader(parent)
-        self._on_signal()
-
-    def _on_signal(self) -> None:
-        self._signals += 1
-        if self._signals > 1:
+    def _on_signal(self, parent: Connection | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        if parent is not None:  # its end is readable from now on
+            loop.remove_reader(parent)
+        if self._signalled:
             self._force()
         else:
+            self._signalled = True
             self._stop()
-            asyncio.get_running_loop().call_later(END_SECONDS, self._force)
+            loop.call_later(END_SECONDS, self._force)
 
     def _force(self) -> None:
         """Cancel what still runs, and exit soon even if that takes longer."""
         self._stopping.set()
+        self._cancel()
         last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
         last_resort.daemon = True
         last_resort.start()
-        self._cancel()
 
 
 def _tune_garbage_collector() -> None:
@@ -284,8 +283,8 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
             listener.listen(2048)
         except (OSError, TypeError) as error:
             said = (getattr(error, "strerror", None) or str(error)).lower()
-            where, remedy = f"address {host}:{port}", "choose another with --host or --port"
-            raise BootError(where, said, remedy) from None
+            remedy = "choose another with --host or --port"
+            raise BootError(f"address {host}:{port}", said, remedy) from None
         yield listener
 
 

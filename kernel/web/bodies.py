@@ -13,7 +13,6 @@ import msgspec
 import starlette.requests
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive
 
 from kernel.errors import BadRequest, TooLarge
 from kernel.toolkit.limiter import ConcurrencyLimiter
@@ -60,9 +59,9 @@ class Bodies:
         Raises TooLarge, Unavailable.
         """
         began = time.monotonic()
-        first = await request.receive()
-        whole: bytes = first.get("body", b"")
-        ended = first["type"] == "http.request" and not first.get("more_body", False)
+        message = await request.receive()
+        whole: bytes = message.get("body", b"")
+        ended = message["type"] == "http.request" and not message.get("more_body", False)
         if ended and len(whole) <= min(limit, self._free):  # nearly all requests
             if time.monotonic() - began > 1.0:  # seconds; permissions can change meanwhile
                 await again()
@@ -70,13 +69,20 @@ class Bodies:
         sender = request.scope["caudex.actor"].user_id
         pieces, size, counted = list[bytes](), 0, 0
         try:
-            async for piece in _limited(_pieces(first, request.receive), limit):
-                pieces.append(piece)
-                size += len(piece)
+            while True:
+                if message["type"] != "http.request":
+                    raise ClientDisconnect
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    raise TooLarge(limit)
                 more = max(0, size - self._free) - counted
                 if more:
                     self._held.take(sender, more)
                     counted += more
+                if not message.get("more_body", False):
+                    break
+                message = await request.receive()
             whole = b"".join(pieces)
             pieces.clear()
             await again()
@@ -85,34 +91,19 @@ class Bodies:
             self._held.give_back(sender, counted)
 
 
-async def _pieces(message: Message, receive: Receive) -> AsyncIterator[bytes]:
-    """Yield the pieces of a body after its first message. Raises ClientDisconnect."""
-    while message["type"] == "http.request":
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-        message = await receive()
-    raise ClientDisconnect
-
-
 async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:
     """Yield the pieces of a body within the limit. Raises TooLarge.
 
     At the end the guard of the route is repeated, as permissions may have changed meanwhile.
     """
-    async for piece in _limited(request.stream(), limit):
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(limit)
         yield piece
     if (again := request.scope.get(AGAIN)) is not None:
         await again()
-
-
-async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for chunk in pieces:
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(limit)
-        yield chunk
 
 
 def check_content(headers: Mapping[bytes, bytes]) -> None:
