@@ -13,11 +13,11 @@ from tests.architecture.code_lines import code_lines
 KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
 LIMITS = {
-    numbers.kernel_lines: 4643,  # the goal is 3,600
-    numbers.toolkit_lines: 909,  # 600
+    numbers.kernel_lines: 3770,  # the goal is 3,600
+    numbers.toolkit_lines: 762,  # 600
     numbers.kernel_entries: 14,
     numbers.layers: 9,
-    numbers.constants_per_thousand: 5.9,  # 5
+    numbers.constants_per_thousand: 5,
 }
 """Lower a limit whenever a change allows it; each ends at the goal behind it."""
 MODULES_LIMIT = 12
