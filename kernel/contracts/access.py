@@ -12,6 +12,12 @@ from kernel.contracts.base import ServiceKey
 if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
+__all__ = [
+    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PUBLIC", "Access", "Action",
+    "Assignment", "Effective", "Grant", "Kind", "Needs", "Permission", "Role",
+    "core_permission", "entity",
+]  # fmt: skip
+
 Action = Literal["create", "read", "update", "delete"]
 Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]
 

@@ -10,6 +10,11 @@ import msgspec
 from kernel.contracts.access import Permission
 from kernel.contracts.base import ServiceKey
 
+__all__ = [
+    "APPS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field", "FieldType",
+    "InstallPlan", "InstalledSection", "OnDelete", "Reference",
+]  # fmt: skip
+
 FieldType = Literal[
     "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",
     "[text]", "[number]",

@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from kernel.contracts.base import ServiceKey
 
+__all__ = ["AUDIT", "Audit", "AuditFilter"]
+
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """A query for rows of the trail, newest first; `before` is the id of the last row seen."""

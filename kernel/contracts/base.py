@@ -8,6 +8,11 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+__all__ = [
+    "MAX_DELEGATION", "REVOKED", "Actor", "Change", "Delegation", "Event", "ServiceKey",
+    "new_delegation", "server_actor",
+]  # fmt: skip
+
 T = TypeVar("T")
 
 MAX_DELEGATION: Final = 8 * 86_400.0

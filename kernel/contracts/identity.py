@@ -12,6 +12,11 @@ from kernel.contracts.base import Actor, Delegation, ServiceKey
 if TYPE_CHECKING:
     from kernel.contracts.statements import Reader
 
+__all__ = [
+    "IDENTITY", "SESSIONS", "DelegatingIdentity", "Identity", "Person", "Sessions", "User",
+    "issue_delegated_token",
+]  # fmt: skip
+
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """An account as others see it. `created_at` is RFC 3339 text that ends in `+00:00`."""

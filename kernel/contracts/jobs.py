@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
+__all__ = ["JOBS", "Jobs", "NewJob"]
+
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.

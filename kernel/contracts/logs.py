@@ -10,6 +10,8 @@ import msgspec
 
 from kernel.contracts.base import ServiceKey
 
+__all__ = ["LOGS", "LogLevel", "LogLine", "Logs"]
+
 LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
 
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from kernel.contracts.access import Grant
     from kernel.contracts.base import Actor
 
+__all__ = [
+    "MAX_PAGE", "RECORDS", "SHAPE", "FieldFilters", "NewRecord", "Page", "Record",
+    "RecordChanges", "Records", "SortField", "Where",
+]  # fmt: skip
+
 MAX_PAGE = 1000
 SHAPE: Final = "x-caudex-shape"
 """Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields

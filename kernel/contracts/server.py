@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from kernel.hooks.services import Services
     from kernel.web.http import Handler, Route
 
+__all__ = [
+    "DATABASE_SERVER", "HTTP_SERVER", "REGISTRY", "DatabaseServer", "HttpServer",
+    "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo",
+]  # fmt: skip
+
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A plugin that was found; `state` is on, off or degraded, `origin` where it comes from."""

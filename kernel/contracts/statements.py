@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from kernel.contracts.base import Actor, Event
 
+__all__ = [
+    "NOTIFICATIONS", "POOL", "SETTINGS", "SET_ASIDE_PREFIX", "STATEMENTS", "Begin",
+    "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader", "Scalar",
+    "Statements", "Transaction", "Writer",
+]  # fmt: skip
+
 T = TypeVar("T")
 
 Query = LiteralString | bytes

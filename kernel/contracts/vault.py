@@ -10,6 +10,8 @@ from kernel.contracts.base import ServiceKey
 if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
+__all__ = ["MAX_SECRET", "RESERVED_VARIABLE", "SECRETS", "SECRET_NAME", "VAULT", "Vault"]
+
 
 class Vault(Protocol):
     """Stores sealed secrets. `app_id` None is the platform's scope, shared by every app."""

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
+__all__ = [
+    "APP_LOGINS", "WORKERS", "AppLogins", "Caller", "HandlerFailed", "LaunchSpec", "Runtime",
+    "WorkerLost", "WorkerState", "WorkerStatus", "WorkerStopped", "Workers",
+]  # fmt: skip
+
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
 
 
