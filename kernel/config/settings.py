@@ -132,12 +132,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def loopback(self) -> bool:
         """Whether the server can only be reached from its own machine."""
-        if self.server.host == "localhost":
-            return True
-        try:
+        with suppress(ValueError):
             return ip_address(self.server.host).is_loopback
-        except ValueError:
-            return False
+        return self.server.host == "localhost"
 
 
 def default_data_dir() -> Path:
@@ -329,6 +326,5 @@ def url_problem(url: str) -> str | None:
         return re.sub('".*"', '"…"', str(error).strip(), flags=re.DOTALL)
     if "@" in str(found.get("host") or "")[1:]:  # a name that begins with @ is an abstract socket
         return "it has more than one @"
-    return (
-        None if re.fullmatch(r"[\d,\s]*", str(found.get("port") or "")) else "its port is no number"
-    )
+    digits = re.fullmatch(r"[\d,\s]*", str(found.get("port") or ""))
+    return None if digits else "its port is no number"

@@ -72,12 +72,11 @@ class Services:
 
     def check(self) -> None:
         """Raise BootErrors for every choice that cannot be made."""
-        errors: list[BootError] = []
-        for name in self._chosen.keys() - self._offers.keys():
-            remedy = nearest(name, self._offers)
-            errors.append(
-                BootError(f"[services] {name}", "no plugin provides such a service", remedy)
-            )
+        problem = "no plugin provides such a service"
+        errors = [
+            BootError(f"[services] {name}", problem, nearest(name, self._offers))
+            for name in self._chosen.keys() - self._offers.keys()
+        ]
         for name in self._offers:
             try:
                 self.provider(name)

@@ -140,8 +140,8 @@ class Kernel:
         try:
             yield
         finally:
-            took = self.boot_seconds.get(plugin, 0.0) + perf_counter() - began
-            self.boot_seconds[plugin] = took
+            self.boot_seconds.setdefault(plugin, 0.0)
+            self.boot_seconds[plugin] += perf_counter() - began
 
     @contextmanager
     def starting(self, plugin: str) -> Generator[None]:
@@ -168,13 +168,9 @@ class Kernel:
         self.table.close(plugin)
         self.services.forget(plugin)
         self.manifest_sections[:] = [s for s in self.manifest_sections if s[0] != plugin]
-        note = masked(str(error))
-        self.plugins[:] = [
-            msgspec.structs.replace(info, state="degraded", note=note)
-            if info.name == plugin
-            else info
-            for info in self.plugins
-        ]
+        [at] = [at for at, info in enumerate(self.plugins) if info.name == plugin]
+        left_out = {"state": "degraded", "note": masked(str(error))}
+        self.plugins[at] = msgspec.structs.replace(self.plugins[at], **left_out)
 
     def _needed_by(self, plugin: str) -> list[str]:
         """Return the reasons why the server cannot run without a loaded plugin."""

@@ -12,7 +12,6 @@ from kernel.public import Context, DatabaseQuery, Finding, Registry
 
 from .client import is_running
 
-OTHERS_READ: Final = 0o077
 OWNER: Final = "run as the account that owns it"
 SERVED: Final = """
 select exists (select from pg_stat_activity where datname = current_database()
@@ -55,7 +54,7 @@ def _keys(folder: Path) -> Iterator[Finding]:
         text = f"{folder}: cannot be read: {error.strerror}; {OWNER}"
         yield Finding(name="keys", text=text, state="fail")
         return
-    for key in (key for key, mode in keys.items() if mode & OTHERS_READ):
+    for key in (key for key, mode in keys.items() if mode & 0o077):
         yield Finding(name="keys", text=f"{key}: others can read it; chmod 600 {key}", state="fail")
         return
     names = ", ".join(key.name for key in keys)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 from kernel.public import BootError, LoadedPlugins, Registry
 
-EX_CONFIG: Final = 78
-"""Exit status of a server that would not start (sysexits.h)."""
 COMMENT = re.compile(r"--[^\n]*")
 TABLE = re.compile(
     r"(?i)\b(create|drop)\s+(?:unlogged\s+)?table\s+(?:if\s+(?:not\s+)?exists\s+)?([\w.]+)"
@@ -29,7 +26,8 @@ def plan(registry: Registry, off: Sequence[str], on: Sequence[str]) -> tuple[int
     if isinstance(after, BootError):
         gone = [] if isinstance(before, BootError) else [p for n in off for p in _parts(before, n)]
         reasons = _lines("reason", str(after).splitlines())
-        return EX_CONFIG, [*_lines("removed", gone), "It would not start:", *reasons]
+        lines = [*_lines("removed", gone), "It would not start:", *reasons]
+        return 78, lines  # as `serve` would exit (EX_CONFIG of sysexits.h)
     if isinstance(before, BootError):
         lines = [f"As it is, it does not start: {before}"]
     else:

@@ -1,5 +1,6 @@
 """What an operator types and reads: help, refusals of one line, commands beside a server."""
 
+import codecs
 import http.server
 import os
 import socket
@@ -308,7 +309,13 @@ def test_a_mistake_is_one_line(
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
-    """An empty folder that other accounts can enter too, to run commands in."""
+    """An empty folder that other accounts can enter too, to run commands in.
+
+    What commands import is imported before: another account may not read Python's own files.
+    """
+    load(load_config(environ={}))
+    for name in ("ascii", "idna"):
+        codecs.lookup(name)
     with open_folder() as folder:
         monkeypatch.chdir(folder)
         yield folder
@@ -388,20 +395,6 @@ def test_a_finding_that_is_a_failure_decides_the_exit_status(configured: Path, h
     ended = here("doctor", "--plugin", str(configured / "pot.py"))
     assert (ended.status, ended.err) == (1, "")
     assert "  fail   pot: empty\n  warn   lid: loose\n" in ended.out
-
-
-def test_what_needs_no_plugins_works_beside_a_broken_one(
-    embedded: tuple[Path, Served], here: Here, tmp_path: Path
-) -> None:
-    _, server = embedded
-    (tmp_path / "caudex.toml").write_text("[plugins.auth]\nmodule = 'gone'\n")
-    told = here("plugins", "--url", server.url, "--token", "hush").told
-    assert len(told) == 1
-    assert "it answers 401" in told[0]
-    for words in (["plugins"], ["routes"], ["users", "list"]):
-        assert here(*words).refusal.startswith("plugin auth, gone: cannot be imported: ")
-    for words in (["plugins", "--help"], ["users", "--help"]):
-        assert here(*words).status == 0
 
 
 def test_doctor_beside_whatever_the_address_is(here: Here, tmp_path: Path) -> None:
@@ -736,6 +729,20 @@ def test_a_server_that_does_not_tell_is_one_line_without_the_token(
     assert says in said
     assert said.endswith("set CAUDEX_TOKEN to the access token of a core admin")
     assert "hush" not in said
+
+
+def test_what_needs_no_plugins_works_beside_a_broken_one(
+    embedded: tuple[Path, Served], here: Here, tmp_path: Path
+) -> None:
+    _, server = embedded
+    (tmp_path / "caudex.toml").write_text("[plugins.auth]\nmodule = 'gone'\n")
+    told = here("plugins", "--url", server.url, "--token", "hush").told
+    assert len(told) == 1
+    assert "it answers 401" in told[0]
+    for words in (["plugins"], ["routes"], ["users", "list"]):
+        assert here(*words).refusal.startswith("plugin auth, gone: cannot be imported: ")
+    for words in (["plugins", "--help"], ["users", "--help"]):
+        assert here(*words).status == 0
 
 
 def test_the_other_commands_work_beside_a_running_server(embedded: tuple[Path, Served]) -> None:
