@@ -36,9 +36,9 @@ from kernel.testing.recorders import EventRecorder, HookCall, HookRecorder
 from kernel.testing.servers import PASSWORD, Client, MakeServer, Server, make_config, running_server
 
 __all__ = [
-    "PASSWORD", "Client", "EventRecorder", "FakeAccess", "FakeAppLogins", "FakeApps",
-    "FakeAudit", "FakeIdentity", "FakeJobs", "FakeLogs", "FakeNotifications", "FakeRecords",
-    "FakeSessions", "FakeVault", "FakeWorkers", "HookCall", "HookRecorder", "MakeServer",
-    "MoreOptions", "Overrides", "PluginLike", "Postgres", "Server", "ServerOptions", "database",
-    "make_config", "make_server", "postgres", "running_server", "server", "server_options",
+    "PASSWORD", "Client", "EventRecorder", "FakeAccess", "FakeAppLogins", "FakeApps", "FakeAudit",
+    "FakeIdentity", "FakeJobs", "FakeLogs", "FakeNotifications", "FakeRecords", "FakeSessions",
+    "FakeVault", "FakeWorkers", "HookCall", "HookRecorder", "MakeServer", "MoreOptions",
+    "Overrides", "PluginLike", "Postgres", "Server", "ServerOptions", "database", "make_config",
+    "make_server", "postgres", "running_server", "server", "server_options",
 ]  # fmt: skip

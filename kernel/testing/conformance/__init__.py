@@ -26,11 +26,6 @@ from kernel.testing.conformance.records import RecordsConformance  # noqa: E402
 from kernel.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
-    "AccessConformance",
-    "Conformance",
-    "IdentityConformance",
-    "JobsConformance",
-    "RecordsConformance",
-    "SessionsConformance",
-    "VaultConformance",
-]
+    "AccessConformance", "Conformance", "IdentityConformance", "JobsConformance",
+    "RecordsConformance", "SessionsConformance", "VaultConformance",
+]  # fmt: skip
