@@ -19,19 +19,9 @@ from kernel.config.settings import DatabaseConfig
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import NOTIFICATIONS, Begin, Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
-from kernel.database import streams
+from kernel.database import dialect, streams
 from kernel.database.connect import connect_options, connected
-from kernel.database.dialect import (
-    AsText,
-    Connection,
-    ConnectionLost,
-    FirstColumns,
-    OutcomeUnknown,
-    repeatable,
-    to_text,
-    translated,
-    unsure,
-)
+from kernel.database.dialect import Connection, ConnectionLost
 from kernel.database.transactions import COMMIT_TIMEOUT, Transaction
 from kernel.errors import SchemaChanged, Unavailable, failure
 from kernel.hooks import hookspecs
@@ -49,7 +39,7 @@ that is gone."""
 log = structlog.get_logger("caudex.db")
 
 
-class Database(FirstColumns):
+class Database(dialect.FirstColumns):
     """The kernel's provider of STATEMENTS; see also `kernel.contracts.statements.Pool`."""
 
     def __init__(self, config: DatabaseConfig, bus: HookBus, services: Services) -> None:
@@ -113,7 +103,7 @@ class Database(FirstColumns):
                     stale += 1
                 else:
                     attempt += 1
-                if attempt == TRIES or not repeatable(error.__cause__):
+                if attempt == TRIES or not dialect.repeatable(error.__cause__):
                     raise
                 await anyio.sleep(random.uniform(0, 0.02 * 2**attempt))
 
@@ -139,7 +129,7 @@ class Database(FirstColumns):
                 for callback in tx.callbacks:
                     await _guarded(callback)
             return result
-        raise OutcomeUnknown
+        raise dialect.OutcomeUnknown
 
     @asynccontextmanager
     async def begin(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
@@ -148,7 +138,7 @@ class Database(FirstColumns):
             literal = Escaping(connection.pgconn).escape_literal
             values = [
                 b"set_config(%b, %b, true)"
-                % (literal(name.encode()), literal(to_text(value) or b""))
+                % (literal(name.encode()), literal(dialect.to_text(value) or b""))
                 for name, value in settings.items()
             ]
             await connection.script(b"begin; select " + b", ".join(values))
@@ -188,7 +178,7 @@ class Database(FirstColumns):
             raise Unavailable("the database is not available")
         began = anyio.current_time()
         try:
-            with translated():
+            with dialect.translated():
                 async with self._pool.connection() as connection:
                     yield connection
         except ConnectionLost:
@@ -209,7 +199,7 @@ class Database(FirstColumns):
 
     async def write(self, query: Query, params: Sequence[Param]) -> PGresult | None:
         """See `Pool.write`."""
-        with unsure():
+        with dialect.unsure():
             return await self._once(query, params, False)
 
     async def _once(
@@ -230,7 +220,7 @@ async def _guarded(callback: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _configure(connection: Connection) -> None:
-    connection.adapters.register_dumper(bytes, AsText)
+    connection.adapters.register_dumper(bytes, dialect.AsText)
 
 
 async def _reset(connection: Connection) -> None:
