@@ -338,14 +338,8 @@ def _not_found(name: str) -> NotFound:
 
 
 def _event(actor: Actor, operation: str, app_id: str, name: str) -> Event:
-    return Event(
-        app_id="core",
-        entity="crons",
-        operation=operation,
-        actor=actor,
-        record_id=f"{app_id}/{name}",
-        new=msgspec.json.encode({"app": app_id, "cron": name}),
-    )
+    detail = {"app": app_id, "cron": name}
+    return Event.core("crons", operation, actor, f"{app_id}/{name}", new=detail)
 
 
 SERVICE = ServiceKey[CronService]("cron")

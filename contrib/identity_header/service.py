@@ -6,7 +6,6 @@ import re
 import time
 from typing import Final, NamedTuple
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -294,17 +293,8 @@ async def _record(
     shown = new or old
     assert shown is not None
     await tx.publish(TOPIC, shown.id)
-    await tx.record(
-        Event(
-            app_id="core",
-            entity="users",
-            operation=operation,
-            actor=actor,
-            record_id=shown.id,
-            old=None if old is None else msgspec.json.encode(view(old)),
-            new=None if new is None else msgspec.json.encode(view(new)),
-        )
-    )
+    before, after = old and view(old), new and view(new)
+    await tx.record(Event.core("users", operation, actor, shown.id, old=before, new=after))
 
 
 def _unknown(user_id: str) -> NotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from kernel.public import (
     App,
     Command,
     InstallPlan,
+    Keyring,
     Plugin,
     Provider,
     Services,
@@ -24,7 +26,7 @@ from kernel.public import (
 from .commands import vault_file_command
 from .config import VaultFileConfig
 from .files import Folder
-from .keyring import open_keyring
+from .sealing import key_id
 from .service import VaultFileService
 
 
@@ -45,13 +47,19 @@ class VaultFilePlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultFileService]:
-        keyring = open_keyring(self.config, self.context.data_dir)
-        service = VaultFileService(services.get(STATEMENTS), self._folder, keyring)
+        service = VaultFileService(services.get(STATEMENTS), self._folder, self._keyring)
         await service.prepare()
         self._service = service
         if (apps := services.find(APPS)) is not None:
             await service.wipe_former(apps)
         yield service
+
+    @property
+    def _keyring(self) -> Keyring[bytes]:
+        config, data_dir = self.config, self.context.data_dir
+        # Other code could read it there.
+        os.environ.pop("CAUDEX_PLUGINS__VAULT_FILE__MASTER_KEY", None)
+        return Keyring("vault_file", data_dir, config.master_key, config.old_master_keys, key_id)
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:

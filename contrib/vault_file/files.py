@@ -21,16 +21,12 @@ from typing import Final
 
 from kernel.public import SECRET_NAME, sync_folder, write_file
 
-from .errors import Unopenable
 from .models import FileState
-from .sealing import MAX_FILE
+from .sealing import MAX_FILE, Unopenable
 
 APP: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 FILE: Final = re.compile(r"(\w+)-[0-9a-f]{16}\.secret", re.ASCII)
 ASIDE: Final = ".new-"
-STALE: Final = 3600
-"""Seconds after which a file that was never put in its place is deleted."""
-TRIES: Final = 3
 
 
 class Folder:
@@ -75,7 +71,7 @@ class Folder:
 
     def write(self, app_id: str | None, name: str, content: bytes) -> None:
         """Put a file in its place, on the disk when this returns."""
-        for left in reversed(range(TRIES)):
+        for left in (2, 1, 0):
             self._make(self._place(app_id))
             try:
                 write_file(self._file(app_id, name), content)
@@ -111,10 +107,10 @@ class Folder:
         self.forget(app_id, self.states(app_id))
 
     def sweep(self) -> None:
-        """Delete what a crash left behind before it had its place."""
+        """Delete what a crash left behind an hour ago before it had its place."""
         for path in self.root.rglob(f"{ASIDE}*"):
             with suppress(FileNotFoundError):
-                if path.lstat().st_mtime < time.time() - STALE:
+                if path.lstat().st_mtime < time.time() - 3600:
                     path.unlink()
 
     def _entries(self, app_id: str | None) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -20,16 +20,17 @@ from nacl.secret import Aead
 
 from kernel.public import MAX_SECRET
 
-from .errors import Unopenable
-
 MAGIC: Final = b"caudex secret 1\n"
-ID_SIZE: Final = 8
-MAX_FILE: Final = len(MAGIC) + ID_SIZE + Aead.NONCE_SIZE + MAX_SECRET + Aead.MACBYTES
+MAX_FILE: Final = len(MAGIC) + 8 + Aead.NONCE_SIZE + MAX_SECRET + Aead.MACBYTES
+
+
+class Unopenable(Exception):
+    """A file that is not what was sealed for this place, or not by a key that is here."""
 
 
 def key_id(key: bytes) -> bytes:
-    """Name a key without telling anything of it."""
-    return hashlib.sha256(b"caudex vault_file key id\0" + key).digest()[:ID_SIZE]
+    """Return a name for a key that does not reveal it."""
+    return hashlib.sha256(b"caudex vault_file key id\0" + key).digest()[:8]
 
 
 def seal(key: bytes, value: str, app_id: str | None, name: str) -> bytes:
@@ -42,7 +43,7 @@ def sealed_by(content: bytes) -> bytes:
     """The id of the key that a file was sealed with. Raises Unopenable for what is no such file."""
     if not content.startswith(MAGIC) or len(content) > MAX_FILE:
         raise Unopenable("it is no sealed secret")
-    return content[len(MAGIC) : len(MAGIC) + ID_SIZE]
+    return content[len(MAGIC) : len(MAGIC) + 8]
 
 
 def open_sealed(keys: Mapping[bytes, bytes], content: bytes, app_id: str | None, name: str) -> str:
@@ -51,7 +52,7 @@ def open_sealed(keys: Mapping[bytes, bytes], content: bytes, app_id: str | None,
     if (key := keys.get(used)) is None:
         raise Unopenable(f"the key {used.hex()} is not here")
     try:
-        sealed = content[len(MAGIC) + ID_SIZE :]
+        sealed = content[len(MAGIC) + 8 :]
         return Aead(key).decrypt(sealed, _place(app_id, name, used)).decode()
     except (CryptoError, ValueError) as error:
         raise Unopenable(str(error)) from None

@@ -7,14 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-import anyio
 import anyio.to_thread
-import msgspec
 import structlog
 
 from kernel.public import (
-    MAX_SECRET,
-    RESERVED_VARIABLE,
+    MAX_SECRETS,
     SECRET_NAME,
     SECRETS,
     Actor,
@@ -22,6 +19,7 @@ from kernel.public import (
     Apps,
     BadRequest,
     BootError,
+    ConcurrencyLimiter,
     Event,
     Keyring,
     Keys,
@@ -30,22 +28,20 @@ from kernel.public import (
     Transaction,
     Unavailable,
     Vault,
+    check_secret,
     server_actor,
 )
 
 from . import store
-from .errors import Unopenable
 from .files import Folder
 from .models import Copied, FolderRow, Rotation
-from .sealing import open_sealed, seal, sealed_by
+from .sealing import Unopenable, open_sealed, seal, sealed_by
 
 T = TypeVar("T")
-MOST: Final = 1000
-"""Secrets of one scope."""
-THREADS: Final = 4
 NO_APP: Final = "core"
 """Has roles and no secrets: what is revealed to it is the platform's."""
 FOLDER: Final = "[plugins.vault_file] folder"
+TOO_MANY: Final = "too many secrets are read or written at once"
 
 log = structlog.get_logger("caudex.vault_file")
 
@@ -57,7 +53,7 @@ class VaultFileService:
         self._statements = statements
         self._folder = folder
         self._keyring = keyring
-        self._threads = anyio.CapacityLimiter(THREADS)
+        self._threads = ConcurrencyLimiter(4, queue=1000, message=TOO_MANY)
         self._identity = ""
 
     async def prepare(self) -> None:
@@ -76,9 +72,7 @@ class VaultFileService:
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         """See `Vault.set`."""
-        check_name(key)
-        if len(value.encode()) > MAX_SECRET:
-            raise BadRequest(f"value is longer than {MAX_SECRET} bytes")
+        check_secret(key, value)
         await self._change(actor, lambda tx, _: self._set(tx, app_id, key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
@@ -208,8 +202,8 @@ class VaultFileService:
 
     def _write(self, app_id: str | None, key: str, value: str) -> None:
         names = self._folder.names(app_id)
-        if key not in names and len(names) >= MOST:
-            raise BadRequest(f"there are {MOST} secrets already: delete one")
+        if key not in names and len(names) >= MAX_SECRETS:
+            raise BadRequest(f"there are {MAX_SECRETS} secrets already: delete one")
         self._folder.write(app_id, key, seal(self._keyring.read().sealing, value, app_id, key))
 
     async def _delete(self, tx: Transaction, app_id: str | None, key: str) -> None:
@@ -276,15 +270,7 @@ class VaultFileService:
         last = await self._reseal(await self._there(self._folder.scopes))
         await store.set_key(tx, newest.hex())
         detail = {"secrets": before + last.sealed, "key_id": newest.hex()}
-        await tx.record(
-            Event(
-                app_id="core",
-                entity="keys",
-                operation="KEYS_ROTATED",
-                actor=tx.actor,
-                new=msgspec.json.encode(detail),
-            )
-        )
+        await tx.record(Event.core("keys", "KEYS_ROTATED", tx.actor, new=detail))
 
         async def drop_the_old() -> None:
             await self._disk(lambda: self._keyring.keep_only(newest))
@@ -306,7 +292,8 @@ class VaultFileService:
         return await self._disk(checked)
 
     async def _disk(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        async with self._threads.hold():
+            return await anyio.to_thread.run_sync(work)
 
     async def _guarded(self, work: Awaitable[T]) -> T:
         """A folder that is full or away, or a key that is, is no fault of the caller's."""
@@ -315,14 +302,6 @@ class VaultFileService:
         except (OSError, BootError) as error:
             log.error("secrets cannot be read or written", why=str(error))
             raise Unavailable("secrets cannot be read or written at the moment") from None
-
-
-def check_name(key: str) -> None:
-    """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
-    if not SECRET_NAME.fullmatch(key):
-        raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
-    if RESERVED_VARIABLE.fullmatch(key):
-        raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
 
 
 def _missing(app_id: str | None, key: str) -> NotFound:
@@ -341,16 +320,6 @@ async def _record(
     if news:
         await tx.publish(SECRETS, app_id or "")
     scope = "platform" if app_id is None else "app"
-    detail = msgspec.json.encode({"scope": scope, "app_id": app_id or "", "key": key})
-    gone = operation == "SECRET_DELETED"
-    await tx.record(
-        Event(
-            app_id="core",
-            entity="secrets",
-            operation=operation,
-            actor=tx.actor,
-            record_id=_shown(app_id, key),
-            old=detail if gone else None,
-            new=None if gone else detail,
-        )
-    )
+    detail = {"scope": scope, "app_id": app_id or "", "key": key}
+    shown = {"old" if operation == "SECRET_DELETED" else "new": detail}
+    await tx.record(Event.core("secrets", operation, tx.actor, _shown(app_id, key), **shown))

@@ -82,6 +82,31 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     old: bytes | None = None
     new: bytes | None = None
 
+    @classmethod
+    def core(
+        cls,
+        entity: str,
+        operation: str,
+        actor: Actor,
+        record_id: str | None = None,
+        *,
+        old: object = None,
+        new: object = None,
+    ) -> Event:
+        """Describe what happened to the system; `old` and `new` are encoded unless they are None.
+
+        None of them may hold a secret: events are kept in the audit trail.
+        """
+        return cls(
+            app_id="core",
+            entity=entity,
+            operation=operation,
+            actor=actor,
+            record_id=record_id,
+            old=None if old is None else msgspec.json.encode(old),
+            new=None if new is None else msgspec.json.encode(new),
+        )
+
     @property
     def subject(self) -> str:
         """`<app>.<entity>`, what `@for_subjects` patterns are matched against."""

@@ -6,11 +6,15 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from kernel.contracts.base import ServiceKey
+from kernel.errors import BadRequest
 
 if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
-__all__ = ["MAX_SECRET", "RESERVED_VARIABLE", "SECRETS", "SECRET_NAME", "VAULT", "Vault"]
+__all__ = [
+    "MAX_SECRET", "MAX_SECRETS", "RESERVED_VARIABLE", "SECRETS", "SECRET_NAME", "VAULT", "Vault",
+    "check_secret",
+]  # fmt: skip
 
 
 class Vault(Protocol):
@@ -43,6 +47,8 @@ SECRETS = "secrets"
 whose secrets changed, or '' for the platform's. Running workers are restarted."""
 MAX_SECRET = 64 * 1024
 """Bytes of a value in UTF-8."""
+MAX_SECRETS = 1000
+"""Secrets of one scope: a worker gets them all at its start."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 RESERVED_VARIABLE = re.compile(
     r"PATH|HOME|LANG|TMPDIR|LOCPATH|GCONV_PATH|GLIBC_TUNABLES|NODE_OPTIONS"
@@ -50,3 +56,13 @@ RESERVED_VARIABLE = re.compile(
     re.IGNORECASE,
 )
 """Variables that would steer a loader, an interpreter or the server: every engine refuses them."""
+
+
+def check_secret(key: str, value: str) -> None:
+    """Refuse a bad or reserved name of a secret, and too long a value. Raises BadRequest."""
+    if not SECRET_NAME.fullmatch(key):
+        raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
+    if RESERVED_VARIABLE.fullmatch(key):
+        raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
+    if len(value.encode()) > MAX_SECRET:
+        raise BadRequest(f"value is longer than {MAX_SECRET} bytes")

@@ -214,16 +214,8 @@ def _event(
     described: dict[str, object] = {"id": app.id, "name": app.name, "version": app.version}
     if more is not None:
         described["dropped"] = more.dropped
-    encoded = msgspec.json.encode(described)
-    return Event(
-        app_id="core",
-        entity="apps",
-        operation=operation,
-        actor=actor,
-        record_id=app.id,
-        old=encoded if old else None,
-        new=None if old else encoded,
-    )
+    shown = {"old" if old else "new": described}
+    return Event.core("apps", operation, actor, app.id, **shown)
 
 
 SERVICE = ServiceKey[AppsService]("apps_service")

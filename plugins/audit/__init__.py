@@ -22,10 +22,10 @@ from kernel.public import (
     provide,
 )
 
+from . import store
 from .config import AuditConfig
-from .maintenance import Maintenance
 from .routes import AuditRoutes
-from .service import AuditService, record_event, watch
+from .service import AuditService, Maintenance
 
 
 class AuditPlugin(Plugin):
@@ -59,10 +59,10 @@ class AuditPlugin(Plugin):
     @hookimpl
     async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
         """Watch the tables of an app from their first row on."""
-        await watch(tx, plan.app)
+        await store.watch(tx, plan.app)
 
     @hookimpl
     @for_subjects("core.*")
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Write what the system did; rows of apps are the triggers' affair."""
-        await record_event(tx, event)
+        await store.record(tx, event)

@@ -1,8 +1,9 @@
-"""The rules of the audit trail: access, and what is recorded."""
+"""The rules of the audit trail: access, what is recorded, and how long it is kept."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -14,11 +15,14 @@ from kernel.public import (
     App,
     AuditFilter,
     BadRequest,
-    Event,
+    BootError,
     Forbidden,
+    KernelError,
     Statements,
     Transaction,
+    failure,
     nearest,
+    server_actor,
 )
 
 from . import store
@@ -63,17 +67,45 @@ async def reads_in_part(access: Access, actor: Actor, app_id: str | None) -> boo
     return True
 
 
-async def record_event(tx: Transaction, event: Event) -> None:
-    """Write a system event in the transaction in which it happens."""
-    await store.record(tx, event)
+class Maintenance:
+    """Creates partitions ahead of time and drops expired ones."""
 
+    def __init__(self, statements: Statements, keep_months: int) -> None:
+        self._statements = statements
+        self._keep = keep_months
 
-async def watch(tx: Transaction, app: App) -> None:
-    """Attach the triggers to the tables of an app that lack them, and record where its trail
-    begins: what a former app of the same name did is kept from the admins of a new one."""
-    await store.begin(tx, app.id)
-    if lacking := await store.watch(tx, app.id, app.key, tuple(app.entities)):
-        log.info("audit triggers attached", app_id=app.id, entities=lacking)
+    async def maintain(self) -> None:
+        """Update the partitions; there is nothing to do on most days."""
+        months = await store.months(self._statements, self._keep)
+        if months.taken:
+            log.warning("rows of a month are in the default partition", months=months.taken)
+        if months.missing or months.expired:
+            await self._statements.run(server_actor(), self._change)
+            log.info("audit partitions changed", made=months.missing, dropped=months.expired)
+
+    async def _change(self, tx: Transaction) -> None:
+        await tx.lock("audit.months")
+        # Query again: another process may have changed them before this one got the lock.
+        await store.change_months(tx, await store.months(tx, self._keep))
+
+    async def start(self, apps: Iterable[App]) -> None:
+        """Update the partitions before the first row, and watch the apps that were installed while
+        the plugin was disabled.
+
+        A failure of the first loses nothing: months are created ahead, and the default partition
+        takes the other rows. Raises BootError for the second: a table without triggers must not be
+        served.
+        """
+        try:
+            await self.maintain()
+        except Exception as error:
+            log.error("audit partitions are not up to date", **failure(error))
+        for app in apps:
+            try:
+                await self._statements.run(server_actor(), lambda tx, app=app: store.watch(tx, app))
+            except KernelError as error:
+                problem = f"the tables of app {app.id!r} cannot be watched: {error.message}"
+                raise BootError("plugin audit", problem, "start again") from error
 
 
 def _check_values(wanted: AuditFilter) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import date
 from typing import Final, LiteralString
 
 import msgspec
 from psycopg import sql
 
-from kernel.public import AuditFilter, Event, Param, Reader, Transaction
+from kernel.public import App, AuditFilter, Event, Param, Reader, Transaction
 
 from .models import MAX_PAGE_BYTES, ROW_OPERATIONS, Months
 
@@ -201,26 +200,22 @@ async def record(tx: Transaction, event: Event) -> None:
     await tx.execute(RECORD, *what, event.actor.user_id, event.actor.request_id)
 
 
-async def watch(tx: Transaction, schema: str, key: int, tables: Sequence[str]) -> list[str]:
-    """Attach the triggers to those of the tables that lack them or have them for another key;
-    return their names."""
-    lacking = [name.decode() for name in await tx.fetch_all(UNWATCHED, schema, tables, key)]
-    if lacking:
-        parts = [
-            WATCH.format(table=sql.Identifier(schema, table), key=sql.Literal(str(key)))
-            for table in lacking
-        ]
+async def watch(tx: Transaction, app: App) -> None:
+    """Attach the triggers to the tables of an app that lack them or have them for another key.
+
+    Records where its trail begins as well: what a former app of the same name did is kept from the
+    admins of a new one.
+    """
+    await tx.execute(BEGIN, app.id)
+    found = await tx.fetch_all(UNWATCHED, app.id, tuple(app.entities), app.key)
+    if lacking := [name.decode() for name in found]:
+        key = sql.Literal(str(app.key))
+        parts = [WATCH.format(table=sql.Identifier(app.id, table), key=key) for table in lacking]
         await tx.script(sql.Composed(parts).as_bytes(None))
-        await tx.execute(REGISTER, schema, lacking, ROW_OPERATIONS)
-    return lacking
+        await tx.execute(REGISTER, app.id, lacking, ROW_OPERATIONS)
 
 
-async def begin(tx: Transaction, app_id: str) -> None:
-    """Record where the trail of an app begins, unless it is recorded already."""
-    await tx.execute(BEGIN, app_id)
-
-
-async def months(reader: Reader, keep: int, ahead: int) -> Months:
+async def months(reader: Reader, keep: int, ahead: int = 2) -> Months:
     """Look which partitions are to be made and dropped."""
     return MONTHS_DECODER.decode(await reader.fetch(MONTHS, keep, ahead) or b"{}")
 

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -305,17 +304,10 @@ async def _record(
     old: User | None = None,
     new: User | None = None,
 ) -> None:
-    shown = new or old
+    before, after = old and view(old), new and view(new)
+    shown = after or before
     await tx.record(
-        Event(
-            app_id="core",
-            entity="users",
-            operation=operation,
-            actor=actor,
-            record_id=shown.id if shown else None,
-            old=None if old is None else msgspec.json.encode(view(old)),
-            new=None if new is None else msgspec.json.encode(view(new)),
-        )
+        Event.core("users", operation, actor, shown and shown.id, old=before, new=after)
     )
 
 

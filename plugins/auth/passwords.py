@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio.to_thread
 from nacl.exceptions import InvalidkeyError
@@ -29,11 +29,15 @@ MEMORY = 19 * 1024 * 1024
 """Bytes; with two passes the second choice of OWASP's password storage cheat sheet."""
 
 PARAMETERS = f"$argon2id$v=19$m={MEMORY // 1024},t={PASSES},p=1$"
-THREADS = 2
 MAX_WAITING = 64
-"""Hashes that wait for a thread."""
-MIN_PASSWORD, MAX_PASSWORD = 10, 1024
-MAX_LIST_BYTES = 20_000_000
+"""Hashes that wait for one of two threads."""
+MAX_PASSWORD = 1024
+
+_KINDS: Final = {
+    "an uppercase letter": str.isupper,
+    "a lowercase letter": str.islower,
+    "a digit": str.isdecimal,
+}
 
 
 class PasswordHasher:
@@ -41,7 +45,7 @@ class PasswordHasher:
 
     def __init__(self) -> None:
         message = "too many logins at the same moment"
-        self._limiter = ConcurrencyLimiter(THREADS, queue=MAX_WAITING, message=message)
+        self._limiter = ConcurrencyLimiter(2, queue=MAX_WAITING, message=message)
         self._dummy = _hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
@@ -70,14 +74,11 @@ class PasswordRules:
 
     def check(self, password: str, *names: str | None) -> None:
         """Raise BadRequest for a password that is too short, too simple, common, or a name."""
-        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-            raise BadRequest(f"password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
-        if not any(letter.isupper() for letter in password):
-            raise BadRequest("password must have an uppercase letter")
-        if not any(letter.islower() for letter in password):
-            raise BadRequest("password must have a lowercase letter")
-        if not any(letter.isdecimal() for letter in password):
-            raise BadRequest("password must have a digit")
+        if not 10 <= len(password) <= MAX_PASSWORD:
+            raise BadRequest(f"password must have 10 to {MAX_PASSWORD} characters")
+        for kind, has in _KINDS.items():
+            if not any(map(has, password)):
+                raise BadRequest(f"password must have {kind}")
         if fold_name(password) in {fold_name(name) for name in names if name}:
             raise BadRequest("password must not be the username or the email")
         if password.casefold() in self._common:
@@ -116,8 +117,8 @@ def read_common(file: str) -> Set[str]:
         return frozenset()
     where = "[plugins.auth] common_passwords"
     try:
-        if Path(file).stat().st_size > MAX_LIST_BYTES:
-            raise BootError(where, f"{file} is over {MAX_LIST_BYTES} bytes")
+        if Path(file).stat().st_size > 20_000_000:
+            raise BootError(where, f"{file} is over 20000000 bytes")
         lines = Path(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BootError(where, f"{file} cannot be read: {error}") from None

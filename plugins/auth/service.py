@@ -163,16 +163,8 @@ class Logins:
             blocked = await self._limiter.count_failure(tx, keys)
             # The typed name is not recorded: it may be a password in the wrong field.
             said = {"address": caller.address, "username": account and account.username}
-            await tx.record(
-                Event(
-                    app_id="core",
-                    entity="users",
-                    operation="LOGIN_FAILED",
-                    actor=caller,
-                    record_id=account and account.id,
-                    new=msgspec.json.encode(said),
-                )
-            )
+            user_id = account and account.id
+            await tx.record(Event.core("users", "LOGIN_FAILED", caller, user_id, new=said))
             return blocked
 
         if blocked := await self._statements.run(caller, count):

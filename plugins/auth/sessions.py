@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unauthenticated
@@ -175,13 +174,5 @@ async def _record(
     tx: Transaction, operation: str, actor: Actor, session_id: str, reason: str = ""
 ) -> None:
     said = {"user_id": actor.user_id, "address": actor.address}
-    await tx.record(
-        Event(
-            app_id="core",
-            entity="sessions",
-            operation=operation,
-            actor=actor,
-            record_id=session_id,
-            new=msgspec.json.encode(said | {"reason": reason} if reason else said),
-        )
-    )
+    new = said | {"reason": reason} if reason else said
+    await tx.record(Event.core("sessions", operation, actor, session_id, new=new))

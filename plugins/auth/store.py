@@ -11,25 +11,175 @@ from kernel.public import Reader, Statements, Transaction, User
 from .models import Account, Client, Delegator, Family, NewAccount, SessionView, Taken
 from .tokens import REFRESH_SECONDS
 
-GRACE_SECONDS: Final = 30
-"""A refresh token stays valid for this long after the first use of its successor."""
-
-FREE_FAILURES: Final = 5
-MAX_DELAY_SECONDS: Final = 60
-FORGIVEN_AFTER_SECONDS: Final = 3600
-ADDRESS_ATTEMPTS: Final = 30
-ADDRESS_WINDOW_SECONDS: Final = 300
 MAX_SESSIONS: Final = 1000
 """Active sessions of one account; a new one ends the oldest. A script that logs in every second has
 fewer access tokens that are still valid."""
 MAX_NETWORKS: Final = 50
 """Networks that are remembered for one account."""
 
-_ACCOUNT: Final = (
-    "select row_to_json(r) from (select id, username, email, email_key, display_name, created_at,"
-    " disabled, password_hash from caudex_auth.users where id = $1::uuid for no key update) r"
+_USER: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_auth.users where id = $1::uuid
+) r"""
+_USERS: Final = """
+select row_to_json(r) from (
+    select id, username, email, display_name, created_at, disabled
+    from caudex_auth.users order by username_key collate "C"
+) r"""
+_NAMED: Final = """
+select row_to_json(r) from (
+    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
+        exists (
+            select from caudex_auth.networks n where n.user_id = u.id and n.network = $2::text
+            and n.seen_at > now() - make_interval(secs => $3::int)
+        ) as known_network
+    from caudex_auth.users u where username_key = $1::text or email_key = $1::text
+) r"""
+_ACCOUNT: Final = """
+select row_to_json(r) from (
+    select id, username, email, email_key, display_name, created_at, disabled, password_hash
+    from caudex_auth.users where id = $1::uuid{lock}
+) r"""
+_TAKEN: Final = """
+select row_to_json(r) from (
+    select coalesce(bool_or($1::text in (username_key, email_key)), false) as username,
+        coalesce(bool_or($2::text in (username_key, email_key)), false) as email
+    from caudex_auth.users
+    where (username_key in ($1::text, $2::text) or email_key in ($1::text, $2::text))
+    and id is distinct from $3::uuid
+) r"""
+_INSERT_USER: Final = """
+with r as (
+    insert into caudex_auth.users
+        (username, username_key, email, email_key, display_name, password_hash)
+    values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text)
+    returning id, username, email, display_name, created_at, disabled
+) select row_to_json(r) from r"""
+_UPDATE_ACCOUNT: Final = """
+update caudex_auth.users set email = $2::text, email_key = $3::text, display_name = $4::text,
+    password_hash = $5::text, disabled = $6::boolean, updated_at = now()
+where id = $1::uuid"""
+_RENEW_HASH: Final = """
+update caudex_auth.users set password_hash = $3::text, updated_at = now()
+where id = $1::uuid and password_hash = $2::text returning id"""
+_INSERT_SESSION: Final = """
+insert into caudex_auth.sessions (id, user_id, expires_at, address, user_agent, current_hash)
+select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text
+from caudex_auth.users where id = $2::uuid and password_hash = $3::text and not disabled
+for share returning id"""
+_EXCESS: Final = """
+select id::text from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null
+order by created_at desc offset $2::int limit 10"""
+_USERNAME: Final = """
+select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled
+and (
+    ($2::text = '' and u.withdrawals::text = $3::text)
+    or exists (
+        select from caudex_auth.sessions s
+        where s.id = nullif($2::text, '')::uuid and s.user_id = u.id and s.revoked_at is null
+    )
+)"""
+_DELEGATOR: Final = """
+select row_to_json(r) from (
+    select id, username, withdrawals::text as epoch
+    from caudex_auth.users where id = $1::uuid and not disabled
+) r"""
+_REVOKE_DELEGATIONS: Final = """
+update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid"""
+_SESSIONS: Final = """
+select row_to_json(r) from (
+    select id, created_at, last_used_at, address, user_agent from caudex_auth.sessions
+    where user_id = $1::uuid and revoked_at is null and expires_at > now()
+    order by created_at desc, id limit 1000
+) r"""
+# The predecessor of the current token is valid for 30 s after the first use of its successor.
+_LOCK_FAMILY: Final = """
+select row_to_json(r) from (
+    select u.username, s.revoked_at is not null or u.disabled as revoked,
+        s.expires_at <= now() as expired,
+        coalesce(s.advanced_at > now() - interval '30 seconds', false) as in_grace,
+        s.parent_hash, s.current_hash, s.next_hash
+    from caudex_auth.sessions s join caudex_auth.users u on u.id = s.user_id
+    where s.id = $1::uuid and s.user_id = $2::uuid for update of s
+) r"""
+_TOUCH_SESSION: Final = """
+update caudex_auth.sessions set next_hash = $2::text, address = $3::text, last_used_at = now(),
+    expires_at = now() + make_interval(secs => $4::int)
+where id = $1::uuid"""
+_ADVANCE_SESSION: Final = """
+update caudex_auth.sessions
+set parent_hash = current_hash, current_hash = next_hash, next_hash = null, advanced_at = now()
+where id = $1::uuid"""
+_REVOKE_SESSION: Final = """
+update caudex_auth.sessions set revoked_at = now()
+where id = $1::uuid and user_id = $2::uuid and revoked_at is null returning id"""
+_REVOKE_SESSIONS: Final = """
+update caudex_auth.sessions set revoked_at = now()
+where user_id = $1::uuid and revoked_at is null and id is distinct from $2::uuid"""
+_NOTE_NETWORK: Final = """
+with seen as (
+    insert into caudex_auth.networks (user_id, network)
+    select $1::uuid, $2::text where not exists (
+        select from caudex_auth.networks
+        where user_id = $1::uuid and network = $2::text and seen_at > now() - interval '1 hour'
+    )
+    on conflict (user_id, network) do update set seen_at = now() returning user_id
 )
-_WHOLE_ACCOUNT: Final = _ACCOUNT.replace("no key update", "update")
+delete from caudex_auth.networks where user_id = (select user_id from seen)
+and network in (
+    select network from caudex_auth.networks where user_id = $1::uuid and network <> $2::text
+    order by seen_at desc offset $3::int
+)"""
+_BLOCKED_FOR: Final = """
+select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int
+from caudex_auth.throttle where key = any ($1::text[]) and blocked_until > clock_timestamp()"""
+# Five failures are free, each later one doubles the delay, up to 60 s. After an hour without one
+# they are forgiven.
+_FAIL_ACCOUNT: Final = """
+insert into caudex_auth.throttle as t (key, failures, since, failed_at)
+values ($1::text, 1, clock_timestamp(), clock_timestamp())
+on conflict (key) do update set
+    failures = case when t.failed_at < clock_timestamp() - interval '1 hour' then 1
+        else t.failures + 1 end,
+    failed_at = clock_timestamp(),
+    blocked_until = case
+        when t.failures >= 5 and t.failed_at >= clock_timestamp() - interval '1 hour'
+        then clock_timestamp()
+            + make_interval(secs => least(60, 2 ^ least(t.failures - 5, 30))) end
+where t.blocked_until is null or t.blocked_until <= clock_timestamp()
+returning true"""
+# A network has 30 attempts in 300 s.
+_COUNT_ADDRESS: Final = """
+insert into caudex_auth.throttle as t (key, failures, since, failed_at)
+values ($1::text, 1, clock_timestamp(), clock_timestamp())
+on conflict (key) do update set
+    failures = case when t.since > clock_timestamp() - interval '300 seconds'
+        then t.failures + 1 else 1 end,
+    since = case when t.since > clock_timestamp() - interval '300 seconds'
+        then t.since else clock_timestamp() end,
+    failed_at = clock_timestamp(),
+    blocked_until = case
+        when t.failures + 1 >= 30 and t.since > clock_timestamp() - interval '300 seconds'
+        then t.since + interval '300 seconds' end
+returning case when t.failures > 30
+    then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end"""
+_REMOVE_SESSIONS: Final = """
+delete from caudex_auth.sessions where id in (
+    select id from caudex_auth.sessions
+    where expires_at < now() or revoked_at < now() - interval '1 day'
+    limit $1::int for update skip locked
+)"""
+_REMOVE_NETWORKS: Final = """
+delete from caudex_auth.networks where ctid = any (array(
+    select ctid from caudex_auth.networks
+    where seen_at < now() - make_interval(secs => $2::int) limit $1::int for update skip locked
+))"""
+_REMOVE_FAILURES: Final = """
+delete from caudex_auth.throttle where key in (
+    select key from caudex_auth.throttle where failed_at < now() - interval '1 hour'
+    limit $1::int for update skip locked
+)"""
 
 _account = msgspec.json.Decoder(Account).decode
 _family = msgspec.json.Decoder(Family).decode
@@ -49,117 +199,57 @@ class AuthStore:
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """Read an account by id."""
-        row = await (reader or self._statements).fetch(
-            "select row_to_json(r) from (select id, username, email, display_name, created_at,"
-            " disabled from caudex_auth.users where id = $1::uuid) r",
-            user_id,
-        )
+        row = await (reader or self._statements).fetch(_USER, user_id)
         return None if row is None else _user(row)
 
     async def users(self) -> list[User]:
         """Read every account by username."""
-        rows = await self._statements.fetch_all(
-            "select row_to_json(r) from (select id, username, email, display_name, created_at,"
-            ' disabled from caudex_auth.users order by username_key collate "C") r'
-        )
-        return [_user(row) for row in rows]
+        return [_user(row) for row in await self._statements.fetch_all(_USERS)]
 
     async def named(self, key: str, network: str = "") -> Account | None:
         """Find the account with this username or email, given as a folded key.
 
         `known_network` says whether it has signed in from `network` within 30 days.
         """
-        row = await self._statements.fetch(
-            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
-            " created_at, disabled, password_hash, exists (select from caudex_auth.networks n"
-            " where n.user_id = u.id and n.network = $2::text"
-            " and n.seen_at > now() - make_interval(secs => $3::int)) as known_network"
-            " from caudex_auth.users u where username_key = $1::text or email_key = $1::text) r",
-            key,
-            network,
-            REFRESH_SECONDS,
-        )
+        row = await self._statements.fetch(_NAMED, key, network, REFRESH_SECONDS)
         return None if row is None else _account(row)
 
     async def account(self, user_id: str) -> Account | None:
         """Read an account with its password hash."""
-        row = await self._statements.fetch(
-            "select row_to_json(r) from (select id, username, email, email_key, display_name,"
-            " created_at, disabled, password_hash from caudex_auth.users where id = $1::uuid) r",
-            user_id,
-        )
+        row = await self._statements.fetch(_ACCOUNT.replace("{lock}", ""), user_id)
         return None if row is None else _account(row)
 
     async def any_user(self, reader: Reader | None = None) -> bool:
         """Whether there is an account."""
-        found = await (reader or self._statements).fetch(
-            "select exists (select from caudex_auth.users)"
-        )
-        return found == b"t"
+        query = "select exists (select from caudex_auth.users)"
+        return await (reader or self._statements).fetch(query) == b"t"
 
     async def taken(
         self, tx: Transaction, username_key: str, email_key: str | None, but: str | None
     ) -> Taken:
         """Return which of two names an account other than `but` has, as username or as email."""
-        row = await tx.fetch(
-            "select row_to_json(r) from (select"
-            " coalesce(bool_or($1::text in (username_key, email_key)), false) as username,"
-            " coalesce(bool_or($2::text in (username_key, email_key)), false) as email"
-            " from caudex_auth.users"
-            " where (username_key in ($1::text, $2::text) or email_key in ($1::text, $2::text))"
-            " and id is distinct from $3::uuid) r",
-            username_key,
-            email_key,
-            but,
-        )
-        return _taken(row or b"{}")
+        return _taken(await tx.fetch(_TAKEN, username_key, email_key, but) or b"{}")
 
     async def insert_user(self, tx: Transaction, new: NewAccount, password_hash: str) -> User:
         """Add an account."""
-        row = await tx.execute(
-            "with r as (insert into caudex_auth.users"
-            " (username, username_key, email, email_key, display_name, password_hash)"
-            " values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text)"
-            " returning id, username, email, display_name, created_at, disabled)"
-            " select row_to_json(r) from r",
-            new.username,
-            new.username_key,
-            new.email,
-            new.email_key,
-            new.display_name,
-            password_hash,
-        )
-        return _user(row or b"")
+        names = new.username, new.username_key, new.email, new.email_key, new.display_name
+        return _user(await tx.execute(_INSERT_USER, *names, password_hash) or b"")
 
     async def lock_account(self, tx: Transaction, user_id: str, *, whole: bool) -> Account | None:
         """Read and lock an account; `whole` when its keys change or it is deleted."""
-        row = await tx.execute(_WHOLE_ACCOUNT if whole else _ACCOUNT, user_id)
+        lock = " for update" if whole else " for no key update"
+        row = await tx.execute(_ACCOUNT.replace("{lock}", lock), user_id)
         return None if row is None else _account(row)
 
     async def update_account(self, tx: Transaction, account: Account) -> None:
         """Write an account back."""
-        await tx.execute(
-            "update caudex_auth.users set email = $2::text, email_key = $3::text,"
-            " display_name = $4::text, password_hash = $5::text, disabled = $6::boolean,"
-            " updated_at = now() where id = $1::uuid",
-            account.id,
-            account.email,
-            account.email_key,
-            account.display_name,
-            account.password_hash,
-            account.disabled,
-        )
+        names = account.email, account.email_key, account.display_name
+        state = account.password_hash, account.disabled
+        await tx.execute(_UPDATE_ACCOUNT, account.id, *names, *state)
 
     async def renew_hash(self, tx: Transaction, user_id: str, old: str, new: str) -> bool:
         """Replace a password hash, unless it has changed since it was read."""
-        done = await tx.execute(
-            "update caudex_auth.users set password_hash = $3::text, updated_at = now()"
-            " where id = $1::uuid and password_hash = $2::text returning id",
-            user_id,
-            old,
-            new,
-        )
-        return done is not None
+        return await tx.execute(_RENEW_HASH, user_id, old, new) is not None
 
     async def delete_user(self, tx: Transaction, user_id: str) -> None:
         """Remove an account with its sessions and networks."""
@@ -173,211 +263,81 @@ class AuthStore:
         self, tx: Transaction, session_id: str, account: Account, first: str, client: Client
     ) -> bool:
         """Add a session, unless the account was disabled or its hash changed since it was read."""
-        done = await tx.execute(
-            "insert into caudex_auth.sessions"
-            " (id, user_id, expires_at, address, user_agent, current_hash)"
-            " select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text,"
-            " $7::text from caudex_auth.users"
-            " where id = $2::uuid and password_hash = $3::text and not disabled"
-            " for share returning id",
-            session_id,
-            account.id,
-            account.password_hash,
-            REFRESH_SECONDS,
-            client.address,
-            client.user_agent,
-            first,
-        )
-        return done is not None
+        seen = account.id, account.password_hash, REFRESH_SECONDS
+        used = client.address, client.user_agent, first
+        return await tx.execute(_INSERT_SESSION, session_id, *seen, *used) is not None
 
     async def excess(self, reader: Reader, user_id: str) -> list[str]:
         """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""
-        found = await reader.fetch_all(
-            "select id::text from caudex_auth.sessions"
-            " where user_id = $1::uuid and revoked_at is null"
-            " order by created_at desc offset $2::int limit 10",
-            user_id,
-            MAX_SESSIONS,
-        )
-        return [raw.decode() for raw in found]
+        return [raw.decode() for raw in await reader.fetch_all(_EXCESS, user_id, MAX_SESSIONS)]
 
     async def username(self, user_id: str, session_id: str, epoch: str) -> str | None:
         """Return the name of a user whose session or, where that is `''`, delegation is valid."""
-        name = await self._statements.fetch(
-            "select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled"
-            " and (($2::text = '' and u.withdrawals::text = $3::text)"
-            " or exists (select from caudex_auth.sessions s"
-            " where s.id = nullif($2::text, '')::uuid and s.user_id = u.id"
-            " and s.revoked_at is null))",
-            user_id,
-            session_id,
-            epoch,
-        )
+        name = await self._statements.fetch(_USERNAME, user_id, session_id, epoch)
         return None if name is None else name.decode()
 
     async def delegator(self, user_id: str) -> Delegator | None:
         """Read an account that workers may act for; None for a disabled or unknown one."""
-        row = await self._statements.fetch(
-            "select row_to_json(r) from (select id, username, withdrawals::text as epoch"
-            " from caudex_auth.users where id = $1::uuid and not disabled) r",
-            user_id,
-        )
+        row = await self._statements.fetch(_DELEGATOR, user_id)
         return None if row is None else _delegator(row)
 
     async def revoke_delegations(self, tx: Transaction, user_id: str) -> None:
         """Revoke the delegations of a user."""
-        await tx.execute(
-            "update caudex_auth.users set withdrawals = withdrawals + 1 where id = $1::uuid",
-            user_id,
-        )
+        await tx.execute(_REVOKE_DELEGATIONS, user_id)
 
     async def sessions(self, user_id: str) -> list[SessionView]:
         """Read the active sessions of a user, the newest first, 1000 at most."""
-        rows = await self._statements.fetch_all(
-            "select row_to_json(r) from (select id, created_at, last_used_at, address, user_agent"
-            " from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null"
-            " and expires_at > now() order by created_at desc, id limit 1000) r",
-            user_id,
-        )
-        return [_session(row) for row in rows]
+        return [_session(row) for row in await self._statements.fetch_all(_SESSIONS, user_id)]
 
     async def lock_family(self, tx: Transaction, session_id: str, user_id: str) -> Family | None:
         """Read and lock a session whose refresh token is used."""
-        row = await tx.execute(
-            "select row_to_json(r) from (select u.username,"
-            " s.revoked_at is not null or u.disabled as revoked, s.expires_at <= now() as expired,"
-            " coalesce(s.advanced_at > now() - make_interval(secs => $3::int), false) as in_grace,"
-            " s.parent_hash, s.current_hash, s.next_hash"
-            " from caudex_auth.sessions s join caudex_auth.users u on u.id = s.user_id"
-            " where s.id = $1::uuid and s.user_id = $2::uuid for update of s) r",
-            session_id,
-            user_id,
-            GRACE_SECONDS,
-        )
+        row = await tx.execute(_LOCK_FAMILY, session_id, user_id)
         return None if row is None else _family(row)
 
     async def touch_session(
         self, tx: Transaction, session_id: str, next_hash: str | None, address: str
     ) -> None:
         """Note the use of a session, and the successor that was issued."""
-        await tx.execute(
-            "update caudex_auth.sessions set next_hash = $2::text, address = $3::text,"
-            " last_used_at = now(), expires_at = now() + make_interval(secs => $4::int)"
-            " where id = $1::uuid",
-            session_id,
-            next_hash,
-            address,
-            REFRESH_SECONDS,
-        )
+        await tx.execute(_TOUCH_SESSION, session_id, next_hash, address, REFRESH_SECONDS)
 
     async def advance_session(self, tx: Transaction, session_id: str) -> None:
         """Make the successor the current token, at its first use."""
-        await tx.execute(
-            "update caudex_auth.sessions set parent_hash = current_hash,"
-            " current_hash = next_hash, next_hash = null, advanced_at = now()"
-            " where id = $1::uuid",
-            session_id,
-        )
+        await tx.execute(_ADVANCE_SESSION, session_id)
 
     async def revoke_session(self, tx: Transaction, session_id: str, user_id: str) -> bool:
         """End a session of a user; return False when there is no active one."""
-        done = await tx.execute(
-            "update caudex_auth.sessions set revoked_at = now()"
-            " where id = $1::uuid and user_id = $2::uuid and revoked_at is null returning id",
-            session_id,
-            user_id,
-        )
-        return done is not None
+        return await tx.execute(_REVOKE_SESSION, session_id, user_id) is not None
 
     async def revoke_sessions(self, tx: Transaction, user_id: str, but: str | None) -> None:
         """End every session of a user except `but`."""
-        await tx.execute(
-            "update caudex_auth.sessions set revoked_at = now()"
-            " where user_id = $1::uuid and revoked_at is null and id is distinct from $2::uuid",
-            user_id,
-            but,
-        )
+        await tx.execute(_REVOKE_SESSIONS, user_id, but)
 
     async def note_network(self, tx: Transaction, user_id: str, network: str) -> None:
         """Note a login or refresh of an account from a network; a new one replaces the oldest.
 
         Writes nothing within an hour of the last time, so concurrent logins do not wait.
         """
-        await tx.execute(
-            "with seen as (insert into caudex_auth.networks (user_id, network)"
-            " select $1::uuid, $2::text where not exists (select from caudex_auth.networks"
-            " where user_id = $1::uuid and network = $2::text"
-            " and seen_at > now() - interval '1 hour')"
-            " on conflict (user_id, network) do update set seen_at = now() returning user_id)"
-            " delete from caudex_auth.networks where user_id = (select user_id from seen)"
-            " and network in (select network from caudex_auth.networks"
-            " where user_id = $1::uuid and network <> $2::text"
-            " order by seen_at desc offset $3::int)",
-            user_id,
-            network,
-            MAX_NETWORKS - 1,
-        )
+        await tx.execute(_NOTE_NETWORK, user_id, network, MAX_NETWORKS - 1)
 
     # Limits, by the clock of the database
 
     async def blocked_for(self, reader: Reader | None, keys: list[str]) -> int:
         """Return the whole seconds until no key is blocked, 0 when no key is."""
-        found = await (reader or self._statements).fetch(
-            "select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int"
-            " from caudex_auth.throttle"
-            " where key = any ($1::text[]) and blocked_until > clock_timestamp()",
-            keys,
-        )
-        return int(found or 0)
+        return int(await (reader or self._statements).fetch(_BLOCKED_FOR, keys) or 0)
 
     async def fail_account(self, tx: Transaction, key: str) -> bool:
-        """Count a failed login; beyond FREE_FAILURES each one doubles the delay.
+        """Count a failed login of an account.
 
         Returns False, and counts nothing, when the account is blocked already.
         """
-        counted = await tx.execute(
-            "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
-            " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
-            " on conflict (key) do update set"
-            " failures = case when t.failed_at < clock_timestamp()"
-            " - make_interval(secs => $4::int) then 1 else t.failures + 1 end,"
-            " failed_at = clock_timestamp(),"
-            " blocked_until = case when t.failures >= $2::int and t.failed_at >= clock_timestamp()"
-            " - make_interval(secs => $4::int) then clock_timestamp() + make_interval("
-            "secs => least($3::int, 2 ^ least(t.failures - $2::int, 30))) end"
-            " where t.blocked_until is null or t.blocked_until <= clock_timestamp()"
-            " returning true",
-            key,
-            FREE_FAILURES,
-            MAX_DELAY_SECONDS,
-            FORGIVEN_AFTER_SECONDS,
-        )
-        return counted is not None
+        return await tx.execute(_FAIL_ACCOUNT, key) is not None
 
     async def count_address(self, tx: Transaction, key: str) -> int:
         """Count an attempt from a network; a full window blocks the network until it ends.
 
-        Returns the seconds until then for an attempt beyond ADDRESS_ATTEMPTS, else 0.
+        Returns the seconds until then for an attempt beyond the allowed ones, else 0.
         """
-        over = await tx.execute(
-            "insert into caudex_auth.throttle as t (key, failures, since, failed_at)"
-            " values ($1::text, 1, clock_timestamp(), clock_timestamp())"
-            " on conflict (key) do update set"
-            " failures = case when t.since > clock_timestamp() - make_interval(secs => $3::int)"
-            " then t.failures + 1 else 1 end,"
-            " since = case when t.since > clock_timestamp() - make_interval(secs => $3::int)"
-            " then t.since else clock_timestamp() end,"
-            " failed_at = clock_timestamp(),"
-            " blocked_until = case when t.failures + 1 >= $2::int"
-            " and t.since > clock_timestamp() - make_interval(secs => $3::int)"
-            " then t.since + make_interval(secs => $3::int) end"
-            " returning case when t.failures > $2::int"
-            " then ceil(extract(epoch from t.blocked_until - clock_timestamp()))::int else 0 end",
-            key,
-            ADDRESS_ATTEMPTS,
-            ADDRESS_WINDOW_SECONDS,
-        )
-        return int(over or 0)
+        return int(await tx.execute(_COUNT_ADDRESS, key) or 0)
 
     async def forgive(self, tx: Transaction, key: str) -> None:
         """Delete the failures of an account."""
@@ -390,23 +350,6 @@ class AuthStore:
 
         `limit` bounds the rows of each table.
         """
-        await self._statements.execute(
-            "delete from caudex_auth.sessions where id in (select id from caudex_auth.sessions"
-            " where expires_at < now() or revoked_at < now() - interval '1 day'"
-            " limit $1::int for update skip locked)",
-            limit,
-        )
-        await self._statements.execute(
-            "delete from caudex_auth.networks where ctid = any (array(select ctid"
-            " from caudex_auth.networks where seen_at < now() - make_interval(secs => $2::int)"
-            " limit $1::int for update skip locked))",
-            limit,
-            REFRESH_SECONDS,
-        )
-        await self._statements.execute(
-            "delete from caudex_auth.throttle where key in (select key from caudex_auth.throttle"
-            " where failed_at < now() - make_interval(secs => $2::int)"
-            " limit $1::int for update skip locked)",
-            limit,
-            FORGIVEN_AFTER_SECONDS,
-        )
+        await self._statements.execute(_REMOVE_SESSIONS, limit)
+        await self._statements.execute(_REMOVE_NETWORKS, limit, REFRESH_SECONDS)
+        await self._statements.execute(_REMOVE_FAILURES, limit)

@@ -371,40 +371,19 @@ async def _record_role(
 ) -> None:
     role = new or old
     assert role is not None
-    await tx.record(
-        Event(
-            app_id=CORE,
-            entity="roles",
-            operation=operation,
-            actor=tx.actor,
-            record_id=role.name,
-            old=_described(app_id, old),
-            new=_described(app_id, new),
-        )
-    )
+    before, after = _described(app_id, old), _described(app_id, new)
+    await tx.record(Event.core("roles", operation, tx.actor, role.name, old=before, new=after))
     await tx.publish(TOPIC, notification(app_id))
 
 
-def _described(app_id: str, role: Role | None) -> bytes | None:
-    if role is None:
-        return None
-    return msgspec.json.encode({"app_id": app_id, **msgspec.structs.asdict(role)})
+def _described(app_id: str, role: Role | None) -> object:
+    return role and {"app_id": app_id, **msgspec.structs.asdict(role)}
 
 
 async def _record_assignment(
     tx: Transaction, operation: str, app_id: str, role: str, user_id: str
 ) -> None:
-    assignment = msgspec.json.encode({"app_id": app_id, "role": role, "user_id": user_id})
-    revoked = operation == "ROLE_REVOKED"
-    await tx.record(
-        Event(
-            app_id=CORE,
-            entity="role_assignments",
-            operation=operation,
-            actor=tx.actor,
-            record_id=user_id,
-            old=assignment if revoked else None,
-            new=None if revoked else assignment,
-        )
-    )
+    detail = {"app_id": app_id, "role": role, "user_id": user_id}
+    shown = {"old" if operation == "ROLE_REVOKED" else "new": detail}
+    await tx.record(Event.core("role_assignments", operation, tx.actor, user_id, **shown))
     await tx.publish(TOPIC, notification(app_id, user_id))

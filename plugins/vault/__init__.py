@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from kernel.public import (
     Command,
     DatabaseQuery,
     Finding,
+    Keyring,
     Plugin,
     Provider,
     Route,
@@ -28,8 +30,8 @@ from . import store
 from .commands import rotate_command
 from .config import VaultConfig
 from .delivery import Delivery
-from .keyring import open_keyring
 from .routes import VaultRoutes
+from .sealing import key_id
 from .service import VaultService
 
 
@@ -50,10 +52,16 @@ class VaultPlugin(Plugin):
 
     @asynccontextmanager
     async def _open(self, services: Services) -> AsyncGenerator[VaultService]:
-        keyring = open_keyring(self.config, self.context.data_dir)
-        service = VaultService(services.get(STATEMENTS), keyring)
+        service = VaultService(services.get(STATEMENTS), self._keyring)
         await service.prepare()
         yield service
+
+    @property
+    def _keyring(self) -> Keyring[str]:
+        config, data_dir = self.config, self.context.data_dir
+        # Other code could read it there.
+        os.environ.pop("CAUDEX_PLUGINS__VAULT__MASTER_KEY", None)
+        return Keyring("master", data_dir, config.master_key, config.old_master_keys, key_id)
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -70,7 +78,7 @@ class VaultPlugin(Plugin):
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report a key that is missing or of another database."""
         if self._services.provider(VAULT.name) == self.name and (recorded := query(store.MASTER)):
-            open_keyring(self.config, self.context.data_dir).check(recorded)
+            self._keyring.check(recorded)
         return []
 
     @hookimpl

@@ -9,8 +9,6 @@ import structlog
 
 from kernel.public import WORKERS, Batcher, BatchLimits, Retry, Services, Unavailable, failure
 
-SETTLE = 0.5
-
 log = structlog.get_logger("caudex.vault")
 
 
@@ -22,15 +20,11 @@ class Delivery:
     tried again after `retry` seconds.
     """
 
-    def __init__(self, services: Services, settle: float = SETTLE, retry: float = 2) -> None:
+    def __init__(self, services: Services, settle: float = 0.5, retry: float = 2) -> None:
         self._services = services
-        limits = BatchLimits(waiting=1_000_000)
+        limits, again = BatchLimits(waiting=1_000_000), Retry(first=retry, longest=retry)
         self._changed = Batcher[str, None](
-            self._refresh_all,
-            limits,
-            linger=settle,
-            eager=False,
-            retry=Retry(first=retry, longest=retry),
+            self._refresh_all, limits, linger=settle, eager=False, retry=again
         )
 
     async def on_notification(self, app_id: str | None) -> None:

@@ -18,9 +18,6 @@ class Scope(msgspec.Struct, frozen=True):
     kind: str
     app_id: str
 
-    def __str__(self) -> str:
-        return self.app_id if self.kind == "app" else "the platform"
-
 
 PLATFORM = Scope("platform", "")
 

@@ -17,7 +17,7 @@ class Unopenable(Exception):
 
 
 def key_id(master: bytes) -> str:
-    """Name a master key without telling anything of it."""
+    """Return a name for a master key that does not reveal it."""
     return hashlib.sha256(b"caudex master key id\0" + master).hexdigest()[:16]
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Sequence
-from typing import Final
 
-import msgspec
 import structlog
 
 from kernel.public import (
-    MAX_SECRET,
-    RESERVED_VARIABLE,
-    SECRET_NAME,
+    MAX_SECRETS,
     SECRETS,
     Actor,
     BadRequest,
@@ -23,15 +19,13 @@ from kernel.public import (
     NotFound,
     Statements,
     Transaction,
+    check_secret,
     server_actor,
 )
 
 from . import store
 from .models import DataKeyRow, Scope, SecretRow, scope_of
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
-
-MOST: Final = 1000
-"""Secrets of one scope: a worker gets them all at its start."""
 
 log = structlog.get_logger("caudex.vault")
 
@@ -60,9 +54,7 @@ class VaultService:
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         """See `Vault.set`."""
-        check_name(key)
-        if len(value.encode()) > MAX_SECRET:
-            raise BadRequest(f"value is longer than {MAX_SECRET} bytes")
+        check_secret(key, value)
         await self._statements.run(actor, lambda tx: self._set(tx, scope_of(app_id), key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
@@ -97,8 +89,8 @@ class VaultService:
     async def _set(self, tx: Transaction, scope: Scope, key: str, value: str) -> None:
         row = await self._data_key(tx, scope)
         names = await store.names(tx, scope)
-        if len(names) >= MOST and key not in names:
-            raise BadRequest(f"there are {MOST} secrets already: delete one")
+        if len(names) >= MAX_SECRETS and key not in names:
+            raise BadRequest(f"there are {MAX_SECRETS} secrets already: delete one")
         version = await store.next_version(tx, scope, key)
         data_key = self._unwrap(row)
         sealed = seal_secret(data_key, value, scope, key, row.id, version)
@@ -146,11 +138,8 @@ class VaultService:
             sealed = seal_data_key(master, self._unwrap(row), row.id, Scope(row.scope, row.app_id))
             await store.rewrap(tx, row.id, newest, sealed)
         await store.set_master(tx, newest)
-        detail = msgspec.json.encode({"data_keys": len(rows), "key_id": newest})
-        event = Event(
-            app_id="core", entity="keys", operation="KEYS_ROTATED", actor=tx.actor, new=detail
-        )
-        await tx.record(event)
+        detail = {"data_keys": len(rows), "key_id": newest}
+        await tx.record(Event.core("keys", "KEYS_ROTATED", tx.actor, new=detail))
         return len(rows)
 
     def _unwrap(self, row: DataKeyRow) -> bytes:
@@ -164,25 +153,10 @@ class VaultService:
         return self._keys.known[name]
 
 
-def check_name(key: str) -> None:
-    """Refuse a name that is none, or that would steer the worker. Raises BadRequest."""
-    if not SECRET_NAME.fullmatch(key):
-        raise BadRequest("key must be letters, digits and _ (at most 128), no digit first")
-    if RESERVED_VARIABLE.fullmatch(key):
-        raise BadRequest(f"key {key!r} is reserved: it would steer the worker process")
-
-
 async def _record(tx: Transaction, scope: Scope, key: str, operation: str) -> None:
     """Record which user changed which name, never the value."""
     await tx.publish(SECRETS, scope.app_id)
-    detail = msgspec.json.encode({"scope": scope.kind, "app_id": scope.app_id, "key": key})
-    event = Event(
-        app_id="core",
-        entity="secrets",
-        operation=operation,
-        actor=tx.actor,
-        record_id=f"{scope.app_id}/{key}" if scope.app_id else key,
-        old=detail if operation == "SECRET_DELETED" else None,
-        new=None if operation == "SECRET_DELETED" else detail,
-    )
-    await tx.record(event)
+    record_id = f"{scope.app_id}/{key}" if scope.app_id else key
+    detail = {"scope": scope.kind, "app_id": scope.app_id, "key": key}
+    shown = {"old" if operation == "SECRET_DELETED" else "new": detail}
+    await tx.record(Event.core("secrets", operation, tx.actor, record_id, **shown))

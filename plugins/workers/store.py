@@ -199,14 +199,6 @@ async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
 
 async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:
     """Record what was done to a worker in the audit trail, and notify every server process."""
-    await tx.record(
-        Event(
-            app_id="core",
-            entity="workers",
-            operation=operation,
-            actor=tx.actor,
-            record_id=app_id,
-            new=msgspec.json.encode({"app_id": app_id, **more}),
-        )
-    )
+    detail = {"app_id": app_id, **more}
+    await tx.record(Event.core("workers", operation, tx.actor, app_id, new=detail))
     await tx.publish(TOPIC, app_id)

@@ -9,13 +9,19 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from contrib.vault_file.errors import Unopenable
 from contrib.vault_file.files import Folder
-from contrib.vault_file.sealing import MAX_FILE, key_id, open_sealed, seal
-from contrib.vault_file.service import MOST
+from contrib.vault_file.sealing import MAX_FILE, Unopenable, key_id, open_sealed, seal
 from kernel.config.settings import load_config
 from kernel.loading.loader import load
-from kernel.public import VAULT, BadRequest, BootError, Unavailable, server_actor, write_file
+from kernel.public import (
+    MAX_SECRETS,
+    VAULT,
+    BadRequest,
+    BootError,
+    Unavailable,
+    server_actor,
+    write_file,
+)
 from kernel.testing import running_server
 
 ACTOR = server_actor("test")
@@ -160,7 +166,7 @@ def test_a_scope_has_an_end(server, app):
     put(server, app, "KEY_0", "x")
     folder = Folder(root(server))
     content = folder.read(app, "KEY_0")
-    for number in range(1, MOST):
+    for number in range(1, MAX_SECRETS):
         file = folder._file(app, f"KEY_{number}")
         file.write_bytes(content)
     with pytest.raises(BadRequest, match="1000 secrets already"):

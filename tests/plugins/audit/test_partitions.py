@@ -6,7 +6,7 @@ import pytest
 
 from kernel.errors import BootError
 from kernel.testing import Server
-from plugins.audit.maintenance import Maintenance
+from plugins.audit.service import Maintenance
 from tests.plugins.audit.conftest import Alone, install
 from tests.waiting import eventually
 

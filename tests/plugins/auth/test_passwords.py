@@ -7,7 +7,7 @@ import pytest
 from nacl.pwhash import argon2id
 
 from kernel.public import SESSIONS, Actor, Unauthenticated, Unavailable
-from plugins.auth.passwords import MAX_WAITING, PARAMETERS, THREADS, PasswordHasher
+from plugins.auth.passwords import MAX_WAITING, PARAMETERS, PasswordHasher
 from plugins.auth.service import AUTH
 
 PASSWORD = "Str0ngPass!x"
@@ -71,7 +71,7 @@ def test_a_queue_that_is_full_refuses_at_once_and_recovers():
                 refused += 1
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(THREADS + MAX_WAITING + 10):
+            for _ in range(2 + MAX_WAITING + 10):
                 tasks.start_soon(attempt)
         assert refused == 10
         assert not await hasher.verify(None, PASSWORD)
@@ -89,7 +89,7 @@ def test_whoever_gives_up_waiting_leaves_the_queue():
             await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
         async with anyio.create_task_group() as tasks:
-            for _ in range(THREADS + MAX_WAITING):
+            for _ in range(2 + MAX_WAITING):
                 tasks.start_soon(hasher.verify, None, PASSWORD)
 
     anyio.run(main)

@@ -8,7 +8,6 @@ import pytest
 
 from kernel.public import NOTIFICATIONS, VAULT, WORKERS, Unavailable, server_actor
 from kernel.testing import Server, running_server
-from plugins.vault import delivery as delivery_module
 from plugins.vault.delivery import Delivery
 from tests.plugins.workers.support import QUICK, deployed, result
 from tests.waiting import eventually
@@ -52,11 +51,11 @@ def test_after_lost_news_the_workers_with_old_secrets_are_restarted_and_no_other
     old, current = deployed(workers), deployed(workers)
     before = pid(workers, old), pid(workers, current)
     put(workers, old, "new")
-    time.sleep(delivery_module.SETTLE + 0.5)
+    time.sleep(1.0)
     assert value(workers, old) is None, "the test means nothing if the news came"
     workers.run(workers.services.get(NOTIFICATIONS).invalidate)
     eventually(lambda: value(workers, old) == "new")
-    time.sleep(delivery_module.SETTLE + 0.5)
+    time.sleep(1.0)
     assert pid(workers, old) != before[0]
     assert pid(workers, current) == before[1]
 
@@ -77,7 +76,7 @@ def test_a_value_that_is_no_other_restarts_nobody(workers: Server):
     before = pid(workers, app)
     put(workers, app, "same")
     put(workers, None, "hidden by the app's own")
-    time.sleep(delivery_module.SETTLE + 1)
+    time.sleep(1.5)
     assert pid(workers, app) == before
 
 

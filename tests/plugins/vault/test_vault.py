@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from kernel.public import VAULT, BadRequest, BootError, Keyring, NotFound, server_actor
-from plugins.vault.config import VaultConfig
-from plugins.vault.keyring import open_keyring
+from kernel.public import (
+    VAULT,
+    BadRequest,
+    BootError,
+    Keyring,
+    NotFound,
+    check_secret,
+    server_actor,
+)
 from plugins.vault.models import DataKeyRow, scope_of
 from plugins.vault.sealing import Unopenable, key_id, open_data_key, seal_data_key
-from plugins.vault.service import check_name
 
 ACTOR = server_actor("test")
 
@@ -142,7 +147,7 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
 
 def written(tmp_path):
     """A ring of keys that has its file."""
-    keyring = open_keyring(VaultConfig(), tmp_path)
+    keyring = Keyring("master", tmp_path, "", (), key_id)
     keyring.read(may_create=True)
     return keyring
 
@@ -269,9 +274,9 @@ def test_a_short_master_key_is_refused(make_server):
 )  # fmt: skip
 def test_names_that_are_none_or_steer_are_refused(name):
     with pytest.raises(BadRequest):
-        check_name(name)
+        check_secret(name, "")
 
 
 @pytest.mark.parametrize("name", ["A", "_x", "OPENAI_API_KEY", "LDAP_URL", "A" * 128, "homepage"])
 def test_ordinary_names_are_accepted(name):
-    check_name(name)
+    check_secret(name, "")
