@@ -49,7 +49,13 @@ from kernel.toolkit.installations import register_app, unregister_app
 from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
-from kernel.toolkit.names import clean_display_name, clean_email, clean_username, fold_name
+from kernel.toolkit.names import (
+    HIDDEN_CHARACTERS,
+    clean_display_name,
+    clean_email,
+    clean_username,
+    fold_name,
+)
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import (
     FIELD_KINDS,
@@ -76,17 +82,18 @@ from kernel.web.http import (
 )
 
 __all__ = [
-    "FIELD_KINDS", "HOOKS", "KERNEL_API", "MAX_BODY", "UUID_PATTERN", "BadRequest", "BatchLimits",
-    "Batcher", "BootError", "BootErrors", "Command", "ConcurrencyLimiter", "ConstraintViolation",
-    "Context", "DatabaseQuery", "Finding", "Forbidden", "Health", "HookBus", "Implementation",
-    "InvalidValue", "InvalidatedCache", "KernelError", "Keyring", "Keys", "ManifestSection",
-    "Mask", "Message", "MethodNotAllowed", "Middleware", "NoConfig", "NotFound", "OpenServices",
-    "Plugin", "Provider", "RateLimiter", "Request", "Response", "Retry", "Route", "SchemaChanged",
-    "Section", "Services", "Tasks", "Throttled", "TooLarge", "Unauthenticated", "Unavailable",
-    "ValueKind", "clean_display_name", "clean_email", "clean_username",
-    "coerce_value", "compare_key", "decode", "dialect", "failure", "fold_name", "for_subjects",
-    "hookimpl", "hookspec", "hookspecs", "is_uuid", "limit_of", "limited", "load_key", "nearest",
-    "one_of", "parse_value", "provide", "read_body", "register_app", "reply", "server_key",
-    "show_value", "stream_reply", "sync_folder", "unregister_app", "whole_number", "write_file",
+    "FIELD_KINDS", "HIDDEN_CHARACTERS", "HOOKS", "KERNEL_API", "MAX_BODY", "UUID_PATTERN",
+    "BadRequest", "BatchLimits", "Batcher", "BootError", "BootErrors", "Command",
+    "ConcurrencyLimiter", "ConstraintViolation", "Context", "DatabaseQuery", "Finding",
+    "Forbidden", "Health", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache",
+    "KernelError", "Keyring", "Keys", "ManifestSection", "Mask", "Message", "MethodNotAllowed",
+    "Middleware", "NoConfig", "NotFound", "OpenServices", "Plugin", "Provider", "RateLimiter",
+    "Request", "Response", "Retry", "Route", "SchemaChanged", "Section", "Services", "Tasks",
+    "Throttled", "TooLarge", "Unauthenticated", "Unavailable", "ValueKind",
+    "clean_display_name", "clean_email", "clean_username", "coerce_value", "compare_key",
+    "decode", "dialect", "failure", "fold_name", "for_subjects", "hookimpl", "hookspec",
+    "hookspecs", "is_uuid", "limit_of", "limited", "load_key", "nearest", "one_of",
+    "parse_value", "provide", "read_body", "register_app", "reply", "server_key", "show_value",
+    "stream_reply", "sync_folder", "unregister_app", "whole_number", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
 
 import structlog
 
 from kernel.public import Access, BadRequest, NotFound, server_actor
-
-MAX_GROUPS: Final = 500
 
 log = structlog.get_logger("caudex.identity_header")
 

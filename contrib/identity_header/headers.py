@@ -19,7 +19,6 @@ from kernel.public import (
 )
 
 from .config import IdentityHeaderConfig
-from .groups import MAX_GROUPS
 from .models import Claim
 from .names import clean_email
 from .service import HeaderIdentity
@@ -131,6 +130,6 @@ def _groups(values: Sequence[bytes]) -> tuple[str, ...]:
     """Names between commas, in one header or several."""
     named = [name.strip() for value in values for name in value.decode().split(",")]
     found = sorted({name for name in named if name})
-    if len(found) > MAX_GROUPS:
-        raise BadRequest(f"there are more than {MAX_GROUPS} groups")
+    if len(found) > 500:
+        raise BadRequest("there are more than 500 groups")
     return tuple(found)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
-
-from kernel.public import User
+from msgspec import Struct
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -35,30 +33,3 @@ class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
 
     auth_required: bool
     setup_required: bool = False
-
-
-class UserView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An account on the wire: both spellings, and `disabled` only where it is true."""
-
-    id: str
-    username: str
-    email: str | None
-    display_name: str | None
-    created_at: str
-    display_name_camel: str | None = field(name="displayName")
-    created_at_camel: str = field(name="createdAt")
-    disabled: bool = False
-
-
-def view(user: User) -> UserView:
-    """Show an account."""
-    return UserView(
-        id=user.id,
-        username=user.username,
-        email=user.email,
-        display_name=user.display_name,
-        created_at=user.created_at,
-        display_name_camel=user.display_name,
-        created_at_camel=user.created_at,
-        disabled=user.disabled,
-    )

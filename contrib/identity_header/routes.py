@@ -17,10 +17,11 @@ from kernel.public import (
     Route,
     ServiceKey,
     Services,
+    UserView,
     reply,
 )
 
-from .models import Mode, NewUser, UserChanges, UserView, view
+from .models import Mode, NewUser, UserChanges
 from .service import HeaderIdentity
 
 MAX_BODY: Final = 64_000
@@ -68,21 +69,21 @@ class IdentityHeaderRoutes:
         user = await self._identity.user(request.actor.user_id or "")
         if user is None:
             raise NotFound("the account is gone")
-        return reply(view(user))
+        return reply(user.view)
 
     async def users(self, request: Request) -> Response:
         """List every account by username."""
-        return reply([view(user) for user in await self._identity.users()])
+        return reply([user.view for user in await self._identity.users()])
 
     async def add(self, request: Request, body: NewUser) -> Response:
         """Create an account before the first sign-in of its user."""
         person = Person(username=body.username, email=body.email, display_name=body.display_name)
-        return reply(view(await self._identity.add(request.actor, person)), 201)
+        return reply((await self._identity.add(request.actor, person)).view, 201)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Close an account, or open it again."""
         place, actor = request.path("id"), request.actor
-        return reply(view(await self._identity.set_disabled(actor, place, body.disabled)))
+        return reply((await self._identity.set_disabled(actor, place, body.disabled)).view)
 
     async def delete(self, request: Request) -> Response:
         """Delete an account; not while records need it."""

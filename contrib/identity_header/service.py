@@ -37,14 +37,12 @@ from kernel.public import (
 from . import store
 from .config import IdentityHeaderConfig
 from .groups import GroupRoles
-from .models import Claim, view
+from .models import Claim
 from .names import clean_email
 from .tokens import Tokens
 
 TOPIC: Final = "identity_header"
 BEARER: Final = re.compile(r"Bearer ([A-Za-z0-9_.-]+)")
-GROUPS_SECONDS: Final = 60.0
-"""After this time the groups of a user are compared again."""
 
 log = structlog.get_logger("caudex.identity_header")
 
@@ -154,7 +152,8 @@ class HeaderIdentity:
         async def load() -> _KnownUser:
             user = await self._admit(claim, caller)
             await self._roles.settle(user.id, claim.groups)
-            return _KnownUser(user.id, user.username, time.time() + GROUPS_SECONDS)
+            # After a minute the groups of a user are compared again.
+            return _KnownUser(user.id, user.username, time.time() + 60.0)
 
         known = await self._known.get_or_load(claim, load)
         return replace(caller, user_id=known.user_id, username=known.username)
@@ -293,7 +292,7 @@ async def _record(
     shown = new or old
     assert shown is not None
     await tx.publish(TOPIC, shown.id)
-    before, after = old and view(old), new and view(new)
+    before, after = old and old.view, new and new.view
     await tx.record(Event.core("users", operation, actor, shown.id, old=before, new=after))
 
 

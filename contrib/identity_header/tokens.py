@@ -12,10 +12,6 @@ from joserfc.jwk import OctKey
 
 from kernel.public import Delegation, Unauthenticated
 
-MAX_TOKEN = 4096
-LEEWAY = 10
-"""Seconds that the clock of another server may be ahead."""
-
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says; types and literals are checked when it is read. `ends` is of its
@@ -61,7 +57,7 @@ class Tokens:
     def read(self, token: str) -> Claims:
         """Check a token. Raises Unauthenticated."""
         try:
-            if len(token) > MAX_TOKEN:
+            if len(token) > 4096:
                 raise ValueError("too long")
             found = jws.deserialize_compact(token, self._key, ["HS256"])
             msgspec.convert(found.headers(), _Header)
@@ -69,6 +65,6 @@ class Tokens:
         except (ValueError, JoseError):
             raise Unauthenticated("the access token is not valid") from None
         now = time.time()
-        if not claims.iat - LEEWAY <= now < claims.exp:
+        if not claims.iat - 10 <= now < claims.exp:  # the clock of another server may be ahead
             raise Unauthenticated("the access token has expired")
         return claims

@@ -16,7 +16,6 @@ from .config import IdentityHeaderConfig
 Network = IPv4Network | IPv6Network
 TRUSTED: Final = "[plugins.identity_header] trusted"
 SECRET: Final = "[plugins.identity_header] secret"
-SHORTEST: Final = 16
 MAKE_ONE: Final = "make one with: openssl rand -base64 32"
 
 
@@ -33,8 +32,8 @@ class Trust:
         if not self._networks and not self._secret:
             problem = "no proxy is trusted, so no user could sign in"
             raise BootError(TRUSTED, problem, "name the proxy's addresses, or set a secret")
-        if self._secret and len(self._secret) < SHORTEST:
-            raise BootError(SECRET, f"it has fewer than {SHORTEST} bytes", MAKE_ONE)
+        if self._secret and len(self._secret) < 16:
+            raise BootError(SECRET, "it has fewer than 16 bytes", MAKE_ONE)
         for network in self._networks if not self._secret else ():
             _refuse_open(network)
 

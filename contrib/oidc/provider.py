@@ -30,10 +30,6 @@ T = TypeVar("T")
 CALLBACK: Final = "/api/v1/auth/oidc/callback"
 TIMEOUT_SECONDS: Final = 10.0
 """The time for a complete reply of the provider."""
-SIGN_INS: Final = 16
-"""Concurrent sign-ins of a process."""
-WAITING: Final = 32
-"""Requests that may wait for the metadata of the provider: login needs no authentication."""
 RETRY_SECONDS: Final = 5.0
 """The pause after a failed request for the metadata."""
 FRESH_SECONDS: Final = 3600.0
@@ -67,7 +63,7 @@ class OidcProvider:
         self._keys_since = 0.0
         self._failed_at = -inf
         self._fetching = anyio.Lock()
-        self._sign_ins = ConcurrencyLimiter(SIGN_INS, message=TOO_MANY, retry_after=5)
+        self._sign_ins = ConcurrencyLimiter(16, message=TOO_MANY, retry_after=5)
 
     async def address(self, attempt: Attempt) -> str:
         """Return the URL of the provider's authorization endpoint. Raises Unavailable."""
@@ -159,7 +155,7 @@ class OidcProvider:
         """Return the metadata; one request fetches it, concurrent ones wait for the result."""
         if (known := self._cached()) is not None:
             return known
-        if self._fetching.statistics().tasks_waiting >= WAITING:
+        if self._fetching.statistics().tasks_waiting >= 32:  # anonymous callers
             raise Unavailable(TOO_MANY, retry_after=5)
         async with self._fetching:
             if (known := self._cached()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
 __all__ = [
-    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PUBLIC", "Access", "Action",
-    "Assignment", "Effective", "Grant", "Kind", "Needs", "Permission", "Role",
+    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PERMISSION_KEY", "PUBLIC",
+    "Access", "Action", "Assignment", "Effective", "Grant", "Kind", "Needs", "Permission", "Role",
     "core_permission", "entity",
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
+PERMISSION_KEY = re.compile(r"(?=.{1,128}$)[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
+"""The key of a permission that a manifest declares, of at most 128 characters."""
 Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]
 
 

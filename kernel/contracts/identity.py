@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IDENTITY", "SESSIONS", "DelegatingIdentity", "Identity", "Person", "Sessions", "User",
-    "issue_delegated_token",
+    "UserView", "issue_delegated_token",
 ]  # fmt: skip
 
 
@@ -26,6 +26,28 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     display_name: str | None
     created_at: str
+    disabled: bool = False
+
+    @property
+    def view(self) -> UserView:
+        """The account in replies."""
+        return UserView(
+            **msgspec.structs.asdict(self),
+            display_name_camel=self.display_name,
+            created_at_camel=self.created_at,
+        )
+
+
+class UserView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account in replies: members in both spellings, `disabled` only where it is true."""
+
+    id: str
+    username: str
+    email: str | None
+    display_name: str | None
+    created_at: str
+    display_name_camel: str | None = msgspec.field(name="displayName")
+    created_at_camel: str = msgspec.field(name="createdAt")
     disabled: bool = False
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Final
 
 from kernel.errors import BadRequest
 
 EMAIL = re.compile(r'[^\s@<>()\[\],;:\\"]+@[^\s@.<>()\[\],;:\\"]+(\.[^\s@.<>()\[\],;:\\"]+)+')
-HIDDEN_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+HIDDEN_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of text direction. Joiners and the spaces of many
 scripts are allowed."""
 

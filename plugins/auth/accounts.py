@@ -34,7 +34,7 @@ from kernel.public import (
 )
 
 from .authenticator import REVOKED_SESSION, TOPIC
-from .models import Account, NewAccount, Registration, UserChanges, view
+from .models import Account, NewAccount, Registration, UserChanges
 from .passwords import PasswordHasher, PasswordRules
 from .store import AuthStore
 from .tokens import Tokens
@@ -304,7 +304,7 @@ async def _record(
     old: User | None = None,
     new: User | None = None,
 ) -> None:
-    before, after = old and view(old), new and view(new)
+    before, after = old and old.view, new and new.view
     shown = after or before
     await tx.record(
         Event.core("users", operation, actor, shown and shown.id, old=before, new=after)

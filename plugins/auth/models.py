@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from kernel.public import User
+from kernel.public import User, UserView
 
 
 class Registration(Struct, frozen=True, kw_only=True):
@@ -46,33 +46,6 @@ class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     email: str | UnsetType | None = UNSET
     password: str | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
-
-
-class UserView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An account in replies: members in both spellings, `disabled` only where it is true."""
-
-    id: str
-    username: str
-    email: str | None
-    display_name: str | None
-    created_at: str
-    display_name_camel: str | None = field(name="displayName")
-    created_at_camel: str = field(name="createdAt")
-    disabled: bool = False
-
-
-def view(user: User) -> UserView:
-    """Show an account."""
-    return UserView(
-        id=user.id,
-        username=user.username,
-        email=user.email,
-        display_name=user.display_name,
-        created_at=user.created_at,
-        display_name_camel=user.display_name,
-        created_at_camel=user.created_at,
-        disabled=user.disabled,
-    )
 
 
 class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

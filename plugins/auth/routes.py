@@ -15,6 +15,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    UserView,
     reply,
 )
 
@@ -31,8 +32,6 @@ from .models import (
     Registration,
     SessionView,
     UserChanges,
-    UserView,
-    view,
 )
 from .service import AUTH, Auth
 
@@ -101,7 +100,7 @@ class AuthRoutes:
     async def register(self, request: Request, body: Registration) -> Response:
         """Register an account; log in for tokens. The first account is admin of `core`."""
         user = await self._auth.registrations.register(body, request.actor, authorization(request))
-        return reply({"user": view(user)}, 201)
+        return reply({"user": user.view}, 201)
 
     async def login(self, request: Request, body: Credentials) -> Response:
         """Log in with a username or an email: begin a session."""
@@ -119,7 +118,7 @@ class AuthRoutes:
 
     async def me(self, request: Request) -> Response:
         """Show the caller."""
-        return reply(view(await self._auth.accounts.me(request.actor)))
+        return reply((await self._auth.accounts.me(request.actor)).view)
 
     async def password(self, request: Request, body: PasswordChange) -> Response:
         """Change the caller's password and end the other sessions."""
@@ -138,12 +137,12 @@ class AuthRoutes:
 
     async def users(self, request: Request) -> Response:
         """List the accounts by username."""
-        return reply([view(user) for user in await self._auth.accounts.users()])
+        return reply([user.view for user in await self._auth.accounts.users()])
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Change an account: display name, email, password, or whether it is disabled."""
         return reply(
-            view(await self._auth.accounts.update(request.actor, request.path("id"), body))
+            (await self._auth.accounts.update(request.actor, request.path("id"), body)).view
         )
 
     async def delete(self, request: Request) -> Response:

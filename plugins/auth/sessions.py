@@ -12,7 +12,7 @@ from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unaut
 from .accounts import check_id
 from .authenticator import REVOKED_SESSION, TOPIC
 from .limits import LoginLimiter, network_of
-from .models import Account, Client, Family, LoggedIn, Refreshed, SessionView, view
+from .models import Account, Client, Family, LoggedIn, Refreshed, SessionView
 from .store import AuthStore
 from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
 
@@ -75,7 +75,7 @@ class Sessions:
             access_token=self._tokens.access(account.id, account.username, session_id),
             refresh_token=self._tokens.refresh(account.id, session_id, jti),
             expires_in=ACCESS_SECONDS,
-            user=view(account.user),
+            user=account.user.view,
         )
 
     async def refresh(self, token: str, caller: Actor) -> Refreshed:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
-from kernel.public import BadRequest, Permission, is_uuid
+from kernel.public import PERMISSION_KEY, BadRequest, Permission, is_uuid
 
 from .models import ADMIN
 
@@ -18,10 +18,6 @@ ACTIONS: Final = ("create", "read", "update", "delete")
 OWN: Final = ".own"
 ROLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,63}")
 RESERVED: Final = ("assign", "revoke", "assignments")
-DECLARED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
-"""A declared key; the plugin apps checks manifests by the same pattern."""
-
-MAX_KEY: Final = 128
 APP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -50,7 +46,8 @@ def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> l
     """
     declared_keys: dict[str, str] = {}
     for permission in declared:
-        _check_declared(permission.key)
+        if not PERMISSION_KEY.fullmatch(permission.key):
+            raise BadRequest(f"permissions: {permission.key[:128]!r} is no permission key")
         declared_keys.setdefault(permission.key, permission.description)
     keys = {
         f"{entity}.{action}": f"{action.capitalize()} {entity}"
@@ -58,11 +55,6 @@ def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> l
         for action in ACTIONS
     }
     return [Permission(key, text) for key, text in (keys | declared_keys).items()]
-
-
-def _check_declared(key: str) -> None:
-    if len(key) > MAX_KEY or not DECLARED.fullmatch(key):
-        raise BadRequest(f"permissions: {key[:MAX_KEY]!r} is no permission key")
 
 
 def check_keys(
@@ -81,7 +73,7 @@ def check_keys(
     allowed |= {f"{prefix(key)}.*" for key in concrete if "." in key}
     for key in wanted:
         if key not in allowed:
-            raise BadRequest(f"permissions: {key[:MAX_KEY]!r} is no permission key of this app")
+            raise BadRequest(f"permissions: {key[:128]!r} is no permission key of this app")
     return list(dict.fromkeys(wanted))
 
 

@@ -37,9 +37,6 @@ from .models import ADMIN, CORE
 from .role_cache import FULL, TOPIC, AppPermissions, RoleCache, notification
 from .store import RbacStore
 
-MAX_ROLES: Final = 500
-"""Roles of one app."""
-
 MAX_SIZE: Final = 1_000_000
 """Bytes of JSON of all of them, which every process reads again when one changes."""
 
@@ -175,8 +172,8 @@ class RbacService:
             app, roles = await self._lock(tx, app_id)
             if role.name in roles:
                 raise BadRequest(f"role '{role.name}' already exists")
-            if len(roles) >= MAX_ROLES:
-                raise BadRequest(f"an app has at most {MAX_ROLES} roles")
+            if len(roles) >= 500:
+                raise BadRequest("an app has at most 500 roles")
             created = _checked(app, roles, role)
             await store.insert_role(tx, app_id, created)
             await _record_role(tx, "ROLE_CREATED", app_id, None, created)

@@ -17,9 +17,6 @@ LinkTargets = dict[str, str]
 SERVER_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """System columns of PostgreSQL in every table (its manual, 5.6)."""
 
-MAX_DEFAULT: Final = 64_000
-"""Bytes of JSON: each record that leaves the field out stores its own copy."""
-
 _ON_DELETE: Final[dict[str, OnDelete]] = {
     "cascade": "cascade",
     "restrict": "restrict",
@@ -132,8 +129,8 @@ def _default(part: Part, kind: FieldType, sql_type: str, enum_values: tuple[str,
     except ValueError:
         part.problem("default_value", f"{str(given)[:80]!r} is no {kind}")
         return None
-    if size > MAX_DEFAULT:
-        part.problem("default_value", f"must be at most {MAX_DEFAULT} bytes of JSON, not {size}")
+    if size > 64_000:  # each record that leaves the field out stores its own copy
+        part.problem("default_value", f"must be at most 64000 bytes of JSON, not {size}")
     if enum_values and not set(_items(value)) <= set(enum_values):
         part.problem("default_value", f"must be one of {', '.join(enum_values)}"[:300])
     return value

@@ -6,13 +6,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
-from kernel.public import BadRequest
+from kernel.public import HIDDEN_CHARACTERS, BadRequest
 
 MAX_PROBLEMS: Final = 100
 """Problems that one message lists."""
-UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line breaks, and marks that change the direction of text. Joiners and spaces
-of many scripts are allowed."""
 
 
 class Problems:
@@ -79,7 +76,7 @@ class Part:
         value = self.text(name, default, longest)
         if value == default:
             return default
-        if not value.strip() or UNSEEN.search(value):
+        if not value.strip() or HIDDEN_CHARACTERS.search(value):
             self.problem(name, "must be printable text that is not empty")
             return default
         return value

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
 
-from kernel.public import Entity, Field, Permission
+from kernel.public import PERMISSION_KEY, Entity, Field, Permission
 from plugins.apps.models import Index, Manifest
 from plugins.apps.names import is_identifier
 
@@ -19,24 +18,15 @@ from .sections import NO_SECTIONS, Sections
 MAX_BYTES: Final = 1_000_000
 MAX_ENTITIES: Final = 200
 MAX_FIELDS: Final = 500
-MAX_IGNORED: Final = 100
-MAX_INDEX_COLUMNS: Final = 32
-"""Columns of an index: PostgreSQL's INDEX_MAX_KEYS."""
 
 RESERVED: Final = ("core", "schema", "public", "information_schema")
 RESERVED_PREFIXES: Final = ("pg_", "caudex_")
 INERT_KEYS: Final = ("$schema", "type", "icon", "description")
 """Top-level keys that are known and stored, and have no effect on the server."""
 
-MAX_KEY: Final = 128
-"""Characters of a permission's key."""
-
-PERMISSION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
-"""The plugin rbac checks keys by the same pattern, but its error has no path."""
-
 _NOT_A_KEY: Final = (
     "must be words of letters, digits, _ and -, joined by . or :, "
-    f"beginning with a letter, at most {MAX_KEY} long"
+    "beginning with a letter, at most 128 long"
 )
 
 
@@ -76,7 +66,7 @@ def read_manifest(raw: Mapping[str, Any], sections: Sections = NO_SECTIONS) -> M
         entities=tuple(draft.entity for draft in drafts),
         indexes={draft.entity.name: draft.indexes for draft in drafts},
         permissions=permissions,
-        ignored=tuple(top.unread({*INERT_KEYS, *sections.keys})[:MAX_IGNORED]),
+        ignored=tuple(top.unread({*INERT_KEYS, *sections.keys})[:100]),
         raw=raw,
     )
     top.title("type", "app", 100)
@@ -174,7 +164,7 @@ def _indexes(part: Part, known: Collection[str]) -> tuple[Index, ...]:
     found: dict[tuple[object, ...], Index] = {}
     names: set[str] = set()
     for item in part.parts("indexes"):
-        columns = item.items("columns", MAX_INDEX_COLUMNS)
+        columns = item.items("columns", 32)  # PostgreSQL's INDEX_MAX_KEYS
         if not columns:
             item.problem("columns", "must name at least one field")
         for column in columns:
@@ -204,7 +194,7 @@ def _permissions(top: Part) -> tuple[Permission, ...]:
     found: dict[str, Permission] = {}
     for part in parts:
         key = part.get("key")
-        if not isinstance(key, str) or len(key) > MAX_KEY or not PERMISSION.fullmatch(key):
+        if not isinstance(key, str) or not PERMISSION_KEY.fullmatch(key):
             part.problem("key", _NOT_A_KEY)
         elif key in found:
             part.problem("key", f"the permission {key!r} is declared twice")

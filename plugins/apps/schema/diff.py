@@ -11,7 +11,7 @@ from plugins.apps.manifest.types import type_name
 from . import checks, ddl
 from .current import CurrentColumn, CurrentTable, Schema
 from .rules import lift_all, missing_rules, rule_steps
-from .steps import Phase, Plan, Step, change
+from .steps import Phase, Plan, Step, step
 from .tables import PLAIN, Column, Table
 
 
@@ -24,9 +24,10 @@ def diff(tables: Mapping[str, Table], schema: Schema, app_id: str) -> Plan:
         )
         return plan
     if not schema.exists:
-        described = change("", "create_schema", detail=app_id)
         statement = ddl.create_schema(app_id)
-        plan.steps.append(Step(phase=Phase.BUILD, table="", statement=statement, change=described))
+        plan.steps.append(
+            step(Phase.BUILD, "", "create_schema", detail=app_id, statement=statement)
+        )
     for table in tables.values():
         current = schema.tables.get(table.name)
         if current is None:
@@ -49,15 +50,11 @@ _KINDS = {"v": "view", "m": "materialized view", "r": "table", "p": "partitioned
 
 
 def _create(table: Table) -> Iterator[Step]:
-    count = len(table.columns) - len(PLAIN)
-    yield Step(
-        phase=Phase.BUILD,
-        table=table.name,
-        statement=ddl.create_table(table),
-        change=change(table.name, "create_table", detail=f"{count} fields"),
-    )
+    detail = f"{len(table.columns) - len(PLAIN)} fields"
+    statement = ddl.create_table(table)
+    yield step(Phase.BUILD, table.name, "create_table", detail=detail, statement=statement)
     yield from missing_rules(table, new=True)
-    yield Step(phase=Phase.RULES, table=table.name, statement=ddl.create_trigger(table))
+    yield step(Phase.RULES, table.name, statement=ddl.create_trigger(table))
 
 
 def _refusals(table: Table, current: CurrentTable) -> Iterator[str]:
@@ -69,7 +66,7 @@ def _refusals(table: Table, current: CurrentTable) -> Iterator[str]:
 
 def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Step]:
     if schema.entities[table.name]:
-        yield Step(phase=Phase.RULES, table=table.name, change=change(table.name, "restore_entity"))
+        yield step(Phase.RULES, table.name, "restore_entity")
     ledger = schema.columns.get(table.name, {})
     converting: set[str] = set()
     for column in table.columns.values():
@@ -79,8 +76,7 @@ def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Ste
             continue
         if column.name not in PLAIN and ledger.get(column.name, True):
             kind = "restore_column" if column.name in ledger else "adopt_column"
-            described = change(table.name, kind, column.name)
-            yield Step(phase=Phase.RULES, table=table.name, change=described)
+            yield step(Phase.RULES, table.name, kind, column.name)
         if present.sql_type != column.type:
             converting.add(column.name)
             yield from _convert(table, column, present)
@@ -91,94 +87,61 @@ def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Ste
         present = current.column(name)
         if name not in table.columns and present is not None:
             if not retired:
-                described = change(table.name, "retire_column", name)
-                yield Step(phase=Phase.LIFT, table=table.name, change=described)
+                yield step(Phase.LIFT, table.name, "retire_column", name)
             yield from _lift_column(table.name, present, report=retired)
     yield from rule_steps(table, current, converting)
     if ddl.TRIGGER not in current.triggers:
-        yield Step(
-            phase=Phase.RULES,
-            table=table.name,
-            statement=ddl.create_trigger(table),
-            change=change(table.name, "create_trigger", "updated_at"),
-        )
+        made = ddl.create_trigger(table)
+        yield step(Phase.RULES, table.name, "create_trigger", "updated_at", statement=made)
 
 
 def _add_column(table: Table, column: Column) -> Iterator[Step]:
     unfilled = column.not_null and column.default is None and not column.generator
-    yield Step(
-        phase=Phase.BUILD,
-        table=table.name,
-        clause=ddl.add_column(column),
-        check=checks.is_empty(table, column) if unfilled else None,
-        change=change(table.name, "add_column", column.name, type_name(column.type)),
-    )
+    check = checks.is_empty(table, column) if unfilled else None
+    added, kind = ddl.add_column(column), type_name(column.type)
+    yield step(Phase.BUILD, table.name, "add_column", column.name, kind, clause=added, check=check)
 
 
 def _convert(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
     if present.default is not None:
         # The old default may be invalid in the new type; the declared one is set afterwards.
-        yield Step(phase=Phase.LIFT, table=table.name, clause=ddl.drop_default(column.name))
+        yield step(Phase.LIFT, table.name, clause=ddl.drop_default(column.name))
     source = present.sql_type
-    yield Step(
-        phase=Phase.CONVERT,
-        table=table.name,
-        clause=ddl.change_type(column, source),
-        check=checks.converts(table, column, source),
-        change=change(
-            table.name,
-            "alter_type",
-            column.name,
-            f"{type_name(source)} to {type_name(column.type)}",
-        ),
+    detail = f"{type_name(source)} to {type_name(column.type)}"
+    clause, check = ddl.change_type(column, source), checks.converts(table, column, source)
+    yield step(
+        Phase.CONVERT, table.name, "alter_type", column.name, detail, clause=clause, check=check
     )
     if column.name == "id":
         same = checks.stays_unique(table, column, source)
-        yield Step(phase=Phase.CONVERT, table=table.name, check=same)
+        yield step(Phase.CONVERT, table.name, check=same)
 
 
 def _default(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
     if column.expression == present.default:
         return
     if column.expression is None:
-        yield Step(
-            phase=Phase.LIFT,
-            table=table.name,
-            clause=ddl.drop_default(column.name),
-            change=change(table.name, "drop_default", column.name, present.default or ""),
-        )
+        clause, before = ddl.drop_default(column.name), present.default or ""
+        yield step(Phase.LIFT, table.name, "drop_default", column.name, before, clause=clause)
     else:
-        yield Step(
-            phase=Phase.RULES,
-            table=table.name,
-            clause=ddl.set_default(column),
-            change=change(table.name, "set_default", column.name, column.expression),
-        )
+        clause, after = ddl.set_default(column), column.expression
+        yield step(Phase.RULES, table.name, "set_default", column.name, after, clause=clause)
 
 
 def _not_null(table: Table, column: Column, present: CurrentColumn) -> Iterator[Step]:
     if column.not_null and not present.not_null:
-        yield Step(
-            phase=Phase.RULES,
-            table=table.name,
-            clause=ddl.set_not_null(column.name),
-            check=checks.has_no_null(table, column),
-            change=change(table.name, "set_not_null", column.name),
-        )
+        clause, check = ddl.set_not_null(column.name), checks.has_no_null(table, column)
+        yield step(Phase.RULES, table.name, "set_not_null", column.name, clause=clause, check=check)
     elif present.not_null and not column.not_null:
-        yield Step(
-            phase=Phase.LIFT,
-            table=table.name,
-            clause=ddl.drop_not_null(column.name),
-            change=change(table.name, "drop_not_null", column.name),
-        )
+        clause = ddl.drop_not_null(column.name)
+        yield step(Phase.LIFT, table.name, "drop_not_null", column.name, clause=clause)
 
 
 def _retire(
     schema: str, name: str, current: CurrentTable, ledger: Mapping[str, bool], retired: bool
 ) -> Iterator[Step]:
     if not retired:
-        yield Step(phase=Phase.LIFT, table=name, change=change(name, "retire_entity"))
+        yield step(Phase.LIFT, name, "retire_entity")
     for column in current.columns:
         if column.name in ledger:
             yield from _lift_column(name, column, report=retired)
@@ -192,16 +155,10 @@ def _lift_column(table: str, column: CurrentColumn, *, report: bool) -> Iterator
     reported change.
     """
     if column.not_null:
-        yield Step(
-            phase=Phase.LIFT,
-            table=table,
-            clause=ddl.drop_not_null(column.name),
-            change=change(table, "drop_not_null", column.name) if report else None,
-        )
+        clause = ddl.drop_not_null(column.name)
+        yield step(Phase.LIFT, table, "drop_not_null", column.name, clause=clause, report=report)
     if column.default is not None and not column.generated:
-        yield Step(
-            phase=Phase.LIFT,
-            table=table,
-            clause=ddl.drop_default(column.name),
-            change=change(table, "drop_default", column.name, column.default) if report else None,
+        clause, before = ddl.drop_default(column.name), column.default
+        yield step(
+            Phase.LIFT, table, "drop_default", column.name, before, clause=clause, report=report
         )

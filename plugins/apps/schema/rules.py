@@ -8,7 +8,7 @@ from plugins.apps.names import is_ours
 
 from . import checks, ddl
 from .current import CurrentCheck, CurrentIndex, CurrentLink, CurrentTable
-from .steps import Phase, Step, change
+from .steps import Phase, Step, step
 from .tables import CheckDef, IndexDef, LinkDef, Table
 
 _LETTERS: Mapping[str, str] = {"cascade": "c", "restrict": "r", "set_null": "n"}
@@ -47,12 +47,7 @@ def lift_all(name: str, schema: str, current: CurrentTable, *, report: bool) -> 
             yield _lift_rule(name, rule, _lifted_in(schema, rule), report=report)
     for index in current.indexes:
         if is_ours(index.name) and index.unique:
-            yield Step(
-                phase=Phase.LIFT,
-                table=name,
-                statement=ddl.drop_index(schema, index.name),
-                change=change(name, "drop_index", None, index.name) if report else None,
-            )
+            yield _drop_index(name, schema, index, None, report=report)
 
 
 def _kept(table: Table, current: CurrentTable, converting: Collection[str]) -> set[str]:
@@ -100,12 +95,7 @@ def _lift(
         if is_ours(index.name) and index.name not in kept:
             gone = index.name not in wanted
             columns = ", ".join(index.columns or ())
-            yield Step(
-                phase=Phase.LIFT,
-                table=table.name,
-                statement=ddl.drop_index(table.schema, index.name),
-                change=change(table.name, "drop_index", columns, index.name) if gone else None,
-            )
+            yield _drop_index(table.name, table.schema, index, columns, report=gone)
     for rule in (*current.checks, *current.links):
         if is_ours(rule.name) and rule.name not in kept:
             again = table.links.get(rule.name)
@@ -136,44 +126,39 @@ def _lift_rule(table: str, rule: CurrentCheck | CurrentLink, phase: Phase, *, re
     kind, column = "drop_check", None
     if isinstance(rule, CurrentLink):
         kind, column = "drop_foreign_key", rule.columns[0]
-    return Step(
-        phase=phase,
-        table=table,
-        clause=ddl.drop_constraint(rule.name),
-        change=change(table, kind, column, rule.name) if report else None,
-        parts=phase is not Phase.LIFT,
+    clause, parts = ddl.drop_constraint(rule.name), phase is not Phase.LIFT
+    return step(phase, table, kind, column, rule.name, clause=clause, parts=parts, report=report)
+
+
+def _drop_index(
+    table: str, schema: str, index: CurrentIndex, columns: str | None, *, report: bool
+) -> Step:
+    dropped = ddl.drop_index(schema, index.name)
+    return step(
+        Phase.LIFT, table, "drop_index", columns, index.name, statement=dropped, report=report
     )
 
 
 def _add_check(table: Table, check: CheckDef, *, report: bool) -> Step:
     detail = f"one of {', '.join(check.values)}"
-    return Step(
-        phase=Phase.RULES,
-        table=table.name,
-        clause=ddl.add_check(check),
-        check=checks.keeps_enum(table, check),
-        change=change(table.name, "add_check", check.column, detail) if report else None,
-    )
+    return step(
+        Phase.RULES, table.name, "add_check", check.column, detail,
+        clause=ddl.add_check(check), check=checks.keeps_enum(table, check), report=report,
+    )  # fmt: skip
 
 
 def _add_index(table: Table, index: IndexDef, *, report: bool, new: bool) -> Step:
-    columns = ", ".join(index.columns)
-    detail = "unique" if index.unique else ""
-    return Step(
-        phase=Phase.RULES,
-        table=table.name,
-        statement=ddl.create_index(table, index),
-        check=checks.is_unique(table, index) if index.unique and not new else None,
-        change=change(table.name, "create_index", columns, detail) if report else None,
-    )
+    check = checks.is_unique(table, index) if index.unique and not new else None
+    return step(
+        Phase.RULES, table.name, "create_index", ", ".join(index.columns), "unique" * index.unique,
+        statement=ddl.create_index(table, index), check=check, report=report,
+    )  # fmt: skip
 
 
 def _add_link(table: Table, link: LinkDef, *, report: bool, new: bool) -> Step:
     detail = f"to {'.'.join(link.target)}, on delete {link.on_delete.replace('_', ' ')}"
-    return Step(
-        phase=_made_in(table.schema, link),
-        table=table.name,
-        clause=ddl.add_link(link),
-        check=None if new else checks.has_target(table, link),
-        change=change(table.name, "add_foreign_key", link.column, detail) if report else None,
-    )
+    check = None if new else checks.has_target(table, link)
+    return step(
+        _made_in(table.schema, link), table.name, "add_foreign_key", link.column, detail,
+        clause=ddl.add_link(link), check=check, report=report,
+    )  # fmt: skip

@@ -31,7 +31,7 @@ class Phase(IntEnum):
     PART = 6
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True):
     """A clause of ALTER TABLE or a statement, and the check that must pass before.
 
     `table` is empty for a step about the whole schema. `change` is reported to callers; None for a
@@ -47,9 +47,23 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     parts: bool = False
 
 
-def change(table: str, kind: str, column: str | None = None, detail: str = "") -> Change:
-    """Describe a change."""
-    return Change(entity=table, change_type=kind, column=column, detail=detail)
+def step(
+    phase: Phase,
+    table: str,
+    kind: str = "",
+    column: str | None = None,
+    detail: str = "",
+    *,
+    clause: sql.Composable | None = None,
+    statement: sql.Composable | None = None,
+    check: Check | None = None,
+    parts: bool = False,
+    report: bool = True,
+) -> Step:
+    """Make a step; where it has a `kind`, and unless it is not to `report`, it is a change."""
+    shown = Change(entity=table, change_type=kind, column=column, detail=detail)
+    change = shown if kind and report else None
+    return Step(phase, table, change, clause, statement, check, parts)
 
 
 class Plan(msgspec.Struct, frozen=True):

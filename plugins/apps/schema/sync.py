@@ -27,9 +27,6 @@ _decode_counted = msgspec.json.Decoder(Counted).decode
 FOREIGN: Final = (Phase.JOIN, Phase.PART)
 """Phases that lock tables of other schemas."""
 
-FOREIGN_LOCK_TIMEOUT: Final = 0.2
-"""Seconds of one attempt to lock a table of another schema: its other users wait meanwhile."""
-
 _MADE_BY_HAND: Final = ("0A", "2B", "42", "55000", "55006")
 """SQLSTATE classes of a change that PostgreSQL refuses because of an object made by hand: a view on
 a column, a foreign key, an object of the same name."""
@@ -82,7 +79,7 @@ async def run_foreign_ddl(
     if not statements:
         return
     deadline = anyio.current_time() + timeout
-    await store.limit(tx, "lock_timeout", FOREIGN_LOCK_TIMEOUT)
+    await store.limit(tx, "lock_timeout", 0.2)  # seconds; other users of the table wait meanwhile
     while True:
         try:
             async with tx.savepoint():

@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 
 from contrib.oidc.config import OidcConfig
 from contrib.oidc.models import Attempt
-from contrib.oidc.provider import SIGN_INS, WAITING, OidcProvider
+from contrib.oidc.provider import OidcProvider
 from kernel.public import Unauthenticated, Unavailable
 
 ISSUER = "https://id.example.org"
@@ -213,11 +213,11 @@ async def test_no_more_wait_for_a_provider_that_hangs_than_may():
     outside = Outside()
     outside.slow = "openid-configuration"
     provider = outside.provider()
-    async with at_once(1 + WAITING + 5, lambda: provider.address(ATTEMPT)) as (answered, refused):
+    async with at_once(1 + 32 + 5, lambda: provider.address(ATTEMPT)) as (answered, refused):
         await anyio.wait_all_tasks_blocked()
         assert (len(answered), len(refused)) == (0, 5)
         outside.gate.set()
-    assert (len(answered), len(refused), outside.described) == (1 + WAITING, 5, 1)
+    assert (len(answered), len(refused), outside.described) == (1 + 32, 5, 1)
 
 
 async def test_a_provider_that_is_away_is_not_asked_by_every_request(monkeypatch):
@@ -252,10 +252,10 @@ async def test_more_sign_ins_than_may_be_under_way_are_refused_at_once():
     outside = Outside()
     outside.slow = "/t"
     provider = outside.provider()
-    async with at_once(SIGN_INS + 3, lambda: outside.sign_in(provider)) as (answered, refused):
+    async with at_once(16 + 3, lambda: outside.sign_in(provider)) as (answered, refused):
         await anyio.wait_all_tasks_blocked()
         assert (len(answered), len(refused)) == (0, 3)
         assert (await provider.address(ATTEMPT)).startswith(f"{ISSUER}/a")
         outside.gate.set()
-    assert (len(answered), len(refused)) == (SIGN_INS, 3)
+    assert (len(answered), len(refused)) == (16, 3)
     assert (await outside.sign_in(provider))["sub"] == "ada"

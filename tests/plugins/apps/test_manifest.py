@@ -5,11 +5,9 @@ import contextlib
 import pytest
 
 from kernel.public import BadRequest, ManifestSection
-from plugins.apps.manifest import reader
 from plugins.apps.manifest.reader import read_manifest
 from plugins.apps.manifest.sections import Sections
 from plugins.apps.models import Manifest
-from plugins.rbac import grammar
 
 from .support import entity, field, link, manifest
 
@@ -293,11 +291,6 @@ def test_any_other_permission_key_is_told_with_its_path_beside_other_problems(ke
         "dataContract[0].entityName",
         "permissions[1].key",
     ]
-
-
-def test_who_keeps_the_roles_takes_the_same_permission_keys():
-    assert reader.PERMISSION.pattern == grammar.DECLARED.pattern
-    assert reader.MAX_KEY == grammar.MAX_KEY
 
 
 def test_what_nobody_understands_is_listed():
