@@ -24,7 +24,8 @@ from tests.plugins.audit.stand_in import CLERK, ROOT
 ALONE: Mapping[str, Any] = {
     folder.name: {"enabled": False}
     for folder in Path(plugins.__path__[0]).iterdir()
-    if (folder / "__init__.py").exists() and folder.name not in ("audit", "postgres")
+    if (folder / "__init__.py").exists()
+    and folder.name not in ("audit", "http_server", "notifications", "postgres")
 }
 TABLE = """
 create schema if not exists {0};

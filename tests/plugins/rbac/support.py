@@ -26,9 +26,13 @@ _count = itertools.count(1)
 
 
 def only(*names: str) -> dict[str, Any]:
-    """Switch every built-in plugin off but these and `notifications`, which they need."""
+    """Switch every built-in plugin off but these and those that every server needs."""
     found = (info.name for info in pkgutil.iter_modules(plugins.__path__) if info.ispkg)
-    return {name: {"enabled": False} for name in found if name not in ("notifications", *names)}
+    return {
+        name: {"enabled": False}
+        for name in found
+        if name not in ("http_server", "notifications", *names)
+    }
 
 
 def make_app(app_id: str, entities: Sequence[str], declared: Sequence[Permission] = ()) -> App:
