@@ -49,13 +49,7 @@ from kernel.toolkit.installations import register_app, unregister_app
 from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
-from kernel.toolkit.names import (
-    HIDDEN_CHARACTERS,
-    clean_display_name,
-    clean_email,
-    clean_username,
-    fold_name,
-)
+from kernel.toolkit.names import HIDDEN, clean_display_name, clean_email, clean_username, fold_name
 from kernel.toolkit.tasks import Tasks
 from kernel.toolkit.values import (
     FIELD_KINDS,
@@ -82,7 +76,7 @@ from kernel.web.http import (
 )
 
 __all__ = [
-    "FIELD_KINDS", "HIDDEN_CHARACTERS", "HOOKS", "KERNEL_API", "MAX_BODY", "UUID_PATTERN",
+    "FIELD_KINDS", "HIDDEN", "HOOKS", "KERNEL_API", "MAX_BODY", "UUID_PATTERN",
     "BadRequest", "BatchLimits", "Batcher", "BootError", "BootErrors", "Command",
     "ConcurrencyLimiter", "ConstraintViolation", "Context", "DatabaseQuery", "Finding",
     "Forbidden", "Health", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache",

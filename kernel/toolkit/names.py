@@ -9,7 +9,7 @@ from typing import Final
 from kernel.errors import BadRequest
 
 EMAIL = re.compile(r'[^\s@<>()\[\],;:\\"]+@[^\s@.<>()\[\],;:\\"]+(\.[^\s@.<>()\[\],;:\\"]+)+')
-HIDDEN_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+HIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of text direction. Joiners and the spaces of many
 scripts are allowed."""
 
@@ -55,6 +55,6 @@ def clean_display_name(text: str | None) -> str | None:
     Raises BadRequest.
     """
     name = (text or "").strip()
-    if len(name) > 200 or HIDDEN_CHARACTERS.search(name):
+    if len(name) > 200 or HIDDEN.search(name):
         raise BadRequest("display_name must be at most 200 printable characters")
     return name or None
