@@ -26,6 +26,13 @@ from typing import Any, ClassVar, cast
 
 import structlog
 
+__all__ = [
+    "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden", "KernelError",
+    "MethodNotAllowed", "NotFound", "SchemaChanged", "Throttled", "TooLarge", "Unauthenticated",
+    "Unavailable", "failure", "nearest",
+]  # fmt: skip
+"""The names that plugins may use."""
+
 EX_CONFIG = 78
 """Exit status after a mistake in the configuration (sysexits.h)."""
 NOT_OWN = (str(Path(__file__).parent), "importlib", "contextlib.py", "functools.py")

@@ -1,46 +1,14 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
-from kernel import contracts
+from kernel import contracts, errors
 from kernel.config.settings import Section
-from kernel.contracts import *  # noqa: F403 - the list is `contracts.__all__`
+from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
 from kernel.database import dialect
-from kernel.errors import (
-    BadRequest,
-    BootError,
-    BootErrors,
-    ConstraintViolation,
-    Forbidden,
-    KernelError,
-    MethodNotAllowed,
-    NotFound,
-    SchemaChanged,
-    Throttled,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    failure,
-    nearest,
-)
-from kernel.hooks import hookspecs
+from kernel.errors import *  # noqa: F403
+from kernel.hooks import hookspecs, plugin
 from kernel.hooks.bus import HOOKS, HookBus, Implementation
 from kernel.hooks.hookspecs import hookspec
-from kernel.hooks.plugin import (
-    KERNEL_API,
-    Command,
-    Context,
-    DatabaseQuery,
-    Finding,
-    Health,
-    ManifestSection,
-    Middleware,
-    NoConfig,
-    OpenServices,
-    Plugin,
-    Provider,
-    for_subjects,
-    hookimpl,
-    provide,
-)
+from kernel.hooks.plugin import *  # noqa: F403
 from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
@@ -61,33 +29,20 @@ from kernel.toolkit.values import (
     parse_value,
     show_value,
 )
+from kernel.web import http
 from kernel.web.bodies import decode, limited, read_body
-from kernel.web.http import (
-    MAX_BODY,
-    Message,
-    Request,
-    Response,
-    Route,
-    limit_of,
-    one_of,
-    reply,
-    stream_reply,
-    whole_number,
-)
+from kernel.web.http import *  # noqa: F403
 
 __all__ = [
-    "FIELD_KINDS", "HIDDEN", "HOOKS", "KERNEL_API", "MAX_BODY", "UUID_PATTERN",
-    "BadRequest", "BatchLimits", "Batcher", "BootError", "BootErrors", "Command",
-    "ConcurrencyLimiter", "ConstraintViolation", "Context", "DatabaseQuery", "Finding",
-    "Forbidden", "Health", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache",
-    "KernelError", "Keyring", "Keys", "ManifestSection", "Mask", "Message", "MethodNotAllowed",
-    "Middleware", "NoConfig", "NotFound", "OpenServices", "Plugin", "Provider", "RateLimiter",
-    "Request", "Response", "Retry", "Route", "SchemaChanged", "Section", "Services", "Tasks",
-    "Throttled", "TooLarge", "Unauthenticated", "Unavailable", "ValueKind",
-    "clean_display_name", "clean_email", "clean_username", "coerce_value", "compare_key",
-    "decode", "dialect", "failure", "fold_name", "for_subjects", "hookimpl", "hookspec",
-    "hookspecs", "is_uuid", "limit_of", "limited", "load_key", "nearest", "one_of",
-    "parse_value", "provide", "read_body", "register_app", "reply", "server_key", "show_value",
-    "stream_reply", "sync_folder", "unregister_app", "whole_number", "write_file",
+    "FIELD_KINDS", "HIDDEN", "HOOKS", "UUID_PATTERN", "BatchLimits", "Batcher",
+    "ConcurrencyLimiter", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache", "Keyring", "Keys", "Mask",
+    "RateLimiter", "Retry", "Section", "Services", "Tasks", "ValueKind", "clean_display_name",
+    "clean_email", "clean_username", "coerce_value", "compare_key", "decode", "dialect",
+    "fold_name", "hookspec", "hookspecs", "is_uuid", "limited", "load_key", "parse_value",
+    "read_body", "register_app", "server_key", "show_value", "sync_folder", "unregister_app",
+    "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
+__all__ += errors.__all__
+__all__ += http.__all__
+__all__ += plugin.__all__

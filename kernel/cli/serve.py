@@ -25,16 +25,7 @@ import uvloop
 from anyio.abc import TaskStatus
 
 from kernel.app import build_app, lifespans, running
-from kernel.cli.supervisor import (
-    END_SECONDS,
-    ENDING,
-    FORCED_SECONDS,
-    SOURCES,
-    Supervisor,
-    Watched,
-    checked,
-    handle,
-)
+from kernel.cli import supervisor
 from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
 from kernel.contracts.server import DATABASE_SERVER, HTTP_SERVER, DatabaseServer, HttpServer
@@ -103,7 +94,7 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
     With `again`, which reads the configuration, restart when a file changes. Returns the exit
     status; raises BootError.
     """
-    handle((signal.SIGTERM, signal.SIGHUP), _leave)
+    supervisor.handle((signal.SIGTERM, signal.SIGHUP), _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
         kernel = load(at_port(config, listener))
         http_server(kernel)  # without it no database need start
@@ -116,7 +107,7 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
             target = partial(child, kernel.config, again, listener)
             watched = _watched(kernel) if again else None
             # Closed there too, or the system would accept connections that no process serves.
-            return Supervisor(target, count, look).run(announce, watched, listener.close)
+            return supervisor.Supervisor(target, count, look).run(announce, watched, listener.close)
 
 
 def _leave(*_: object) -> NoReturn:
@@ -192,7 +183,7 @@ class Serving:
             self._stop = self.stop
             started()
             while not self._stopping.is_set():
-                checked(self._look)
+                supervisor.checked(self._look)
                 with anyio.move_on_after(0.5):
                     await self._stopping.wait()
             self._http.stop()
@@ -226,7 +217,7 @@ class Serving:
             with anyio.CancelScope() as scope:
                 self._stop = self._cancel = scope.cancel
                 # Within the loop: uvloop loses a signal that comes between its handler and its run.
-                for number in ENDING:
+                for number in supervisor.ENDING:
                     if signal.getsignal(number) != signal.SIG_IGN:
                         loop.add_signal_handler(number, self._on_signal)
                 if parent is not None:
@@ -249,13 +240,13 @@ class Serving:
         else:
             self._signalled = True
             self._stop()
-            loop.call_later(END_SECONDS, self._force)
+            loop.call_later(supervisor.END_SECONDS, self._force)
 
     def _force(self) -> None:
         """Cancel what still runs, and exit soon even if that takes longer."""
         self._stopping.set()
         self._cancel()
-        last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
+        last_resort = threading.Timer(supervisor.FORCED_SECONDS, os._exit, [1])
         last_resort.daemon = True
         last_resort.start()
 
@@ -293,12 +284,12 @@ def at_port(config: Config, listener: socket.socket) -> Config:
     return _with(config, "server", port=listener.getsockname()[1])
 
 
-def _watched(kernel: Kernel) -> Watched:
+def _watched(kernel: Kernel) -> supervisor.Watched:
     """Return the files that a start reads: the configuration, the plugins, possible plugins."""
     config = Path(kernel.config.source or SEARCH[0]).absolute()
     found: dict[str, tuple[str, ...]] = {str(config.parent): (config.name,)}
     if folder := kernel.config.server.plugins_dir:
-        found[os.path.abspath(folder)] = SOURCES
+        found[os.path.abspath(folder)] = supervisor.SOURCES
     for plugin in kernel.instances:
         file = Path(str(sys.modules[type(plugin).__module__].__file__)).absolute()
         folders = [plugin.migrations] if plugin.migrations else []
@@ -306,7 +297,7 @@ def _watched(kernel: Kernel) -> Watched:
             folders += [file.parent, *(path for path in file.parent.rglob("*") if path.is_dir())]
         else:
             found[str(file.parent)] = (*found.get(str(file.parent), ()), file.name)
-        found |= dict.fromkeys(map(str, folders), SOURCES)
+        found |= dict.fromkeys(map(str, folders), supervisor.SOURCES)
     return found
 
 

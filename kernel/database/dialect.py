@@ -17,15 +17,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from kernel import errors
 from kernel.contracts.statements import Param, Query, Scalar
-from kernel.errors import (
-    BadRequest,
-    ConstraintViolation,
-    KernelError,
-    NotFound,
-    SchemaChanged,
-    Unavailable,
-)
 
 LARGE: Final = 4_000_000
 """Bytes of a message after which a connection is replaced: libpq keeps the buffer of its largest
@@ -58,16 +51,16 @@ def to_text(param: Param) -> bytes | None:
     try:
         text = param.encode() if isinstance(param, str) else _bytes(param)
     except UnicodeEncodeError:
-        raise BadRequest("text must not contain half a surrogate pair") from None
+        raise errors.BadRequest("text must not contain half a surrogate pair") from None
     if b"\0" in text:
-        raise BadRequest("text must not contain the character U+0000")
+        raise errors.BadRequest("text must not contain the character U+0000")
     return text
 
 
 def to_texts(params: Sequence[Param]) -> list[bytes | None]:
     """Encode the parameters of a statement. Raises BadRequest for more than libpq can send."""
     if len(params) > 65_535:
-        raise BadRequest("a statement takes 65535 values at most")
+        raise errors.BadRequest("a statement takes 65535 values at most")
     return [to_text(param) for param in params]
 
 
@@ -93,7 +86,7 @@ def _item(item: Scalar) -> str:
     return '"' + _plain(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-class ConnectionLost(Unavailable):
+class ConnectionLost(errors.Unavailable):
     """The connection broke during a statement, which changed nothing unless this is an
     `OutcomeUnknown`."""
 
@@ -107,7 +100,7 @@ class OutcomeUnknown(ConnectionLost):
         super().__init__(message + "look before you repeat it", retry_after=None)
 
 
-def translate(error: psycopg.Error) -> KernelError | None:
+def translate(error: psycopg.Error) -> errors.KernelError | None:
     """Map an SQLSTATE (appendix A of PostgreSQL's manual) to an error of the kernel; None means a
     defect of the server.
 
@@ -115,14 +108,14 @@ def translate(error: psycopg.Error) -> KernelError | None:
     """
     state, message = error.sqlstate or "", error.diag.message_primary or ""
     if isinstance(error, _FULL):
-        return Unavailable("the database has no free connection")
+        return errors.Unavailable("the database has no free connection")
     if not state:
         lost = isinstance(error, psycopg.OperationalError)
         return ConnectionLost("the database is not available") if lost else None
     if state == "23503" and _of_removed_app(error):
-        return NotFound("the app is not installed")
+        return errors.NotFound("the app is not installed")
     if state.startswith("23"):
-        return ConstraintViolation(
+        return errors.ConstraintViolation(
             "a value breaks a rule of the table",
             sqlstate=state,
             table=error.diag.table_name or "",
@@ -131,17 +124,17 @@ def translate(error: psycopg.Error) -> KernelError | None:
         )
     # The queue of NOTIFY is full where a listener reads nothing.
     if state in _REPEATABLE or (state == "54000" and "NOTIFY" in message):
-        return Unavailable("too many changes at the same moment")
+        return errors.Unavailable("too many changes at the same moment")
     if state[:2] in _REFUSED:
-        return BadRequest(message or "a value cannot be stored")
+        return errors.BadRequest(message or "a value cannot be stored")
     if state in _GONE:  # a mistake in the statement looks the same, so it is logged
         log.warning("a statement does not fit the schema", sqlstate=state, error=message)
     if state in _GONE or _stale(error):
-        return SchemaChanged("the schema changed while the request was running")
+        return errors.SchemaChanged("the schema changed while the request was running")
     if state.startswith(("08", "57P")):
         return ConnectionLost("the database is not available")
     if state in _BUSY or state[:2] in _AWAY:
-        return Unavailable("the database is busy or not available")
+        return errors.Unavailable("the database is busy or not available")
     return None
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     from kernel.hooks.services import Services
 
+__all__ = [
+    "KERNEL_API", "Command", "Context", "DatabaseQuery", "Finding", "Health", "ManifestSection",
+    "Middleware", "NoConfig", "OpenServices", "Plugin", "Provider", "for_subjects", "hookimpl",
+    "provide",
+]  # fmt: skip
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 

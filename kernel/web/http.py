@@ -16,6 +16,11 @@ from kernel.contracts.access import Grant, Needs
 from kernel.contracts.base import Actor
 from kernel.errors import BadRequest
 
+__all__ = [
+    "MAX_BODY", "Message", "Request", "Response", "Route", "limit_of", "one_of", "reply",
+    "stream_reply", "whole_number",
+]  # fmt: skip
+
 MAX_BODY = 50_000_000
 JSON = b"application/json"
 

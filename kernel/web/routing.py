@@ -11,17 +11,9 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from kernel import errors
 from kernel.contracts.access import ACCESS, Access, Grant
 from kernel.contracts.base import Actor
-from kernel.errors import (
-    BadRequest,
-    MethodNotAllowed,
-    NoReply,
-    NotFound,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-)
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus, place
 from kernel.hooks.services import Services
@@ -77,7 +69,7 @@ class RouteTable:
 
         async def away(_: Request) -> Response:
             said = f"plugin {plugin} is not available: it failed to start"
-            raise Unavailable(said, retry_after=60)
+            raise errors.Unavailable(said, retry_after=60)
 
         for target in self._targets:
             if target.plugin == plugin:
@@ -97,7 +89,7 @@ class RouteTable:
         """Find the route, guard it, run it."""
         found = _walk(self._root, _segments(scope), []) if len(scope["path"]) <= 2048 else None
         if found is None:
-            raise NotFound("there is no such route")
+            raise errors.NotFound("there is no such route")
         (node, values), method = found, scope["method"]
         target = node.routes.get("GET" if method == "HEAD" else method)
         if target is not None:
@@ -105,12 +97,12 @@ class RouteTable:
             response: Any = await self._serve(target, Request(scope, receive))
             if not isinstance(response, Response):
                 route = f"{target.route.method} {target.route.path}"
-                raise NoReply(route, response, place(target.route.handler))
+                raise errors.NoReply(route, response, place(target.route.handler))
         else:
             head = ["HEAD"] if "GET" in node.routes else []
             allow = {"allow": ", ".join(sorted([*node.routes, *head, "OPTIONS"]))}
             if method != "OPTIONS":
-                raise MethodNotAllowed(f"{method} is not supported here", headers=allow)
+                raise errors.MethodNotAllowed(f"{method} is not supported here", headers=allow)
             response = Response(status_code=204, headers=allow)
         await response(scope, receive, send)
 
@@ -124,7 +116,7 @@ class RouteTable:
         headers: Mapping[bytes, bytes] = request.scope["caudex.headers"]
         declared = headers.get(b"content-length")
         if declared and declared.isdigit() and int(declared) > route.max_body:
-            raise TooLarge(route.max_body)
+            raise errors.TooLarge(route.max_body)
         if target.decoder is None:
             if route.method != "GET":  # it may read a body by itself
                 request.scope[AGAIN] = partial(self._guard, route, request)
@@ -151,7 +143,7 @@ class RouteTable:
         else:
             actor = await self._bus.first(hookspecs.authenticate, request=request)
             if actor is None:
-                raise Unauthenticated
+                raise errors.Unauthenticated
             scope["caudex.actor"] = actor
             grant = Grant()
             if needs.kind != "user":
@@ -196,4 +188,4 @@ def _check_path(scope: Scope) -> None:
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
     except UnicodeDecodeError:
-        raise BadRequest("the path is not valid UTF-8") from None
+        raise errors.BadRequest("the path is not valid UTF-8") from None
