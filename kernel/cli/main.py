@@ -13,15 +13,15 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
-import msgspec
 
 from kernel.app import running
-from kernel.cli import commands
 from kernel.cli.serve import database_for, serve
 from kernel.cli.supervisor import handle
 from kernel.config import log as logging
-from kernel.config.settings import Config, LogConfig, ServerConfig, load_config
+from kernel.config.settings import Config, LogConfig, load_config
 from kernel.contracts.server import DATABASE_SERVER
+from kernel.database.connect import wait_for_database
+from kernel.database.migrations import migrate
 from kernel.errors import EX_CONFIG, BootError, KernelError
 from kernel.hooks.plugin import Command
 from kernel.hooks.services import Services
@@ -102,7 +102,7 @@ def _kernel_for(words: Sequence[str]) -> Kernel | None:
     """Load the plugins where their commands matter; help needs no valid configuration.
 
     Where one does not load, a command that needs none of them runs with those of safe mode, as
-    they are without configuration.
+    they are without configuration. So does one that needs no configuration and whose plugin is off.
     """
     if words[0] in KERNEL_COMMANDS:
         return None
@@ -111,15 +111,30 @@ def _kernel_for(words: Sequence[str]) -> Kernel | None:
     given = every.make_context("caudex", list(words), resilient_parsing=True).meta
     config: Config | None = None
     try:
-        return load(config := _config(given))
-    except BootError:
-        kernel = load(safe(Config(server=config.server if config else ServerConfig())))
-        kernel.config = config or kernel.config
+        kernel = load(config := _config(given))
+    except BootError as error:
+        repairing = _repairing(config, None if config else error)
         if words[0].startswith("-") or {"-h", "--help"} & {*words}:
-            return kernel
-        if config and any(c.name == words[0] and not c.needs_plugins for c in kernel.commands):
-            return kernel
+            return repairing
+        if _runs(repairing, words[0], "needs_plugins" if config else "needs_configuration"):
+            return repairing
         raise
+    if words[0].startswith("-") or any(command.name == words[0] for command in kernel.commands):
+        return kernel
+    repairing = _repairing(config, None)
+    return repairing if _runs(repairing, words[0], "needs_configuration") else kernel
+
+
+def _repairing(config: Config | None, fault: BootError | None) -> Kernel:
+    """Load the plugins of safe mode for commands that explain the configuration, or its fault."""
+    base = config or Config()
+    kernel = load(safe(Config(server=base.server, source=base.source)))
+    kernel.config, kernel.fault = config or kernel.config, fault
+    return kernel
+
+
+def _runs(kernel: Kernel, name: str, need: str) -> bool:
+    return any(each.name == name and not getattr(each, need) for each in kernel.commands)
 
 
 def command_line(kernel: Kernel | None) -> click.Group:
@@ -194,27 +209,22 @@ def _served(
     config = _config(given, **server)
     config = safe(config) if only_safe else config
     if config.server.server_timing is None and (reload or given.get("plugin")) and config.loopback:
-        timed = msgspec.structs.replace(config.server, server_timing=True)
-        config = msgspec.structs.replace(config, server=timed)
+        return config.replaced("server", server_timing=True)
     return config
-
-
-@kernel_commands.command("init", help="Write a commented caudex.toml.")
-@click.argument("file", default="caudex.toml")
-def _init(file: str) -> int:
-    return commands.init(file)
 
 
 @kernel_commands.command("migrate", help="Bring the database up to date.")
 def _migrate() -> int:
     kernel = load(_config())
     with database_for(kernel):
-        return asyncio.run(commands.migrate(kernel))
+        applied = asyncio.run(_migrated(kernel))
+    print("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
+    return 0
 
 
-@kernel_commands.command("doctor", help="Find what is wrong and say what to do.")
-def _doctor() -> int:
-    return commands.doctor(_config)
+async def _migrated(kernel: Kernel) -> list[str]:
+    await wait_for_database(kernel.config.database)
+    return await migrate(kernel.config.database, kernel.migrations())
 
 
 if __name__ == "__main__":

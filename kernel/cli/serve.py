@@ -16,10 +16,9 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import anyio
-import msgspec
 import structlog
 import uvloop
 from anyio.abc import TaskStatus
@@ -28,7 +27,7 @@ from kernel.app import build_app, lifespans, running
 from kernel.cli import supervisor
 from kernel.config import log as logging
 from kernel.config.settings import SEARCH, Config
-from kernel.contracts.server import DATABASE_SERVER, HTTP_SERVER, DatabaseServer, HttpServer
+from kernel.contracts.server import HTTP_SERVER, DatabaseServer, HttpServer
 from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
@@ -46,26 +45,15 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
     Runs on the main thread: an embedded server ends with the thread that started it. Without
     `share` one that another process runs is refused. Yields the server to keep running.
     """
-    server = None if kernel.config.database.url else database_server(kernel)
-    if server is None:
+    if kernel.config.database.url or (share and kernel.attach_database()):
         yield None
-    elif share and (url := server.attach()):
-        use_database(kernel, url, server.port)
-        yield None
-    else:
-        use_database(kernel, server.start(), server.port)
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
-def database_server(kernel: Kernel) -> DatabaseServer:
-    """Return the plugin that runs a database. Raises BootError without one."""
-    if server := kernel.services.build_early(DATABASE_SERVER):
-        return server
-    remedy = "set [database] url, or enable a plugin that runs one (postgres)"
-    raise BootError("database", "none is configured and no plugin runs one", remedy)
+        return
+    server = kernel.database_server()
+    kernel.use_database(server.start(), server.port)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def http_server(kernel: Kernel) -> HttpServer:
@@ -75,17 +63,6 @@ def http_server(kernel: Kernel) -> HttpServer:
             return server
     remedy = "enable a plugin that provides one: [plugins.http_server] enabled = true"
     raise BootError("HTTP server", "no plugin that is on provides it", remedy)
-
-
-def use_database(kernel: Kernel, url: str, port: int | None) -> None:
-    """Point a loaded kernel at an embedded database."""
-    kernel.config = _with(kernel.config, "database", url=url, embedded_port=port)
-
-
-def _with(config: Config, section: str, **values: Any) -> Config:
-    """Return the configuration with other values in one section."""
-    changed = msgspec.structs.replace(getattr(config, section), **values)
-    return msgspec.structs.replace(config, **{section: changed})
 
 
 def serve(config: Config, *, again: Again | None = None, notice: str = "") -> int:
@@ -139,10 +116,10 @@ def child(config: Config, again: Again | None, listener: socket.socket, parent: 
 def _renewed(config: Config, read: Config) -> Config:
     """Return the new configuration with the parent's address, data folder and database."""
     held, database = config.server, config.database
-    read = _with(read, "server", host=held.host, port=held.port, data_dir=held.data_dir)
+    read = read.replaced("server", host=held.host, port=held.port, data_dir=held.data_dir)
     if read.database.url:
         return read
-    return _with(read, "database", url=database.url, embedded_port=database.embedded_port)
+    return read.replaced("database", url=database.url, embedded_port=database.embedded_port)
 
 
 class Serving:
@@ -281,7 +258,7 @@ def bound_socket(config: Config) -> Generator[socket.socket]:
 
 def at_port(config: Config, listener: socket.socket) -> Config:
     """Put the bound port into the configuration: 0 means any free one."""
-    return _with(config, "server", port=listener.getsockname()[1])
+    return config.replaced("server", port=listener.getsockname()[1])
 
 
 def _watched(kernel: Kernel) -> supervisor.Watched:

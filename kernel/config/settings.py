@@ -136,6 +136,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return ip_address(self.server.host).is_loopback
         return self.server.host == "localhost"
 
+    def replaced(self, section: str, **values: Any) -> Config:
+        """Return the configuration with other values in a section."""
+        changed = msgspec.structs.replace(getattr(self, section), **values)
+        return msgspec.structs.replace(self, **{section: changed})
+
 
 def default_data_dir() -> Path:
     """`/var/lib/caudex` as root, else `caudex` in the XDG data folder (basedir spec 0.8)."""
@@ -170,8 +175,7 @@ def load_config(
     # Absolute from here on: plugins start processes in other working directories.
     named = config.server.data_dir
     folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""
-    server = msgspec.structs.replace(config.server, data_dir=folder)
-    return msgspec.structs.replace(config, server=server)
+    return config.replaced("server", data_dir=folder)
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:

@@ -168,6 +168,20 @@ class LoadedPlugins(Registry, Protocol):
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
         ...
 
+    def attach_database(self) -> bool:
+        """Whether a database is configured, or the embedded one runs; it is not started.
+
+        Raises BootError where no database is configured and no plugin runs one.
+        """
+        ...
+
+    async def examine_database(self) -> tuple[int, int]:
+        """Connect to the database and return PostgreSQL's version and the missing migrations.
+
+        Raises BootError for one that does not answer or cannot be used.
+        """
+        ...
+
     def migrations(self) -> Sequence[Migration]:
         """Return the migrations of the plugins that are enabled, in dependency order."""
         ...

@@ -160,7 +160,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     connects to the database (or attaches to a running server's) and builds the services. With
     `needs_services` False the database runs, is not touched, and only REGISTRY and
     DATABASE_SERVER are available. With `needs_plugins` False the command also runs where a plugin
-    does not load; `REGISTRY.with_plugins` then raises the reasons. `actions` are subcommands, as in
+    does not load, with `needs_configuration` False where the configuration cannot be read, too;
+    `REGISTRY.with_plugins` then raises the reasons. `actions` are subcommands, as in
     `users create`; `run` is what the command does without one, if anything.
     """
 
@@ -171,6 +172,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     actions: Sequence[Command] = ()
     needs_services: bool = True
     needs_plugins: bool = True
+    needs_configuration: bool = True
 
 
 OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]

@@ -17,7 +17,7 @@ from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
 from kernel.web.http import Route
 
-KERNEL_COMMANDS = ("serve", "init", "migrate", "doctor")
+KERNEL_COMMANDS = ("serve", "migrate")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATH = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+")
 OF_AN_APP = ("app_user", "app_admin", "entity")

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 from kernel.config.log import masked
 from kernel.config.settings import Config, ServerConfig
 from kernel.contracts.access import Permission
-from kernel.contracts.server import REGISTRY, PluginInfo, TaskInfo
+from kernel.contracts.server import DATABASE_SERVER, REGISTRY, DatabaseServer, PluginInfo, TaskInfo
 from kernel.contracts.statements import STATEMENTS, Pool
-from kernel.database.migrations import Migration, find_migrations
+from kernel.database.connect import wait_for_database
+from kernel.database.migrations import Migration, find_migrations, pending
 from kernel.errors import BootError, BootErrors
 from kernel.hooks import NAMESPACE, hookspecs
 from kernel.hooks.bus import HOOKS, HookBus
@@ -43,6 +44,8 @@ class Kernel:
         """`load` is for `with_plugins`."""
         self.config = config
         self._load = load
+        self.fault: BootError | None = None
+        """The reason why the configuration could not be read, where a command runs without it."""
         server = config.server
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source)  # fmt: skip
@@ -111,6 +114,31 @@ class Kernel:
     def _edge(self, app: ASGIApp) -> ASGIApp:
         return Edge(app, self.config, self.homes)
 
+    def database_server(self) -> DatabaseServer:
+        """Return the plugin that runs a database. Raises BootError without one."""
+        if server := self.services.build_early(DATABASE_SERVER):
+            return server
+        remedy = "set [database] url, or enable a plugin that runs one (postgres)"
+        raise BootError("database", "none is configured and no plugin runs one", remedy)
+
+    def use_database(self, url: str, port: int | None) -> None:
+        """Use an embedded database."""
+        self.config = self.config.replaced("database", url=url, embedded_port=port)
+
+    def attach_database(self) -> bool:
+        """See `LoadedPlugins.attach_database`."""
+        if not self.config.database.url:
+            server = self.database_server()
+            if url := server.attach():
+                self.use_database(url, server.port)
+        return bool(self.config.database.url)
+
+    async def examine_database(self) -> tuple[int, int]:
+        """See `LoadedPlugins.examine_database`."""
+        config = msgspec.structs.replace(self.config.database, wait=0.0)
+        version = await wait_for_database(config)
+        return version, len(await pending(config, self.migrations()))
+
     def migrations(self) -> list[Migration]:
         """Return the migrations of the plugins that are on, in dependency order."""
         found: list[Migration] = []
@@ -124,6 +152,8 @@ class Kernel:
 
     def with_plugins(self, enabled: Mapping[str, bool]) -> Kernel:
         """See `Registry.with_plugins`."""
+        if self.fault:
+            raise self.fault
         tables = self.config.plugins
         changed = {name: {**tables.get(name, {}), "enabled": on} for name, on in enabled.items()}
         return self._load(msgspec.structs.replace(self.config, plugins={**tables, **changed}))

@@ -41,9 +41,9 @@ def safe(config: Config) -> Config:
     kept: Mapping[str, Mapping[str, Any]] = importlib.import_module("plugins").SAFE
     tables = {name: {**_own(config.plugins.get(name, {})), **laid} for name, laid in kept.items()}
     tables |= {name: {"enabled": False} for name in folders("plugins") if name not in kept}
-    server = msgspec.structs.replace(config.server, plugins_dir="", plugin_files=[])
     chosen = {key: by for key, by in config.services.items() if by in kept}
-    return msgspec.structs.replace(config, server=server, plugins=tables, services=chosen)
+    config = config.replaced("server", plugins_dir="", plugin_files=[])
+    return msgspec.structs.replace(config, plugins=tables, services=chosen)
 
 
 def _load(config: Config, failed: Mapping[str, BootError]) -> Kernel:

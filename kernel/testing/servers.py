@@ -19,7 +19,7 @@ import httpx
 import psycopg
 import structlog
 
-from kernel.cli.serve import Serving, at_port, bound_socket, use_database
+from kernel.cli.serve import Serving, at_port, bound_socket
 from kernel.hooks.services import Services
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
@@ -232,7 +232,7 @@ def run_server(postgres: Postgres, options: ServerOptions) -> Generator[Server]:
         with bound_socket(config) as listener:
             kernel = load(at_port(config, listener))
             url = url or postgres.migrated(kernel)
-            use_database(kernel, url, None)
+            kernel.use_database(url, None)
             with _served(kernel, listener) as thread:
                 running = Server(kernel, url, thread)
                 try:

@@ -54,7 +54,7 @@ class SystemPlugin(Plugin):
 
     @hookimpl
     def register_commands(self, services: Services) -> Sequence[Command]:
-        """Add `plugins`, `routes` and `config`."""
+        """Add `plugins`, `routes`, `config`, `init` and `doctor`."""
         self._registry = services.get(REGISTRY)
         return system_commands(self._registry, self.context.config_file)
 

@@ -1,20 +1,23 @@
-"""`caudex plugins`, `caudex plugins plan`, `caudex routes` and `caudex config check`."""
+"""`caudex plugins`, `plugins plan`, `routes`, `config check`, `init` and `doctor`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 import click
 import msgspec
 
-from kernel.public import Command, OpenServices, Registry
+from kernel.public import BootError, Command, OpenServices, Registry
 
 from .client import TOKEN, running_plugins
+from .doctor import findings
 from .plan import plan
 
+TEMPLATE: Final = Path(__file__).with_name("template.toml")
 PLUGIN: Final = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
 HOOK: Final = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
 TASK: Final = ("plugin", "name", "state", "failures", "error")
@@ -53,7 +56,52 @@ def system_commands(registry: Registry, config_file: str) -> list[Command]:
     check = Command(name="check", help="read everything, start nothing",
                     run=partial(_check, registry, config_file))  # fmt: skip
     config = Command(name="config", help="check the configuration", actions=[check])
-    return [plugins, routes, config]
+    return [plugins, routes, config, *_without_configuration(registry, config_file)]
+
+
+def _without_configuration(registry: Registry, config_file: str) -> list[Command]:
+    file = click.Argument(["file"], default="caudex.toml")
+    begin = Command(
+        name="init",
+        help="write a commented caudex.toml",
+        run=_init,
+        parameters=[file],
+        needs_plugins=False,
+        needs_configuration=False,
+    )
+    examine = Command(
+        name="doctor",
+        help="find what is wrong and say what to do",
+        run=partial(_doctor, registry, config_file),
+        needs_plugins=False,
+        needs_configuration=False,
+    )
+    return [begin, examine]
+
+
+async def _doctor(registry: Registry, config_file: str, _: OpenServices) -> int:
+    """Print the findings; return 1 if one of them is a failure."""
+    failed = False
+    async for finding in findings(registry, config_file):
+        failed |= finding.state == "fail"
+        print(f"  {finding.state:<6} {finding.name}: {finding.text}")
+    return int(failed)
+
+
+async def _init(_: OpenServices, *, file: str) -> int:
+    _write_template(Path(file))
+    print(f"wrote {Path(file)}")
+    return 0
+
+
+def _write_template(path: Path) -> None:
+    """Write a commented configuration; never over an existing one."""
+    try:
+        path.touch(0o600, exist_ok=False)  # it may get keys and passwords
+        path.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
+    except OSError as error:
+        remedy = "name another file" if path.exists() else "choose another folder"
+        raise BootError(str(path), str(error.strerror).lower(), remedy) from None
 
 
 async def _plan(

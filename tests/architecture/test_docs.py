@@ -107,7 +107,7 @@ def test_every_plugin_of_contrib_is_on_where_the_reference_looks() -> None:
 
 
 def test_every_setting_of_the_kernel_is_in_the_configuration_that_init_writes() -> None:
-    text = (ROOT / "kernel/cli/template.toml").read_text("utf-8")
+    text = (ROOT / "plugins/system/template.toml").read_text("utf-8")
     unfit = {"plugin_files", "embedded_port"}
     for name, struct in SECTIONS.items():
         section = text.split(f"\n[{name}]\n")[1].split("\n[")[0]

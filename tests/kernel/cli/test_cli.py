@@ -85,12 +85,12 @@ def embedded() -> Generator[tuple[Path, Served]]:
 def test_help_names_every_command(here: Here, words: list[str]) -> None:
     ended = here(*words)
     assert (ended.status, ended.err) == (0, "")
-    for command in (*KERNEL_COMMANDS, "users"):
+    for command in (*KERNEL_COMMANDS, "init", "doctor", "users"):
         assert f"\n  {command} " in ended.out
     assert "one server on PostgreSQL" in ended.out
 
 
-@pytest.mark.parametrize("command", [*KERNEL_COMMANDS, "users"])
+@pytest.mark.parametrize("command", [*KERNEL_COMMANDS, "init", "doctor", "users"])
 def test_each_command_explains_itself(here: Here, command: str) -> None:
     ended = here(command, "--help")
     assert (ended.status, ended.err) == (0, "")
@@ -640,6 +640,22 @@ def test_doctor_looks_at_a_broken_configuration(tmp_path: Path, here: Here) -> N
     assert ended.status == 1
     assert "fail   configuration: caudex.toml [server]: unknown key 'prot'" in ended.out
     assert "ok     packages" in ended.out
+
+
+@pytest.mark.usefixtures("any_port")
+def test_doctor_and_init_work_where_their_plugin_is_off(tmp_path: Path, here: Here) -> None:
+    (tmp_path / "caudex.toml").write_text("[plugins.system]\nenabled = false")
+    ended = here("doctor", "--data-dir", str(tmp_path / "data"))
+    assert (ended.status, ended.err) == (0, "")
+    assert "ok     configuration: caudex.toml" in ended.out
+    assert "embedded, not running" in ended.out
+    assert here("init", "other.toml").out == "wrote other.toml\n"
+    assert here("routes").status == 2
+
+
+def test_init_works_with_a_broken_configuration(tmp_path: Path, here: Here) -> None:
+    (tmp_path / "caudex.toml").write_text("[server\n")
+    assert here("init", "other.toml").out == "wrote other.toml\n"
 
 
 def test_doctor_warns_of_open_registration_on_an_open_address(

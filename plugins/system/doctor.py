@@ -1,0 +1,113 @@
+"""`caudex doctor`: findings about everything that a start needs; nothing is started or changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import packages_distributions
+from typing import Final, LiteralString
+
+import msgspec
+import psycopg
+
+from kernel.public import (
+    BootError,
+    DatabaseQuery,
+    Finding,
+    Implementation,
+    LoadedPlugins,
+    Registry,
+    hookspecs,
+)
+
+PACKAGES: Final = ("kernel", "plugins", "contrib", "caudex")
+REMEDY: Final = 'fix it, disable it (enabled = false), or start without it (on_failure = "degrade")'
+
+
+async def findings(registry: Registry, config_file: str) -> AsyncGenerator[Finding]:
+    """Look at the configuration, the packages and the database, then ask the plugins."""
+    loaded, found = _configuration(registry, config_file)
+    for finding in (*found, *_packages()):
+        yield finding
+    if loaded is None:
+        return
+    state, query = await _database(loaded)
+    yield state
+    for info in loaded.plugins:
+        if info.state == "degraded":
+            yield Finding(name=f"plugin {info.name}", text=info.note, state="warn")
+    for impl in loaded.bus.implementations(hookspecs.diagnose):
+        for finding in _diagnosis(impl, query):
+            yield finding
+
+
+def _configuration(
+    registry: Registry, config_file: str
+) -> tuple[LoadedPlugins | None, list[Finding]]:
+    try:
+        loaded = registry.with_plugins({})
+    except BootError as error:
+        return None, _failures("configuration", error)
+    return loaded, [Finding(name="configuration", text=config_file or "defaults, no file")]
+
+
+def _failures(name: str, error: BootError) -> list[Finding]:
+    return [Finding(name=name, text=line, state="fail") for line in str(error).splitlines()]
+
+
+def _packages() -> Iterator[Finding]:
+    """Another distribution that owns our folders would replace them without a warning."""
+    owners = packages_distributions()
+    taken = {by: name for name in PACKAGES for by in owners.get(name, ()) if by != "caudex"}
+    for other, name in taken.items():
+        remedy = f"uninstall {other}, or give caudex an environment of its own"
+        error = BootError(f"package {other}", f"it also owns {name}", remedy)
+        yield from _failures("packages", error)
+    if not taken:
+        yield Finding(name="packages", text="kernel, plugins and contrib are ours alone")
+
+
+async def _database(loaded: LoadedPlugins) -> tuple[Finding, DatabaseQuery]:
+    """Connect at once; an embedded server that does not run is not started."""
+    try:
+        if not loaded.attach_database():
+            text = "embedded, not running; `caudex serve` starts it"
+            return Finding(name="database", text=text), _unanswered
+        version, missing = await loaded.examine_database()
+    except BootError as error:
+        [failure] = _failures("database", error)
+        return failure, _unanswered
+    state = "up to date"
+    if missing:
+        state = f"{missing} migrations to apply (a start does, or `caudex migrate`)"
+    found = Finding(name="database", text=f"PostgreSQL {version}, {state}")
+    return found, partial(_query, loaded.database_url)
+
+
+def _unanswered(_statement: LiteralString, *_arguments: str) -> None:
+    return None
+
+
+def _query(url: str, statement: LiteralString, *arguments: str) -> str | None:
+    """See `DatabaseQuery`."""
+    with (
+        suppress(psycopg.errors.UndefinedTable),
+        psycopg.connect(url, cursor_factory=psycopg.RawCursor, connect_timeout=5) as connection,
+    ):
+        connection.execute("set local statement_timeout = '10s'")
+        row = connection.execute(statement, arguments).fetchone()
+        return None if row is None else str(row[0])
+    return None
+
+
+def _diagnosis(impl: Implementation, query: DatabaseQuery) -> list[Finding]:
+    try:
+        return [msgspec.convert(each, Finding) for each in impl.invoke({"query": query}) or ()]
+    except BootError as error:
+        return _failures("diagnosis", error)
+    except Exception as error:
+        frames = error.__traceback__ and error.__traceback__.tb_next  # without this function
+        where = f"plugin {impl.plugin}, {impl.raised_at(error.with_traceback(frames))}"
+        problem = f"diagnose failed: {type(error).__name__}: {error}"
+        return _failures("diagnosis", BootError(where, problem, REMEDY))
