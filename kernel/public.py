@@ -35,12 +35,12 @@ from kernel.web.http import *  # noqa: F403
 
 __all__ = [
     "FIELD_KINDS", "HIDDEN", "HOOKS", "UUID_PATTERN", "BatchLimits", "Batcher",
-    "ConcurrencyLimiter", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache", "Keyring",
-    "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services", "Tasks", "ValueKind",
-    "clean_display_name", "clean_email", "clean_username", "coerce_value", "compare_key", "decode", "dialect",
-    "fold_name", "hookspec", "hookspecs", "is_uuid", "limited", "load_key", "parse_value",
-    "read_body", "register_app", "server_key", "show_value", "sync_folder", "unregister_app",
-    "write_file",
+    "ConcurrencyLimiter", "HookBus", "Implementation", "InvalidValue", "InvalidatedCache",
+    "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services", "Tasks", "ValueKind",
+    "clean_display_name", "clean_email", "clean_username", "coerce_value", "compare_key", "decode",
+    "dialect", "fold_name", "hookspec", "hookspecs", "is_uuid", "limited", "load_key",
+    "parse_value", "read_body", "register_app", "server_key", "show_value", "sync_folder",
+    "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__
