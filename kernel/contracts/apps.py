@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -11,14 +11,33 @@ from kernel.contracts.access import Permission
 from kernel.contracts.base import ServiceKey
 
 __all__ = [
-    "APPS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field", "FieldType",
-    "InstallPlan", "InstalledSection", "OnDelete", "Reference",
+    "APPS", "FIELD_KINDS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field",
+    "FieldType", "InstallPlan", "InstalledSection", "OnDelete", "Reference", "ValueKind",
 ]  # fmt: skip
 
 FieldType = Literal[
     "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",
     "[text]", "[number]",
 ]  # fmt: skip
+ValueKind = Literal[
+    "text", "number", "boolean", "date", "timestamp", "json", "uuid", "texts", "numbers"
+]
+"""How values of a column behave; several field types share one."""
+
+FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
+    "text": "text",
+    "file": "text",
+    "number": "number",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "json": "json",
+    "uuid": "uuid",
+    "[text]": "texts",
+    "[number]": "numbers",
+}
+"""The kind of each field type but `entity_link`, whose kind is that of the id it names."""
+
 OnDelete = Literal["cascade", "restrict", "set_null"]
 MANIFEST_KEYS = (
     "$schema", "appId", "name", "version", "description", "type", "icon", "dataContract",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Generic, NamedTuple, Self, TypeVar
@@ -41,6 +41,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     first: float = 0.5
     longest: float = 30.0
 
+    def pause(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row, at least one."""
+        return min(self.first * 2.0 ** min(failures - 1, 30), self.longest)
+
 
 _LIMITS, _NO_RETRY = BatchLimits(), Retry(on=())
 
@@ -69,10 +73,9 @@ class Batcher(Generic[T, R]):
 
     def __post_init__(self) -> None:
         self._queue = deque[_Waiting]()
+        self._sending = list[_Waiting]()
         self._wake = asyncio.Event()
         self._open = False
-        self._quiet_until = 0.0
-        self._failures = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -107,7 +110,7 @@ class Batcher(Generic[T, R]):
                 with anyio.move_on_after(drain, shield=True):
                     await done.wait()
                 tasks.cancel_scope.cancel()
-                self._queue = deque(self._stop(self._queue))
+                self._stop()
 
     def _put(self, item: T, future: asyncio.Future[R | Exception] | None) -> None:
         if len(self._queue) >= self.limits.waiting:
@@ -116,16 +119,25 @@ class Batcher(Generic[T, R]):
         self._wake.set()
 
     async def _run(self, done: anyio.Event) -> None:
+        before, after = (0.0, self.linger) if self.eager else (self.linger, 0.0)
+        failures = 0
         while self._open or self._queue:
-            if self._queue:
-                pause = self._quiet_until - anyio.current_time() if self.eager else self.linger
-                # 0: the items of this turn of the event loop
-                await anyio.sleep(max(0.0, pause) if self._open else 0.0)
-                await self._send(self._take())
-                self._quiet_until = anyio.current_time() + self.linger
-            else:
+            if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+                continue
+            # 0: the items of this turn of the event loop
+            await anyio.sleep(before if self._open else 0.0)
+            self._sending = self._take()
+            failed = await self._send(self._sending)
+            failures = failures + 1 if failed else 0
+            if len(failed) == len(self._sending):
+                self._queue.extendleft(reversed(failed))
+            else:
+                self._queue.extend(failed)
+            self._sending = []
+            pause = after if self._open else 0.0
+            await anyio.sleep(self.retry.pause(failures) if failed else pause)
         done.set()
 
     def _take(self) -> list[_Waiting]:
@@ -135,41 +147,31 @@ class Batcher(Generic[T, R]):
             size += self.size(waiting.item)
         return taken
 
-    async def _send(self, batch: list[_Waiting]) -> None:
+    async def _send(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Flush a batch, and return the items to send again."""
         try:
             results = await self.flush([waiting.item for waiting in batch])
         except Exception as error:
             if isinstance(error, BadRequest) and len(batch) > 1:
-                for waiting in batch:
-                    await self._send([waiting])
-                return
+                return [failed for waiting in batch for failed in await self._send([waiting])]
             results = [error] * len(batch)
-        except BaseException:
-            left = self._stop(batch, retry_after=None)  # it may be stored
-            self._queue.extendleft(reversed(left))
-            raise
         again = list[_Waiting]()
         for waiting, result in zip(batch, results or [None] * len(batch), strict=True):
             if isinstance(result, self.retry.on):
                 again.append(waiting)
             else:
                 waiting.settle(result)
-        await self._send_again(again, first=len(again) == len(batch))
+        return again
 
-    async def _send_again(self, again: list[_Waiting], *, first: bool) -> None:
-        """Put items back: the whole batch before later items, single ones behind them."""
-        self._failures = self._failures + 1 if again else 0
-        if again:
-            self._queue = deque([*again, *self._queue] if first else [*self._queue, *again])
-            pause = self.retry.first * 2.0 ** min(self._failures - 1, 30)
-            await anyio.sleep(min(pause, self.retry.longest))
-
-    def _stop(self, batch: Collection[_Waiting], retry_after: int | None = 1) -> list[_Waiting]:
-        """Refuse the items whose callers wait, and return the others."""
-        for waiting in batch:
+    def _stop(self) -> None:
+        """Refuse the items whose callers wait, and keep the others to be counted."""
+        left = [*self._sending, *self._queue]
+        for number, waiting in enumerate(left):
             if waiting.future is not None:
+                may_be_stored = number < len(self._sending)
+                retry_after = None if may_be_stored else 1
                 waiting.settle(Unavailable("the server stops", retry_after=retry_after))
-        return [waiting for waiting in batch if waiting.future is None]
+        self._queue = deque(waiting for waiting in left if waiting.future is None)
 
 
 class _Waiting(NamedTuple):

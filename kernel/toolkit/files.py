@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +14,8 @@ def write_file(file: Path, content: bytes, *, replace: bool = True) -> None:
     A crash leaves the old content or the new one, and perhaps a file `.new-…` beside it. On return
     the new one is on the disk. Unless `replace`, a file that exists is kept.
     """
-    aside = file.with_name(f".new-{file.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(aside, flags, 0o600)
+    handle, name = tempfile.mkstemp(prefix=f".new-{file.name}.", dir=file.parent)
+    aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

@@ -9,14 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from kernel.contracts.statements import Statements
 from kernel.errors import BadRequest, BootError
 from kernel.toolkit.files import write_file
-
-if TYPE_CHECKING:
-    from kernel.hooks.plugin import DatabaseQuery
 
 Id = TypeVar("Id", str, bytes)
 
@@ -49,7 +46,7 @@ async def server_key(statements: Statements, name: str, configured: str, data_di
     return _compared(name, configured, data_dir, kept)
 
 
-def compare_key(ask: DatabaseQuery, name: str, configured: str, data_dir: Path) -> None:
+def compare_key(ask: Callable[..., str | None], name: str, configured: str, data_dir: Path) -> None:
     """Say in `diagnose` what would keep `server_key` from its key. Raises BootError."""
     if kept := ask(_KEPT, name):
         _compared(name, configured, data_dir, kept.encode())

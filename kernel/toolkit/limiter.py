@@ -41,13 +41,11 @@ class ConcurrencyLimiter:
     async def hold(self, key: Hashable = None) -> AsyncGenerator[None]:
         """Hold one place, for which the caller may have to wait. Raises Unavailable."""
         turn = asyncio.Event()
-        if self._has_room(key):
-            self.take(key)
+        if self._has_room(key) or sum(each == key for each, _ in self._waiting) >= self.queue:
+            self.take(key)  # raises where there is no room
             turn.set()
-        elif sum(waiting == key for waiting, _ in self._waiting) < self.queue:
-            self._waiting.append((key, turn))
         else:
-            raise self._refused()
+            self._waiting.append((key, turn))
         try:
             if not turn.is_set():
                 with anyio.move_on_after(self.timeout):

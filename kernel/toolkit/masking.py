@@ -36,20 +36,18 @@ class Mask:
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
         texts = [*short[WORDS:], *_pieces(whole)]
         patterns = [text.encode(errors="surrogatepass") for text in texts]
+        self._empty = not (words or patterns)
         # Without `implementation` it may choose one that takes seconds for long values.
-        self._search = (
-            BytesAhoCorasick(patterns, MatchKind.LeftmostLongest, Implementation.ContiguousNFA)
-            if patterns
-            else None
-        )
+        kind, implementation = MatchKind.LeftmostLongest, Implementation.ContiguousNFA
+        self._search = BytesAhoCorasick(patterns, kind, implementation)
 
     def __bool__(self) -> bool:
         """Whether there is anything to hide."""
-        return bool(self._search or self._words)
+        return not self._empty
 
     def hide(self, text: str) -> str:
         """Return a text with the values hidden; cut it only afterwards, or half a value is left."""
-        hidden = text if self._search is None else _hide(self._search, text)
+        hidden = _hide(self._search, text)
         if self._words is not None:
             hidden = self._words.sub(_MARK, hidden)
         return hidden if hidden is text else re.sub(f"{_MARK}+", HIDDEN, hidden)

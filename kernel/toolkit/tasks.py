@@ -6,7 +6,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import LiteralString
+from dataclasses import dataclass
 
 import anyio
 import structlog
@@ -15,18 +15,19 @@ from anyio.abc import TaskGroup
 from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
 from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
+from kernel.toolkit.batcher import Retry
 
 MAX_FAULTS = 20
 """Unexpected errors in a row, about a quarter of an hour, after which a task counts as failed."""
 LEASE_SECONDS = 30.0
 """After a process that leads was killed, another one leads within this time."""
 
-_ACQUIRE = """
+_RETRY = Retry(first=0.5, longest=60.0)
+_LEASE = """
 insert into caudex_kernel.leases as l (name, holder, expires)
 values ($1::text, $2::text, clock_timestamp() + make_interval(secs => $3::float8))
 on conflict (name) do update set holder = excluded.holder, expires = excluded.expires
 where l.holder = excluded.holder or l.expires < clock_timestamp() returning 'true'"""
-_RELEASE = "delete from caudex_kernel.leases where name = $1::text and holder = $2::text"
 
 _random = random.Random()  # its own: libraries that seed the shared one notice other uses
 
@@ -43,16 +44,18 @@ class Tasks:
     With `leader` a task runs in one server process of all that share the database.
     """
 
+    statements: Statements
+    """Set while the tasks run."""
+
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
         self.holder = uuid.uuid4().hex
-        self.statements: Statements | None = None
-        self._tasks: list[_Task] = []
+        self.tasks = list[_Task]()
         self._group: TaskGroup | None = None
 
     def start(self, fn: Callable[[], Awaitable[None]], name: str, *, leader: bool = False) -> None:
         """Run `fn` until it returns; `name` is for the log and for `GET /api/v1/plugins`."""
-        self._add(_Task(self, name, fn, leader=leader))
+        self._add(fn, name, leader=leader)
 
     def every(
         self,
@@ -73,50 +76,45 @@ class Tasks:
             while True:
                 pause = await fn()
                 task.succeeded()
-                pause = seconds if pause is None else pause
-                await anyio.sleep(pause * (1 + jitter * _random.random()))
+                share = 1 + jitter * _random.random()
+                await anyio.sleep(share * (seconds if pause is None else pause))
 
-        task = _Task(self, name, repeat, leader=leader)
-        self._add(task)
+        task = self._add(repeat, name, leader=leader)
 
     def info(self) -> Sequence[TaskInfo]:
         """Describe each task that has not ended."""
-        return [task.info for task in self._tasks]
+        return [task.info for task in self.tasks]
 
     async def run(self, statements: Statements) -> None:
         """Run the tasks until cancelled; the kernel's to call."""
         self.statements = statements
         async with anyio.create_task_group() as self._group:
-            for task in self._tasks:
-                self._group.start_soon(self._run, task)
+            for task in self.tasks:
+                self._group.start_soon(task.run)
             await anyio.sleep_forever()
 
-    def _add(self, task: _Task) -> None:
-        self._tasks.append(task)
+    def _add(self, work: Callable[[], Awaitable[None]], name: str, *, leader: bool) -> _Task:
+        self.tasks.append(task := _Task(self, work, TaskInfo(name, "starting"), leader))
         if self._group is not None:
-            self._group.start_soon(self._run, task)
-
-    async def _run(self, task: _Task) -> None:
-        await task.run()
-        self._tasks.remove(task)
+            self._group.start_soon(task.run)
+        return task
 
 
+@dataclass(eq=False)
 class _Task:
-    def __init__(
-        self, owner: Tasks, name: str, work: Callable[[], Awaitable[None]], *, leader: bool
-    ) -> None:
-        self.info = TaskInfo(name, "starting")
-        self._owner = owner
-        self._work = work
-        self._leader = leader
-        self._faults = 0
+    owner: Tasks
+    work: Callable[[], Awaitable[None]]
+    info: TaskInfo
+    leader: bool
+    faults: int = 0
 
     async def run(self) -> None:
         """Run until the work is done."""
-        while True:
+        while self in self.owner.tasks:
             began = anyio.current_time()
             try:
-                return await (self._lead() if self._leader else self._begin())
+                await (self._lead() if self.leader else self._begin())
+                self.owner.tasks.remove(self)
             except Exception as error:
                 if anyio.current_time() - began > 60.0:
                     self.succeeded()
@@ -124,29 +122,28 @@ class _Task:
 
     def succeeded(self, state: str = "running") -> None:
         """Forget earlier failures."""
-        self.info, self._faults = TaskInfo(self.info.name, state), 0
+        self.info, self.faults = TaskInfo(self.info.name, state), 0
 
     async def _begin(self) -> None:
         if not self.info.failures:
             self.succeeded()
-        await self._work()
+        await self.work()
 
     def _failed(self, error: Exception) -> float:
         """Report an error, and return the seconds until the next try."""
-        failures = self.info.failures + 1
-        self._faults += not isinstance(error, KernelError | OSError)
-        failed = self._faults >= MAX_FAULTS
-        pause = 300.0 if failed else min(60.0, 0.25 * 2.0 ** min(failures, 10))
+        self.faults += not isinstance(error, KernelError | OSError)
+        name, failures, failed = self.info.name, self.info.failures + 1, self.faults >= MAX_FAULTS
         where = f"{type(error).__name__} {raised_at(error)}".strip()
-        name, state = self.info.name, "failed" if failed else "failing"
-        self.info = TaskInfo(name, state, failures, where)
-        report = log.bind(plugin=self._owner.plugin, task=name, restart_in=pause, **failure(error))
-        (report.error if failed else report.warning)("a task failed")
+        self.info = TaskInfo(name, "failed" if failed else "failing", failures, where)
+        pause = 300.0 if failed else _RETRY.pause(failures)
+        report = log.error if failed else log.warning
+        plugin = self.owner.plugin
+        report("a task failed", plugin=plugin, task=name, restart_in=pause, **failure(error))
         return pause
 
     async def _lead(self) -> None:
         """Do the work while this process holds the lease."""
-        while not await self._acquire():
+        while not await self._lease(LEASE_SECONDS):
             self.succeeded("standby")
             await anyio.sleep(LEASE_SECONDS / 3)
         try:
@@ -157,18 +154,16 @@ class _Task:
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.move_on_after(1, shield=True), suppress(Exception):
-                await self._execute(_RELEASE)
+                await self._lease(0.0)
 
     async def _renew(self) -> None:
         while True:
             await anyio.sleep(LEASE_SECONDS / 3)
-            if not await self._acquire():
+            if not await self._lease(LEASE_SECONDS):
                 raise Unavailable("another process runs this task")
 
-    async def _acquire(self) -> bool:
-        return await self._execute(_ACQUIRE, LEASE_SECONDS) is not None
-
-    async def _execute(self, statement: LiteralString, *more: float) -> bytes | None:
-        owner, name = self._owner, f"{self._owner.plugin}.{self.info.name}"
-        assert owner.statements is not None, "tasks run in a server"
-        return await owner.statements.execute(statement, name, owner.holder, *more)
+    async def _lease(self, seconds: float) -> bool:
+        """Take or keep the lease for so many seconds; 0 gives it back."""
+        name = f"{self.owner.plugin}.{self.info.name}"
+        lease = await self.owner.statements.execute(_LEASE, name, self.owner.holder, seconds)
+        return lease is not None

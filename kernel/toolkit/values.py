@@ -7,33 +7,15 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, cast
+from functools import partial
+from typing import Any, Final, cast
 
 import msgspec
 
-from kernel.contracts.apps import FieldType
+from kernel.contracts.apps import ValueKind
 from kernel.errors import BadRequest
 
-ValueKind = Literal[
-    "text", "number", "boolean", "date", "timestamp", "json", "uuid", "texts", "numbers"
-]
-"""How values of a column behave; several field types share one."""
-
-FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
-    "text": "text",
-    "file": "text",
-    "number": "number",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp",
-    "json": "json",
-    "uuid": "uuid",
-    "[text]": "texts",
-    "[number]": "numbers",
-}
-"""The kind of each field type but `entity_link`, whose kind is that of the id it names."""
-
-UUID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP: Final = re.compile(
@@ -78,7 +60,7 @@ def parse_value(kind: ValueKind, value: Any) -> Any:
 
 def is_uuid(text: str) -> bool:
     """Whether a text is a UUID with hyphens."""
-    return UUID_PATTERN.fullmatch(text) is not None
+    return _UUID.fullmatch(text) is not None
 
 
 def show_value(value: Any, longest: int = 80) -> str:
@@ -123,18 +105,14 @@ def _is_exact(number: int) -> bool:
 
     Below 10^21 JavaScript fills the shortest digits up with zeros (ECMA-262, Number::toString).
     """
-    if abs(number) <= 2**53:
-        return True
     double = float(number)
     return double == number or Decimal(repr(double)) == number
 
 
 def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value in ("true", "false"):
-        return value == "true"
-    raise ValueError
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        raise ValueError
+    return value in (True, "true")
 
 
 def _date(value: Any) -> str:
@@ -155,13 +133,10 @@ def _matched(pattern: re.Pattern[str], value: Any) -> re.Match[str]:
     return found
 
 
-def _array(parse: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
-    def parse_each(value: Any) -> list[Any]:
-        if not isinstance(value, list | tuple):
-            raise ValueError
-        return [parse(item) for item in cast("list[Any]", value)]
-
-    return parse_each
+def _each(parse: Callable[[Any], Any], value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return [parse(item) for item in cast("list[Any]", value)]
 
 
 _KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
@@ -171,8 +146,8 @@ _KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
     "date": ("a date (YYYY-MM-DD)", _date),
     "timestamp": ("a timestamp (ISO 8601)", _timestamp),
     "json": ("JSON", lambda value: value),
-    "uuid": ("a UUID", lambda value: _matched(UUID_PATTERN, value)[0].lower()),
-    "texts": ("an array of text", _array(_text)),
-    "numbers": ("an array of numbers", _array(_number)),
+    "uuid": ("a UUID", lambda value: _matched(_UUID, value)[0].lower()),
+    "texts": ("an array of text", partial(_each, _text)),
+    "numbers": ("an array of numbers", partial(_each, _number)),
 }
 """What each kind wants, and how it parses a value: ValueError and OverflowError refuse it."""

@@ -11,15 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, Literal, TypeVar
 
-from kernel.public import (
-    OWNER_COLUMN,
-    SETTINGS,
-    UUID_PATTERN,
-    BadRequest,
-    Entity,
-    Param,
-    show_value,
-)
+from kernel.public import OWNER_COLUMN, SETTINGS, BadRequest, Entity, Param, is_uuid, show_value
 
 from .columns import Column, Columns, quoted
 from .filters import Conditions
@@ -52,7 +44,7 @@ class Table:
 
     def check_id(self, record_id: str) -> None:
         """Raise BadRequest where no record can have this id."""
-        if self.entity.id_type == "uuid" and not UUID_PATTERN.fullmatch(record_id):
+        if self.entity.id_type == "uuid" and not is_uuid(record_id):
             given = show_value(record_id)
             raise BadRequest(f"{self.entity.name}.id: a UUID is wanted, not {given}")
         if "\0" in record_id:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Final
 
 from kernel.public import (
-    UUID_PATTERN,
     Grant,
     InvalidatedCache,
     NotFound,
     Notifications,
     Permission,
     Role,
+    is_uuid,
 )
 
 from .grammar import APP_ID, OWN, prefix
@@ -115,7 +115,7 @@ class RoleCache:
         found = self._users.get(user_id)
         if found is None:
             # In lower case only, as notifications name users.
-            if not UUID_PATTERN.fullmatch(user_id) or user_id != user_id.lower():
+            if not is_uuid(user_id) or user_id != user_id.lower():
                 return {}
             load = partial(self._store.held, user_id)
             found = await self._users.get_or_load(user_id, load)

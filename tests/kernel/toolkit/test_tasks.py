@@ -22,8 +22,8 @@ class Leases:
     def __init__(self) -> None:
         self.holders: dict[str, str] = {}
 
-    async def execute(self, query: str, name: str, holder: str, *more: float) -> bytes | None:
-        if "delete" in query:
+    async def execute(self, _: str, name: str, holder: str, seconds: float) -> bytes | None:
+        if not seconds:
             if self.holders.get(name) == holder:
                 del self.holders[name]
             return None

@@ -7,10 +7,8 @@ from typing import Final
 from kernel.contracts.statements import Transaction
 
 _REGISTER: Final = """
-with added as (
-    insert into caudex_kernel.apps (app_id) values ($1::text) on conflict do nothing returning key
-)
-select key from added union all select key from caudex_kernel.apps where app_id = $1::text"""
+insert into caudex_kernel.apps as a (app_id) values ($1::text)
+on conflict (app_id) do update set app_id = a.app_id returning key"""
 _UNREGISTER: Final = "delete from caudex_kernel.apps where app_id = $1::text"
 
 
