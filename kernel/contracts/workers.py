@@ -79,7 +79,10 @@ class Runtime(Protocol):
         ...
 
     def installs(self, folder: Path) -> Sequence[Sequence[str]]:
-        """Commands that bring the dependencies, run one after another inside the folder."""
+        """Commands that install the dependencies, each a way of its own, run inside the folder.
+
+        The next one is run where one fails; none means that there is nothing to install.
+        """
         ...
 
     def launch(self, folder: Path, entry: Path) -> LaunchSpec:

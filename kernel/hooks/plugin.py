@@ -116,12 +116,17 @@ def for_subjects(*patterns: str) -> Callable[[F], F]:
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """State of one subsystem; `ready` False keeps the server out of a load balancer."""
+    """State of one subsystem; `ready` False keeps the server out of a load balancer.
+
+    `detail` is for users, in `GET /api/v1/status`. `problems` are sentences without a name
+    or a value, which `/health/ready` shows to every caller.
+    """
 
     name: str
     state: Literal["Online", "Offline", "Starting", "Stopping", "Error"] = "Online"
     ready: bool = True
     detail: dict[str, Any] = {}
+    problems: tuple[str, ...] = ()
 
 
 DatabaseQuery = Callable[..., str | None]

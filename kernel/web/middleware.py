@@ -22,7 +22,9 @@ from kernel.web.addresses import AdmissionControl, client_address
 from kernel.web.http import JSONReply
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost")
+LOCAL_ORIGIN = re.compile(
+    r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?|tauri://localhost|http://tauri\.localhost"
+)
 LOOPBACK = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 PORT = re.compile(rb":[0-9]*$")
 NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")

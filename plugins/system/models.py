@@ -12,10 +12,11 @@ State = Literal["Online", "Offline", "Starting", "Stopping", "Error"]
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """A sign of life; plugins that are left out are named, where there are any."""
+    """A sign of life; plugins that are left out and problems of others are named, if any."""
 
     status: Literal["ok", "ready"]
     degraded: list[str] | msgspec.UnsetType = msgspec.UNSET
+    problems: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Runtime(msgspec.Struct, frozen=True):

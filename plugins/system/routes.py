@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kernel.public import (
     ACCESS,
     ANY_USER,
@@ -45,10 +47,11 @@ class SystemRoutes:
 
     async def ready(self, request: Request) -> Response:
         """Report whether the server can do its work; 503 names what is not available."""
-        if missing := await self._service.missing():
+        missing, problems = await self._service.readiness()
+        if missing:
             raise Unavailable(f"not ready: {', '.join(missing)}")
-        degraded = self._service.degraded()
-        return reply({"status": "ready", **({"degraded": degraded} if degraded else {})})
+        degraded = self._service.degraded() or msgspec.UNSET
+        return reply(Sign("ready", degraded, problems or msgspec.UNSET))
 
     async def status(self, request: Request) -> Response:
         """Show the states of the server, its database and its subsystems."""

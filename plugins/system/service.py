@@ -38,11 +38,16 @@ class SystemService:
         self._answer: tuple[str, list[Health]] = ("Offline", [])
         self._failing = set[str]()
 
-    async def missing(self) -> list[str]:
-        """Names of what keeps the server from doing its work, sorted."""
+    async def readiness(self) -> tuple[list[str], list[str]]:
+        """Return the names of what keeps the server from its work, and problems that do not.
+
+        Both are sorted; a problem begins with the name of its subsystem.
+        """
         database, subsystems = await self._ask()
         names = {health.name for health in subsystems if not health.ready}
-        return sorted(names if database == "Online" else names | {"postgres"})
+        problems = [f"{health.name}: {text}" for health in subsystems for text in health.problems]
+        missing = names if database == "Online" else names | {"postgres"}
+        return sorted(missing), sorted(problems)
 
     def degraded(self) -> list[str]:
         """Names of plugins that are left out, sorted."""
@@ -58,7 +63,8 @@ class SystemService:
             "forge": {"state": "Offline", "port": None},
         }
         for health in sorted(subsystems, key=lambda health: health.name):
-            status.setdefault(health.name, {"state": health.state, **health.detail})
+            problems = {"problems": health.problems} if health.problems else {}
+            status.setdefault(health.name, {"state": health.state, **health.detail, **problems})
         for name in self.degraded():
             status.setdefault(name, {"state": "Error", "degraded": True})
         for name, tasks in self._services.get(REGISTRY).tasks.items():

@@ -19,6 +19,7 @@ from kernel.public import (
     STATEMENTS,
     WORKERS,
     App,
+    DatabaseQuery,
     Finding,
     Health,
     Measure,
@@ -35,13 +36,13 @@ from kernel.public import (
 
 from .config import WorkersConfig
 from .host import Host
-from .isolation.diagnosis import findings
+from .isolation.diagnosis import crashed_workers, findings
 from .isolation.orphans import server_name
 from .replica.callers import CALLERS, Callers
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
 from .service import SERVICE, WorkersService
-from .store import TOPIC
+from .store import CRASHED, TOPIC
 
 
 class WorkersPlugin(Plugin):
@@ -94,9 +95,10 @@ class WorkersPlugin(Plugin):
         return WorkersRoutes(services).routes()
 
     @hookimpl
-    def diagnose(self) -> Sequence[Finding]:
-        """Report what would confine workers here, and what would run them."""
-        return findings(self.config, self.context.data_dir, self.context.config_file)
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Report what would confine workers here, what would run them, and which ones crashed."""
+        found = findings(self.config, self.context.data_dir, self.context.config_file)
+        return [*found, *crashed_workers(query(CRASHED))]
 
     @hookimpl
     @asynccontextmanager
@@ -123,6 +125,12 @@ class WorkersPlugin(Plugin):
 
     @hookimpl
     async def health(self) -> Health:
-        """Report how many workers run here, and what confines them."""
-        detail = self._service.described() if self._service is not None else {}
-        return Health(name="workers", detail=detail)
+        """Report how many workers run here, what confines them, and which ones crashed."""
+        if self._service is None:
+            return Health(name="workers")
+        crashed, detail = self._service.crashed(), self._service.described()
+        if not crashed:
+            return Health(name="workers", detail=detail)
+        problem = f"crashed too often and tried again with growing pauses: {len(crashed)}"
+        detail["crashed"] = crashed
+        return Health(name="workers", detail=detail, problems=(problem,))

@@ -133,15 +133,17 @@ class JavaScriptRuntime:
         if not _has_dependencies(folder / "package.json"):
             return ()
         if bun := self._bun():
-            # Else it links to files of its cache, which the worker may write to.
+            # Else it links to files of its cache, which the worker may write to. `--production`
+            # would refuse a lock file that does not fit package.json.
             copied = "--backend=copyfile"
-            return [[bun, "install", "--production", copied, "--no-progress", "--no-summary"]]
+            return [[bun, "install", "--omit=dev", copied, "--no-progress", "--no-summary"]]
         npm = _find_program(["npm"], self._usable)
         if npm is None:
             raise BadRequest("package.json: this server has neither bun nor npm to install it")
         locks = (folder / "package-lock.json", folder / "npm-shrinkwrap.json")
-        verb = "ci" if any(map(Path.is_file, locks)) else "install"
-        return [[npm, verb, "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"]]
+        verbs = ["ci", "install"] if any(map(Path.is_file, locks)) else ["install"]
+        more = ("--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier")
+        return [[npm, verb, *more] for verb in verbs]
 
     def launch(self, folder: Path, entry: Path) -> LaunchSpec:
         """See `Runtime.launch`."""

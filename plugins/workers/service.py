@@ -40,6 +40,7 @@ from .models import Release
 from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
+from .replica.protocol import MAX_PARAMS
 from .replica.replica import Replica, StartFailed
 
 BEST_FIRST: Final[Sequence[WorkerState]] = ("running", "starting", "stopping", "crashed")
@@ -276,6 +277,11 @@ class WorkersService:
         sandbox = self.host.sandbox
         return {"running": len(self.running()), "sandbox": sandbox.active_limits(sandbox.uid(0))}
 
+    def crashed(self) -> Sequence[str]:
+        """Return the apps whose worker crashed too often here, sorted."""
+        found = self.reconciler.supervisors.values()
+        return sorted(each.app_id for each in found if each.state == "crashed")
+
     def measured(self) -> list[Measure]:
         """Count the replicas of this process by state."""
         counts = Counter(each.state for each in self.reconciler.supervisors.values())
@@ -304,8 +310,8 @@ class WorkersService:
         """See `Workers.rpc`."""
         if not 1 <= len(method) <= 200:
             raise BadRequest("method must have 1 to 200 characters")
-        if len(params) > 2**20:
-            raise BadRequest("params are over the limit of 1 MB")
+        if len(params) > MAX_PARAMS:
+            raise BadRequest("params are over the limit of 10 MB")
         if method.startswith("__"):
             raise NotFound(f"unknown method: {method}")
         try:

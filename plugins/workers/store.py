@@ -13,6 +13,10 @@ from kernel.public import Event, NotFound, Statements, Transaction, Unavailable,
 from .models import DesiredState, Release, ReplicaRow
 
 TOPIC: Final = "workers"
+CRASHED: Final = """
+select string_agg(distinct app_id, ', ' order by app_id) from caudex_workers.replicas
+where state = 'crashed' and heartbeat > now() - interval '1 minute'"""
+"""Apps whose worker crashed too often on a server that runs."""
 KEPT: Final = 5
 """Versions of an app that are kept."""
 

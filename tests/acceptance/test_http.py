@@ -554,7 +554,10 @@ def preflight(server: Server, origin: str, client: httpx.Client | None = None) -
     return (client or server.http).options(ROLES, headers=headers)
 
 
-LOCAL = ["http://localhost:3000", "http://127.0.0.1:5173", "http://localhost", "tauri://localhost"]
+LOCAL = [
+    "http://localhost:3000", "http://127.0.0.1:5173", "http://localhost", "tauri://localhost",
+    "http://tauri.localhost",
+]  # fmt: skip
 FOREIGN = [
     "null", "https://evil.example", "http://localhost.evil.example", "https://localhost:3000",
     "http://localhost:3000.evil.example", "http://localhost:3000@evil.example", "file://", "*",

@@ -19,7 +19,7 @@ from plugins.workers.releases.builds import Builder
 from plugins.workers.replica.replica import Replica, StartFailed
 
 MAX_CRASHES: Final = 5
-"""Crashes within 60 seconds, or failed starts in a row, after which no start follows."""
+"""Crashes within 60 seconds, or failed starts in a row, after which a worker is `crashed`."""
 
 log = structlog.get_logger("caudex.workers")
 
@@ -47,7 +47,8 @@ class Supervisor:
         self._restart = False
         self._refreshed = False
         """Whether newer secrets caused the start under way: one such start is enough."""
-        self._given_up = False
+        self._failures = 0
+        """Crashes and failed starts that the next wait follows from."""
         self._closing = False
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
         self._came_up = 0.0
@@ -121,7 +122,7 @@ class Supervisor:
             await self._change_event.wait()
 
     def _clear_failures(self) -> None:
-        self._given_up, self._not_before = False, 0.0
+        self._failures, self._not_before = 0, 0.0
         self._crashes.clear()
 
     def _set_goal(self, goal: Release | None) -> None:
@@ -195,13 +196,10 @@ class Supervisor:
             self._settled, self._failure = self._attempt, None
             self._notify_waiters()
             return None
-        if self._given_up:
-            return None
+        await self._become(self._state_after_failure())
         wait = self._not_before - self._host.clock()
         if wait > 0:
-            await self._become("starting")
             return wait
-        await self._become("starting")
         replica = await self._bring_up(self._goal)
         if replica is not None:
             await self._take(replica)
@@ -326,35 +324,43 @@ class Supervisor:
         message = f"the worker ended ({replica.ending()})"
         self._host.write_log(self.app_id, "system", message)
         log.warning("a worker crashed", app_id=self.app_id, ending=replica.ending())
+        if self._host.clock() - self._came_up > 60.0:
+            self._clear_failures()
         self._count()
         if self._goal is not None:
             await self._become(self._state_after_failure())
 
     async def _failed(self, error: StartFailed, attempt: int) -> None:
-        """Record a failed start. A worker that hangs would hang again, so no start follows."""
+        """Record a failed start. A worker that hangs would hang again: it counts as crashed."""
         log.warning("a worker did not start", app_id=self.app_id, why=error.why)
-        self._count()
-        self._given_up = self._given_up or error.hung
+        self._count(at_least=MAX_CRASHES if error.hung else 1)
         self._settled, self._failure = attempt, error
         if self.replica is None:
             await self._become(self._state_after_failure())
         self._notify_waiters()
 
-    def _count(self) -> None:
+    def _count(self, at_least: int = 1) -> None:
         """Count a crash: a start follows the first one at once, the next ones after longer waits.
 
-        Failed starts count until one succeeds: a build may take longer than a minute to fail.
+        Failed starts count until one succeeds: a build may take longer than a minute to fail. A
+        crashed worker is tried again until one runs for a minute; the waits grow to five minutes.
         """
         now = self._host.clock()
         self._crashes.append(now)
         since = min(now - 60.0, self._came_up)
         recent = sum(1 for at in self._crashes if at >= since)
-        self._given_up = recent >= MAX_CRASHES
-        wait = 0.0 if recent <= 1 else self._host.config.backoff * 2 ** (recent - 2)
-        self._not_before = now + min(wait, 60.0)
+        crashed = self._failures >= MAX_CRASHES
+        self._failures = max(at_least, self._failures + 1 if crashed else recent)
+        doubled = self._host.config.backoff * 2.0 ** min(self._failures - 2, 20)
+        wait = 0.0 if self._failures == 1 else min(doubled, 300.0)
+        self._not_before = now + wait
+        if self._failures >= MAX_CRASHES:
+            log.error("a worker crashes again and again", app_id=self.app_id, next_try_in=wait)
+            message = f"crashed too often; the next try is in {wait:g} seconds"
+            self._host.write_log(self.app_id, "system", message)
 
     def _state_after_failure(self) -> WorkerState:
-        return "crashed" if self._given_up else "starting"
+        return "crashed" if self._failures >= MAX_CRASHES else "starting"
 
     async def _become(self, state: WorkerState) -> None:
         if state != self.state:

@@ -50,5 +50,13 @@ def _language(runtime: Runtime, entry: Path) -> Finding:
     return Finding(name=NAME, text=f"{runtime.name} is run by {program}")
 
 
+def crashed_workers(apps: str | None) -> list[Finding]:
+    """Return the finding for the names of apps whose worker crashed too often."""
+    if not apps:
+        return []
+    remedy = "their logs say why; a deploy or a start tries them at once"
+    return [_bad(f"crashed too often and tried again with growing pauses: {apps}; {remedy}")]
+
+
 def _bad(text: str) -> Finding:
     return Finding(name=NAME, text=text, state="warn")

@@ -155,8 +155,12 @@ class Builder:
         uid = host.sandbox.uid_for(commands[0][0], release.number)
         await to_thread.run_sync(host.folders.make_app, release, uid)
         await to_thread.run_sync(give_to_account, folder, uid)
+        failure: str | None = ""
         for command in commands:
-            await self._install(release, folder, command)
+            if failure is not None:
+                failure = await self._install(release, folder, command)
+        if failure is not None:
+            raise BadRequest(failure)
         await to_thread.run_sync(reclaim, folder, uid)
 
     def _plan(self, folder: Path) -> Sequence[Sequence[str]]:
@@ -164,7 +168,8 @@ class Builder:
         runtime.launch(folder, entry)  # raises where this server cannot run it
         return runtime.installs(folder)
 
-    async def _install(self, release: Release, folder: Path, command: Sequence[str]) -> None:
+    async def _install(self, release: Release, folder: Path, command: Sequence[str]) -> str | None:
+        """Run one command and return why it failed, with the tool's last lines."""
         host = self._host
         name = Path(command[0]).name
         shown = "pip" if "pip" in command[1:4] else name
@@ -174,11 +179,14 @@ class Builder:
         place = Place(readable=place.readable, writable=(*place.writable, folder))
         wrapped = await to_thread.run_sync(host.sandbox.command, command, release.number, place)
         tool = _Tool(host, release.app_id)
-        host.write_log(release.app_id, "system", f"installing dependencies with {shown}")
+        verb = f" {command[1]}" if name == "npm" else ""
+        host.write_log(release.app_id, "system", f"installing dependencies with {shown}{verb}")
         status = await tool.run(wrapped, environment, folder, host.config.install_timeout)
-        if status != 0:
-            how = "took too long" if status is None else "failed"
-            raise BadRequest("\n".join([f"{shown} {how}:", *tool.tail]))
+        if status == 0:
+            return None
+        how = "took too long" if status is None else "failed"
+        host.write_log(release.app_id, "system", f"{shown}{verb} {how}")
+        return "\n".join([f"{shown} {how}:", *tool.tail])
 
     def _environment(self, release: Release, program: str) -> dict[str, str]:
         """Return the environment of every process of an app; it has nothing of the server's."""

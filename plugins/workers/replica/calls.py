@@ -32,7 +32,7 @@ from kernel.public import (
     WorkerStopped,
 )
 
-from .protocol import MAX_FRAME, CollectionOp, OpResult, single_line
+from .protocol import MAX_PARAMS, CollectionOp, OpResult, single_line
 
 Progress = Callable[[bytes], Awaitable[None]]
 _ACTIONS: Final[dict[str, Action]] = {
@@ -158,8 +158,8 @@ class Collections:
         except Exception as error:
             log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
             return OpResult(id=op.id, error="an unexpected error happened")
-        if len(result) > MAX_FRAME - 1024:
-            return OpResult(id=op.id, error=f"the result is over {MAX_FRAME // 2**20} MB")
+        if len(result) > MAX_PARAMS:
+            return OpResult(id=op.id, error="the result is over 10 MB")
         return OpResult(id=op.id, result=single_line(result))
 
     async def _run(self, op: CollectionOp) -> bytes:

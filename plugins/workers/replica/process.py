@@ -264,9 +264,9 @@ class Child(asyncio.SubprocessProtocol):
     def _cut_message(self, head: bytes, edges: bytes) -> None:
         """Report a message that is too long: its id names the call that waits for it."""
         if head.startswith(b"{"):
-            why = f"the reply is over {MAX_FRAME // 2**20} MB"
+            why = "the reply is over 10 MB"
             self._listener.on_unreadable(list(ids_in(edges)), why)
-            self._listener.on_noise("system", f"a message over {MAX_FRAME // 2**20} MB was dropped")
+            self._listener.on_noise("system", f"a message over {MAX_FRAME // 10**6} MB was dropped")
         else:
             self._listener.on_noise("stdout", f"{text_of(head)}...")
 

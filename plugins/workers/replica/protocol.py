@@ -11,7 +11,10 @@ import msgspec
 
 from kernel.public import Caller, Mask
 
-MAX_FRAME: Final = 10 * 1024 * 1024
+MAX_PARAMS: Final = 10_000_000
+"""Bytes of the parameters or the result of a call."""
+
+MAX_FRAME: Final = MAX_PARAMS * 11 // 10
 """Bytes of a line that is a message."""
 
 MAX_LINE: Final = 1024 * 1024

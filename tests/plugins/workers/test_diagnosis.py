@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kernel.testing import Server
 from plugins.workers.config import WorkersConfig
-from plugins.workers.isolation.diagnosis import findings
+from plugins.workers.isolation.diagnosis import crashed_workers, findings
 from plugins.workers.isolation.sandbox import landlock_version
+from plugins.workers.store import CRASHED
 
 
 def told(config: WorkersConfig, folder: Path) -> dict[str, bool]:
@@ -23,6 +25,18 @@ def test_it_tells_what_confines_and_what_runs_workers(tmp_path: Path):
     assert found[f"each app runs under {account}{landlock}"]
     assert any(text.startswith("python is run by /") for text in found)
     assert not (tmp_path / "data").exists()
+
+
+def test_it_names_the_apps_whose_worker_crashed(server: Server):
+    insert = "insert into caudex_workers.replicas values (gen_random_uuid(), %s, %s, 1, now())"
+    for app, state in (("crm", "crashed"), ("erp", "running"), ("crm", "crashed")):
+        server.sql(insert, app, state)
+    [(apps,)] = server.sql(CRASHED)
+    [finding] = crashed_workers(apps)
+    assert finding.state == "warn"
+    assert finding.text.startswith("crashed too often and tried again with growing pauses: crm;")
+    server.sql("delete from caudex_workers.replicas where app_id in ('crm', 'erp')")
+    assert not crashed_workers(server.sql(CRASHED)[0][0])
 
 
 def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

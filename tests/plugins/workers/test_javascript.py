@@ -19,6 +19,7 @@ from tests.plugins.workers.support import (
     rpc,
     status,
 )
+from tests.waiting import eventually
 
 RAW = """
 import { createInterface } from "readline";
@@ -150,6 +151,32 @@ def test_packages_are_installed(server: Server):
     code = folder_of(server.kernel.context.data_dir, app)
     [installed] = code.glob("1-*/node_modules/hello/index.js")
     assert installed.stat().st_nlink == 1, "not a file that lies elsewhere too"
+
+
+def test_a_stale_lock_file_does_not_stop_a_deploy(server: Server):
+    if server.engine == "node" and not shutil.which("npm"):  # type: ignore[attr-defined]
+        pytest.skip("no npm on this machine")
+    app = install(server)
+    lock = {
+        "name": "app", "version": "1.0.0", "lockfileVersion": 3,
+        "packages": {"": {"name": "app", "version": "1.0.0"}},
+    }  # fmt: skip
+    files = {
+        "index.js": 'const hello = require("hello");\nserve({ greet: () => hello() });\n',
+        "package.json": json.dumps(
+            {"name": "app", "version": "1.0.0", "dependencies": {"hello": "file:./vendor/hello"}}
+        ),
+        "package-lock.json": json.dumps(lock),
+        "vendor/hello/package.json": json.dumps({"name": "hello", "version": "1.0.0"}),
+        "vendor/hello/index.js": 'module.exports = () => "hi";\n',
+    }
+    answer = deploy(server.admin, app, files)
+    assert answer.status_code == 200, answer.text
+    assert result(server.admin, app, "greet") == "hi"
+    if server.engine == "node":  # type: ignore[attr-defined]
+        query = "select message from caudex_logs.lines where app_id = %s order by id"
+        eventually(lambda: ("installing dependencies with npm install",) in server.sql(query, app))
+        assert ("npm ci failed",) in server.sql(query, app)
 
 
 def test_a_syntax_error_is_told(server: Server):
