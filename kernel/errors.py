@@ -152,6 +152,12 @@ class BootErrors(BootError):
         Exception.__init__(self, "\n".join(str(error) for error in errors))
 
 
+def raise_all(errors: Sequence[BootError]) -> None:
+    """Raise BootErrors, unless there are none."""
+    if errors:
+        raise BootErrors(errors)
+
+
 def raised_at(error: BaseException) -> str:
     """Return where a plugin's own code raised, as `file:line`, or ''.
 

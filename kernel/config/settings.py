@@ -18,7 +18,7 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
 from kernel.config.convert import convert
-from kernel.errors import BootError, BootErrors, nearest
+from kernel.errors import BootError, nearest, raise_all
 
 PREFIX = "CAUDEX_"
 SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
@@ -170,8 +170,7 @@ def load_config(
             section, _, name = key.rpartition(".")
             variables[section].pop(name, None)
     config = _build(tree, source, variables, errors)
-    if errors:
-        raise BootErrors(errors)
+    raise_all(errors)
     # Absolute from here on: plugins start processes in other working directories.
     named = config.server.data_dir
     folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""

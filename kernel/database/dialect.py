@@ -49,7 +49,7 @@ def to_text(param: Param) -> bytes | None:
     if param is None:
         return None
     try:
-        text = param.encode() if isinstance(param, str) else _bytes(param)
+        text = param if isinstance(param, bytes) else _plain(param).encode()
     except UnicodeEncodeError:
         raise errors.BadRequest("text must not contain half a surrogate pair") from None
     if b"\0" in text:
@@ -62,10 +62,6 @@ def to_texts(params: Sequence[Param]) -> list[bytes | None]:
     if len(params) > 65_535:
         raise errors.BadRequest("a statement takes 65535 values at most")
     return [to_text(param) for param in params]
-
-
-def _bytes(param: Param) -> bytes:
-    return param if isinstance(param, bytes) else _plain(param).encode()
 
 
 def _plain(param: Param) -> str:

@@ -15,7 +15,7 @@ import pluggy
 import structlog
 
 from kernel.contracts.base import ServiceKey
-from kernel.errors import FIX_PLUGIN, BootError, BootErrors, KernelError, nearest, raised_at
+from kernel.errors import FIX_PLUGIN, BootError, KernelError, nearest, raise_all, raised_at
 from kernel.hooks import NAMESPACE
 
 P = ParamSpec("P")
@@ -133,8 +133,7 @@ class HookBus:
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin's implementations. Raises BootErrors for those that cannot be called."""
-        if errors := list(_mistakes(type(plugin), name, self._specs)):
-            raise BootErrors(errors)
+        raise_all(list(_mistakes(type(plugin), name, self._specs)))
         self._pm.register(plugin, name=name)
 
     def arrange(self, order: Sequence[str]) -> None:

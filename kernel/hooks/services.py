@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar, cast
 
 from kernel.contracts.base import ServiceKey
-from kernel.errors import BootError, BootErrors, nearest, starting
+from kernel.errors import BootError, nearest, raise_all, starting
 
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
@@ -82,8 +82,7 @@ class Services:
                 self.provider(name)
             except BootError as error:
                 errors.append(error)
-        if errors:
-            raise BootErrors(errors)
+        raise_all(errors)
 
     def offered_by(self, plugin: str) -> list[str]:
         """Return the names of the keys that a plugin provides, chosen or not."""

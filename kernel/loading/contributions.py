@@ -30,48 +30,47 @@ def collect(kernel: Kernel) -> Faults:
     """Collect the contributions of all plugins; a name that two plugins use is an error."""
     faults: Faults = []
     owners = kernel.owners
-    given = {"services": kernel.services}
     owners |= {f"command {name!r}": "the kernel" for name in KERNEL_COMMANDS}
     owners |= {f"manifest section {key!r}": "every manifest" for key in MANIFEST_KEYS}
-    for name, permission in _asked(kernel, hookspecs.register_permissions, Permission, faults):
-        if _grant(owners, name, f"permission {permission.key!r}", faults):
-            kernel.permissions.append(permission)
-    for name, command in _asked(kernel, hookspecs.register_commands, Command, faults, **given):
-        if _grant(owners, name, f"command {command.name!r}", faults):
-            kernel.commands.append(command)
+    permissions = _asked(kernel, hookspecs.register_permissions, Permission, faults)
+    kernel.permissions += [each for _, each in _granted(owners, "permission", permissions, faults)]
+    commands = _asked(kernel, hookspecs.register_commands, Command, faults)
+    kernel.commands += [each for _, each in _granted(owners, "command", commands, faults)]
     sections = _asked(kernel, hookspecs.register_manifest_section, ManifestSection, faults)
-    for name, section in sections:
-        if _grant(owners, name, f"manifest section {section.key!r}", faults):
-            kernel.manifest_sections.append((name, section))
-    kernel.middleware += _asked(kernel, hookspecs.register_middleware, Callable, faults, **given)
-    for name, route in _asked(kernel, hookspecs.register_routes, Route, faults, **given):
+    kernel.manifest_sections += _granted(owners, "manifest section", sections, faults)
+    kernel.middleware += _asked(kernel, hookspecs.register_middleware, Callable, faults)
+    for name, route in _asked(kernel, hookspecs.register_routes, Route, faults):
         try:
             _add_route(kernel, name, route)
         except BootError as error:
             faults.append((name, error))
     if not faults:
-        list(_asked(kernel, hookspecs.plugins_loaded, object, faults, **given))
+        list(_asked(kernel, hookspecs.plugins_loaded, object, faults))
     return faults
 
 
-def _grant(owners: dict[str, str], plugin: str, what: str, faults: Faults) -> bool:
-    """Give a name to the first plugin that uses it."""
-    if owner := owners.get(what):
-        problem = f"the {what} is already {owner}'s"
-        faults.append((plugin, BootError(f"plugin {plugin}", problem, "rename one of the two")))
-        return False
-    owners[what] = f"plugin {plugin}"
-    return True
+def _granted(
+    owners: dict[str, str], kind: str, items: Iterator[tuple[str, Any]], faults: Faults
+) -> Iterator[tuple[str, Any]]:
+    """Give each name to the first plugin that uses it, and yield the items of that one."""
+    for plugin, item in items:
+        what = f"{kind} {item.name if isinstance(item, Command) else item.key!r}"
+        if owner := owners.get(what):
+            problem = f"the {what} is already {owner}'s"
+            faults.append((plugin, BootError(f"plugin {plugin}", problem, "rename one of the two")))
+        else:
+            owners[what] = f"plugin {plugin}"
+            yield plugin, item
 
 
 def _asked(
-    kernel: Kernel, spec: Callable[..., Any], kind: Any, faults: Faults, **given: object
+    kernel: Kernel, spec: Callable[..., Any], kind: Any, faults: Faults
 ) -> Iterator[tuple[str, Any]]:
     """Call a hook at load and yield its items; one failure does not hide another."""
     for impl in kernel.bus.implementations(spec):
         try:
             with kernel.timing(impl.plugin):
-                items = _answer(impl, kind, given)
+                items = _answer(impl, kind, {"services": kernel.services})
         except BootError as error:
             faults.append((impl.plugin, error))
         else:

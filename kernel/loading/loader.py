@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -15,7 +15,7 @@ from kernel.config.convert import convert, current_name, move_renamed
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts.server import PluginInfo
-from kernel.errors import BootError, BootErrors, nearest
+from kernel.errors import BootError, BootErrors, nearest, raise_all
 from kernel.hooks.bus import place
 from kernel.hooks.plugin import Plugin, Provider
 from kernel.loading.contributions import collect
@@ -52,13 +52,8 @@ def _load(config: Config, failed: Mapping[str, BootError]) -> Kernel:
     faults = collect(kernel)
     if faults and all(kernel.may_fail(plugin) for plugin, _ in faults):
         return _load(config, {**failed, **dict(faults)})
-    _raise([error for _, error in faults])
+    raise_all([error for _, error in faults])
     return kernel
-
-
-def _raise(errors: Sequence[BootError]) -> None:
-    if errors:
-        raise BootErrors(errors)
 
 
 class _Loading:
@@ -95,7 +90,7 @@ class _Loading:
             with self._optional(plugin.name):
                 kernel.bus.register(plugin, plugin.name)
                 _bind_services(kernel, plugin)
-        _raise(self._errors)
+        raise_all(self._errors)
         sources = self._sources
         kernel.plugins += [_info(kernel, each, sources[each.name]) for each in kernel.instances]
         _check_needs(kernel)
@@ -198,23 +193,14 @@ def _check_needs(kernel: Kernel) -> None:
     # Plugins that are off by default, as all of contrib, are not named.
     off = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
     known = f" (not on: {', '.join(off)})" if off else ""
-    missing = [
-        (plugin.name, key.name)
-        for plugin in kernel.instances
-        for key in plugin.requires
-        if key.name not in KERNEL_SERVICES and not kernel.services.provider(key.name)
-    ]
-    remedy = f"enable a plugin that does{known}, or disable"
-    _raise(
-        [
-            BootError(
-                f"plugin {by}",
-                f"needs the service {key!r}, which no plugin provides",
-                f"{remedy} {by}",
-            )
-            for by, key in missing
-        ]
-    )
+    errors = list[BootError]()
+    for plugin in kernel.instances:
+        remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
+        for key in plugin.requires:
+            if key.name not in KERNEL_SERVICES and not kernel.services.provider(key.name):
+                problem = f"needs the service {key.name!r}, which no plugin provides"
+                errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
+    raise_all(errors)
 
 
 def _order(kernel: Kernel) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import importlib
 import importlib.util
 import inspect
 import os
@@ -12,6 +11,8 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -41,7 +42,9 @@ class Source(msgspec.Struct, frozen=True):
 def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
     """Find every plugin by name; `module` in the configuration replaces any other source."""
     named = {name: table["module"] for name, table in config.plugins.items() if "module" in table}
-    found = {name: Source(name, str(to), _named_loader(to), True) for name, to in named.items()}
+    found = {
+        name: Source(name, str(to), partial(_load_named, to), True) for name, to in named.items()
+    }
     for source in (*_built_in(), *_installed(), *_files(config, errors)):
         other = found.setdefault(source.name, source)
         if other is not source and source.name not in named:
@@ -54,7 +57,8 @@ def find_sources(config: Config, errors: list[BootError]) -> dict[str, Source]:
 def _built_in() -> Iterator[Source]:
     for package, origin in (("plugins", "built-in"), ("contrib", "contrib")):
         for name in folders(package):
-            yield Source(name, origin, _importer(package, name), package == "plugins")
+            load = partial(import_module, f"{package}.{name}")
+            yield Source(name, origin, load, package == "plugins")
 
 
 def _installed() -> Iterator[Source]:
@@ -72,30 +76,22 @@ def _files(config: Config, errors: list[BootError]) -> Iterator[Source]:
         remedy = "create it, or let the server's account read it"
         errors.append(BootError("[server] plugins_dir", problem, remedy))
     for path in map(Path, [*(f"{folder}/{name}" for name in dropped), *config.server.plugin_files]):
-        yield Source(path.stem.replace("-", "_"), str(path), _file_loader(path), True)
+        yield Source(path.stem.replace("-", "_"), str(path), partial(_load_file, path), True)
 
 
 def folders(package: str) -> list[str]:
     """Return the names of the plugins in a package; only the package is imported."""
-    module = importlib.import_module(package)
-    return sorted(info.name for info in pkgutil.iter_modules(module.__path__) if info.ispkg)
+    found = pkgutil.iter_modules(import_module(package).__path__)
+    return sorted(info.name for info in found if info.ispkg)
 
 
-def _importer(package: str, name: str) -> Callable[[], ModuleType]:
-    return lambda: importlib.import_module(f"{package}.{name}")
-
-
-def _named_loader(target: object) -> Callable[[], ModuleType | type[Plugin]]:
+def _load_named(target: Any) -> ModuleType | type[Plugin]:
     """Load what `module` names: something importable, or the class itself (in tests)."""
     if inspect.isclass(target):
-        return lambda: cast("type[Plugin]", target)
+        return cast("type[Plugin]", target)
     module, _, attribute = str(target).partition(":")
-
-    def load_dotted() -> ModuleType | type[Plugin]:
-        found = importlib.import_module(module)
-        return getattr(found, attribute) if attribute else found
-
-    return load_dotted
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 class _FreshLoader(SourceFileLoader):
@@ -105,25 +101,20 @@ class _FreshLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _file_loader(path: Path) -> Callable[[], ModuleType]:
-    def load_file() -> ModuleType:
-        name = f"caudex_file_{path.stem}"
-        spec = importlib.util.spec_from_file_location(
-            name, path, loader=_FreshLoader(name, str(path))
-        )
-        if spec is None or spec.loader is None or not path.is_file() or path.suffix != ".py":
-            said = "is no Python file" if path.exists() else "is not there"
-            raise ImportError(f"{path} {said}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
-
-    return load_file
+def _load_file(path: Path) -> ModuleType:
+    name = f"caudex_file_{path.stem}"
+    loader = _FreshLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None or not path.is_file() or path.suffix != ".py":
+        said = "is no Python file" if path.exists() else "is not there"
+        raise ImportError(f"{path} {said}")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def plugin_class(source: Source) -> type[Plugin]:
@@ -177,10 +168,6 @@ def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
         raise BootError(f"{where}, {at}" if at else where, f"{problem}: {said}", REMEDY) from error
 
 
-def _is_plugin(value: object, module: str) -> bool:
-    return (
-        inspect.isclass(value)
-        and issubclass(value, Plugin)
-        and value is not Plugin
-        and value.__module__.startswith(module)
-    )
+def _is_plugin(value: Any, module: str) -> bool:
+    declared = inspect.isclass(value) and value.__module__.startswith(module)
+    return declared and issubclass(value, Plugin) and value is not Plugin
