@@ -8,19 +8,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from kernel.public import (
-    Actor,
-    BadRequest,
-    Forbidden,
-    Request,
-    Unauthenticated,
-    clean_display_name,
-    clean_username,
-)
+from kernel.public import Actor, BadRequest, Forbidden, Request, Unauthenticated
 
 from .config import IdentityHeaderConfig
 from .models import Claim
-from .names import clean_email
 from .service import HeaderIdentity
 from .trust import Trust
 
@@ -98,11 +89,11 @@ class Headers:
         """Read what the proxy sends; a header that cannot be read counts as not sent."""
         names = self._names
         try:
-            return Claim(
-                username=clean_username(_one(users) or ""),
-                email=clean_email(_one(self._values(request, names.email))),
-                display_name=clean_display_name(_one(self._values(request, names.name))),
-                groups=_groups(self._values(request, names.groups)),
+            return Claim.cleaned(
+                _one(users) or "",
+                _one(self._values(request, names.email)),
+                _one(self._values(request, names.name)),
+                _groups(self._values(request, names.groups)),
             )
         except (BadRequest, UnicodeDecodeError) as error:
             log.warning("a sign-in header cannot be read", why=str(error))

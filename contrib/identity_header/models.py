@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final, Self
+
 from msgspec import Struct
+
+from kernel.public import clean_display_name, clean_email, clean_username
+
+EMAIL: Final = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+"""An email address as a proxy sends it: `user@host` without a dot is one, too."""
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -12,6 +20,23 @@ class Claim(Struct, frozen=True, kw_only=True):
     email: str | None = None
     display_name: str | None = None
     groups: tuple[str, ...] = ()
+
+    @classmethod
+    def cleaned(
+        cls,
+        username: str,
+        email: str | None,
+        display_name: str | None,
+        groups: tuple[str, ...] = (),
+    ) -> Self:
+        """Trim what a proxy or an admin sends. Raises BadRequest."""
+        email = (email or "").strip()
+        return cls(
+            username=clean_username(username),
+            email=clean_email(email, EMAIL) if email else None,
+            display_name=clean_display_name(display_name),
+            groups=groups,
+        )
 
 
 class NewUser(Struct, frozen=True, kw_only=True):

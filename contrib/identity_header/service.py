@@ -26,9 +26,6 @@ from kernel.public import (
     Transaction,
     Unauthenticated,
     User,
-    clean_display_name,
-    clean_username,
-    fold_name,
     hookspecs,
     is_uuid,
     new_delegation,
@@ -38,7 +35,6 @@ from . import store
 from .config import IdentityHeaderConfig
 from .groups import GroupRoles
 from .models import Claim
-from .names import clean_email
 from .tokens import Tokens
 
 TOPIC: Final = "identity_header"
@@ -94,15 +90,15 @@ class HeaderIdentity:
         """See `Identity.user`."""
         if not is_uuid(user_id):
             return None
-        return await store.user(reader or self._statements, user_id)
+        return await store.by_id(reader or self._statements, user_id)
 
     async def find(self, username: str) -> User | None:
         """See `Identity.find`."""
-        return await store.named(self._statements, fold_name(username))
+        return await store.by_name(self._statements, username)
 
     async def find_email(self, email: str) -> User | None:
         """See `Identity.find_email`."""
-        return await store.of_email(self._statements, fold_name(email))
+        return await store.by_email(self._statements, email)
 
     async def users(self) -> list[User]:
         """See `Identity.users`."""
@@ -110,19 +106,15 @@ class HeaderIdentity:
 
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`."""
-        claim = Claim(
-            username=clean_username(person.username),
-            email=clean_email(person.email),
-            display_name=clean_display_name(person.display_name),
-        )
+        claim = Claim.cleaned(person.username, person.email, person.display_name)
 
         async def insert(tx: Transaction) -> User:
             await store.alone(tx)
             if not await store.any_user(tx):
                 raise Forbidden("the first account is made by its owner's first sign-in")
-            if await store.named(tx, fold_name(claim.username)) is not None:
+            if await store.by_name(tx, claim.username) is not None:
                 raise BadRequest(f"username '{claim.username}' is already taken")
-            if claim.email and await store.of_email(tx, fold_name(claim.email)) is not None:
+            if await store.by_email(tx, claim.email) is not None:
                 raise BadRequest(f"email '{claim.email}' is already taken")
             return await self._insert(tx, claim, actor, first=False)
 
@@ -182,7 +174,7 @@ class HeaderIdentity:
         return not await store.any_user(self._statements)
 
     async def _admit(self, claim: Claim, caller: Actor) -> User:
-        user = await store.named(self._statements, fold_name(claim.username))
+        user = await store.by_name(self._statements, claim.username)
         if user is None:
             user = await self._statements.run(caller, lambda tx: self._first_sight(tx, claim))
         if user.disabled:
@@ -244,7 +236,7 @@ class HeaderIdentity:
     async def _first_sight(self, tx: Transaction, claim: Claim) -> User:
         """Create the account of a new user; of concurrent requests one creates it."""
         await store.alone(tx)
-        if (found := await store.named(tx, fold_name(claim.username))) is not None:
+        if (found := await store.by_name(tx, claim.username)) is not None:
             return found
         first = not await store.any_user(tx)
         if not self._auto_create_users and not first:
@@ -252,15 +244,7 @@ class HeaderIdentity:
         return await self._insert(tx, await self._own(tx, claim, ""), tx.actor, first=first)
 
     async def _insert(self, tx: Transaction, claim: Claim, actor: Actor, *, first: bool) -> User:
-        email_key = fold_name(claim.email) if claim.email else None
-        user = await store.insert(
-            tx,
-            claim.username,
-            fold_name(claim.username),
-            claim.email,
-            email_key,
-            claim.display_name,
-        )
+        user = await store.insert(tx, claim)
         who = actor if actor.user_id else replace(actor, user_id=user.id, username=user.username)
         await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
         await _record(tx, "REGISTER", who, None, user)
@@ -272,13 +256,12 @@ class HeaderIdentity:
         said = await self._own(tx, claim, old.id)
         new = replace(old, **{name: getattr(said, name) for name in self._sent})
         if new != old:
-            email_key = fold_name(new.email) if new.email else None
-            await store.describe(tx, old.id, new.email, email_key, new.display_name)
+            await store.describe(tx, new)
             await _record(tx, "USER_UPDATED", replace(tx.actor, user_id=old.id), old, new)
 
     async def _own(self, tx: Transaction, claim: Claim, user_id: str) -> Claim:
         """The claim without an email that is another account's already."""
-        holder = await store.of_email(tx, fold_name(claim.email)) if claim.email else None
+        holder = await store.by_email(tx, claim.email)
         if holder is None or holder.id == user_id:
             return claim
         log.warning("an email is another account's", username=claim.username)

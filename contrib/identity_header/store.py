@@ -6,33 +6,20 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Transaction, User
+from kernel.public import Reader, Transaction, User, fold_name
 
-_ONE: Final = """
+from .models import Claim
+
+_USERS: Final = """
 select row_to_json(r) from (
     select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users where id = $1::uuid
+    from caudex_identity_header.users {rest}
 ) r"""
-_LOCKED: Final = """
-select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users where id = $1::uuid for update
-) r"""
-_NAMED: Final = """
-select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users where username_key = $1::text
-) r"""
-_OF_EMAIL: Final = """
-select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users where email_key = $1::text
-) r"""
-_ALL: Final = """
-select row_to_json(r) from (
-    select id, username, email, display_name, created_at, disabled
-    from caudex_identity_header.users order by username_key
-) r"""
+_BY_ID: Final = _USERS.replace("{rest}", "where id = $1::uuid")
+_LOCKED: Final = _USERS.replace("{rest}", "where id = $1::uuid for update")
+_BY_NAME: Final = _USERS.replace("{rest}", "where username_key = $1::text")
+_BY_EMAIL: Final = _USERS.replace("{rest}", "where email_key = $1::text")
+_ALL: Final = _USERS.replace("{rest}", "order by username_key")
 _ANY: Final = "select 1 from caudex_identity_header.users limit 1"
 _ALONE: Final = "lock table caudex_identity_header.users in share row exclusive mode"
 _INSERT: Final = """
@@ -51,32 +38,28 @@ _DELETE: Final = "delete from caudex_identity_header.users where id = $1::uuid"
 _user = msgspec.json.Decoder(User).decode
 
 
-def _found(raw: bytes | None) -> User | None:
-    return None if raw is None else _user(raw)
-
-
-async def user(reader: Reader, user_id: str) -> User | None:
-    """The account with an id."""
-    return _found(await reader.fetch(_ONE, user_id))
+async def by_id(reader: Reader, user_id: str) -> User | None:
+    """Return the account with an id."""
+    return _found(await reader.fetch(_BY_ID, user_id))
 
 
 async def lock_user(tx: Transaction, user_id: str) -> User | None:
-    """The same, kept from changing until the transaction ends."""
+    """Return an account, locked until the transaction ends."""
     return _found(await tx.fetch(_LOCKED, user_id))
 
 
-async def named(reader: Reader, key: str) -> User | None:
-    """The account whose username has this key."""
-    return _found(await reader.fetch(_NAMED, key))
+async def by_name(reader: Reader, username: str) -> User | None:
+    """Return the account with a username, ignoring case."""
+    return _found(await reader.fetch(_BY_NAME, fold_name(username)))
 
 
-async def of_email(reader: Reader, key: str) -> User | None:
-    """The account whose email has this key."""
-    return _found(await reader.fetch(_OF_EMAIL, key))
+async def by_email(reader: Reader, email: str | None) -> User | None:
+    """Return the account with an email, ignoring case."""
+    return _found(await reader.fetch(_BY_EMAIL, _key(email))) if email else None
 
 
 async def users(reader: Reader) -> list[User]:
-    """Every account by username."""
+    """Return every account by username."""
     return [_user(raw) for raw in await reader.fetch_all(_ALL)]
 
 
@@ -90,22 +73,18 @@ async def alone(tx: Transaction) -> None:
     await tx.execute(_ALONE)
 
 
-async def insert(
-    tx: Transaction, username: str, key: str, email: str | None, email_key: str | None,
-    display_name: str | None,
-) -> User:  # fmt: skip
-    """Make an account."""
-    made = await tx.execute(_INSERT, username, key, email, email_key, display_name)
-    assert made is not None, "an insert that returns a row does"
-    return _user(made)
+async def insert(tx: Transaction, claim: Claim) -> User:
+    """Create an account."""
+    name, email = claim.username, claim.email
+    values = (name, fold_name(name), email, _key(email), claim.display_name)
+    created = await tx.execute(_INSERT, *values)
+    assert created is not None, "the statement returns a row"
+    return _user(created)
 
 
-async def describe(
-    tx: Transaction, user_id: str, email: str | None, email_key: str | None,
-    display_name: str | None,
-) -> None:  # fmt: skip
-    """Write down what the proxy says of an account now."""
-    await tx.execute(_DESCRIBE, user_id, email, email_key, display_name)
+async def describe(tx: Transaction, user: User) -> None:
+    """Store what the proxy sends about an account today."""
+    await tx.execute(_DESCRIBE, user.id, user.email, _key(user.email), user.display_name)
 
 
 async def disable(tx: Transaction, user_id: str, disabled: bool) -> None:
@@ -116,3 +95,11 @@ async def disable(tx: Transaction, user_id: str, disabled: bool) -> None:
 async def delete(tx: Transaction, user_id: str) -> None:
     """Remove an account."""
     await tx.execute(_DELETE, user_id)
+
+
+def _found(raw: bytes | None) -> User | None:
+    return None if raw is None else _user(raw)
+
+
+def _key(email: str | None) -> str | None:
+    return fold_name(email) if email else None

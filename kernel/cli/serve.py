@@ -77,14 +77,15 @@ def serve(config: Config, *, again: Again | None = None, notice: str = "") -> in
         http_server(kernel)  # without it no database need start
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener, notice)
-            look = server.ensure_running if server else _nothing
+            look = server.ensure_running if server else None
             count = 1 if again else kernel.config.server.workers
             if count == 1 and not again:
                 return Serving(kernel, listener, look=look).run_until_signal(announce)
             target = partial(child, kernel.config, again, listener)
             watched = _watched(kernel) if again else None
             # Closed there too, or the system would accept connections that no process serves.
-            return supervisor.Supervisor(target, count, look).run(announce, watched, listener.close)
+            parent = supervisor.Supervisor(target, count, look or _nothing)
+            return parent.run(announce, watched, listener.close)
 
 
 def _leave(*_: object) -> NoReturn:
@@ -131,7 +132,7 @@ class Serving:
         listener: socket.socket,
         *,
         drain: int = 20,
-        look: Callable[[], object] = _nothing,
+        look: Callable[[], object] | None = None,
     ) -> None:
         """`drain` is the time in seconds that requests have to finish after the first signal;
         `look` is called twice a second on the event loop's thread."""
@@ -160,8 +161,9 @@ class Serving:
             self._stop = self.stop
             started()
             while not self._stopping.is_set():
-                supervisor.checked(self._look)
-                with anyio.move_on_after(0.5):
+                if self._look is not None:
+                    supervisor.checked(self._look)
+                with anyio.move_on_after(None if self._look is None else 0.5):
                     await self._stopping.wait()
             self._http.stop()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import anyio
 
 from kernel.public import LogLine
 
-from .models import remark, weight
+from .intake import weight
 
 RING: Final = 1000
 RING_SIZE: Final = 10_000_000
@@ -80,3 +81,9 @@ class Feed:
                     await changed.wait()
                 if waited.cancelled_caught:
                     yield None
+
+
+def remark(message: str) -> LogLine:
+    """A line of the server's own, without a place in the log: its id is 0."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return LogLine(id=0, level="system", message=message, ts=now)

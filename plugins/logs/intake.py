@@ -6,14 +6,17 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from sys import getsizeof
 from typing import Final
 
-from kernel.public import Batcher, BatchLimits, LogLevel, Mask, RateLimiter, Retry
+from kernel.public import Batcher, BatchLimits, LogLevel, LogLine, Mask, RateLimiter, Retry
 
-from .models import NewLine, weight
+from .models import NewLine
 
 MAX_MESSAGE: Final = 1_000_000
 """Bytes of a line in UTF-8: what is behind them is cut off."""
+LINE_COST: Final = 300
+"""Bytes that a line takes in memory beside its message."""
 MAX_QUEUED: Final = 16_000_000
 """Bytes of memory for what waits for the database. One app may have half of what the others leave
 of it: however many write too much, there is room for the others."""
@@ -138,6 +141,12 @@ def _storable(message: str) -> str:
     """A NUL cannot be stored, and a lone surrogate is no text; of a long line the beginning is."""
     text = message[:MAX_MESSAGE].replace("\0", "\ufffd")
     return text.encode(errors="replace")[:MAX_MESSAGE].decode(errors="ignore")
+
+
+def weight(line: NewLine | LogLine) -> int:
+    """Bytes that a line takes in memory, with its UTF-8, which is kept once it was encoded."""
+    text = line.message
+    return getsizeof(text) + LINE_COST + (0 if text.isascii() else len(text.encode()))
 
 
 class Masks:

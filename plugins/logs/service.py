@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import anyio
@@ -24,12 +25,12 @@ from kernel.public import (
 
 from . import store
 from .config import LogsConfig
-from .feed import STOPS, Feed
+from .feed import STOPS, Feed, remark
 from .intake import Intake, Lines, Masks
-from .models import remark
-from .sweeper import Sweeper
 
 TOPIC: Final = "logs"
+EVERY_APP: Final = ""
+"""The key for lines of all apps that are too old."""
 
 log = structlog.get_logger("caudex.logs")
 
@@ -43,7 +44,8 @@ class LogsService:
         self._apps = apps
         self._intake = Intake(self._store, config.lines_per_second, config.bytes_per_second)
         self._masks = Masks()
-        self._sweeper = Sweeper(config, statements)
+        self._failures: dict[str, int] = {}
+        """How often in a row the old lines of an app could not be deleted."""
         self._feeds: dict[str, Feed] = {}
         self._unread: set[str] = set()
         """Apps whose new lines are to be read for their readers."""
@@ -116,11 +118,21 @@ class LogsService:
     async def sweep(self) -> float:
         """Delete a portion of the old lines; return the seconds until the next one.
 
-        The secrets of apps that are gone are forgotten as well.
+        An app whose lines cannot be deleted delays no other one. The secrets of apps that are gone
+        are forgotten as well.
         """
-        deleted = await self._sweeper.sweep()
+        config, failures = self._config, self._failures
+        by_age = partial(store.sweep_old, keep_days=config.keep_days)
+        deleted = await self._delete_portion(EVERY_APP, by_age)
+        apps = await store.apps(self._statements)
+        limits = {"keep_lines": config.keep_lines, "keep_bytes": config.keep_bytes}
+        for app_id in apps:
+            by_number = partial(store.sweep_many, app_id=app_id, **limits)
+            deleted += await self._delete_portion(app_id, by_number)
+        for app_id in failures.keys() - {EVERY_APP, *apps}:
+            del failures[app_id]
         self._masks.keep_only({app.id for app in await self._apps.all()})
-        return 0.2 if deleted else min(600.0, self._sweeper.retry_in)
+        return 0.2 if deleted else min([600.0, *(2.0**count for count in failures.values())])
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -130,6 +142,21 @@ class LogsService:
             yield
         if lines:
             log.warning("log lines are lost: the database is not available", count=len(lines))
+
+    async def _delete_portion(self, app_id: str, delete: Callable[..., Awaitable[int]]) -> int:
+        """Return how many lines were deleted. After a failure the next portion is half as large."""
+        failures = self._failures.get(app_id, 0)
+        try:
+            deleted = await self._statements.run(
+                server_actor(), lambda tx: delete(tx, halvings=failures)
+            )
+        except Exception as error:
+            log.warning("old log lines could not be swept", app=app_id or "any", **failure(error))
+            self._failures[app_id] = min(failures + 1, 20)  # a portion is a single line by then
+            return 0
+        if not deleted:
+            self._failures.pop(app_id, None)
+        return deleted
 
     async def _attach(self, app_id: str) -> Feed:
         feed = self._feeds.get(app_id)

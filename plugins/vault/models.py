@@ -19,14 +19,6 @@ class Scope(msgspec.Struct, frozen=True):
     app_id: str
 
 
-PLATFORM = Scope("platform", "")
-
-
-def scope_of(app_id: str | None) -> Scope:
-    """The scope of an app, or the platform's for None."""
-    return PLATFORM if app_id is None else Scope("app", app_id)
-
-
 class DataKeyRow(msgspec.Struct, frozen=True):
     """A sealed data key; `sealed` is base64 text."""
 

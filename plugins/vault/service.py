@@ -24,7 +24,7 @@ from kernel.public import (
 )
 
 from . import store
-from .models import DataKeyRow, Scope, SecretRow, scope_of
+from .models import DataKeyRow, Scope, SecretRow
 from .sealing import Unopenable, open_data_key, open_secret, seal_data_key, seal_secret
 
 log = structlog.get_logger("caudex.vault")
@@ -55,20 +55,20 @@ class VaultService:
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
         """See `Vault.set`."""
         check_secret(key, value)
-        await self._statements.run(actor, lambda tx: self._set(tx, scope_of(app_id), key, value))
+        await self._statements.run(actor, lambda tx: self._set(tx, _scope(app_id), key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
         """See `Vault.names`."""
-        return await store.names(self._statements, scope_of(app_id))
+        return await store.names(self._statements, _scope(app_id))
 
     async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
         """See `Vault.delete`."""
-        await self._statements.run(actor, lambda tx: self._delete(tx, scope_of(app_id), key))
+        await self._statements.run(actor, lambda tx: self._delete(tx, _scope(app_id), key))
 
     async def reveal(self, app_id: str) -> dict[str, str]:
         """See `Vault.reveal`."""
         found: dict[str, str] = {}
-        scopes = (scope_of(None), scope_of(app_id))
+        scopes = (_scope(None), _scope(app_id))
         rows = await store.secrets_for(self._statements, app_id)
         keys = [row for scope in scopes for row in await store.data_keys(self._statements, scope)]
         for row in rows:
@@ -151,6 +151,11 @@ class VaultService:
         if name not in self._keys.known:
             raise Unopenable(f"no master key {name} is here")
         return self._keys.known[name]
+
+
+def _scope(app_id: str | None) -> Scope:
+    """Return the scope of an app, or the platform's for None."""
+    return Scope("platform", "") if app_id is None else Scope("app", app_id)
 
 
 async def _record(tx: Transaction, scope: Scope, key: str, operation: str) -> None:

@@ -9,8 +9,7 @@ from kernel.public import LogLine, Retry, Unavailable
 from kernel.toolkit import limiter
 from plugins.logs import intake as intake_module
 from plugins.logs.feed import RING, RING_SIZE, STOPS, Feed
-from plugins.logs.intake import KEEP, MAX_MESSAGE, MAX_QUEUED, Intake, Masks
-from plugins.logs.models import LINE_COST, weight
+from plugins.logs.intake import KEEP, LINE_COST, MAX_MESSAGE, MAX_QUEUED, Intake, Masks, weight
 from plugins.logs.routes import _events
 from plugins.logs.sse import event
 

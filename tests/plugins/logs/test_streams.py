@@ -408,7 +408,7 @@ class Request:
 
 
 def test_remarks_have_no_place_in_the_log():
-    from plugins.logs.models import remark
+    from plugins.logs.feed import remark
     from plugins.logs.sse import event
 
     line = remark("x")

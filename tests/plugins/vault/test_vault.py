@@ -19,7 +19,7 @@ from kernel.public import (
     check_secret,
     server_actor,
 )
-from plugins.vault.models import DataKeyRow, scope_of
+from plugins.vault.models import DataKeyRow, Scope
 from plugins.vault.sealing import Unopenable, key_id, open_data_key, seal_data_key
 
 ACTOR = server_actor("test")
@@ -195,7 +195,7 @@ def test_a_key_of_another_length_seals_nothing(tmp_path):
     row = DataKeyRow("1", "app", "a", key_id(b"x" * 33), "")
     for size in (31, 33):
         with pytest.raises(ValueError, match="exactly 32 bytes"):
-            seal_data_key(b"x" * size, b"d" * 32, "1", scope_of("a"))
+            seal_data_key(b"x" * size, b"d" * 32, "1", Scope("app", "a"))
         with pytest.raises(Unopenable, match="exactly 32 bytes"):
             open_data_key(b"x" * size, row)
 
