@@ -50,11 +50,6 @@ class _KnownUser(NamedTuple):
     """By `time.time`."""
     delegation: Delegation | None = None
 
-    @property
-    def seconds(self) -> float:
-        """How long it may be kept."""
-        return self.expires - time.time()
-
 
 class HeaderIdentity:
     """Provides IDENTITY."""
@@ -80,7 +75,7 @@ class HeaderIdentity:
             notifications,
             TOPIC,
             size=20_000,
-            ttl=lambda known: known.seconds,
+            ttl=lambda known: known.expires - time.time(),
             affects=lambda user_id, _, known: known.user_id == user_id,
         )
 

@@ -165,12 +165,11 @@ class Batcher(Generic[T, R]):
 
     def _stop(self) -> None:
         """Refuse the items whose callers wait, and keep the others to be counted."""
+        for batch, retry_after in ((self._queue, 1), (self._sending, None)):  # maybe stored
+            for waiting in batch:
+                if waiting.future is not None:
+                    waiting.settle(Unavailable("the server stops", retry_after=retry_after))
         left = [*self._sending, *self._queue]
-        for number, waiting in enumerate(left):
-            if waiting.future is not None:
-                may_be_stored = number < len(self._sending)
-                retry_after = None if may_be_stored else 1
-                waiting.settle(Unavailable("the server stops", retry_after=retry_after))
         self._queue = deque(waiting for waiting in left if waiting.future is None)
 
 

@@ -55,7 +55,9 @@ class Tasks:
 
     def start(self, fn: Callable[[], Awaitable[None]], name: str, *, leader: bool = False) -> None:
         """Run `fn` until it returns; `name` is for the log and for `GET /api/v1/plugins`."""
-        self._add(fn, name, leader=leader)
+        self.tasks.append(task := _Task(self, fn, TaskInfo(name, "starting"), leader))
+        if self._group is not None:
+            self._group.start_soon(task.run)
 
     def every(
         self,
@@ -79,7 +81,8 @@ class Tasks:
                 share = 1 + jitter * _random.random()
                 await anyio.sleep(share * (seconds if pause is None else pause))
 
-        task = self._add(repeat, name, leader=leader)
+        self.start(repeat, name, leader=leader)
+        task = self.tasks[-1]
 
     def info(self) -> Sequence[TaskInfo]:
         """Describe each task that has not ended."""
@@ -92,12 +95,6 @@ class Tasks:
             for task in self.tasks:
                 self._group.start_soon(task.run)
             await anyio.sleep_forever()
-
-    def _add(self, work: Callable[[], Awaitable[None]], name: str, *, leader: bool) -> _Task:
-        self.tasks.append(task := _Task(self, work, TaskInfo(name, "starting"), leader))
-        if self._group is not None:
-            self._group.start_soon(task.run)
-        return task
 
 
 @dataclass(eq=False)
