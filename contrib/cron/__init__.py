@@ -39,12 +39,10 @@ class CronPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide the service behind the routes."""
         return [provide(SERVICE, lambda services: CronService(self.config, services))]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare the routes."""
         self._services = services
         return CronRoutes(services).routes()
 

@@ -69,15 +69,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     triggered_by: str | None
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class Shown(Declared, frozen=True, kw_only=True):
     """A cron with its next due time (null while it is disabled) and its latest run."""
 
-    name: str
-    schedule: str
-    timezone: str
-    overlap: Overlap
-    payload: dict[str, Any]
-    enabled: bool
     next_due: str | None
     last_run: Run | None
 

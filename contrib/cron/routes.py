@@ -31,7 +31,6 @@ class CronRoutes:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """Return the routes with their permissions."""
         return [
             Route("GET", OF_APP, self.list, APP_USER, returns=list[Shown]),
             Route("PATCH", ONE, self.switch, APP_ADMIN, Switch, returns=Shown),

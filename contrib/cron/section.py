@@ -107,10 +107,8 @@ def _declared(cron: dict[str, Any]) -> Declared:
     if method := cron.get("method"):
         payload = {"type": method, **payload, "method": method}
     return Declared(
-        name=cron["name"],
-        schedule=" ".join(cron["schedule"].split()),
+        name=cron["name"], schedule=" ".join(cron["schedule"].split()),
         timezone=cron.get("timezone", "UTC"),
-        overlap=cron.get("overlap", cron.get("overlapPolicy", "skip")),
-        payload=payload,
+        overlap=cron.get("overlap", cron.get("overlapPolicy", "skip")), payload=payload,
         enabled=cron.get("enabled", True),
-    )
+    )  # fmt: skip

@@ -32,7 +32,7 @@ from . import section, store
 from .config import CronConfig
 from .models import Cron, Declared, NewRun, Waiting
 from .schedule import BadSchedule, Passed, Schedule
-from .store import CronStore, Far, Waiter
+from .store import Far, Waiter
 
 TOPIC: Final = "cron"
 BUSY: Final = "the job of the run before has not ended"
@@ -54,7 +54,6 @@ class CronService:
         self._statements = services.get(STATEMENTS)
         self._apps = services.get(APPS)
         self._jobs = services.get(JOBS)
-        self._store = CronStore(self._statements)
         self._blocked: dict[str, float] = {}
         """Apps that are skipped, and until when by `time.monotonic`."""
 
@@ -161,7 +160,10 @@ class CronService:
         while crons := await store.far(self._statements, after):
             for cron in crons:
                 await checkpoint()  # computing a due time takes a while
-                due = _next_of(cron)
+                try:
+                    due = _next_due(cron)
+                except BadSchedule:
+                    due = cron.now + INVALID_RETRY
                 if due < cron.due and (
                     corrected := await store.set_back(self._statements, cron, due)
                 ):
@@ -269,14 +271,15 @@ class CronService:
     async def list(self, app_id: str) -> bytes:
         """Return the crons of an app as JSON, in the manifest's order."""
         await self._apps.app(app_id)
-        return await self._store.shown(app_id)
+        return await store.shown(self._statements, app_id)
 
     async def runs(self, app_id: str, name: str, limit: int, before: int | None) -> bytes:
         """Return a page of a cron's run log as JSON, newest first. Raises NotFound."""
-        cron_id = await self._store.id_of(app_id, name)
+        cron_id = await store.id_of(self._statements, app_id, name)
         if cron_id is None:
             raise _not_found(name)
-        return await self._store.runs(cron_id, limit, 2**63 - 1 if before is None else before)
+        end = 2**63 - 1 if before is None else before
+        return await store.runs(self._statements, cron_id, limit, end)
 
     async def trigger(self, actor: Actor, app_id: str, name: str) -> bytes:
         """Run a cron now, as if it were due, and return the log entry. Raises NotFound."""
@@ -293,14 +296,18 @@ class CronService:
 
         async def work(tx: Transaction) -> None:
             cron = await self._locked(tx, app_id, name)
-            due = _next_due(cron) if enabled else cron.due  # a disabled cron is never due
+            try:
+                due = _next_due(cron) if enabled else cron.due  # a disabled cron is never due
+            except BadSchedule as error:  # this machine lacks a time zone of the installing one
+                raise BadRequest(str(error)) from None
             if await store.switch(tx, cron.id, enabled, due):
                 operation = "CRON_ENABLED" if enabled else "CRON_DISABLED"
                 await tx.record(_event(actor, operation, app_id, name))
                 await tx.publish(TOPIC)
 
         await self._statements.run(actor, work)
-        [shown] = msgspec.json.decode(await self._store.shown(app_id, name), type=list[msgspec.Raw])
+        crons = await store.shown(self._statements, app_id, name)
+        [shown] = msgspec.json.decode(crons, type=list[msgspec.Raw])
         return bytes(shown)
 
     async def _locked(self, tx: Transaction, app_id: str, name: str) -> Cron:
@@ -318,19 +325,9 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _next_due(cron: Cron) -> float:
-    """Return the next due time of a cron. Raises BadRequest when its schedule is invalid here."""
-    try:
-        return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
-    except BadSchedule as error:  # this machine has other time zones than that of the install
-        raise BadRequest(str(error)) from None
-
-
-def _next_of(cron: Far) -> float:
-    try:
-        return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
-    except BadSchedule:
-        return cron.now + INVALID_RETRY
+def _next_due(cron: Cron | Far) -> float:
+    """Return the next due time of a cron. Raises BadSchedule."""
+    return Schedule(cron.schedule, cron.timezone).after(_moment(cron.now)).timestamp()
 
 
 def _not_found(name: str) -> NotFound:

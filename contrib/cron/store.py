@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec.structs import asdict
 
-from kernel.public import Reader, Statements, Transaction, Writer
+from kernel.public import Reader, Transaction, Writer
 
 from .models import Cron, Declared, NewRun, Waiting
 
@@ -170,17 +171,6 @@ class Far(msgspec.Struct, frozen=True):
     now: float
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    place: int
-    schedule: str
-    timezone: str
-    overlap: str
-    payload: dict[str, object]
-    enabled: bool
-    next_due: datetime
-
-
 _encode = msgspec.json.encode
 _stamps = msgspec.json.Decoder(dict[str, int]).decode
 _cron = msgspec.json.Decoder(Cron).decode
@@ -211,12 +201,9 @@ async def save(
 ) -> None:
     """Store the crons of a manifest; `due` is the next due time of each."""
     rows = [
-        _Row(
-            name=cron.name, place=place, schedule=cron.schedule, timezone=cron.timezone,
-            overlap=cron.overlap, payload=cron.payload, enabled=cron.enabled, next_due=moment,
-        )
+        {**asdict(cron), "place": place, "next_due": moment}
         for place, (cron, moment) in enumerate(zip(crons, due, strict=True))
-    ]  # fmt: skip
+    ]
     await tx.execute(_DROP, app_id, [cron.name for cron in crons])
     if rows:
         await tx.execute(_SAVE, app_id, _encode(rows))
@@ -308,21 +295,17 @@ async def settle(
     await tx.execute(_SETTLE, run_id, state, job_id, detail)
 
 
-class CronStore:
-    """Reads for the routes."""
+async def shown(reader: Reader, app_id: str, name: str | None = None) -> bytes:
+    """Return the crons of an app as a JSON array, all or one."""
+    return await reader.fetch(_SHOWN, app_id, name) or b"[]"
 
-    def __init__(self, statements: Statements) -> None:
-        self._statements = statements
 
-    async def shown(self, app_id: str, name: str | None = None) -> bytes:
-        """Return the crons of an app as a JSON array, all or one."""
-        return await self._statements.fetch(_SHOWN, app_id, name) or b"[]"
+async def id_of(reader: Reader, app_id: str, name: str) -> str | None:
+    """Return the id of a cron."""
+    row = await reader.fetch(_ID, app_id, name)
+    return None if row is None else _text(row)
 
-    async def id_of(self, app_id: str, name: str) -> str | None:
-        """Return the id of a cron."""
-        row = await self._statements.fetch(_ID, app_id, name)
-        return None if row is None else _text(row)
 
-    async def runs(self, cron_id: str, limit: int, before: int) -> bytes:
-        """Return a page of the run log, newest first."""
-        return await self._statements.fetch(_RUNS, cron_id, before, limit) or b"[]"
+async def runs(reader: Reader, cron_id: str, limit: int, before: int) -> bytes:
+    """Return a page of the run log, newest first."""
+    return await reader.fetch(_RUNS, cron_id, before, limit) or b"[]"

@@ -51,7 +51,6 @@ class MetricsPlugin(Plugin):
 
     @hookimpl
     def register_middleware(self, services: Services) -> Sequence[Middleware]:
-        """Count requests."""
         self._registry = CollectorRegistry()
         requests = Requests(self._registry)
 
@@ -62,7 +61,6 @@ class MetricsPlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Serve `/metrics`."""
         return MetricsRoutes(services).routes()
 
     @hookimpl

@@ -17,21 +17,8 @@ METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
 OTHER: Final = "other"
 NO_ROUTE: Final = "none"
 BUCKETS: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-)
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
 CLIENT_WENT: Final = 499
 """What nginx says of a client that did not wait."""
 
@@ -59,7 +46,6 @@ class Requests:
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
         key = method, route, status
         children = self._children.get(key)
         if children is None:
@@ -82,7 +68,6 @@ class Meter:
         self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, and count it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -41,7 +41,6 @@ class MetricsRoutes:
         self._services = services
 
     def routes(self) -> list[Route]:
-        """The one route."""
         return [Route("GET", "/metrics", self.metrics, PUBLIC, errors=(401, 403), openapi=TEXT)]
 
     async def metrics(self, request: Request) -> Response:

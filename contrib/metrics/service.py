@@ -85,7 +85,6 @@ class MetricsService:
         await self._processes.write(own)
 
     def leave(self) -> None:
-        """Remove the numbers of this process."""
         self._processes.leave()
 
     async def page(self, *, open_metrics: bool) -> Page:

@@ -31,12 +31,10 @@ class OpenapiPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        """Provide the documents."""
         return [provide(DOCUMENTS, _build)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
-        """Declare the routes."""
         return OpenapiRoutes(services, self.config).routes()
 
 

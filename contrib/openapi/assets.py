@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
-import msgspec
-
 from kernel.public import BootError
 
-from .models import tag_of
+from .models import Document, tag_of
 
 _CSS: Final = "text/css; charset=utf-8"
 _JS: Final = "text/javascript; charset=utf-8"
@@ -22,15 +20,7 @@ PACKAGE: Final = "mkdocs_swagger_ui_tag"
 PAGE: Final = "index.html"
 
 
-class Asset(msgspec.Struct, frozen=True):
-    """A file, with its media type and entity tag."""
-
-    body: bytes
-    media_type: str
-    tag: str
-
-
-def assets() -> Mapping[str, Asset]:
+def assets() -> Mapping[str, Document]:
     """Return every file by its name. Raises BootError when Swagger UI is missing."""
     try:
         packaged = files(PACKAGE) / "swagger-ui"
@@ -46,5 +36,5 @@ def assets() -> Mapping[str, Asset]:
     return found | {name: _asset((ours / name).read_bytes(), kind) for name, kind in _OURS.items()}
 
 
-def _asset(body: bytes, media_type: str) -> Asset:
-    return Asset(body, media_type, tag_of(body))
+def _asset(body: bytes, media_type: str) -> Document:
+    return Document(body, tag_of(body), media_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
 
@@ -12,16 +13,7 @@ from kernel.public import SHAPE, App, Entity, Grant, Needs, Route
 
 from .fields import filters, operators, shapes, sort_field
 from .models import Schema
-from .operations import (
-    JSON,
-    operation,
-    operation_id,
-    put,
-    query_parameter,
-    server_version,
-    skeleton,
-    tags_of,
-)
+from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
 from .schemas import PREFIX, Schemas, needed, replaced, unmarked
 
 Pairs = Sequence[tuple[str, Route]]
@@ -41,7 +33,7 @@ timestamp, an unambiguous text form of it is taken too."""
 
 def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
     """Describe every route of every plugin."""
-    tree = skeleton("Caudex", server_version(), _SERVER)
+    tree = skeleton("Caudex", version("caudex"), _SERVER)
     tree["tags"] = tags_of(pairs)
     built_in, others = recorded("examples.json"), recorded("examples_contrib.json")
     for plugin, route in pairs:

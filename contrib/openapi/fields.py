@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kernel.public import Entity, Field
 
-from .models import Schema
+from .models import Schema, closed
 from .schemas import PREFIX
 
 _TEXT: Final[Schema] = {"type": "string"}
@@ -78,43 +78,25 @@ def where_name(kind: str) -> str:
 
 
 def _record(entity: Entity) -> Schema:
-    properties = {
-        "id": _id(entity),
-        **{field.name: _value(field) for field in entity.fields},
-        "created_at": _TIME,
-        "updated_at": _TIME,
-    }
-    return {
-        "type": "object",
-        "description": f"A record of {entity.name}.",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    values = {field.name: _value(field) for field in entity.fields}
+    properties = {"id": _id(entity), **values, "created_at": _TIME, "updated_at": _TIME}
+    said = f"A record of {entity.name}."
+    return closed(properties, description=said, required=list(properties))
 
 
 def _new(entity: Entity) -> Schema:
     needed = [field.name for field in entity.fields if field.required and field.default is None]
     chosen = {"id": _id(entity)} if entity.id_declared else {}
     properties = {**chosen, **{field.name: _given(field) for field in entity.fields}}
-    return _body(f"Values of a new record of {entity.name}.", properties) | (
-        {"required": needed} if needed else {}
-    )
+    required = {"required": needed} if needed else {}
+    said = f"Values of a new record of {entity.name}."
+    return closed(properties, description=said, minProperties=1, **required)
 
 
 def _changes(entity: Entity) -> Schema:
     properties = {field.name: _value(field) for field in entity.fields}
-    return _body(f"New values of a record of {entity.name}; what is left out stays.", properties)
-
-
-def _body(description: str, properties: Schema) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        "minProperties": 1,
-        "additionalProperties": False,
-    }
+    said = f"New values of a record of {entity.name}; what is left out stays."
+    return closed(properties, description=said, minProperties=1)
 
 
 def _given(field: Field) -> Schema:
@@ -157,17 +139,9 @@ def _id(entity: Entity) -> Schema:
 def _where(entity: Entity) -> Schema:
     itself = {"$ref": f"{PREFIX}{entity.name}.Where"}
     asked = {name: {"$ref": PREFIX + where_name(kind)} for name, kind in columns(entity).items()}
-    return {
-        "type": "object",
-        "description": f"Which records of {entity.name}: all that is named must hold.",
-        "properties": {
-            **asked,
-            "$and": {"type": "array", "items": itself},
-            "$or": {"type": "array", "items": itself},
-            "$not": itself,
-        },
-        "additionalProperties": False,
-    }
+    several = {"type": "array", "items": itself}
+    said = f"Which records of {entity.name}: all that is named must hold."
+    return closed(asked | {"$and": several, "$or": several, "$not": itself}, description=said)
 
 
 def _asked(kind: str, value: Schema) -> Schema:
@@ -182,12 +156,7 @@ def _asked(kind: str, value: Schema) -> Schema:
         known |= dict.fromkeys(_ORDERED, value)
     if kind == "text":
         known |= dict.fromkeys(("$like", "$ilike"), value)
-    asked: Schema = {
-        "type": "object",
-        "properties": known,
-        "minProperties": 1,
-        "additionalProperties": False,
-    }
+    asked = closed(known, minProperties=1)
     if kind == "json":
         return {"description": "JSON that a field equals, or operators.", "anyOf": [asked, {}]}
     return {"description": f"A value ({kind}), null, or operators.", "anyOf": [or_null, asked]}

@@ -11,11 +11,17 @@ Schema = dict[str, Any]
 """A JSON Schema, or another object of an OpenAPI document."""
 
 
+def closed(properties: Schema, **more: Any) -> Schema:
+    """Describe an object that has no other members."""
+    return {"type": "object", **more, "properties": properties, "additionalProperties": False}
+
+
 class Document(msgspec.Struct, frozen=True):
-    """Bytes and their entity tag."""
+    """Bytes with their media type and strong entity tag (RFC 9110, 8.8.3)."""
 
     body: bytes
     tag: str
+    media_type: str = "application/json"
 
 
 def document(tree: Schema) -> Document:
@@ -25,5 +31,5 @@ def document(tree: Schema) -> Document:
 
 
 def tag_of(body: bytes) -> str:
-    """Make a strong entity tag of bytes (RFC 9110, 8.8.3)."""
+    """Make the entity tag of bytes."""
     return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

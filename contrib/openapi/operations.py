@@ -7,12 +7,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any, Final
 
 from kernel.public import Route
 
-from .models import Schema
+from .models import Schema, closed
 from .schemas import Schemas
 
 VERSION: Final = "3.1.1"
@@ -54,11 +53,6 @@ def skeleton(title: str, edition: str, description: str) -> Schema:
             "responses": {str(status): _error(status) for status in _ERRORS},
         },
     }
-
-
-def server_version() -> str:
-    """The version of the server."""
-    return version("caudex")
 
 
 def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
@@ -175,13 +169,8 @@ def _json(schema: Schema) -> Schema:
 
 
 def _envelope() -> Schema:
-    return {
-        "type": "object",
-        "description": "What every error says: one sentence for people.",
-        "properties": {"error": {"type": "string"}},
-        "required": ["error"],
-        "additionalProperties": False,
-    }
+    said = "What every error says: one sentence for people."
+    return closed({"error": {"type": "string"}}, description=said, required=["error"])
 
 
 def _error(status: int) -> Schema:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from kernel.public import ANY_USER, APP_USER, PUBLIC, NotFound, Request, Response, Route, Services
 
-from .assets import PAGE, Asset, assets
+from .assets import PAGE, assets
 from .config import OpenapiConfig
+from .models import Document
 from .service import DOCUMENTS
 
 ASKED_AGAIN: Final = "private, no-cache"
@@ -32,7 +33,7 @@ class OpenapiRoutes:
     def __init__(self, services: Services, config: OpenapiConfig) -> None:
         self._services = services
         self._config = config
-        self._assets: Mapping[str, Asset] = assets() if config.page else {}
+        self._assets: Mapping[str, Document] = assets() if config.page else {}
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes. Page and files are public, and say nothing about this server."""
@@ -51,14 +52,13 @@ class OpenapiRoutes:
 
     async def server(self, request: Request) -> Response:
         """Describe every route of this server, as OpenAPI 3.1."""
-        made = await self._services.get(DOCUMENTS).server()
-        return _sent(request, made.body, "application/json", made.tag, ASKED_AGAIN)
+        return _sent(request, await self._services.get(DOCUMENTS).server(), ASKED_AGAIN)
 
     async def app(self, request: Request) -> Response:
         """Describe an app: the fields of its entities, and what the caller may do with them."""
         documents = self._services.get(DOCUMENTS)
         made = await documents.app(request.actor, request.path("app_id"))
-        return _sent(request, made.body, "application/json", made.tag, ASKED_AGAIN)
+        return _sent(request, made, ASKED_AGAIN)
 
     async def page(self, request: Request) -> Response:
         """Show a page to browse and try the API; it asks for a token."""
@@ -71,17 +71,14 @@ class OpenapiRoutes:
     def _asset(self, request: Request, name: str, caching: str) -> Response:
         if (asset := self._assets.get(name)) is None:
             raise NotFound("there is no such file")
-        return _sent(request, asset.body, asset.media_type, asset.tag, caching)
+        return _sent(request, asset, caching)
 
 
-def _sent(request: Request, body: bytes, media_type: str, tag: str, caching: str) -> Response:
-    """Send bytes, or 304 when the caller has them (RFC 9110, 13.1.2)."""
-    headers = {"etag": tag, "cache-control": caching, "content-security-policy": POLICY}
-    known = [each.strip().removeprefix("W/") for each in _told(request).split(",")]
-    if tag in known or known == ["*"]:
+def _sent(request: Request, made: Document, caching: str) -> Response:
+    """Send a document, or 304 when the caller has it (RFC 9110, 13.1.2)."""
+    headers = {"etag": made.tag, "cache-control": caching, "content-security-policy": POLICY}
+    given = request.headers.get("if-none-match", "")
+    known = [each.strip().removeprefix("W/") for each in given.split(",")]
+    if made.tag in known or known == ["*"]:
         return Response(status_code=304, headers=headers)
-    return Response(body, headers={**headers, "content-type": media_type})
-
-
-def _told(request: Request) -> str:
-    return request.headers.get("if-none-match", "")
+    return Response(made.body, headers={**headers, "content-type": made.media_type})

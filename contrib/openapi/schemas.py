@@ -104,17 +104,22 @@ def unmarked(schema: Any) -> Any:
     return replaced(schema, bare)
 
 
-def referred(schema: Any) -> Iterator[str]:
-    """Names of the components that a schema refers to."""
+def _objects(schema: Any) -> Iterator[Schema]:
+    """Every object within a schema, itself included."""
     if isinstance(schema, list | tuple):
         for item in cast("Sequence[Any]", schema):
-            yield from referred(item)
+            yield from _objects(item)
     elif isinstance(schema, dict):
-        found = cast("Schema", schema)
+        yield cast("Schema", schema)
+        for value in cast("Schema", schema).values():
+            yield from _objects(value)
+
+
+def referred(schema: Any) -> Iterator[str]:
+    """Names of the components that a schema refers to."""
+    for found in _objects(schema):
         if isinstance(target := found.get("$ref"), str) and target.startswith(PREFIX):
             yield target.removeprefix(PREFIX)
-        for value in found.values():
-            yield from referred(value)
 
 
 def needed(components: dict[str, Schema], schema: Any) -> dict[str, Schema]:
@@ -129,18 +134,9 @@ def needed(components: dict[str, Schema], schema: Any) -> dict[str, Schema]:
 
 def _shaped(components: dict[str, Schema]) -> frozenset[str]:
     """Names of the components that depend on the entity, themselves or through others."""
-    found = {name for name, schema in components.items() if _is_marked(schema)}
+    found = {name for name, each in components.items() if any(SHAPE in o for o in _objects(each))}
     while True:
         more = {name for name, each in components.items() if found & set(referred(each))}
         if more <= found:
             return frozenset(found)
         found |= more
-
-
-def _is_marked(schema: Any) -> bool:
-    if isinstance(schema, list | tuple):
-        return any(map(_is_marked, cast("Sequence[Any]", schema)))
-    if not isinstance(schema, dict):
-        return False
-    found = cast("Schema", schema)
-    return SHAPE in found or any(map(_is_marked, found.values()))

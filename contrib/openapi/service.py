@@ -79,7 +79,6 @@ class DocumentCache:
         self._found: OrderedDict[Hashable, Document] = OrderedDict()
 
     def get(self, key: Hashable) -> Document | None:
-        """Return a cached document."""
         if (found := self._found.get(key)) is not None:
             self._found.move_to_end(key)
         return found

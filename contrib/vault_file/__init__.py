@@ -63,7 +63,6 @@ class VaultFilePlugin(Plugin):
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
-        """Add `caudex vault-file`."""
         return [vault_file_command(self._open)]
 
     @hookimpl

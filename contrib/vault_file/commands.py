@@ -41,7 +41,7 @@ async def _rotate(_: Open, services: Services) -> tuple[str, ...]:
     if not isinstance(vault, VaultFileService):
         raise BootError("vault-file rotate", "[services] vault is another plugin's", "ask that one")
     done = await vault.rotate()
-    print(f"secrets sealed by a new master key: {done.sealed}")
+    print(f"secrets sealed by a new master key: {done.count}")
     return done.unopenable
 
 
@@ -52,5 +52,5 @@ async def _import(open_engine: Open, services: Services) -> tuple[str, ...]:
         raise BootError("vault-file import", problem, "name the vault to copy from, import, switch")
     async with open_engine(services) as target:
         done = await target.take_over(source, await services.get(APPS).all())
-    print(f"secrets copied: {done.copied}; now set [services] vault = 'vault_file' and restart")
+    print(f"secrets copied: {done.count}; now set [services] vault = 'vault_file' and restart")
     return done.unopenable

@@ -103,7 +103,6 @@ class Folder:
             self._place(app_id).rmdir()
 
     def wipe(self, app_id: str) -> None:
-        """Delete every file of an app."""
         self.forget(app_id, self.states(app_id))
 
     def sweep(self) -> None:

@@ -13,17 +13,10 @@ class FileState(msgspec.Struct, frozen=True):
     changed_ns: int
 
 
-class Rotation(msgspec.Struct, frozen=True):
-    """How many secrets a rotation sealed again, and the places of those that do not open."""
+class Done(msgspec.Struct, frozen=True):
+    """How many secrets were sealed again or copied, and the places of those that do not open."""
 
-    sealed: int
-    unopenable: tuple[str, ...] = ()
-
-
-class Copied(msgspec.Struct, frozen=True):
-    """How many secrets were copied, and the places of those that the other vault did not open."""
-
-    copied: int
+    count: int
     unopenable: tuple[str, ...] = ()
 
 

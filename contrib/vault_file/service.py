@@ -34,7 +34,7 @@ from kernel.public import (
 
 from . import store
 from .files import Folder
-from .models import Copied, FolderRow, Rotation
+from .models import Done, FolderRow
 from .sealing import Unopenable, open_sealed, seal, sealed_by
 
 T = TypeVar("T")
@@ -71,22 +71,18 @@ class VaultFileService:
             raise BootError(FOLDER, said, "give it to the account of the server") from None
 
     async def set(self, actor: Actor, app_id: str | None, key: str, value: str) -> None:
-        """See `Vault.set`."""
         check_secret(key, value)
         await self._change(actor, lambda tx, _: self._set(tx, app_id, key, value))
 
     async def names(self, app_id: str | None) -> list[str]:
-        """See `Vault.names`."""
         return await self._guarded(self._there(lambda: self._folder.names(app_id)))
 
     async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
-        """See `Vault.delete`."""
         if not SECRET_NAME.fullmatch(key):
             raise _missing(app_id, key)
         await self._change(actor, lambda tx, _: self._delete(tx, app_id, key))
 
     async def reveal(self, app_id: str) -> dict[str, str]:
-        """See `Vault.reveal`."""
         return await self._guarded(self._there(lambda: self._opened(app_id)))
 
     async def forget(self, tx: Transaction, app_id: str) -> None:
@@ -120,17 +116,17 @@ class VaultFileService:
     async def _wipe(self, app_id: str) -> None:
         await self._guarded(self._there(lambda: self._folder.wipe(app_id)))
 
-    async def rotate(self) -> Rotation:
+    async def rotate(self) -> Done:
         """Seal every secret by a new key; servers go on. What failed half-way is taken up again."""
         actor, done = server_actor(), 0
         newest = await self._change(actor, self._begin_rotation)
         for app_id in await self._there(self._folder.scopes):
             found = await self._change(actor, lambda _, __, app_id=app_id: self._reseal([app_id]))
-            done += found.sealed
+            done += found.count
         last = await self._change(actor, lambda tx, _: self._end_rotation(tx, newest, done))
-        return Rotation(done + last.sealed, last.unopenable)
+        return Done(done + last.count, last.unopenable)
 
-    async def take_over(self, source: Vault, apps: list[App]) -> Copied:
+    async def take_over(self, source: Vault, apps: list[App]) -> Done:
         """Copy every secret of another vault; it is only read, and no worker is notified."""
         actor, done, lost = server_actor(), 0, list[str]()
         for app_id in [None, *(app.id for app in apps)]:
@@ -141,7 +137,7 @@ class VaultFileService:
                     continue
                 await self._copy(actor, app_id, name, value)
                 done += 1
-        return Copied(done, tuple(lost))
+        return Done(done, tuple(lost))
 
     async def _copy(self, actor: Actor, app_id: str | None, name: str, value: str) -> None:
         await self._change(actor, lambda tx, _: self._set(tx, app_id, name, value, news=False))
@@ -244,12 +240,12 @@ class VaultFileService:
             await self._disk(self._keyring.add_new)
         return (await self._disk(self._keyring.read)).newest
 
-    async def _reseal(self, scopes: Sequence[str | None]) -> Rotation:
+    async def _reseal(self, scopes: Sequence[str | None]) -> Done:
         found = [await self._there(lambda at=app_id: self._resealed(at)) for app_id in scopes]
         lost = [place for each in found for place in each.unopenable]
-        return Rotation(sum(each.sealed for each in found), tuple(lost))
+        return Done(sum(each.count for each in found), tuple(lost))
 
-    def _resealed(self, app_id: str | None) -> Rotation:
+    def _resealed(self, app_id: str | None) -> Done:
         keys, done, lost = self._keyring.read(), 0, list[str]()
         for name in self._folder.names(app_id):
             try:
@@ -262,14 +258,14 @@ class VaultFileService:
                 continue
             self._folder.write(app_id, name, seal(keys.sealing, value, app_id, name))
             done += 1
-        return Rotation(done, tuple(lost))
+        return Done(done, tuple(lost))
 
-    async def _end_rotation(self, tx: Transaction, newest: bytes, before: int) -> Rotation:
+    async def _end_rotation(self, tx: Transaction, newest: bytes, before: int) -> Done:
         """Go on without the old key. What a server that did not know the new one has written
         meanwhile is sealed again first."""
         last = await self._reseal(await self._there(self._folder.scopes))
         await store.set_key(tx, newest.hex())
-        detail = {"secrets": before + last.sealed, "key_id": newest.hex()}
+        detail = {"secrets": before + last.count, "key_id": newest.hex()}
         await tx.record(Event.core("keys", "KEYS_ROTATED", tx.actor, new=detail))
 
         async def drop_the_old() -> None:

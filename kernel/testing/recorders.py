@@ -43,7 +43,6 @@ class _Recorder(Generic[T]):
         self._stopped = False
 
     def clear(self) -> None:
-        """Remove what was recorded."""
         with self._more:
             self._items.clear()
 

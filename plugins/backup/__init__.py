@@ -19,7 +19,6 @@ class BackupPlugin(Plugin):
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
-        """Add the commands."""
         return backup_commands(self.context)
 
     @hookimpl

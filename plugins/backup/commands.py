@@ -83,11 +83,9 @@ def _write(
     program = tool(services, "pg_dump", url)
     keys = keys_of(context.data_dir / "config") if with_keys else []
     about = About(
-        caudex=version("caudex"),
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        keys=[key.name for key in keys],
-        roles=postgres.other_roles(url),
-    )
+        caudex=version("caudex"), made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        keys=[key.name for key in keys], roles=postgres.other_roles(url),
+    )  # fmt: skip
     with _scratch(file.parent) as folder:
         postgres.dump(program, url, folder / DUMP)
         pack(file, about, folder / DUMP, keys)

@@ -168,7 +168,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers."""
         _untaken.remove(self)
         self._stop_clock()
         for timer in (self._idle_timer, self._taken_timer):
@@ -209,7 +208,6 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
         self._in_head = True
         super().on_message_begin()
 
@@ -227,18 +225,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._complete_scope(version, parser.get_method())
         self.headers = []  # trailers are no part of the head (RFC 9110, 6.5.1)
         self.cycle = cycle = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            scope=self.scope, transport=self.transport, flow=self.flow, logger=self.logger,
+            access_logger=self.access_logger, access_log=self.access_log,
+            default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
-        )
+        )  # fmt: skip
         self._in_body, self._unread = True, 0
         self._fed, self._around = True, 0
         if before is None or before.response_complete:
@@ -252,12 +245,10 @@ class GuardedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("too many requests wait")
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
         self._fed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a body."""
         self._stop_clock()
         super().on_message_complete()
 
@@ -276,7 +267,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer an invalid request."""
         self._refuse(400, "this is not a valid HTTP request")
 
     def _complete_scope(self, version: str, method: bytes) -> None:

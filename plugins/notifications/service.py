@@ -51,13 +51,11 @@ class Notifier:
         self._source = uuid.uuid4().hex
 
     def subscribe(self, topic: str, callback: Subscriber) -> None:
-        """See `Notifications.subscribe`."""
         self._subscribers.setdefault(topic, []).append(callback)
 
     async def publish(
         self, tx: Transaction, messages: Sequence[tuple[str, str | None]]
     ) -> Callable[[], Awaitable[None]]:
-        """See `Notifications.publish`."""
         sent = [
             (topic, payload, await store.publish(tx, topic, payload, self._source))
             for topic, payload in messages

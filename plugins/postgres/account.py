@@ -26,18 +26,10 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a short program, as another account when ids are given; OSError when it cannot start."""
     return subprocess.run(
-        command,
-        cwd="/",
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        user=uid,
-        group=gid,
+        command, cwd="/", env=environment(), stdin=subprocess.DEVNULL, capture_output=True,
+        encoding="utf-8", errors="replace", check=False, user=uid, group=gid,
         extra_groups=None if uid is None else [],
-    )
+    )  # fmt: skip
 
 
 ACCOUNT_KEY = "plugins.postgres.account"

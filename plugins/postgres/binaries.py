@@ -166,14 +166,10 @@ def _private_copy(folder: Path, data_dir: Path) -> Path:
     mark = f"{folder}:{details.st_mtime_ns}:{details.st_size}"
     copy = data_dir / (COPY_PREFIX + hashlib.sha256(mark.encode()).hexdigest()[:12])
     if not copy.exists():
-        _sweep_copies(data_dir)
+        for old in data_dir.glob(f"{COPY_PREFIX}*"):
+            shutil.rmtree(old, ignore_errors=True)
         _copy_wheel(install, package, copy)
     return copy / package.name / install.name / folder.name
-
-
-def _sweep_copies(data_dir: Path) -> None:
-    for old in data_dir.glob(f"{COPY_PREFIX}*"):
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _copy_wheel(install: Path, package: Path, copy: Path) -> None:

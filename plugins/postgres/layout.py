@@ -6,9 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from kernel.public import sync_folder, write_file
 
@@ -50,41 +48,22 @@ def complaint(log: Path, offset: int) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
-@dataclass(frozen=True)
 class Layout:
     """The paths below one data folder; `config/` beside them belongs to the keys."""
 
-    data_dir: Path
-
-    @classmethod
-    def of(cls, data_dir: str | os.PathLike[str]) -> Self:
-        """Return the layout of a data folder, with symlinks resolved."""
-        return cls(Path(data_dir).expanduser().resolve())
-
-    @property
-    def pgdata(self) -> Path:
+    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
+        """Resolve symlinks."""
+        self.data_dir = Path(data_dir).expanduser().resolve()
+        self.pgdata = self.data_dir / "postgres"
         """The cluster itself."""
-        return self.data_dir / "postgres"
-
-    @property
-    def password(self) -> Path:
+        self.password = self.data_dir / "postgres.password"
         """The password of the superuser, mode 0600."""
-        return self.data_dir / "postgres.password"
-
-    @property
-    def lock(self) -> Path:
+        self.lock = self.data_dir / "postgres.lock"
         """Locked by the one process that owns the server."""
-        return self.data_dir / "postgres.lock"
-
-    @property
-    def log(self) -> Path:
+        self.log = self.data_dir / "postgres.log"
         """What PostgreSQL writes to stderr."""
-        return self.data_dir / "postgres.log"
-
-    @property
-    def state(self) -> Path:
+        self.state = self.data_dir / "postgres.json"
         """How other commands reach the running server."""
-        return self.data_dir / "postgres.json"
 
     def cluster_version(self) -> int | None:
         """The major version that made the cluster, None while there is no cluster.

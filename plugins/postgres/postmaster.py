@@ -33,7 +33,6 @@ class Plan:
     settings: Mapping[str, str]
 
     def command(self) -> list[str]:
-        """The command line of the server."""
         endpoints = command_line(self.settings, port=self.port, socket_dir=self.socket_dir)
         program = str(self.binaries.program("postgres"))
         return [program, "-D", str(self.layout.pgdata), *endpoints]

@@ -44,14 +44,9 @@ def spawn(
     command = [sys.executable, "-I", "-S", LAUNCHER, *map(str, tie), *program]
     # A session of its own keeps Ctrl-C from stopping PostgreSQL before our last queries are done.
     return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd=cwd,
-        env=environment(),
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=environment(),
         start_new_session=True,
-    )
+    )  # fmt: skip
 
 
 def postgres_processes(pgdata: Path) -> list[int]:
@@ -138,9 +133,8 @@ def clear_orphans(pgdata: Path, timeout: float = 60.0) -> None:
     began = time.monotonic()
     while alive := stop_orphans(pgdata, time.monotonic() - began):
         if time.monotonic() - began > timeout:
-            raise EmbeddedPostgresError(
-                f"PostgreSQL processes of an earlier run do not stop: end {_listed(alive)} by hand"
-            )
+            said, pids = "PostgreSQL processes of an earlier run do not stop", map(str, alive)
+            raise EmbeddedPostgresError(f"{said}: end {', '.join(pids)} by hand")
         time.sleep(0.1)
     remove_lock_files(pgdata)
 
@@ -193,7 +187,3 @@ def sweep_init_folders(data_dir: Path) -> None:
                     os.kill(pid, signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
             time.sleep(0.02)
-
-
-def _listed(pids: list[int]) -> str:
-    return ", ".join(str(pid) for pid in pids)

@@ -29,30 +29,23 @@ from .state import (
 
 @dataclass(frozen=True)
 class Started:
-    """What an operator should read after a start."""
+    """How a server was started; `wanted_port` is the configured one, 0 for any."""
 
-    data_dir: Path
-    version: str
-    bin_dir: Path
-    account: str
-    port: int
+    plan: Plan
     wanted_port: int
-    socket_dir: Path
     new_cluster: bool
 
     @property
-    def port_moved(self) -> bool:
-        """Whether the wanted port was taken and another one is used."""
-        return self.wanted_port not in (0, self.port)
-
-    @property
     def notices(self) -> tuple[str, ...]:
-        """One line each, the surprising ones last."""
+        """What an operator should read: one line each, the surprising ones last."""
+        plan, port = self.plan, self.plan.port
         cluster = "a new cluster" if self.new_cluster else "the cluster"
-        address = f"{LOOPBACK}:{self.port} as account {self.account}"
-        running = f"PostgreSQL {self.version} on {address}, with {cluster} in {self.data_dir}"
-        moved = f"port {self.wanted_port} is taken: the embedded PostgreSQL uses {self.port}"
-        return (running, moved) if self.port_moved else (running,)
+        address = f"{LOOPBACK}:{port} as account {plan.account.name}"
+        version, folder = plan.binaries.version, plan.layout.data_dir
+        running = f"PostgreSQL {version} on {address}, with {cluster} in {folder}"
+        if self.wanted_port in (0, port):
+            return (running,)
+        return running, f"port {self.wanted_port} is taken: the embedded PostgreSQL uses {port}"
 
 
 class EmbeddedServer:
@@ -69,13 +62,10 @@ class EmbeddedServer:
         strict_port: bool = False,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Only keep the arguments.
-
-        `strict_port` refuses to start on another port than the configured one; `report` takes the
-        lines of a start that is long.
-        """
+        """`strict_port` refuses to start on another port than the configured one; `report` takes
+        the lines of a start that is long."""
         self._config = config = config or PostgresConfig()
-        self._layout = Layout.of(data_dir)
+        self._layout = Layout(data_dir)
         self._strict_port = strict_port
         self._report_line = report
         limits = {
@@ -99,7 +89,6 @@ class EmbeddedServer:
 
     @property
     def log(self) -> Path:
-        """The server's log file."""
         return self._layout.log
 
     @property
@@ -114,7 +103,6 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process id, None while it is down."""
         postmaster = self._keeper.postmaster if self._keeper else None
         return postmaster.pid if postmaster else None
 
@@ -150,7 +138,7 @@ class EmbeddedServer:
         read_password(self._layout)
         clear_orphans(self._layout.pgdata)
         self._launch(binaries, account)
-        return self._report(new_cluster=version is None)
+        return Started(self._running_plan(), self._config.port, new_cluster=version is None)
 
     def _require_way_in(self, account: Account) -> None:
         if not account.can_enter(self.data_dir):
@@ -203,28 +191,11 @@ class EmbeddedServer:
     def _announce(self, postmaster: Postmaster) -> None:
         plan = self._running_plan()
         state = ServerState(
-            pid=os.getpid(),
-            postmaster=postmaster.pid,
-            port=plan.port,
-            socket_dir=str(plan.socket_dir),
-            bin_dir=str(plan.binaries.folder),
-            version=plan.binaries.version,
-            data=str(self._layout.pgdata),
-        )
+            pid=os.getpid(), postmaster=postmaster.pid, port=plan.port,
+            socket_dir=str(plan.socket_dir), bin_dir=str(plan.binaries.folder),
+            version=plan.binaries.version, data=str(self._layout.pgdata),
+        )  # fmt: skip
         write_state(self._layout, state)
-
-    def _report(self, *, new_cluster: bool) -> Started:
-        plan = self._running_plan()
-        return Started(
-            data_dir=self.data_dir,
-            version=plan.binaries.version,
-            bin_dir=plan.binaries.folder,
-            account=plan.account.name,
-            port=plan.port,
-            wanted_port=self._config.port,
-            socket_dir=plan.socket_dir,
-            new_cluster=new_cluster,
-        )
 
     def _running_plan(self) -> Plan:
         if self._plan is None:
@@ -257,16 +228,8 @@ class EmbeddedServer:
     def dsn(self, dbname: str = "postgres", *, tcp: bool = False) -> str:
         """The superuser's libpq URI: over the Unix socket, or over TCP on the loopback address."""
         plan = self._running_plan()
-        return make_dsn(
-            password=read_password(self._layout),
-            port=plan.port,
-            socket_dir=None if tcp else plan.socket_dir,
-            dbname=dbname,
-        )
-
-    def pg_bin(self, name: str) -> Path:
-        """A client program of the server's own version, such as `pg_dump`."""
-        return self._running_plan().binaries.program(name)
+        socket_dir = None if tcp else plan.socket_dir
+        return make_dsn(read_password(self._layout), plan.port, socket_dir, dbname)
 
     def __enter__(self) -> Self:
         self.start()

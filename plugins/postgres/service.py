@@ -29,19 +29,12 @@ class EmbeddedDatabase:
     def start(self) -> str:
         """Start PostgreSQL and return its DSN. Blocks; main thread only."""
         with _boot_errors():
-            server = self._make()
+            # On a public address the port may be known to others, or to a firewall.
+            strict, folder = not self._context.loopback, self._context.data_dir
+            server = EmbeddedServer(folder, self._config, strict_port=strict, report=log.warning)
             self._started = server.start()
             self._server = server
             return server.dsn()
-
-    def _make(self) -> EmbeddedServer:
-        return EmbeddedServer(
-            self._context.data_dir,
-            self._config,
-            # On a public address the port may be known to others, or to a firewall.
-            strict_port=not self._context.loopback,
-            report=log.warning,
-        )
 
     def attach(self) -> str | None:
         """Find the server that another process runs; an error without the right to look."""
@@ -69,7 +62,7 @@ class EmbeddedDatabase:
     def port(self) -> int | None:
         """The TCP port, also of a server that another process runs."""
         if self._started is not None:
-            return self._started.port
+            return self._started.plan.port
         with _boot_errors():
             state = running_state(self._context.data_dir)
         return state.port if state else None

@@ -20,7 +20,7 @@ from .layout import SUPERUSER, Layout, read_password
 from .processes import is_alive, postgres_processes
 
 
-def make_dsn(*, password: str, port: int, socket_dir: Path | None, dbname: str) -> str:
+def make_dsn(password: str, port: int, socket_dir: Path | None, dbname: str = "postgres") -> str:
     """Return a libpq URI over the Unix socket, or over TCP without a socket folder.
 
     Everything is percent-encoded: a path may hold spaces, `%`, `&` or letters beyond ASCII.
@@ -194,16 +194,14 @@ def running_state(data_dir: str | os.PathLike[str]) -> ServerState | None:
     A killed server leaves its file: owner and postmaster must be alive, and the postmaster must
     work in this cluster.
     """
-    layout = Layout.of(data_dir)
+    layout = Layout(data_dir)
     state = read_state(layout)
     if state is None or not is_alive(state.pid):
         return None
     return state if state.postmaster in postgres_processes(layout.pgdata) else None
 
 
-def attach(
-    data_dir: str | os.PathLike[str], *, tcp: bool = False, dbname: str = "postgres"
-) -> str | None:
+def attach(data_dir: str | os.PathLike[str]) -> str | None:
     """Return the DSN of the server that another process runs in a data folder, or None.
 
     Raises EmbeddedPostgresError where this account may not read its password.
@@ -211,12 +209,7 @@ def attach(
     state = running_state(data_dir)
     if state is None:
         return None
-    return make_dsn(
-        password=read_password(Layout.of(Path(data_dir))),
-        port=state.port,
-        socket_dir=None if tcp else Path(state.socket_dir),
-        dbname=dbname,
-    )
+    return make_dsn(read_password(Layout(data_dir)), state.port, Path(state.socket_dir))
 
 
 def attach_in_time(data_dir: str | os.PathLike[str], timeout: float = 10.0) -> str | None:
@@ -224,7 +217,7 @@ def attach_in_time(data_dir: str | os.PathLike[str], timeout: float = 10.0) -> s
 
     Raises EmbeddedPostgresError when it stays down.
     """
-    layout, deadline = Layout.of(data_dir), time.monotonic() + timeout
+    layout, deadline = Layout(data_dir), time.monotonic() + timeout
     while (dsn := attach(data_dir)) is None and is_held(layout.lock):
         if time.monotonic() >= deadline:
             raise EmbeddedPostgresError(
@@ -244,4 +237,4 @@ def pg_bin(name: str, data_dir: str | os.PathLike[str] | None = None, *, bin_dir
         return find_binaries(bin_dir=bin_dir).program(name)
     if state := running_state(data_dir):
         return Binaries(Path(state.bin_dir), state.version).program(name)
-    return find_binaries(Layout.of(data_dir).cluster_version(), bin_dir).program(name)
+    return find_binaries(Layout(data_dir).cluster_version(), bin_dir).program(name)

@@ -16,5 +16,4 @@ class ScaffoldPlugin(Plugin):
 
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
-        """Add the command; it needs no database."""
         return scaffold_commands()

@@ -19,9 +19,8 @@ from kernel.public import (
     hookimpl,
 )
 
-from . import interpreter
 from .commands import system_commands
-from .diagnosis import findings
+from .diagnosis import findings, python_build
 from .routes import SystemRoutes
 from .timing import time_plugins, time_services
 
@@ -61,4 +60,4 @@ class SystemPlugin(Plugin):
     @hookimpl
     def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
         """Report the machine, and whether the Python that runs is an optimized build."""
-        return [*findings(self._registry, self.context, query), interpreter.remark()]
+        return [*findings(self._registry, self.context, query), python_build()]

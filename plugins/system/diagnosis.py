@@ -1,17 +1,23 @@
-"""What `caudex doctor` reports of the machine: names, folders, keys and the port."""
+"""What `caudex doctor` reports of the machine: names, folders, keys, port and Python."""
 
 from __future__ import annotations
 
 import os
+import platform
 import socket
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kernel.public import Context, DatabaseQuery, Finding, Registry
 
 from .client import is_running
 
+SLOW: Final = (
+    "was built without profile-guided optimization, which costs about a third of the speed; "
+    "use one of your distribution, or build it with --enable-optimizations"
+)
 OWNER: Final = "run as the account that owns it"
 SERVED: Final = """
 select exists (select from pg_stat_activity where datname = current_database()
@@ -84,3 +90,21 @@ def _port(registry: Registry, query: DatabaseQuery) -> Finding:
         )
         return Finding(name="port", text=text, state="fail")
     return Finding(name="port", text=f"a Caudex server answers on {place}")
+
+
+def python_build() -> Finding:
+    """Report whether the Python that runs is an optimized build."""
+    quick = profiled(sysconfig.get_config_vars())
+    text = f"{platform.python_version()} {'is profile-guided' if quick else SLOW}"
+    return Finding(name="python", text=text, state="ok" if quick else "warn")
+
+
+def profiled(built: Mapping[str, Any]) -> bool:
+    """Whether a build, as `sysconfig` describes it, was optimized by a profile.
+
+    Every `configure` finds the flag for it; Debian, which gives it to make and not to configure,
+    takes it out of what it installs.
+    """
+    flag = str(built.get("PGO_PROF_USE_FLAG") or "")
+    used = f"{built.get('CONFIG_ARGS')} {built.get('PY_CORE_CFLAGS')}"
+    return not flag or "--enable-optimizations" in used or flag.split()[0] in used

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil
 
-from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services, TaskInfo
+from msgspec.structs import asdict
+
+from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services
 
 from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
 
@@ -17,58 +19,29 @@ def inventory(services: Services) -> Inventory:
     registry = services.get(REGISTRY)
     implementations = list(services.get(HOOKS).everything())
     plugins = [
-        _state(
-            info,
-            registry.boot_seconds.get(info.name, 0.0),
-            [
+        PluginState(
+            **asdict(info),
+            boot_seconds=round(registry.boot_seconds.get(info.name, 0.0), 4),
+            routes=[
                 DeclaredRoute(route.method, route.path, str(route.needs))
                 for plugin, route in registry.routes
                 if plugin == info.name
             ],
-            [_use(each) for each in implementations if each.plugin == info.name],
-            list(registry.tasks.get(info.name, ())),
+            hooks=[_use(each) for each in implementations if each.plugin == info.name],
+            tasks=list(registry.tasks.get(info.name, ())),
         )
         for info in registry.plugins
     ]
     return Inventory(process=os.getpid(), plugins=plugins)
 
 
-def _state(
-    info: PluginInfo,
-    seconds: float,
-    routes: list[DeclaredRoute],
-    hooks: list[HookUse],
-    tasks: list[TaskInfo],
-) -> PluginState:
-    return PluginState(
-        name=info.name,
-        version=info.version,
-        state=info.state,
-        origin=info.origin,
-        note=info.note,
-        boot_seconds=round(seconds, 4),
-        provides=info.provides,
-        requires=info.requires,
-        uses=info.uses,
-        settings=info.settings,
-        configured=info.configured,
-        routes=routes,
-        hooks=hooks,
-        tasks=tasks,
-    )
-
-
 def _use(implementation: Implementation) -> HookUse:
     durations = sorted(implementation.durations)
     return HookUse(
-        hook=implementation.hook,
-        calls=implementation.calls,
-        refusals=implementation.refusals,
-        errors=implementation.errors,
-        p50_ms=_quantile(durations, 0.50),
-        p99_ms=_quantile(durations, 0.99),
-        last_error=_failure(implementation),
-    )
+        hook=implementation.hook, calls=implementation.calls, refusals=implementation.refusals,
+        errors=implementation.errors, p50_ms=_quantile(durations, 0.50),
+        p99_ms=_quantile(durations, 0.99), last_error=_failure(implementation),
+    )  # fmt: skip
 
 
 def _failure(implementation: Implementation) -> HookFailure | None:

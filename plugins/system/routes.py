@@ -30,7 +30,6 @@ class SystemRoutes:
         self._service = SystemService(services)
 
     def routes(self) -> list[Route]:
-        """Every route with what it needs."""
         routes = [
             Route("GET", "/health", self.health, PUBLIC, returns=Sign),
             Route("GET", "/health/ready", self.ready, PUBLIC, returns=Sign),

@@ -70,12 +70,8 @@ class SystemService:
         for name, tasks in self._services.get(REGISTRY).tasks.items():
             if failing := {task.name: task.state for task in tasks if task.failures}:
                 state = {"state": "Error"} if "failed" in failing.values() else {}
-                status[name] = {
-                    "state": "Online",
-                    **status.get(name, {}),
-                    **state,
-                    "tasks": failing,
-                }
+                shown = {"state": "Online"} | status.get(name, {})
+                status[name] = shown | state | {"tasks": failing}
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import msgspec
 import pytest
 
-from kernel.contracts.base import Actor, server_actor
-from kernel.contracts.jobs import JOBS, Jobs, NewJob
+from kernel.contracts.base import server_actor
+from kernel.contracts.jobs import JOBS, NewJob
 from kernel.contracts.workers import WORKERS, Caller, HandlerFailed, WorkerLost, WorkerStopped
 from kernel.errors import BadRequest, NotFound
 from kernel.testing import FakeWorkers, MoreOptions, Server
@@ -27,7 +28,6 @@ from kernel.testing.conformance.kit import (
     unique,
 )
 
-T = TypeVar("T")
 ACTOR = server_actor("conformance")
 FIELDS = {"id", "app_id", "status", "payload", "result", "error", "attempts",
           "created_at", "updated_at", "run_at", "progress"}  # fmt: skip
@@ -132,228 +132,225 @@ class JobsConformance(Conformance):
         return {"services": {WORKERS: ScriptedWorkers()}}
 
     @pytest.fixture
-    def idle(self, server: Server) -> str:
+    def idle(self, server: Server) -> AppJobs:
         """An app whose worker does not run."""
-        return install(server)
+        return AppJobs(server)
 
     @pytest.fixture
-    def app(self, server: Server) -> str:
+    def app(self, idle: AppJobs) -> AppJobs:
         """An app whose worker runs."""
-        app_id = install(server)
-        start(server, app_id)
-        return app_id
+        idle.start()
+        return idle
 
     # Outcomes
 
     @pytest.mark.parametrize("value", [None, True, 0.5, "€", [1, {"a": None}], {"sent": True}])
-    def test_what_the_handler_returns_is_the_result(
-        self, server: Server, app: str, value: Any
-    ) -> None:
-        job_id = enqueue(server, app, "return", value)
-        job = ended(server, app, job_id)
+    def test_what_the_handler_returns_is_the_result(self, app: AppJobs, value: Any) -> None:
+        job_id = app.enqueue("return", value)
+        job = app.ended(job_id)
         assert (job["status"], job["result"], job["error"]) == ("completed", value, None)
-        assert (job["id"], job["app_id"], job["attempts"]) == (job_id, app, 1)
+        assert (job["id"], job["app_id"], job["attempts"]) == (job_id, app.id, 1)
         assert job["payload"] == {"do": "return", "value": value}
         assert job.keys() >= FIELDS
 
-    def test_an_error_of_the_handler_fails_the_job_with_its_message(
-        self, server: Server, app: str
-    ) -> None:
-        job = ended(server, app, enqueue(server, app, "fail", "no such customer"))
+    def test_an_error_of_the_handler_fails_the_job_with_its_message(self, app: AppJobs) -> None:
+        job = app.ended(app.enqueue("fail", "no such customer"))
         assert (job["status"], job["error"], job["result"]) == ("failed", "no such customer", None)
         assert job["attempts"] == 1
 
-    def test_a_failed_job_is_retried_up_to_max_attempts(self, server: Server, app: str) -> None:
-        once = enqueue(server, app, "fail once", "busy", max_attempts=3)
-        always = enqueue(server, app, "fail", "never", max_attempts=2)
-        job = ended(server, app, once, 30)
+    def test_a_failed_job_is_retried_up_to_max_attempts(self, app: AppJobs) -> None:
+        once = app.enqueue("fail once", "busy", max_attempts=3)
+        always = app.enqueue("fail", "never", max_attempts=2)
+        job = app.ended(once, 30)
         assert (job["status"], job["attempts"]) == ("completed", 2)
-        job = ended(server, app, always, 30)
+        job = app.ended(always, 30)
         assert (job["status"], job["attempts"], job["error"]) == ("failed", 2, "never")
 
-    def test_a_crash_of_the_worker_is_not_a_failure(self, server: Server, app: str) -> None:
-        job = ended(server, app, enqueue(server, app, "die once", max_attempts=1), 30)
+    def test_a_crash_of_the_worker_is_not_a_failure(self, app: AppJobs) -> None:
+        job = app.ended(app.enqueue("die once", max_attempts=1), 30)
         assert (job["status"], job["attempts"]) == ("completed", 2)
 
-    def test_a_job_waits_for_its_worker(self, server: Server, idle: str) -> None:
-        job_id = enqueue(server, idle, "return", 1)
+    def test_a_job_waits_for_its_worker(self, idle: AppJobs) -> None:
+        job_id = idle.enqueue("return", 1)
         time.sleep(1)  # in which nothing may happen
-        job = look(server, idle, job_id)
+        job = idle.look(job_id)
         assert (job["status"], job["attempts"]) == ("pending", 0)
-        start(server, idle)
-        assert ended(server, idle, job_id)["status"] == "completed"
+        idle.start()
+        assert idle.ended(job_id)["status"] == "completed"
 
-    def test_many_jobs_all_end_and_each_runs_once(self, server: Server, app: str) -> None:
-        ids = at_once(
-            lambda text: enqueue(server, app, "return", text), [str(n) for n in range(60)]
-        )
+    def test_many_jobs_all_end_and_each_runs_once(self, server: Server, app: AppJobs) -> None:
+        ids = at_once(lambda text: app.enqueue("return", text), [str(n) for n in range(60)])
         assert len(set(ids)) == 60
         for job_id in ids:
-            assert ended(server, app, job_id, 30)["status"] == "completed"
+            assert app.ended(job_id, 30)["status"] == "completed"
         assert all(workers(server).started.count(job_id) == 1 for job_id in ids)
 
-    def test_the_handler_receives_the_caller(self, server: Server, app: str) -> None:
-        user = server.user(roles={app: ["admin"]})
-        path = f"/api/v1/apps/{app}/jobs"
+    def test_the_handler_receives_the_caller(self, server: Server, app: AppJobs) -> None:
+        user = server.user(roles={app.id: ["admin"]})
+        path = f"/api/v1/apps/{app.id}/jobs"
         eventually(lambda: user.get(path).status_code == 200)
         job_id = body_of(user.post(path, json={"payload": None}), 201)["job_id"]
-        ended(server, app, job_id)
+        app.ended(job_id)
         caller = workers(server).callers[job_id]
         assert caller is not None
         assert (caller.user_id, caller.username) == (user.id, user.username)
 
-    def test_progress_is_shown_while_the_job_runs(self, server: Server, app: str) -> None:
-        job_id = enqueue(server, app, "progress", {"done": 0.4})
-        eventually(lambda: look(server, app, job_id)["progress"] == {"done": 0.4})
-        assert look(server, app, job_id)["status"] == "running"
-        cancel(server, app, job_id)
-        ended(server, app, job_id, 30)
+    def test_progress_is_shown_while_the_job_runs(self, app: AppJobs) -> None:
+        job_id = app.enqueue("progress", {"done": 0.4})
+        eventually(lambda: app.look(job_id)["progress"] == {"done": 0.4})
+        assert app.look(job_id)["status"] == "running"
+        app.cancel(job_id)
+        app.ended(job_id, 30)
 
     # When it runs
 
-    def test_a_job_does_not_begin_before_its_time(self, server: Server, app: str) -> None:
+    def test_a_job_does_not_begin_before_its_time(self, app: AppJobs) -> None:
         at = datetime.now(UTC) + timedelta(seconds=3)
-        job_id = enqueue(server, app, "return", 1, run_at=at.isoformat())
-        early = look(server, app, job_id)["status"]
+        job_id = app.enqueue("return", 1, run_at=at.isoformat())
+        early = app.look(job_id)["status"]
         assert early == "pending" or datetime.now(UTC) >= at
-        job = ended(server, app, job_id, 30)
+        job = app.ended(job_id, 30)
         assert datetime.now(UTC) >= at
         assert (job["status"], job["attempts"]) == ("completed", 1)
 
-    def test_a_time_that_is_past_is_now(self, server: Server, app: str) -> None:
-        job_id = enqueue(server, app, "return", 1, run_at="2001-01-01T00:00:00Z")
-        assert ended(server, app, job_id)["status"] == "completed"
+    def test_a_time_that_is_past_is_now(self, app: AppJobs) -> None:
+        job_id = app.enqueue("return", 1, run_at="2001-01-01T00:00:00Z")
+        assert app.ended(job_id)["status"] == "completed"
 
-    def test_jobs_start_in_the_order_of_priority(self, server: Server, idle: str) -> None:
+    def test_jobs_start_in_the_order_of_priority(self, server: Server, idle: AppJobs) -> None:
         ids = {
-            priority: enqueue(server, idle, "return", priority, priority=priority)
+            priority: idle.enqueue("return", priority, priority=priority)
             for priority in (0, -5, 10, 3)
         }
-        start(server, idle)
+        idle.start()
         for job_id in ids.values():
-            ended(server, idle, job_id)
+            idle.ended(job_id)
         order = [job_id for job_id in workers(server).started if job_id in ids.values()]
         assert order == [ids[10], ids[3], ids[0], ids[-5]]
 
-    def test_a_job_that_hangs_ends_with_its_time_and_the_worker_goes_on(
-        self, server: Server, app: str
-    ) -> None:
+    def test_a_job_that_hangs_ends_with_its_time_and_the_worker_goes_on(self, app: AppJobs) -> None:
         for kind in ("hang", "hang and ignore cancel"):
-            job = ended(server, app, enqueue(server, app, kind, timeout_s=0.5), 40)
+            job = app.ended(app.enqueue(kind, timeout_s=0.5), 40)
             assert job["status"] == "failed"
             assert job["error"]
-        assert ended(server, app, enqueue(server, app, "return", 1))["status"] == "completed"
+        assert app.ended(app.enqueue("return", 1))["status"] == "completed"
 
     # Once
 
-    def test_a_key_identifies_one_job_until_it_has_ended(self, server: Server, idle: str) -> None:
-        other = install(server)
-        first = enqueue(server, idle, "return", 1, key="nightly")
-        assert enqueue(server, idle, "return", 2, key="nightly") == first
-        assert enqueue(server, idle, "return", 2, key="hourly") != first
-        assert enqueue(server, other, "return", 2, key="nightly") != first
-        start(server, idle)
-        assert ended(server, idle, first)["result"] == 1
-        assert enqueue(server, idle, "return", 3, key="nightly") != first
+    def test_a_key_identifies_one_job_until_it_has_ended(
+        self, server: Server, idle: AppJobs
+    ) -> None:
+        other = AppJobs(server)
+        first = idle.enqueue("return", 1, key="nightly")
+        assert idle.enqueue("return", 2, key="nightly") == first
+        assert idle.enqueue("return", 2, key="hourly") != first
+        assert other.enqueue("return", 2, key="nightly") != first
+        idle.start()
+        assert idle.ended(first)["result"] == 1
+        assert idle.enqueue("return", 3, key="nightly") != first
 
-    def test_a_key_holds_while_the_job_runs(self, server: Server, app: str) -> None:
-        job_id = enqueue(server, app, "hang", key="long")
-        eventually(lambda: look(server, app, job_id)["status"] == "running")
-        assert enqueue(server, app, "hang", key="long") == job_id
-        cancel(server, app, job_id)
-        ended(server, app, job_id, 30)
+    def test_a_key_holds_while_the_job_runs(self, app: AppJobs) -> None:
+        job_id = app.enqueue("hang", key="long")
+        eventually(lambda: app.look(job_id)["status"] == "running")
+        assert app.enqueue("hang", key="long") == job_id
+        app.cancel(job_id)
+        app.ended(job_id, 30)
 
-    def test_concurrent_jobs_with_one_key_are_one_job(self, server: Server, idle: str) -> None:
-        ids = at_once(lambda _: enqueue(server, idle, "return", 1, key="same"), ["x"] * 16)
+    def test_concurrent_jobs_with_one_key_are_one_job(self, idle: AppJobs) -> None:
+        ids = at_once(lambda _: idle.enqueue("return", 1, key="same"), ["x"] * 16)
         assert len(set(ids)) == 1
 
     # Cancel
 
-    def test_a_waiting_job_that_is_cancelled_never_begins(self, server: Server, idle: str) -> None:
-        job_id, other = enqueue(server, idle, "return", 1), enqueue(server, idle, "return", 2)
-        cancel(server, idle, job_id)
-        assert look(server, idle, job_id)["status"] == "cancelled"
-        start(server, idle)
-        ended(server, idle, other)
+    def test_a_waiting_job_that_is_cancelled_never_begins(
+        self, server: Server, idle: AppJobs
+    ) -> None:
+        job_id, other = idle.enqueue("return", 1), idle.enqueue("return", 2)
+        idle.cancel(job_id)
+        assert idle.look(job_id)["status"] == "cancelled"
+        idle.start()
+        idle.ended(other)
         assert job_id not in workers(server).started
 
     @pytest.mark.parametrize("kind", ["hang", "hang and ignore cancel"])
     def test_a_running_job_that_is_cancelled_is_asked_to_end_and_ends(
-        self, server: Server, app: str, kind: str
+        self, server: Server, app: AppJobs, kind: str
     ) -> None:
-        job_id = enqueue(server, app, kind, max_attempts=5)
-        eventually(lambda: look(server, app, job_id)["status"] == "running")
-        cancel(server, app, job_id)
+        job_id = app.enqueue(kind, max_attempts=5)
+        eventually(lambda: app.look(job_id)["status"] == "running")
+        app.cancel(job_id)
         eventually(lambda: job_id in workers(server).cancelled)
-        assert ended(server, app, job_id, 40)["status"] == "cancelled"
+        assert app.ended(job_id, 40)["status"] == "cancelled"
 
-    def test_what_has_ended_cannot_be_cancelled(self, server: Server, app: str) -> None:
-        job_id = enqueue(server, app, "return", 1)
-        ended(server, app, job_id)
+    def test_what_has_ended_cannot_be_cancelled(self, app: AppJobs) -> None:
+        job_id = app.enqueue("return", 1)
+        app.ended(job_id)
         with pytest.raises(BadRequest):
-            cancel(server, app, job_id)
-        assert look(server, app, job_id)["status"] == "completed"
+            app.cancel(job_id)
+        assert app.look(job_id)["status"] == "completed"
 
     # Isolation of apps
 
-    def test_an_unknown_job_is_not_found(self, server: Server, idle: str) -> None:
-        for request in (look, cancel):
+    def test_an_unknown_job_is_not_found(self, idle: AppJobs) -> None:
+        for request in (idle.look, idle.cancel):
             with pytest.raises(NotFound):
-                request(server, idle, "00000000-0000-4000-8000-000000000000")
+                request("00000000-0000-4000-8000-000000000000")
             with pytest.raises(BadRequest):
-                request(server, idle, "nonsense")
+                request("nonsense")
 
-    def test_a_job_is_reached_through_its_own_app_only(self, server: Server, idle: str) -> None:
-        other, job_id = install(server), enqueue(server, idle, "return", 1)
-        for request in (look, cancel):
+    def test_a_job_is_reached_through_its_own_app_only(self, server: Server, idle: AppJobs) -> None:
+        other, job_id = AppJobs(server), idle.enqueue("return", 1)
+        for request in (other.look, other.cancel):
             with pytest.raises(NotFound):
-                request(server, other, job_id)
-        assert job_id not in listed(server, other)
-        assert look(server, idle, job_id)["status"] == "pending"
+                request(job_id)
+        assert job_id not in other.listed()
+        assert idle.look(job_id)["status"] == "pending"
 
-    def test_jobs_go_with_their_app_and_do_not_come_back(self, server: Server, idle: str) -> None:
-        job_id = enqueue(server, idle, "return", 1)
-        remove(server, idle)
-        install(server, idle)
-        assert listed(server, idle) == []
+    def test_jobs_go_with_their_app_and_do_not_come_back(
+        self, server: Server, idle: AppJobs
+    ) -> None:
+        job_id = idle.enqueue("return", 1)
+        remove(server, idle.id)
+        install(server, idle.id)
+        assert idle.listed() == []
         with pytest.raises(NotFound):
-            look(server, idle, job_id)
+            idle.look(job_id)
 
     def test_a_job_runs_where_the_worker_is(
-        self, server: Server, second: Server, idle: str
+        self, server: Server, second: Server, idle: AppJobs
     ) -> None:
-        job_id = enqueue(server, idle, "return", 1)
-        start(second, idle)
-        assert ended(server, idle, job_id, 30)["status"] == "completed"
+        job_id = idle.enqueue("return", 1)
+        AppJobs(second, idle.id).start()
+        assert idle.ended(job_id, 30)["status"] == "completed"
         assert job_id in workers(second).started
         assert job_id not in workers(server).started
 
     # Lists
 
-    def test_jobs_are_listed_newest_first_page_by_page(self, server: Server, idle: str) -> None:
-        ids = [enqueue(server, idle, "return", n) for n in range(5)][::-1]
-        assert listed(server, idle) == ids
-        assert listed(server, idle, limit=2) == ids[:2]
-        assert listed(server, idle, limit=2, before=ids[1]) == ids[2:4]
-        assert listed(server, idle, before=ids[4]) == []
+    def test_jobs_are_listed_newest_first_page_by_page(self, idle: AppJobs) -> None:
+        ids = [idle.enqueue("return", n) for n in range(5)][::-1]
+        assert idle.listed() == ids
+        assert idle.listed(limit=2) == ids[:2]
+        assert idle.listed(limit=2, before=ids[1]) == ids[2:4]
+        assert idle.listed(before=ids[4]) == []
 
-    def test_a_list_can_be_of_one_status(self, server: Server, idle: str) -> None:
-        gone, waiting = enqueue(server, idle, "return", 1), enqueue(server, idle, "return", 2)
-        cancel(server, idle, gone)
-        assert listed(server, idle, status="pending") == [waiting]
-        assert listed(server, idle, status="cancelled") == [gone]
-        assert listed(server, idle, status="failed") == []
+    def test_a_list_can_be_of_one_status(self, idle: AppJobs) -> None:
+        gone, waiting = idle.enqueue("return", 1), idle.enqueue("return", 2)
+        idle.cancel(gone)
+        assert idle.listed(status="pending") == [waiting]
+        assert idle.listed(status="cancelled") == [gone]
+        assert idle.listed(status="failed") == []
 
     # Input
 
     @pytest.mark.parametrize("bad", BAD, ids=[str(bad) for bad in BAD])
-    def test_a_bad_job_is_refused(self, server: Server, idle: str, bad: dict[str, Any]) -> None:
+    def test_a_bad_job_is_refused(self, idle: AppJobs, bad: dict[str, Any]) -> None:
         with pytest.raises(BadRequest):
-            enqueue(server, idle, "return", 1, **bad)
-        assert listed(server, idle) == []
+            idle.enqueue("return", 1, **bad)
+        assert idle.listed() == []
 
-    def test_jobs_over_http(self, server: Server, idle: str) -> None:
-        path, admin = f"/api/v1/apps/{idle}/jobs", server.admin
+    def test_jobs_over_http(self, server: Server, idle: AppJobs) -> None:
+        path, admin = f"/api/v1/apps/{idle.id}/jobs", server.admin
         made = body_of(admin.post(path, json={"payload": {"type": "x"}, "priority": 2}), 201)
         assert list(made) == ["job_id"]
         one = f"{path}/{made['job_id']}"
@@ -369,9 +366,9 @@ class JobsConformance(Conformance):
         refused(admin.get(path, params={"status": "lost"}), 400)
         refused(admin.get(path, params={"limit": "0"}), 400)
 
-    def test_a_user_without_a_role_reaches_no_jobs(self, server: Server, idle: str) -> None:
-        path, user = f"/api/v1/apps/{idle}/jobs", server.user(unique("user"))
-        job_id = enqueue(server, idle, "return", 1)
+    def test_a_user_without_a_role_reaches_no_jobs(self, server: Server, idle: AppJobs) -> None:
+        path, user = f"/api/v1/apps/{idle.id}/jobs", server.user(unique("user"))
+        job_id = idle.enqueue("return", 1)
         refused(user.get(path), 403)
         refused(user.get(f"{path}/{job_id}"), 403)
         refused(user.post(path, json={"payload": 1}), 403)
@@ -384,53 +381,45 @@ def workers(server: Server) -> ScriptedWorkers:
     return cast("ScriptedWorkers", server.services.get(WORKERS))
 
 
-def start(server: Server, app_id: str) -> None:
-    """Start an app's worker."""
-    server.run(workers(server).become, app_id, True)
+class AppJobs:
+    """The jobs of one app by the engine of one server; without an id an app is installed. Methods
+    raise what the engine raises."""
 
+    def __init__(self, server: Server, app_id: str = "") -> None:
+        self._server = server
+        self._engine = server.services.get(JOBS)
+        self.id = app_id or install(server)
 
-def ask(server: Server, question: Callable[[Jobs], Awaitable[T]]) -> T:
-    """Call the implementation in the server's event loop."""
-    return server.run(lambda: question(server.services.get(JOBS)))
+    def start(self) -> None:
+        """Start the app's worker on this server."""
+        self._server.run(workers(self._server).become, self.id, True)
 
+    def enqueue(self, do: str, value: object = None, **more: Any) -> str:
+        """Enqueue a job and return its id; `more` are other members of `NewJob`."""
+        payload = msgspec.Raw(msgspec.json.encode({"do": do, "value": value}))
+        return self._server.run(
+            self._engine.enqueue, ACTOR, self.id, NewJob(payload=payload, **more)
+        )
 
-def enqueue(
-    server: Server, app_id: str, do: str, value: object = None, actor: Actor = ACTOR, **more: Any
-) -> str:
-    """Enqueue a job and return its id."""
-    payload = msgspec.Raw(msgspec.json.encode({"do": do, "value": value}))
-    job = NewJob(payload=payload, **more)
-    return ask(server, lambda jobs: jobs.enqueue(actor, app_id, job))
+    def look(self, job_id: str) -> dict[str, Any]:
+        """Return the current state of a job."""
+        return msgspec.json.decode(self._server.run(self._engine.get, self.id, job_id))
 
+    def listed(
+        self, *, status: str | None = None, limit: int = 100, before: str | None = None
+    ) -> Sequence[str]:
+        """Return the ids of the app's jobs."""
+        page = partial(self._engine.list, status=status, limit=limit, before=before)
+        return [job["id"] for job in msgspec.json.decode(self._server.run(page, self.id))]
 
-def look(server: Server, app_id: str, job_id: str) -> dict[str, Any]:
-    """Return the current state of a job."""
-    return msgspec.json.decode(ask(server, lambda jobs: jobs.get(app_id, job_id)))
+    def cancel(self, job_id: str) -> None:
+        self._server.run(self._engine.cancel, ACTOR, self.id, job_id)
 
+    def ended(self, job_id: str, seconds: float = 30) -> dict[str, Any]:
+        """Wait until a job has ended, and return it."""
 
-def listed(
-    server: Server,
-    app_id: str,
-    *,
-    status: str | None = None,
-    limit: int = 100,
-    before: str | None = None,
-) -> Sequence[str]:
-    """Return the ids of an app's jobs."""
-    raw = ask(server, lambda jobs: jobs.list(app_id, status=status, limit=limit, before=before))
-    return [job["id"] for job in msgspec.json.decode(raw)]
+        def probe() -> dict[str, Any] | None:
+            job = self.look(job_id)
+            return job if job["status"] in ENDED else None
 
-
-def cancel(server: Server, app_id: str, job_id: str) -> None:
-    """Cancel a job."""
-    ask(server, lambda jobs: jobs.cancel(ACTOR, app_id, job_id))
-
-
-def ended(server: Server, app_id: str, job_id: str, seconds: float = 30) -> dict[str, Any]:
-    """Wait until a job has ended, and return it."""
-
-    def probe() -> dict[str, Any] | None:
-        job = look(server, app_id, job_id)
-        return job if job["status"] in ENDED else None
-
-    return cast("dict[str, Any]", eventually(probe, seconds))
+        return cast("dict[str, Any]", eventually(probe, seconds))

@@ -132,13 +132,11 @@ class GuestPlugin(Plugin):
     async def record_scope(
         self, actor: Actor, entity: Entity, action: Action
     ) -> Mapping[str, Any] | None:
-        """Narrow."""
         return self.scopes.get(entity.subject)
 
     @hookimpl
     @for_subjects(f"{GUARDED}.*")
     async def record_writing(self, tx: Transaction, change: Change) -> None:
-        """Change or refuse a write."""
         self.changes.append(change)
         if self.refusal:
             raise BadRequest(self.refusal)
@@ -168,19 +166,15 @@ class Collection:
         return other
 
     def create(self, **values: Any) -> Row:
-        """Create a record."""
         return self._ask(lambda engine: engine.create(*self._who, values))
 
     def create_many(self, rows: Sequence[Row]) -> list[Row]:
-        """Create several."""
         return self._ask(lambda engine: engine.create_many(*self._who, rows))
 
     def get(self, record_id: str) -> Row:
-        """Read one."""
         return self._ask(lambda engine: engine.get(*self._who, record_id))
 
     def update(self, record_id: str, **values: Any) -> Row:
-        """Change one."""
         return self._ask(lambda engine: engine.update(*self._who, record_id, values))
 
     def touch(self, record_id: str) -> object:
@@ -188,11 +182,9 @@ class Collection:
         return self.update(record_id, amount=1)
 
     def delete(self, record_id: str) -> None:
-        """Delete one."""
         self.server.run(lambda: self.server.services.get(RECORDS).delete(*self._who, record_id))
 
     def page(self, where: Mapping[str, Any] | None = None, **page: Any) -> list[Row]:
-        """Read a page."""
         return self._ask(lambda engine: engine.page(*self._who, Page(where=where, **page)))
 
     def names(self, where: Mapping[str, Any] | None = None) -> str:
@@ -200,13 +192,10 @@ class Collection:
         return " ".join(row["name"] for row in self.page(where, order="asc"))
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        """Count."""
         engine = self.server.services.get(RECORDS)
         return self.server.run(lambda: engine.count(*self._who, where))
 
     def stream(self, where: Mapping[str, Any] | None = None) -> list[Row]:
-        """Read all."""
-
         async def read() -> bytes:
             engine = self.server.services.get(RECORDS)
             async with engine.stream(*self._who, Page(where=where, order="asc")) as pieces:
@@ -230,7 +219,6 @@ class RecordsConformance(Conformance):
 
     @classmethod
     def options(cls) -> MoreOptions:
-        """A plugin that takes part."""
         return {"plugins": [GuestPlugin]}
 
     @pytest.fixture(scope="class", autouse=True)

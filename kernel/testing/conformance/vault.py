@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import shutil
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from kernel.contracts.base import server_actor
 from kernel.contracts.logs import LOGS
 from kernel.contracts.statements import NOTIFICATIONS
-from kernel.contracts.vault import SECRETS, VAULT, Vault
+from kernel.contracts.vault import SECRETS, VAULT
 from kernel.errors import BadRequest, BootError, KernelError, NotFound
 from kernel.hooks import hookspecs
 from kernel.testing import MoreOptions, Postgres, Server, running_server
@@ -29,7 +29,6 @@ from kernel.testing.conformance.kit import (
     unique,
 )
 
-T = TypeVar("T")
 ACTOR = server_actor("conformance")
 LONGEST = 64 * 1024
 """Bytes of a value."""
@@ -57,166 +56,169 @@ class VaultConformance(Conformance):
     needs = {"database": {"lock_timeout": 30.0, "statement_timeout": 60.0}}  # noqa: RUF012 - a ClassVar of the base
 
     @pytest.fixture
-    def app(self, server: Server) -> str:
+    def app(self, server: Server) -> Secrets:
         """Install an app for one test."""
-        return install(server)
+        return Secrets(server, install(server))
+
+    @pytest.fixture
+    def platform(self, server: Server) -> Secrets:
+        """The platform's scope."""
+        return Secrets(server, None)
 
     @pytest.fixture(params=["app", "platform"])
-    def scope(self, request: pytest.FixtureRequest, app: str) -> str | None:
+    def scope(self, request: pytest.FixtureRequest, app: Secrets, platform: Secrets) -> Secrets:
         """An app's scope, and the platform's."""
-        return app if request.param == "app" else None
+        return app if request.param == "app" else platform
 
     # The engine
 
     def test_a_secret_comes_back_for_the_worker_and_the_last_value_wins(
-        self, server: Server, scope: str | None, app: str
+        self, scope: Secrets, app: Secrets
     ) -> None:
         name = unique("TOKEN_")
-        put(server, scope, name, "first")
-        put(server, scope, name, "second")
-        assert reveal(server, app)[name] == "second"
+        scope.put(name, "first")
+        scope.put(name, "second")
+        assert app.reveal()[name] == "second"
 
     @pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
-    def test_any_text_of_64_kb_comes_back_unchanged(
-        self, server: Server, app: str, value: str
-    ) -> None:
-        put(server, app, "TEXT", value)
-        assert reveal(server, app)["TEXT"] == value
+    def test_any_text_of_64_kb_comes_back_unchanged(self, app: Secrets, value: str) -> None:
+        app.put("TEXT", value)
+        assert app.reveal()["TEXT"] == value
 
     @pytest.mark.parametrize("value", ["x" * (LONGEST + 1), "é" * (LONGEST // 2 + 1)])
     def test_a_longer_value_is_refused_and_changes_nothing(
-        self, server: Server, scope: str | None, app: str, value: str
+        self, scope: Secrets, app: Secrets, value: str
     ) -> None:
         name = unique("LONG_")
-        put(server, scope, name, "kept")
+        scope.put(name, "kept")
         with pytest.raises(BadRequest):
-            put(server, scope, name, value)
-        assert reveal(server, app)[name] == "kept"
+            scope.put(name, value)
+        assert app.reveal()[name] == "kept"
 
     @pytest.mark.parametrize("name", NO_NAMES, ids=range(len(NO_NAMES)))
-    def test_a_name_that_is_none_or_steers_is_refused(
-        self, server: Server, scope: str | None, name: str
-    ) -> None:
+    def test_a_name_that_is_none_or_steers_is_refused(self, scope: Secrets, name: str) -> None:
         with pytest.raises(BadRequest):
-            put(server, scope, name, "x")
-        assert name not in names(server, scope)
+            scope.put(name, "x")
+        assert name not in scope.names()
 
     @pytest.mark.parametrize("name", ["A", "_x", "OPENAI_API_KEY", "LDAP_URL", "A" * 128, "homes"])
-    def test_an_ordinary_name_is_accepted(self, server: Server, app: str, name: str) -> None:
-        put(server, app, name, "x")
-        assert names(server, app) == [name]
+    def test_an_ordinary_name_is_accepted(self, app: Secrets, name: str) -> None:
+        app.put(name, "x")
+        assert app.names() == [name]
 
-    def test_names_are_sorted_and_differ_by_case(self, server: Server, app: str) -> None:
+    def test_names_are_sorted_and_differ_by_case(self, app: Secrets) -> None:
         wanted = ["B_2", "a", "A", "_z", "b_2", "A1", "AA"]
         for name in wanted:
-            put(server, app, name, f"value of {name}")
-        assert names(server, app) == sorted(wanted)
-        found = reveal(server, app)
+            app.put(name, f"value of {name}")
+        assert app.names() == sorted(wanted)
+        found = app.reveal()
         assert all(found[name] == f"value of {name}" for name in wanted)
 
-    def test_an_app_without_secrets_has_none(self, server: Server, app: str) -> None:
-        assert names(server, app) == []
+    def test_an_app_without_secrets_has_none(self, app: Secrets) -> None:
+        assert app.names() == []
 
     def test_an_apps_secret_overlays_the_platforms_until_it_is_deleted(
-        self, server: Server, app: str
+        self, app: Secrets, platform: Secrets
     ) -> None:
         shared = unique("SHARED_")
-        put(server, None, shared, "platform")
-        assert reveal(server, app)[shared] == "platform"
-        put(server, app, shared, "app")
-        assert reveal(server, app)[shared] == "app"
-        drop(server, app, shared)
-        assert reveal(server, app)[shared] == "platform"
-        drop(server, None, shared)
-        assert shared not in reveal(server, app)
+        platform.put(shared, "platform")
+        assert app.reveal()[shared] == "platform"
+        app.put(shared, "app")
+        assert app.reveal()[shared] == "app"
+        app.drop(shared)
+        assert app.reveal()[shared] == "platform"
+        platform.drop(shared)
+        assert shared not in app.reveal()
 
-    def test_an_app_sees_nothing_of_another(self, server: Server, app: str) -> None:
-        other = install(server)
-        put(server, app, "MINE", "mine")
-        put(server, other, "THEIRS", "theirs")
-        put(server, other, "MINE", "not mine")
-        assert names(server, app) == ["MINE"]
-        assert reveal(server, app)["MINE"] == "mine"
-        assert "THEIRS" not in reveal(server, app)
-        drop(server, other, "MINE")
-        assert reveal(server, app)["MINE"] == "mine"
+    def test_an_app_sees_nothing_of_another(self, server: Server, app: Secrets) -> None:
+        other = Secrets(server, install(server))
+        app.put("MINE", "mine")
+        other.put("THEIRS", "theirs")
+        other.put("MINE", "not mine")
+        assert app.names() == ["MINE"]
+        assert app.reveal()["MINE"] == "mine"
+        assert "THEIRS" not in app.reveal()
+        other.drop("MINE")
+        assert app.reveal()["MINE"] == "mine"
 
     def test_apps_whose_names_begin_alike_are_apart(self, server: Server) -> None:
-        short = install(server)
-        long = install(server, f"{short}_more")
-        put(server, short, "KEY", "short")
-        put(server, long, "KEY", "long")
-        remove(server, short)
-        assert reveal(server, long)["KEY"] == "long"
+        short = Secrets(server, install(server))
+        long = Secrets(server, install(server, f"{short.app_id}_more"))
+        short.put("KEY", "short")
+        long.put("KEY", "long")
+        remove(server, short.app_id)
+        assert long.reveal()["KEY"] == "long"
 
     def test_a_deleted_secret_is_gone_and_cannot_be_deleted_again(
-        self, server: Server, scope: str | None, app: str
+        self, scope: Secrets, app: Secrets
     ) -> None:
         name = unique("GONE_")
-        put(server, scope, name, "x")
-        drop(server, scope, name)
-        assert name not in names(server, scope)
-        assert name not in reveal(server, app)
+        scope.put(name, "x")
+        scope.drop(name)
+        assert name not in scope.names()
+        assert name not in app.reveal()
         with pytest.raises(NotFound):
-            drop(server, scope, name)
+            scope.drop(name)
 
     def test_what_is_deleted_in_one_scope_stays_in_the_other(
-        self, server: Server, app: str
+        self, app: Secrets, platform: Secrets
     ) -> None:
         name = unique("BOTH_")
-        put(server, app, name, "x")
+        app.put(name, "x")
         with pytest.raises(NotFound):
-            drop(server, None, name)
-        put(server, None, name, "x")
-        drop(server, None, name)
-        assert names(server, app) == [name]
+            platform.drop(name)
+        platform.put(name, "x")
+        platform.drop(name)
+        assert app.names() == [name]
 
-    def test_secrets_go_with_their_app_and_do_not_come_back(self, server: Server, app: str) -> None:
-        put(server, app, "OLD", "x")
-        remove(server, app)
-        install(server, app)
-        assert names(server, app) == []
-        assert "OLD" not in reveal(server, app)
+    def test_secrets_go_with_their_app_and_do_not_come_back(
+        self, server: Server, app: Secrets
+    ) -> None:
+        app.put("OLD", "x")
+        remove(server, app.app_id)
+        install(server, app.app_id)
+        assert app.names() == []
+        assert "OLD" not in app.reveal()
 
     def test_a_secret_set_after_the_removal_is_not_the_next_apps(
-        self, server: Server, app: str
+        self, server: Server, app: Secrets
     ) -> None:
         """Like a request during an uninstall: the route saw the app, the engine does not."""
-        remove(server, app)
+        remove(server, app.app_id)
         with suppress(KernelError):  # an engine may look again
-            put(server, app, "LATE", "x")
-        install(server, app)
-        assert names(server, app) == []
-        assert "LATE" not in reveal(server, app)
+            app.put("LATE", "x")
+        install(server, app.app_id)
+        assert app.names() == []
+        assert "LATE" not in app.reveal()
 
-    def test_a_thousand_are_kept_and_one_more_is_refused(self, server: Server, app: str) -> None:
+    def test_a_thousand_are_kept_and_one_more_is_refused(self, app: Secrets) -> None:
         wanted = [f"KEY_{n:03}" for n in range(MOST)]
-        at_once(lambda name: put(server, app, name, "x"), wanted)
+        at_once(lambda name: app.put(name, "x"), wanted)
         with pytest.raises(BadRequest):
-            put(server, app, "MORE", "x")
-        put(server, app, wanted[0], "changed")
-        assert names(server, app) == wanted
-        drop(server, app, wanted[1])
-        put(server, app, "MORE", "x")
-        assert reveal(server, app)[wanted[0]] == "changed"
+            app.put("MORE", "x")
+        app.put(wanted[0], "changed")
+        assert app.names() == wanted
+        app.drop(wanted[1])
+        app.put("MORE", "x")
+        assert app.reveal()[wanted[0]] == "changed"
 
-    def test_many_at_once_are_all_kept(self, server: Server, app: str) -> None:
+    def test_many_at_once_are_all_kept(self, app: Secrets) -> None:
         wanted = [f"KEY_{n:02}" for n in range(20)]
-        at_once(lambda name: put(server, app, name, name * 2), wanted)
-        assert names(server, app) == wanted
-        found = reveal(server, app)
+        at_once(lambda name: app.put(name, name * 2), wanted)
+        assert app.names() == wanted
+        found = app.reveal()
         assert all(found[name] == name * 2 for name in wanted)
 
-    def test_of_writers_of_one_name_one_wins_whole(self, server: Server, app: str) -> None:
+    def test_of_writers_of_one_name_one_wins_whole(self, app: Secrets) -> None:
         values = [str(n) * 5000 for n in range(8)]
-        at_once(lambda value: put(server, app, "RACE", value), values)
-        assert reveal(server, app)["RACE"] in values
+        at_once(lambda value: app.put("RACE", value), values)
+        assert app.reveal()["RACE"] in values
 
     # Who gets to know
 
-    def test_no_value_lies_anywhere_in_clear(self, server: Server, app: str) -> None:
+    def test_no_value_lies_anywhere_in_clear(self, server: Server, app: Secrets) -> None:
         needle = unique("needle")
-        put(server, app, "HIDDEN", needle)
+        app.put("HIDDEN", needle)
         raw = needle.encode()
         forms = [needle, raw.hex(), base64.b64encode(raw).decode()[:-4]]
         query = (
@@ -232,15 +234,16 @@ class VaultConformance(Conformance):
                 content = path.read_bytes()
                 assert not any(form.encode() in content for form in forms), path
 
-    def test_a_worker_gets_them_and_its_log_hides_them(self, server: Server, app: str) -> None:
-        put(server, app, "WORKER_TOKEN", "a-long-token-of-a-worker")
-        delivered = environment(server, app)
+    def test_a_worker_gets_them_and_its_log_hides_them(self, server: Server, app: Secrets) -> None:
+        app.put("WORKER_TOKEN", "a-long-token-of-a-worker")
+        gather = partial(server.kernel.bus.gather, hookspecs.worker_environment, app_id=app.app_id)
+        [delivered] = [each for each in server.run(gather) if "WORKER_TOKEN" in each]
         assert delivered["WORKER_TOKEN"] == "a-long-token-of-a-worker"
-        line = server.services.get(LOGS).masked(app, "with a-long-token-of-a-worker in it")
+        line = server.services.get(LOGS).masked(app.app_id, "with a-long-token-of-a-worker in it")
         assert "a-long-token" not in line
 
     def test_a_change_is_notified_so_that_workers_restart(
-        self, server: Server, scope: str | None
+        self, server: Server, scope: Secrets
     ) -> None:
         heard: list[str | None] = []
 
@@ -248,45 +251,42 @@ class VaultConformance(Conformance):
             heard.append(payload)
 
         server.services.get(NOTIFICATIONS).subscribe(SECRETS, hear)
-        put(server, scope, "CHANGED", "x")
-        eventually(lambda: (scope or "") in heard)
+        scope.put("CHANGED", "x")
+        eventually(lambda: (scope.app_id or "") in heard)
         heard.clear()
-        drop(server, scope, "CHANGED")
-        eventually(lambda: (scope or "") in heard)
+        scope.drop("CHANGED")
+        eventually(lambda: (scope.app_id or "") in heard)
 
-    def test_writes_are_in_the_trail_by_name_only(self, server: Server, app: str) -> None:
-        path = f"/api/v1/apps/{app}/secrets"
-        body_of(server.admin.post(path, json={"key": "TRAIL", "value": "hush-hush"}))
-        body_of(server.admin.delete(f"{path}/TRAIL"))
-        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app}/TRAIL"}
+    def test_writes_are_in_the_trail_by_name_only(self, server: Server, app: Secrets) -> None:
+        body_of(server.admin.post(app.path, json={"key": "TRAIL", "value": "hush-hush"}))
+        body_of(server.admin.delete(f"{app.path}/TRAIL"))
+        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/TRAIL"}
         rows = server.admin.get("/api/v1/audit", params=wanted)
         assert [row["operation"] for row in body_of(rows)] == ["SECRET_DELETED", "SECRET_SET"]
         assert {row["actor_id"] for row in rows.json()} == {server.admin.id}
         assert "hush" not in rows.text
 
-    def test_a_refused_write_is_not_in_the_trail(self, server: Server, app: str) -> None:
-        path = f"/api/v1/apps/{app}/secrets"
-        refused(server.admin.post(path, json={"key": "BIG", "value": "x" * (LONGEST + 1)}), 400)
-        refused(server.admin.delete(f"{path}/BIG"), 404)
-        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app}/BIG"}
+    def test_a_refused_write_is_not_in_the_trail(self, server: Server, app: Secrets) -> None:
+        refused(server.admin.post(app.path, json={"key": "BIG", "value": "x" * (LONGEST + 1)}), 400)
+        refused(server.admin.delete(f"{app.path}/BIG"), 404)
+        wanted = {"app_id": "core", "entity": "secrets", "record_id": f"{app.app_id}/BIG"}
         assert body_of(server.admin.get("/api/v1/audit", params=wanted)) == []
 
-    def test_what_one_server_does_the_others_see(
-        self, server: Server, second: Server, app: str
-    ) -> None:
-        put(server, app, "KEY", "one")
-        assert reveal(second, app)["KEY"] == "one"
-        put(second, app, "KEY", "two")
-        put(second, app, "MORE", "x")
-        assert reveal(server, app)["KEY"] == "two"
-        drop(server, app, "MORE")
-        assert names(second, app) == ["KEY"]
+    def test_what_one_server_does_the_others_see(self, second: Server, app: Secrets) -> None:
+        app.put("KEY", "one")
+        there = Secrets(second, app.app_id)
+        assert there.reveal()["KEY"] == "one"
+        there.put("KEY", "two")
+        there.put("MORE", "x")
+        assert app.reveal()["KEY"] == "two"
+        app.drop("MORE")
+        assert there.names() == ["KEY"]
 
     def test_a_machine_without_the_key_does_not_start_or_opens_them_all_the_same(
-        self, postgres: Postgres, server: Server, app: str, tmp_path: Path
+        self, postgres: Postgres, server: Server, app: Secrets, tmp_path: Path
     ) -> None:
         """It must not make a key of its own: one could not decrypt the secrets of the other."""
-        put(server, app, "KEY", "sealed elsewhere")
+        app.put("KEY", "sealed elsewhere")
         (tmp_path / "config").mkdir(mode=0o700)
         shutil.copy(server.kernel.config.data_dir / "config" / SESSIONS_KEY, tmp_path / "config")
         options: MoreOptions = {**self.options(), "dsn": server.dsn, "data_dir": tmp_path}
@@ -294,12 +294,12 @@ class VaultConformance(Conformance):
             suppress(BootError),
             running_server(postgres, self.configuration(), **options) as other,
         ):
-            assert reveal(other, app)["KEY"] == "sealed elsewhere"
+            assert Secrets(other, app.app_id).reveal()["KEY"] == "sealed elsewhere"
 
     # Over HTTP
 
-    def test_set_list_and_delete_over_http(self, server: Server, scope: str | None) -> None:
-        path, kind = place(scope)
+    def test_set_list_and_delete_over_http(self, server: Server, scope: Secrets) -> None:
+        path, kind = scope.path, scope.kind
         first, other = unique("B_"), unique("A_")
         for name in (first, other, other):
             answer = server.admin.post(path, json={"key": name, "value": "sk-value"})
@@ -319,17 +319,17 @@ class VaultConformance(Conformance):
             {"key": "A", "value": None}, {"key": "A B", "value": "x"}, {"key": "A", "value": "\0"},
         ],
     )  # fmt: skip
-    def test_bad_input_is_a_400(self, server: Server, scope: str | None, body: Any) -> None:
-        refused(server.admin.post(place(scope)[0], json=body), 400)
+    def test_bad_input_is_a_400(self, server: Server, scope: Secrets, body: Any) -> None:
+        refused(server.admin.post(scope.path, json=body), 400)
 
     @pytest.mark.parametrize("key", ["A%2fB", "%2e%2e%2fA", "A%00", "x" * 300])
-    def test_an_odd_name_is_not_found(self, server: Server, scope: str | None, key: str) -> None:
-        answer = server.admin.delete(f"{place(scope)[0]}/{key}")
+    def test_an_odd_name_is_not_found(self, server: Server, scope: Secrets, key: str) -> None:
+        answer = server.admin.delete(f"{scope.path}/{key}")
         assert answer.status_code in (400, 404, 405), answer.text
 
-    def test_others_reach_no_secrets(self, server: Server, app: str) -> None:
+    def test_others_reach_no_secrets(self, server: Server, app: Secrets, platform: Secrets) -> None:
         stranger = server.user()
-        for path in (place(app)[0], PLATFORM):
+        for path in (app.path, platform.path):
             refused(stranger.get(path), 403)
             refused(stranger.post(path, json={"key": "A", "value": "x"}), 403)
             refused(stranger.delete(f"{path}/A"), 403)
@@ -342,40 +342,28 @@ class VaultConformance(Conformance):
         refused(server.admin.post(path, json={"key": "A", "value": "x"}), 404)
 
 
-def place(scope: str | None) -> tuple[str, str]:
-    """Return the route of a scope's secrets, and their name in messages."""
-    if scope is None:
-        return PLATFORM, "platform secret"
-    return f"/api/v1/apps/{scope}/secrets", "secret"
+class Secrets:
+    """The secrets of one scope by the engine of one server: an app's, or the platform's (None).
+    Methods raise what the engine raises."""
 
+    def __init__(self, server: Server, app_id: Any) -> None:
+        self._run, self._engine = server.run, server.services.get(VAULT)
+        self.app_id = app_id
+        self.path = f"/api/v1/apps/{app_id}/secrets" if app_id else PLATFORM
+        self.kind = "secret" if app_id else "platform secret"
+        """What messages call a secret of the scope."""
 
-def call(server: Server, ask: Callable[[Vault], Awaitable[T]]) -> T:
-    """Call the engine in the server's event loop."""
-    return server.run(lambda: ask(server.services.get(VAULT)))
+    def put(self, name: str, value: str) -> None:
+        """Set a secret."""
+        self._run(self._engine.set, ACTOR, self.app_id, name, value)
 
+    def drop(self, name: str) -> None:
+        """Delete a secret."""
+        self._run(self._engine.delete, ACTOR, self.app_id, name)
 
-def put(server: Server, scope: str | None, name: str, value: str) -> None:
-    """Set a secret."""
-    call(server, lambda vault: vault.set(ACTOR, scope, name, value))
+    def names(self) -> list[str]:
+        return self._run(self._engine.names, self.app_id)
 
-
-def drop(server: Server, scope: str | None, name: str) -> None:
-    """Delete a secret."""
-    call(server, lambda vault: vault.delete(ACTOR, scope, name))
-
-
-def names(server: Server, scope: str | None) -> list[str]:
-    """List a scope's secrets."""
-    return call(server, lambda vault: vault.names(scope))
-
-
-def reveal(server: Server, app_id: str) -> dict[str, str]:
-    """Return the secrets that the app's worker gets."""
-    return call(server, lambda vault: vault.reveal(app_id))
-
-
-def environment(server: Server, app_id: str) -> dict[str, str]:
-    """Return the variables that plugins give a worker."""
-    bus = server.kernel.bus
-    given = server.run(lambda: bus.gather(hookspecs.worker_environment, app_id=app_id))
-    return {name: value for variables in given for name, value in variables.items()}
+    def reveal(self) -> dict[str, str]:
+        """Return the secrets that the worker of the app gets."""
+        return self._run(self._engine.reveal, self.app_id)

@@ -37,16 +37,13 @@ class FakeIdentity:
         return user
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
-        """See `Identity.user`."""
         return self.accounts.get(user_id.lower())
 
     async def find(self, username: str) -> User | None:
-        """See `Identity.find`."""
         wanted = username.lower()
         return next((u for u in self.accounts.values() if u.username.lower() == wanted), None)
 
     async def find_email(self, email: str) -> User | None:
-        """See `Identity.find_email`."""
         wanted = email.lower()
         return next((u for u in self.accounts.values() if (u.email or "").lower() == wanted), None)
 
@@ -61,7 +58,6 @@ class FakeIdentity:
         return self.accounts[user.id]
 
     async def users(self) -> list[User]:
-        """See `Identity.users`."""
         return sorted(self.accounts.values(), key=lambda user: user.username.lower())
 
     async def token(self, user_id: str, seconds: float) -> str:
@@ -115,7 +111,6 @@ class FakeAccess:
         self._held[app_id, user_id].append(name)
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
-        """See `Access.authorize`."""
         app_id = CORE if needs.kind.startswith(CORE) else path.get("app_id", CORE)
         self._known(app_id)
         match needs.kind:
@@ -132,7 +127,6 @@ class FakeAccess:
                 return await self.grant(actor.user_id, app_id, path["entity"], needs.key)
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
-        """See `Access.grant`."""
         self._known(app_id)
         if user_id in self.closed:
             raise Forbidden("this account is closed")
@@ -143,11 +137,9 @@ class FakeAccess:
         return Grant(own_only=True)
 
     async def is_core_admin(self, user_id: str | None) -> bool:
-        """See `Access.is_core_admin`."""
         return ADMIN in self._names(user_id, CORE)
 
     async def is_app_admin(self, user_id: str | None, app_id: str) -> bool:
-        """See `Access.is_app_admin`."""
         return app_id in self.keys and (
             ADMIN in self._names(user_id, app_id) or await self.is_core_admin(user_id)
         )
@@ -163,12 +155,10 @@ class FakeAccess:
         return tuple(self.keys[app_id])
 
     async def roles(self, app_id: str) -> Sequence[Role]:
-        """See `Access.roles`."""
         self._known(app_id)
         return sorted(self._roles[app_id].values(), key=lambda role: role.name)
 
     async def create_role(self, actor: Actor, app_id: str, role: Role) -> None:
-        """See `Access.create_role`."""
         self._known(app_id)
         if role.name in self._roles[app_id]:
             raise BadRequest(f"role '{role.name}' exists")
@@ -177,12 +167,10 @@ class FakeAccess:
     async def update_role(
         self, actor: Actor, app_id: str, name: str, changes: Mapping[str, object]
     ) -> None:
-        """See `Access.update_role`."""
         known: Any = dict(changes)
         self._roles[app_id][name] = msgspec.structs.replace(self._role(app_id, name), **known)
 
     async def delete_role(self, actor: Actor, app_id: str, name: str) -> None:
-        """See `Access.delete_role`."""
         self._role(app_id, name)
         del self._roles[app_id][name]
         for (app, _), names in self._held.items():
@@ -190,7 +178,6 @@ class FakeAccess:
                 names.remove(name)
 
     async def assignments(self, app_id: str) -> Sequence[Assignment]:
-        """See `Access.assignments`."""
         self._known(app_id)
         return [
             Assignment(user_id=user_id, role=name, assigned_at=CREATED_AT)
@@ -200,13 +187,11 @@ class FakeAccess:
         ]
 
     async def assign(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
-        """See `Access.assign`."""
         self._role(app_id, role)
         if role not in (names := self._held[app_id, user_id]):
             names.append(role)
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
-        """See `Access.revoke`."""
         self._role(app_id, role)
         names = self._held[app_id, user_id]
         held = [user for (app, user), of in self._held.items() if app == app_id and role in of]

@@ -55,20 +55,17 @@ class FakeApps:
         return self.apps[app.id]
 
     async def app(self, app_id: str) -> App:
-        """See `Apps.app`."""
         if app_id not in self.apps:
             raise NotFound(f"app '{app_id}' not found")
         return self.apps[app_id]
 
     async def entity(self, app_id: str, name: str) -> Entity:
-        """See `Apps.entity`."""
         app = await self.app(app_id)
         if name not in app.entities:
             raise NotFound(f"entity '{name}' not found")
         return app.entities[name]
 
     async def all(self) -> list[App]:
-        """See `Apps.all`."""
         return sorted(self.apps.values(), key=lambda app: app.name)
 
     async def sections(self, key: str) -> list[InstalledSection]:
@@ -100,7 +97,6 @@ class FakeRecords:
         self._now = FIRST_MOMENT
 
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
-        """See `Records.page`."""
         found = self._ordered(actor, grant, app_id, entity, page)
         if page.after is not None:
             ids = [row["id"] for row in found]
@@ -110,7 +106,6 @@ class FakeRecords:
     async def count(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
     ) -> int:
-        """See `Records.count`."""
         return len(self._visible(actor, grant, app_id, entity, where))
 
     @asynccontextmanager
@@ -127,13 +122,11 @@ class FakeRecords:
     async def get(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
     ) -> bytes:
-        """See `Records.get`."""
         return _json(self._one(actor, grant, app_id, entity, record_id))
 
     async def create(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
     ) -> bytes:
-        """See `Records.create`."""
         return _json(self._add(actor, app_id, entity, values))
 
     async def create_many(
@@ -144,7 +137,6 @@ class FakeRecords:
         entity: str,
         rows: Sequence[Mapping[str, Any]],
     ) -> bytes:
-        """See `Records.create_many`."""
         return _json([self._add(actor, app_id, entity, row) for row in rows])
 
     async def update(
@@ -156,7 +148,6 @@ class FakeRecords:
         record_id: str,
         values: Mapping[str, Any],
     ) -> bytes:
-        """See `Records.update`."""
         row = self._one(actor, grant, app_id, entity, record_id)
         row |= {**values, "updated_at": self._moment()}
         return _json(row)
@@ -164,7 +155,6 @@ class FakeRecords:
     async def delete(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
     ) -> None:
-        """See `Records.delete`."""
         row = self._one(actor, grant, app_id, entity, record_id)
         self.rows[app_id, entity].remove(row)
 

@@ -52,13 +52,11 @@ class FakeJobs:
         return job_id
 
     async def get(self, app_id: str, job_id: str) -> bytes:
-        """See `Jobs.get`."""
         return msgspec.json.encode(self._job(app_id, job_id))
 
     async def list(
         self, app_id: str, *, status: str | None, limit: int, before: str | None
     ) -> bytes:
-        """See `Jobs.list`."""
         found = self.jobs[app_id][::-1]
         if before is not None:
             found = found[found.index(self._job(app_id, before)) + 1 :]
@@ -66,7 +64,6 @@ class FakeJobs:
         return msgspec.json.encode(wanted[:limit])
 
     async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
-        """See `Jobs.cancel`."""
         job = self._job(app_id, job_id)
         if job["status"] in ENDED:
             raise BadRequest(f"job '{job_id}' has ended already: it is {job['status']}")
@@ -106,17 +103,14 @@ class FakeWorkers:
         return self.versions[app_id]
 
     async def start(self, actor: Actor, app_id: str) -> None:
-        """See `Workers.start`."""
         self._known(app_id)
         await self._become(app_id, "running")
 
     async def stop(self, actor: Actor, app_id: str) -> None:
-        """See `Workers.stop`."""
         self._known(app_id)
         await self._become(app_id, "stopped")
 
     async def status(self, app_id: str) -> WorkerStatus:
-        """See `Workers.status`."""
         self._known(app_id)
         state, version = self.states[app_id], self.versions[app_id]
         replicas = int(state == "running")
@@ -149,7 +143,6 @@ class FakeWorkers:
         self.cancelled.append(job_id)
 
     async def restart(self, app_id: str) -> None:
-        """See `Workers.restart`."""
         if self.states.get(app_id) == "running":
             await self._become(app_id, "starting")
             await self._become(app_id, "running")
@@ -159,11 +152,9 @@ class FakeWorkers:
         self.refreshed.append(app_id)
 
     def running(self) -> Sequence[str]:
-        """See `Workers.running`."""
         return [app_id for app_id, state in self.states.items() if state == "running"]
 
     def on_change(self, callback: OnChange) -> None:
-        """See `Workers.on_change`."""
         self._callbacks.append(callback)
 
     async def _become(self, app_id: str, state: WorkerState) -> None:
@@ -190,7 +181,6 @@ class FakeAppLogins:
         self.exhausted = list[Callable[[], Awaitable[None]]]()
 
     async def url(self, app: App) -> str | None:
-        """See `AppLogins.url`."""
         return None if app.id in self.shut else self.urls.get(app.id)
 
     async def reopen(self, tx: Transaction, app_id: str) -> None:
@@ -198,7 +188,6 @@ class FakeAppLogins:
         self.shut.discard(app_id)
 
     async def notes(self, app_id: str) -> Sequence[str]:
-        """See `AppLogins.notes`."""
         return ["the database login is shut"] if app_id in self.shut else []
 
     def on_exhausted(self, callback: Callable[[], Awaitable[None]]) -> None:

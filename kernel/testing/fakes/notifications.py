@@ -15,7 +15,6 @@ class FakeNotifications:
         self._subscribers = defaultdict[str, list[Callable[[str | None], Awaitable[None]]]](list)
 
     def subscribe(self, topic: str, callback: Callable[[str | None], Awaitable[None]]) -> None:
-        """See `Notifications.subscribe`."""
         self._subscribers[topic].append(callback)
 
     async def publish(

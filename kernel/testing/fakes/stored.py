@@ -30,16 +30,13 @@ class FakeVault:
         self.secrets[app_id][key] = value
 
     async def names(self, app_id: str | None) -> list[str]:
-        """See `Vault.names`."""
         return sorted(self.secrets[app_id])
 
     async def delete(self, actor: Actor, app_id: str | None, key: str) -> None:
-        """See `Vault.delete`."""
         if self.secrets[app_id].pop(key, None) is None:
             raise NotFound(f"secret '{key}' not found")
 
     async def reveal(self, app_id: str) -> dict[str, str]:
-        """See `Vault.reveal`."""
         return {**self.secrets[None], **self.secrets[app_id]}
 
 
@@ -89,17 +86,14 @@ class FakeLogs:
         self._more = anyio.Event()
 
     def mask(self, app_id: str, values: Iterable[str]) -> None:
-        """See `Logs.mask`."""
         self._secrets[app_id].update(value for value in values if value)
 
     def masked(self, app_id: str, text: str) -> str:
-        """See `Logs.masked`."""
         for value in sorted(self._secrets[app_id], key=len, reverse=True):
             text = text.replace(value, "***")
         return text
 
     async def tail(self, app_id: str, count: int) -> list[LogLine]:
-        """See `Logs.tail`."""
         return self.lines[app_id][-count:] if count > 0 else []
 
     @asynccontextmanager

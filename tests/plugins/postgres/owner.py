@@ -17,7 +17,11 @@ def main() -> None:
         started = server.start()
     except EmbeddedPostgresError as error:
         sys.exit(str(error))
-    news = {"postmaster": server.pid, "port": started.port, "account": started.account}
+    news = {
+        "postmaster": server.pid,
+        "port": started.plan.port,
+        "account": started.plan.account.name,
+    }
     print(json.dumps(news | {"dsn": server.dsn()}), flush=True)
     while not select.select([sys.stdin], [], [], 0.05)[0]:
         server.watch()

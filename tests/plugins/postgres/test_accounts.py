@@ -33,7 +33,7 @@ with psycopg.connect(server.dsn()) as connection:
     answer = connection.execute("SELECT 42").fetchone()[0]
 attached = attach(sys.argv[1]) == server.dsn()
 server.stop()
-print(json.dumps({"account": started.account, "answer": answer, "attached": attached}))
+print(json.dumps({"account": started.plan.account.name, "answer": answer, "attached": attached}))
 """
 
 

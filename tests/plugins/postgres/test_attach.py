@@ -32,12 +32,6 @@ def test_another_process_attaches(shared: EmbeddedServer) -> None:
     assert ask(done.stdout.strip(), "SELECT 1") == 1
 
 
-def test_attaching_over_tcp_gives_the_port(shared: EmbeddedServer) -> None:
-    assert attach(shared.data_dir, tcp=True, dbname="template1") == shared.dsn(
-        "template1", tcp=True
-    )
-
-
 def test_where_nothing_ever_ran_there_is_nothing_to_attach_to(folder: Path) -> None:
     assert attach(folder) is None
     assert attach(folder / "missing") is None
@@ -95,7 +89,7 @@ def test_looking_at_the_lock_keeps_no_server_from_it(folder: Path) -> None:
 
 
 def test_a_living_stranger_with_the_same_pid_is_not_believed(shared: EmbeddedServer) -> None:
-    layout = Layout.of(shared.data_dir)
+    layout = Layout(shared.data_dir)
     true = read_state(layout)
     assert true
     try:
@@ -130,8 +124,9 @@ def test_the_state_tells_what_runs(shared: EmbeddedServer) -> None:
 
 
 def test_a_dump_is_made_by_the_programs_of_the_server(shared: EmbeddedServer) -> None:
-    program = pg_bin("pg_dump", shared.data_dir)
-    assert program == shared.pg_bin("pg_dump")
+    program, state = pg_bin("pg_dump", shared.data_dir), running_state(shared.data_dir)
+    assert state
+    assert program == Path(state.bin_dir) / "pg_dump"
     done = subprocess.run(
         [program, shared.dsn()], cwd="/", capture_output=True, text=True, check=True
     )
@@ -145,4 +140,4 @@ def test_programs_are_found_for_a_cluster_at_rest(template: Path) -> None:
 
 def test_a_program_that_is_not_there_is_said(shared: EmbeddedServer) -> None:
     with pytest.raises(EmbeddedPostgresError, match="pg_magic is not among"):
-        shared.pg_bin("pg_magic")
+        pg_bin("pg_magic", shared.data_dir)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig, processes
+from plugins.postgres import (
+    EmbeddedPostgresError,
+    EmbeddedServer,
+    PostgresConfig,
+    pg_bin,
+    processes,
+)
 from plugins.postgres.layout import rotate_log
 from plugins.postgres.postmaster import DELAYS, Keeper
 from plugins.postgres.processes import postgres_processes, postmaster_pid
@@ -69,7 +75,7 @@ def test_rows_outlive_the_kill_of_owner_and_postmaster(data: Path) -> None:
 
 def test_an_orphan_without_an_owner_is_stopped(data: Path) -> None:
     with server_on(data) as server:
-        command = [str(server.pg_bin("pg_ctl")), "-D", str(data / "postgres"), "-w", "restart"]
+        command = [str(pg_bin("pg_ctl", data)), "-D", str(data / "postgres"), "-w", "restart"]
         # Somebody starts it by hand: not our child, and not tied to us.
         ids = (data / "postgres").stat()
         drop = {"user": ids.st_uid, "group": ids.st_gid} if os.geteuid() == 0 else {}

@@ -144,11 +144,11 @@ def test_a_taken_port_is_replaced_and_reported(data: Path) -> None:
         wanted = other.getsockname()[1]
         server = server_on(data, port=wanted)
         started = server.start()
-        assert started.port_moved
+        assert started.plan.port != wanted
         assert started.notices[-1] == (
-            f"port {wanted} is taken: the embedded PostgreSQL uses {started.port}"
+            f"port {wanted} is taken: the embedded PostgreSQL uses {started.plan.port}"
         )
-        assert ask(server.dsn(tcp=True), "SHOW port") == str(started.port)
+        assert ask(server.dsn(tcp=True), "SHOW port") == str(started.plan.port)
         server.stop()
         assert f"port {wanted} is taken" in refusal(server_on(data, port=wanted, strict_port=True))
 
@@ -240,11 +240,11 @@ def test_unusual_paths_work(folder: Path, template: Path, name: str) -> None:
     started = server.start()
     assert ask(server.dsn(), "SELECT 1") == 1
     fits = len(os.fsencode(data)) < 80 and not set(name) & set(',"')
-    assert (started.socket_dir == data / "postgres") is fits
+    assert (started.plan.socket_dir == data / "postgres") is fits
     if not fits:
-        assert mode(started.socket_dir) == 0o700
+        assert mode(started.plan.socket_dir) == 0o700
     server.stop()
-    assert started.socket_dir.exists() is fits
+    assert started.plan.socket_dir.exists() is fits
 
 
 def test_a_cluster_of_another_major_version_is_refused(data: Path) -> None:

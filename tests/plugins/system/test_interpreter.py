@@ -4,7 +4,7 @@ import sysconfig
 
 import pytest
 
-from plugins.system import interpreter
+from plugins.system import diagnosis
 
 FLAG = "-fprofile-use -fprofile-correction"
 CLANG = "-fprofile-instr-use=code.profclangd"
@@ -23,7 +23,7 @@ CLANG = "-fprofile-instr-use=code.profclangd"
     ids=["plain", "clang", "configured", "by its flags", "debian", "nothing told"],
 )
 def test_a_build_without_a_profile_is_noticed(told, quick):
-    assert interpreter.profiled(told) is quick
+    assert diagnosis.profiled(told) is quick
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,6 @@ def test_a_build_without_a_profile_is_noticed(told, quick):
 def test_the_remark_is_advice(monkeypatch, flag, good, word):
     told = {"PGO_PROF_USE_FLAG": flag}
     monkeypatch.setattr(sysconfig, "get_config_vars", lambda: told)
-    remark = interpreter.remark()
+    remark = diagnosis.python_build()
     assert (remark.name, remark.state) == ("python", "ok" if good else "warn")
     assert word in remark.text
