@@ -12,6 +12,12 @@ from .schedule import BadSchedule, Schedule
 
 KEY: Final = "crons"
 
+
+def _of(kind: str, title: str, description: str, **more: Any) -> dict[str, Any]:
+    """Return the schema of a value of a kind, such as `string`."""
+    return {"title": title, "description": description, "type": kind, **more}
+
+
 OVERLAP: Final = {
     "title": "Overlap",
     "description": (
@@ -21,6 +27,34 @@ OVERLAP: Final = {
     "enum": ["skip", "queue", "allow"],
     "default": "skip",
 }
+_PROPERTIES: Final = {
+    "name": _of(
+        "string", "Name", "Its name in URLs and in the run log.",
+        pattern="^[A-Za-z0-9_-]+$", maxLength=64,
+    ),
+    "schedule": _of(
+        "string", "Schedule", "Minute, hour, day of month, month, day of week: 30 2 * * MON-FRI",
+        maxLength=100,
+    ),
+    "timezone": _of(
+        "string", "Time zone", "A name of the IANA database: Europe/Paris",
+        pattern="^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", maxLength=64, default="UTC",
+    ),
+    "method": _of(
+        "string", "Job", "Which job of the worker: `type` and `method` of the payload.",
+        minLength=1, maxLength=200,
+    ),
+    "payload": _of(
+        "object", "Payload", "Passed to the job, with `cron` added: its name and due time.",
+        default={},
+    ),
+    "overlap": OVERLAP,
+    "overlapPolicy": {**OVERLAP, "description": "Another name of overlap."},
+    "enabled": _of(
+        "boolean", "Enabled", "Admins can also enable and disable it while the app is installed.",
+        default=True,
+    ),
+}  # fmt: skip
 SCHEMA: Final[dict[str, Any]] = {
     "title": "Crons",
     "description": "Jobs that are enqueued on a schedule.",
@@ -31,50 +65,7 @@ SCHEMA: Final[dict[str, Any]] = {
         "type": "object",
         "required": ["name", "schedule"],
         "additionalProperties": False,
-        "properties": {
-            "name": {
-                "title": "Name",
-                "description": "Its name in URLs and in the run log.",
-                "type": "string",
-                "pattern": "^[A-Za-z0-9_-]+$",
-                "maxLength": 64,
-            },
-            "schedule": {
-                "title": "Schedule",
-                "description": "Minute, hour, day of month, month, day of week: 30 2 * * MON-FRI",
-                "type": "string",
-                "maxLength": 100,
-            },
-            "timezone": {
-                "title": "Time zone",
-                "description": "A name of the IANA database: Europe/Paris",
-                "type": "string",
-                "pattern": "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$",
-                "maxLength": 64,
-                "default": "UTC",
-            },
-            "method": {
-                "title": "Job",
-                "description": "Which job of the worker: `type` and `method` of the payload.",
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 200,
-            },
-            "payload": {
-                "title": "Payload",
-                "description": "Passed to the job, with `cron` added: its name and due time.",
-                "type": "object",
-                "default": {},
-            },
-            "overlap": OVERLAP,
-            "overlapPolicy": {**OVERLAP, "description": "Another name of overlap."},
-            "enabled": {
-                "title": "Enabled",
-                "description": "Admins can also enable and disable it while the app is installed.",
-                "type": "boolean",
-                "default": True,
-            },
-        },
+        "properties": _PROPERTIES,
     },
 }
 

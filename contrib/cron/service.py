@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -79,13 +80,9 @@ class CronService:
             wanted[found.app_id] = (found.version_stamp, found.value)
         for app_id, (stamp, value) in wanted.items():
             if known.get(app_id, 0 if value else stamp) < stamp:
-                await self._declare(app_id, stamp, section.read(value))
-
-    async def _declare(self, app_id: str, stamp: int, crons: Sequence[Declared]) -> None:
-        async def work(tx: Transaction) -> None:
-            await self.declare(tx, app_id, stamp, crons)
-
-        await self._statements.run(server_actor("cron"), work)
+                crons = section.read(value)
+                work = partial(self.declare, app_id=app_id, stamp=stamp, crons=crons)
+                await self._statements.run(server_actor("cron"), work)
 
     # Due times
 

@@ -47,8 +47,9 @@ class MetricsRoutes:
         """Show what is measured, for Prometheus; with the scraper's token, or for core admins."""
         await self._check(request)
         accepted = request.headers.get("accept", "")
-        page = await self._services.get(SERVICE).page(open_metrics=OPEN_METRICS in accepted)
-        return Response(page.body, headers={"content-type": page.content_type})
+        service, open_metrics = self._services.get(SERVICE), OPEN_METRICS in accepted
+        body, kind = await service.page(open_metrics=open_metrics)
+        return Response(body, headers={"content-type": kind})
 
     async def _check(self, request: Request) -> None:
         given = request.headers.get("authorization", "")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import anyio
 import msgspec
@@ -47,13 +47,6 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,50}")
 log = structlog.get_logger("caudex.metrics")
 
 
-class Page(NamedTuple):
-    """What a scraper gets."""
-
-    body: bytes
-    content_type: str
-
-
 class MetricsService:
     """Measures this process, and answers for its siblings too.
 
@@ -87,14 +80,12 @@ class MetricsService:
     def leave(self) -> None:
         self._processes.leave()
 
-    async def page(self, *, open_metrics: bool) -> Page:
-        """Everything, in Prometheus' text or as OpenMetrics."""
+    async def page(self, *, open_metrics: bool) -> tuple[bytes, str]:
+        """Everything, in Prometheus' text or as OpenMetrics, and the media type."""
         own, shared = await self._snapshot()
         snapshots = [own, *await self._processes.others()]
         collector = cast("Collector", _Merged(snapshots, shared))
-        if open_metrics:
-            return Page(open_text(collector), OPEN)
-        return Page(plain_text(collector), PLAIN)
+        return (open_text(collector), OPEN) if open_metrics else (plain_text(collector), PLAIN)
 
     async def _snapshot(self) -> tuple[Snapshot, list[Family]]:
         measures = await self._fresh_measures()

@@ -31,12 +31,8 @@ class OpenapiPlugin(Plugin):
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
-        return [provide(DOCUMENTS, _build)]
+        return [provide(DOCUMENTS, DocumentService)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         return OpenapiRoutes(services, self.config).routes()
-
-
-def _build(services: Services) -> DocumentService:
-    return DocumentService(services.get(REGISTRY), services.get(APPS), services.get(ACCESS))

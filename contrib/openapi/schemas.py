@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -20,7 +20,7 @@ class Schemas:
     """The schemas of all types of some routes, and the components that they refer to."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        types = [type_ for route in routes for type_ in _types(route)]
+        types = [type_ for r in routes for type_ in (r.body, r.returns, r.query)]
         self.components: dict[str, Schema] = {}
         self._made: dict[int, Schema] = {}
         for type_, schema in zip(types, self._make(types), strict=True):
@@ -46,10 +46,6 @@ class Schemas:
             known = [type_ if _has_schema(type_) else Any for type_ in types]
             made, self.components = _schemas(known)
         return made
-
-
-def _types(route: Route) -> Iterable[Any]:
-    return (route.body, route.returns, route.query)
 
 
 def _schemas(types: Sequence[Any]) -> tuple[Sequence[Schema], dict[str, Schema]]:

@@ -9,7 +9,18 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from kernel.public import Access, Actor, App, Apps, Forbidden, Grant, Needs, Registry, ServiceKey
+from kernel.public import (
+    ACCESS,
+    APPS,
+    REGISTRY,
+    Actor,
+    App,
+    Forbidden,
+    Grant,
+    Needs,
+    ServiceKey,
+    Services,
+)
 
 from .documents import APP, ENTITY, Allowed, of_app, of_server
 from .models import Document, document
@@ -19,11 +30,11 @@ from .schemas import Schemas
 class DocumentService:
     """Makes documents at their first use. Routes do not change while the server runs."""
 
-    def __init__(self, registry: Registry, apps: Apps, access: Access) -> None:
-        self._pairs = list(registry.routes)
+    def __init__(self, services: Services) -> None:
+        self._pairs = list(services.get(REGISTRY).routes)
         self._of_apps = [pair for pair in self._pairs if APP in pair[1].path]
-        self._apps = apps
-        self._access = access
+        self._apps = services.get(APPS)
+        self._access = services.get(ACCESS)
         self._schemas = Schemas([route for _, route in self._pairs])
         self._server: Document | None = None
         self._kept = DocumentCache()

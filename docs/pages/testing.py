@@ -67,8 +67,15 @@ def _members(cls: type) -> Iterator[tuple[str, Any]]:
             seen |= vars(base)
     for name, value in seen.items():
         listed = inspect.isfunction(value) or isinstance(value, property)
-        if listed and not name.startswith("_") and not doc(value).startswith("See `"):
+        if listed and not name.startswith("_") and not _of_protocol(cls, value):
             yield name, value
+
+
+def _of_protocol(cls: type, member: Any) -> bool:
+    """Whether a member of a fake does as its Protocol says; its docstring names exceptions only."""
+    if cls.__name__.startswith("Fake") and inspect.getdoc(member) is None:
+        return True
+    return doc(member).startswith("See `")
 
 
 def _member(name: str, value: Any) -> str:

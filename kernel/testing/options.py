@@ -68,18 +68,20 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
     tree["database"].setdefault("pool_size", 6)
     plugins = tree.setdefault("plugins", {})
     provider = os.environ.get("CAUDEX_TEST_STATEMENTS")
-    if provider and plugins.get(provider, {}).get("enabled", True) is not False:
+    if provider and _enabled(plugins, provider):
         tree.setdefault("services", {}).setdefault("statements", provider)
-    if plugins.get("auth", {}).get("enabled", True) is not False:
-        plugins.setdefault("auth", {}).setdefault("rate_limit_logins", False)
-    if plugins.get("workers", {}).get("enabled", True) is not False:
-        plugins["workers"] = {**ACCOUNTS, **plugins.get("workers", {})}
-    if plugins.get("pipeline", {}).get("enabled", True) is not False:
-        plugins["pipeline"] = {**FEW, **plugins.get("pipeline", {})}
+    defaults = {"auth": {"rate_limit_logins": False}, "workers": ACCOUNTS, "pipeline": FEW}
+    for name, settings in defaults.items():
+        if _enabled(plugins, name):
+            plugins[name] = {**settings, **plugins.get(name, {})}
     flat = {
         f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()
     }
     return load_config(str(NOTHING), environ={}, overrides=flat)
+
+
+def _enabled(plugins: Mapping[str, Any], name: str) -> bool:
+    return plugins.get(name, {}).get("enabled", True) is not False
 
 
 def overrides_of(options: ServerOptions) -> Overrides:

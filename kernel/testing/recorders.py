@@ -6,7 +6,6 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
@@ -43,6 +42,7 @@ class _Recorder(Generic[T]):
         self._stopped = False
 
     def clear(self) -> None:
+        """Remove what was recorded."""
         with self._more:
             self._items.clear()
 
@@ -55,12 +55,7 @@ class _Recorder(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def _wait(self, wanted: Callable[[T], bool], count: int, timeout: float) -> Sequence[T]:

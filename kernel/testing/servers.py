@@ -126,11 +126,8 @@ class Server:
         """Sign in and return the client."""
         body = {"username": username, "password": password}
         tokens = _done(self.http.post("/api/v1/auth/login", json=body)).json()
-        client = Client(
-            base_url=self.url,
-            timeout=60,
-            headers={"authorization": f"Bearer {tokens['accessToken']}"},
-        )
+        headers = {"authorization": f"Bearer {tokens['accessToken']}"}
+        client = Client(base_url=self.url, timeout=60, headers=headers)
         client.id, client.username = tokens["user"]["id"], username
         client.password, client.tokens = password, tokens
         self._clients.append(client)

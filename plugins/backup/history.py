@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Finding
+from kernel.public import Finding, write_file
 
 FILE: Final = "last-backup.json"
 OLD: Final = timedelta(days=7)
@@ -24,24 +24,21 @@ class LastBackup(msgspec.Struct, frozen=True):
 def remember(data_dir: Path, file: Path, made_at: str) -> None:
     """Note a backup in the data directory, in one step."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    aside = data_dir / f"{FILE}.partial"
-    aside.write_bytes(msgspec.json.encode({"file": str(file), "made_at": made_at}))
-    aside.replace(data_dir / FILE)
+    write_file(data_dir / FILE, msgspec.json.encode({"file": str(file), "made_at": made_at}))
 
 
 def remark(data_dir: Path) -> Finding:
     """Tell the age of the last backup."""
+    recent = False
     try:
         last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
+        age = datetime.now(UTC) - last.made_at
+        recent, text = age < OLD, f"the last one is {_words(age)} old: {last.file}"
     except FileNotFoundError:
-        return Finding(state="warn", name="backup", text="none was made yet: caudex backup FILE")
+        text = "none was made yet: caudex backup FILE"
     except (OSError, msgspec.MsgspecError) as error:
-        return Finding(
-            state="warn", name="backup", text=f"{data_dir / FILE} is not readable: {error}"
-        )
-    age = datetime.now(UTC) - last.made_at
-    text = f"the last one is {_words(age)} old: {last.file}"
-    return Finding(state="ok" if age < OLD else "warn", name="backup", text=text)
+        text = f"{data_dir / FILE} is not readable: {error}"
+    return Finding(state="ok" if recent else "warn", name="backup", text=text)
 
 
 def _words(age: timedelta) -> str:

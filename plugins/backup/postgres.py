@@ -78,13 +78,14 @@ def schemas(url: str) -> list[str]:
     """
     with _connected(url) as connection:
         known = [oid for oid, _ in connection.execute(_OF_EXTENSIONS)]
-        return _schemas(connection, False, known)
+        found = connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, False, known])
+        return [name for (name,) in found]
 
 
 def leftovers(url: str) -> list[str]:
     """Schemas that are put aside: a restore that was killed at its end did not drop them."""
     with _connected(url) as connection:
-        return _schemas(connection, True, [])
+        return [name for (name,) in connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, True, []])]
 
 
 def other_roles(url: str) -> list[str]:
@@ -163,10 +164,6 @@ def in_use(url: str) -> bool:
     with _connected(url) as connection:
         row = connection.execute(query).fetchone()
         return bool(row and row[0])
-
-
-def _schemas(connection: psycopg.Connection, aside: bool, without: list[int]) -> list[str]:
-    return [row[0] for row in connection.execute(_SCHEMAS, [SET_ASIDE_PREFIX, aside, without])]
 
 
 @contextmanager

@@ -25,18 +25,11 @@ class UvicornServer:
     ) -> None:
         """Serve until `stop`; a cancelled server closes its listeners too."""
         config = uvicorn.Config(
-            app,
-            interface="asgi3",
-            http=GuardedProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
+            app, interface="asgi3", http=GuardedProtocol, ws="none", lifespan="off",
+            log_config=None, access_log=False, server_header=False, proxy_headers=False,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=drain,  # type: ignore[arg-type]  # whole seconds by its type only
-        )
+        )  # fmt: skip
         self._server = _Server(config, started)
         try:
             await self._server.serve(list(sockets))

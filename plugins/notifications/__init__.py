@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 
-from kernel.public import (
-    NOTIFICATIONS,
-    POOL,
-    Notifications,
-    Plugin,
-    Provider,
-    Services,
-    hookimpl,
-    provide,
-)
+from kernel.public import NOTIFICATIONS, POOL, Plugin, Provider, hookimpl, provide
 
 from .service import Notifier
 
@@ -28,8 +18,4 @@ class NotificationsPlugin(Plugin):
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
         """Provide NOTIFICATIONS; only a provider that is chosen opens its connection."""
-        return [provide(NOTIFICATIONS, _open)]
-
-
-def _open(services: Services) -> AbstractAsyncContextManager[Notifications]:
-    return Notifier(services.get(POOL)).listening()
+        return [provide(NOTIFICATIONS, lambda services: Notifier(services.get(POOL)).listening())]

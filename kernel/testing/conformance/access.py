@@ -337,7 +337,7 @@ class AccessConformance(Conformance):
         role = app.give(caller.id, "*")
         remove(server, app.id)
         eventually(lambda: not app.known(), SOON)
-        install(server, app.id, **MANIFEST)
+        install(server.admin, app.id, **MANIFEST)
         eventually(app.known, SOON)
         assert role not in app.roles()
         assert app.holds(caller.id) == {}
@@ -348,7 +348,7 @@ class AccessConformance(Conformance):
         app.give(caller.id, "notes.read")
         tasks: dict[str, Any] = {"entityName": "tasks", "fields": []}
         contract: list[Any] = [*MANIFEST["dataContract"], tasks]
-        install(server, app.id, **{**MANIFEST, "dataContract": contract})
+        install(server.admin, app.id, **{**MANIFEST, "dataContract": contract})
         eventually(lambda: "tasks.read" in app.available(), SOON)
         assert app.holds(caller.id) == {"notes.read": FULL}
 
@@ -406,7 +406,7 @@ class AppAccess:
     def __init__(self, server: Server, app_id: str = "") -> None:
         self._run = server.run
         self.engine = server.services.get(ACCESS)
-        self.id = app_id or install(server, **MANIFEST)
+        self.id = app_id or install(server.admin, **MANIFEST)
         self.path = f"/api/v1/apps/{self.id}"
 
     def create(self, *keys: str, name: str | None = None, inherits: Sequence[str] = ()) -> str:

@@ -311,7 +311,7 @@ class JobsConformance(Conformance):
     ) -> None:
         job_id = idle.enqueue("return", 1)
         remove(server, idle.id)
-        install(server, idle.id)
+        install(server.admin, idle.id)
         assert idle.listed() == []
         with pytest.raises(NotFound):
             idle.look(job_id)
@@ -388,7 +388,7 @@ class AppJobs:
     def __init__(self, server: Server, app_id: str = "") -> None:
         self._server = server
         self._engine = server.services.get(JOBS)
-        self.id = app_id or install(server)
+        self.id = app_id or install(server.admin)
 
     def start(self) -> None:
         """Start the app's worker on this server."""

@@ -83,18 +83,16 @@ def unique(prefix: str) -> str:
     return f"{prefix}{uuid.uuid4().hex[:8]}"
 
 
-def install(server: Server, app_id: str = "", **manifest: Any) -> str:
-    """Install an app and return its id."""
+def install(admin: httpx.Client, app_id: str = "", **manifest: Any) -> str:
+    """Install an app as the first account, and return its id."""
     app_id = app_id or unique("app")
-    answer = server.admin.post("/api/v1/apps", json={"appId": app_id, "name": app_id, **manifest})
-    assert answer.status_code == 200, answer.text
+    body_of(admin.post("/api/v1/apps", json={"appId": app_id, "name": app_id, **manifest}))
     return app_id
 
 
 def remove(server: Server, app_id: str) -> None:
     """Uninstall an app."""
-    answer = server.admin.delete(f"/api/v1/apps/{app_id}")
-    assert answer.status_code == 200, answer.text
+    body_of(server.admin.delete(f"/api/v1/apps/{app_id}"))
 
 
 def body_of(answer: httpx.Response, status: int = 200) -> Any:

@@ -58,7 +58,7 @@ class VaultConformance(Conformance):
     @pytest.fixture
     def app(self, server: Server) -> Secrets:
         """Install an app for one test."""
-        return Secrets(server, install(server))
+        return Secrets(server, install(server.admin))
 
     @pytest.fixture
     def platform(self, server: Server) -> Secrets:
@@ -131,7 +131,7 @@ class VaultConformance(Conformance):
         assert shared not in app.reveal()
 
     def test_an_app_sees_nothing_of_another(self, server: Server, app: Secrets) -> None:
-        other = Secrets(server, install(server))
+        other = Secrets(server, install(server.admin))
         app.put("MINE", "mine")
         other.put("THEIRS", "theirs")
         other.put("MINE", "not mine")
@@ -142,8 +142,8 @@ class VaultConformance(Conformance):
         assert app.reveal()["MINE"] == "mine"
 
     def test_apps_whose_names_begin_alike_are_apart(self, server: Server) -> None:
-        short = Secrets(server, install(server))
-        long = Secrets(server, install(server, f"{short.app_id}_more"))
+        short = Secrets(server, install(server.admin))
+        long = Secrets(server, install(server.admin, f"{short.app_id}_more"))
         short.put("KEY", "short")
         long.put("KEY", "long")
         remove(server, short.app_id)
@@ -176,7 +176,7 @@ class VaultConformance(Conformance):
     ) -> None:
         app.put("OLD", "x")
         remove(server, app.app_id)
-        install(server, app.app_id)
+        install(server.admin, app.app_id)
         assert app.names() == []
         assert "OLD" not in app.reveal()
 
@@ -187,7 +187,7 @@ class VaultConformance(Conformance):
         remove(server, app.app_id)
         with suppress(KernelError):  # an engine may look again
             app.put("LATE", "x")
-        install(server, app.app_id)
+        install(server.admin, app.app_id)
         assert app.names() == []
         assert "LATE" not in app.reveal()
 

@@ -1,7 +1,7 @@
 """Services in memory, for tests of rules without a server or a database.
 
-Each fake behaves as its Protocol in `kernel.contracts` says. Filters, constraints and transactions
-need PostgreSQL: test them on a real server.
+Each fake behaves as its Protocol in `kernel.contracts` says: docstrings of methods name exceptions.
+Filters, constraints and transactions need PostgreSQL: test them on a real server.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from kernel.contracts.vault import VAULT, Vault
 from kernel.contracts.workers import APP_LOGINS, WORKERS, AppLogins, Workers
 from kernel.testing.fakes.accounts import FakeAccess, FakeIdentity, FakeSessions
 from kernel.testing.fakes.apps import FakeApps, FakeRecords
-from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeWorkers
-from kernel.testing.fakes.notifications import FakeNotifications
+from kernel.testing.fakes.background import FakeAppLogins, FakeJobs, FakeNotifications, FakeWorkers
 from kernel.testing.fakes.stored import FakeAudit, FakeLogs, FakeVault
 
 

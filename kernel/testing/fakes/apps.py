@@ -33,19 +33,14 @@ class FakeApps:
 
     def add(self, app_id: str, **entities: Sequence[str]) -> App:
         """Install an app with text fields and return it."""
-        made = {
-            name: Entity(
-                app_id=app_id,
-                name=name,
-                id_type="uuid",
-                id_declared=False,
-                fields=tuple(Field(name=field, type="text", sql_type="text") for field in fields),
+        made: dict[str, Entity] = {}
+        for name, columns in entities.items():
+            fields = tuple(Field(name=each, type="text", sql_type="text") for each in columns)
+            made[name] = Entity(
+                app_id=app_id, name=name, id_type="uuid", id_declared=False, fields=fields
             )
-            for name, fields in entities.items()
-        }
-        return self.put(
-            App(id=app_id, name=app_id, version="1.0.0", version_stamp=1, entities=made)
-        )
+        app = App(id=app_id, name=app_id, version="1.0.0", version_stamp=1, entities=made)
+        return self.put(app)
 
     def put(self, app: App) -> App:
         """Install or update an app; an update increases the version stamp."""
@@ -70,16 +65,14 @@ class FakeApps:
 
     async def sections(self, key: str) -> list[InstalledSection]:
         """See `Apps.sections`; values are not validated."""
-        return [
-            InstalledSection(
-                app_id=app.id,
-                version_stamp=app.version_stamp,
-                key=app.key,
-                value=self.manifests[app.id][key],
-            )
-            for app in self.apps.values()
-            if self.manifests.get(app.id, {}).get(key) is not None
-        ]
+        found: list[InstalledSection] = []
+        for app in self.apps.values():
+            if (value := self.manifests.get(app.id, {}).get(key)) is not None:
+                section = InstalledSection(
+                    app_id=app.id, version_stamp=app.version_stamp, key=app.key, value=value
+                )
+                found.append(section)
+        return found
 
     async def refresh(self) -> None:
         """See `Apps.refresh`; does nothing."""

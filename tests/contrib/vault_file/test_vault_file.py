@@ -224,7 +224,7 @@ def test_rotation_keeps_every_value_while_another_server_runs(make_server, tmp_p
     key_file = tmp_path / "config" / "vault_file.key"
     first, sealed = key_file.read_text(), file_of(one, app, "BEFORE").read_bytes()
     done = vault(one, lambda engine: engine.rotate())
-    assert (done.sealed, done.unopenable) == (2, ())
+    assert (done.count, done.unopenable) == (2, ())
     assert len(key_file.read_text().split()) == 1
     assert key_file.read_text() != first
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
@@ -266,7 +266,7 @@ def test_a_rotation_that_was_broken_off_goes_on(make_server, tmp_path, monkeypat
     monkeypatch.undo()
     assert reveal(server, app) == {"A": "A", "B": "B"}
     assert reveal(make_server(CHOSEN, dsn=server.dsn, data_dir=tmp_path), app)["B"] == "B"
-    assert vault(server, lambda engine: engine.rotate()).sealed == 1
+    assert vault(server, lambda engine: engine.rotate()).count == 1
     assert len((tmp_path / "config" / "vault_file.key").read_text().split()) == 1
     assert reveal(server, app) == {"A": "A", "B": "B"}
 
@@ -279,7 +279,7 @@ def test_a_rotation_tells_what_it_could_not_open(make_server):
     path = file_of(server, app, "BAD")
     path.write_bytes(path.read_bytes()[:-1])
     done = vault(server, lambda engine: engine.rotate())
-    assert (done.sealed, done.unopenable) == (1, ("damaged/BAD",))
+    assert (done.count, done.unopenable) == (1, ("damaged/BAD",))
 
 
 def test_configured_keys_are_rotated_by_the_configuration(make_server, tmp_path):
@@ -291,7 +291,7 @@ def test_configured_keys_are_rotated_by_the_configuration(make_server, tmp_path)
         vault(one, lambda engine: engine.rotate())
     both = configured(master_key=new, old_master_keys=[old])
     two = make_server(both, dsn=one.dsn, data_dir=tmp_path)
-    assert vault(two, lambda engine: engine.rotate()).sealed == 1
+    assert vault(two, lambda engine: engine.rotate()).count == 1
     three = make_server(configured(master_key=new), dsn=one.dsn, data_dir=tmp_path)
     assert reveal(three, app) == {"KEY": "x"}
     assert not (tmp_path / "config" / "vault_file.key").exists()
