@@ -45,11 +45,9 @@ def columns(entity: Entity) -> dict[str, str]:
 def shapes(entity: Entity) -> dict[str, Schema]:
     """The schemas of an entity by the name of the shape."""
     return {
-        "Record": _record(entity),
-        "NewRecord": _new(entity),
-        "RecordChanges": _changes(entity),
+        "Record": _record(entity), "NewRecord": _new(entity), "RecordChanges": _changes(entity),
         "Where": _where(entity),
-    }
+    }  # fmt: skip
 
 
 def sort_field(entity: Entity) -> Schema:
@@ -79,14 +77,14 @@ def where_name(kind: str) -> str:
 
 def _record(entity: Entity) -> Schema:
     values = {field.name: _value(field) for field in entity.fields}
-    properties = {"id": _id(entity), **values, "created_at": _TIME, "updated_at": _TIME}
+    properties = {"id": _TYPES[entity.id_type], **values, "created_at": _TIME, "updated_at": _TIME}
     said = f"A record of {entity.name}."
     return closed(properties, description=said, required=list(properties))
 
 
 def _new(entity: Entity) -> Schema:
     needed = [field.name for field in entity.fields if field.required and field.default is None]
-    chosen = {"id": _id(entity)} if entity.id_declared else {}
+    chosen = {"id": _TYPES[entity.id_type]} if entity.id_declared else {}
     properties = {**chosen, **{field.name: _given(field) for field in entity.fields}}
     required = {"required": needed} if needed else {}
     said = f"Values of a new record of {entity.name}."
@@ -130,10 +128,6 @@ def _link(field: Field, schema: Schema) -> Schema:
 def _nullable(schema: Schema) -> Schema:
     more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
     return schema | {"type": [schema["type"], "null"]} | more
-
-
-def _id(entity: Entity) -> Schema:
-    return dict(_TYPES[entity.id_type])
 
 
 def _where(entity: Entity) -> Schema:

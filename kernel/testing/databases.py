@@ -28,11 +28,8 @@ class Postgres:
     def create(self, template: str = "template0") -> str:
         """Create a database and return its DSN."""
         name = f"caudex_test_{os.getpid()}_{next(_count)}_{secrets.token_hex(3)}"
-        self._run(
-            sql.SQL("create database {} template {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
+        statement = sql.SQL("create database {} template {}")
+        self._run(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return make_conninfo(self.url, dbname=name)
 
     def migrated(self, kernel: Kernel) -> str:
@@ -41,9 +38,8 @@ class Postgres:
         key = tuple(f"{m.plugin}/{m.checksum}" for m in migrations)
         if key not in self._templates:
             url = self.create()
-            asyncio.run(
-                migrate(msgspec.structs.replace(kernel.config.database, url=url), migrations)
-            )
+            config = msgspec.structs.replace(kernel.config.database, url=url)
+            asyncio.run(migrate(config, migrations))
             self._templates[key] = conninfo_to_dict(url)["dbname"]  # type: ignore[index]
         return self.create(self._templates[key])
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, field
@@ -41,18 +40,6 @@ def checked_settings(custom: Mapping[str, Setting]) -> dict[str, str]:
             )
     # PostgreSQL reads a boolean in any case of letters: "True" is "on".
     return {name.lower(): str(value) for name, value in custom.items()}
-
-
-def command_line(settings: Mapping[str, str], *, port: int, socket_dir: Path) -> list[str]:
-    """Return the arguments for every parameter, the endpoints last so that they win."""
-    endpoints = {
-        "listen_addresses": LOOPBACK,
-        "port": str(port),
-        "unix_socket_directories": f'"{socket_dir}"',
-        "unix_socket_permissions": "0700",
-    }
-    pairs = {**settings, **endpoints}.items()
-    return [argument for name, value in pairs for argument in ("-c", f"{name}={value}")]
 
 
 class PostgresConfig(Section, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .account import Account
 from .binaries import Binaries
-from .config import EmbeddedPostgresError, command_line
+from .config import LOOPBACK, EmbeddedPostgresError
 from .layout import Layout, complaint, rotate_log
 from .processes import spawn
 
@@ -33,9 +33,13 @@ class Plan:
     settings: Mapping[str, str]
 
     def command(self) -> list[str]:
-        endpoints = command_line(self.settings, port=self.port, socket_dir=self.socket_dir)
-        program = str(self.binaries.program("postgres"))
-        return [program, "-D", str(self.layout.pgdata), *endpoints]
+        endpoints = {
+            "listen_addresses": LOOPBACK, "port": str(self.port),
+            "unix_socket_directories": f'"{self.socket_dir}"', "unix_socket_permissions": "0700",
+        }  # fmt: skip
+        pairs = {**self.settings, **endpoints}.items()  # the endpoints come last: they win
+        settings = [argument for name, value in pairs for argument in ("-c", f"{name}={value}")]
+        return [str(self.binaries.program("postgres")), "-D", str(self.layout.pgdata), *settings]
 
 
 class Postmaster:

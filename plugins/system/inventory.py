@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil
 
 from msgspec.structs import asdict
 
-from kernel.public import HOOKS, REGISTRY, Implementation, PluginInfo, Services
+from kernel.public import HOOKS, REGISTRY, Implementation, Services
 
 from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
 
@@ -56,8 +56,3 @@ def _quantile(durations: Sequence[float], share: float) -> float | None:
     if not durations:
         return None
     return round(durations[max(0, ceil(share * len(durations)) - 1)] * 1000, 3)
-
-
-def left_out(plugins: Iterable[PluginInfo]) -> list[str]:
-    """Names of plugins that could not be loaded or started, and may be missed."""
-    return sorted(info.name for info in plugins if info.state == "degraded")

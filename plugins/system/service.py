@@ -20,8 +20,6 @@ from kernel.public import (
     failure,
 )
 
-from .inventory import left_out
-
 LIMIT: Final = 2.0
 """Seconds that a subsystem may take to answer."""
 
@@ -50,8 +48,9 @@ class SystemService:
         return sorted(missing), sorted(problems)
 
     def degraded(self) -> list[str]:
-        """Names of plugins that are left out, sorted."""
-        return left_out(self._services.get(REGISTRY).plugins)
+        """Names of plugins that could not be loaded or started, and may be missed; sorted."""
+        plugins = self._services.get(REGISTRY).plugins
+        return sorted(info.name for info in plugins if info.state == "degraded")
 
     async def status(self) -> dict[str, Any]:
         """The states of the contract, then those of the subsystems by name."""

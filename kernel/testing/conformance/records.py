@@ -12,7 +12,7 @@ import pytest
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.base import Actor, Change, Event, server_actor
-from kernel.contracts.records import RECORDS, Page, Records
+from kernel.contracts.records import RECORDS, Page
 from kernel.contracts.statements import Transaction
 from kernel.errors import BadRequest, NotFound
 from kernel.hooks.plugin import Plugin, for_subjects, hookimpl
@@ -158,6 +158,7 @@ class Collection:
     def __init__(self, server: Server, app_id: str, entity: str = "samples") -> None:
         self.server, self.place = server, (app_id, entity)
         self.actor, self.grant = SYSTEM, FULL
+        self.engine = server.services.get(RECORDS)
 
     def by(self, user_id: str, grant: Grant = FULL) -> Collection:
         """The same for a caller."""
@@ -166,39 +167,37 @@ class Collection:
         return other
 
     def create(self, **values: Any) -> Row:
-        return self._ask(lambda engine: engine.create(*self._who, values))
+        return self._ask(self.engine.create, values)
 
     def create_many(self, rows: Sequence[Row]) -> list[Row]:
-        return self._ask(lambda engine: engine.create_many(*self._who, rows))
+        return self._ask(self.engine.create_many, rows)
 
     def get(self, record_id: str) -> Row:
-        return self._ask(lambda engine: engine.get(*self._who, record_id))
+        return self._ask(self.engine.get, record_id)
 
     def update(self, record_id: str, **values: Any) -> Row:
-        return self._ask(lambda engine: engine.update(*self._who, record_id, values))
+        return self._ask(self.engine.update, record_id, values)
 
     def touch(self, record_id: str) -> object:
         """Change one somehow."""
         return self.update(record_id, amount=1)
 
     def delete(self, record_id: str) -> None:
-        self.server.run(lambda: self.server.services.get(RECORDS).delete(*self._who, record_id))
+        self.server.run(self.engine.delete, *self._who, record_id)
 
     def page(self, where: Mapping[str, Any] | None = None, **page: Any) -> list[Row]:
-        return self._ask(lambda engine: engine.page(*self._who, Page(where=where, **page)))
+        return self._ask(self.engine.page, Page(where=where, **page))
 
     def names(self, where: Mapping[str, Any] | None = None) -> str:
         """The names on a page, in the order of their making."""
         return " ".join(row["name"] for row in self.page(where, order="asc"))
 
     def count(self, where: Mapping[str, Any] | None = None) -> int:
-        engine = self.server.services.get(RECORDS)
-        return self.server.run(lambda: engine.count(*self._who, where))
+        return self.server.run(self.engine.count, *self._who, where)
 
     def stream(self, where: Mapping[str, Any] | None = None) -> list[Row]:
         async def read() -> bytes:
-            engine = self.server.services.get(RECORDS)
-            async with engine.stream(*self._who, Page(where=where, order="asc")) as pieces:
+            async with self.engine.stream(*self._who, Page(where=where, order="asc")) as pieces:
                 return b"".join([piece async for piece in pieces])
 
         return json.loads(self.server.run(read))
@@ -207,9 +206,8 @@ class Collection:
     def _who(self) -> tuple[Actor, Grant, str, str]:
         return self.actor, self.grant, *self.place
 
-    def _ask(self, question: Callable[[Records], Awaitable[bytes]]) -> Any:
-        engine = self.server.services.get(RECORDS)
-        return json.loads(self.server.run(lambda: question(engine)))
+    def _ask(self, method: Callable[..., Awaitable[bytes]], *args: Any) -> Any:
+        return json.loads(self.server.run(method, *self._who, *args))
 
 
 class RecordsConformance(Conformance):
