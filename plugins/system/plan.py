@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kernel.public import BootError, LoadedPlugins, Registry
 
@@ -119,11 +119,14 @@ def _tables(loaded: LoadedPlugins, others: set[str]) -> list[str]:
     for migration in loaded.migrations():
         if migration.plugin not in others:
             tables = found.setdefault(migration.plugin, [])
-            text = COMMENT.sub("", migration.text.decode("utf-8", "replace"))
-            for match in TABLE.finditer(text):
-                verb, table = match[1].lower(), match[2]
+            for verb, table in _statements(migration.text):
                 if verb == "create" and table not in tables:
                     tables.append(table)
                 elif verb == "drop" and table in tables:
                     tables.remove(table)
     return [f"table {table} (plugin {by})" for by in found for table in found[by]]
+
+
+def _statements(text: bytes) -> Iterator[tuple[str, str]]:
+    for match in TABLE.finditer(COMMENT.sub("", text.decode("utf-8", "replace"))):
+        yield match[1].lower(), match[2]
