@@ -28,10 +28,6 @@ class Unopenable(Exception):
     """A file that is not what was sealed for this place, or not by a key that is here."""
 
 
-class Unopenable(Exception):
-    """A file that is not what was sealed for this place, or not by a key that is here."""
-
-
 def key_id(key: bytes) -> bytes:
     """Return a name for a key that does not reveal it."""
     return hashlib.sha256(b"caudex vault_file key id\0" + key).digest()[:8]
