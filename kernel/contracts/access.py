@@ -60,9 +60,14 @@ def core_permission(key: str) -> Needs:
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an access check allows; with `own_only` just the rows that the caller created."""
+    """What an access check allows; with `own_only` just the rows that the caller created.
+
+    The fields in `hidden` do not exist for the caller; those in `locked` can be read only.
+    """
 
     own_only: bool = False
+    hidden: frozenset[str] = frozenset()
+    locked: frozenset[str] = frozenset()
 
 
 class Permission(msgspec.Struct, frozen=True):

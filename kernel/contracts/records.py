@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -52,10 +52,23 @@ FieldFilters = Annotated[
 ]
 
 
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of each record, validated by the provider; by default every field.
+
+    `expand` holds paths of links, and objects with options by path; `etag` adds the member `_etag`
+    to the records of a list.
+    """
+
+    fields: Sequence[str] | None = None
+    expand: Sequence[Any] = ()
+    etag: bool = False
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a collection is wanted, validated against the entity by the provider.
 
-    `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset).
+    `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). For a
+    `view` or a `search` the provider must be one of `Collections`.
     """
 
     where: Mapping[str, Any] | None = None
@@ -64,6 +77,15 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
     offset: int = 0
     after: str | None = None
+    view: View | None = None
+    search: str | None = None
+
+
+class Tagged(msgspec.Struct, frozen=True):
+    """A record as JSON, and its entity tag with quotes; without one the caller may not read it."""
+
+    record: bytes
+    etag: str | None
 
 
 class Records(Protocol):
@@ -126,6 +148,17 @@ class Records(Protocol):
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
     ) -> None:
         """Delete a record."""
+        ...
+
+
+@runtime_checkable
+class Collections(Records, Protocol):
+    """A provider of RECORDS with the whole data API; the same rules apply."""
+
+    async def view(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str, view: View
+    ) -> Tagged:
+        """Return one record as `view` says."""
         ...
 
 

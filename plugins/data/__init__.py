@@ -8,6 +8,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     HOOKS,
+    IDENTITY,
     RECORDS,
     STATEMENTS,
     Plugin,
@@ -27,7 +28,7 @@ class DataPlugin(Plugin):
 
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
-    finds = (ACCESS,)
+    finds = (ACCESS, IDENTITY)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
@@ -42,4 +43,10 @@ class DataPlugin(Plugin):
 
 def _build(services: Services) -> RecordsService:
     statements, apps, bus = services.get(STATEMENTS), services.get(APPS), services.get(HOOKS)
-    return RecordsService(statements, apps, bus, lambda: services.get(ACCESS))
+    return RecordsService(
+        statements,
+        apps,
+        bus,
+        access=lambda: services.get(ACCESS),
+        identity=lambda: services.find(IDENTITY),
+    )

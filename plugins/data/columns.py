@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 from psycopg import sql
 
-from kernel.public import FIELD_KINDS, BadRequest, Entity, Field, ValueKind, coerce_value, nearest
+from kernel.public import (
+    FIELD_KINDS,
+    App,
+    BadRequest,
+    Entity,
+    Field,
+    ValueKind,
+    coerce_value,
+    nearest,
+)
 
 _CASTS: Final[Mapping[ValueKind, bytes]] = {
     "text": b"text",
@@ -44,14 +53,40 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         return coerce_value(self.kind, value, where or self.label)
 
 
-class Columns:
-    """The columns of an entity in the order of a record: id, fields, created_at, updated_at."""
+class Link(msgspec.Struct, frozen=True):
+    """A way from an entity to another one: by its own link, or by links to it (`reverse`).
 
-    def __init__(self, entity: Entity) -> None:
-        self._entity = entity.name
+    `column` is the link's field, of this entity or of the other one.
+    """
+
+    entity: str
+    column: str
+    reverse: bool = False
+
+
+class Columns:
+    """The columns of an entity in the order of a record: id, fields, created_at, updated_at.
+
+    Without `stamped` the last two are left out: not every table has them.
+    """
+
+    def __init__(
+        self,
+        entity: Entity,
+        *,
+        alias: bytes = b"t",
+        links: Mapping[str, Link] | None = None,
+        stamped: bool = True,
+    ) -> None:
+        self.entity = entity
+        self.alias = alias
+        self.links: Mapping[str, Link] = links or {}
+        self._stamped = stamped
+        self._aliased: dict[bytes, Columns] = {}
         first = self._own("id", entity.id_type)
         fields = [self._declared(field) for field in entity.fields]
-        last = [self._own(name, "timestamp") for name in ("created_at", "updated_at")]
+        stamps = ("created_at", "updated_at") if stamped else ()
+        last = [self._own(name, "timestamp") for name in stamps]
         self._by_name = {column.name: column for column in (first, *fields, *last)}
         self.id = first
         self.fields = tuple(fields)
@@ -61,9 +96,26 @@ class Columns:
     def __iter__(self) -> Iterator[Column]:
         return iter(self._by_name.values())
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def under(self, alias: bytes) -> Columns:
+        """Return the same columns under another alias."""
+        if (found := self._aliased.get(alias)) is None:
+            found = Columns(self.entity, alias=alias, links=self.links, stamped=self._stamped)
+            self._aliased[alias] = found
+        return found
+
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Put names of fields in the order of a record."""
         return sorted(names, key=self._positions.__getitem__)
+
+    def shown(self, fields: Iterable[str] | None) -> list[Column]:
+        """Return `id` and some fields, or all columns. Raises BadRequest for an unknown field."""
+        if fields is None:
+            return list(self)
+        names = {"id", *(self.find(field).name for field in fields)}
+        return [self._by_name[name] for name in self.ordered(names)]
 
     def find(self, name: str, also: Iterable[str] = ()) -> Column:
         """Return the column of a field. Raises BadRequest that names it.
@@ -74,8 +126,17 @@ class Columns:
             hint = nearest(name, (*self._by_name, *also))
             if not hint.startswith("did you mean"):
                 hint = nearest(name, self._by_name)
-            raise BadRequest(f"{self._entity} has no field {name[:80]!r}; {hint}")
+            raise BadRequest(f"{self.entity.name} has no field {name[:80]!r}; {hint}")
         return column
+
+    def link(self, name: str) -> Link:
+        """Return a link by its field, or as `<entity>_via_<field>`. Raises BadRequest."""
+        if (found := self.links.get(name)) is None:
+            if name in self._by_name:
+                raise BadRequest(f"{self.entity.name}.{name} is not a link")
+            hint = nearest(name, self.links) if self.links else "it has no links"
+            raise BadRequest(f"{self.entity.name} has no link {name[:80]!r}; {hint}")
+        return found
 
     def _declared(self, field: Field) -> Column:
         kind = _link_kind(field) if field.type == "entity_link" else FIELD_KINDS[field.type]
@@ -89,15 +150,34 @@ class Columns:
     ) -> Column:
         return Column(
             name=name,
-            label=f"{self._entity}.{name}",
+            label=f"{self.entity.name}.{name}",
             type=type_name,
             kind=kind,
             bare=quoted(name),
-            sql=b"t." + quoted(name),
+            sql=self.alias + b"." + quoted(name),
             cast=_CASTS[kind],
             nullable=nullable,
             field=field,
         )
+
+
+def links_of(app: App, entity: Entity, hidden: Collection[str] = ()) -> dict[str, Link]:
+    """Find the links from an entity and those to it; a field takes precedence over a link to it.
+
+    `hidden` are fields of the entity that do not exist for the caller.
+    """
+    found = {
+        f"{other.name}_via_{field.name}": Link(other.name, field.name, reverse=True)
+        for other in app.entities.values()
+        for field in other.fields
+        if field.references is not None and field.references.entity == entity.name
+        if other.name != entity.name or field.name not in hidden
+    }
+    for field in entity.fields:
+        found.pop(field.name, None)
+        if field.references is not None and field.name not in hidden:
+            found[field.name] = Link(field.references.entity, field.name)
+    return found
 
 
 def quoted(*names: str) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
 from kernel.public import BadRequest, Param, ValueKind, coerce_value, show_value
 
-from .columns import Column, Columns
+from .columns import Column, Columns, Link
 from .models import PARAMETERS
 
 MAX_DEPTH: Final = 16
@@ -23,6 +23,10 @@ MAX_PATTERN: Final = 500
 of a text and does not look at `statement_timeout` meanwhile: 500 of them on a text of 60 MB took 75
 seconds of one processor (PostgreSQL 18)."""
 
+MAX_RELATIONS: Final = 30
+"""Filters by linked records in one tree; PostgreSQL plans each as a query of its own."""
+
+RELATION_OPERATORS: Final = ("$has", "$some", "$none")
 _ORDERED: Final = frozenset[ValueKind]({"text", "number", "date", "timestamp", "uuid"})
 _SINGLE: Final = _ORDERED | frozenset[ValueKind]({"boolean", "json"})
 _ANY: Final = _SINGLE | frozenset[ValueKind]({"texts", "numbers"})
@@ -55,14 +59,41 @@ _INFIX: Final[Mapping[str, bytes]] = {
 _encode = msgspec.json.Encoder().encode
 
 
-class Conditions:
-    """The conditions of a statement: SQL over the alias `t`, and its parameters.
+class Related(Protocol):
+    """The rows of another entity that the caller may read."""
 
-    `params` are the statement's parameters so far; more are appended.
+    @property
+    def source(self) -> bytes:
+        """The name of the table in SQL."""
+        ...
+
+    @property
+    def columns(self) -> Columns:
+        """What the caller may see of them."""
+        ...
+
+    def limits(self, rows: Conditions, alias: bytes) -> list[bytes]:
+        """Return the conditions of these rows under an alias."""
+        ...
+
+
+class Conditions:
+    """The conditions of a statement: SQL over the alias of `columns`, and its parameters.
+
+    `params` are the statement's parameters so far; more are appended. `related` are the entities
+    that a tree may reach by links: one that is missing has no rows for the caller.
     """
 
-    def __init__(self, columns: Columns, params: Iterable[Param] = ()) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        params: Iterable[Param] = (),
+        related: Mapping[str, Related] | None = None,
+    ) -> None:
         self.params: list[Param] = list(params)
+        self.related: Mapping[str, Related] = related or {}
+        self._aliases = 0
+        self._relations = 0  # of all trees together: those of hooks can reach each other
         self.parts: list[bytes] = []
         self.searches = False
         """Whether a pattern is among them that no index serves, so that every row is compared."""
@@ -86,6 +117,25 @@ class Conditions:
         """Require a where-tree. Raises BadRequest that names what is wrong."""
         self._begin()
         self.parts.append(self._tree(tree, 1))
+
+    def alias(self) -> bytes:
+        """Return an alias that the statement does not have yet."""
+        self._aliases += 1
+        return b"t%d" % self._aliases
+
+    def within(self, columns: Columns, trees: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """Return trees over other columns as conditions of their own."""
+        outer, self._columns = self._columns, columns
+        counts = (self._values, self._terms, self._pattern_lengths)
+        try:
+            found: list[bytes] = []
+            for tree in trees:
+                self._begin()
+                found.append(self._tree(tree, 1))
+            return found
+        finally:
+            self._columns = outer
+            self._values, self._terms, self._pattern_lengths = counts
 
     def clause(self) -> bytes:
         """Return the `where` clause, empty without conditions."""
@@ -114,7 +164,50 @@ class Conditions:
         if name.startswith("$"):
             unknown = f"unknown operator {name[:80]!r}"
             raise BadRequest(f"where: {unknown}; {_known(('$and', '$or', '$not'))}")
+        if _is_relation(wanted) or name not in self._columns:
+            return self._relation(name, wanted, depth)
         return self._field(self._columns.find(name, PARAMETERS), wanted)
+
+    def _relation(self, name: str, wanted: Any, depth: int) -> bytes:
+        """Require linked records, as far as the caller may read them."""
+        if not _is_relation(wanted) and name not in self._columns.links:
+            self._columns.find(name, PARAMETERS)
+        link = self._columns.link(name)
+        operators = cast("Mapping[str, Any]", wanted) if isinstance(wanted, Mapping) else {}
+        known = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
+        wrong = next((operator for operator in operators if operator not in known), None)
+        if wrong is not None or not operators:
+            which = f"unknown operator {wrong[:80]!r}" if wrong else "an operator is wanted"
+            raise BadRequest(f"{self._columns.entity.name}.{name}: {which}; {_known(known)}")
+        return _joined(
+            [self._linked(link, operator, tree, depth) for operator, tree in operators.items()],
+            b" and ",
+            b"true",
+        )
+
+    def _linked(self, link: Link, operator: str, tree: Any, depth: int) -> bytes:
+        self._count_term()
+        self._relations += 1
+        if self._relations > MAX_RELATIONS:
+            raise BadRequest(f"where holds more than {MAX_RELATIONS} filters by relation")
+        target = self.related.get(link.entity)
+        if target is None:
+            return b"true" if operator == "$none" else b"false"
+        outer, alias = self._columns, self.alias()
+        inner = target.columns.under(alias)
+        joined = join(outer, link, inner)
+        limits = target.limits(self, alias)
+        self._columns = inner
+        try:
+            wanted = self._tree(tree, depth + 1)
+        finally:
+            self._columns = outer
+        test = b"exists (select from %b as %b where %b)" % (
+            target.source,
+            alias,
+            b" and ".join([joined, *limits, wanted]),
+        )
+        return b"(not %b)" % test if operator == "$none" else test
 
     def _trees(self, name: str, trees: Any, depth: int) -> list[bytes]:
         if not isinstance(trees, list | tuple):
@@ -198,8 +291,8 @@ class Conditions:
             raise BadRequest(f"where holds more than {MAX_VALUES} values")
 
     def _check_pattern(self, column: Column, operator: str, pattern: str) -> None:
-        self._pattern_lengths[column.name] += len(pattern)
-        if self._pattern_lengths[column.name] > MAX_PATTERN:
+        self._pattern_lengths[column.label] += len(pattern)
+        if self._pattern_lengths[column.label] > MAX_PATTERN:
             most = f"at most {MAX_PATTERN} characters"
             raise BadRequest(f"{column.label}: patterns have {most} together")
         if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
@@ -218,6 +311,18 @@ _SPECIAL: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] =
     "$contains": Conditions._contains,  # pyright: ignore[reportPrivateUsage]
     "$isNull": Conditions._is_null,  # pyright: ignore[reportPrivateUsage]
 }
+
+
+def join(outer: Columns, link: Link, inner: Columns) -> bytes:
+    """Return the condition that connects a record with the one or the ones that it is linked to."""
+    if link.reverse:
+        return b"%b = %b" % (inner.find(link.column).sql, outer.id.sql)
+    return b"%b = %b" % (inner.id.sql, outer.find(link.column).sql)
+
+
+def _is_relation(wanted: Any) -> bool:
+    """Whether a condition is about linked records."""
+    return isinstance(wanted, Mapping) and any(name in wanted for name in RELATION_OPERATORS)
 
 
 def _is_plain(column: Column, wanted: Mapping[str, Any]) -> bool:

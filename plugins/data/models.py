@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,11 +26,30 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[
         str | None, Meta(description="id of the last record seen, with the same `sort`")
     ] = None
+    fields: (
+        Annotated[str, Meta(description="names of fields, with commas between: only these and id")]
+        | None
+    ) = None
+    expand: (
+        Annotated[str, Meta(description="paths of links, with commas between, at most 3 deep")]
+        | None
+    ) = None
+    etag: Annotated[bool, Meta(description="adds `_etag` to each record")] = False
     filters: FieldFilters = {}
+
+
+class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/{entity}/{id}; see `ListQuery`."""
+
+    fields: str | None = None
+    expand: str | None = None
 
 
 PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 """Query parameters of a list that are not fields."""
+
+VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag"})
+"""Those of them that are filters where the entity has a field of that name."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +71,9 @@ class QueryBody(
     offset: Annotated[int | None, Meta(extra_json_schema={"minimum": 0})] = None
     after: str | None = None
     total: bool | None = True
+    fields: list[str] | None = None
+    expand: list[str | dict[str, Any]] | None = None
+    etag: bool | None = None
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ import msgspec
 
 from kernel.public import BadRequest
 
-from .columns import Column
+from .columns import Column, quoted
 
 MAX_RECORD_BYTES: Final = 64_000_000
 """JSON of a record, and of all records of a bulk together. A body has at most 50 MB, but each row
@@ -66,16 +66,19 @@ class Rendering:
             for column, after in pairwise(ordered)
             if column.kind == "timestamp"
         }
+        self._ends = ordered[-1].kind == "timestamp"
         # One pass for all timestamps is cheaper than one for each from 16 of them on.
         self._one_pass = len(self._inner) > 16
 
     def record(self, raw: bytes) -> bytes:
         """Finish one record."""
         raw = self._inner_stamps(raw)
-        return raw[:-8] + b'Z"}' if raw.endswith(b'+00:00"}') else raw
+        return raw[:-8] + b'Z"}' if self._ends and raw.endswith(b'+00:00"}') else raw
 
     def array(self, raw: bytes) -> bytes:
         """Finish an array with one record per line."""
+        if not self._ends:
+            return self._inner_stamps(raw)
         raw = self._inner_stamps(raw.replace(b'+00:00"},\n', b'Z"},\n'))
         return raw[:-9] + b'Z"}]' if raw.endswith(b'+00:00"}]') else raw
 
@@ -89,6 +92,64 @@ class Rendering:
         for offset, zulu in self._inner.items():
             raw = raw.replace(offset, zulu)
         return raw
+
+
+class NestedRendering(Rendering):
+    """Finishes records that have others within.
+
+    A member after a timestamp is selected under a mark, U+0001 and a number. In a text its quotes
+    would be escaped, in a `jsonb` value there would be a space around it. So the same bytes in
+    another field of some inner record are never taken for the end of a timestamp.
+    """
+
+    def __init__(self) -> None:
+        self._marks: dict[str, int] = {}
+        self._replaced: list[tuple[bytes, bytes]] = [
+            (b'+00:00","\\u0001":null}', b'Z"}'),
+            (b',"\\u0001":null}', b"}"),
+            (b", \n ", b","),
+        ]
+
+    def items(self, columns: Sequence[Column], more: Sequence[tuple[bytes, str]] = ()) -> bytes:
+        """Write the select list of a record; `more` are expressions with their names."""
+        found: list[bytes] = []
+        stamp = False
+        for column in columns:
+            found.append(self._item(column.sql, column.name, stamp))
+            stamp = column.kind == "timestamp"
+        for expression, name in more:
+            found.append(self._item(expression, name, stamp))
+            stamp = False
+        if stamp:
+            found.append(b"null::text as %b" % quoted(_MARK))
+        return b", ".join(found)
+
+    def record(self, raw: bytes) -> bytes:
+        """Finish one record."""
+        for marked, plain in self._replaced:
+            raw = raw.replace(marked, plain)
+        return raw
+
+    array = record
+
+    def _item(self, expression: bytes, name: str, after_stamp: bool) -> bytes:
+        if not after_stamp:
+            return b"%b as %b" % (expression, quoted(name))
+        if (number := self._marks.get(name)) is None:
+            number = self._marks[name] = len(self._marks)
+            marked, plain = b',"\\u0001%d":' % number, b',"%b":' % name.encode()
+            self._replaced.append((b'+00:00"' + marked, b'Z"' + plain))
+            self._replaced.append((marked, plain))
+        return b"%b as %b" % (expression, quoted(f"{_MARK}{number}"))
+
+
+_MARK: Final = "\x01"
+
+
+def split_version(raw: bytes) -> tuple[bytes, str]:
+    """Split JSON whose last member is the version of the row, and return it as an entity tag."""
+    record, _, version = raw.rpartition(b',"_v":"')
+    return record + b"}", f'"{version[:-2].decode()}"'
 
 
 def records_in(array: bytes) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Any, Final, Literal, cast
@@ -13,8 +13,10 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kernel.public import (
+    APPS,
     MAX_PAGE,
     RECORDS,
+    Collections,
     Message,
     NewRecord,
     Page,
@@ -25,6 +27,8 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Unavailable,
+    View,
     entity,
     limit_of,
     one_of,
@@ -32,8 +36,8 @@ from kernel.public import (
     whole_number,
 )
 
-from .models import PARAMETERS, Bulk, Found, ListQuery, QueryBody
-from .reads import answer
+from .models import PARAMETERS, VIEW_PARAMETERS, Bulk, Found, ListQuery, QueryBody, RecordQuery
+from .reads.records import answer
 from .rendering import count_in, last_id
 from .store import keep
 
@@ -66,7 +70,7 @@ class RecordRoutes:
         return [
             Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery),
             Route("POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201),
-            Route("GET", RECORD, self._get, read, returns=one, errors=bad),
+            Route("GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad),
             Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one),
             Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=bad),
             Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found),
@@ -77,29 +81,50 @@ class RecordRoutes:
     def _records(self) -> Records:
         return self._services.get(RECORDS)
 
+    @cached_property
+    def _collections(self) -> Collections:
+        if not isinstance(self._records, Collections):
+            raise Unavailable("the provider of records does not offer this", retry_after=None)
+        return self._records
+
     async def _get(self, request: Request) -> Response:
-        """Show a record."""
+        """Show a record; linked records stand under `expand`."""
         names, record_id = _names(request), request.path("id")
-        return reply(await self._records.get(request.actor, request.grant, *names, record_id))
+        view = View()
+        if request.scope["query_string"]:
+            view = _view(request.query(), await self._own_parameters(request))
+        if not isinstance(self._records, Collections):
+            return reply(await self._records.get(request.actor, request.grant, *names, record_id))
+        caller = (request.actor, request.grant, *names)
+        return reply((await self._collections.view(*caller, record_id, view)).record)
+
+    async def _own_parameters(self, request: Request) -> Collection[str]:
+        """Return the parameters of a view; a field of such a name takes precedence."""
+        app_id, name = _names(request)
+        found = await self._services.get(APPS).entity(app_id, name)
+        return VIEW_PARAMETERS - {field.name for field in found.fields}
 
     async def _list(self, request: Request) -> Response:
         """List records, the newest first; without `limit` all of them.
 
         A full page carries a `Link` to the next one.
         """
-        listing = self._listing(request)
+        listing = await self._listing(request)
         page, names, caller = listing.page, _names(request), (request.actor, request.grant)
         if listing.whole:
             return StreamedArray(lambda: self._records.stream(*caller, *names, page))
         array = await self._records.page(*caller, *names, page)
         return reply(array, headers=_next(request, listing, array))
 
-    def _listing(self, request: Request) -> Listing:
+    async def _listing(self, request: Request) -> Listing:
         """Read the parameters of a list; short ones are cached, since many requests repeat them."""
         raw: bytes = request.scope["query_string"]
         if (known := self._listings.get(raw)) is not None:
             return known
-        listing = _read(request.query())
+        given = request.query()
+        if not VIEW_PARAMETERS.isdisjoint(given):
+            return _read(given, await self._own_parameters(request))
+        listing = _read(given, VIEW_PARAMETERS)
         return keep(self._listings, raw, listing, 500) if len(raw) <= 200 else listing
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
@@ -134,6 +159,7 @@ class RecordRoutes:
             limit=100 if body.limit is None else body.limit,
             offset=body.offset or 0,
             after=body.after,
+            view=_view_of(body),
         )
         caller = (request.actor, request.grant, *_names(request))
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
@@ -171,19 +197,42 @@ def _names(request: Request) -> tuple[str, str]:
     return request.path("app_id"), request.path("entity")
 
 
-def _read(given: dict[str, str]) -> Listing:
+def _read(given: Mapping[str, str], own: Collection[str]) -> Listing:
     """Read the parameters of a list; any other name is a field and the value it must have."""
+    known = {name for name in PARAMETERS if name not in VIEW_PARAMETERS or name in own}
     offset = given.get("offset")
+    view = _view(given, own)
     page = Page(
-        where={name: text for name, text in given.items() if name not in PARAMETERS} or None,
+        where={name: text for name, text in given.items() if name not in known} or None,
         order_by=given.get("sort", "created_at"),
         order=cast("Order", one_of("order", given.get("order", "desc"), ("asc", "desc"))),
         limit=limit_of(given.get("limit"), MAX_PAGE),
         offset=0 if offset is None else whole_number("offset", offset),
         after=given.get("after"),
+        view=None if view == View() else view,
     )
     kept = {name: text for name, text in given.items() if name not in ("offset", "after")}
     return Listing(page, "limit" not in given, urlencode(kept, quote_via=quote))
+
+
+def _view(given: Mapping[str, str], own: Collection[str]) -> View:
+    """Read what a list or a record shows from its parameters."""
+    parts = {
+        name: given[name].split(",")
+        for name in ("fields", "expand")
+        if name in own and name in given
+    }
+    etag = given.get("etag", "false") if "etag" in own else "false"
+    return View(
+        fields=parts.get("fields"),
+        expand=parts.get("expand", ()),
+        etag=one_of("etag", etag, ("true", "false")) == "true",
+    )
+
+
+def _view_of(body: QueryBody) -> View | None:
+    view = View(fields=body.fields, expand=body.expand or (), etag=body.etag is True)
+    return None if view == View() else view
 
 
 def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 
 from kernel.public import Action, Actor, Grant, HookBus, NotFound, Param, hookspecs
 
-from .filters import Conditions
-from .store import Table
+from .columns import Columns
+from .filters import RELATION_OPERATORS, Conditions
+from .store import OWNER, Table
+
+Tree = Mapping[str, Any]
+"""A where-tree."""
 
 
 class RowScope(msgspec.Struct, frozen=True):
-    """The rows of a table that a caller may access; `trees` are those of hooks."""
+    """The rows of a table that a caller may access; `trees` are those of hooks.
+
+    `related` are the rows of other entities that conditions may reach, by entity.
+    """
 
     table: Table
     user_id: str | None
     own_only: bool
-    trees: Sequence[Mapping[str, Any]] = ()
+    trees: Sequence[Tree] = ()
+    related: Mapping[str, RowScope] = {}
+
+    @property
+    def source(self) -> bytes:
+        """The name of the table in SQL."""
+        return self.table.name
+
+    @property
+    def columns(self) -> Columns:
+        """What the caller may see of the rows."""
+        return self.table.columns
 
     def rows(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
-        rows = Conditions(self.table.columns, params)
-        if self.own_only:
-            self.table.is_owned(rows, self.user_id)
-        for tree in self.trees:
-            rows.matches(tree)
+        rows = Conditions(self.table.columns, params, self.related)
+        rows.parts += self.limits(rows, b"t")
         return rows
+
+    def limits(self, rows: Conditions, alias: bytes) -> list[bytes]:
+        """Return the conditions of these rows under an alias."""
+        found: list[bytes] = []
+        if self.own_only:
+            owner = b"%b.%b" % (alias, OWNER)
+            found.append(b"%b = %b" % (owner, rows.bind(self.user_id, b"uuid")))
+        if self.trees:
+            found += rows.within(self.table.every_column.under(alias), self.trees)
+        return found
 
     def record(self, record_id: str, *params: Param) -> Conditions:
         """Begin the conditions of a statement about one record. Raises BadRequest for a bad id."""
@@ -46,6 +71,24 @@ async def resolve_scope(
         hookspecs.record_scope, actor=actor, entity=table.entity, action=action
     )
     return RowScope(table, actor.user_id, grant.own_only, trees)
+
+
+def entities_in(columns: Columns, tree: object) -> Iterator[tuple[str, Tree]]:
+    """Yield the entities that the relation filters of a where-tree reach directly, with the trees
+    over them. What is wrong in a tree is found when it becomes SQL."""
+    if not isinstance(tree, Mapping):
+        return
+    for name, wanted in cast("Tree", tree).items():
+        if name in ("$and", "$or") and isinstance(wanted, Sequence):
+            for branch in cast("Sequence[object]", wanted):
+                yield from entities_in(columns, branch)
+        elif name == "$not":
+            yield from entities_in(columns, wanted)
+        elif isinstance(wanted, Mapping) and (link := columns.links.get(name)) is not None:
+            inner = cast("Tree", wanted)
+            for operator in RELATION_OPERATORS:
+                if operator in inner:
+                    yield link.entity, inner[operator]
 
 
 def record_not_found(record_id: str) -> NotFound:

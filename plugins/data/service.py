@@ -16,18 +16,19 @@ from kernel.public import (
     Event,
     Grant,
     HookBus,
+    Identity,
     Statements,
     Transaction,
     entity,
     hookspecs,
 )
 
-from .reads import RecordReads, on_new_schema
+from .reads.records import RecordReads, on_new_schema
 from .rendering import check_readable, describe_size_error, id_of, records_in
-from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
 from .scope import RowScope, record_not_found
 from .store import NO_SETTINGS, Table
-from .violations import describe_violation, find_failed_row
+from .writes.rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
+from .writes.violations import describe_violation, find_failed_row
 
 MAX_BULK: Final = 1000
 
@@ -36,10 +37,14 @@ class RecordsService(RecordReads):
     """Provides RECORDS."""
 
     def __init__(
-        self, statements: Statements, apps: Apps, bus: HookBus, access: Callable[[], Access]
+        self,
+        statements: Statements,
+        apps: Apps,
+        bus: HookBus,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None] = lambda: None,
     ) -> None:
-        super().__init__(statements, apps, bus)
-        self._access = access
+        super().__init__(statements, apps, bus, access, identity)
         self._transactional = TransactionalWrites(bus)
 
     @on_new_schema

@@ -8,12 +8,14 @@ name that no field can have (`_r`): a column of that name would take precedence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeVar
+
+import msgspec
 
 from kernel.public import OWNER_COLUMN, SETTINGS, BadRequest, Entity, Param, is_uuid, show_value
 
-from .columns import Column, Columns, quoted
+from .columns import Column, Columns, Link, quoted
 from .filters import Conditions
 from .models import LastSeen
 from .rendering import MAX_RECORD_BYTES, SIZE_ERROR, TOO_LARGE, Rendering
@@ -24,23 +26,68 @@ MAX_PAGE_BYTES: Final = 16_000_000
 NO_SETTINGS: Final = b"{}"
 """The parameter for settings in a transaction, which has them since it began."""
 
-OWNER: Final = b"t." + quoted(OWNER_COLUMN)
+OWNER: Final = quoted(OWNER_COLUMN)
+
+VERSION: Final = b"t.xmin::text || '-' || (date_part('epoch', t.updated_at) * 1000000)::bigint"
+"""The version of a row, as text without quotes. `xmin` alone can repeat after a restore."""
+
+ETAG: Final = Column(
+    name="_etag",
+    label="_etag",
+    type="text",
+    kind="text",
+    bare=b'"_etag"',
+    sql=b"('\"' || %b || '\"')" % VERSION,
+    cast=b"text",
+    nullable=False,
+)
 
 Order = Literal["asc", "desc"]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Table:
-    """The statements of one entity."""
+class Selection(msgspec.Struct, frozen=True):
+    """What a statement shows of each record: a select list, and what finishes its JSON."""
 
-    def __init__(self, entity: Entity) -> None:
+    items: bytes
+    rendering: Rendering
+
+
+class Table:
+    """The statements of one entity, for callers for whom the fields in `hidden` do not exist."""
+
+    def __init__(
+        self,
+        entity: Entity,
+        links: Mapping[str, Link] | None = None,
+        hidden: frozenset[str] = frozenset(),
+        *,
+        stamped: bool = True,
+    ) -> None:
         self.entity = entity
-        self.columns = Columns(entity)
+        self.every_column = Columns(entity, links=links, stamped=stamped)
+        self.shown = entity
+        self.columns = self.every_column
+        if hidden:
+            fields = tuple(field for field in entity.fields if field.name not in hidden)
+            self.shown = msgspec.structs.replace(entity, fields=fields)
+            self.columns = Columns(self.shown, links=links, stamped=stamped)
         self.rendering = Rendering(self.columns)
-        self._name = quoted(entity.app_id, entity.name)
+        self.name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
+        self.everything = Selection(self._all, self.rendering)
         self._shapes: dict[Hashable, bytes] = {}
+        self._selections: dict[Hashable, Selection] = {}
+
+    def selection(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
+        """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""
+        shape = (None if fields is None else tuple(fields), etag)
+        if (found := self._selections.get(shape)) is None:
+            columns = [*self.columns.shown(fields), *([ETAG] if etag else ())]
+            items = b", ".join(b"%b as %b" % (column.sql, column.bare) for column in columns)
+            found = keep(self._selections, shape, Selection(items, Rendering(columns)), 256)
+        return found
 
     def check_id(self, record_id: str) -> None:
         """Raise BadRequest where no record can have this id."""
@@ -60,7 +107,7 @@ class Table:
 
     def is_owned(self, rows: Conditions, user_id: str | None) -> None:
         """Require records that a user created."""
-        rows.equals(OWNER, user_id, b"uuid")
+        rows.equals(b"t." + OWNER, user_id, b"uuid")
 
     def is_after(self, rows: Conditions, sort: Column, order: Order, last: LastSeen) -> None:
         """Require records after the last one seen; a null is greater than every value."""
@@ -92,12 +139,19 @@ class Table:
             here = (sort.sql, self.columns.id.sql, beyond)
             rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
 
-    def one(self, rows: Conditions, *, lock: bool = False) -> bytes:
+    def one(self, rows: Conditions, *, items: bytes | None = None, lock: bool = False) -> bytes:
         """Return one record, or `TOO_LARGE`."""
-        return _limited(b"(%b%b)" % (self._select(rows), b" for update" if lock else b""))
+        return _limited(b"(%b%b)" % (self._select(rows, items), b" for update" if lock else b""))
+
+    def versioned(self, items: bytes) -> bytes:
+        """Add the version of the row to a select list, as the last member: see `split_version`."""
+        return b"%b, %b as _v" % (items, VERSION)
 
     def by_id(self, *, own_only: bool) -> bytes:
-        """Return one record without scopes of hooks; parameters: the owner where `own_only`, id."""
+        """Return one record without scopes of hooks, and its version.
+
+        Parameters: the owner where `own_only`, the id.
+        """
         return self._cached(("one", own_only), lambda: self._by_id(own_only))
 
     def listed(
@@ -110,11 +164,13 @@ class Table:
         shape = ("listed", sort.name, order, limit, own_only, skip)
         return self._cached(shape, lambda: self._listed(sort, order, limit, own_only, skip))
 
-    def texts(self, rows: Conditions, sort: Column, order: Order, limit: int, offset: int) -> bytes:
+    def texts(
+        self, rows: Conditions, order: bytes, limit: int, offset: int, items: bytes | None = None
+    ) -> bytes:
         """Return the records of a page one by one, as text: its source."""
         return b"select row_to_json(_r)::text as json from (%b%b limit %d%b) _r offset 0" % (
-            self._select(rows),
-            self._order(sort, order),
+            self._select(rows, items),
+            order,
             limit,
             b" offset " + rows.bind(offset, b"bigint") if offset else b"",
         )
@@ -144,26 +200,28 @@ class Table:
         begins = b"upto - octet_length(json) < %d and octet_length(json) <= %d" % limits
         return self._array(measured, fits, begins, sort, cursor)
 
-    def every(self, rows: Conditions, sort: Column, order: Order, offset: int) -> bytes:
+    def every(
+        self, rows: Conditions, order: bytes, offset: int, items: bytes | None = None
+    ) -> bytes:
         """Return the records one by one, or `TOO_LARGE` in place of one."""
         return _limited(
             b"(%b%b%b)"
             % (
-                self._select(rows),
-                self._order(sort, order),
+                self._select(rows, items),
+                order,
                 b" offset " + rows.bind(offset, b"bigint") if offset else b"",
             )
         )
 
     def count(self, rows: Conditions) -> bytes:
         """Count the records."""
-        return b"select count(*) from %b as t%b" % (self._name, rows.clause())
+        return b"select count(*) from %b as t%b" % (self.name, rows.clause())
 
     def last_seen(self, rows: Conditions, sort: Column) -> bytes:
         """Return the position of a record in an order, as a `LastSeen`, or `TOO_LARGE`."""
         return _limited(
             b"(select %b::text as record_id, %b::text as value from %b as t%b)"
-            % (self.columns.id.sql, sort.sql, self._name, rows.clause())
+            % (self.columns.id.sql, sort.sql, self.name, rows.clause())
         )
 
     def insert(self, names: tuple[str, ...]) -> bytes:
@@ -183,7 +241,7 @@ class Table:
         """Delete records and return one of their ids: settings, conditions."""
         return (
             SETTINGS + b", gone as (delete from %b as t using settings%b returning %b::text as id)"
-            b" select id from gone" % (self._name, rows.clause(), self.columns.id.sql)
+            b" select id from gone" % (self.name, rows.clause(), self.columns.id.sql)
         )
 
     def _cached(self, shape: Hashable, make: Callable[[], bytes]) -> bytes:
@@ -194,10 +252,11 @@ class Table:
     def _by_id(self, own_only: bool) -> bytes:
         rows = self._owned(own_only)
         self.is_record(rows, "")
-        return self.one(rows)
+        return self.one(rows, items=self.versioned(self._all))
 
     def _listed(self, sort: Column, order: Order, limit: int, own_only: bool, skip: bool) -> bytes:
-        texts = self.texts(self._owned(own_only), sort, order, limit, int(skip))
+        ordered = self.order(sort, order)
+        texts = self.texts(self._owned(own_only), ordered, limit, int(skip))
         return self.page(texts, sort, limit, None)
 
     def _owned(self, own_only: bool) -> Conditions:
@@ -215,7 +274,7 @@ class Table:
             head = b"with cursor as materialized (select %b as value, %b as id from %b as t%b) " % (
                 sort.sql,
                 self.columns.id.sql,
-                self._name,
+                self.name,
                 cursor.clause(),
             )
             found = b" having exists (select from cursor)"
@@ -225,10 +284,10 @@ class Table:
             b" from (%b) a%b" % (head, fits, part, source, found)
         )
 
-    def _select(self, rows: Conditions) -> bytes:
-        return b"select %b from %b as t%b" % (self._all, self._name, rows.clause())
+    def _select(self, rows: Conditions, items: bytes | None = None) -> bytes:
+        return b"select %b from %b as t%b" % (items or self._all, self.name, rows.clause())
 
-    def _order(self, sort: Column, order: Order) -> bytes:
+    def order(self, sort: Column, order: Order) -> bytes:
         """Leave nulls where PostgreSQL sorts them by default: an index serves only that."""
         way = order.encode()
         key = self.columns.id
@@ -263,7 +322,7 @@ class Table:
             SETTINGS
             + b", _made as (insert into %b as t (%b) select %b from %b returning %b)"
             % (
-                self._name,
+                self.name,
                 b", ".join([*_bare(columns), owner]),
                 b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
                 source,
@@ -276,7 +335,7 @@ class Table:
         changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
         return SETTINGS + (
             b", _made as (update %b as t set %b from settings, jsonb_to_record($2::jsonb) as x(%b)"
-            % (self._name, changes, _definitions(columns))
+            % (self.name, changes, _definitions(columns))
         )
 
     def _named(self, names: Iterable[str]) -> list[Column]:

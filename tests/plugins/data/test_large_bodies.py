@@ -16,11 +16,11 @@ from anyio.lowlevel import checkpoint
 from kernel.public import App, BadRequest, Entity, Field, Grant, server_actor
 from kernel.testing.fakes import FakeAccess, FakeApps
 from kernel.web.bodies import decode
-from plugins.data import rows as rows_of_bodies
 from plugins.data.columns import Columns
 from plugins.data.filters import Conditions
 from plugins.data.rendering import Rendering
 from plugins.data.service import RecordsService
+from plugins.data.writes import rows as rows_of_bodies
 
 STAMP = "2024-01-15T10:30:00.5Z"
 NAMES = [f"at_{index}" for index in range(100)]

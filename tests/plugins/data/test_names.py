@@ -11,6 +11,7 @@ import pytest
 import plugins.apps.schema.checks
 import plugins.data.store
 from kernel.testing import Server
+from plugins.apps.manifest.fields import SERVER_COLUMNS
 from plugins.data.routes import PARAMETERS
 
 OWN = ("id", "created_at", "updated_at")
@@ -20,7 +21,7 @@ STATEMENTS = "".join(
 )
 FIELDS = sorted(
     {*re.findall(r"\b[a-z][a-z0-9_]{0,40}\b", STATEMENTS), *"abcdefghijklmnopqrstuvwxyz", "made"}
-    - {*OWN}
+    - {*OWN, *SERVER_COLUMNS}
 )
 """Every word of the code that makes the statements, and what could be an alias."""
 ENTITIES = sorted(

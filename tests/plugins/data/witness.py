@@ -80,6 +80,8 @@ class ScopePlugin(Plugin):
     def __init__(self, config: Any, context: Any) -> None:
         super().__init__(config, context)
         self.tree: Mapping[str, Any] | None = None
+        self.trees: dict[str, Mapping[str, Any]] = {}
+        """Trees by entity, used before `tree`."""
         self.asked: list[tuple[str, str]] = []
 
     @hookimpl
@@ -88,4 +90,4 @@ class ScopePlugin(Plugin):
     ) -> Mapping[str, Any] | None:
         """Narrow."""
         self.asked.append((entity.subject, action))
-        return self.tree
+        return self.trees.get(entity.name, self.tree)

@@ -17,9 +17,9 @@ from kernel.public import (
     Statements,
     Transaction,
 )
+from plugins.data.store import NO_SETTINGS, Table
 
 from .rows import Row, allowed_values, encode
-from .store import NO_SETTINGS, Table
 
 _NOT_NULL: Final = "23502"
 _FOREIGN_KEY: Final = ("23503", "23001")

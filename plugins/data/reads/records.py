@@ -12,6 +12,7 @@ import msgspec
 
 from kernel.public import (
     MAX_PAGE,
+    Access,
     Action,
     Actor,
     Apps,
@@ -19,20 +20,25 @@ from kernel.public import (
     ConcurrencyLimiter,
     Grant,
     HookBus,
+    Identity,
     NotFound,
     Page,
     Records,
     SchemaChanged,
     Statements,
+    Tagged,
+    View,
     hookspecs,
 )
+from plugins.data.columns import Column, links_of
+from plugins.data.filters import Conditions
+from plugins.data.models import LastSeen
+from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
+from plugins.data.scope import RowScope, Tree, record_not_found, resolve_scope
+from plugins.data.store import MAX_PAGE_BYTES, Selection, Table, keep
 
-from .columns import Column
-from .filters import Conditions
-from .models import LastSeen
-from .rendering import TOO_LARGE, check_readable, count_in
-from .scope import RowScope, record_not_found, resolve_scope
-from .store import MAX_PAGE_BYTES, Table, keep
+from .related import Related
+from .selection import Expansions, read_expand, select
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordReads")
@@ -67,13 +73,22 @@ def on_new_schema(
 
 
 class RecordReads:
-    """The reads of RECORDS; see `kernel.contracts.records.Records`."""
+    """The reads of RECORDS; see `kernel.contracts.records.Collections`."""
 
-    def __init__(self, statements: Statements, apps: Apps, bus: HookBus) -> None:
+    def __init__(
+        self,
+        statements: Statements,
+        apps: Apps,
+        bus: HookBus,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None] = lambda: None,
+    ) -> None:
         self._statements = statements
         self._apps = apps
         self._bus = bus
-        self._tables: dict[tuple[str, str], Table] = {}
+        self._access = access
+        self._related = Related(access, identity, self._narrowed)
+        self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
         # For each app, fewer than there are connections for searches.
         self._searches = ConcurrencyLimiter(
             per_key=3,
@@ -105,23 +120,39 @@ class RecordReads:
     ) -> bytes:
         """See `Records.get`."""
         scope = await self._scope(actor, grant, app_id, entity, "read")
-        return await self._get(scope, record_id)
+        return (await self._get(scope, record_id)).record
+
+    @on_new_schema
+    async def view(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str, view: View
+    ) -> Tagged:
+        """See `Collections.view`."""
+        expansions = read_expand(view.expand)
+        scope = await self._scope(actor, grant, app_id, entity, "read", None, expansions)
+        if not expansions and view.fields is None:
+            return await self._get(scope, record_id)
+        rows = scope.record(record_id)
+        selected = select(scope, rows, view, expansions)
+        return await self._one(scope, rows, selected, record_id)
 
     @on_new_schema
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
         """See `Records.page`."""
-        scope = await self._scope(actor, grant, app_id, entity, "read")
+        expansions = read_expand(page.view.expand) if page.view else {}
+        scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
         table, sort = scope.table, scope.table.columns.find(page.order_by)
         limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or scope.trees):
+        if not (page.where or page.after is not None or scope.trees or page.view):
             return table.rendering.array(await self._listed(scope, page, sort, limit))
         # The same statement looks up the last record seen, where an index can serve that.
         in_one = page.after is not None and not sort.nullable
         cursor = scope.record(page.after or "") if in_one else None
         rows = await self._conditions(scope, page, cursor)
-        texts = table.texts(rows, sort, page.order, limit, page.offset)
+        selected = _selected(scope, rows, page, expansions)
+        order = table.order(sort, page.order)
+        texts = table.texts(rows, order, limit, page.offset, selected.items)
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
         fetch = partial(self._statements.fetch, custom_plan=custom)
@@ -129,14 +160,14 @@ class RecordReads:
             raw = await fetch(table.page(texts, sort, limit, cursor), *rows.params)
             if raw == TOO_LARGE:
                 raw = await fetch(table.careful_page(texts, sort, cursor), *rows.params)
-        return table.rendering.array(_fitting(raw, page))
+        return selected.rendering.array(_fitting(raw, page))
 
     @on_new_schema
     async def count(
         self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
     ) -> int:
         """See `Records.count`."""
-        scope = await self._scope(actor, grant, app_id, entity, "read")
+        scope = await self._scope(actor, grant, app_id, entity, "read", where)
         rows = scope.rows()
         if where:
             rows.matches(where)
@@ -158,35 +189,59 @@ class RecordReads:
     def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
         return self._searches.hold(app_id) if rows.searches else nullcontext()
 
-    async def _table(self, app_id: str, name: str) -> Table:
+    async def _table(self, app_id: str, name: str, hidden: frozenset[str] = frozenset()) -> Table:
         app = await self._apps.app(app_id)
         entity = app.entities.get(name) or await self._apps.entity(app_id, name)
-        table = self._tables.get((app_id, name))
+        table = self._tables.get((app_id, name, hidden))
         # The catalog creates new entities with every install, and only then.
         if table is None or table.entity is not entity:
-            table = keep(self._tables, (app_id, name), Table(entity), 2000)
+            made = Table(entity, links_of(app, entity, hidden), hidden)
+            table = keep(self._tables, (app_id, name, hidden), made, 2000)
         return table
 
     async def _scope(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        action: Action,
+        where: Tree | None = None,
+        expansions: Expansions | None = None,
     ) -> RowScope:
-        table = await self._table(app_id, entity)
+        """Return the rows that a caller may access, and those of other entities that it reaches."""
+        scope = await self._narrowed(actor, grant, app_id, entity, action)
+        if not (where or expansions or scope.trees):
+            return scope
+        reached = [(scope.columns, where or {}, expansions or {})]
+        reached += [(scope.table.every_column, tree, {}) for tree in scope.trees]
+        related = await self._related.scopes(actor, app_id, reached)
+        return msgspec.structs.replace(scope, related=related) if related else scope
+
+    async def _narrowed(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action = "read"
+    ) -> RowScope:
+        table = await self._table(app_id, entity, grant.hidden)
         if not self._bus.implementations(hookspecs.record_scope):
             return RowScope(table, actor.user_id, grant.own_only)
         return await resolve_scope(self._bus, actor, grant, table, action)
 
-    async def _get(self, scope: RowScope, record_id: str) -> bytes:
+    async def _get(self, scope: RowScope, record_id: str) -> Tagged:
         if scope.trees:
             rows = scope.record(record_id)
-            raw = await self._statements.fetch(scope.table.one(rows), *rows.params)
-        else:
-            scope.table.check_id(record_id)
-            query = scope.table.by_id(own_only=scope.own_only)
-            owner = (scope.user_id,) if scope.own_only else ()
-            raw = await self._statements.fetch(query, *owner, record_id)
-        if raw is None:
-            raise record_not_found(record_id)
-        return scope.table.rendering.record(check_readable(raw, record_id))
+            return await self._one(scope, rows, scope.table.everything, record_id)
+        scope.table.check_id(record_id)
+        query = scope.table.by_id(own_only=scope.own_only)
+        owner = (scope.user_id,) if scope.own_only else ()
+        raw = await self._statements.fetch(query, *owner, record_id)
+        return _tagged(raw, scope.table.rendering, record_id)
+
+    async def _one(
+        self, scope: RowScope, rows: Conditions, selected: Selection, record_id: str
+    ) -> Tagged:
+        query = scope.table.one(rows, items=scope.table.versioned(selected.items))
+        raw = await self._statements.fetch(query, *rows.params)
+        return _tagged(raw, selected.rendering, record_id)
 
     async def _listed(self, scope: RowScope, page: Page, sort: Column, limit: int) -> bytes:
         """Return a page without conditions of its own, by a cached statement."""
@@ -199,7 +254,8 @@ class RecordReads:
         raw = await fetch(query, *owner, *([page.offset] if skip else ()))
         if raw == TOO_LARGE:
             rows = scope.rows()
-            texts = scope.table.texts(rows, sort, page.order, limit, page.offset)
+            order = scope.table.order(sort, page.order)
+            texts = scope.table.texts(rows, order, limit, page.offset)
             raw = await fetch(scope.table.careful_page(texts, sort, None), *rows.params)
         return _fitting(raw, page)
 
@@ -239,12 +295,26 @@ class RecordReads:
         page: Page,
         stack: AsyncExitStack,
     ) -> AsyncIterator[bytes]:
-        scope = await self._scope(actor, grant, app_id, entity, "read")
+        expansions = read_expand(page.view.expand) if page.view else {}
+        scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         rows = await self._conditions(scope, page)
-        sort = scope.table.columns.find(page.order_by)
-        query = scope.table.every(rows, sort, page.order, page.offset)
+        selected = _selected(scope, rows, page, expansions)
+        order = scope.table.order(scope.table.columns.find(page.order_by), page.order)
+        query = scope.table.every(rows, order, page.offset, selected.items)
         stream = self._statements.stream(query, *rows.params)
-        return _pieces(scope.table, await stack.enter_async_context(stream))
+        return _pieces(selected.rendering, await stack.enter_async_context(stream))
+
+
+def _tagged(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
+    if raw is None:
+        raise record_not_found(record_id)
+    record, etag = split_version(check_readable(raw, record_id))
+    return Tagged(rendering.record(record), etag)
+
+
+def _selected(scope: RowScope, rows: Conditions, page: Page, expansions: Expansions) -> Selection:
+    """Return what a page shows. What `expand` adds has parameters in `rows`."""
+    return select(scope, rows, page.view, expansions) if page.view else scope.table.everything
 
 
 def _check_offset(offset: int) -> None:
@@ -268,13 +338,15 @@ def _unseen(page: Page) -> BadRequest:
     return BadRequest(f"after: record '{page.after}' not found")
 
 
-async def _pieces(table: Table, batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
+async def _pieces(
+    rendering: Rendering, batches: AsyncIterator[list[bytes]]
+) -> AsyncIterator[bytes]:
     """Write batches of records as one JSON array. Raises BadRequest for one too large."""
     before = b"["
     async for batch in batches:
         if TOO_LARGE in batch:
             check_readable(TOO_LARGE, None)
-        yield before + table.rendering.batch(batch)
+        yield before + rendering.batch(batch)
         before = b",\n"
     yield b"[]" if before == b"[" else b"]"
 

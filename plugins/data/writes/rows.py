@@ -10,9 +10,8 @@ import msgspec
 from anyio import to_thread
 
 from kernel.public import BadRequest, Entity, Field
-
-from .columns import Column, Columns
-from .rendering import MAX_RECORD_BYTES, too_large
+from plugins.data.columns import Column, Columns
+from plugins.data.rendering import MAX_RECORD_BYTES, too_large
 
 encode = msgspec.json.Encoder().encode
 

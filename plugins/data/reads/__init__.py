@@ -1,0 +1,1 @@
+"""Reads: records, pages, what is selected of them, aggregates, searches."""

@@ -1,0 +1,81 @@
+"""The rows that a caller may read of the entities that a request reaches by links."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from kernel.public import Access, Actor, Entity, Field, Forbidden, Grant, Identity, NotFound, entity
+from plugins.data.columns import Columns
+from plugins.data.scope import RowScope, Tree, entities_in
+from plugins.data.store import Table
+
+from .selection import Expansions, entities_of
+
+USERS = "core:users"
+Resolve = Callable[[Actor, Grant, str, str], Awaitable[RowScope]]
+"""Combines a grant on an entity of an app with the scopes of hooks."""
+
+Reached = tuple[Columns, Tree, Expansions]
+"""Columns of an entity, and what a request says about the records that are linked to it."""
+
+
+class Related:
+    """Resolves the entities that a request reaches, each once for a request."""
+
+    def __init__(
+        self,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None],
+        resolve: Resolve,
+    ) -> None:
+        self._access = access
+        self._identity = identity
+        self._resolve = resolve
+        self._users: Table | None = None
+
+    async def scopes(
+        self, actor: Actor, app_id: str, reached: Iterable[Reached]
+    ) -> dict[str, RowScope]:
+        """Return the rows that the caller may read, by entity; an entity without any is absent."""
+        found: dict[str, RowScope | None] = {}
+        todo = [step for columns, tree, inner in reached for step in _steps(columns, tree, inner)]
+        while todo:
+            name, tree, inner = todo.pop()
+            if name not in found:
+                found[name] = scope = await self._readable(actor, app_id, name)
+                for hidden_tree in scope.trees if scope else ():
+                    todo += _steps(scope.table.every_column, hidden_tree, {})
+            if (scope := found[name]) is not None:
+                todo += _steps(scope.columns, tree, inner)
+        return {name: scope for name, scope in found.items() if scope is not None}
+
+    async def _readable(self, actor: Actor, app_id: str, name: str) -> RowScope | None:
+        if name == USERS:
+            return self._accounts()
+        grant = Grant()  # of a worker that acts on behalf of no user
+        if actor.user_id is not None:
+            path = {"app_id": app_id, "entity": name}
+            try:
+                grant = await self._access().authorize(actor, entity("read"), path)
+            except (Forbidden, NotFound):
+                return None
+        return await self._resolve(actor, grant, app_id, name)
+
+    def _accounts(self) -> RowScope | None:
+        """Every user may list the accounts, so nothing narrows them."""
+        if self._users is None and (identity := self._identity()) is not None:
+            schema, table = identity.relation()
+            fields = tuple(
+                Field(name=name, type="text", sql_type="text")
+                for name in ("username", "display_name")
+            )
+            accounts = Entity(
+                app_id=schema, name=table, id_type="uuid", id_declared=False, fields=fields
+            )
+            self._users = Table(accounts, stamped=False)
+        return None if self._users is None else RowScope(self._users, None, own_only=False)
+
+
+def _steps(columns: Columns, tree: Tree, inner: Expansions) -> list[tuple[str, Tree, Expansions]]:
+    filters = [(name, inner_tree, {}) for name, inner_tree in entities_in(columns, tree)]
+    return [*filters, *entities_of(columns, inner)]

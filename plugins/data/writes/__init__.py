@@ -1,0 +1,1 @@
+"""Writes: bodies to rows, single statements, transactions, many records at once."""
