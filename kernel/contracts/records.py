@@ -161,5 +161,39 @@ class Collections(Records, Protocol):
         """Return one record as `view` says."""
         ...
 
+    async def add(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> Tagged:
+        """Create a record and return it, as far as the actor may read it."""
+        ...
+
+    async def change(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+        if_match: str | None = None,
+    ) -> Tagged:
+        """Like `Records.update`; `if_match` is the text of the header, and needs `read` as well.
+
+        Raises a KernelError of status 412 where the record has changed.
+        """
+        ...
+
+    async def remove(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        if_match: str | None = None,
+    ) -> None:
+        """Like `Records.delete`; see `change`."""
+        ...
+
 
 RECORDS = ServiceKey[Records]("records")

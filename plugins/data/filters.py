@@ -173,7 +173,7 @@ class Conditions:
         if not _is_relation(wanted) and name not in self._columns.links:
             self._columns.find(name, PARAMETERS)
         link = self._columns.link(name)
-        operators = cast("Mapping[str, Any]", wanted) if isinstance(wanted, Mapping) else {}
+        operators = cast("Mapping[str, Any]", wanted if isinstance(wanted, Mapping) else {})
         known = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
         wrong = next((operator for operator in operators if operator not in known), None)
         if wrong is not None or not operators:

@@ -27,6 +27,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Tagged,
     Unavailable,
     View,
     entity,
@@ -36,10 +37,12 @@ from kernel.public import (
     whole_number,
 )
 
+from .errors import PreconditionFailed
 from .models import PARAMETERS, VIEW_PARAMETERS, Bulk, Found, ListQuery, QueryBody, RecordQuery
 from .reads.records import answer
 from .rendering import count_in, last_id
 from .store import keep
+from .writes.tags import is_none_match
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 RECORD: Final = f"{COLLECTION}/{{id}}"
@@ -71,8 +74,8 @@ class RecordRoutes:
             Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery),
             Route("POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201),
             Route("GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad),
-            Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one),
-            Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=bad),
+            Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,)),
+            Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412)),
             Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found),
             Route("POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk, returns=many, status=201),
         ]
@@ -96,7 +99,11 @@ class RecordRoutes:
         if not isinstance(self._records, Collections):
             return reply(await self._records.get(request.actor, request.grant, *names, record_id))
         caller = (request.actor, request.grant, *names)
-        return reply((await self._collections.view(*caller, record_id, view)).record)
+        found = await self._collections.view(*caller, record_id, view)
+        unless = _header(request, b"if-none-match")
+        if unless and not view.expand and found.etag and is_none_match(unless, found.etag):
+            return Response(status_code=304, headers={"etag": found.etag})
+        return _tagged(found)
 
     async def _own_parameters(self, request: Request) -> Collection[str]:
         """Return the parameters of a view; a field of such a name takes precedence."""
@@ -129,8 +136,10 @@ class RecordRoutes:
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""
-        made = await self._records.create(request.actor, request.grant, *_names(request), body)
-        return reply(made, 201)
+        caller = (request.actor, request.grant, *_names(request))
+        if not isinstance(self._records, Collections):
+            return reply(await self._records.create(*caller, body), 201)
+        return _tagged(await self._records.add(*caller, body), 201)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
         """Create 1 to 1000 records, all of them or none, and return them in the order given."""
@@ -138,16 +147,27 @@ class RecordRoutes:
         return reply(made, 201)
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
-        """Change the fields of a record that are named."""
-        names, record_id = _names(request), request.path("id")
-        return reply(
-            await self._records.update(request.actor, request.grant, *names, record_id, body)
-        )
+        """Change the fields of a record that are named; with `If-Match` unless it has changed."""
+        caller, record_id = (request.actor, request.grant, *_names(request)), request.path("id")
+        if_match = _header(request, b"if-match")
+        if if_match is None and not isinstance(self._records, Collections):
+            return reply(await self._records.update(*caller, record_id, body))
+        try:
+            changed = await self._collections.change(*caller, record_id, body, if_match)
+        except PreconditionFailed as failed:
+            return _conflict(failed)
+        return _tagged(changed)
 
     async def _delete(self, request: Request) -> Response:
-        """Delete a record."""
-        names, record_id = _names(request), request.path("id")
-        await self._records.delete(request.actor, request.grant, *names, record_id)
+        """Delete a record; with `If-Match` unless it has changed."""
+        caller, record_id = (request.actor, request.grant, *_names(request)), request.path("id")
+        if (if_match := _header(request, b"if-match")) is None:
+            await self._records.delete(*caller, record_id)
+        else:
+            try:
+                await self._collections.remove(*caller, record_id, if_match)
+            except PreconditionFailed as failed:
+                return _conflict(failed)
         return reply({"message": f"record '{record_id}' deleted"})
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
@@ -191,6 +211,24 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     yield first
     async for piece in rest:
         yield piece
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    value = request.scope["caudex.headers"].get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _tagged(found: Tagged, status: int = 200) -> Response:
+    """Answer with a record and its entity tag."""
+    return reply(found.record, status, None if found.etag is None else {"etag": found.etag})
+
+
+def _conflict(failed: PreconditionFailed) -> Response:
+    """Answer that a record has changed, with the record where the caller may read it."""
+    body: dict[str, Any] = {"error": failed.message}
+    if failed.current is not None:
+        body["current"] = msgspec.Raw(failed.current)
+    return reply(body, failed.status)
 
 
 def _names(request: Request) -> tuple[str, str]:

@@ -63,9 +63,13 @@ class Table:
         links: Mapping[str, Link] | None = None,
         hidden: frozenset[str] = frozenset(),
         *,
+        full: Table | None = None,
         stamped: bool = True,
     ) -> None:
         self.entity = entity
+        self.hidden = hidden
+        self.full = full or self
+        """The same table with every field: writes return whole records, for events."""
         self.every_column = Columns(entity, links=links, stamped=stamped)
         self.shown = entity
         self.columns = self.every_column
@@ -140,12 +144,11 @@ class Table:
             rows.parts.append(b"(%b, %b) %b (select value, id from cursor)" % here)
 
     def one(self, rows: Conditions, *, items: bytes | None = None, lock: bool = False) -> bytes:
-        """Return one record, or `TOO_LARGE`."""
-        return _limited(b"(%b%b)" % (self._select(rows, items), b" for update" if lock else b""))
-
-    def versioned(self, items: bytes) -> bytes:
-        """Add the version of the row to a select list, as the last member: see `split_version`."""
-        return b"%b, %b as _v" % (items, VERSION)
+        """Return one record with its version, or `TOO_LARGE`."""
+        versioned = b"%b, %b as _v" % (items or self._all, VERSION)
+        return _limited(
+            b"(%b%b)" % (self._select(rows, versioned), b" for update" if lock else b"")
+        )
 
     def by_id(self, *, own_only: bool) -> bytes:
         """Return one record without scopes of hooks, and its version.
@@ -228,14 +231,16 @@ class Table:
         """Create a record from a JSON object that has `names`: settings, object, owner."""
         return self._cached(("insert", names), lambda: self._insert(names))
 
-    def insert_many(self, names: tuple[str, ...]) -> bytes:
+    def insert_many(self, names: tuple[str, ...], *, versioned: bool = False) -> bytes:
         """Create records from a JSON array in its order: settings, array, owner."""
-        return self._cached(("insert many", names), lambda: self._insert_many(names))
+        shape = ("insert many", names, versioned)
+        return self._cached(shape, lambda: self._insert_many(names, versioned))
 
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
         """Change records by a JSON object that has `names`: settings, object, conditions."""
         head = self._cached(("update", names), lambda: self._update(names))
-        return b"%b%b returning %b) %b" % (head, rows.clause(), self._all, _MADE)
+        items = b"%b, %b as _v" % (self._all, VERSION)
+        return b"%b%b returning %b) %b" % (head, rows.clause(), items, _MADE)
 
     def delete(self, rows: Conditions) -> bytes:
         """Delete records and return one of their ids: settings, conditions."""
@@ -252,7 +257,7 @@ class Table:
     def _by_id(self, own_only: bool) -> bytes:
         rows = self._owned(own_only)
         self.is_record(rows, "")
-        return self.one(rows, items=self.versioned(self._all))
+        return self.one(rows)
 
     def _listed(self, sort: Column, order: Order, limit: int, own_only: bool, skip: bool) -> bytes:
         ordered = self.order(sort, order)
@@ -303,9 +308,9 @@ class Table:
             if columns
             else b"settings where $2::jsonb is not null"
         )
-        return b"%b %b" % (self._inserting(columns, source), _MADE)
+        return b"%b %b" % (self._inserting(columns, source, versioned=True), _MADE)
 
-    def _insert_many(self, names: tuple[str, ...]) -> bytes:
+    def _insert_many(self, names: tuple[str, ...], versioned: bool) -> bytes:
         columns = self._named(names)
         source = (
             b"settings, rows from (jsonb_to_recordset($2::jsonb) as (%b))"
@@ -314,9 +319,10 @@ class Table:
             if columns
             else b"settings, jsonb_array_elements($2::jsonb)"
         )
-        return b"%b %b" % (self._inserting(columns, source), _ALL_MADE)
+        return b"%b %b" % (self._inserting(columns, source, versioned=versioned), _ALL_MADE)
 
-    def _inserting(self, columns: Sequence[Column], source: bytes) -> bytes:
+    def _inserting(self, columns: Sequence[Column], source: bytes, *, versioned: bool) -> bytes:
+        items = b"%b, %b as _v" % (self._all, VERSION) if versioned else self._all
         owner = quoted(OWNER_COLUMN)
         return (
             SETTINGS
@@ -326,7 +332,7 @@ class Table:
                 b", ".join([*_bare(columns), owner]),
                 b", ".join([*(b"x." + name for name in _bare(columns)), b"$3::uuid"]),
                 source,
-                self._all,
+                items,
             )
         )
 

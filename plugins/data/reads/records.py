@@ -23,6 +23,7 @@ from kernel.public import (
     Identity,
     NotFound,
     Page,
+    Reader,
     Records,
     SchemaChanged,
     Statements,
@@ -133,12 +134,12 @@ class RecordReads:
             return await self._get(scope, record_id)
         rows = scope.record(record_id)
         selected = select(scope, rows, view, expansions)
-        return await self._one(scope, rows, selected, record_id)
+        return await self._one(scope, rows, selected, record_id, self._statements)
 
     @on_new_schema
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
         """See `Records.page`."""
-        expansions = read_expand(page.view.expand) if page.view else {}
+        expansions = _expansions(page)
         scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
@@ -195,7 +196,8 @@ class RecordReads:
         table = self._tables.get((app_id, name, hidden))
         # The catalog creates new entities with every install, and only then.
         if table is None or table.entity is not entity:
-            made = Table(entity, links_of(app, entity, hidden), hidden)
+            full = await self._table(app_id, name) if hidden else None
+            made = Table(entity, links_of(app, entity, hidden), hidden, full=full)
             table = keep(self._tables, (app_id, name, hidden), made, 2000)
         return table
 
@@ -226,21 +228,22 @@ class RecordReads:
             return RowScope(table, actor.user_id, grant.own_only)
         return await resolve_scope(self._bus, actor, grant, table, action)
 
-    async def _get(self, scope: RowScope, record_id: str) -> Tagged:
+    async def _get(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
+        reader = reader or self._statements
         if scope.trees:
             rows = scope.record(record_id)
-            return await self._one(scope, rows, scope.table.everything, record_id)
+            return await self._one(scope, rows, scope.table.everything, record_id, reader)
         scope.table.check_id(record_id)
         query = scope.table.by_id(own_only=scope.own_only)
         owner = (scope.user_id,) if scope.own_only else ()
-        raw = await self._statements.fetch(query, *owner, record_id)
+        raw = await reader.fetch(query, *owner, record_id)
         return _tagged(raw, scope.table.rendering, record_id)
 
     async def _one(
-        self, scope: RowScope, rows: Conditions, selected: Selection, record_id: str
+        self, scope: RowScope, rows: Conditions, selected: Selection, record_id: str, reader: Reader
     ) -> Tagged:
-        query = scope.table.one(rows, items=scope.table.versioned(selected.items))
-        raw = await self._statements.fetch(query, *rows.params)
+        query = scope.table.one(rows, items=selected.items)
+        raw = await reader.fetch(query, *rows.params)
         return _tagged(raw, selected.rendering, record_id)
 
     async def _listed(self, scope: RowScope, page: Page, sort: Column, limit: int) -> bytes:
@@ -295,7 +298,7 @@ class RecordReads:
         page: Page,
         stack: AsyncExitStack,
     ) -> AsyncIterator[bytes]:
-        expansions = read_expand(page.view.expand) if page.view else {}
+        expansions = _expansions(page)
         scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         rows = await self._conditions(scope, page)
         selected = _selected(scope, rows, page, expansions)
@@ -315,6 +318,10 @@ def _tagged(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
 def _selected(scope: RowScope, rows: Conditions, page: Page, expansions: Expansions) -> Selection:
     """Return what a page shows. What `expand` adds has parameters in `rows`."""
     return select(scope, rows, page.view, expansions) if page.view else scope.table.everything
+
+
+def _expansions(page: Page) -> Expansions:
+    return {} if page.view is None else read_expand(page.view.expand)
 
 
 def _check_offset(offset: int) -> None:

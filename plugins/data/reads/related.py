@@ -43,8 +43,9 @@ class Related:
             name, tree, inner = todo.pop()
             if name not in found:
                 found[name] = scope = await self._readable(actor, app_id, name)
-                for hidden_tree in scope.trees if scope else ():
-                    todo += _steps(scope.table.every_column, hidden_tree, {})
+                if scope is not None:
+                    for own_tree in scope.trees:
+                        todo += _steps(scope.table.every_column, own_tree, {})
             if (scope := found[name]) is not None:
                 todo += _steps(scope.columns, tree, inner)
         return {name: scope for name, scope in found.items() if scope is not None}
@@ -77,5 +78,7 @@ class Related:
 
 
 def _steps(columns: Columns, tree: Tree, inner: Expansions) -> list[tuple[str, Tree, Expansions]]:
-    filters = [(name, inner_tree, {}) for name, inner_tree in entities_in(columns, tree)]
-    return [*filters, *entities_of(columns, inner)]
+    found: list[tuple[str, Tree, Expansions]] = [
+        (name, reached, {}) for name, reached in entities_in(columns, tree)
+    ]
+    return found + list(entities_of(columns, inner))

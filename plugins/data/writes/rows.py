@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from uuid import uuid4
 
@@ -81,6 +81,21 @@ def unify_columns(columns: Columns, rows: Sequence[Row]) -> list[Row]:
     wanted = [columns.find(name) for name in columns.ordered(named)]
     _check_defaults(wanted, rows)
     return [{c.name: row[c.name] if c.name in row else _default(c) for c in wanted} for row in rows]
+
+
+def only(record: bytes, names: Collection[str]) -> bytes:
+    """Return a record with some of its members; their values stay as they are written."""
+    members = _members(record)
+    return encode({name: value for name, value in members.items() if name in names})
+
+
+def without(record: bytes, names: Collection[str]) -> bytes:
+    """Return a record without some of its members."""
+    members = _members(record)
+    return encode({name: value for name, value in members.items() if name not in names})
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def allowed_values(field: Field) -> str:

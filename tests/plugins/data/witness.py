@@ -57,6 +57,29 @@ class WitnessPlugin(Plugin):
         self.committed.append(event)
 
 
+class ShopWitnessPlugin(Plugin):
+    """Takes part in the writes of the app `shop`, and remembers its events."""
+
+    name = "shopwitness"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.recorded: list[Event] = []
+        self.committed: list[Event] = []
+
+    @hookimpl
+    @for_subjects("shop.*")
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        """Remember an event of the transaction."""
+        self.recorded.append(event)
+
+    @hookimpl
+    @for_subjects("shop.*")
+    async def event_committed(self, event: Event) -> None:
+        """Remember an event that is in."""
+        self.committed.append(event)
+
+
 class ObserverPlugin(Plugin):
     """Only hears of what is in: writes stay single statements."""
 

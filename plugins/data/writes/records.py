@@ -1,0 +1,381 @@
+"""Writes of records: one statement each, or a transaction where plugins take part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from kernel.public import (
+    Access,
+    Actor,
+    Apps,
+    BadRequest,
+    ConstraintViolation,
+    Forbidden,
+    Grant,
+    HookBus,
+    Identity,
+    NotFound,
+    Reader,
+    Statements,
+    Tagged,
+    hookspecs,
+)
+from kernel.public import entity as on_entity
+from plugins.data.errors import PreconditionFailed
+from plugins.data.reads.records import RecordReads, on_new_schema
+from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
+from plugins.data.scope import RowScope, record_not_found
+from plugins.data.store import Table
+
+from .rows import Row, encode, only, row_of, run_in_thread_if_large, unify_columns, without
+from .tags import Condition, read_if_match
+from .transactional import TransactionalWrites, event_of
+from .violations import describe_violation, find_failed_row
+
+MAX_BULK: Final = 1000
+
+
+class RecordWrites(RecordReads):
+    """The writes of RECORDS; see `kernel.contracts.records.Collections`."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        apps: Apps,
+        bus: HookBus,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None] = lambda: None,
+    ) -> None:
+        super().__init__(statements, apps, bus, access, identity)
+        self._transactional = TransactionalWrites(bus)
+
+    async def create(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> bytes:
+        """See `Records.create`."""
+        return (await self.add(actor, grant, app_id, entity, values)).record
+
+    @on_new_schema
+    async def add(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, values: Mapping[str, Any]
+    ) -> Tagged:
+        """See `Collections.add`."""
+        table = await self._table(app_id, entity, grant.hidden)
+        row = await self._coerced(table, grant, values, creating=True)
+        try:
+            if self._transactional.has_listeners(table):
+                made = (
+                    await self._statements.run(
+                        actor, lambda tx: self._transactional.create(tx, table, [row])
+                    )
+                )[0]
+            else:
+                made = await self._insert(actor, table.full, row)
+                await self._notify(actor, table, "INSERT", [made.record])
+        except BadRequest as error:
+            raise await self._describe(error, table) from None
+        return await self._answer(actor, table, made, row, own=True)
+
+    @on_new_schema
+    async def create_many(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> bytes:
+        """See `Records.create_many`; an error names the index of the row."""
+        table = await self._table(app_id, entity, grant.hidden)
+        if not 1 <= len(rows) <= MAX_BULK:
+            raise BadRequest(f"1 to {MAX_BULK} objects are wanted, not {len(rows)}")
+        coerced = await run_in_thread_if_large(rows, self._rows_of, table, grant, rows)
+        try:
+            made = await self._create_many(actor, table, coerced)
+        except ConstraintViolation as violation:
+            raise await self._describe_row(actor, table, coerced, violation) from None
+        except BadRequest as error:
+            raise describe_size_error(error, len(rows)) from None
+        reading = await self._reading(actor, table)
+        if reading is not None and not reading.trees and not table.hidden:
+            return made
+        answers = [
+            (await self._answer(actor, table, Tagged(record, ""), row, own=True)).record
+            for record, row in zip(records_in(made), coerced, strict=True)
+        ]
+        return b"[" + b",\n".join(answers) + b"]"
+
+    async def update(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+    ) -> bytes:
+        """See `Records.update`."""
+        return (await self.change(actor, grant, app_id, entity, record_id, values)).record
+
+    @on_new_schema
+    async def change(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        values: Mapping[str, Any],
+        if_match: str | None = None,
+    ) -> Tagged:
+        """See `Collections.change`."""
+        condition = await self._condition(actor, app_id, entity, if_match)
+        scope = await self._scope(actor, grant, app_id, entity, "update")
+        table = scope.table
+        row = await self._coerced(table, grant, values, creating=False)
+        try:
+            if self._transactional.has_listeners(table):
+                changed = await self._statements.run(
+                    actor,
+                    lambda tx: self._transactional.update(tx, scope, record_id, row, condition),
+                )
+            elif row:
+                changed = await self._update(actor, scope, record_id, row, condition)
+                await self._notify(actor, table, "UPDATE", [changed.record])
+            else:  # the body names only what the server sets
+                condition.check(record_id, await self._get(scope, record_id))
+                changed = None
+        except PreconditionFailed:
+            raise await self._precondition_failed(actor, table, record_id) from None
+        except BadRequest as error:
+            raise await self._describe(error, table) from None
+        if changed is None:
+            return await self._unchanged(actor, table, record_id)
+        return await self._answer(actor, table, changed, row, own=grant.own_only)
+
+    @on_new_schema
+    async def delete(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str
+    ) -> None:
+        """See `Records.delete`."""
+        await self.remove(actor, grant, app_id, entity, record_id)
+
+    @on_new_schema
+    async def remove(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        record_id: str,
+        if_match: str | None = None,
+    ) -> None:
+        """See `Collections.remove`."""
+        condition = await self._condition(actor, app_id, entity, if_match)
+        scope = await self._scope(actor, grant, app_id, entity, "delete")
+        try:
+            if self._transactional.has_listeners(scope.table):
+                return await self._statements.run(
+                    actor, lambda tx: self._transactional.delete(tx, scope, record_id, condition)
+                )
+            deleted = await self._delete(actor, scope, record_id, condition)
+        except PreconditionFailed:
+            raise await self._precondition_failed(actor, scope.table, record_id) from None
+        except ConstraintViolation as violation:
+            raise await self._describe(violation, scope.table, record_id) from None
+        await self._notify(actor, scope.table, "DELETE", [None], deleted)
+
+    # --- what a caller sees of its writes
+
+    async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
+        """Return the rows of a table that a caller may read, or None without the permission."""
+        app_id, name = table.entity.app_id, table.entity.name
+        grant = Grant()  # of a worker that acts on behalf of no user
+        if actor.user_id is not None:
+            path = {"app_id": app_id, "entity": name}
+            try:
+                grant = await self._access().authorize(actor, on_entity("read"), path)
+            except Forbidden:
+                return None
+        return await self._scope(actor, grant, app_id, name, "read")
+
+    async def _answer(
+        self,
+        actor: Actor,
+        table: Table,
+        made: Tagged,
+        sent: Iterable[str],
+        *,
+        own: bool,
+        reader: Reader | None = None,
+    ) -> Tagged:
+        """Return what a caller may see of a record that it wrote; `own` if it created that.
+
+        Without the permission to read it that is the id and what was sent.
+        """
+        reading = await self._reading(actor, table)
+        if reading is None or not await self._reaches(reading, made, own=own, reader=reader):
+            return Tagged(only(made.record, {"id", *sent}), None)
+        return Tagged(without(made.record, table.hidden), made.etag) if table.hidden else made
+
+    async def _reaches(
+        self, reading: RowScope, made: Tagged, *, own: bool, reader: Reader | None
+    ) -> bool:
+        if not reading.trees and (own or not reading.own_only):
+            return True
+        try:
+            await self._get(reading, id_of(made.record) or "", reader)
+        except NotFound:
+            return False
+        return True
+
+    async def _unchanged(self, actor: Actor, table: Table, record_id: str) -> Tagged:
+        """Return a record that an update did not change. No event records it, so it is a read."""
+        app_id, name = table.entity.app_id, table.entity.name
+        grant = Grant()
+        if actor.user_id is not None:
+            path = {"app_id": app_id, "entity": name}
+            grant = await self._access().authorize(actor, on_entity("read"), path)
+        return await self._get(await self._scope(actor, grant, app_id, name, "read"), record_id)
+
+    async def _condition(
+        self, actor: Actor, app_id: str, entity: str, if_match: str | None
+    ) -> Condition:
+        """Read `If-Match`. It tells something of the record, so it needs the permission to read."""
+        if if_match is not None and actor.user_id is not None:
+            path = {"app_id": app_id, "entity": entity}
+            await self._access().authorize(actor, on_entity("read"), path)
+        return read_if_match(if_match)
+
+    async def _precondition_failed(
+        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
+    ) -> PreconditionFailed:
+        reading = await self._reading(actor, table)
+        try:
+            current = (await self._get(reading, record_id, reader)).record if reading else None
+        except NotFound:
+            current = None
+        return PreconditionFailed(record_id, current)
+
+    # --- single statements
+
+    async def _insert(self, actor: Actor, table: Table, row: Row) -> Tagged:
+        settings = self._statements.settings(actor)
+        raw = await self._statements.execute(
+            table.insert(tuple(row)), settings, encode(row), actor.user_id
+        )
+        record, etag = split_version(raw or b"")
+        return Tagged(table.rendering.record(record), etag)
+
+    async def _update(
+        self, actor: Actor, scope: RowScope, record_id: str, row: Row, condition: Condition
+    ) -> Tagged:
+        table = scope.table.full
+        rows = scope.record(record_id, self._statements.settings(actor), encode(row))
+        condition.narrow(rows)
+        raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
+        if raw is None:
+            raise await self._missed(scope, record_id, condition)
+        record, etag = split_version(raw)
+        return Tagged(table.rendering.record(record), etag)
+
+    async def _delete(
+        self, actor: Actor, scope: RowScope, record_id: str, condition: Condition
+    ) -> str:
+        rows = scope.record(record_id, self._statements.settings(actor))
+        condition.narrow(rows)
+        deleted = await self._statements.execute(scope.table.delete(rows), *rows.params)
+        if deleted is None:
+            raise await self._missed(scope, record_id, condition)
+        return deleted.decode()
+
+    async def _missed(
+        self, scope: RowScope, record_id: str, condition: Condition
+    ) -> NotFound | PreconditionFailed:
+        """Say why a write met no record."""
+        if condition.tags is not None:
+            await self._get(scope, record_id)
+            return PreconditionFailed(record_id, None)
+        return record_not_found(record_id)
+
+    async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
+        if self._transactional.has_listeners(table):
+            made = await self._statements.run(
+                actor, lambda tx: self._transactional.create(tx, table, rows)
+            )
+            return b"[" + b",\n".join(each.record for each in made) + b"]"
+        table = table.full
+        unified = await run_in_thread_if_large(rows, unify_columns, table.columns, rows)
+        statement = table.insert_many(tuple(unified[0]))
+        settings = self._statements.settings(actor)
+        raw = await self._statements.execute(statement, settings, encode(unified), actor.user_id)
+        records = table.rendering.array(raw or b"[]")
+        if self._transactional.has_observers(table):
+            await self._notify(actor, table, "INSERT", records_in(records))
+        return records
+
+    async def _notify(
+        self,
+        actor: Actor,
+        table: Table,
+        operation: str,
+        records: Sequence[bytes | None],
+        record_id: str | None = None,
+    ) -> None:
+        """Notify observers of a write that was one statement."""
+        if not self._transactional.has_observers(table):
+            return
+        for record in records:
+            key = record_id if record is None else id_of(record)
+            event = event_of(table, operation, actor, key, new=record)
+            await self._bus.notify(hookspecs.event_committed, event=event)
+
+    # --- bodies and errors
+
+    async def _coerced(
+        self, table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool
+    ) -> Row:
+        return await run_in_thread_if_large(
+            (values,), row_for, table, grant, values, creating=creating
+        )
+
+    def _rows_of(self, table: Table, grant: Grant, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        return [_row_at(index, table, grant, values) for index, values in enumerate(rows)]
+
+    async def _describe(
+        self, error: BadRequest, table: Table, deleted: str | None = None
+    ) -> BadRequest:
+        if not isinstance(error, ConstraintViolation):
+            return describe_size_error(error)
+        app = await self._apps.app(table.entity.app_id)
+        return describe_violation(error, app, table.shown, deleted)
+
+    async def _describe_row(
+        self, actor: Actor, table: Table, rows: Sequence[Row], violation: ConstraintViolation
+    ) -> BadRequest:
+        prefix = ""
+        failed = await find_failed_row(self._statements, actor, table.full, rows)
+        if failed is not None:
+            prefix, violation = f"[{failed.index}] ", failed.violation
+        return BadRequest(prefix + (await self._describe(violation, table)).message)
+
+
+def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool) -> Row:
+    """Coerce a body by the rights of its sender. Raises BadRequest, Forbidden."""
+    for name in grant.locked:
+        if name in values and name not in grant.hidden:
+            raise Forbidden(f"the permission '{table.entity.name}.{name}.write' is needed")
+    row = row_of(table.shown, table.columns, values, creating=creating)
+    if creating and table.hidden:
+        for column in table.full.columns.needed:
+            if column.name in table.hidden:
+                raise Forbidden(f"{table.entity.name} has required fields that you may not set")
+    return row
+
+
+def _row_at(index: int, table: Table, grant: Grant, values: Mapping[str, Any]) -> Row:
+    try:
+        return row_for(table, grant, values, creating=True)
+    except (BadRequest, Forbidden) as error:
+        raise type(error)(f"[{index}] {error.message}") from None

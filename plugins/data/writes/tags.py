@@ -1,0 +1,52 @@
+"""Entity tags of records: what `If-Match` and `If-None-Match` ask (RFC 9110, 13.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from kernel.public import BadRequest, Tagged
+from plugins.data.errors import PreconditionFailed
+from plugins.data.filters import Conditions
+from plugins.data.store import ETAG
+
+_TAG: Final = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """The tags of which a record must have one; None accepts every record."""
+
+    tags: tuple[str, ...] | None = None
+
+    def check(self, record_id: str, record: Tagged) -> None:
+        """Raise PreconditionFailed for a record that has none of the tags."""
+        if self.tags is not None and record.etag not in self.tags:
+            raise PreconditionFailed(record_id, None)
+
+    def narrow(self, rows: Conditions) -> None:
+        """Require records that have one of the tags."""
+        if self.tags is not None:
+            rows.parts.append(b"%b = any(%b)" % (ETAG.sql, rows.bind(list(self.tags), b"text[]")))
+
+
+NO_CONDITION: Final = Condition()
+
+
+def read_if_match(header: str | None) -> Condition:
+    """Read `If-Match`; a weak tag never matches. Raises BadRequest."""
+    if header is None or header.strip() == "*":
+        return NO_CONDITION
+    found, at = list[str](), 0
+    while at < len(header):
+        if (tag := _TAG.match(header, at)) is None:
+            raise BadRequest("If-Match must be * or entity tags in quotes, with commas between")
+        at = tag.end()
+        found += [] if tag[1] else [tag[2]]
+    return Condition(tuple(found))
+
+
+def is_none_match(header: str, etag: str) -> bool:
+    """Whether `If-None-Match` names a tag; a weak one counts as well."""
+    return header.strip() == "*" or any(tag[2] == etag for tag in _TAG.finditer(header))

@@ -1,0 +1,125 @@
+"""Writes in a transaction: `record_writing` before each one, `event_recorded` after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kernel.public import Action, Actor, Change, Event, HookBus, Tagged, Transaction, hookspecs
+from plugins.data.rendering import check_readable, id_of, records_in, split_version
+from plugins.data.scope import RowScope, record_not_found
+from plugins.data.store import NO_SETTINGS, Table
+
+from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
+from .tags import Condition
+
+
+class TransactionalWrites:
+    """Writes of records that take part in a transaction, with every field of them."""
+
+    def __init__(self, bus: HookBus) -> None:
+        self._bus = bus
+
+    def has_listeners(self, table: Table) -> bool:
+        """Whether a plugin takes part in the writes of an entity."""
+        subject, listening = table.entity.subject, self._bus.has_listeners
+        return listening(hookspecs.record_writing, subject) or listening(
+            hookspecs.event_recorded, subject
+        )
+
+    def has_observers(self, table: Table) -> bool:
+        """Whether a plugin wants to know of committed writes of an entity."""
+        return self._bus.has_listeners(hookspecs.event_committed, table.entity.subject)
+
+    async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
+        """Create records and return them in order."""
+        table = table.full
+        changed = [await self._changed(tx, table, "create", None, row) for row in rows]
+        unified = await run_in_thread_if_large(changed, unify_columns, table.columns, changed)
+        statement = table.insert_many(tuple(unified[0]), versioned=True)
+        raw = await tx.execute(statement, NO_SETTINGS, encode(unified), tx.actor.user_id)
+        made = [split_version(each) for each in records_in(raw or b"[]")]
+        records = [Tagged(table.rendering.record(record), etag) for record, etag in made]
+        if self.has_listeners(table) or self.has_observers(table):
+            for each in records:
+                new = each.record
+                await tx.record(event_of(table, "INSERT", tx.actor, id_of(new), new=new))
+        return records
+
+    async def update(
+        self, tx: Transaction, scope: RowScope, record_id: str, row: Row, condition: Condition
+    ) -> Tagged | None:
+        """Change a record and return it, or None where the hooks left nothing to change."""
+        table = scope.table.full
+        old = await self._locked(tx, scope, record_id)
+        condition.check(record_id, old)
+        changed = await self._changed(tx, table, "update", record_id, row)
+        if not changed:
+            return None
+        rows = scope.record(record_id, NO_SETTINGS, encode(changed))
+        raw = await tx.execute(table.update(tuple(changed), rows), *rows.params)
+        if raw is None:
+            raise record_not_found(record_id)
+        record, etag = split_version(raw)
+        new = table.rendering.record(record)
+        await tx.record(event_of(table, "UPDATE", tx.actor, record_id, old=old.record, new=new))
+        return Tagged(new, etag)
+
+    async def delete(
+        self, tx: Transaction, scope: RowScope, record_id: str, condition: Condition
+    ) -> None:
+        """Delete a record."""
+        table = scope.table.full
+        old = await self._locked(tx, scope, record_id)
+        condition.check(record_id, old)
+        await self._changed(tx, table, "delete", record_id, {})
+        rows = scope.record(record_id, NO_SETTINGS)
+        if await tx.execute(table.delete(rows), *rows.params) is None:
+            raise record_not_found(record_id)
+        await tx.record(event_of(table, "DELETE", tx.actor, record_id, old=old.record))
+
+    async def _locked(self, tx: Transaction, scope: RowScope, record_id: str) -> Tagged:
+        rows, table = scope.record(record_id), scope.table.full
+        raw = await tx.execute(table.one(rows, lock=True), *rows.params)
+        if raw is None:
+            raise record_not_found(record_id)
+        record, etag = split_version(check_readable(raw, record_id))
+        return Tagged(table.rendering.record(record), etag)
+
+    async def _changed(
+        self, tx: Transaction, table: Table, action: Action, record_id: str | None, row: Row
+    ) -> Row:
+        """Let the hooks change a copy of the row: a transaction may be run again."""
+        entity = table.entity
+        change = Change(
+            app_id=entity.app_id,
+            entity=entity.name,
+            action=action,
+            actor=tx.actor,
+            record_id=record_id,
+            values=dict(row),
+        )
+        await self._bus.emit(hookspecs.record_writing, tx=tx, change=change)
+        if action == "delete" or change.values == row:
+            return row
+        return row_of(entity, table.columns, change.values, creating=action == "create")
+
+
+def event_of(
+    table: Table,
+    operation: str,
+    actor: Actor,
+    record_id: str | None,
+    *,
+    old: bytes | None = None,
+    new: bytes | None = None,
+) -> Event:
+    """Describe a completed write."""
+    return Event(
+        app_id=table.entity.app_id,
+        entity=table.entity.name,
+        operation=operation,
+        actor=actor,
+        record_id=record_id,
+        old=old,
+        new=new,
+    )
