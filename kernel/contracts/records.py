@@ -81,6 +81,26 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     search: str | None = None
 
 
+class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
+    """Groups of records and what is computed of each, validated by the provider.
+
+    `group_by` holds fields and objects `{"$month": field}`; `aggregate` maps names to objects
+    `{"$sum": field}`; `having` is a where-tree over both.
+    """
+
+    where: Mapping[str, Any] | None = None
+    search: str | None = None
+    group_by: Sequence[Any] = ()
+    aggregate: Mapping[str, Any] = {}
+    having: Mapping[str, Any] | None = None
+    order_by: str | None = None
+    order: Literal["asc", "desc"] | None = None
+    limit: int = 100
+    offset: int = 0
+    timezone: str | None = None
+    total: bool = True
+
+
 class Tagged(msgspec.Struct, frozen=True):
     """A record as JSON, and its entity tag with quotes; without one the caller may not read it."""
 
@@ -159,6 +179,12 @@ class Collections(Records, Protocol):
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str, view: View
     ) -> Tagged:
         """Return one record as `view` says."""
+        ...
+
+    async def aggregate(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, wanted: Aggregation
+    ) -> bytes:
+        """Return `{"data": [...], "total": <groups>}`, a page of groups of the readable records."""
         ...
 
     async def add(

@@ -29,13 +29,13 @@ LOOPBACK = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 PORT = re.compile(rb":[0-9]*$")
 NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 EXPOSED = b"X-Request-Id, Retry-After, Link, ETag"
+ALLOWED = (
+    b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id,"
+    b" Last-Event-ID"
+)
 PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id,"
-        b" Last-Event-ID",
-    ),
+    (b"access-control-allow-headers", ALLOWED),
     (b"access-control-max-age", b"600"),
 ]
 CACHING, LENGTH = b"cache-control", b"content-length"

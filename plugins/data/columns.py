@@ -19,7 +19,7 @@ from kernel.public import (
     nearest,
 )
 
-_CASTS: Final[Mapping[ValueKind, bytes]] = {
+CASTS: Final[Mapping[ValueKind, bytes]] = {
     "text": b"text",
     "number": b"double precision",
     "boolean": b"boolean",
@@ -155,7 +155,7 @@ class Columns:
             kind=kind,
             bare=quoted(name),
             sql=self.alias + b"." + quoted(name),
-            cast=_CASTS[kind],
+            cast=CASTS[kind],
             nullable=nullable,
             field=field,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from kernel.public import FieldFilters, NewRecord, Record, SortField, Where
+from kernel.public import BadRequest, FieldFilters, NewRecord, Record, SortField, Where
 
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
 """The body of POST …/bulk; the service checks how many records there are."""
@@ -74,6 +74,23 @@ class QueryBody(
     fields: list[str] | None = None
     expand: list[str | dict[str, Any]] | None = None
     etag: bool | None = None
+    group_by: list[str | dict[str, str]] | None = None
+    aggregate: dict[str, dict[str, str]] | None = None
+    having: dict[str, Any] | None = None
+    timezone: str | None = None
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether groups are wanted, not records. Raises BadRequest for a mixture of both."""
+        if self.group_by is None and self.aggregate is None:
+            for name, value in (("having", self.having), ("timezone", self.timezone)):
+                if value is not None:
+                    raise BadRequest(f"{name} goes with groupBy and aggregate only")
+            return False
+        for name in ("after", "fields", "expand", "etag"):
+            if getattr(self, name):
+                raise BadRequest(f"{name} does not go with groupBy and aggregate")
+        return True
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,6 +146,11 @@ class NestedRendering(Rendering):
 _MARK: Final = "\x01"
 
 
+def timestamp_text(sql: bytes) -> bytes:
+    """Print a timestamp in SQL as replies have it, for the few that are no field of a record."""
+    return b"replace((%b at time zone 'UTC')::text, ' ', 'T') || 'Z'" % sql
+
+
 def split_version(raw: bytes) -> tuple[bytes, str]:
     """Split JSON whose last member is the version of the row, and return it as an entity tag."""
     record, _, version = raw.rpartition(b',"_v":"')

@@ -16,6 +16,7 @@ from kernel.public import (
     APPS,
     MAX_PAGE,
     RECORDS,
+    Aggregation,
     Collections,
     Message,
     NewRecord,
@@ -171,7 +172,10 @@ class RecordRoutes:
         return reply({"message": f"record '{record_id}' deleted"})
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
-        """Find records by a where-tree, a page of them and how many there are."""
+        """Find records by a where-tree, a page of them with their number, or groups of them."""
+        caller = (request.actor, request.grant, *_names(request))
+        if body.aggregates:
+            return reply(await self._collections.aggregate(*caller, _aggregation(body)))
         page = Page(
             where=body.where,
             order_by=body.order_by or "created_at",
@@ -181,7 +185,6 @@ class RecordRoutes:
             after=body.after,
             view=_view_of(body),
         )
-        caller = (request.actor, request.grant, *_names(request))
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
 
@@ -265,6 +268,21 @@ def _view(given: Mapping[str, str], own: Collection[str]) -> View:
         fields=parts.get("fields"),
         expand=parts.get("expand", ()),
         etag=one_of("etag", etag, ("true", "false")) == "true",
+    )
+
+
+def _aggregation(body: QueryBody) -> Aggregation:
+    return Aggregation(
+        where=body.where,
+        group_by=body.group_by or (),
+        aggregate=body.aggregate or {},
+        having=body.having,
+        order_by=body.order_by,
+        order=body.order,
+        limit=100 if body.limit is None else body.limit,
+        offset=body.offset or 0,
+        timezone=body.timezone,
+        total=body.total is not False,
     )
 
 

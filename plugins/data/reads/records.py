@@ -15,6 +15,7 @@ from kernel.public import (
     Access,
     Action,
     Actor,
+    Aggregation,
     Apps,
     BadRequest,
     ConcurrencyLimiter,
@@ -38,6 +39,7 @@ from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_i
 from plugins.data.scope import RowScope, Tree, record_not_found, resolve_scope
 from plugins.data.store import MAX_PAGE_BYTES, Selection, Table, keep
 
+from .aggregates import compile_aggregation
 from .related import Related
 from .selection import Expansions, read_expand, select
 
@@ -176,6 +178,25 @@ class RecordReads:
         async with self._limited(app_id, rows):
             found = await self._statements.fetch(query, *rows.params, custom_plan=True)
         return int(found or 0)
+
+    @on_new_schema
+    async def aggregate(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, wanted: Aggregation
+    ) -> bytes:
+        """See `Collections.aggregate`."""
+        scope = await self._scope(actor, grant, app_id, entity, "read", wanted.where)
+        if wanted.limit < 1:
+            raise BadRequest("limit must be a whole number of at least 1")
+        _check_offset(wanted.offset)
+        rows = scope.rows()
+        if wanted.where:
+            rows.matches(wanted.where)
+        query = compile_aggregation(scope.table, rows, wanted)
+        async with self._limited(app_id, rows):
+            found = await self._statements.fetch(query, *rows.params, custom_plan=True)
+        if found is None or found == TOO_LARGE:
+            raise BadRequest("these groups are too large together: ask for fewer by limit")
+        return found
 
     @asynccontextmanager
     async def stream(
