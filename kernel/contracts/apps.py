@@ -56,8 +56,39 @@ class Reference(msgspec.Struct, frozen=True):
     field: str = "id"
 
 
+class FieldAccess(msgspec.Struct, frozen=True):
+    """Which roles may read and write a field; None where no permission of its own is needed.
+
+    The permissions are `<entity>.<field>.read` and `.write`.
+    """
+
+    read: tuple[str, ...] | None = None
+    write: tuple[str, ...] | None = None
+
+
+class SearchField(msgspec.Struct, frozen=True):
+    """A field that is searched: its weight from A to D, and the hidden column that holds its words.
+
+    Fields that the same callers may read share a column.
+    """
+
+    name: str
+    weight: str
+    column: str
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What a full-text search of an entity compares; `language` names its configuration."""
+
+    language: str
+    fields: tuple[SearchField, ...]
+
+
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared column, aliases resolved. `sql_type` is the column's type in PostgreSQL."""
+    """A declared column, aliases resolved. `sql_type` is the column's type in PostgreSQL.
+
+    `generated` is the expression that computes it, of the fields in `sources`; it is read-only.
+    """
 
     name: str
     type: FieldType
@@ -67,6 +98,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     enum_values: tuple[str, ...] = ()
     references: Reference | None = None
     on_delete: OnDelete = "set_null"
+    access: FieldAccess | None = None
+    generated: Any = None
+    sources: tuple[str, ...] = ()
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +112,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     id_type: Literal["uuid", "text"]
     id_declared: bool
     fields: tuple[Field, ...]
+    search: Search | None = None
     constraints: Mapping[str, tuple[str, ...]] = {}
     """Names of indexes, checks and foreign keys in the database, and the fields each is about:
     from which a `ConstraintViolation` is described."""

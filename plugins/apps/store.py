@@ -67,6 +67,7 @@ _SCHEMA: Final = """
 select json_build_object(
     'installed', exists (select from caudex_apps.apps where id = $1::text),
     'exists', exists (select from pg_namespace where nspname = $1::text),
+    'trigrams', (select extnamespace::regnamespace from pg_extension where extname = 'pg_trgm'),
     'entities', (
         select coalesce(json_object_agg(name, retired_at is not null), '{}')
         from caudex_apps.entities where app_id = $1::text),
@@ -83,7 +84,8 @@ select json_build_object(
                     'type', format_type(a.atttypid, a.atttypmod),
                     'not_null', a.attnotnull,
                     'default', pg_get_expr(d.adbin, d.adrelid),
-                    'generated', a.attgenerated <> '' or a.attidentity <> ''
+                    'generated', a.attgenerated <> '' or a.attidentity <> '',
+                    'comment', col_description(t.oid, a.attnum)
                 ) order by a.attnum), '[]')
                 from pg_attribute as a
                 left join pg_attrdef as d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)

@@ -8,6 +8,7 @@ import msgspec
 
 from kernel.public import Field, FieldType, OnDelete, Reference
 
+from .access import read_access
 from .problems import Part
 from .types import ALIASES, COLUMN_TYPES, default_value
 
@@ -59,6 +60,7 @@ def read_field(part: Part, name: str, targets: LinkTargets) -> Field:
         enum_values=enum_values,
         references=reference,
         on_delete=on_delete,
+        access=read_access(part),
     )
 
 

@@ -11,7 +11,9 @@ from kernel.public import PERMISSION_KEY, Entity, Field, Permission
 from plugins.apps.models import Index, Manifest
 from plugins.apps.names import is_identifier
 
+from .access import read_search
 from .fields import SERVER_COLUMNS, LinkTargets, read_field, read_id
+from .generated import read_generated
 from .problems import Part, Problems, part_of
 from .sections import NO_SECTIONS, Sections
 
@@ -121,6 +123,7 @@ def _id_type(items: Sequence[Any]) -> str:
 
 def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
     fields: dict[str, Field] = {}
+    parts: dict[str, Part] = {}
     items = part.parts("fields", MAX_FIELDS)
     id_type, id_declared = "uuid", False
     for item in items:
@@ -141,12 +144,17 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
             item.problem("name", f"the field {field_name!r} is declared twice")
         else:
             fields[field_name] = read_field(item, field_name, targets)
+            parts[field_name] = item
+    generated = [name for name in fields if parts[name].get("generated") is not None]
+    plain = {name: fields[name] for name in fields if name not in generated}
+    fields |= {name: read_generated(parts[name], fields[name], plain) for name in generated}
     entity = Entity(
         app_id=app_id,
         name=name,
         id_type="text" if id_type == "text" else "uuid",
         id_declared=id_declared,
         fields=tuple(fields.values()),
+        search=read_search(part, fields),
     )
     known = {"id", "created_at", "updated_at", *fields}
     indexes = _indexes(part, known)
@@ -156,7 +164,7 @@ def _entity(part: Part, app_id: str, name: str, targets: LinkTargets) -> _Draft:
 def _read_quietly(item: Part) -> None:
     """Mark the members of a field that the server owns as read; it is ignored."""
     for name in ("type", "required", "default_value", "enum_values", "references", "on_delete",
-                 "is_primary_key"):  # fmt: skip
+                 "is_primary_key", "access", "generated"):  # fmt: skip
         item.get(name)
 
 

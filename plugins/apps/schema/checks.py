@@ -83,6 +83,13 @@ def has_no_null(table: Table, column: Column) -> Check:
     return Check(subject, query, f"row has {what}", f"rows have {what}")
 
 
+def has_no_value(table: Table, column: Column) -> Check:
+    """Find values in a column that becomes a generated one."""
+    rows = _rows(table, sql.SQL("{} is not null").format(sql.Identifier(column.name)))
+    what = "a value in it, and it becomes generated"
+    return _check(table, column.name, rows, f"row has {what}", f"rows have {what}")
+
+
 def keeps_enum(table: Table, check: CheckDef) -> Check:
     """Find values that an enum does not allow."""
     rows = _rows(table, sql.SQL("not ({})").format(in_enum(check)))

@@ -20,6 +20,7 @@ class CurrentColumn(msgspec.Struct, frozen=True, kw_only=True):
     not_null: bool
     default: str | None
     generated: bool
+    comment: str | None = None
 
     @property
     def sql_type(self) -> str:
@@ -82,6 +83,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
 
     installed: bool
     exists: bool
+    trigrams: str | None = None
+    """The schema of the extension pg_trgm, if there is one."""
+
     entities: Mapping[str, bool]
     columns: Mapping[str, Mapping[str, bool]]
     tables: Mapping[str, CurrentTable]

@@ -68,17 +68,24 @@ def drop_table(schema: str, table: str) -> sql.Composed:
 
 def create_index(table: Table, index: IndexDef) -> sql.Composed:
     """An index."""
-    return sql.SQL("create {}index {} on {} ({})").format(
+    columns = [sql.Identifier(column) for column in index.columns]
+    operators = sql.SQL("")
+    if index.method == "trigram":
+        assert table.trigrams is not None
+        operators = sql.SQL(" {}").format(sql.Identifier(table.trigrams, "gin_trgm_ops"))
+    return sql.SQL("create {}index {} on {} {}({}{})").format(
         sql.SQL("unique " if index.unique else ""),
         sql.Identifier(index.name),
         relation(table.schema, table.name),
-        _COMMA.join(map(sql.Identifier, index.columns)),
+        sql.SQL("using gin " if index.method else ""),
+        _COMMA.join(columns),
+        operators,
     )
 
 
 def drop_index(schema: str, name: str) -> sql.Composed:
     """An index, which is in the schema of its table."""
-    return sql.SQL("drop index {}").format(sql.Identifier(schema, name))
+    return sql.SQL("drop index if exists {}").format(sql.Identifier(schema, name))
 
 
 def create_trigger(table: Table) -> sql.Composed:
@@ -92,6 +99,18 @@ def create_trigger(table: Table) -> sql.Composed:
 def add_column(column: Column) -> Clause:
     """A new column; rows that exist get its default."""
     return sql.SQL("add column {}").format(_column(column))
+
+
+def mark_column(schema: str, table: str, name: str, mark: str | None) -> sql.Composed:
+    """The comment of a derived column, or none."""
+    return sql.SQL("comment on column {} is {}").format(
+        sql.Identifier(schema, table, name), sql.Literal(mark)
+    )
+
+
+def drop_expression(name: str) -> Clause:
+    """A derived column as an ordinary one with its values."""
+    return sql.SQL("alter column {} drop expression").format(sql.Identifier(name))
 
 
 def drop_column(name: str) -> Clause:
@@ -167,7 +186,10 @@ def _check(check: CheckDef) -> sql.Composed:
 
 
 def _column(column: Column) -> sql.Composed:
-    parts: list[sql.Composable] = [sql.Identifier(column.name), AS_SQL[column.type]]
+    kind = AS_SQL.get(column.type, sql.SQL("tsvector"))
+    parts: list[sql.Composable] = [sql.Identifier(column.name), kind]
+    if column.derived is not None:
+        parts.append(sql.SQL("generated always as ({}) stored").format(column.derived))
     if (default := _default(column)) is not None:
         parts += [sql.SQL("default"), default]
     if column.not_null:

@@ -10,6 +10,7 @@ from plugins.apps.manifest.types import type_name
 
 from . import checks, ddl
 from .current import CurrentColumn, CurrentTable, Schema
+from .derivations import derive_again, drop_vectors, freeze, is_derived, mark_step, unmark_step
 from .rules import lift_all, missing_rules, rule_steps
 from .steps import Phase, Plan, Step, step
 from .tables import PLAIN, Column, Table
@@ -50,9 +51,11 @@ _KINDS = {"v": "view", "m": "materialized view", "r": "table", "p": "partitioned
 
 
 def _create(table: Table) -> Iterator[Step]:
-    detail = f"{len(table.columns) - len(PLAIN)} fields"
-    statement = ddl.create_table(table)
+    fields = [name for name in table.columns if name not in PLAIN and name[0] != "_"]
+    detail, statement = f"{len(fields)} fields", ddl.create_table(table)
     yield step(Phase.BUILD, table.name, "create_table", detail=detail, statement=statement)
+    for column in table.columns.values():
+        yield from mark_step(table, column)
     yield from missing_rules(table, new=True)
     yield step(Phase.RULES, table.name, statement=ddl.create_trigger(table))
 
@@ -60,7 +63,7 @@ def _create(table: Table) -> Iterator[Step]:
 def _refusals(table: Table, current: CurrentTable) -> Iterator[str]:
     for column in table.columns.values():
         present = current.column(column.name)
-        if present is not None and present.generated:
+        if present is not None and present.generated and not is_derived(present):
             yield f"{table.name}.{column.name}: the column is a generated one, made by hand"
 
 
@@ -69,11 +72,28 @@ def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Ste
         yield step(Phase.RULES, table.name, "restore_entity")
     ledger = schema.columns.get(table.name, {})
     converting: set[str] = set()
+    converted = {
+        column.name
+        for column in table.columns.values()
+        if (present := current.column(column.name)) and present.sql_type != column.type
+        if column.derived is None
+    }
     for column in table.columns.values():
         present = current.column(column.name)
+        if column.derived is not None:
+            if ledger.get(column.name):
+                yield step(Phase.RULES, table.name, "restore_column", column.name)
+            again = list(derive_again(table, column, present, bool(converted)))
+            converting |= {column.name} if again else set()
+            yield from again
+            continue
         if present is None:
             yield from _add_column(table, column)
             continue
+        yield from unmark_step(table, present)
+        if present.generated:
+            yield from freeze(table.name, present, report=True)
+            present = msgspec.structs.replace(present, default=None, generated=False)
         if column.name not in PLAIN and ledger.get(column.name, True):
             kind = "restore_column" if column.name in ledger else "adopt_column"
             yield step(Phase.RULES, table.name, kind, column.name)
@@ -89,6 +109,7 @@ def _change(table: Table, current: CurrentTable, schema: Schema) -> Iterator[Ste
             if not retired:
                 yield step(Phase.LIFT, table.name, "retire_column", name)
             yield from _lift_column(table.name, present, report=retired)
+    yield from drop_vectors(table, current)
     yield from rule_steps(table, current, converting)
     if ddl.TRIGGER not in current.triggers:
         made = ddl.create_trigger(table)
@@ -154,6 +175,9 @@ def _lift_column(table: str, column: CurrentColumn, *, report: bool) -> Iterator
     Of a column that was retired before they exist only where they were added by hand; that is a
     reported change.
     """
+    if is_derived(column) and column.generated:
+        yield from freeze(table, column, report=False)
+        return
     if column.not_null:
         clause = ddl.drop_not_null(column.name)
         yield step(Phase.LIFT, table, "drop_not_null", column.name, clause=clause, report=report)

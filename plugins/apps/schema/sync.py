@@ -20,7 +20,7 @@ from . import ddl
 from .checks import Counted
 from .diff import diff
 from .steps import Phase, Plan, Step
-from .tables import Relation, Table, tables_of
+from .tables import Relation, Table, tables_of, with_trigrams
 
 _decode_counted = msgspec.json.Decoder(Counted).decode
 
@@ -35,16 +35,24 @@ a column, a foreign key, an object of the same name."""
 async def plan_for(reader: Reader, manifest: Manifest, users: Relation) -> Plan:
     """Compare a manifest with the schema. Raises BadRequest where a sync is not possible."""
     schema = await store.schema(reader, manifest.app_id)
-    tables = await wanted_tables(reader, manifest, users)
+    tables = await wanted_tables(reader, manifest, users, schema.trigrams)
     plan = await to_thread.run_sync(diff, tables, schema, manifest.app_id)
     if plan.refusals:
         raise BadRequest("; ".join(plan.refusals[:MAX_PROBLEMS]))
     return plan
 
 
-async def wanted_tables(reader: Reader, manifest: Manifest, users: Relation) -> dict[str, Table]:
-    """Return the tables of a manifest, with defaults as PostgreSQL prints them."""
-    return await store.with_expressions(reader, tables_of(manifest, users))
+async def wanted_tables(
+    reader: Reader, manifest: Manifest, users: Relation, trigrams: str | None = None
+) -> dict[str, Table]:
+    """Return the tables of a manifest, with defaults as PostgreSQL prints them.
+
+    `trigrams` is the schema of the extension pg_trgm.
+    """
+    tables = {
+        name: with_trigrams(table, trigrams) for name, table in tables_of(manifest, users).items()
+    }
+    return await store.with_expressions(reader, tables)
 
 
 async def apply(tx: Transaction, app_id: str, plan: Plan) -> None:

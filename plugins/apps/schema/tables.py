@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
+from psycopg import sql
 
 from kernel.public import OWNER_COLUMN, Entity, Field, OnDelete
 from plugins.apps.manifest.types import literal_of
 from plugins.apps.models import Index, Manifest
 from plugins.apps.names import derive
+
+from .derived import expression_of, mark_of, short_fields, vectors_of
 
 Relation = tuple[str, str]
 """Schema and table."""
@@ -28,14 +31,22 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     default: str | None = None
     generator: Literal["", "uuid", "now"] = ""
     expression: str | None = None
+    derived: sql.Composable | None = None
+    """What PostgreSQL computes the column from; `mark` is the comment that the column then has."""
+
+    @property
+    def mark(self) -> str | None:
+        """The comment on a derived column."""
+        return None if self.derived is None else mark_of(self.derived)
 
 
 class IndexDef(msgspec.Struct, frozen=True, kw_only=True):
-    """An index, unique or not."""
+    """An index, unique or not; `method` is `gin` for words and `trigram` for similar words."""
 
     name: str
     columns: tuple[str, ...]
     unique: bool
+    method: Literal["", "gin", "trigram"] = ""
 
 
 class CheckDef(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +76,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     indexes: Mapping[str, IndexDef]
     checks: Mapping[str, CheckDef]
     links: Mapping[str, LinkDef]
+    trigrams: str | None = None
+    """The schema of the extension pg_trgm; without it there are no indexes of trigrams."""
 
     @property
     def primary_key(self) -> str:
@@ -92,6 +105,14 @@ def tables_of(manifest: Manifest, users: Relation) -> dict[str, Table]:
     }
 
 
+def with_trigrams(table: Table, trigrams: str | None) -> Table:
+    """Return a table for a database with the extension pg_trgm in a schema, or without it."""
+    if trigrams is not None:
+        return msgspec.structs.replace(table, trigrams=trigrams)
+    indexes = {name: each for name, each in table.indexes.items() if each.method != "trigram"}
+    return msgspec.structs.replace(table, indexes=indexes)
+
+
 def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
     """Return the manifest with the names of constraints in its entities."""
     entities = tuple(
@@ -104,7 +125,10 @@ def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifes
 def _table(entity: Entity, wanted: Sequence[Index], users: Relation) -> Table:
     checks = [_check(entity, field) for field in entity.fields if field.enum_values]
     links = [_link(entity, field, users) for field in entity.fields if field.references]
-    columns = [*_plain(entity), *(_column(field) for field in entity.fields)]
+    vectors = [
+        Column(name=name, type="tsvector", derived=derived) for name, derived in vectors_of(entity)
+    ]
+    columns = [*_plain(entity), *(_column(field) for field in entity.fields), *vectors]
     return Table(
         schema=entity.app_id,
         name=entity.name,
@@ -124,7 +148,14 @@ def _plain(entity: Entity) -> Iterable[Column]:
 
 def _column(field: Field) -> Column:
     default = None if field.default is None else literal_of(field.default, field.sql_type)
-    return Column(name=field.name, type=field.sql_type, not_null=field.required, default=default)
+    derived = None if field.generated is None else expression_of(field)
+    return Column(
+        name=field.name,
+        type=field.sql_type,
+        not_null=field.required,
+        default=default,
+        derived=derived,
+    )
 
 
 def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
@@ -147,6 +178,12 @@ def _indexes(entity: Entity, wanted: Sequence[Index]) -> Iterable[IndexDef]:
         if field.references and field.name not in served:
             name = derive(entity.name, field.name, "idx", (field.name,))
             yield IndexDef(name=name, columns=(field.name,), unique=False)
+    for column, _ in vectors_of(entity):
+        name = derive(entity.name, column, "gin", column)
+        yield IndexDef(name=name, columns=(column,), unique=False, method="gin")
+    for field_name in short_fields(entity):
+        name = derive(entity.name, field_name, "trigram", field_name)
+        yield IndexDef(name=name, columns=(field_name,), unique=False, method="trigram")
 
 
 def _check(entity: Entity, field: Field) -> CheckDef:

@@ -59,6 +59,8 @@ def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creat
     for name, value in values.items():
         column = columns.find(name)
         if column.field is not None:
+            if column.field.generated is not None:
+                raise BadRequest(f"{column.label} is generated: it cannot be set")
             sent[name] = _coerced(column, value)
         elif name == "id" and creating and entity.id_declared and value is not None:
             sent[name] = _chosen_id(column, value)
