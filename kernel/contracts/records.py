@@ -67,12 +67,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a collection is wanted, validated against the entity by the provider.
 
-    `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). For a
-    `view` or a `search` the provider must be one of `Collections`.
+    `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). Without
+    `order_by` the order is that of `created_at`, of a `search` by rank. For a `view` or a `search`
+    the provider must be one of `Collections`.
     """
 
     where: Mapping[str, Any] | None = None
-    order_by: str = "created_at"
+    order_by: str | None = None
     order: Literal["asc", "desc"] = "desc"
     limit: int = 100
     offset: int = 0
@@ -179,6 +180,18 @@ class Collections(Records, Protocol):
         self, actor: Actor, grant: Grant, app_id: str, entity: str, record_id: str, view: View
     ) -> Tagged:
         """Return one record as `view` says."""
+        ...
+
+    async def count(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any] | None,
+        search: str | None = None,
+    ) -> int:
+        """Count the records that a page is taken from."""
         ...
 
     async def aggregate(

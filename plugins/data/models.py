@@ -74,6 +74,7 @@ class QueryBody(
     fields: list[str] | None = None
     expand: list[str | dict[str, Any]] | None = None
     etag: bool | None = None
+    search: str | None = None
     group_by: list[str | dict[str, str]] | None = None
     aggregate: dict[str, dict[str, str]] | None = None
     having: dict[str, Any] | None = None

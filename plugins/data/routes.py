@@ -178,12 +178,13 @@ class RecordRoutes:
             return reply(await self._collections.aggregate(*caller, _aggregation(body)))
         page = Page(
             where=body.where,
-            order_by=body.order_by or "created_at",
+            order_by=body.order_by,
             order=body.order or "desc",
             limit=100 if body.limit is None else body.limit,
             offset=body.offset or 0,
             after=body.after,
             view=_view_of(body),
+            search=body.search,
         )
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
@@ -245,7 +246,7 @@ def _read(given: Mapping[str, str], own: Collection[str]) -> Listing:
     view = _view(given, own)
     page = Page(
         where={name: text for name, text in given.items() if name not in known} or None,
-        order_by=given.get("sort", "created_at"),
+        order_by=given.get("sort"),
         order=cast("Order", one_of("order", given.get("order", "desc"), ("asc", "desc"))),
         limit=limit_of(given.get("limit"), MAX_PAGE),
         offset=0 if offset is None else whole_number("offset", offset),
@@ -282,6 +283,7 @@ def _aggregation(body: QueryBody) -> Aggregation:
         limit=100 if body.limit is None else body.limit,
         offset=body.offset or 0,
         timezone=body.timezone,
+        search=body.search,
         total=body.total is not False,
     )
 

@@ -42,6 +42,10 @@ ETAG: Final = Column(
     nullable=False,
 )
 
+TRIGRAMS: Final = b"""select extnamespace::regnamespace::text from pg_extension
+where extname = 'pg_trgm'"""
+"""The schema of the extension pg_trgm."""
+
 Order = Literal["asc", "desc"]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -291,6 +295,15 @@ class Table:
 
     def _select(self, rows: Conditions, items: bytes | None = None) -> bytes:
         return b"select %b from %b as t%b" % (items or self._all, self.name, rows.clause())
+
+    def exists(self, rows: Conditions) -> bytes:
+        """Return `t` where there is a record."""
+        return b"select exists (select from %b as t%b)" % (self.name, rows.clause())
+
+    def ranked(self, rank: bytes) -> bytes:
+        """Order by a rank, the newest of equal ones first."""
+        created, key = self.columns.find("created_at"), self.columns.id
+        return b" order by %b desc, %b desc, %b desc" % (rank, created.sql, key.sql)
 
     def order(self, sort: Column, order: Order) -> bytes:
         """Leave nulls where PostgreSQL sorts them by default: an index serves only that."""

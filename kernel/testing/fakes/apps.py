@@ -180,10 +180,10 @@ class FakeRecords:
     ) -> list[Record]:
         """Return rows in order; rows without a value come last, as in PostgreSQL."""
         found = self._visible(actor, grant, app_id, entity, page.where)
-        with_value = [row for row in found if row.get(page.order_by) is not None]
-        without = [row for row in found if row.get(page.order_by) is None]
-        descending = page.order == "desc"
-        return sorted(with_value, key=lambda row: row[page.order_by], reverse=descending) + without
+        sort, descending = page.order_by or "created_at", page.order == "desc"
+        with_value = [row for row in found if row.get(sort) is not None]
+        without = [row for row in found if row.get(sort) is None]
+        return sorted(with_value, key=lambda row: row[sort], reverse=descending) + without
 
     def _moment(self) -> str:
         """Return the time of a clock that each write advances, for a definite order."""

@@ -18,6 +18,7 @@ from kernel.public import (
     Aggregation,
     Apps,
     BadRequest,
+    Collections,
     ConcurrencyLimiter,
     Grant,
     HookBus,
@@ -37,16 +38,19 @@ from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
 from plugins.data.scope import RowScope, Tree, record_not_found, resolve_scope
-from plugins.data.store import MAX_PAGE_BYTES, Selection, Table, keep
+from plugins.data.store import MAX_PAGE_BYTES, TRIGRAMS, Selection, Table, keep
 
 from .aggregates import compile_aggregation
 from .related import Related
+from .search import Matching, Terms, read_terms
 from .selection import Expansions, read_expand, select
 
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordReads")
 T = TypeVar("T")
 MAX_OFFSET: Final = 2**31
+UNKNOWN: Final = "?"
+"""The schema of the extension pg_trgm."""
 
 _last_seen = msgspec.json.Decoder(LastSeen).decode
 
@@ -91,6 +95,7 @@ class RecordReads:
         self._bus = bus
         self._access = access
         self._related = Related(access, identity, self._narrowed)
+        self._trigrams: str | None = UNKNOWN
         self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
         # For each app, fewer than there are connections for searches.
         self._searches = ConcurrencyLimiter(
@@ -141,20 +146,48 @@ class RecordReads:
     @on_new_schema
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
         """See `Records.page`."""
+        if page.search is None or not page.search.strip():
+            return await self._page(actor, grant, app_id, entity, page)
+        terms = read_terms(page.search)
+        array = await self._page(actor, grant, app_id, entity, page, terms)
+        if array == b"[]":
+            found = (page.offset or page.after is not None) and await self._found(
+                actor, grant, app_id, entity, page.where, terms
+            )
+            if not found:
+                return await self._page(actor, grant, app_id, entity, page, terms, similar=True)
+        return array
+
+    async def _page(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        terms: Terms | None = None,
+        *,
+        similar: bool = False,
+    ) -> bytes:
         expansions = _expansions(page)
         scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         if page.limit < 1:
             raise BadRequest("limit must be a whole number of at least 1")
-        table, sort = scope.table, scope.table.columns.find(page.order_by)
+        table, sort = scope.table, scope.table.columns.find(page.order_by or "created_at")
         limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or scope.trees or page.view):
+        if not (page.where or page.after is not None or scope.trees or page.view or terms):
             return table.rendering.array(await self._listed(scope, page, sort, limit))
         # The same statement looks up the last record seen, where an index can serve that.
         in_one = page.after is not None and not sort.nullable
         cursor = scope.record(page.after or "") if in_one else None
         rows = await self._conditions(scope, page, cursor)
-        selected = _selected(scope, rows, page, expansions)
         order = table.order(sort, page.order)
+        if terms is not None:
+            rank = await self._matching(table, rows, terms, similar=similar)
+            if rank is None:
+                return b"[]"
+            order = table.ranked(rank) if page.order_by is None else order
+        selected = _selected(scope, rows, page, expansions)
         texts = table.texts(rows, order, limit, page.offset, selected.items)
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
@@ -165,15 +198,87 @@ class RecordReads:
                 raw = await fetch(table.careful_page(texts, sort, cursor), *rows.params)
         return selected.rendering.array(_fitting(raw, page))
 
-    @on_new_schema
-    async def count(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Mapping[str, Any] | None
-    ) -> int:
-        """See `Records.count`."""
+    async def _matching(
+        self, table: Table, rows: Conditions, terms: Terms, *, similar: bool
+    ) -> bytes | None:
+        """Require the terms of a search and return the rank, or None where nothing can match."""
+        if self._trigrams is UNKNOWN:
+            raw = await self._statements.fetch(TRIGRAMS)
+            self._trigrams = None if raw is None else raw.decode()
+        matching = Matching(table, self._trigrams)
+        if not similar:
+            return matching.exact(rows, terms)
+        return matching.similar(rows, terms) if matching.can_compare_similar(terms) else None
+
+    async def _match(
+        self,
+        actor: Actor,
+        grant: Grant,
+        scope: RowScope,
+        rows: Conditions,
+        where: Tree | None,
+        search: str | None,
+    ) -> bytes | None:
+        """Require the words of a search, or similar ones where no record has them; return the rank.
+
+        Without a search, None.
+        """
+        if search is None or not search.strip():
+            return None
+        entity, terms = scope.table.entity, read_terms(search)
+        similar = not await self._found(actor, grant, entity.app_id, entity.name, where, terms)
+        rank = await self._matching(scope.table, rows, terms, similar=similar)
+        if rank is None:
+            rows.parts.append(b"false")
+            return b"0"
+        return rank
+
+    async def _found(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Tree | None, terms: Terms
+    ) -> bool:
+        """Whether a record has the words of a search; only else similar ones count."""
         scope = await self._scope(actor, grant, app_id, entity, "read", where)
         rows = scope.rows()
         if where:
             rows.matches(where)
+        await self._matching(scope.table, rows, terms, similar=False)
+        async with self._limited(app_id, rows):
+            query = scope.table.exists(rows)
+            raw = await self._statements.fetch(query, *rows.params, custom_plan=True)
+        return raw == b"t"
+
+    @on_new_schema
+    async def count(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any] | None,
+        search: str | None = None,
+    ) -> int:
+        """See `Records.count`."""
+        scope = await self._scope(actor, grant, app_id, entity, "read", where)
+        terms = read_terms(search) if search and search.strip() else None
+        found = await self._count(app_id, scope, where, terms)
+        if terms is not None and not found:
+            return await self._count(app_id, scope, where, terms, similar=True)
+        return found
+
+    async def _count(
+        self,
+        app_id: str,
+        scope: RowScope,
+        where: Tree | None,
+        terms: Terms | None,
+        *,
+        similar: bool = False,
+    ) -> int:
+        rows = scope.rows()
+        if where:
+            rows.matches(where)
+        if terms and await self._matching(scope.table, rows, terms, similar=similar) is None:
+            return 0
         query = scope.table.count(rows)
         async with self._limited(app_id, rows):
             found = await self._statements.fetch(query, *rows.params, custom_plan=True)
@@ -191,6 +296,7 @@ class RecordReads:
         rows = scope.rows()
         if wanted.where:
             rows.matches(wanted.where)
+        await self._match(actor, grant, scope, rows, wanted.where, wanted.search)
         query = compile_aggregation(scope.table, rows, wanted)
         async with self._limited(app_id, rows):
             found = await self._statements.fetch(query, *rows.params, custom_plan=True)
@@ -288,7 +394,9 @@ class RecordReads:
     ) -> Conditions:
         """Collect the conditions of a page; the parameters of `cursor` come first."""
         _check_offset(page.offset)
-        sort = scope.table.columns.find(page.order_by)
+        if page.after is not None and page.search and page.order_by is None:
+            raise BadRequest("after: a search has no order to continue without orderBy")
+        sort = _sort(scope, page)
         looked_up = page.after is not None and cursor is None
         last = await self._last_seen(scope, page) if looked_up else None
         rows = scope.rows(*(cursor.params if cursor else ()))
@@ -303,7 +411,7 @@ class RecordReads:
     async def _last_seen(self, scope: RowScope, page: Page) -> LastSeen:
         assert page.after is not None
         rows = scope.record(page.after)
-        query = scope.table.last_seen(rows, scope.table.columns.find(page.order_by))
+        query = scope.table.last_seen(rows, _sort(scope, page))
         raw = await self._statements.fetch(query, *rows.params)
         if raw is None:
             raise _unseen(page)
@@ -322,8 +430,11 @@ class RecordReads:
         expansions = _expansions(page)
         scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         rows = await self._conditions(scope, page)
+        rank = await self._match(actor, grant, scope, rows, page.where, page.search)
         selected = _selected(scope, rows, page, expansions)
-        order = scope.table.order(scope.table.columns.find(page.order_by), page.order)
+        order = scope.table.order(_sort(scope, page), page.order)
+        if rank is not None and page.order_by is None:
+            order = scope.table.ranked(rank)
         query = scope.table.every(rows, order, page.offset, selected.items)
         stream = self._statements.stream(query, *rows.params)
         return _pieces(selected.rendering, await stack.enter_async_context(stream))
@@ -339,6 +450,10 @@ def _tagged(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
 def _selected(scope: RowScope, rows: Conditions, page: Page, expansions: Expansions) -> Selection:
     """Return what a page shows. What `expand` adds has parameters in `rows`."""
     return select(scope, rows, page.view, expansions) if page.view else scope.table.everything
+
+
+def _sort(scope: RowScope, page: Page) -> Column:
+    return scope.table.columns.find(page.order_by or "created_at")
 
 
 def _expansions(page: Page) -> Expansions:
@@ -397,5 +512,13 @@ async def answer(
     if page.after is None and count < min(page.limit, MAX_PAGE) and (count or not seen):
         every = seen + count  # the page includes the end of the list
     else:
-        every = await records.count(actor, grant, app_id, entity, page.where)
+        every = await _counted(records, actor, grant, app_id, entity, page)
     return b'{"data": %b, "total": %d}' % (data, every)
+
+
+async def _counted(
+    records: Records, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
+) -> int:
+    if page.search is None or not isinstance(records, Collections):
+        return await records.count(actor, grant, app_id, entity, page.where)
+    return await records.count(actor, grant, app_id, entity, page.where, page.search)

@@ -1,0 +1,144 @@
+"""Full-text search: what it finds, in which order, and for whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kernel.testing import Client, Postgres, Server, running_server
+from tests.plugins.data.conftest import overrides
+from tests.plugins.data.support import refused
+
+BASE = "/api/v1/apps/library/collections"
+BOOKS, PAPERS = f"{BASE}/books", f"{BASE}/papers"
+MANIFEST: dict[str, Any] = {
+    "appId": "library",
+    "name": "Library",
+    "dataContract": [
+        {
+            "entityName": "books",
+            "fields": [
+                {"name": "title", "type": "text"},
+                {"name": "blurb", "type": "text"},
+                {"name": "shelf", "type": "text"},
+                {"name": "secret", "type": "text", "access": {"read": "keeper"}},
+            ],
+            "search": {
+                "fields": [{"name": "title", "weight": "A"}, "blurb", "secret"],
+                "language": "english",
+            },
+        },
+        {"entityName": "papers", "fields": [{"name": "title", "type": "text"}]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def library(server: Server) -> Server:
+    server.install(MANIFEST)
+    return server
+
+
+@pytest.fixture
+def admin(library: Server) -> Client:
+    library.sql("truncate library.books")
+    rows = [
+        {"title": "Ada Bell", "blurb": "a running engine", "shelf": "a"},
+        {"title": "Ada Byron", "blurb": "the first program", "shelf": "a"},
+        {"title": "Belfast", "blurb": "Ada was never here; the café was", "shelf": "b"},
+        {"title": "Chess", "blurb": "for two", "shelf": "b", "secret": "poison"},
+    ]
+    assert library.admin.post(f"{BOOKS}/bulk", json=rows).status_code == 201
+    return library.admin
+
+
+def found(client: Client, search: str, **more: Any) -> list[str]:
+    answer = client.post(f"{BOOKS}/query", json={"search": search, **more})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    if "limit" not in more and "offset" not in more:
+        assert body["total"] == len(body["data"])
+    return [record["title"] for record in body["data"]]
+
+
+def test_every_word_is_wanted_and_the_last_may_be_a_beginning(admin: Client):
+    assert found(admin, "ada bel") == ["Ada Bell", "Belfast"]
+    assert sorted(found(admin, "ada")) == ["Ada Bell", "Ada Byron", "Belfast"]
+    assert found(admin, "engine bel") == ["Ada Bell"]
+    assert found(admin, "ada ") == found(admin, "ada")
+    assert sorted(found(admin, "chess or byron")) == ["Ada Byron", "Chess"]
+    assert sorted(found(admin, "chess or byr")) == ["Ada Byron", "Chess"]
+    assert sorted(found(admin, "ada -byron")) == ["Ada Bell", "Belfast"]
+    assert found(admin, '"first program"') == ["Ada Byron"]
+    assert found(admin, '"program first"') == []
+
+
+def test_stems_and_accents_are_ignored(admin: Client):
+    assert found(admin, "runs engines") == ["Ada Bell"]
+    assert found(admin, "cafe") == ["Belfast"]
+    assert found(admin, "CAFÉ") == ["Belfast"]
+
+
+def test_weight_decides_the_order_unless_another_is_wanted(admin: Client):
+    assert found(admin, "ada")[-1] == "Belfast"
+    assert found(admin, "ada", orderBy="title", order="asc") == ["Ada Bell", "Ada Byron", "Belfast"]
+    assert found(admin, "ada", limit=1, offset=1) == found(admin, "ada")[1:2]
+    assert found(admin, "ada", where={"shelf": "a"}, orderBy="title", order="asc") == [
+        "Ada Bell",
+        "Ada Byron",
+    ]
+    answer = admin.post(
+        f"{BOOKS}/query",
+        json={"search": "ada", "groupBy": ["shelf"], "aggregate": {"n": {"$count": "*"}}},
+    )
+    assert answer.json()["data"] == [{"shelf": "a", "n": 2}, {"shelf": "b", "n": 1}]
+
+
+def test_similar_words_count_where_nothing_has_the_words(admin: Client):
+    assert found(admin, "belfst") == ["Belfast"]
+    assert found(admin, "byronn ada") == ["Ada Byron"]
+    assert found(admin, "belfst", where={"shelf": "a"}) == []
+    assert found(admin, "belfst", offset=1) == []
+    body = {"search": "belfst", "aggregate": {"n": {"$count": "*"}}}
+    assert admin.post(f"{BOOKS}/query", json=body).json()["data"] == [{"n": 1}]
+
+
+def test_similar_words_never_undo_an_exclusion_or_a_phrase(admin: Client):
+    assert found(admin, "belfst -ada") == []
+    assert found(admin, 'belfst "never here"') == ["Belfast"]
+    assert found(admin, 'belfst "here never"') == []
+
+
+def test_nothing_is_searched_for_an_empty_text(admin: Client):
+    assert len(found(admin, "")) == 4
+    assert len(found(admin, "  ")) == 4
+    for search in ("the", "-", '"', "or", "!&|():*<->'\\", "a" * 500, "ada '", "ada:*", "é"):
+        found(admin, search)
+    assert "500 characters" in refused(admin.post(f"{BOOKS}/query", json={"search": "a" * 501}))
+    refused(admin.post(f"{BOOKS}/query", json={"search": 5}))
+    said = refused(admin.post(f"{PAPERS}/query", json={"search": "a"}))
+    assert said == "papers has no search: its manifest names no fields"
+    body = {"search": "ada", "after": "00000000-0000-4000-8000-000000000000"}
+    assert "after" in refused(admin.post(f"{BOOKS}/query", json=body))
+
+
+def test_own_records_only_are_found(library: Server, admin: Client):
+    user = library.user()
+    body: dict[str, Any] = {
+        "name": "owner", "permissions": ["books.read.own", "books.create.own"]
+    }  # fmt: skip
+    admin.post("/api/v1/apps/library/roles", json=body)
+    admin.post("/api/v1/apps/library/roles/assign", json={"userId": user.id, "role": "owner"})
+    assert user.post(BOOKS, json={"title": "Ada's own"}).status_code == 201
+    assert found(user, "ada") == ["Ada's own"]
+    assert found(user, "belfst") == []
+
+
+def test_without_trigrams_plain_words_are_found(postgres: Postgres):
+    with running_server(postgres, overrides()) as server:
+        server.sql("drop extension if exists pg_trgm cascade")
+        server.install(MANIFEST)
+        server.admin.post(BOOKS, json={"title": "Belfast"})
+        assert found(server.admin, "belf") == ["Belfast"]
+        assert found(server.admin, "belfst") == []
