@@ -11,7 +11,7 @@ import msgspec
 
 from kernel.public import SHAPE, App, Entity, Grant, Needs, Route
 
-from .fields import filters, operators, shapes, sort_field
+from .fields import filters, operators, shapes, sort_field, visible
 from .models import Schema
 from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
 from .schemas import PREFIX, Schemas, needed, replaced, unmarked
@@ -64,6 +64,7 @@ def _show(described: Schema, route: Route, example: Schema | None) -> None:
 def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema:
     """Describe an app: the fields of each entity, and only allowed operations."""
     tree = skeleton(app.name, app.version, _APP)
+    app = msgspec.structs.replace(app, entities=_visible(app, allowed))
     own = AppSchemas(schemas)
     for entity in app.entities.values():
         own.add(entity)
@@ -80,6 +81,17 @@ def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema
     entities = [{"name": e.name, "description": f"Records of {e.name}."} for e in _seen(app, tree)]
     tree["tags"] = entities + tags_of(shown)
     return _with_components(tree, own.components)
+
+
+def _visible(app: App, allowed: Allowed) -> dict[str, Entity]:
+    """Return the entities without the fields that do not exist for the caller."""
+    hidden: dict[str, frozenset[str]] = {}
+    for (_, name), grant in allowed.items():
+        hidden[name] = hidden.get(name, frozenset()) | grant.hidden
+    return {
+        name: visible(entity, hidden.get(name, frozenset()))
+        for name, entity in app.entities.items()
+    }
 
 
 class AppSchemas:

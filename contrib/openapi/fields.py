@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from kernel.public import Entity, Field
 
@@ -75,26 +77,44 @@ def where_name(kind: str) -> str:
     return f"Where.{kind.strip('[]')}{'s' if kind in _LISTS else ''}"
 
 
+def visible(entity: Entity, hidden: Collection[str]) -> Entity:
+    """Return an entity without the fields that a caller may not read."""
+    if not hidden:
+        return entity
+    fields = tuple(field for field in entity.fields if field.name not in hidden)
+    return msgspec.structs.replace(entity, fields=fields)
+
+
 def _record(entity: Entity) -> Schema:
-    values = {field.name: _value(field) for field in entity.fields}
-    properties = {"id": _TYPES[entity.id_type], **values, "created_at": _TIME, "updated_at": _TIME}
-    said = f"A record of {entity.name}."
-    return closed(properties, description=said, required=list(properties))
+    properties = {
+        "expand": {"type": "object", "description": "Linked records, by the links of `expand`."},
+        "_etag": {"type": "string", "description": "The entity tag, in lists with `etag`."},
+        "id": _TYPES[entity.id_type],
+        **{field.name: _value(field) for field in entity.fields},
+        "created_at": _TIME,
+        "updated_at": _TIME,
+    }
+    said = f"A record of {entity.name}; with `fields` it has only these."
+    return closed(properties, description=said, required=["id"])
 
 
 def _new(entity: Entity) -> Schema:
     needed = [field.name for field in entity.fields if field.required and field.default is None]
     chosen = {"id": _TYPES[entity.id_type]} if entity.id_declared else {}
-    properties = {**chosen, **{field.name: _given(field) for field in entity.fields}}
+    properties = {**chosen, **{field.name: _given(field) for field in _writable(entity)}}
     required = {"required": needed} if needed else {}
     said = f"Values of a new record of {entity.name}."
     return closed(properties, description=said, minProperties=1, **required)
 
 
 def _changes(entity: Entity) -> Schema:
-    properties = {field.name: _value(field) for field in entity.fields}
+    properties = {field.name: _value(field) for field in _writable(entity)}
     said = f"New values of a record of {entity.name}; what is left out stays."
     return closed(properties, description=said, minProperties=1)
+
+
+def _writable(entity: Entity) -> list[Field]:
+    return [field for field in entity.fields if field.generated is None]
 
 
 def _given(field: Field) -> Schema:
@@ -104,7 +124,8 @@ def _given(field: Field) -> Schema:
 
 def _value(field: Field) -> Schema:
     """Describe a field's value; null for an optional field."""
-    schema = dict(_TYPES["text" if field.type == "entity_link" else field.type])
+    schema: Schema = {"readOnly": True} if field.generated is not None else {}
+    schema |= dict(_TYPES["text" if field.type == "entity_link" else field.type])
     if field.references is not None:
         schema = _link(field, schema)
     if field.enum_values and field.type == "[text]":

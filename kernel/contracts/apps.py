@@ -113,6 +113,9 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     id_declared: bool
     fields: tuple[Field, ...]
     search: Search | None = None
+    unique: tuple[tuple[str, ...], ...] = ()
+    """Fields that no two records may share the values of, for each unique index."""
+
     constraints: Mapping[str, tuple[str, ...]] = {}
     """Names of indexes, checks and foreign keys in the database, and the fields each is about:
     from which a `ConstraintViolation` is described."""

@@ -102,6 +102,25 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     total: bool = True
 
 
+class Operation(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """One write of a batch.
+
+    A value `{"$ref": "acme.id"}` in `data`, or as `id`, is a field of the record that an earlier
+    operation with `"as": "acme"` wrote.
+    """
+
+    op: Literal["create", "update", "upsert", "delete"]
+    entity: str
+    id: Any = None
+    data: dict[str, Any] | None = None
+    as_: str | None = msgspec.field(default=None, name="as")
+    if_match: str | None = None
+    on: str | None = None
+    then: Literal["update", "ignore", "fail"] = "update"
+
+
 class Tagged(msgspec.Struct, frozen=True):
     """A record as JSON, and its entity tag with quotes; without one the caller may not read it."""
 
@@ -232,6 +251,65 @@ class Collections(Records, Protocol):
         if_match: str | None = None,
     ) -> None:
         """Like `Records.delete`; see `change`."""
+        ...
+
+    async def upsert(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+        on: str,
+        then: Literal["update", "ignore", "fail"] = "update",
+    ) -> bytes:
+        """Create records, or change those whose unique fields `on` a row has; all or none.
+
+        Needs `create`, of which the grant is, and `update`. Returns
+        `{"data": [{"result": "created" | "updated" | "ignored", "record": {...}}]}`.
+        """
+        ...
+
+    async def update_where(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any],
+        values: Mapping[str, Any],
+        *,
+        expect: int | None = None,
+        at_most: int | None = None,
+    ) -> int:
+        """Change the records that match and return their number; needs `read` as well.
+
+        Raises BadRequest with the number where it is not expected.
+        """
+        ...
+
+    async def delete_where(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        where: Mapping[str, Any],
+        *,
+        expect: int | None = None,
+        at_most: int | None = None,
+    ) -> int:
+        """Delete the records that match; see `update_where`."""
+        ...
+
+    async def batch(
+        self, actor: Actor, app_id: str, operations: Sequence[Operation], *, dry_run: bool = False
+    ) -> bytes:
+        """Run 1 to 1000 writes in one transaction, each with the permission it needs.
+
+        Returns `{"results": [{"op", "id", "record", "etag"}]}` in order. An error names the place
+        of its operation; `dry_run` runs and rolls back.
+        """
         ...
 
 

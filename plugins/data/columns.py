@@ -134,9 +134,17 @@ class Columns:
         if (found := self.links.get(name)) is None:
             if name in self._by_name:
                 raise BadRequest(f"{self.entity.name}.{name} is not a link")
-            hint = nearest(name, self.links) if self.links else "it has no links"
-            raise BadRequest(f"{self.entity.name} has no link {name[:80]!r}; {hint}")
+            raise self.no_link(name)
         return found
+
+    def no_link(self, name: str) -> BadRequest:
+        """Name a link that does not exist.
+
+        Links of other entities are not suggested: the caller may not read the field of each.
+        """
+        own = [name for name, link in self.links.items() if not link.reverse]
+        hint = f"; {nearest(name, own)}" if own else ""
+        return BadRequest(f"{self.entity.name} has no link {name[:80]!r}{hint}")
 
     def _declared(self, field: Field) -> Column:
         kind = _link_kind(field) if field.type == "entity_link" else FIELD_KINDS[field.type]

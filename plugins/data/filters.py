@@ -170,7 +170,7 @@ class Conditions:
 
     def _relation(self, name: str, wanted: Any, depth: int) -> bytes:
         """Require linked records, as far as the caller may read them."""
-        if not _is_relation(wanted) and name not in self._columns.links:
+        if not _is_relation(wanted):
             self._columns.find(name, PARAMETERS)
         link = self._columns.link(name)
         operators = cast("Mapping[str, Any]", wanted if isinstance(wanted, Mapping) else {})
@@ -314,10 +314,15 @@ _SPECIAL: Final[Mapping[str, Callable[[Conditions, Column, str, Any], bytes]]] =
 
 
 def join(outer: Columns, link: Link, inner: Columns) -> bytes:
-    """Return the condition that connects a record with the one or the ones that it is linked to."""
-    if link.reverse:
-        return b"%b = %b" % (inner.find(link.column).sql, outer.id.sql)
-    return b"%b = %b" % (inner.id.sql, outer.find(link.column).sql)
+    """Return the condition that connects a record with the one or the ones that it is linked to.
+
+    Raises BadRequest where the link's field does not exist for the caller.
+    """
+    if not link.reverse:
+        return b"%b = %b" % (inner.id.sql, outer.find(link.column).sql)
+    if link.column not in inner:
+        raise outer.no_link(f"{link.entity}_via_{link.column}")
+    return b"%b = %b" % (inner.find(link.column).sql, outer.id.sql)
 
 
 def _is_relation(wanted: Any) -> bool:

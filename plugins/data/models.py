@@ -7,7 +7,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from kernel.public import BadRequest, FieldFilters, NewRecord, Record, SortField, Where
+from kernel.public import (
+    BadRequest,
+    FieldFilters,
+    NewRecord,
+    Operation,
+    Record,
+    RecordChanges,
+    SortField,
+    Where,
+)
 
 Bulk = Annotated[list[NewRecord], Meta(extra_json_schema={"minItems": 1, "maxItems": 1000})]
 """The body of POST …/bulk; the service checks how many records there are."""
@@ -92,6 +101,69 @@ class QueryBody(
             if getattr(self, name):
                 raise BadRequest(f"{name} does not go with groupBy and aggregate")
         return True
+
+
+class BulkQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of POST …/bulk."""
+
+    on: (
+        Annotated[str, Meta(description="fields of a unique index: rows may meet records")] | None
+    ) = None
+    then: Annotated[
+        Literal["update", "ignore", "fail"], Meta(description="of a record that a row meets")
+    ] = "update"
+
+
+class UpdateWhere(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST …/update-where; `expect` or `max` is needed."""
+
+    where: Where
+    set: RecordChanges
+    expect: int | None = None
+    max: int | None = None
+
+
+class DeleteWhere(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST …/delete-where; `expect` or `max` is needed."""
+
+    where: Where
+    expect: int | None = None
+    max: int | None = None
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """The reply of POST …/update-where."""
+
+    updated: int
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """The reply of POST …/delete-where."""
+
+    deleted: int
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """The body of POST /apps/{app_id}/batch; the service checks how many operations there are."""
+
+    operations: list[Operation]
+    dry_run: bool = False
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one operation of a batch did."""
+
+    op: str
+    result: str | None = None
+    id: str | None = None
+    record: Record | None = None
+    etag: str | None = None
+
+
+class Results(msgspec.Struct, frozen=True):
+    """The reply of a batch, in the order of its operations."""
+
+    results: list[Result]
 
 
 class LastSeen(msgspec.Struct, frozen=True, kw_only=True):

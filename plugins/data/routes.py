@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kernel.public import (
+    APP_USER,
     APPS,
     MAX_PAGE,
     RECORDS,
@@ -39,13 +40,30 @@ from kernel.public import (
 )
 
 from .errors import PreconditionFailed
-from .models import PARAMETERS, VIEW_PARAMETERS, Bulk, Found, ListQuery, QueryBody, RecordQuery
+from .models import (
+    PARAMETERS,
+    VIEW_PARAMETERS,
+    Batch,
+    Bulk,
+    BulkQuery,
+    Deleted,
+    DeleteWhere,
+    Found,
+    ListQuery,
+    QueryBody,
+    RecordQuery,
+    Results,
+    Updated,
+    UpdateWhere,
+)
 from .reads.records import answer
 from .rendering import count_in, last_id
 from .store import keep
 from .writes.tags import is_none_match
+from .writes.upsert import Then
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
+BATCH: Final = "/api/v1/apps/{app_id}/batch"
 RECORD: Final = f"{COLLECTION}/{{id}}"
 
 Order = Literal["asc", "desc"]
@@ -78,8 +96,22 @@ class RecordRoutes:
             Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,)),
             Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412)),
             Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found),
-            Route("POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk, returns=many, status=201),
-        ]
+            Route(
+                "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
+                returns=many, status=201, query=BulkQuery,
+            ),
+            Route(
+                "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
+                returns=Updated,
+            ),
+            Route(
+                "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
+                returns=Deleted,
+            ),
+            Route(
+                "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412)
+            ),
+        ]  # fmt: skip
 
     @cached_property
     def _records(self) -> Records:
@@ -143,9 +175,47 @@ class RecordRoutes:
         return _tagged(await self._records.add(*caller, body), 201)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
-        """Create 1 to 1000 records, all of them or none, and return them in the order given."""
-        made = await self._records.create_many(request.actor, request.grant, *_names(request), body)
-        return reply(made, 201)
+        """Create 1 to 1000 records, all of them or none, and return them in the order given.
+
+        With `on`, rows that have the key of a record change it: the reply is 200, and says of each
+        row what became of it.
+        """
+        caller, given = (request.actor, request.grant, *_names(request)), request.query()
+        if "on" not in given:
+            return reply(await self._records.create_many(*caller, body), 201)
+        then = one_of("then", given.get("then", "update"), ("update", "ignore", "fail"))
+        done = await self._collections.upsert(*caller, body, given["on"], cast("Then", then))
+        return reply(done)
+
+    async def _update_where(self, request: Request, body: UpdateWhere) -> Response:
+        """Change the records that match a where-tree, if they are as many as expected."""
+        done = await self._collections.update_where(
+            request.actor, request.grant, *_names(request), body.where, body.set,
+            expect=body.expect, at_most=body.max,
+        )  # fmt: skip
+        return reply({"updated": done})
+
+    async def _delete_where(self, request: Request, body: DeleteWhere) -> Response:
+        """Delete the records that match a where-tree, if they are as many as expected."""
+        done = await self._collections.delete_where(
+            request.actor, request.grant, *_names(request), body.where,
+            expect=body.expect, at_most=body.max,
+        )  # fmt: skip
+        return reply({"deleted": done})
+
+    async def _batch(self, request: Request, body: Batch) -> Response:
+        """Run 1 to 1000 writes of any entities in one transaction, all of them or none.
+
+        Each needs its own permission. `{"$ref": "acme.id"}` is a value of the record that an
+        earlier operation named by `as` wrote.
+        """
+        try:
+            done = await self._collections.batch(
+                request.actor, request.path("app_id"), body.operations, dry_run=body.dry_run
+            )
+        except PreconditionFailed as failed:
+            return _conflict(failed)
+        return reply(done)
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
         """Change the fields of a record that are named; with `If-Match` unless it has changed."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .writes.records import RecordWrites
+from .writes.batch import Batches
 
 
-class RecordsService(RecordWrites):
+class RecordsService(Batches):
     """Provides RECORDS, with everything of `Collections`."""

@@ -246,6 +246,67 @@ class Table:
         items = b"%b, %b as _v" % (self._all, VERSION)
         return b"%b%b returning %b) %b" % (head, rows.clause(), items, _MADE)
 
+    def meet(self, on: Sequence[str], limits: Sequence[bytes]) -> bytes:
+        """Lock the records that have the keys of rows: a JSON array of objects with `_place`.
+
+        Each row is the place, the record's id, and whether the record is within `limits`.
+        """
+        columns = self._named(on)
+        return (
+            b"select json_build_array(x._place, t.id::text, %b)"
+            b" from jsonb_to_recordset($1::jsonb) as x(_place int, %b) join %b as t on %b"
+            b" for update of t"
+            % (
+                b" and ".join(limits) or b"true",
+                _definitions(columns),
+                self.name,
+                b" and ".join(b"%b = x.%b" % (column.sql, column.bare) for column in columns),
+            )
+        )
+
+    def change_where(
+        self, names: tuple[str, ...], rows: Conditions, least: int, most: int
+    ) -> bytes:
+        """Change the records of `rows` if there are from `least` to `most`.
+
+        Parameters: settings, object, conditions. Returns how many there are, at most one more than
+        `most`, and how many were changed.
+        """
+        columns = self._named(names)
+        changes = b", ".join(b"%b = x.%b" % (column.bare, column.bare) for column in columns)
+        return self._hits(rows, least, most) + (
+            b", _made as (update %b as t set %b"
+            b" from settings, _hit, _fits, jsonb_to_record($2::jsonb) as x(%b)"
+            b" where t.id = _hit.id returning 1) %b"
+            % (self.name, changes, _definitions(columns), _HOW_MANY)
+        )
+
+    def delete_where(self, rows: Conditions, least: int, most: int) -> bytes:
+        """Delete the records of `rows` if there are from `least` to `most`; see `change_where`.
+
+        Parameters: settings, conditions.
+        """
+        return self._hits(rows, least, most) + (
+            b", _made as (delete from %b as t using settings, _hit, _fits"
+            b" where t.id = _hit.id returning 1) %b" % (self.name, _HOW_MANY)
+        )
+
+    def ids_where(self, rows: Conditions, most: int) -> bytes:
+        """Lock the records of `rows`, at most one more than `most`, and return their ids."""
+        limit = rows.bind(most + 1, b"bigint")
+        parts = (self.name, rows.clause(), limit)
+        return b"select t.id::text from %b as t%b limit %b for update of t" % parts
+
+    def _hits(self, rows: Conditions, least: int, most: int) -> bytes:
+        low, high = rows.bind(least, b"bigint"), rows.bind(most, b"bigint")
+        return SETTINGS + (
+            b", _hit as materialized"
+            b" (select t.id from %b as t%b limit %b + 1 for update of t),"
+            b" _n as materialized (select count(*) as n from _hit),"
+            b" _fits as (select from _n where n between %b and %b)"
+            % (self.name, rows.clause(), high, low, high)
+        )
+
     def delete(self, rows: Conditions) -> bytes:
         """Delete records and return one of their ids: settings, conditions."""
         return (
@@ -383,6 +444,9 @@ _ALL_MADE: Final = (
     b" from (select row_to_json(_r)::text as json from _made _r offset 0) _j) _w"
     % (MAX_RECORD_BYTES, _FAILING)
 )
+
+
+_HOW_MANY: Final = b"select json_build_array((select n from _n), (select count(*) from _made))"
 
 
 def _definitions(columns: Iterable[Column]) -> bytes:

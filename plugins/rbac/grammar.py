@@ -39,8 +39,10 @@ def canonical_user_id(text: str) -> str:
     return str(UUID(text))
 
 
-def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> list[Permission]:
-    """List every key of an app: the generated ones by entity, then other declared ones.
+def permissions_of(
+    entities: Sequence[str], declared: Iterable[Permission], of_fields: Iterable[Permission] = ()
+) -> list[Permission]:
+    """List every key of an app: the generated ones by entity, of fields, then other declared ones.
 
     A key that is both is one entry, with the declared description. Raises BadRequest.
     """
@@ -54,6 +56,7 @@ def permissions_of(entities: Sequence[str], declared: Iterable[Permission]) -> l
         for entity in entities
         for action in ACTIONS
     }
+    keys |= {permission.key: permission.description for permission in of_fields}
     return [Permission(key, text) for key, text in (keys | declared_keys).items()]
 
 

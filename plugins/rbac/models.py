@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from kernel.public import Permission, Role
 
+from .field_rules import FieldRule
+
 CORE: Final = "core"
 """The app of the server itself: roles and permissions like any, no collections."""
 ADMIN: Final = "admin"
@@ -55,3 +57,4 @@ class AppRow(msgspec.Struct, frozen=True, kw_only=True):
     entities: list[str]
     permissions: list[Permission]
     roles: list[Role]
+    field_rules: list[FieldRule] = []

@@ -16,6 +16,7 @@ from kernel.public import (
     is_uuid,
 )
 
+from .field_rules import FieldRule, narrowed, with_field_keys
 from .grammar import APP_ID, OWN, prefix
 from .inheritance import expand
 from .models import CORE, AppRow
@@ -32,11 +33,15 @@ Held = Mapping[str, tuple[str, ...]]
 class Rights:
     """The union of the permissions of a user's roles on one app."""
 
-    __slots__ = ("_everything", "_keys")
+    __slots__ = ("_everything", "_grants", "_keys", "_rules")
 
-    def __init__(self, keys: frozenset[str]) -> None:
+    def __init__(self, keys: frozenset[str], rules: Iterable[FieldRule] = ()) -> None:
         self._keys = keys
         self._everything = "*" in keys
+        self._rules: dict[str, list[FieldRule]] = {}
+        for rule in rules:
+            self._rules.setdefault(rule.entity, []).append(rule)
+        self._grants: dict[tuple[str, bool], Grant] = {}
 
     @property
     def everything(self) -> bool:
@@ -45,11 +50,22 @@ class Rights:
 
     def on(self, entity: str, action: str) -> Grant | None:
         """Return the grant for an action on an entity, or None. `create.own` is `create`."""
-        if self._everything or f"{entity}.{action}" in self._keys or f"{entity}.*" in self._keys:
+        if self._everything or f"{entity}.*" in self._keys:
             return FULL
-        if f"{entity}.{action}{OWN}" in self._keys:
-            return FULL if action == "create" else OWN_ROWS
-        return None
+        if f"{entity}.{action}" in self._keys:
+            grant = FULL
+        elif f"{entity}.{action}{OWN}" in self._keys:
+            grant = FULL if action == "create" else OWN_ROWS
+        else:
+            return None
+        return self._with_rules(entity, grant) if entity in self._rules else grant
+
+    def _with_rules(self, entity: str, grant: Grant) -> Grant:
+        """Return a grant narrowed by the rules of fields, computed once."""
+        key = (entity, grant.own_only)
+        if (found := self._grants.get(key)) is None:
+            found = self._grants[key] = narrowed(grant, self._rules[entity], self.holds)
+        return found
 
     def holds(self, key: str) -> bool:
         """Whether a single key is held, by name or by a wildcard."""
@@ -70,18 +86,20 @@ class Rights:
 class AppPermissions:
     """One app in memory: its entities, permission keys and roles."""
 
-    __slots__ = ("_rights", "entities", "permissions", "roles")
+    __slots__ = ("_expanded", "_rights", "_rules", "entities", "permissions", "roles")
 
     def __init__(self, row: AppRow, core_keys: Sequence[Permission]) -> None:
         self.entities = frozenset(row.entities)
         self.permissions = tuple(core_keys if row.app_id == CORE else row.permissions)
         self.roles: dict[str, Role] = {role.name: role for role in row.roles}
+        self._rules = row.field_rules
+        self._expanded = with_field_keys(self.roles, self._rules) if self._rules else self.roles
         self._rights: dict[tuple[str, ...], Rights] = {}
 
     def rights(self, held: tuple[str, ...]) -> Rights:
         """Return the expanded permissions of some roles, computed once for each set of roles."""
         if (rights := self._rights.get(held)) is None:
-            rights = self._rights[held] = Rights(expand(held, self.roles))
+            rights = self._rights[held] = Rights(expand(held, self._expanded), self._rules)
         return rights
 
 

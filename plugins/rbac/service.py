@@ -31,6 +31,7 @@ from kernel.public import (
 )
 
 from . import store
+from .field_rules import permissions_of_fields, rules_of
 from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
@@ -293,7 +294,9 @@ async def install(tx: Transaction, plan: InstallPlan) -> None:
 async def take_over(tx: Transaction, app: App) -> None:
     """Store the permission keys of an app."""
     entities = list(app.entities)
-    await store.put_app(tx, app.id, entities, permissions_of(entities, app.permissions))
+    rules = rules_of(app)
+    permissions = permissions_of(entities, app.permissions, permissions_of_fields(rules))
+    await store.put_app(tx, app.id, entities, permissions, rules)
     await store.add_admin_role(tx, app.id)
     await tx.publish(TOPIC, notification(app.id))
 

@@ -9,11 +9,12 @@ import msgspec
 
 from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statements, Transaction
 
+from .field_rules import FieldRule
 from .models import ADMIN, AppRow
 
 _APP: Final = """
 select row_to_json(r) from (
-    select a.app_id, a.entities, a.permissions,
+    select a.app_id, a.entities, a.permissions, a.field_rules,
         coalesce((
             select json_agg(json_build_object('name', o.name, 'description', o.description,
                 'inherits', o.inherits, 'permissions', o.permissions) order by o.name collate "C")
@@ -70,9 +71,10 @@ where app_id = $1::text and role = $2::text order by assigned_at"""
 _FORGET_USER: Final = """
 delete from caudex_rbac.assignments where user_id = $1::uuid returning to_json(app_id)"""
 _PUT_APP: Final = """
-insert into caudex_rbac.apps (app_id, entities, permissions)
-values ($1::text, $2::text[], $3::jsonb)
-on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions
+insert into caudex_rbac.apps (app_id, entities, permissions, field_rules)
+values ($1::text, $2::text[], $3::jsonb, $4::jsonb)
+on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions,
+    field_rules = excluded.field_rules
 """
 _KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 
@@ -168,10 +170,15 @@ async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
 
 
 async def put_app(
-    tx: Transaction, app_id: str, entities: Sequence[str], permissions: Sequence[Permission]
+    tx: Transaction,
+    app_id: str,
+    entities: Sequence[str],
+    permissions: Sequence[Permission],
+    rules: Sequence[FieldRule],
 ) -> None:
-    """Add an app, or replace its entities and permission keys."""
-    await tx.execute(_PUT_APP, app_id, entities, msgspec.json.encode(permissions))
+    """Add an app, or replace its entities, permission keys and rules of fields."""
+    encoded = msgspec.json.encode(permissions), msgspec.json.encode(rules)
+    await tx.execute(_PUT_APP, app_id, entities, *encoded)
 
 
 async def add_admin_role(tx: Transaction, app_id: str) -> None:

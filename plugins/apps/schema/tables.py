@@ -85,6 +85,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return derive(self.name, "id", "pkey")
 
     @property
+    def unique(self) -> tuple[tuple[str, ...], ...]:
+        """The fields of each unique index, the id first."""
+        return (("id",), *(index.columns for index in self.indexes.values() if index.unique))
+
+    @property
     def constraints(self) -> dict[str, tuple[str, ...]]:
         """The names of constraints that a write can violate, with their fields."""
         found = {name: index.columns for name, index in self.indexes.items() if index.unique}
@@ -116,7 +121,9 @@ def with_trigrams(table: Table, trigrams: str | None) -> Table:
 def with_constraints(manifest: Manifest, tables: Mapping[str, Table]) -> Manifest:
     """Return the manifest with the names of constraints in its entities."""
     entities = tuple(
-        msgspec.structs.replace(entity, constraints=tables[entity.name].constraints)
+        msgspec.structs.replace(
+            entity, constraints=tables[entity.name].constraints, unique=tables[entity.name].unique
+        )
         for entity in manifest.entities
     )
     return msgspec.structs.replace(manifest, entities=entities)

@@ -2,125 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from functools import partial, wraps
-from types import CoroutineType
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
 from kernel.public import (
     MAX_PAGE,
-    Access,
-    Action,
     Actor,
     Aggregation,
-    Apps,
     BadRequest,
     Collections,
-    ConcurrencyLimiter,
     Grant,
-    HookBus,
-    Identity,
-    NotFound,
     Page,
     Reader,
     Records,
-    SchemaChanged,
-    Statements,
     Tagged,
     View,
-    hookspecs,
 )
-from plugins.data.columns import Column, links_of
+from plugins.data.columns import Column
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
-from plugins.data.scope import RowScope, Tree, record_not_found, resolve_scope
-from plugins.data.store import MAX_PAGE_BYTES, TRIGRAMS, Selection, Table, keep
+from plugins.data.scope import RowScope, Tree, record_not_found
+from plugins.data.store import MAX_PAGE_BYTES, TRIGRAMS, Selection, Table
 
 from .aggregates import compile_aggregation
-from .related import Related
+from .scopes import JOINED, UNKNOWN, RecordScopes, on_new_schema
 from .search import Matching, Terms, read_terms
 from .selection import Expansions, read_expand, select
 
-P = ParamSpec("P")
-R = TypeVar("R", bound="RecordReads")
-T = TypeVar("T")
 MAX_OFFSET: Final = 2**31
-UNKNOWN: Final = "?"
-"""The schema of the extension pg_trgm."""
 
 _last_seen = msgspec.json.Decoder(LastSeen).decode
 
 
-def on_new_schema(
-    method: Callable[Concatenate[R, P], CoroutineType[Any, Any, T]],
-) -> Callable[Concatenate[R, P], CoroutineType[Any, Any, T]]:
-    """Retry a method once when an install changed the table and the statement did nothing.
-
-    It is not retried where the name belongs to another app by now: the caller's rights were checked
-    for the previous one. For methods whose first arguments are an actor, a grant and an app id.
-    """
-
-    @wraps(method)
-    async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
-        app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
-        key = await self.app_key(app_id)
-        try:
-            return await method(self, *args, **kwargs)
-        except SchemaChanged:
-            await self.refresh_catalog()
-            if await self.app_key(app_id) != key:
-                raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
-            return await method(self, *args, **kwargs)
-
-    return attempt
-
-
-class RecordReads:
+class RecordReads(RecordScopes):
     """The reads of RECORDS; see `kernel.contracts.records.Collections`."""
-
-    def __init__(
-        self,
-        statements: Statements,
-        apps: Apps,
-        bus: HookBus,
-        access: Callable[[], Access],
-        identity: Callable[[], Identity | None] = lambda: None,
-    ) -> None:
-        self._statements = statements
-        self._apps = apps
-        self._bus = bus
-        self._access = access
-        self._related = Related(access, identity, self._narrowed)
-        self._trigrams: str | None = UNKNOWN
-        self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
-        # For each app, fewer than there are connections for searches.
-        self._searches = ConcurrencyLimiter(
-            per_key=3,
-            queue=100,
-            timeout=5,
-            message="too many searches of this app are under way",
-            retry_after=5,
-        )
-        # For each user, half of the lists that a process reads at once, each on a connection.
-        self._lists = ConcurrencyLimiter(
-            per_key=2,
-            queue=20,
-            timeout=5,
-            message="too many complete lists are being read for this user",
-            retry_after=5,
-        )
-
-    async def app_key(self, app_id: str) -> int:
-        """Return the key of an installation of an app. Raises NotFound."""
-        return (await self._apps.app(app_id)).key
-
-    async def refresh_catalog(self) -> None:
-        """Read the catalog again: a table has changed."""
-        await self._apps.refresh()
 
     @on_new_schema
     async def get(
@@ -314,49 +234,8 @@ class RecordReads:
                 await stack.enter_async_context(self._lists.hold(actor.user_id))
             yield await self._streamed(actor, grant, app_id, entity, page, stack)
 
-    def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
-        return self._searches.hold(app_id) if rows.searches else nullcontext()
-
-    async def _table(self, app_id: str, name: str, hidden: frozenset[str] = frozenset()) -> Table:
-        app = await self._apps.app(app_id)
-        entity = app.entities.get(name) or await self._apps.entity(app_id, name)
-        table = self._tables.get((app_id, name, hidden))
-        # The catalog creates new entities with every install, and only then.
-        if table is None or table.entity is not entity:
-            full = await self._table(app_id, name) if hidden else None
-            made = Table(entity, links_of(app, entity, hidden), hidden, full=full)
-            table = keep(self._tables, (app_id, name, hidden), made, 2000)
-        return table
-
-    async def _scope(
-        self,
-        actor: Actor,
-        grant: Grant,
-        app_id: str,
-        entity: str,
-        action: Action,
-        where: Tree | None = None,
-        expansions: Expansions | None = None,
-    ) -> RowScope:
-        """Return the rows that a caller may access, and those of other entities that it reaches."""
-        scope = await self._narrowed(actor, grant, app_id, entity, action)
-        if not (where or expansions or scope.trees):
-            return scope
-        reached = [(scope.columns, where or {}, expansions or {})]
-        reached += [(scope.table.every_column, tree, {}) for tree in scope.trees]
-        related = await self._related.scopes(actor, app_id, reached)
-        return msgspec.structs.replace(scope, related=related) if related else scope
-
-    async def _narrowed(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action = "read"
-    ) -> RowScope:
-        table = await self._table(app_id, entity, grant.hidden)
-        if not self._bus.implementations(hookspecs.record_scope):
-            return RowScope(table, actor.user_id, grant.own_only)
-        return await resolve_scope(self._bus, actor, grant, table, action)
-
     async def _get(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
-        reader = reader or self._statements
+        reader = reader or JOINED.get() or self._statements
         if scope.trees:
             rows = scope.record(record_id)
             return await self._one(scope, rows, scope.table.everything, record_id, reader)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from kernel.public import (
     Access,
+    Action,
     Actor,
     Apps,
     BadRequest,
@@ -15,24 +16,29 @@ from kernel.public import (
     Grant,
     HookBus,
     Identity,
+    KernelError,
     NotFound,
     Reader,
     Statements,
     Tagged,
+    Transaction,
     hookspecs,
 )
 from kernel.public import entity as on_entity
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.records import RecordReads, on_new_schema
+from plugins.data.reads.records import RecordReads
+from plugins.data.reads.scopes import JOINED, on_new_schema
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
 from plugins.data.scope import RowScope, record_not_found
-from plugins.data.store import Table
+from plugins.data.store import NO_SETTINGS, Table
 
 from .rows import Row, encode, only, row_of, run_in_thread_if_large, unify_columns, without
 from .tags import Condition, read_if_match
 from .transactional import TransactionalWrites, event_of
 from .violations import describe_violation, find_failed_row
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_BULK: Final = 1000
 
 
@@ -64,12 +70,10 @@ class RecordWrites(RecordReads):
         table = await self._table(app_id, entity, grant.hidden)
         row = await self._coerced(table, grant, values, creating=True)
         try:
-            if self._transactional.has_listeners(table):
-                made = (
-                    await self._statements.run(
-                        actor, lambda tx: self._transactional.create(tx, table, [row])
-                    )
-                )[0]
+            if self._is_transactional(table):
+                [made] = await self._run(
+                    actor, lambda tx: self._transactional.create(tx, table, [row])
+                )
             else:
                 made = await self._insert(actor, table.full, row)
                 await self._notify(actor, table, "INSERT", [made.record])
@@ -135,8 +139,8 @@ class RecordWrites(RecordReads):
         table = scope.table
         row = await self._coerced(table, grant, values, creating=False)
         try:
-            if self._transactional.has_listeners(table):
-                changed = await self._statements.run(
+            if self._is_transactional(table):
+                changed = await self._run(
                     actor,
                     lambda tx: self._transactional.update(tx, scope, record_id, row, condition),
                 )
@@ -175,8 +179,8 @@ class RecordWrites(RecordReads):
         condition = await self._condition(actor, app_id, entity, if_match)
         scope = await self._scope(actor, grant, app_id, entity, "delete")
         try:
-            if self._transactional.has_listeners(scope.table):
-                return await self._statements.run(
+            if self._is_transactional(scope.table):
+                return await self._run(
                     actor, lambda tx: self._transactional.delete(tx, scope, record_id, condition)
                 )
             deleted = await self._delete(actor, scope, record_id, condition)
@@ -191,13 +195,10 @@ class RecordWrites(RecordReads):
     async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
         """Return the rows of a table that a caller may read, or None without the permission."""
         app_id, name = table.entity.app_id, table.entity.name
-        grant = Grant()  # of a worker that acts on behalf of no user
-        if actor.user_id is not None:
-            path = {"app_id": app_id, "entity": name}
-            try:
-                grant = await self._access().authorize(actor, on_entity("read"), path)
-            except Forbidden:
-                return None
+        try:
+            grant = await self._granted(actor, app_id, name, "read")
+        except Forbidden:
+            return None
         return await self._scope(actor, grant, app_id, name, "read")
 
     async def _answer(
@@ -230,22 +231,31 @@ class RecordWrites(RecordReads):
             return False
         return True
 
-    async def _unchanged(self, actor: Actor, table: Table, record_id: str) -> Tagged:
+    async def _unchanged(
+        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
+    ) -> Tagged:
         """Return a record that an update did not change. No event records it, so it is a read."""
         app_id, name = table.entity.app_id, table.entity.name
-        grant = Grant()
-        if actor.user_id is not None:
-            path = {"app_id": app_id, "entity": name}
-            grant = await self._access().authorize(actor, on_entity("read"), path)
-        return await self._get(await self._scope(actor, grant, app_id, name, "read"), record_id)
+        grant = await self._granted(actor, app_id, name, "read")
+        scope = await self._scope(actor, grant, app_id, name, "read")
+        return await self._get(scope, record_id, reader)
+
+    async def _granted(self, actor: Actor, app_id: str, entity: str, action: Action) -> Grant:
+        """Return the grant for an action; a worker that acts on behalf of no user has it.
+
+        Raises NotFound, Forbidden.
+        """
+        if actor.user_id is None:
+            return Grant()
+        path = {"app_id": app_id, "entity": entity}
+        return await self._access().authorize(actor, on_entity(action), path)
 
     async def _condition(
         self, actor: Actor, app_id: str, entity: str, if_match: str | None
     ) -> Condition:
         """Read `If-Match`. It tells something of the record, so it needs the permission to read."""
-        if if_match is not None and actor.user_id is not None:
-            path = {"app_id": app_id, "entity": entity}
-            await self._access().authorize(actor, on_entity("read"), path)
+        if if_match is not None:
+            await self._granted(actor, app_id, entity, "read")
         return read_if_match(if_match)
 
     async def _precondition_failed(
@@ -269,41 +279,85 @@ class RecordWrites(RecordReads):
         return Tagged(table.rendering.record(record), etag)
 
     async def _update(
-        self, actor: Actor, scope: RowScope, record_id: str, row: Row, condition: Condition
+        self,
+        actor: Actor,
+        scope: RowScope,
+        record_id: str,
+        row: Row,
+        condition: Condition,
+        tx: Transaction | None = None,
     ) -> Tagged:
+        """Change a record by one statement, in a transaction or as one of its own."""
         table = scope.table.full
-        rows = scope.record(record_id, self._statements.settings(actor), encode(row))
+        settings = NO_SETTINGS if tx else self._statements.settings(actor)
+        rows = scope.record(record_id, settings, encode(row))
         condition.narrow(rows)
-        raw = await self._statements.execute(table.update(tuple(row), rows), *rows.params)
+        writer = tx or self._statements
+        raw = await writer.execute(table.update(tuple(row), rows), *rows.params)
         if raw is None:
-            raise await self._missed(scope, record_id, condition)
+            raise await self._missed(scope, record_id, condition, writer)
         record, etag = split_version(raw)
         return Tagged(table.rendering.record(record), etag)
 
     async def _delete(
-        self, actor: Actor, scope: RowScope, record_id: str, condition: Condition
+        self,
+        actor: Actor,
+        scope: RowScope,
+        record_id: str,
+        condition: Condition,
+        tx: Transaction | None = None,
     ) -> str:
-        rows = scope.record(record_id, self._statements.settings(actor))
+        """Delete a record by one statement; see `_update`."""
+        settings = NO_SETTINGS if tx else self._statements.settings(actor)
+        rows = scope.record(record_id, settings)
         condition.narrow(rows)
-        deleted = await self._statements.execute(scope.table.delete(rows), *rows.params)
+        writer = tx or self._statements
+        deleted = await writer.execute(scope.table.delete(rows), *rows.params)
         if deleted is None:
-            raise await self._missed(scope, record_id, condition)
+            raise await self._missed(scope, record_id, condition, writer)
         return deleted.decode()
 
     async def _missed(
-        self, scope: RowScope, record_id: str, condition: Condition
+        self, scope: RowScope, record_id: str, condition: Condition, reader: Reader
     ) -> NotFound | PreconditionFailed:
         """Say why a write met no record."""
         if condition.tags is not None:
-            await self._get(scope, record_id)
+            await self._get(scope, record_id, reader)
             return PreconditionFailed(record_id, None)
         return record_not_found(record_id)
 
+    # --- the same within a transaction of several writes
+
+    def _is_transactional(self, table: Table) -> bool:
+        """Whether a write is part of a transaction, not a statement of its own."""
+        return JOINED.get() is not None or self._transactional.has_listeners(table)
+
+    def _takes_part(self, table: Table) -> bool:
+        """Whether a plugin needs the records before and after each write."""
+        writes = self._transactional
+        return writes.has_listeners(table) or writes.has_observers(table)
+
+    async def _change_in(
+        self, tx: Transaction, scope: RowScope, record_id: str, row: Row, condition: Condition
+    ) -> Tagged | None:
+        if self._takes_part(scope.table):
+            return await self._transactional.update(tx, scope, record_id, row, condition)
+        if not row:
+            condition.check(record_id, await self._get(scope, record_id, tx))
+            return None
+        return await self._update(tx.actor, scope, record_id, row, condition, tx)
+
+    async def _remove_in(
+        self, tx: Transaction, scope: RowScope, record_id: str, condition: Condition
+    ) -> None:
+        if self._takes_part(scope.table):
+            await self._transactional.delete(tx, scope, record_id, condition)
+        else:
+            await self._delete(tx.actor, scope, record_id, condition, tx)
+
     async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
-        if self._transactional.has_listeners(table):
-            made = await self._statements.run(
-                actor, lambda tx: self._transactional.create(tx, table, rows)
-            )
+        if self._is_transactional(table):
+            made = await self._run(actor, lambda tx: self._transactional.create(tx, table, rows))
             return b"[" + b",\n".join(each.record for each in made) + b"]"
         table = table.full
         unified = await run_in_thread_if_large(rows, unify_columns, table.columns, rows)
@@ -341,7 +395,10 @@ class RecordWrites(RecordReads):
         )
 
     def _rows_of(self, table: Table, grant: Grant, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        return [_row_at(index, table, grant, values) for index, values in enumerate(rows)]
+        return [
+            at(index, row_for, table, grant, values, creating=True)
+            for index, values in enumerate(rows)
+        ]
 
     async def _describe(
         self, error: BadRequest, table: Table, deleted: str | None = None
@@ -361,11 +418,17 @@ class RecordWrites(RecordReads):
         return BadRequest(prefix + (await self._describe(violation, table)).message)
 
 
-def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool) -> Row:
-    """Coerce a body by the rights of its sender. Raises BadRequest, Forbidden."""
+def check_locked(table: Table, grant: Grant, values: Mapping[str, Any]) -> None:
+    """Raise Forbidden for a field that the caller may read and not write."""
     for name in grant.locked:
         if name in values and name not in grant.hidden:
             raise Forbidden(f"the permission '{table.entity.name}.{name}.write' is needed")
+
+
+def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: bool) -> Row:
+    """Coerce a body by the rights of its sender. Raises BadRequest, Forbidden."""
+    if grant.locked:
+        check_locked(table, grant, values)
     row = row_of(table.shown, table.columns, values, creating=creating)
     if creating and table.hidden:
         for column in table.full.columns.needed:
@@ -374,8 +437,16 @@ def row_for(table: Table, grant: Grant, values: Mapping[str, Any], *, creating: 
     return row
 
 
-def _row_at(index: int, table: Table, grant: Grant, values: Mapping[str, Any]) -> Row:
+def at(place: int | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work for one of several rows; an error names its place."""
     try:
-        return row_for(table, grant, values, creating=True)
-    except (BadRequest, Forbidden) as error:
-        raise type(error)(f"[{index}] {error.message}") from None
+        return work(*args, **kwargs)
+    except KernelError as error:
+        raise placed(error, place) from None
+
+
+def placed(error: KernelError, place: int | None) -> KernelError:
+    """Name the place of a row in an error."""
+    if place is not None:
+        error.message = f"[{place}] {error.message}"
+    return error

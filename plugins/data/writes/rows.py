@@ -23,7 +23,9 @@ MAX_INLINE_VALUES: Final = 10_000
 MAX_ID_LENGTH: Final = 1000
 """Characters; the path of a record stays shorter than what a server reads."""
 
-UNREACHABLE_IDS: Final = frozenset({"query", "bulk", ".", ".."})
+UNREACHABLE_IDS: Final = frozenset(
+    {"query", "bulk", "import", "update-where", "delete-where", ".", ".."}
+)
 """Routes of the entity itself, and segments that clients remove from a path."""
 
 Row = dict[str, Any]
@@ -51,8 +53,18 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> int:
     return fields * len(rows) + sum(lists)
 
 
-def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creating: bool) -> Row:
-    """Coerce the fields of a body and drop those that the server sets. Raises BadRequest."""
+def row_of(
+    entity: Entity,
+    columns: Columns,
+    values: Mapping[str, Any],
+    *,
+    creating: bool,
+    whole: bool = True,
+) -> Row:
+    """Coerce the fields of a body and drop those that the server sets. Raises BadRequest.
+
+    A `whole` body that creates a record has every required field.
+    """
     if not values:
         raise BadRequest(f"{entity.name}: the body must name at least one field")
     sent: Row = {}
@@ -64,12 +76,17 @@ def row_of(entity: Entity, columns: Columns, values: Mapping[str, Any], *, creat
             sent[name] = _coerced(column, value)
         elif name == "id" and creating and entity.id_declared and value is not None:
             sent[name] = _chosen_id(column, value)
-    if creating:
-        for column in columns.needed:
-            if column.name not in sent:
-                raise BadRequest(f"{column.label} is required")
+    if creating and whole:
+        check_needed(columns, sent)
     # One order, whatever the caller's: bodies with the same fields share one statement.
     return {name: sent[name] for name in columns.ordered(sent)}
+
+
+def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:
+    """Raise BadRequest where a record cannot be created from a row."""
+    for column in columns.needed:
+        if column.name not in row:
+            raise BadRequest(f"{column.label} is required")
 
 
 def unify_columns(columns: Columns, rows: Sequence[Row]) -> list[Row]:

@@ -35,10 +35,12 @@ def describe_violation(
         return BadRequest(_still_referenced(violation, app, entity, deleted))
     if violation.table != entity.name:
         return BadRequest(f"{entity.name}: {violation.message}")
-    names = _fields(violation, entity)
+    shown = {"id", "created_at", "updated_at", *(field.name for field in entity.fields)}
+    every = _fields(violation, entity)
+    names = tuple(name for name in every if name in shown)
     label = f"{entity.name}.{', '.join(names)}" if names else entity.name
     field = next((field for field in entity.fields if field.name in names), None)
-    return BadRequest(f"{label}{_reason(violation, field, len(names))}")
+    return BadRequest(f"{label}{_reason(violation, field, len(every))}")
 
 
 def _reason(violation: ConstraintViolation, field: Field | None, fields: int) -> str:

@@ -18,6 +18,7 @@ from tests.plugins.apps.support import (
     refused,
 )
 
+
 @pytest.fixture
 def admin(server: Server) -> Client:
     return server.admin
@@ -164,8 +165,8 @@ def test_words_of_a_search_come_and_go(server: Server, admin: Client):
     install(admin, second)
     assert server.sql(f"select _search::text from {app_id}.people") == [("'cafe':1",)]
     install(admin, manifest(app_id, person(fields=[name])))
-    assert server.sql(f"select count(*) from pg_attribute where attname = '_search'"
-                      f" and attrelid = '{app_id}.people'::regclass and not attisdropped") == [(0,)]  # fmt: skip
+    query = "select count(*) from pg_attribute where attname = '_search' and not attisdropped"
+    assert server.sql(f"{query} and attrelid = '{app_id}.people'::regclass") == [(0,)]
 
 
 def test_fields_with_other_rights_have_words_of_their_own(server: Server, admin: Client):

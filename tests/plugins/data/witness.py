@@ -80,6 +80,22 @@ class ShopWitnessPlugin(Plugin):
         self.committed.append(event)
 
 
+class StaffWitnessPlugin(Plugin):
+    """Takes part in the writes of the app `staff`, and remembers its events."""
+
+    name = "staffwitness"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.recorded: list[Event] = []
+
+    @hookimpl
+    @for_subjects("staff.*")
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        """Remember an event of the transaction."""
+        self.recorded.append(event)
+
+
 class ObserverPlugin(Plugin):
     """Only hears of what is in: writes stay single statements."""
 

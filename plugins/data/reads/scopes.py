@@ -1,0 +1,160 @@
+"""Tables of entities, and the rows of them that a caller may access."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar
+from functools import wraps
+from types import CoroutineType
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from kernel.public import (
+    Access,
+    Action,
+    Actor,
+    Apps,
+    ConcurrencyLimiter,
+    Grant,
+    HookBus,
+    Identity,
+    NotFound,
+    SchemaChanged,
+    Statements,
+    Transaction,
+    hookspecs,
+)
+from plugins.data.columns import links_of
+from plugins.data.filters import Conditions
+from plugins.data.scope import RowScope, Tree, resolve_scope
+from plugins.data.store import Table, keep
+
+from .related import Related
+from .selection import Expansions
+
+UNKNOWN: Final = "?"
+JOINED: Final = ContextVar[Transaction | None]("joined", default=None)
+"""The transaction that the writes of a request take part in, where they must be one."""
+
+P = ParamSpec("P")
+R = TypeVar("R", bound="RecordScopes")
+T = TypeVar("T")
+"""The schema of the extension pg_trgm."""
+
+
+def on_new_schema(
+    method: Callable[Concatenate[R, P], CoroutineType[Any, Any, T]],
+) -> Callable[Concatenate[R, P], CoroutineType[Any, Any, T]]:
+    """Retry a method once when an install changed the table and the statement did nothing.
+
+    It is not retried where the name belongs to another app by now: the caller's rights were checked
+    for the previous one. For methods whose first arguments are an actor, a grant and an app id.
+    """
+
+    @wraps(method)
+    async def attempt(self: R, *args: P.args, **kwargs: P.kwargs) -> T:
+        app_id: Any = args[2] if len(args) > 2 else kwargs["app_id"]
+        key = await self.app_key(app_id)
+        try:
+            return await method(self, *args, **kwargs)
+        except SchemaChanged:
+            await self.refresh_catalog()
+            if await self.app_key(app_id) != key:
+                raise NotFound(f"app '{app_id}' not found: it is another one's name now") from None
+            return await method(self, *args, **kwargs)
+
+    return attempt
+
+
+class RecordScopes:
+    """What reads and writes of records have in common."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        apps: Apps,
+        bus: HookBus,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None] = lambda: None,
+    ) -> None:
+        self._statements = statements
+        self._apps = apps
+        self._bus = bus
+        self._access = access
+        self._related = Related(access, identity, self._narrowed)
+        self._trigrams: str | None = UNKNOWN
+        self._tables: dict[tuple[str, str, frozenset[str]], Table] = {}
+        # For each app, fewer than there are connections for searches.
+        self._searches = ConcurrencyLimiter(
+            per_key=3,
+            queue=100,
+            timeout=5,
+            message="too many searches of this app are under way",
+            retry_after=5,
+        )
+        # For each user, half of the lists that a process reads at once, each on a connection.
+        self._lists = ConcurrencyLimiter(
+            per_key=2,
+            queue=20,
+            timeout=5,
+            message="too many complete lists are being read for this user",
+            retry_after=5,
+        )
+
+    async def app_key(self, app_id: str) -> int:
+        """Return the key of an installation of an app. Raises NotFound."""
+        return (await self._apps.app(app_id)).key
+
+    async def refresh_catalog(self) -> None:
+        """Read the catalog again: a table has changed."""
+        await self._apps.refresh()
+
+    async def _table(self, app_id: str, name: str, hidden: frozenset[str] = frozenset()) -> Table:
+        app = await self._apps.app(app_id)
+        entity = app.entities.get(name) or await self._apps.entity(app_id, name)
+        table = self._tables.get((app_id, name, hidden))
+        # The catalog creates new entities with every install, and only then.
+        if table is None or table.entity is not entity:
+            full = await self._table(app_id, name) if hidden else None
+            made = Table(entity, links_of(app, entity, hidden), hidden, full=full)
+            table = keep(self._tables, (app_id, name, hidden), made, 2000)
+        return table
+
+    async def _scope(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        action: Action,
+        where: Tree | None = None,
+        expansions: Expansions | None = None,
+    ) -> RowScope:
+        """Return the rows that a caller may access, and those of other entities that it reaches."""
+        scope = await self._narrowed(actor, grant, app_id, entity, action)
+        if not (where or expansions or scope.trees):
+            return scope
+        reached = [(scope.columns, where or {}, expansions or {})]
+        reached += [(scope.table.every_column, tree, {}) for tree in scope.trees]
+        related = await self._related.scopes(actor, app_id, reached)
+        return msgspec.structs.replace(scope, related=related) if related else scope
+
+    async def _narrowed(
+        self, actor: Actor, grant: Grant, app_id: str, entity: str, action: Action = "read"
+    ) -> RowScope:
+        table = await self._table(app_id, entity, grant.hidden)
+        if not self._bus.implementations(hookspecs.record_scope):
+            return RowScope(table, actor.user_id, grant.own_only)
+        return await resolve_scope(self._bus, actor, grant, table, action)
+
+    def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
+        return self._searches.hold(app_id) if rows.searches else nullcontext()
+
+    async def _run(self, actor: Actor, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run work in a transaction: that of the request, or one of its own."""
+        if (tx := JOINED.get()) is None:
+            return await self._statements.run(actor, work)
+        async with tx.savepoint():
+            return await work(tx)
