@@ -11,7 +11,7 @@ import msgspec
 from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
-    from kernel.contracts.access import Grant
+    from kernel.contracts.access import Action, Grant
     from kernel.contracts.base import Actor
 
 __all__ = [
@@ -300,6 +300,13 @@ class Collections(Records, Protocol):
         at_most: int | None = None,
     ) -> int:
         """Delete the records that match; see `update_where`."""
+        ...
+
+    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
+        """Check permissions on entities, and return what the actor may see of them, in any form.
+
+        For requests whose reply is given again. Raises NotFound, Forbidden.
+        """
         ...
 
     async def batch(

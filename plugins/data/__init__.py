@@ -8,6 +8,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     HOOKS,
+    IDEMPOTENCY,
     IDENTITY,
     RECORDS,
     STATEMENTS,
@@ -28,7 +29,7 @@ class DataPlugin(Plugin):
 
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
-    finds = (ACCESS, IDENTITY)
+    finds = (ACCESS, IDENTITY, IDEMPOTENCY)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Any, Final, Literal, cast
@@ -17,10 +17,12 @@ from kernel.public import (
     APPS,
     MAX_PAGE,
     RECORDS,
+    Action,
     Aggregation,
     Collections,
     Message,
     NewRecord,
+    Operation,
     Page,
     Record,
     RecordChanges,
@@ -56,6 +58,7 @@ from .models import (
     Updated,
     UpdateWhere,
 )
+from .once import Once
 from .reads.records import answer
 from .rendering import count_in, last_id
 from .store import keep
@@ -83,6 +86,7 @@ class RecordRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._listings: dict[bytes, Listing] = {}
+        self._once = Once(services)
 
     def routes(self) -> Sequence[Route]:
         """Declare every route; a query needs `read`, a bulk `create`."""
@@ -172,7 +176,23 @@ class RecordRoutes:
         caller = (request.actor, request.grant, *_names(request))
         if not isinstance(self._records, Collections):
             return reply(await self._records.create(*caller, body), 201)
-        return _tagged(await self._records.add(*caller, body), 201)
+
+        async def handle() -> Response:
+            return _tagged(await self._collections.add(*caller, body), 201)
+
+        return await self._acting(request, body, handle, "create")
+
+    async def _acting(
+        self,
+        request: Request,
+        body: Any,
+        handle: Callable[[], Awaitable[Response]],
+        *actions: Action,
+    ) -> Response:
+        """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
+        name = request.path("entity")
+        needed = [(name, action) for action in actions]
+        return await self._once(request, lambda: self._collections, body, needed, handle)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
         """Create 1 to 1000 records, all of them or none, and return them in the order given.
@@ -182,26 +202,43 @@ class RecordRoutes:
         """
         caller, given = (request.actor, request.grant, *_names(request)), request.query()
         if "on" not in given:
-            return reply(await self._records.create_many(*caller, body), 201)
+
+            async def create() -> Response:
+                return reply(await self._records.create_many(*caller, body), 201)
+
+            return await self._acting(request, body, create, "create")
         then = one_of("then", given.get("then", "update"), ("update", "ignore", "fail"))
-        done = await self._collections.upsert(*caller, body, given["on"], cast("Then", then))
-        return reply(done)
+
+        async def upsert() -> Response:
+            return reply(
+                await self._collections.upsert(*caller, body, given["on"], cast("Then", then))
+            )
+
+        return await self._acting(request, body, upsert, "create", "update")
 
     async def _update_where(self, request: Request, body: UpdateWhere) -> Response:
         """Change the records that match a where-tree, if they are as many as expected."""
-        done = await self._collections.update_where(
-            request.actor, request.grant, *_names(request), body.where, body.set,
-            expect=body.expect, at_most=body.max,
-        )  # fmt: skip
-        return reply({"updated": done})
+
+        async def handle() -> Response:
+            done = await self._collections.update_where(
+                request.actor, request.grant, *_names(request), body.where, body.set,
+                expect=body.expect, at_most=body.max,
+            )  # fmt: skip
+            return reply({"updated": done})
+
+        return await self._acting(request, body, handle, "update", "read")
 
     async def _delete_where(self, request: Request, body: DeleteWhere) -> Response:
         """Delete the records that match a where-tree, if they are as many as expected."""
-        done = await self._collections.delete_where(
-            request.actor, request.grant, *_names(request), body.where,
-            expect=body.expect, at_most=body.max,
-        )  # fmt: skip
-        return reply({"deleted": done})
+
+        async def handle() -> Response:
+            done = await self._collections.delete_where(
+                request.actor, request.grant, *_names(request), body.where,
+                expect=body.expect, at_most=body.max,
+            )  # fmt: skip
+            return reply({"deleted": done})
+
+        return await self._acting(request, body, handle, "delete", "read")
 
     async def _batch(self, request: Request, body: Batch) -> Response:
         """Run 1 to 1000 writes of any entities in one transaction, all of them or none.
@@ -209,13 +246,21 @@ class RecordRoutes:
         Each needs its own permission. `{"$ref": "acme.id"}` is a value of the record that an
         earlier operation named by `as` wrote.
         """
-        try:
-            done = await self._collections.batch(
-                request.actor, request.path("app_id"), body.operations, dry_run=body.dry_run
+
+        async def handle() -> Response:
+            return reply(
+                await self._collections.batch(
+                    request.actor, request.path("app_id"), body.operations, dry_run=body.dry_run
+                )
             )
+
+        needed: list[tuple[str, Action]] = [
+            pair for operation in body.operations for pair in _needed(operation)
+        ]
+        try:
+            return await self._once(request, lambda: self._collections, body, needed, handle)
         except PreconditionFailed as failed:
             return _conflict(failed)
-        return reply(done)
 
     async def _update(self, request: Request, body: dict[str, Any]) -> Response:
         """Change the fields of a record that are named; with `If-Match` unless it has changed."""
@@ -285,6 +330,14 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     yield first
     async for piece in rest:
         yield piece
+
+
+def _needed(operation: Operation) -> list[tuple[str, Action]]:
+    """Return the permissions that an operation of a batch needs."""
+    if operation.op == "upsert":
+        return [(operation.entity, "create"), (operation.entity, "update")]
+    action: Action = operation.op
+    return [(operation.entity, action)]
 
 
 def _header(request: Request, name: bytes) -> str | None:

@@ -190,6 +190,19 @@ class RecordWrites(RecordReads):
             raise await self._describe(violation, scope.table, record_id) from None
         await self._notify(actor, scope.table, "DELETE", [None], deleted)
 
+    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
+        """See `Collections.check`."""
+        for name, action in needed:
+            await self._granted(actor, app_id, name, action)
+        seen: list[str] = []
+        for name in dict.fromkeys(name for name, _ in needed):
+            try:
+                grant = await self._granted(actor, app_id, name, "read")
+                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
+            except Forbidden:
+                seen.append(f"{name} -")
+        return "; ".join(seen)
+
     # --- what a caller sees of its writes
 
     async def _reading(self, actor: Actor, table: Table) -> RowScope | None:

@@ -1,0 +1,87 @@
+"""Requests that act once however often they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from kernel.public import (
+    Actor,
+    Answer,
+    BadRequest,
+    ConcurrencyLimiter,
+    Statements,
+    Transaction,
+    Unavailable,
+)
+
+from . import store
+from .store import Place
+
+MAX_REPLY: Final = 1_000_000
+"""Bytes of a reply that is kept; of a larger one only the fact is."""
+
+WAIT_SECONDS: Final = 10.0
+BATCH: Final = 1000
+DONE: Final = "already done: the reply is no longer available"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class IdempotencyService:
+    """Provides IDEMPOTENCY."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        # A request that waits for its twin holds a connection.
+        self._requests = ConcurrencyLimiter(
+            8,
+            per_key=4,
+            queue=200,
+            timeout=WAIT_SECONDS,
+            message="too many requests with an Idempotency-Key are under way",
+            retry_after=1,
+        )
+
+    async def once(
+        self,
+        actor: Actor,
+        route: str,
+        key: str,
+        body: bytes,
+        rights: str,
+        work: Callable[[Transaction], Awaitable[Answer]],
+    ) -> Answer:
+        """See `Idempotency.once`."""
+        if not _KEY.fullmatch(key):
+            raise BadRequest("Idempotency-Key must be 1 to 255 visible characters of ASCII")
+        if actor.user_id is None:
+            raise BadRequest("Idempotency-Key needs a signed-in user")
+        place, digest = Place(actor.user_id, route, key), hashlib.sha256(body).hexdigest()
+
+        async def attempt(tx: Transaction) -> Answer:
+            if not await store.claim(tx, place, digest, rights, WAIT_SECONDS):
+                return await self._again(tx, place, digest, rights)
+            answer = await work(tx)
+            text = answer.body.decode() if len(answer.body) <= MAX_REPLY else None
+            await store.keep(tx, place, answer, text)
+            return answer
+
+        async with self._requests.hold(actor.user_id):
+            return await self._statements.run(actor, attempt)
+
+    async def _again(self, tx: Transaction, place: Place, digest: str, rights: str) -> Answer:
+        found = await store.find(tx, place)
+        if found is None:
+            raise Unavailable("the request with this Idempotency-Key has just expired")
+        if found.body != digest:
+            raise BadRequest("this Idempotency-Key was used with another body")
+        if found.rights != rights or found.reply is None or found.status is None:
+            raise BadRequest(DONE)
+        return Answer(found.status, found.reply.encode(), found.headers or {})
+
+    async def expire(self) -> None:
+        """Delete keys that are over a day old."""
+        while await store.expire(self._statements, BATCH) == BATCH:
+            pass

@@ -1,0 +1,86 @@
+"""Every statement of the plugin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from kernel.public import Answer, Reader, Statements, Transaction
+
+_PATIENCE: Final = "select set_config('lock_timeout', $1::text, true)"
+_CLAIM: Final = """
+insert into caudex_idempotency.keys as k (user_id, route, key, body, rights)
+values ($1::uuid, $2::text, $3::text, decode($4::text, 'hex'), $5::text)
+on conflict (user_id, route, key) do update
+set body = excluded.body, rights = excluded.rights, created_at = now(),
+    status = null, headers = null, reply = null
+where k.created_at < now() - interval '24 hours'
+returning 1"""
+_FIND: Final = """
+select json_build_object('body', encode(body, 'hex'), 'rights', rights, 'status', status,
+    'headers', headers, 'reply', reply)
+from caudex_idempotency.keys
+where user_id = $1::uuid and route = $2::text and key = $3::text"""
+_KEEP: Final = """
+update caudex_idempotency.keys set status = $4::int, headers = $5::json, reply = $6::text
+where user_id = $1::uuid and route = $2::text and key = $3::text"""
+_EXPIRE: Final = """
+with old as (
+    select ctid from caudex_idempotency.keys
+    where created_at < now() - interval '24 hours' limit $1::int
+),
+gone as (
+    delete from caudex_idempotency.keys where ctid = any(array(select ctid from old)) returning 1
+)
+select count(*) from gone"""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Whose key it is, and of which route."""
+
+    user_id: str
+    route: str
+    key: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A key that was used before: the hash of its body, and its reply as far as that was kept."""
+
+    body: str
+    rights: str
+    status: int | None
+    headers: dict[str, str] | None
+    reply: str | None
+
+
+_found = msgspec.json.Decoder(Found).decode
+
+
+async def claim(tx: Transaction, place: Place, body: str, rights: str, seconds: float) -> bool:
+    """Insert a key, or return False where it exists; waits for a request that has it.
+
+    Raises Unavailable after `seconds`.
+    """
+    before = await tx.fetch("select current_setting('lock_timeout')")
+    await tx.execute(_PATIENCE, f"{seconds:.0f}s")
+    claimed = await tx.execute(_CLAIM, place.user_id, place.route, place.key, body, rights)
+    await tx.execute(_PATIENCE, (before or b"0").decode())
+    return claimed is not None
+
+
+async def find(reader: Reader, place: Place) -> Found | None:
+    """Return a key that was used before."""
+    raw = await reader.fetch(_FIND, place.user_id, place.route, place.key)
+    return None if raw is None else _found(raw)
+
+
+async def keep(tx: Transaction, place: Place, answer: Answer, reply: str | None) -> None:
+    """Store the reply of a request."""
+    headers = msgspec.json.encode(answer.headers)
+    await tx.execute(_KEEP, place.user_id, place.route, place.key, answer.status, headers, reply)
+
+
+async def expire(statements: Statements, most: int) -> int:
+    """Delete keys that are over a day old, at most so many; return their number."""
+    return int(await statements.execute(_EXPIRE, most) or 0)
