@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -211,6 +211,46 @@ class Collections(Records, Protocol):
         search: str | None = None,
     ) -> int:
         """Count the records that a page is taken from."""
+        ...
+
+    def export(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        kind: Literal["csv", "ndjson"],
+        *,
+        limit: int | None = None,
+        raw: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Yield the pieces of a file of records; only `limit` bounds it.
+
+        In CSV a text that a spreadsheet would run gets a quote in front, unless `raw`.
+        """
+        ...
+
+    async def import_file(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        file: IO[bytes],
+        kind: Literal["csv", "ndjson"],
+        *,
+        mode: Literal["all", "valid"] = "all",
+        on: str | None = None,
+        dry_run: bool = False,
+        raw: bool = False,
+    ) -> bytes:
+        """Create records from a file, or with `on` change those that have its keys.
+
+        With mode `all` nothing is written where a row is wrong. Returns
+        `{"rows", "valid", "created", "updated", "errors": [{"row", "field", "value", "error"}]}`.
+        Raises BadRequest for a wrong header.
+        """
         ...
 
     async def aggregate(

@@ -44,6 +44,9 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     etag: Annotated[bool, Meta(description="adds `_etag` to each record")] = False
+    raw: Annotated[bool, Meta(description="in CSV: leaves texts that are formulas as they are")] = (
+        False
+    )
     filters: FieldFilters = {}
 
 
@@ -57,7 +60,7 @@ class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
 PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 """Query parameters of a list that are not fields."""
 
-VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag"})
+VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag", "raw"})
 """Those of them that are filters where the entity has a field of that name."""
 
 
@@ -112,6 +115,38 @@ class BulkQuery(msgspec.Struct, frozen=True, kw_only=True):
     then: Annotated[
         Literal["update", "ignore", "fail"], Meta(description="of a record that a row meets")
     ] = "update"
+
+
+class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Parameters of POST …/import."""
+
+    dry_run: Annotated[bool, Meta(description="checks everything and writes nothing")] = False
+    on: (
+        Annotated[str, Meta(description="fields of a unique index: rows may meet records")] | None
+    ) = None
+    mode: Annotated[
+        Literal["all", "valid"], Meta(description="`valid` leaves out the rows that are wrong")
+    ] = "all"
+    raw: Annotated[bool, Meta(description="texts were exported with `raw`")] = False
+
+
+class ImportProblem(msgspec.Struct, frozen=True):
+    """What is wrong with a row of an import; rows count from 1 without the header."""
+
+    row: int
+    field: str | None
+    value: Any
+    error: str
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """The reply of POST …/import; `errors` has the first 1000."""
+
+    rows: int
+    valid: int
+    created: int
+    updated: int
+    errors: list[ImportProblem]
 
 
 class UpdateWhere(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

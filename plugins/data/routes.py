@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
-from typing import Any, Final, Literal, cast
+from typing import IO, Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
+from anyio import to_thread
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kernel.public import (
     APP_USER,
     APPS,
+    MAX_BODY,
     MAX_PAGE,
     RECORDS,
     Action,
     Aggregation,
+    BadRequest,
     Collections,
     Message,
     NewRecord,
@@ -36,12 +42,16 @@ from kernel.public import (
     View,
     entity,
     limit_of,
+    limited,
+    nearest,
     one_of,
     reply,
     whole_number,
 )
 
 from .errors import PreconditionFailed
+from .exchange.export import MEDIA, Format, wanted_format
+from .exchange.imports import Mode
 from .models import (
     PARAMETERS,
     VIEW_PARAMETERS,
@@ -51,6 +61,8 @@ from .models import (
     Deleted,
     DeleteWhere,
     Found,
+    Imported,
+    ImportQuery,
     ListQuery,
     QueryBody,
     RecordQuery,
@@ -65,6 +77,7 @@ from .store import keep
 from .writes.tags import is_none_match
 from .writes.upsert import Then
 
+IMPORT_PARAMETERS: Final = ("dryRun", "on", "mode", "raw")
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 BATCH: Final = "/api/v1/apps/{app_id}/batch"
 RECORD: Final = f"{COLLECTION}/{{id}}"
@@ -78,6 +91,7 @@ class Listing(msgspec.Struct, frozen=True):
     page: Page
     whole: bool
     query: str
+    raw: bool = False
 
 
 class RecordRoutes:
@@ -111,6 +125,10 @@ class RecordRoutes:
             Route(
                 "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
                 returns=Deleted,
+            ),
+            Route(
+                "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
+                query=ImportQuery, errors=(400,),
             ),
             Route(
                 "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412)
@@ -155,6 +173,9 @@ class RecordRoutes:
         """
         listing = await self._listing(request)
         page, names, caller = listing.page, _names(request), (request.actor, request.grant)
+        if (kind := _format(request)) is not None:
+            limit = None if listing.whole else page.limit
+            return self._exported(request, page, kind, limit=limit, raw=listing.raw)
         if listing.whole:
             return StreamedArray(lambda: self._records.stream(*caller, *names, page))
         array = await self._records.page(*caller, *names, page)
@@ -191,7 +212,7 @@ class RecordRoutes:
     ) -> Response:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
         name = request.path("entity")
-        needed = [(name, action) for action in actions]
+        needed: list[tuple[str, Action]] = [(name, action) for action in actions]
         return await self._once(request, lambda: self._collections, body, needed, handle)
 
     async def _bulk(self, request: Request, body: list[dict[str, Any]]) -> Response:
@@ -286,6 +307,50 @@ class RecordRoutes:
                 return _conflict(failed)
         return reply({"message": f"record '{record_id}' deleted"})
 
+    def _exported(
+        self, request: Request, page: Page, kind: Format, *, limit: int | None, raw: bool
+    ) -> Response:
+        """Answer with a file of records."""
+        if limit is not None and limit < 1:
+            raise BadRequest("limit must be a whole number of at least 1")
+        caller = (request.actor, request.grant, *_names(request))
+        most = None if limit is None else min(limit, MAX_PAGE)
+        disposition = f'attachment; filename="{request.path("entity")}.{kind}"'
+        return StreamedArray(
+            lambda: self._collections.export(*caller, page, kind, limit=most, raw=raw),
+            "text/csv" if kind == "csv" else "application/x-ndjson",
+            {"content-disposition": disposition},
+        )
+
+    async def _import(self, request: Request) -> Response:
+        """Create records from a CSV file with a header, or from JSON lines, and report on its rows.
+
+        With `on`, rows that have the key of a record change it, which needs `update` as well.
+        """
+        given = request.query()
+        if unknown := next((name for name in given if name not in IMPORT_PARAMETERS), None):
+            raise BadRequest(
+                f"unknown parameter {unknown[:80]!r}; {nearest(unknown, IMPORT_PARAMETERS)}"
+            )
+        kind = _given_format(request)
+        mode = cast("Mode", one_of("mode", given.get("mode", "all"), ("all", "valid")))
+        options = {"dry_run": flag(given, "dryRun"), "raw": flag(given, "raw")}
+        with tempfile.SpooledTemporaryFile(1_000_000) as file:
+            digest = hashlib.sha256()
+            async for piece in limited(request, MAX_BODY):
+                digest.update(piece)
+                await to_thread.run_sync(file.write, piece)
+            caller = (request.actor, request.grant, *_names(request))
+
+            async def handle() -> Response:
+                done = await self._collections.import_file(
+                    *caller, cast("IO[bytes]", file), kind, mode=mode, on=given.get("on"), **options
+                )
+                return reply(done)
+
+            actions: list[Action] = ["create", "update"] if "on" in given else ["create"]
+            return await self._acting(request, digest.digest(), handle, *actions)
+
     async def _query(self, request: Request, body: QueryBody) -> Response:
         """Find records by a where-tree, a page of them with their number, or groups of them."""
         caller = (request.actor, request.grant, *_names(request))
@@ -301,6 +366,11 @@ class RecordRoutes:
             view=_view_of(body),
             search=body.search,
         )
+        if (kind := _format(request)) is not None:
+            limit = None if body.limit is None else page.limit
+            return self._exported(
+                request, page, kind, limit=limit, raw=flag(request.query(), "raw")
+            )
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
 
@@ -308,15 +378,18 @@ class StreamedArray(StreamingResponse):
     """An array of any length. An error before its first piece is still an ordinary reply."""
 
     def __init__(
-        self, opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+        self,
+        opened: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
+        media_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__((), media_type="application/json")
+        super().__init__((), media_type=media_type, headers=headers)
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, and close its source however that ends; a HEAD gets the head of a GET."""
         async with self._opened() as pieces:
-            first = await anext(pieces)
+            first = await anext(pieces, b"")
             if scope["method"] == "HEAD":
                 start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
                 await send(start)
@@ -330,6 +403,22 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     yield first
     async for piece in rest:
         yield piece
+
+
+def _format(request: Request) -> Format | None:
+    return wanted_format(request.scope["caudex.headers"].get(b"accept"))
+
+
+def _given_format(request: Request) -> Format:
+    """Return the format of a body. Raises BadRequest."""
+    kind, _, parameters = (_header(request, b"content-type") or "").lower().partition(";")
+    found = MEDIA.get(kind.strip())
+    if found is None:
+        raise BadRequest(f"the content type must be one of {', '.join(MEDIA)}")
+    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters)
+    if charset and charset[1] not in ("utf-8", "utf8"):
+        raise BadRequest("the body must be in UTF-8")
+    return found
 
 
 def _needed(operation: Operation) -> list[tuple[str, Action]]:
@@ -377,7 +466,8 @@ def _read(given: Mapping[str, str], own: Collection[str]) -> Listing:
         view=None if view == View() else view,
     )
     kept = {name: text for name, text in given.items() if name not in ("offset", "after")}
-    return Listing(page, "limit" not in given, urlencode(kept, quote_via=quote))
+    raw = "raw" in own and flag(given, "raw")
+    return Listing(page, "limit" not in given, urlencode(kept, quote_via=quote), raw)
 
 
 def _view(given: Mapping[str, str], own: Collection[str]) -> View:
@@ -387,12 +477,16 @@ def _view(given: Mapping[str, str], own: Collection[str]) -> View:
         for name in ("fields", "expand")
         if name in own and name in given
     }
-    etag = given.get("etag", "false") if "etag" in own else "false"
     return View(
         fields=parts.get("fields"),
         expand=parts.get("expand", ()),
-        etag=one_of("etag", etag, ("true", "false")) == "true",
+        etag="etag" in own and flag(given, "etag"),
     )
+
+
+def flag(given: Mapping[str, str], name: str) -> bool:
+    """Read a parameter that is true or false. Raises BadRequest."""
+    return one_of(name, given.get(name, "false"), ("true", "false")) == "true"
 
 
 def _aggregation(body: QueryBody) -> Aggregation:

@@ -1,9 +1,9 @@
-"""Provides RECORDS: reads, single writes, and writes of many records."""
+"""Provides RECORDS: reads, single writes, writes of many records, exchange."""
 
 from __future__ import annotations
 
-from .writes.batch import Batches
+from .exchange.imports import Imports
 
 
-class RecordsService(Batches):
+class RecordsService(Imports):
     """Provides RECORDS, with everything of `Collections`."""

@@ -52,10 +52,14 @@ V = TypeVar("V")
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What a statement shows of each record: a select list, and what finishes its JSON."""
+    """What a statement shows of each record: a select list, and what finishes its JSON.
+
+    `columns` are what it is made of, but for linked records.
+    """
 
     items: bytes
     rendering: Rendering
+    columns: Sequence[Column] = ()
 
 
 class Table:
@@ -84,7 +88,7 @@ class Table:
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
-        self.everything = Selection(self._all, self.rendering)
+        self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}
         self._selections: dict[Hashable, Selection] = {}
 
@@ -94,7 +98,9 @@ class Table:
         if (found := self._selections.get(shape)) is None:
             columns = [*self.columns.shown(fields), *([ETAG] if etag else ())]
             items = b", ".join(b"%b as %b" % (column.sql, column.bare) for column in columns)
-            found = keep(self._selections, shape, Selection(items, Rendering(columns)), 256)
+            found = keep(
+                self._selections, shape, Selection(items, Rendering(columns), columns), 256
+            )
         return found
 
     def check_id(self, record_id: str) -> None:
@@ -208,14 +214,20 @@ class Table:
         return self._array(measured, fits, begins, sort, cursor)
 
     def every(
-        self, rows: Conditions, order: bytes, offset: int, items: bytes | None = None
+        self,
+        rows: Conditions,
+        order: bytes,
+        offset: int,
+        items: bytes | None = None,
+        limit: int | None = None,
     ) -> bytes:
         """Return the records one by one, or `TOO_LARGE` in place of one."""
         return _limited(
-            b"(%b%b%b)"
+            b"(%b%b%b%b)"
             % (
                 self._select(rows, items),
                 order,
+                b"" if limit is None else b" limit %d" % limit,
                 b" offset " + rows.bind(offset, b"bigint") if offset else b"",
             )
         )
@@ -239,6 +251,10 @@ class Table:
         """Create records from a JSON array in its order: settings, array, owner."""
         shape = ("insert many", names, versioned)
         return self._cached(shape, lambda: self._insert_many(names, versioned))
+
+    def insert_quietly(self, names: tuple[str, ...]) -> bytes:
+        """Create records like `insert_many`, and return their number."""
+        return self._cached(("insert quietly", names), lambda: self._insert_quietly(names))
 
     def update(self, names: tuple[str, ...], rows: Conditions) -> bytes:
         """Change records by a JSON object that has `names`: settings, object, conditions."""
@@ -382,21 +398,30 @@ class Table:
             if columns
             else b"settings where $2::jsonb is not null"
         )
-        return b"%b %b" % (self._inserting(columns, source, versioned=True), _MADE)
+        items = b"%b, %b as _v" % (self._all, VERSION)
+        return b"%b %b" % (self._inserting(columns, source, items), _MADE)
+
+    def _insert_quietly(self, names: tuple[str, ...]) -> bytes:
+        inserting = self._inserting(self._named(names), self._rows(names), b"1")
+        return b"%b select count(*) from _made" % inserting
 
     def _insert_many(self, names: tuple[str, ...], versioned: bool) -> bytes:
+        items = b"%b, %b as _v" % (self._all, VERSION) if versioned else self._all
+        inserting = self._inserting(self._named(names), self._rows(names), items)
+        return b"%b %b" % (inserting, _ALL_MADE)
+
+    def _rows(self, names: tuple[str, ...]) -> bytes:
+        """Return the rows of a JSON array in its order."""
         columns = self._named(names)
-        source = (
+        if not columns:
+            return b"settings, jsonb_array_elements($2::jsonb)"
+        return (
             b"settings, rows from (jsonb_to_recordset($2::jsonb) as (%b))"
             b" with ordinality as x(%b) order by x._ordinality"
             % (_definitions(columns), b", ".join([*_bare(columns), b"_ordinality"]))
-            if columns
-            else b"settings, jsonb_array_elements($2::jsonb)"
         )
-        return b"%b %b" % (self._inserting(columns, source, versioned=versioned), _ALL_MADE)
 
-    def _inserting(self, columns: Sequence[Column], source: bytes, *, versioned: bool) -> bytes:
-        items = b"%b, %b as _v" % (self._all, VERSION) if versioned else self._all
+    def _inserting(self, columns: Sequence[Column], source: bytes, items: bytes) -> bytes:
         owner = quoted(OWNER_COLUMN)
         return (
             SETTINGS

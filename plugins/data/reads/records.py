@@ -23,6 +23,7 @@ from kernel.public import (
     View,
 )
 from plugins.data.columns import Column
+from plugins.data.exchange.export import Format, csv_pieces, ndjson_pieces
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
@@ -232,7 +233,34 @@ class RecordReads(RecordScopes):
         async with AsyncExitStack() as stack:
             if actor.user_id is not None:
                 await stack.enter_async_context(self._lists.hold(actor.user_id))
-            yield await self._streamed(actor, grant, app_id, entity, page, stack)
+            selected, batches = await self._streamed(actor, grant, app_id, entity, page, stack)
+            yield _pieces(selected.rendering, batches)
+
+    @asynccontextmanager
+    async def export(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        page: Page,
+        kind: Format,
+        *,
+        limit: int | None = None,
+        raw: bool = False,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """See `Collections.export`."""
+        if kind == "csv" and page.view is not None and page.view.expand:
+            raise BadRequest("expand does not go with text/csv: a cell holds one value")
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._lists.hold(actor.user_id or ""))
+            caller = (actor, grant, app_id, entity)
+            selected, batches = await self._streamed(*caller, page, stack, limit)
+            records = _finished(selected.rendering, batches)
+            if kind == "ndjson":
+                yield ndjson_pieces(records)
+            else:
+                yield csv_pieces(selected.columns, records, raw=raw)
 
     async def _get(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
         reader = reader or JOINED.get() or self._statements
@@ -305,7 +333,8 @@ class RecordReads(RecordScopes):
         entity: str,
         page: Page,
         stack: AsyncExitStack,
-    ) -> AsyncIterator[bytes]:
+        limit: int | None = None,
+    ) -> tuple[Selection, AsyncIterator[list[bytes]]]:
         expansions = _expansions(page)
         scope = await self._scope(actor, grant, app_id, entity, "read", page.where, expansions)
         rows = await self._conditions(scope, page)
@@ -314,9 +343,9 @@ class RecordReads(RecordScopes):
         order = scope.table.order(_sort(scope, page), page.order)
         if rank is not None and page.order_by is None:
             order = scope.table.ranked(rank)
-        query = scope.table.every(rows, order, page.offset, selected.items)
+        query = scope.table.every(rows, order, page.offset, selected.items, limit)
         stream = self._statements.stream(query, *rows.params)
-        return _pieces(selected.rendering, await stack.enter_async_context(stream))
+        return selected, await stack.enter_async_context(stream)
 
 
 def _tagged(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
@@ -358,6 +387,14 @@ def _fitting(raw: bytes | None, page: Page) -> bytes:
 
 def _unseen(page: Page) -> BadRequest:
     return BadRequest(f"after: record '{page.after}' not found")
+
+
+async def _finished(
+    rendering: Rendering, batches: AsyncIterator[list[bytes]]
+) -> AsyncIterator[list[bytes]]:
+    """Finish batches of records one by one. Raises BadRequest for one too large."""
+    async for batch in batches:
+        yield [rendering.record(check_readable(record, None)) for record in batch]
 
 
 async def _pieces(

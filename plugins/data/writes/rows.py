@@ -73,7 +73,7 @@ def row_of(
         if column.field is not None:
             if column.field.generated is not None:
                 raise BadRequest(f"{column.label} is generated: it cannot be set")
-            sent[name] = _coerced(column, value)
+            sent[name] = coerced(column, value)
         elif name == "id" and creating and entity.id_declared and value is not None:
             sent[name] = _chosen_id(column, value)
     if creating and whole:
@@ -122,15 +122,18 @@ def allowed_values(field: Field) -> str:
     return f" must be one of {', '.join(field.enum_values)}"
 
 
-def _coerced(column: Column, value: Any) -> Any:
-    coerced, field = column.coerce(value), column.field
-    if coerced is None and not column.nullable:
+def coerced(column: Column, value: Any) -> Any:
+    """Return a value of a body as its column stores it. Raises BadRequest."""
+    if column.field is None:
+        return None if value is None else _chosen_id(column, value)
+    found, field = column.coerce(value), column.field
+    if found is None and not column.nullable:
         raise BadRequest(f"{column.label} is required")
-    if coerced is None or field is None or not field.enum_values or column.kind != "text":
-        return coerced
-    if coerced not in field.enum_values:
+    if found is None or not field.enum_values or column.kind != "text":
+        return found
+    if found not in field.enum_values:
         raise BadRequest(f"{column.label}{allowed_values(field)}")
-    return coerced
+    return found
 
 
 def _chosen_id(column: Column, value: Any) -> str:

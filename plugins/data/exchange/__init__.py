@@ -1,0 +1,1 @@
+"""Exchange: records out and in as CSV and as JSON lines."""

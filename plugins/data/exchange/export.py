@@ -1,0 +1,65 @@
+"""Records out: CSV for spreadsheets, JSON lines for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from plugins.data.columns import Column
+
+Format = Literal["csv", "ndjson"]
+MEDIA: Final[dict[str, Format]] = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
+FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+"""The beginning of a cell that a spreadsheet could run, or of one that was escaped before."""
+
+_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+
+
+def wanted_format(accept: bytes | None) -> Format | None:
+    """Return the format that an `Accept` header names first, or None for JSON."""
+    for part in (accept or b"").decode("latin-1").lower().split(","):
+        if (found := MEDIA.get(part.partition(";")[0].strip())) is not None:
+            return found
+    return None
+
+
+async def csv_pieces(
+    columns: Sequence[Column], batches: AsyncIterator[list[bytes]], *, raw: bool
+) -> AsyncIterator[bytes]:
+    """Write records as CSV (RFC 4180) with a header; `raw` leaves formulas as they are."""
+    yield _lines([[column.name for column in columns]])
+    async for batch in batches:
+        yield _lines([cells_of(columns, record, raw=raw) for record in batch])
+
+
+def cells_of(columns: Iterable[Column], record: bytes, *, raw: bool) -> list[str]:
+    """Return the cells of a record: numbers, arrays and JSON as they are written."""
+    values = _values(record)
+    return [_cell(column, bytes(values[column.name]), raw=raw) for column in columns]
+
+
+def _cell(column: Column, value: bytes, *, raw: bool) -> str:
+    if value == b"null":
+        return ""
+    if column.kind in ("number", "boolean", "json", "texts", "numbers"):
+        return value.decode()
+    text = _text(value)
+    return f"'{text}" if not raw and column.kind == "text" and FORMULA.match(text) else text
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator="\r\n").writerows(rows)
+    return written.getvalue().encode()
+
+
+async def ndjson_pieces(batches: AsyncIterator[list[bytes]]) -> AsyncIterator[bytes]:
+    """Write records as one JSON object a line."""
+    async for batch in batches:
+        yield b"".join(record + b"\n" for record in batch)

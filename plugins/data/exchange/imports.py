@@ -1,0 +1,174 @@
+"""Records in: a file becomes records in one transaction, and a report names what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import IO, Final, Literal
+
+import msgspec
+from anyio import to_thread
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    ConcurrencyLimiter,
+    ConstraintViolation,
+    Grant,
+    Transaction,
+)
+from plugins.data.reads.scopes import on_new_schema
+from plugins.data.store import NO_SETTINGS, Table
+from plugins.data.writes.batch import Batches
+from plugins.data.writes.rows import Row, encode, unify_columns
+from plugins.data.writes.upsert import Upsert
+
+from .export import Format
+from .parse import Chunk, Problem, RowReader, problem_of
+
+MAX_PROBLEMS: Final = 1000
+"""Problems that a report lists."""
+
+Mode = Literal["all", "valid"]
+Numbered = Sequence[tuple[int, Row]]
+
+
+class Report(msgspec.Struct):
+    """What an import did; of the rows that are not valid the first are in `errors`."""
+
+    rows: int = 0
+    valid: int = 0
+    created: int = 0
+    updated: int = 0
+    errors: list[Problem] = []
+
+    def refuse(self, problem: Problem) -> None:
+        """Add a problem of a row."""
+        if len(self.errors) < MAX_PROBLEMS:
+            self.errors.append(problem)
+
+
+class _Rollback(Exception):
+    """The file was read to its end. Raised where nothing of it is to be written."""
+
+
+class Import(msgspec.Struct, frozen=True):
+    """How a file is imported; with `upsert` its rows may meet records."""
+
+    file: IO[bytes]
+    kind: Format
+    grant: Grant
+    table: Table
+    mode: Mode
+    dry_run: bool
+    raw: bool
+    upsert: Upsert | None
+
+
+class Imports(Batches):
+    """Adds imports to the writes."""
+
+    _imports = ConcurrencyLimiter(
+        4,
+        per_key=1,
+        queue=20,
+        timeout=30,
+        message="an import of this user is under way",
+        retry_after=10,
+    )
+
+    @on_new_schema
+    async def import_file(
+        self,
+        actor: Actor,
+        grant: Grant,
+        app_id: str,
+        entity: str,
+        file: IO[bytes],
+        kind: Format,
+        *,
+        mode: Mode = "all",
+        on: str | None = None,
+        dry_run: bool = False,
+        raw: bool = False,
+    ) -> bytes:
+        """See `Collections.import_file`."""
+        table = await self._table(app_id, entity, grant.hidden)
+        upsert = None
+        if on is not None:
+            upsert = await self._upsert_plan(actor, grant, app_id, entity, on, "update")
+        wanted = Import(file, kind, grant, table, mode, dry_run, raw, upsert)
+        report = Report(errors=[])
+
+        async def work(tx: Transaction) -> None:
+            nonlocal report
+            report = Report(errors=[])
+            file.seek(0)
+            await self._import(tx, wanted, report)
+            if dry_run or (mode == "all" and report.valid < report.rows):
+                raise _Rollback
+
+        async with self._imports.hold(actor.user_id or ""):
+            try:
+                await self._run(actor, work)
+            except _Rollback:
+                if not dry_run:
+                    report.created = report.updated = 0
+        return msgspec.json.encode(report)
+
+    async def _import(self, tx: Transaction, wanted: Import, report: Report) -> None:
+        whole = wanted.upsert is None
+        reader = RowReader(
+            wanted.file, wanted.kind, wanted.table, wanted.grant, whole=whole, raw=wanted.raw
+        )
+        while (chunk := await to_thread.run_sync(reader.chunk)) is not None:
+            await self._chunk(tx, wanted, chunk, report)
+
+    async def _chunk(self, tx: Transaction, wanted: Import, chunk: Chunk, report: Report) -> None:
+        report.rows += chunk.read
+        for problem in chunk.problems:
+            report.refuse(problem)
+        if not chunk.rows:
+            return
+        try:
+            async with tx.savepoint():
+                created, updated = await self._rows(tx, wanted, chunk.rows)
+            report.valid += len(chunk.rows)
+            report.created += created
+            report.updated += updated
+        except BadRequest:
+            # PostgreSQL does not say which of them it was.
+            for numbered in chunk.rows:
+                await self._row(tx, wanted, numbered, report)
+        report.errors.sort(key=lambda problem: problem.row)
+
+    async def _row(
+        self, tx: Transaction, wanted: Import, numbered: tuple[int, Row], report: Report
+    ) -> None:
+        number, row = numbered
+        try:
+            async with tx.savepoint():
+                created, updated = await self._rows(tx, wanted, [numbered])
+        except BadRequest as error:
+            if isinstance(error, ConstraintViolation):
+                error = await self._describe(error, wanted.table)
+            report.refuse(problem_of(number, wanted.table, error, row))
+        else:
+            report.valid += 1
+            report.created += created
+            report.updated += updated
+
+    async def _rows(self, tx: Transaction, wanted: Import, rows: Numbered) -> tuple[int, int]:
+        """Write rows and return how many records were created and changed."""
+        plain = [row for _, row in rows]
+        if wanted.upsert is not None:
+            outcomes = await self._upsert_in(tx, wanted.upsert, plain, None)
+            created = sum(outcome.result == "created" for outcome in outcomes)
+            return created, len(plain) - created
+        if self._takes_part(wanted.table):
+            await self._transactional.create(tx, wanted.table, plain)
+        else:
+            table = wanted.table.full
+            unified = await to_thread.run_sync(unify_columns, table.columns, plain)
+            statement = table.insert_quietly(tuple(unified[0]))
+            await tx.execute(statement, NO_SETTINGS, encode(unified), tx.actor.user_id)
+        return len(plain), 0

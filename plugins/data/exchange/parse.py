@@ -1,0 +1,197 @@
+"""Rows of a file: read piece by piece, coerced as bodies are, with every error named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any, Final, cast
+
+import msgspec
+
+from kernel.public import BadRequest, Grant
+from plugins.data.columns import Column
+from plugins.data.store import Table
+from plugins.data.writes.records import check_locked
+from plugins.data.writes.rows import Row, check_needed, coerced, row_of
+
+from .export import FORMULA, Format
+
+CHUNK_ROWS: Final = 1000
+CHUNK_CHARACTERS: Final = 4_000_000
+MAX_CELL: Final = 50_000_000
+"""Characters of a cell: no body is larger."""
+
+SHOWN: Final = 200
+"""Characters of a wrong value in a report."""
+
+IGNORED: Final = ("id", "created_at", "updated_at", "_etag")
+_ESCAPED: Final = re.compile(rf"'(?={FORMULA.pattern})")
+_json = msgspec.json.Decoder().decode
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a row, which is counted from 1 without the header."""
+
+    row: int
+    field: str | None
+    value: Any
+    error: str
+
+
+class Chunk(msgspec.Struct):
+    """Some rows of a file, with their numbers, and what is wrong with others."""
+
+    rows: list[tuple[int, Row]] = []
+    problems: list[Problem] = []
+    read: int = 0
+
+
+class RowReader:
+    """Reads the rows of a file. Raises BadRequest for a header or a file that is no table.
+
+    A row that creates a record must be `whole`; one that may meet a record need not.
+    """
+
+    def __init__(
+        self, file: IO[bytes], kind: Format, table: Table, grant: Grant, *, whole: bool, raw: bool
+    ) -> None:
+        self._table = table
+        self._grant = grant
+        self._whole = whole
+        self._raw = raw
+        self._number = 0
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="strict", newline="")
+        self._items = self._csv(text) if kind == "csv" else self._ndjson(text)
+
+    def chunk(self) -> Chunk | None:
+        """Return the next rows, or None at the end."""
+        found = Chunk(rows=[], problems=[])
+        size = 0
+        try:
+            for row, weight in self._items:
+                found.read += 1
+                if isinstance(row, Problem):
+                    found.problems.append(row)
+                else:
+                    found.rows.append((self._number, row))
+                size += weight
+                if found.read >= CHUNK_ROWS or size >= CHUNK_CHARACTERS:
+                    break
+        except UnicodeDecodeError:
+            raise BadRequest(f"row {self._number + 1} or a later one is not UTF-8") from None
+        except csv.Error as error:
+            raise BadRequest(f"row {self._number + 1} is not CSV: {error}") from None
+        return found if found.read else None
+
+    def _csv(self, text: io.TextIOWrapper) -> Iterator[tuple[Row | Problem, int]]:
+        csv.field_size_limit(MAX_CELL)
+        lines = csv.reader(text, strict=True)
+        header = next(lines, None)
+        columns = self._header(header or [])
+        for cells in lines:
+            if not cells:
+                continue
+            self._number += 1
+            weight = sum(map(len, cells))
+            if len(cells) != len(columns):
+                said = f"the row has {len(cells)} cells, and the header has {len(columns)}"
+                yield Problem(self._number, None, None, said), weight
+                continue
+            yield self._row(zip(columns, cells, strict=True)), weight
+
+    def _header(self, names: Sequence[str]) -> list[Column | None]:
+        """Return the columns of a header; None for those that the server sets."""
+        if not any(names):
+            raise BadRequest("the first row must be a header with names of fields")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise BadRequest(f"the header names {twice[:80]!r} twice")
+        check_locked(self._table, self._grant, dict.fromkeys(names))
+        return [self._column(name) for name in names]
+
+    def _column(self, name: str) -> Column | None:
+        if name in IGNORED and not (name == "id" and self._table.entity.id_declared):
+            return None
+        column = self._table.columns.find(name)
+        generated = column.field is not None and column.field.generated is not None
+        return None if generated else column
+
+    def _row(self, given: Iterable[tuple[Column | None, str]]) -> Row | Problem:
+        row: dict[str, Any] = {}
+        for column, cell in given:
+            if column is None:
+                continue
+            try:
+                row[column.name] = coerced(column, self._value(column, cell))
+            except BadRequest as error:
+                return Problem(self._number, column.name, cell[:SHOWN], error.message)
+        return self._finished(row)
+
+    def _value(self, column: Column, cell: str) -> Any:
+        if cell == "":
+            return None
+        if column.kind in ("json", "texts", "numbers"):
+            try:
+                return _json(cell)
+            except msgspec.DecodeError:
+                raise BadRequest(f"{column.label}: JSON is wanted") from None
+        if "\0" in cell:
+            raise BadRequest("text must not contain the character U+0000")
+        if column.kind == "text" and not self._raw and _ESCAPED.match(cell):
+            return cell[1:]
+        return cell
+
+    def _finished(self, row: dict[str, Any]) -> Row | Problem:
+        columns = self._table.columns
+        if row.get("id", ...) is None:
+            del row["id"]
+        try:
+            if self._whole:
+                check_needed(columns, row)
+        except BadRequest as error:
+            return self._problem(error, row)
+        return {name: row[name] for name in columns.ordered(row)}
+
+    def _ndjson(self, text: io.TextIOWrapper) -> Iterator[tuple[Row | Problem, int]]:
+        for line in text:
+            if not line.strip():
+                continue
+            self._number += 1
+            yield self._object(line), len(line)
+
+    def _object(self, line: str) -> Row | Problem:
+        try:
+            given = _json(line)
+        except msgspec.DecodeError as error:
+            return Problem(self._number, None, line[:SHOWN], f"not valid JSON: {error}")
+        if not isinstance(given, dict):
+            return Problem(self._number, None, line[:SHOWN], "an object is wanted")
+        values = cast("dict[str, Any]", given)
+        check_locked(self._table, self._grant, values)
+        try:
+            kept = {name: value for name, value in values.items() if self._column(name) is not None}
+        except BadRequest as error:
+            raise BadRequest(f"row {self._number}: {error.message}") from None
+        try:
+            return row_of(
+                self._table.shown, self._table.columns, kept, creating=True, whole=self._whole
+            )
+        except BadRequest as error:
+            return self._problem(error, values)
+
+    def _problem(self, error: BadRequest, values: Mapping[str, Any]) -> Problem:
+        return problem_of(self._number, self._table, error, values)
+
+
+def problem_of(number: int, table: Table, error: BadRequest, values: Mapping[str, Any]) -> Problem:
+    """Describe an error of a row; the message names the field that it is about."""
+    found = re.match(rf"{table.entity.name}\.([a-z][a-z0-9_]*)", error.message)
+    field = found[1] if found else None
+    value = values.get(field) if field else None
+    if isinstance(value, str):
+        value = value[:SHOWN]
+    elif value is not None and len(msgspec.json.encode(value)) > SHOWN:
+        value = None
+    return Problem(number, field, value, error.message)
