@@ -12,7 +12,8 @@ from kernel.contracts.base import ServiceKey
 
 __all__ = [
     "APPS", "FIELD_KINDS", "MANIFEST_KEYS", "OWNER_COLUMN", "App", "Apps", "Entity", "Field",
-    "FieldType", "InstallPlan", "InstalledSection", "OnDelete", "Reference", "ValueKind",
+    "FieldAccess", "FieldType", "InstallPlan", "InstalledSection", "OnDelete", "Reference",
+    "Search", "SearchField", "ValueKind",
 ]  # fmt: skip
 
 FieldType = Literal[

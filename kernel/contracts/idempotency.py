@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
+__all__ = ["IDEMPOTENCY", "Answer", "Idempotency"]
+
 
 class Answer(msgspec.Struct, frozen=True):
     """A reply of success, to give again."""

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
 __all__ = [
-    "MAX_PAGE", "RECORDS", "SHAPE", "FieldFilters", "NewRecord", "Page", "Record",
-    "RecordChanges", "Records", "SortField", "Where",
+    "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "Collections", "FieldFilters", "NewRecord",
+    "Operation", "Page", "Record", "RecordChanges", "Records", "SortField", "Tagged", "View",
+    "Where",
 ]  # fmt: skip
 
 MAX_PAGE = 1000
