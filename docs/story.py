@@ -119,7 +119,9 @@ class Story:
         method, _, template = route.partition(" ")
         place = template.format(**path) + query
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        sent = {} if body is None else {"json": body}
+        sent: dict[str, Any] = {} if body is None else {"json": body}
+        if isinstance(body, str):
+            headers["content-type"], sent = "text/csv", {"content": body.encode()}
         answer = self.http.request(method, place, headers=headers, **sent)
         assert answer.status_code == status, f"{route}: {answer.status_code} {answer.text}"
         is_json = answer.headers["content-type"] == "application/json"
@@ -219,6 +221,23 @@ def _records(story: Story, token: str) -> None:
     rows = story.ask(f"GET {API}/audit", query=asked, token=token)
     assert [row["operation"] for row in rows] == ["UPDATE"]
     story.ask(f"DELETE {one}", id=made["id"], **more)
+    _many_records(story, more)
+
+
+def _many_records(story: Story, more: dict[str, str]) -> None:
+    app = {"token": more["token"], "app_id": more["app_id"]}
+    contact = {"first_name": "Dora", "email": "dora@acme.com"}
+    operations = [
+        {"op": "create", "entity": "contacts", "as": "dora", "data": contact},
+        {"op": "update", "entity": "contacts", "id": {"$ref": "dora.id"}, "data": {"tags": []}},
+    ]
+    story.ask(f"POST {APP}/batch", {"operations": operations}, **app)
+    rows = "first_name,email\nEve,eve@acme.com\n,nobody@acme.com\n"
+    story.ask(f"POST {ENTITY}/import", rows, query="?dryRun=true", **more)
+    where = {"email": "dora@acme.com"}
+    body = {"where": where, "set": {"last_name": "Diaz"}, "expect": 1}
+    story.ask(f"POST {ENTITY}/update-where", body, **more)
+    story.ask(f"POST {ENTITY}/delete-where", {"where": where, "max": 1}, **more)
 
 
 def _roles(story: Story, token: str, bob: str) -> None:

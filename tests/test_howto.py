@@ -99,6 +99,16 @@ def test_jobs_are_run_as_the_guide_says(make_server: MakeServer, tmp_path: Path)
     assert (job["result"], job["progress"]) == ({"sent": 4}, 1)
 
 
+def test_records_are_queried_as_the_guide_says(make_server: MakeServer, tmp_path: Path):
+    server = with_ada(make_server)
+    outputs = pasted(page("query-records"), server.url, tmp_path)
+    assert len(outputs) == 14
+    ada = server.login("ada")
+    body = {"aggregate": {"sum": {"$sum": "value"}}}
+    found = ada.post("/api/v1/apps/sales/collections/deals/query", json=body).json()
+    assert found["data"] == [{"sum": 6070}]
+
+
 @pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not on PATH")
 def test_secrets_are_kept_rotated_and_given_up_as_the_guide_says(
     make_server: MakeServer, tmp_path: Path
