@@ -22,6 +22,7 @@ _ERRORS: Final[Mapping[int, str]] = {
     401: "There is no valid bearer token.",
     403: "The caller may not do this.",
     404: "It does not exist, or not for this caller.",
+    412: "The record has changed; `current` is the record, for callers that may read it.",
     413: "The body is over the limit of the route.",
     429: "Too many attempts; `Retry-After` says for how long.",
     500: "An app's own code failed; the text is its message.",

@@ -462,4 +462,5 @@ def placed(error: KernelError, place: int | None) -> KernelError:
     """Name the place of a row in an error."""
     if place is not None:
         error.message = f"[{place}] {error.message}"
+        error.args = (error.message,)
     return error

@@ -47,7 +47,8 @@ def test_it_is_valid_openapi_3_1_and_whole(document):
 
 def test_a_record_has_every_field_in_its_own_type(document):
     read = schema(document, "tasks.Record")
-    assert set(read["properties"]) == set(read["required"]) == READ
+    assert set(read["properties"]) == READ | {"expand", "_etag"}
+    assert read["required"] == ["id"]  # `fields` may leave out the others
     assert read["properties"]["title"] == {"type": "string"}
     assert read["properties"]["state"] == {"type": "string", "enum": ["open", "done"]}
     assert read["properties"]["size"] == {"type": ["number", "null"]}
@@ -84,7 +85,8 @@ def test_a_list_is_sorted_and_filtered_by_the_fields_there_are(document):
     assert parameters["order"]["schema"]["enum"] == ["asc", "desc"]
     assert not parameters.keys() & {"tags", "more", "filters", "app_id", "entity"}
     assert reply_schema(told, "200")["items"] == {"$ref": "#/components/schemas/tasks.Record"}
-    [record_id] = document["paths"][f"{ONE}/{{id}}"]["get"]["parameters"]
+    [record_id, *others] = document["paths"][f"{ONE}/{{id}}"]["get"]["parameters"]
+    assert [each["name"] for each in others] == ["fields", "expand"]
     assert (record_id["name"], record_id["in"], record_id["required"]) == ("id", "path", True)
     assert record_id["schema"] == {"type": "string", "format": "uuid"}
 
@@ -152,7 +154,8 @@ def test_nothing_is_told_of_entities_that_the_caller_may_not_touch(holder):
 def test_rights_over_own_records_are_told(holder):
     document = holder("tasks.update.own").get(PATH).json()
     assert {place for place in places(document) if "/collections/" in place} == {
-        f"PATCH {ONE}/{{id}}"
+        f"PATCH {ONE}/{{id}}",
+        f"POST {ONE}/update-where",
     }
     told = document["paths"][f"{ONE}/{{id}}"]["patch"]
     assert told["x-permission"] == "tasks.update.own"
@@ -227,7 +230,7 @@ def test_an_app_of_many_fields_is_told_whole(server):
     assert server.admin.post("/api/v1/apps", json=app, timeout=120).status_code == 200
     answer = server.admin.get("/api/v1/apps/large/openapi.json", timeout=120)
     assert answer.status_code == 200
-    assert len(answer.json()["components"]["schemas"]["entity_19.Record"]["properties"]) == 103
+    assert len(answer.json()["components"]["schemas"]["entity_19.Record"]["properties"]) == 105
 
 
 def test_the_server_document_speaks_of_records_in_general(server):

@@ -140,7 +140,7 @@ async def test_others_go_on_while_many_values_are_coerced(
 
         return noted
 
-    for step in ("_coerced", "_default"):
+    for step in ("coerced", "_default"):
         monkeypatch.setattr(rows_of_bodies, step, noting(getattr(rows_of_bodies, step)))
     call, rows = CALLS[name]
     turns, silent = await turns_during(call)

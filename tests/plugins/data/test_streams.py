@@ -94,7 +94,7 @@ def test_one_user_reads_two_lists_at_once_and_others_wait_for_none_of_them(
     few = {"offset": MANY - 1}
     with paused_streams(crowd, 2):
         lists = crowd.services.get(RECORDS)._lists  # type: ignore[attr-defined]
-        monkeypatch.setattr(lists, "_timeout", 0.3)
+        monkeypatch.setattr(lists, "timeout", 0.3)
         answer = crowd.admin.get(SAMPLES, params=few)
         assert "for this user" in refused(answer, 503)
         assert answer.headers["retry-after"] == "5"
