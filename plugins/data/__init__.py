@@ -20,6 +20,7 @@ from kernel.public import (
     provide,
 )
 
+from .many_routes import ManyRoutes
 from .routes import RecordRoutes
 from .service import RecordsService
 
@@ -39,7 +40,7 @@ class DataPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the collections."""
-        return RecordRoutes(services).routes()
+        return [*RecordRoutes(services).routes(), *ManyRoutes(services).routes()]
 
 
 def _build(services: Services) -> RecordsService:

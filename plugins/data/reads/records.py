@@ -28,11 +28,12 @@ from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
 from plugins.data.scope import RowScope, Tree, record_not_found
-from plugins.data.store import MAX_PAGE_BYTES, TRIGRAMS, Selection, Table
+from plugins.data.store import MAX_PAGE_BYTES, Selection
 
 from .aggregates import compile_aggregation
-from .scopes import JOINED, UNKNOWN, RecordScopes, on_new_schema
-from .search import Matching, Terms, read_terms
+from .scopes import JOINED, on_new_schema
+from .search import Terms, read_terms
+from .searching import SearchedScopes
 from .selection import Expansions, read_expand, select
 
 MAX_OFFSET: Final = 2**31
@@ -40,7 +41,7 @@ MAX_OFFSET: Final = 2**31
 _last_seen = msgspec.json.Decoder(LastSeen).decode
 
 
-class RecordReads(RecordScopes):
+class RecordReads(SearchedScopes):
     """The reads of RECORDS; see `kernel.contracts.records.Collections`."""
 
     @on_new_schema
@@ -118,55 +119,6 @@ class RecordReads(RecordScopes):
             if raw == TOO_LARGE:
                 raw = await fetch(table.careful_page(texts, sort, cursor), *rows.params)
         return selected.rendering.array(_fitting(raw, page))
-
-    async def _matching(
-        self, table: Table, rows: Conditions, terms: Terms, *, similar: bool
-    ) -> bytes | None:
-        """Require the terms of a search and return the rank, or None where nothing can match."""
-        if self._trigrams is UNKNOWN:
-            raw = await self._statements.fetch(TRIGRAMS)
-            self._trigrams = None if raw is None else raw.decode()
-        matching = Matching(table, self._trigrams)
-        if not similar:
-            return matching.exact(rows, terms)
-        return matching.similar(rows, terms) if matching.can_compare_similar(terms) else None
-
-    async def _match(
-        self,
-        actor: Actor,
-        grant: Grant,
-        scope: RowScope,
-        rows: Conditions,
-        where: Tree | None,
-        search: str | None,
-    ) -> bytes | None:
-        """Require the words of a search, or similar ones where no record has them; return the rank.
-
-        Without a search, None.
-        """
-        if search is None or not search.strip():
-            return None
-        entity, terms = scope.table.entity, read_terms(search)
-        similar = not await self._found(actor, grant, entity.app_id, entity.name, where, terms)
-        rank = await self._matching(scope.table, rows, terms, similar=similar)
-        if rank is None:
-            rows.parts.append(b"false")
-            return b"0"
-        return rank
-
-    async def _found(
-        self, actor: Actor, grant: Grant, app_id: str, entity: str, where: Tree | None, terms: Terms
-    ) -> bool:
-        """Whether a record has the words of a search; only else similar ones count."""
-        scope = await self._scope(actor, grant, app_id, entity, "read", where)
-        rows = scope.rows()
-        if where:
-            rows.matches(where)
-        await self._matching(scope.table, rows, terms, similar=False)
-        async with self._limited(app_id, rows):
-            query = scope.table.exists(rows)
-            raw = await self._statements.fetch(query, *rows.params, custom_plan=True)
-        return raw == b"t"
 
     @on_new_schema
     async def count(

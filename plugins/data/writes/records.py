@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
 from kernel.public import (
     Access,
-    Action,
     Actor,
     Apps,
     BadRequest,
@@ -24,16 +23,15 @@ from kernel.public import (
     Transaction,
     hookspecs,
 )
-from kernel.public import entity as on_entity
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.records import RecordReads
 from plugins.data.reads.scopes import JOINED, on_new_schema
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
 from plugins.data.scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .rows import Row, encode, only, row_of, run_in_thread_if_large, unify_columns, without
-from .tags import Condition, read_if_match
+from .answers import WriteAnswers
+from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
+from .tags import Condition
 from .transactional import TransactionalWrites, event_of
 from .violations import describe_violation, find_failed_row
 
@@ -42,7 +40,7 @@ T = TypeVar("T")
 MAX_BULK: Final = 1000
 
 
-class RecordWrites(RecordReads):
+class RecordWrites(WriteAnswers):
     """The writes of RECORDS; see `kernel.contracts.records.Collections`."""
 
     def __init__(
@@ -189,97 +187,6 @@ class RecordWrites(RecordReads):
         except ConstraintViolation as violation:
             raise await self._describe(violation, scope.table, record_id) from None
         await self._notify(actor, scope.table, "DELETE", [None], deleted)
-
-    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
-        """See `Collections.check`."""
-        for name, action in needed:
-            await self._granted(actor, app_id, name, action)
-        seen: list[str] = []
-        for name in dict.fromkeys(name for name, _ in needed):
-            try:
-                grant = await self._granted(actor, app_id, name, "read")
-                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
-            except Forbidden:
-                seen.append(f"{name} -")
-        return "; ".join(seen)
-
-    # --- what a caller sees of its writes
-
-    async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
-        """Return the rows of a table that a caller may read, or None without the permission."""
-        app_id, name = table.entity.app_id, table.entity.name
-        try:
-            grant = await self._granted(actor, app_id, name, "read")
-        except Forbidden:
-            return None
-        return await self._scope(actor, grant, app_id, name, "read")
-
-    async def _answer(
-        self,
-        actor: Actor,
-        table: Table,
-        made: Tagged,
-        sent: Iterable[str],
-        *,
-        own: bool,
-        reader: Reader | None = None,
-    ) -> Tagged:
-        """Return what a caller may see of a record that it wrote; `own` if it created that.
-
-        Without the permission to read it that is the id and what was sent.
-        """
-        reading = await self._reading(actor, table)
-        if reading is None or not await self._reaches(reading, made, own=own, reader=reader):
-            return Tagged(only(made.record, {"id", *sent}), None)
-        return Tagged(without(made.record, table.hidden), made.etag) if table.hidden else made
-
-    async def _reaches(
-        self, reading: RowScope, made: Tagged, *, own: bool, reader: Reader | None
-    ) -> bool:
-        if not reading.trees and (own or not reading.own_only):
-            return True
-        try:
-            await self._get(reading, id_of(made.record) or "", reader)
-        except NotFound:
-            return False
-        return True
-
-    async def _unchanged(
-        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
-    ) -> Tagged:
-        """Return a record that an update did not change. No event records it, so it is a read."""
-        app_id, name = table.entity.app_id, table.entity.name
-        grant = await self._granted(actor, app_id, name, "read")
-        scope = await self._scope(actor, grant, app_id, name, "read")
-        return await self._get(scope, record_id, reader)
-
-    async def _granted(self, actor: Actor, app_id: str, entity: str, action: Action) -> Grant:
-        """Return the grant for an action; a worker that acts on behalf of no user has it.
-
-        Raises NotFound, Forbidden.
-        """
-        if actor.user_id is None:
-            return Grant()
-        path = {"app_id": app_id, "entity": entity}
-        return await self._access().authorize(actor, on_entity(action), path)
-
-    async def _condition(
-        self, actor: Actor, app_id: str, entity: str, if_match: str | None
-    ) -> Condition:
-        """Read `If-Match`. It tells something of the record, so it needs the permission to read."""
-        if if_match is not None:
-            await self._granted(actor, app_id, entity, "read")
-        return read_if_match(if_match)
-
-    async def _precondition_failed(
-        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
-    ) -> PreconditionFailed:
-        reading = await self._reading(actor, table)
-        try:
-            current = (await self._get(reading, record_id, reader)).record if reading else None
-        except NotFound:
-            current = None
-        return PreconditionFailed(record_id, current)
 
     # --- single statements
 

@@ -1,0 +1,128 @@
+"""What the handlers of collections have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import (
+    IDEMPOTENCY,
+    RECORDS,
+    Action,
+    Answer,
+    BadRequest,
+    Collections,
+    Records,
+    Request,
+    Response,
+    Services,
+    Transaction,
+    Unavailable,
+    one_of,
+    reply,
+)
+
+from .errors import PreconditionFailed
+from .reads.scopes import JOINED
+
+COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
+
+
+Needed = Sequence[tuple[str, Action]]
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Once:
+    """Runs a handler once for each key of a client."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(
+        self,
+        request: Request,
+        records: Callable[[], Collections],
+        body: Any,
+        needed: Needed,
+        handle: Callable[[], Awaitable[Response]],
+    ) -> Response:
+        """Run `handle`, or give its first reply again; `needed` are the permissions it needs."""
+        key: bytes | None = request.scope["caudex.headers"].get(b"idempotency-key")
+        if key is None:
+            return await handle()
+        service = self._services.find(IDEMPOTENCY)
+        if service is None:
+            raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
+        rights = await records().check(request.actor, request.path("app_id"), needed)
+
+        async def work(tx: Transaction) -> Answer:
+            token = JOINED.set(tx)
+            try:
+                response = await handle()
+            finally:
+                JOINED.reset(token)
+            headers = {"etag": response.headers["etag"]} if "etag" in response.headers else {}
+            return Answer(response.status_code, bytes(response.body), headers)
+
+        query: bytes = request.scope["query_string"]
+        route = f"{request.method} {request.url.path}?{query.decode('latin-1')}"
+        raw = body if isinstance(body, bytes) else _encode(body)
+        answer = await service.once(request.actor, route, key.decode("latin-1"), raw, rights, work)
+        return reply(answer.body, answer.status, answer.headers)
+
+
+class CollectionRoutes:
+    """Handlers that ask the provider of RECORDS."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._once = Once(services)
+
+    @cached_property
+    def _records(self) -> Records:
+        return self._services.get(RECORDS)
+
+    @cached_property
+    def _collections(self) -> Collections:
+        if not isinstance(self._records, Collections):
+            raise Unavailable("the provider of records does not offer this", retry_after=None)
+        return self._records
+
+    async def _acting(
+        self,
+        request: Request,
+        body: Any,
+        handle: Callable[[], Awaitable[Response]],
+        *actions: Action,
+    ) -> Response:
+        """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
+        name = request.path("entity")
+        needed: list[tuple[str, Action]] = [(name, action) for action in actions]
+        return await self._once(request, lambda: self._collections, body, needed, handle)
+
+
+def header_of(request: Request, name: bytes) -> str | None:
+    """Return a header of a request by its name in lower case."""
+    value = request.scope["caudex.headers"].get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def conflict(failed: PreconditionFailed) -> Response:
+    """Answer that a record has changed, with the record where the caller may read it."""
+    body: dict[str, Any] = {"error": failed.message}
+    if failed.current is not None:
+        body["current"] = msgspec.Raw(failed.current)
+    return reply(body, failed.status)
+
+
+def names_of(request: Request) -> tuple[str, str]:
+    """Return the app and the entity of a request."""
+    return request.path("app_id"), request.path("entity")
+
+
+def flag(given: Mapping[str, str], name: str) -> bool:
+    """Read a parameter that is true or false. Raises BadRequest."""
+    return one_of(name, given.get(name, "false"), ("true", "false")) == "true"

@@ -1,0 +1,109 @@
+"""What a caller gets to see of the records that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kernel.public import Action, Actor, Forbidden, Grant, NotFound, Reader, Tagged
+from kernel.public import entity as on_entity
+from plugins.data.errors import PreconditionFailed
+from plugins.data.reads.records import RecordReads
+from plugins.data.rendering import id_of
+from plugins.data.scope import RowScope
+from plugins.data.store import Table
+
+from .rows import only, without
+from .tags import Condition, read_if_match
+
+
+class WriteAnswers(RecordReads):
+    """Adds the rights on records that were written."""
+
+    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
+        """See `Collections.check`."""
+        for name, action in needed:
+            await self._granted(actor, app_id, name, action)
+        seen: list[str] = []
+        for name in dict.fromkeys(name for name, _ in needed):
+            try:
+                grant = await self._granted(actor, app_id, name, "read")
+                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
+            except Forbidden:
+                seen.append(f"{name} -")
+        return "; ".join(seen)
+
+    async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
+        """Return the rows of a table that a caller may read, or None without the permission."""
+        app_id, name = table.entity.app_id, table.entity.name
+        try:
+            grant = await self._granted(actor, app_id, name, "read")
+        except Forbidden:
+            return None
+        return await self._scope(actor, grant, app_id, name, "read")
+
+    async def _answer(
+        self,
+        actor: Actor,
+        table: Table,
+        made: Tagged,
+        sent: Iterable[str],
+        *,
+        own: bool,
+        reader: Reader | None = None,
+    ) -> Tagged:
+        """Return what a caller may see of a record that it wrote; `own` if it created that.
+
+        Without the permission to read it that is the id and what was sent.
+        """
+        reading = await self._reading(actor, table)
+        if reading is None or not await self._reaches(reading, made, own=own, reader=reader):
+            return Tagged(only(made.record, {"id", *sent}), None)
+        return Tagged(without(made.record, table.hidden), made.etag) if table.hidden else made
+
+    async def _reaches(
+        self, reading: RowScope, made: Tagged, *, own: bool, reader: Reader | None
+    ) -> bool:
+        if not reading.trees and (own or not reading.own_only):
+            return True
+        try:
+            await self._get(reading, id_of(made.record) or "", reader)
+        except NotFound:
+            return False
+        return True
+
+    async def _unchanged(
+        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
+    ) -> Tagged:
+        """Return a record that an update did not change. No event records it, so it is a read."""
+        app_id, name = table.entity.app_id, table.entity.name
+        grant = await self._granted(actor, app_id, name, "read")
+        scope = await self._scope(actor, grant, app_id, name, "read")
+        return await self._get(scope, record_id, reader)
+
+    async def _granted(self, actor: Actor, app_id: str, entity: str, action: Action) -> Grant:
+        """Return the grant for an action; a worker that acts on behalf of no user has it.
+
+        Raises NotFound, Forbidden.
+        """
+        if actor.user_id is None:
+            return Grant()
+        path = {"app_id": app_id, "entity": entity}
+        return await self._access().authorize(actor, on_entity(action), path)
+
+    async def _condition(
+        self, actor: Actor, app_id: str, entity: str, if_match: str | None
+    ) -> Condition:
+        """Read `If-Match`. It tells something of the record, so it needs the permission to read."""
+        if if_match is not None:
+            await self._granted(actor, app_id, entity, "read")
+        return read_if_match(if_match)
+
+    async def _precondition_failed(
+        self, actor: Actor, table: Table, record_id: str, reader: Reader | None = None
+    ) -> PreconditionFailed:
+        reading = await self._reading(actor, table)
+        try:
+            current = (await self._get(reading, record_id, reader)).record if reading else None
+        except NotFound:
+            current = None
+        return PreconditionFailed(record_id, current)
