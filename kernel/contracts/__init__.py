@@ -5,7 +5,6 @@ from kernel.contracts import (
     apps,
     audit,
     base,
-    idempotency,
     identity,
     jobs,
     logs,
@@ -19,7 +18,6 @@ from kernel.contracts.access import *
 from kernel.contracts.apps import *
 from kernel.contracts.audit import *
 from kernel.contracts.base import *
-from kernel.contracts.idempotency import *
 from kernel.contracts.identity import *
 from kernel.contracts.jobs import *
 from kernel.contracts.logs import *
@@ -34,7 +32,6 @@ __all__ += access.__all__
 __all__ += apps.__all__
 __all__ += audit.__all__
 __all__ += base.__all__
-__all__ += idempotency.__all__
 __all__ += identity.__all__
 __all__ += jobs.__all__
 __all__ += logs.__all__

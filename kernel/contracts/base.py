@@ -1,16 +1,20 @@
-"""What all contracts use: actors, events, and the keys of services."""
+"""What all contracts use: actors, events, keys of services, and requests that act once."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+if TYPE_CHECKING:
+    from kernel.contracts.statements import Transaction
+
 __all__ = [
-    "MAX_DELEGATION", "REVOKED", "Actor", "Change", "Delegation", "Event", "ServiceKey",
-    "new_delegation", "server_actor",
+    "IDEMPOTENCY", "MAX_DELEGATION", "REVOKED", "Actor", "Answer", "Change", "Delegation", "Event",
+    "Idempotency", "ServiceKey", "new_delegation", "server_actor",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -142,3 +146,36 @@ class ServiceKey(Generic[T]):
 
     def __repr__(self) -> str:
         return f"ServiceKey({self.name!r})"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A reply of success, to give again."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+class Idempotency(Protocol):
+    """Keeps the replies of requests by the key that the client chose."""
+
+    async def once(
+        self,
+        actor: Actor,
+        route: str,
+        key: str,
+        body: bytes,
+        rights: str,
+        work: Callable[[Transaction], Awaitable[Answer]],
+    ) -> Answer:
+        """Run `work` in a transaction with the key, or return the answer of the first run.
+
+        `route` names method, path and parameters. `rights` says in any form what the caller may see
+        of the reply: where it has changed, the reply is not given again. The caller checks the
+        permission before. Raises BadRequest for another body under the key, and where the answer
+        was not kept; Unavailable where the first run takes too long.
+        """
+        ...
+
+
+IDEMPOTENCY = ServiceKey[Idempotency]("idempotency")

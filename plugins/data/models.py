@@ -57,6 +57,12 @@ class RecordQuery(msgspec.Struct, frozen=True, kw_only=True):
     expand: str | None = None
 
 
+class ExportQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of POST …/{entity}/query where CSV is asked for; see `ListQuery`."""
+
+    raw: bool = False
+
+
 PARAMETERS: Final = frozenset(ListQuery.__struct_fields__) - {"filters"}
 """Query parameters of a list that are not fields."""
 

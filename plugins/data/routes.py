@@ -38,7 +38,15 @@ from kernel.public import (
 from .errors import PreconditionFailed
 from .exchange.export import Format, wanted_format
 from .handlers import COLLECTION, CollectionRoutes, conflict, flag, header_of, names_of
-from .models import PARAMETERS, VIEW_PARAMETERS, Found, ListQuery, QueryBody, RecordQuery
+from .models import (
+    PARAMETERS,
+    VIEW_PARAMETERS,
+    ExportQuery,
+    Found,
+    ListQuery,
+    QueryBody,
+    RecordQuery,
+)
 from .reads.records import answer
 from .rendering import count_in, last_id
 from .store import keep
@@ -76,7 +84,10 @@ class RecordRoutes(CollectionRoutes):
             Route("GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad),
             Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,)),
             Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412)),
-            Route("POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found),
+            Route(
+                "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
+                query=ExportQuery,
+            ),
         ]  # fmt: skip
 
     async def _get(self, request: Request) -> Response:
