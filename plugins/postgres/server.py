@@ -88,10 +88,6 @@ class EmbeddedServer:
         return self._layout.data_dir
 
     @property
-    def log(self) -> Path:
-        return self._layout.log
-
-    @property
     def port(self) -> int:
         """The TCP port it listens on."""
         return self._running_plan().port

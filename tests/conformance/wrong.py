@@ -32,7 +32,7 @@ from kernel.public import (
     reply,
 )
 from plugins.auth import AuthPlugin
-from plugins.auth.models import Registration, view
+from plugins.auth.models import Registration
 from plugins.auth.service import AUTH
 from plugins.data.service import RecordsService
 from plugins.rbac import RbacPlugin
@@ -173,7 +173,7 @@ class WrongSessionsPlugin(AuthPlugin):
         auth = self._services.get(AUTH)
         user = await auth.registrations.register(body, request.actor, None)
         token = await auth.accounts.token(user.id, 900)
-        return reply({"user": view(user), "accessToken": token}, 201)
+        return reply({"user": user.view, "accessToken": token}, 201)
 
     async def _logout(self, request):
         return reply({"message": "logged out"})

@@ -27,20 +27,15 @@ GHOST = "00000000-0000-4000-8000-000000000000"
 PLAIN, GUARDED = "kit_plain", "kit_guarded"
 """Two apps: a plugin takes part in the writes of the second, so those run in transactions."""
 FIELDS: list[Row] = [
-    {"name": "name", "type": "text", "required": True},
-    {"name": "code", "type": "text"},
-    {"name": "amount", "type": "number"},
-    {"name": "ready", "type": "boolean"},
-    {"name": "day", "type": "date"},
-    {"name": "seen_at", "type": "timestamp"},
-    {"name": "details", "type": "json"},
-    {"name": "ticket", "type": "uuid"},
-    {"name": "tags", "type": "[text]"},
-    {"name": "sizes", "type": "[number]"},
+    {"name": "name", "type": "text", "required": True}, {"name": "code", "type": "text"},
+    {"name": "amount", "type": "number"}, {"name": "ready", "type": "boolean"},
+    {"name": "day", "type": "date"}, {"name": "seen_at", "type": "timestamp"},
+    {"name": "details", "type": "json"}, {"name": "ticket", "type": "uuid"},
+    {"name": "tags", "type": "[text]"}, {"name": "sizes", "type": "[number]"},
     {"name": "kind", "type": "text", "enum_values": ["Blood", "Soil", "Water's"]},
     {"name": "parent", "type": "entity_link", "references": {"entity": "samples"}},
     {"name": "state", "type": "text", "required": True, "default_value": "new"},
-]
+]  # fmt: skip
 ENTITIES: list[Row] = [
     {"entityName": "samples", "fields": FIELDS, "indexes": [{"columns": ["code"], "unique": True}]},
     {"entityName": "teams", "fields": [{"name": "id", "type": "text"}]},

@@ -354,11 +354,9 @@ class Secrets:
         """What messages call a secret of the scope."""
 
     def put(self, name: str, value: str) -> None:
-        """Set a secret."""
         self._run(self._engine.set, ACTOR, self.app_id, name, value)
 
     def drop(self, name: str) -> None:
-        """Delete a secret."""
         self._run(self._engine.delete, ACTOR, self.app_id, name)
 
     def names(self) -> list[str]:
