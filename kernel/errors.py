@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import structlog
 
@@ -49,11 +49,22 @@ class KernelError(Exception):
     """A request that cannot be served; its message is one sentence for the caller."""
 
     status: ClassVar[int] = 500
+    members: ClassVar[Mapping[str, Any]] = {}
+    """Members of the reply beside `error`."""
 
     def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.headers = dict(headers or {})
+        self.caller: tuple[str | None, str | None] = None, None
+
+    def of(self, user: str | None, session: str | None = None) -> Self:
+        """Name the caller by the ids of user and session, for the log.
+
+        Needed where the caller is known, but the request has no actor.
+        """
+        self.caller = user, session
+        return self
 
 
 class BadRequest(KernelError):

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -106,7 +106,7 @@ def child(config: Config, again: Again | None, listener: socket.socket, parent: 
             with closing(logging.configure(config.log)):
                 began = time.time()
                 kernel = load(config)
-                ready = partial(parent.send, (_watched(kernel), began))
+                ready = partial(parent.send, (_watched(kernel), began, kernel.context.notices))
                 status = Serving(kernel, listener).run_until_signal(ready, parent)
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
@@ -281,11 +281,18 @@ def _watched(kernel: Kernel) -> supervisor.Watched:
 
 
 def _banner(
-    kernel: Kernel, server: DatabaseServer | None, listener: socket.socket, notice: str
+    kernel: Kernel,
+    server: DatabaseServer | None,
+    listener: socket.socket,
+    notice: str,
+    of_child: Sequence[str] = (),
 ) -> None:
+    """Print the address and the notices, which are those of the first process of several."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    below = [*(notice or FIRST_USER).splitlines(), f"Data:  {kernel.config.data_dir}"]
+    first = "" if kernel.config.public else FIRST_USER
+    below = [*(notice or first).splitlines(), *kernel.context.notices, *of_child]
+    below.append(f"Data:  {kernel.config.data_dir}")
     below += server.notice.splitlines() if server else []
     below.append("Docs:  docs/quickstart.md; Ctrl-C stops the server.")
     lines = [f"Caudex {version('caudex')} on http://{shown}:{port}", *below]

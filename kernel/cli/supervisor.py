@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -26,8 +26,8 @@ log = structlog.get_logger("caudex.supervisor")
 Watched = Mapping[str, tuple[str, ...]]
 """Folders of a server's files, each with the endings of the names that matter."""
 Target = Callable[[Connection], None]
-"""What a process runs. Once ready it sends `Watched` and when it began to load; it ends when the
-pipe breaks."""
+"""What a process runs. Once ready it sends `Watched`, when it began to load, and its notices; it
+ends when the pipe breaks."""
 
 
 class _Child:
@@ -46,7 +46,7 @@ class _Child:
             signal.signal(number, handler)
         theirs.close()
 
-    def ready(self) -> tuple[Watched, float] | None:
+    def ready(self) -> tuple[Watched, float, Sequence[str]] | None:
         """Return what the process sent once it was ready, and only once."""
         try:
             return self.pipe.recv() if self.pipe.poll() else None
@@ -102,7 +102,10 @@ class Supervisor:
         self._not_before = 0.0
 
     def run(
-        self, announce: Callable[[], None], watched: Watched | None, close: Callable[[], None]
+        self,
+        announce: Callable[[Sequence[str]], None],
+        watched: Watched | None,
+        close: Callable[[], None],
     ) -> int:
         """Run until a signal and return the exit status; with `watched` restart for changes.
 
@@ -112,12 +115,12 @@ class Supervisor:
         status, files = 0, None if watched is None else _Files(watched, time.time())
         while not self._signals and not status:
             status = self._replace_dead(wait_for_change=files is not None)
-            for found, began in filter(None, [child.ready() for child in self._children]):
+            for found, began, notices in filter(None, [c.ready() for c in self._children]):
                 if files is not None and files.watched != found:
                     files = _Files(found, began)
                 if not self._announced:
                     self._announced = True
-                    announce()
+                    announce(notices)
             self._tick()
             if files is not None and files.changed():
                 log.info("a file has changed")

@@ -136,6 +136,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return ip_address(self.server.host).is_loopback
         return self.server.host == "localhost"
 
+    @property
+    def public(self) -> bool:
+        """Whether other machines can reach the server, directly or through a proxy."""
+        return not self.loopback or bool(self.server.trusted_proxies)
+
     def replaced(self, section: str, **values: Any) -> Config:
         """Return the configuration with other values in a section."""
         changed = msgspec.structs.replace(getattr(self, section), **values)

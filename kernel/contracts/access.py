@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PERMISSION_KEY", "PUBLIC",
-    "Access", "Action", "Assignment", "Effective", "Grant", "Kind", "Needs", "Permission", "Role",
+    "Access", "Action", "Assignment", "Effective", "FactorDemands", "Grant", "Kind", "Needs",
+    "Permission", "Role",
     "core_permission", "entity",
 ]  # fmt: skip
 
@@ -84,6 +85,10 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     inherits: list[str] = []
     permissions: list[str] = []
+    second_factor: Literal[True] | msgspec.UnsetType = msgspec.field(
+        default=msgspec.UNSET, name="secondFactor"
+    )
+    """Whether users that hold the role need a second factor; absent where not."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -161,6 +166,15 @@ class Access(Protocol):
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """Revoke a role from a user; the last admin keeps it."""
+        ...
+
+
+@runtime_checkable
+class FactorDemands(Protocol):
+    """A provider of ACCESS whose roles can demand a second factor."""
+
+    async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
+        """Whether a role of the user demands a second factor; `of_admins`: every `admin` does."""
         ...
 
 

@@ -54,6 +54,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     loopback: bool
     config_file: str = ""
     """The file that the configuration was read from, or an empty text."""
+    public: bool = False
+    """Whether other machines can reach the server, directly or through a trusted proxy."""
+    notices: list[str] = []
+    """Lines that `caudex serve` prints once the server has started; add to it in `lifespan`."""
 
 
 class Plugin:

@@ -48,7 +48,8 @@ class Kernel:
         """The reason why the configuration could not be read, where a command runs without it."""
         server = config.server
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
-                               loopback=config.loopback, config_file=config.source)  # fmt: skip
+                               loopback=config.loopback, config_file=config.source,
+                               public=config.public)  # fmt: skip
         self.bus = HookBus(hookspecs)
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""

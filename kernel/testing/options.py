@@ -25,6 +25,9 @@ STAND_IN = "stand_in"
 FEW = {"reads": 1, "filters": 1, "writes": 2, "transactions": 2}
 """Connections of the pipelined driver: tests start many servers, and each one is a process."""
 
+AUTH = {"rate_limit_logins": False, "registration": "open"}
+"""Tests register many users, on a public server, too."""
+
 ACCOUNTS = {"uid_base": 201_000 + os.getpid() % 49 * 1_000, "uid_count": 1_000}
 """Accounts that apps run under, for each process of a run: the processes of one are counted."""
 
@@ -57,7 +60,8 @@ class ServerOptions(MoreOptions, total=False):
 
 
 def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
-    """Build a configuration for a test, without a file and without a rate limit of logins.
+    """Build a configuration for a test, without a file, without a rate limit of logins, and with
+    open registration.
 
     Of the environment it reads `CAUDEX_TEST_STATEMENTS` only: the plugin that provides STATEMENTS.
     """
@@ -70,7 +74,7 @@ def make_config(overrides: Overrides, url: str, data_dir: Path) -> Config:
     provider = os.environ.get("CAUDEX_TEST_STATEMENTS")
     if provider and _enabled(plugins, provider):
         tree.setdefault("services", {}).setdefault("statements", provider)
-    defaults = {"auth": {"rate_limit_logins": False}, "workers": ACCOUNTS, "pipeline": FEW}
+    defaults = {"auth": AUTH, "workers": ACCOUNTS, "pipeline": FEW}
     for name, settings in defaults.items():
         if _enabled(plugins, name):
             plugins[name] = {**settings, **plugins.get(name, {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import shutil
 import socket
 import ssl
@@ -82,7 +83,7 @@ class Server:
         """The first user, admin of `core`."""
         with self._first:  # a test may ask from several threads at once
             if self._admin is None:
-                self._admin = self._register("admin")
+                self._admin = self._register("admin", setup_token(self.kernel.context.notices))
             return self._admin
 
     def user(
@@ -190,10 +191,17 @@ class Server:
         except IndexError:
             return None
 
-    def _register(self, name: str) -> Client:
+    def _register(self, name: str, token: str = "") -> Client:
         body = {"username": name, "password": PASSWORD}
-        _done(self.http.post("/api/v1/auth/register", json=body))
+        headers = {"x-setup-token": token} if token else {}
+        _done(self.http.post("/api/v1/auth/register", json=body, headers=headers))
         return self.login(name)
+
+
+def setup_token(notices: Sequence[str]) -> str:
+    """Return the setup token of a public server from what it prints at its start, or ''."""
+    found = re.search(r"#setup=(\S+)", "\n".join(notices))
+    return found[1] if found else ""
 
 
 def _done(answer: httpx.Response) -> httpx.Response:

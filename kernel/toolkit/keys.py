@@ -132,6 +132,9 @@ def _read(name: str, data_dir: Path, *, may_create: bool) -> str:
                 problem = f"{file} is missing, and this database was set up with it"
                 raise BootError(f"key {name}", problem, "restore the file")
             _write(file, _encode(secrets.token_bytes(SIZE)), replace=False)
+        if (mode := file.stat().st_mode & 0o777) & 0o077:
+            problem = f"{file} can be read by other accounts (mode {mode:04o})"
+            raise BootError(f"key {name}", problem, f"chmod 600 {file}")
         return file.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or "it is no text"

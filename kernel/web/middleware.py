@@ -31,7 +31,7 @@ NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 EXPOSED = b"X-Request-Id, Retry-After, Link, ETag"
 ALLOWED = (
     b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id,"
-    b" Last-Event-ID"
+    b" X-Setup-Token, Last-Event-ID"
 )
 PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
@@ -119,6 +119,10 @@ class Edge:
         path, peer = scope["path"][most], scope["caudex.address"]
         detail: dict[str, Any] = {"method": scope["method"], "path": path, "peer": peer}
         if (known := _known(error)) is not None:
+            user, session = known.caller
+            if user is None and (actor := scope.get("caudex.actor")) is not None:
+                user, session = actor.user_id, actor.session_id
+            detail |= {} if user is None else {"user": user, "session": session}
             log.info("refused", status=known.status, reason=known.message[most], **detail)
             return
         plugin: str | None = scope.get("caudex.plugin")
@@ -238,7 +242,7 @@ def _envelope(error: Exception, request_id: str) -> JSONReply:
     said = known.message
     if len(said) > 50_000 and not isinstance(known, HandlerFailed):
         said = f"{said[:50_000]}…"  # many rules quote the value that breaks them
-    return JSONReply({"error": said}, known.status, known.headers)
+    return JSONReply({"error": said, **known.members}, known.status, known.headers)
 
 
 def _stopping(method: str) -> Unavailable:

@@ -31,19 +31,22 @@ from kernel.public import (
 )
 
 from .accounts import Accounts
-from .authenticator import TokenAuthenticator, authorization
+from .authenticator import TOPIC, TokenAuthenticator, authorization
 from .commands import users_command
 from .config import AuthConfig
 from .limits import LoginLimiter
 from .passwords import PasswordHasher, PasswordRules, read_common
 from .routes import AuthRoutes
-from .service import AUTH, Auth, Logins, Registrations
+from .security.demands import Demands
+from .security.second_factor import SecondFactors
+from .security.setup_token import SetupToken, setup_notice
+from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
 from .store import AuthStore
 from .tokens import Tokens
 
 OPEN: Final = (
-    "anybody who reaches this server can register; "
+    "any client that reaches this server can register; "
     'set [plugins.auth] registration = "first-user" or "closed"'
 )
 
@@ -87,21 +90,31 @@ class AuthPlugin(Plugin):
 
     @property
     def _exposed(self) -> bool:
-        return self.config.registration == "open" and not self.context.loopback
+        return self._registration == "open" and self.context.public
+
+    @property
+    def _registration(self) -> str:
+        return self.config.registration or ("first-user" if self.context.public else "open")
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:
         """Authenticate a bearer token; None only without an Authorization header."""
         if (header := authorization(request)) is None:
             return None
-        return await self._routes.authenticator.actor(header, request.request_id, request.address)
+        return await self._routes.authenticator.actor(
+            header, request.request_id, request.address, request.scope["path"]
+        )
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Warn where registration is open, and start the maintenance."""
+        """Warn where registration is open, announce the setup token, start the maintenance."""
         if self._exposed:
             log.warning(OPEN, host=self.context.host)
+        setup = None if self._registration == "closed" else services.get(AUTH).setup
+        if setup is not None and (token := await setup.issue()):
+            notice = setup_notice(self.context.host, self.context.port, token)
+            self.context.notices.append(notice)
         store = AuthStore(services.get(STATEMENTS))
         self.tasks.every(600, store.remove_expired, "remove expired sessions")
         yield
@@ -111,13 +124,19 @@ class AuthPlugin(Plugin):
         config, statements = self.config, services.get(STATEMENTS)
         key = await server_key(statements, "signing", config.signing_key, self.context.data_dir)
         tokens, store, hasher = Tokens(key), AuthStore(statements), PasswordHasher()
-        rules = PasswordRules(read_common(config.common_passwords))
+        common = read_common(config.common_passwords)
+        rules = PasswordRules(common, refuse_common=config.refuse_common)
         accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
-        authenticator = TokenAuthenticator(tokens, store, services.get(NOTIFICATIONS))
+        demands = Demands(config.second_factor, lambda: services.find(ACCESS))
+        authenticator = TokenAuthenticator(tokens, store, services.get(NOTIFICATIONS), demands)
         limiter = LoginLimiter(statements, store, enabled=config.rate_limit_logins)
+        setup = SetupToken(statements, key) if self.context.public else None
         registrations = Registrations(
-            config, accounts, authenticator, limiter, lambda: services.find(ACCESS)
-        )
-        sessions = Sessions(statements, store, tokens, limiter, rotate=config.rotate_refresh)
-        logins = Logins(statements, store, accounts, sessions, hasher, limiter)
-        yield Auth(accounts, authenticator, registrations, logins, sessions)
+            self._registration, setup, accounts, authenticator, limiter,
+            lambda: services.find(ACCESS),
+        )  # fmt: skip
+        sessions = Sessions(statements, store, tokens, limiter, config)
+        factors = SecondFactors(statements, key, TOPIC)
+        guard = LoginGuard(hasher, limiter, factors)
+        logins = Logins(statements, store, accounts, sessions, guard)
+        yield Auth(accounts, authenticator, registrations, logins, sessions, setup, factors)

@@ -80,6 +80,15 @@ class Accounts:
         """See `Identity.users`."""
         return await self._store.users()
 
+    async def page(self, limit: int | None, after: str | None) -> list[User]:
+        """Return accounts by username, those after the account with the id `after`.
+
+        Raises BadRequest for an `after` that is no id, or that of no account.
+        """
+        if after is not None and await self.user(after) is None:
+            raise BadRequest("after: there is no user with this id")
+        return await self._store.users(limit, after)
+
     async def exist(self) -> bool:
         """Whether there is an account."""
         return await self._store.any_user()
@@ -95,6 +104,13 @@ class Accounts:
             display_name=person.display_name,
         )
         return await self.create(actor, form, by_itself=True)
+
+    async def existing(self, user_id: str) -> User:
+        """Return an account. Raises BadRequest for a malformed id, NotFound."""
+        check_id(user_id)
+        if (user := await self._store.user(user_id)) is None:
+            raise _unknown(user_id)
+        return user
 
     async def me(self, actor: Actor) -> User:
         """Return the account of a caller. Raises Unauthenticated when it was deleted."""
@@ -123,12 +139,21 @@ class Accounts:
         self._rules.account(form)
 
     async def create(
-        self, actor: Actor, form: Registration, *, by_itself: bool, only_first: bool = False
+        self,
+        actor: Actor,
+        form: Registration,
+        *,
+        by_itself: bool,
+        only_first: bool = False,
+        temporary: bool = False,
+        admit_first: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> User:
         """Create an account, and call the hook `account_created`.
 
-        With `by_itself` the event's actor is the new user. Raises BadRequest for a name that is
-        taken; with `only_first` Forbidden when there is an account.
+        With `by_itself` the event's actor is the new user; `admit_first` may refuse the first
+        account. With `temporary` the user must change the password, unless it is the first one.
+        Raises BadRequest for a name that is taken; with `only_first` Forbidden when there is an
+        account.
         """
         new = self._rules.account(form)
         password_hash = await self._hasher.hash(new.password)
@@ -138,8 +163,11 @@ class Accounts:
             first = not await self._store.any_user(tx)
             if only_first and not first:
                 raise Forbidden("registration is closed")
+            if first and admit_first is not None:
+                await admit_first(tx)
             await self._refuse_taken(tx, new)
-            user = await self._store.insert_user(tx, new, password_hash)
+            kept = replace(new, temporary=temporary and not first)
+            user = await self._store.insert_user(tx, kept, password_hash)
             await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
             by = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
             await _record(tx, "REGISTER", by, new=user)
@@ -150,10 +178,13 @@ class Accounts:
         except ConstraintViolation as breach:
             raise _already_taken(breach, new) from None
 
-    async def update(self, actor: Actor, user_id: str, changes: UserChanges) -> User:
+    async def update(
+        self, actor: Actor, user_id: str, changes: UserChanges, *, permanent: bool = False
+    ) -> User:
         """Change an account.
 
-        A new password or a disabled account ends its sessions and delegations. Raises BadRequest,
+        A new password or a disabled account ends its sessions and delegations. Unless it is
+        `permanent`, the user must change a password that another user has set. Raises BadRequest,
         NotFound; hooks may refuse to disable the account.
         """
         check_id(user_id)
@@ -161,6 +192,8 @@ class Accounts:
         if before is None:
             raise _unknown(user_id)
         changed = await self._changed(before, changes)
+        if "password_hash" in changed:
+            changed["password_temporary"] = not permanent and actor.user_id != before.id
 
         async def write(tx: Transaction) -> User:
             # The row first: an app that creates a link to the user locks its key. A transaction
@@ -221,12 +254,17 @@ class Accounts:
     ) -> None:
         """Set a new password and end the sessions except `keep`; `first` may refuse."""
         self._rules.check(password, account.username, account.email)
+        if account.password_temporary and await self._hasher.verify(
+            account.password_hash, password
+        ):
+            raise BadRequest("the new password must be another one")
         new = await self._hasher.hash(password)
 
         async def write(tx: Transaction) -> None:
             if first is not None:
                 await first(tx)
-            if not await self._store.renew_hash(tx, account.id, account.password_hash, new):
+            old = account.password_hash
+            if not await self._store.renew_hash(tx, account.id, old, new, chosen=True):
                 raise BadRequest("the password was changed at the same moment")
             await self.end_sessions(tx, account.id, but=keep)
             await _record(tx, "PASSWORD_CHANGED", actor, new=account.user)

@@ -9,12 +9,14 @@ from typing import Final, NamedTuple
 from kernel.public import (
     Actor,
     Delegation,
+    Forbidden,
     InvalidatedCache,
     Notifications,
     Request,
     Unauthenticated,
 )
 
+from .security.demands import CHANGE_PASSWORD, SET_UP_FACTOR, Demands, allowed
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
 
@@ -25,13 +27,18 @@ REVOKED_SESSION: Final = "session revoked: log in again"
 
 
 class CachedToken(NamedTuple):
-    """What a valid token says; `expires` in seconds since 1970."""
+    """What a valid token says; `expires` in seconds since 1970.
+
+    `factor` is true where no second factor is missing, or none can be demanded.
+    """
 
     user_id: str
     username: str
     session_id: str
     expires: int
     delegation: Delegation | None
+    password_temporary: bool
+    factor: bool
 
 
 class TokenAuthenticator:
@@ -42,19 +49,35 @@ class TokenAuthenticator:
     """
 
     def __init__(
-        self, tokens: Tokens, store: AuthStore, notifications: Notifications, size: int = 20_000
+        self,
+        tokens: Tokens,
+        store: AuthStore,
+        notifications: Notifications,
+        demands: Demands,
+        size: int = 20_000,
     ) -> None:
         self._tokens = tokens
         self._store = store
+        self._demands = demands
         self._cache = InvalidatedCache[bytes, CachedToken](
             notifications, TOPIC, size=size, ttl=_remaining, affects=_affects
         )
 
-    async def actor(self, header: bytes, request_id: str = "", address: str = "") -> Actor:
-        """Return the actor of the header `Bearer <access token>`. Raises Unauthenticated."""
+    async def actor(
+        self, header: bytes, request_id: str = "", address: str = "", path: str = ""
+    ) -> Actor:
+        """Return the actor of the header `Bearer <access token>`.
+
+        Raises Unauthenticated; Forbidden where the account must change its password or set up a
+        second factor first, unless `path` is that of a route for it.
+        """
         token = self._cache.get(header)
         if token is None:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
+        if token.password_temporary and not allowed(path):
+            raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
+        if not token.factor and not allowed(path) and await self._demands.factor(token.user_id):
+            raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,
             username=token.username,
@@ -69,10 +92,13 @@ class TokenAuthenticator:
         if match is None:
             raise Unauthenticated
         claims = self._tokens.read_access(match[1].decode("ascii"))
-        username = await self._store.username(claims.sub, claims.sid, claims.epoch)
-        if username is None:
-            raise Unauthenticated(REVOKED_SESSION)
-        return CachedToken(claims.sub, username, claims.sid, claims.exp, claims.delegation)
+        user = await self._store.identify(claims.sub, claims.sid, claims.epoch)
+        if user is None:
+            raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+        return CachedToken(
+            claims.sub, user.username, claims.sid, claims.exp, claims.delegation,
+            user.password_temporary, user.factor,
+        )  # fmt: skip
 
 
 def _remaining(token: CachedToken) -> float:

@@ -6,7 +6,7 @@ import getpass
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -32,6 +32,11 @@ def users_command() -> Command:
     """Describe the command."""
     username = click.Argument(["username"])
     details = [click.Option(["--email"]), click.Option(["--display-name"])]
+    permanent = click.Option(
+        ["--permanent"],
+        is_flag=True,
+        help="the user need not change the password, as for the first account",
+    )
 
     def action(name: str, text: str, run: Action, *parameters: click.Parameter) -> Command:
         return Command(name=name, help=text, run=partial(_run, run), parameters=parameters)
@@ -39,8 +44,11 @@ def users_command() -> Command:
     actions = [
         action("list", "list every account", _list),
         action("create", "create an account; the password is asked for, or read from stdin",
-               _create, username, *details),
-        action("passwd", "give an account a new password and end its sessions", _passwd, username),
+               _create, username, *details, permanent),
+        action("passwd", "give an account a new password and end its sessions", _passwd, username,
+               permanent),
+        action("reset-second-factor", "remove the second factor of an account",
+               _reset_second_factor, username),
         action("disable", "refuse an account from now on", _disable, username),
         action("enable", "accept a disabled account again", _enable, username),
         action("grant-admin", "make an account admin of everything", _grant_admin, username),
@@ -48,7 +56,7 @@ def users_command() -> Command:
     return Command(name="users", help="list, create and change accounts", actions=actions)
 
 
-async def _run(action: Action, open_services: OpenServices, **given: str) -> int:
+async def _run(action: Action, open_services: OpenServices, **given: Any) -> int:
     if action in (_create, _passwd):
         given["password"] = _ask_password()
     async with open_services() as services:
@@ -71,15 +79,15 @@ async def _list(services: Services) -> None:
     _table(rows)
 
 
-async def _create(services: Services, **given: str) -> None:
+async def _create(services: Services, *, permanent: bool, **given: str) -> None:
     form = Registration(**given)
     accounts = services.get(AUTH).accounts
-    user = await accounts.create(server_actor(), form, by_itself=False)
+    user = await accounts.create(server_actor(), form, by_itself=False, temporary=not permanent)
     print(f"created user '{user.username}' ({user.id})")
 
 
-async def _passwd(services: Services, *, username: str, password: str) -> None:
-    user = await _change(services, username, UserChanges(password=password))
+async def _passwd(services: Services, *, username: str, password: str, permanent: bool) -> None:
+    user = await _change(services, username, UserChanges(password=password), permanent=permanent)
     print(f"user '{user.username}' has a new password, and has to log in again")
 
 
@@ -99,9 +107,18 @@ async def _grant_admin(services: Services, *, username: str) -> None:
     print(f"user '{user.username}' is admin of everything")
 
 
-async def _change(services: Services, username: str, changes: UserChanges) -> User:
+async def _reset_second_factor(services: Services, *, username: str) -> None:
     user = await _named(services, username)
-    return await services.get(AUTH).accounts.update(server_actor(), user.id, changes)
+    await services.get(AUTH).factors.remove(server_actor(), user.id)
+    print(f"user '{user.username}' has no second factor any more")
+
+
+async def _change(
+    services: Services, username: str, changes: UserChanges, *, permanent: bool = False
+) -> User:
+    user = await _named(services, username)
+    accounts = services.get(AUTH).accounts
+    return await accounts.update(server_actor(), user.id, changes, permanent=permanent)
 
 
 async def _named(services: Services, username: str) -> User:

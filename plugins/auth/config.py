@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
 
 from kernel.public import Section
+
+from .security.demands import Policy
+
+DAY = 86_400
+Lifetime = Annotated[int, Meta(ge=1, le=3650 * DAY)]
 
 
 class AuthConfig(Section, frozen=True, kw_only=True):
     """Who may register, and how sessions and passwords are kept.
 
+    `registration` is by default "open"; on a public server it is "first-user", and the first
+    account needs the setup token that the server prints at its start.
     `signing_key` is base64 or hex text of 32 bytes or more; without it
-    `<data-dir>/config/signing.key` is used. `common_passwords` is a file with one refused password
-    a line.
+    `<data-dir>/config/signing.key` is used. `refuse_common` refuses
+    passwords that are among the four million most common ones with ten characters or more;
+    `common_passwords` is a file with one more refused password a line.
+
+    A session ends `session_idle` seconds after its last use (a login or a refresh), and
+    `session_max` seconds after its login. `second_factor` demands one of admins of any app
+    ("admins") or of every user ("required"), of those that sign in with a password.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"throttle": "rate_limit_logins"}
 
-    registration: Literal["open", "first-user", "closed"] = "open"
+    registration: Literal["open", "first-user", "closed"] | None = None
     rate_limit_logins: bool = True
     rotate_refresh: bool = True
+    session_idle: Lifetime = 14 * DAY
+    session_max: Lifetime = 30 * DAY
+    second_factor: Policy = "optional"
     signing_key: str = ""
+    refuse_common: bool = False
     common_passwords: str = ""

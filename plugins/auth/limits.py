@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 from kernel.public import Actor, Statements, Throttled, Transaction
 
@@ -37,10 +37,11 @@ class LoginLimiter:
         if not self._enabled:
             return 0
         blocked = await self._store.blocked_for(tx, keys)
-        if not await self._store.fail_account(tx, keys[0]):  # it waited for one of those
-            blocked = blocked or await self._store.blocked_for(tx, keys) or 1
+        counted = await self._store.fail_account(tx, keys[0])
         for key in keys[1:]:
-            blocked = max(blocked, await self._store.count_address(tx, key))
+            counted &= await self._store.fail_network(tx, key)
+        if not counted:  # it waited for one of those
+            blocked = blocked or await self._store.blocked_for(tx, keys) or 1
         return blocked
 
     async def forgive(self, tx: Transaction, keys: list[str]) -> None:
@@ -65,25 +66,25 @@ class LoginLimiter:
 def login_keys(account: Account | None, name_key: str, network: str) -> list[str]:
     """Return the keys of an attempt: the one of the account, and the one of the network.
 
-    An account has one key for each network in which it has signed in, which no stranger can use up,
-    and one for all others. An unknown name is hashed: any text may be typed, of any length.
+    In each network in which it has signed in an account has a key of its own, and no other: no
+    stranger can use it up. Elsewhere it has one key for all networks, and is judged like a name
+    that no account has. A name is hashed: any text may be typed, of any length.
     """
+    if account is not None and account.known_network:
+        return [f"account:{account.id}@{network}"]
     typed = hashlib.sha256(name_key.encode()).hexdigest()
     keys = [f"name:{typed}" if account is None else f"account:{account.id}"]
-    if account is not None and account.known_network:
-        keys = [f"account:{account.id}@{network}"]
     return [*keys, f"address:{network}"] if network else keys
 
 
 def network_of(address: str) -> str:
-    """Return the network of a client: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the network of a client: the /24 of an IPv4 address, the /64 of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    plain = getattr(parsed, "ipv4_mapped", None) or parsed
+    return str(ip_network((plain, 24 if plain.version == 4 else 64), strict=False))
 
 
 def throttled(seconds: int, what: str = "failed logins") -> Throttled:

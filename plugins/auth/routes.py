@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
+from msgspec.structs import replace
+
 from kernel.public import (
     ANY_USER,
     CORE_ADMIN,
@@ -16,6 +18,7 @@ from kernel.public import (
     Route,
     Services,
     UserView,
+    limit_of,
     reply,
 )
 
@@ -32,7 +35,9 @@ from .models import (
     Registration,
     SessionView,
     UserChanges,
+    UsersQuery,
 )
+from .security.routes import SecondFactorRoutes
 from .service import AUTH, Auth
 
 MAX_BODY: Final = 64_000
@@ -43,6 +48,7 @@ class AuthRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._second_factor = SecondFactorRoutes(services)
 
     def routes(self) -> Sequence[Route]:
         """Declare the routes."""
@@ -78,9 +84,10 @@ class AuthRoutes:
                 "DELETE", f"{auth}/sessions/{{id}}", self.end, ANY_USER, max_body=MAX_BODY,
                 returns=Message, errors=(400,),
             ),
-            Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
+            Route("GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery),
             Route("PATCH", user, self.update, CORE_ADMIN, UserChanges, MAX_BODY, UserView),
             Route("DELETE", user, self.delete, CORE_ADMIN, None, MAX_BODY, Message, errors=(400,)),
+            *self._second_factor.routes(),
         ]  # fmt: skip
 
     @property
@@ -93,12 +100,20 @@ class AuthRoutes:
         return self._auth.authenticator
 
     async def mode(self, request: Request) -> Response:
-        """Show whether tokens are needed (always), and whether no account exists."""
-        setup = {} if await self._auth.accounts.exist() else {"setupRequired": True}
+        """Show whether tokens are needed (always), and whether the server waits for its first
+        account. A public server never shows that."""
+        required = await self._auth.registrations.setup_required()
+        setup = {"setupRequired": True} if required else {}
         return reply({"authRequired": True, **setup})
 
     async def register(self, request: Request, body: Registration) -> Response:
-        """Register an account; log in for tokens. The first account is admin of `core`."""
+        """Register an account; log in for tokens. The first account is admin of `core`.
+
+        On a public server it needs the setup token that the server prints at its start, as
+        `setupToken` or in the header `X-Setup-Token`.
+        """
+        if body.setup_token is None:
+            body = replace(body, setup_token=request.headers.get("x-setup-token"))
         user = await self._auth.registrations.register(body, request.actor, authorization(request))
         return reply({"user": user.view}, 201)
 
@@ -136,8 +151,19 @@ class AuthRoutes:
         return reply({"message": f"session '{session_id}' ended"})
 
     async def users(self, request: Request) -> Response:
-        """List the accounts by username."""
-        return reply([user.view for user in await self._auth.accounts.users()])
+        """List the accounts by username: all, or a page of `limit` of them.
+
+        A full page has the header `Link` with the address of the next one, where `after` is the id
+        of the last user.
+        """
+        given = request.query()
+        limit = limit_of(given["limit"], 0) if "limit" in given else None
+        found = await self._auth.accounts.page(limit, given.get("after"))
+        headers: dict[str, str] = {}
+        if limit is not None and len(found) == limit:
+            following = f"/api/v1/users?limit={limit}&after={found[-1].id}"
+            headers["link"] = f'<{following}>; rel="next"'
+        return reply([user.view for user in found], headers=headers)
 
     async def update(self, request: Request, body: UserChanges) -> Response:
         """Change an account: display name, email, password, or whether it is disabled."""

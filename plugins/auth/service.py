@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -23,41 +24,57 @@ from kernel.public import (
 
 from .accounts import Accounts
 from .authenticator import REVOKED_SESSION, TokenAuthenticator
-from .config import AuthConfig
 from .limits import LoginLimiter, login_keys, network_of, throttled
 from .models import Account, Client, Credentials, LoggedIn, PasswordChange, Registration
 from .passwords import MAX_PASSWORD, PasswordHasher
-from .sessions import AccountChanged, Sessions
+from .security.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
+from .security.setup_token import SetupToken
+from .sessions import AccountChanged, Login, Sessions
 from .store import AuthStore
 
 
 class Registrations:
-    """Creates accounts for callers, as `registration` of the configuration allows."""
+    """Creates accounts for callers, as `mode`, the configured `registration`, allows.
+
+    With `setup`, on a public server, the first account needs its token.
+    """
 
     def __init__(
         self,
-        config: AuthConfig,
+        mode: str,
+        setup: SetupToken | None,
         accounts: Accounts,
         authenticator: TokenAuthenticator,
         limiter: LoginLimiter,
         find_access: Callable[[], Access | None],
     ) -> None:
-        self._mode = config.registration
+        self._mode = mode
+        self._setup = setup
         self._accounts = accounts
         self._authenticator = authenticator
         self._limiter = limiter
         self._find_access = find_access
 
+    async def setup_required(self) -> bool:
+        """Whether any client may create the first account now."""
+        return self._setup is None and not await self._accounts.exist()
+
     async def register(self, form: Registration, caller: Actor, header: bytes | None) -> User:
         """Register an account. Raises Forbidden where only core admins may; BadRequest."""
         if (admin := await self._admin(caller, header)) is not None:
-            return await self._accounts.create(admin, form, by_itself=False)
-        only_first = self._mode == "first-user"
-        if self._mode == "closed" or (only_first and await self._accounts.exist()):
+            return await self._accounts.create(admin, form, by_itself=False, temporary=True)
+        only_first, setup = self._mode == "first-user", self._setup
+        exist = (only_first or setup is not None) and await self._accounts.exist()
+        if self._mode == "closed" or (only_first and exist):
             raise Forbidden("registration is closed")
+        if setup is not None and not exist:
+            await setup.check(form.setup_token)
         self._accounts.check(form)
         await self._limiter.count_registration(caller)
-        return await self._accounts.create(caller, form, by_itself=True, only_first=only_first)
+        admit = None if setup is None else partial(setup.spend, given=form.setup_token)
+        return await self._accounts.create(
+            caller, form, by_itself=True, only_first=only_first, admit_first=admit
+        )
 
     async def _admin(self, caller: Actor, header: bytes | None) -> Actor | None:
         """Return the core admin that registers another user.
@@ -76,6 +93,14 @@ class Registrations:
         return actor if await access.is_core_admin(actor.user_id) else None
 
 
+class LoginGuard(NamedTuple):
+    """What a login is checked with."""
+
+    hasher: PasswordHasher
+    limiter: LoginLimiter
+    factors: SecondFactors
+
+
 class Logins:
     """Signs users in, and changes their passwords. Provides SESSIONS."""
 
@@ -85,20 +110,21 @@ class Logins:
         store: AuthStore,
         accounts: Accounts,
         sessions: Sessions,
-        hasher: PasswordHasher,
-        limiter: LoginLimiter,
+        guard: LoginGuard,
     ) -> None:
         self._statements = statements
         self._store = store
         self._accounts = accounts
         self._sessions = sessions
-        self._hasher = hasher
-        self._limiter = limiter
+        self._hasher = guard.hasher
+        self._limiter = guard.limiter
+        self._factors = guard.factors
 
     async def login(self, form: Credentials, caller: Actor, client: Client) -> LoggedIn:
-        """Begin a session by a password. Raises Throttled and Unauthenticated.
+        """Begin a session by a password, and a code where the account has a second factor.
 
-        Every failure has the same text and takes the same time.
+        Every failure has the same text and takes the same time, except a missing code after the
+        right password. Raises Throttled, Unauthenticated and SecondFactorRequired.
         """
         return await _twice(lambda: self._by_password(form, caller, client))
 
@@ -113,10 +139,28 @@ class Logins:
         await self._limiter.check(keys)
         if not await self._matches(account, form.password) or account is None or account.disabled:
             await self._failed(caller, account, keys)
+        use_code = None
+        if account.factor:
+            use_code = await self._check_code(account, form.code, caller, keys)
         new_hash = None
         if self._hasher.outdated(account.password_hash):
             new_hash = await self._hasher.hash(form.password)
-        return await self._sessions.begin(account, new_hash, caller, client, keys)
+        login = Login(keys, new_hash, use_code)
+        try:
+            return await self._sessions.begin(account, login, caller, client)
+        except CodeUsed:
+            await self._failed(caller, account, keys)
+
+    async def _check_code(
+        self, account: Account, code: str | None, caller: Actor, keys: list[str]
+    ) -> Callable[[Transaction], Awaitable[None]]:
+        """Return what uses up a code that fits."""
+        if not code:
+            await self._limiter.check(keys)  # against guesses that ran at the same time
+            raise SecondFactorRequired().of(account.id)
+        if (accepted := await self._factors.check(account.id, code)) is None:
+            await self._failed(caller, account, keys)
+        return partial(self._factors.use, user_id=account.id, accepted=accepted)
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
         """See `kernel.contracts.identity.Sessions.begin`."""
@@ -126,24 +170,13 @@ class Logins:
             if account is None or account.disabled:
                 raise Unauthenticated("this account is closed")
             client = Client.of(caller.address, user_agent)
-            return await self._sessions.begin(account, None, caller, client, [])
+            return await self._sessions.begin(account, Login([], external=True), caller, client)
 
         return msgspec.json.encode(await _twice(attempt))
 
     async def change_password(self, actor: Actor, form: PasswordChange) -> None:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""
-        account = await self._store.account(actor.user_id or "")
-        if account is None:
-            raise Unauthenticated(REVOKED_SESSION)
-        # Workers have a key of their own: a new password revokes their tokens, so a worker must not
-        # be able to block the change by failures.
-        keys = [f"password:{account.id}" if actor.delegation is None else f"worker:{account.id}"]
-        await self._limiter.check(keys)
-        if not await self._matches(account, form.current):
-            count = self._limiter.count_failure
-            if blocked := await self._statements.run(actor, lambda tx: count(tx, keys)):
-                raise throttled(blocked)
-            raise BadRequest("the current password is wrong")
+        account, keys = await self._confirmed(actor, form.current)
         await self._limiter.check(keys)  # against guesses that ran at the same time
         await self._accounts.set_password(
             actor,
@@ -152,6 +185,27 @@ class Logins:
             keep=actor.session_id,
             first=lambda tx: self._limiter.check(keys, tx),
         )
+
+    async def check_password(self, actor: Actor, password: str) -> None:
+        """Raise BadRequest for another password than the caller's; Throttled."""
+        _, keys = await self._confirmed(actor, password)
+        await self._limiter.check(keys)  # against guesses that ran at the same time
+
+    async def _confirmed(self, actor: Actor, password: str) -> tuple[Account, list[str]]:
+        """Return the caller's account, and the keys that its failures are counted under."""
+        account = await self._store.account(actor.user_id or "")
+        if account is None:
+            raise Unauthenticated(REVOKED_SESSION)
+        # Workers have a key of their own: a new password revokes their tokens, so a worker must not
+        # be able to block the change by failures.
+        keys = [f"password:{account.id}" if actor.delegation is None else f"worker:{account.id}"]
+        await self._limiter.check(keys)
+        if not await self._matches(account, password):
+            count = self._limiter.count_failure
+            if blocked := await self._statements.run(actor, lambda tx: count(tx, keys)):
+                raise throttled(blocked)
+            raise BadRequest("the current password is wrong")
+        return account, keys
 
     async def _matches(self, account: Account | None, password: str) -> bool:
         if len(password) > MAX_PASSWORD:
@@ -169,7 +223,7 @@ class Logins:
 
         if blocked := await self._statements.run(caller, count):
             raise throttled(blocked)
-        raise Unauthenticated("invalid credentials")
+        raise Unauthenticated("invalid credentials").of(account and account.id)
 
 
 async def _twice(attempt: Callable[[], Awaitable[LoggedIn]]) -> LoggedIn:
@@ -188,6 +242,8 @@ class Auth(NamedTuple):
     registrations: Registrations
     logins: Logins
     sessions: Sessions
+    setup: SetupToken | None
+    factors: SecondFactors
 
 
 AUTH = ServiceKey[Auth]("auth")

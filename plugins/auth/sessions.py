@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -11,12 +12,36 @@ from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unaut
 
 from .accounts import check_id
 from .authenticator import REVOKED_SESSION, TOPIC
+from .config import AuthConfig
 from .limits import LoginLimiter, network_of
-from .models import Account, Client, Family, LoggedIn, Refreshed, SessionView
+from .models import (
+    Account,
+    Client,
+    Family,
+    Limits,
+    LoggedIn,
+    NewSession,
+    Refreshed,
+    SessionView,
+)  # fmt: skip
 from .store import AuthStore
 from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
 
 Link = Literal["current", "next", "parent", "stale"]
+
+
+class Login(NamedTuple):
+    """How a user has signed in.
+
+    A session begins unless one of the limiter's `keys` is blocked. `new_hash` replaces a password
+    hash with outdated parameters; `use_code` uses up a second factor. `external`: another plugin
+    has authenticated the user.
+    """
+
+    keys: list[str]
+    new_hash: str | None = None
+    use_code: Callable[[Transaction], Awaitable[None]] | None = None
+    external: bool = False
 
 
 class AccountChanged(Unauthenticated):
@@ -32,25 +57,23 @@ class Sessions:
         store: AuthStore,
         tokens: Tokens,
         limiter: LoginLimiter,
-        *,
-        rotate: bool,
+        config: AuthConfig,
     ) -> None:
-        """With `rotate` a refresh returns the successor of the refresh token."""
         self._statements = statements
         self._store = store
         self._tokens = tokens
         self._limiter = limiter
-        self._rotate = rotate
+        self._rotate = config.rotate_refresh
+        self._limits = Limits(config.session_idle, config.session_max)
 
     async def begin(
-        self, account: Account, new_hash: str | None, caller: Actor, client: Client, keys: list[str]
+        self, account: Account, login: Login, caller: Actor, client: Client
     ) -> LoggedIn:
-        """Begin a session, unless one of the limiter's `keys` is blocked.
-
-        `new_hash` replaces a password hash with outdated parameters. Raises Throttled and
-        AccountChanged.
-        """
+        """Begin a session. Raises Throttled, AccountChanged, and what `use_code` raises."""
         session_id, jti = str(uuid.uuid4()), self._tokens.first()
+        seconds = min(self._limits.idle, self._limits.total)
+        session = NewSession(session_id, digest(jti), seconds, login.external)
+        keys, new_hash = login.keys, login.new_hash
         actor = replace(
             caller, user_id=account.id, username=account.username, session_id=session_id
         )
@@ -62,8 +85,10 @@ class Sessions:
                 # First: two that both read the row and then write it would wait for each other.
                 await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
                 seen = replace(account, password_hash=new_hash)
-            if not await self._store.insert_session(tx, session_id, seen, digest(jti), client):
+            if not await self._store.insert_session(tx, session, seen, client):
                 raise AccountChanged("invalid credentials")
+            if login.use_code is not None:
+                await login.use_code(tx)
             await self._limiter.forgive(tx, keys)
             await _record(tx, "LOGIN", actor, session_id)
             for oldest in await self._store.excess(tx, account.id):
@@ -71,10 +96,11 @@ class Sessions:
             await self._note_network(tx, account.id, client.address)
 
         await self._statements.run(actor, insert)
+        expires_in = min(ACCESS_SECONDS, seconds)
         return LoggedIn(
-            access_token=self._tokens.access(account.id, account.username, session_id),
-            refresh_token=self._tokens.refresh(account.id, session_id, jti),
-            expires_in=ACCESS_SECONDS,
+            access_token=self._tokens.access(account.id, account.username, session_id, expires_in),
+            refresh_token=self._tokens.refresh(account.id, session_id, jti, seconds),
+            expires_in=expires_in,
             user=account.user.view,
         )
 
@@ -86,25 +112,27 @@ class Sessions:
         claims = self._tokens.read_refresh(token)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
 
-        async def use(tx: Transaction) -> str | Unauthenticated:
-            family = await self._store.lock_family(tx, claims.sid, claims.sub)
+        async def use(tx: Transaction) -> tuple[str, int] | Unauthenticated:
+            family = await self._store.lock_family(tx, claims.sid, claims.sub, self._limits)
             if family is None or family.revoked:
-                return Unauthenticated(REVOKED_SESSION)
+                return Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
             if family.expired:
-                return Unauthenticated("the session has expired: log in again")
+                expired = Unauthenticated("the session has expired: log in again")
+                return expired.of(claims.sub, claims.sid)
             if (link := find_link(family, digest(claims.jti))) == "stale":
                 await self._end(tx, actor, claims.sid, "a refresh token was used again")
-                return Unauthenticated(REVOKED_SESSION)
-            await self._advance(tx, claims, family, link, caller.address)
-            return family.username
+                return Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
+            seconds = await self._advance(tx, claims, family, link, caller.address)
+            return family.username, seconds
 
         # The error is returned, not raised: the transaction must commit.
-        if isinstance(name := await self._statements.run(actor, use), Unauthenticated):
-            raise name
+        if isinstance(used := await self._statements.run(actor, use), Unauthenticated):
+            raise used
+        (name, seconds), expires_in = used, min(ACCESS_SECONDS, used[1])
         return Refreshed(
-            access_token=self._tokens.access(claims.sub, name, claims.sid),
-            expires_in=ACCESS_SECONDS,
-            refresh_token=self._successor(claims),
+            access_token=self._tokens.access(claims.sub, name, claims.sid, expires_in),
+            expires_in=expires_in,
+            refresh_token=self._successor(claims, seconds),
         )
 
     async def logout(self, token: str, caller: Actor) -> None:
@@ -112,7 +140,7 @@ class Sessions:
         claims = self._tokens.read_refresh(token)
         actor = replace(caller, user_id=claims.sub, session_id=claims.sid)
         if not await self._statements.run(actor, lambda tx: self._end(tx, actor, claims.sid)):
-            raise Unauthenticated(REVOKED_SESSION)
+            raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
 
     async def list(self, actor: Actor) -> list[SessionView]:
         """Return the caller's active sessions, the newest first."""
@@ -136,19 +164,22 @@ class Sessions:
 
     async def _advance(
         self, tx: Transaction, claims: RefreshClaims, family: Family, link: Link, address: str
-    ) -> None:
+    ) -> int:
         if link == "next":
             await self._store.advance_session(tx, claims.sid)
         following = family.next_hash
         if link != "parent":
             following = digest(self._tokens.successor(claims.jti)) if self._rotate else None
-        await self._store.touch_session(tx, claims.sid, following, address)
+        sid, limits = claims.sid, self._limits
+        seconds = await self._store.touch_session(tx, sid, following, address, limits)
         await self._note_network(tx, claims.sub, address)
+        return seconds
 
-    def _successor(self, claims: RefreshClaims) -> str | None:
+    def _successor(self, claims: RefreshClaims, seconds: int) -> str | None:
         if not self._rotate:
             return None
-        return self._tokens.refresh(claims.sub, claims.sid, self._tokens.successor(claims.jti))
+        jti = self._tokens.successor(claims.jti)
+        return self._tokens.refresh(claims.sub, claims.sid, jti, seconds)
 
     async def _note_network(self, tx: Transaction, user_id: str, address: str) -> None:
         if network := network_of(address):

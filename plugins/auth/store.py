@@ -8,12 +8,24 @@ import msgspec
 
 from kernel.public import Reader, Statements, Transaction, User
 
-from .models import Account, Client, Delegator, Family, NewAccount, SessionView, Taken
-from .tokens import REFRESH_SECONDS
+from .models import (
+    Account,
+    Client,
+    Delegator,
+    Family,
+    Identified,
+    Limits,
+    NewAccount,
+    NewSession,
+    SessionView,
+    Taken,
+)  # fmt: skip
 
 MAX_SESSIONS: Final = 1000
 """Active sessions of one account; a new one ends the oldest. A script that logs in every second has
 fewer access tokens that are still valid."""
+NETWORK_SECONDS: Final = 30 * 86_400
+"""How long a network in which an account has signed in is known."""
 MAX_NETWORKS: Final = 50
 """Networks that are remembered for one account."""
 
@@ -25,11 +37,17 @@ select row_to_json(r) from (
 _USERS: Final = """
 select row_to_json(r) from (
     select id, username, email, display_name, created_at, disabled
-    from caudex_auth.users order by username_key collate "C"
+    from caudex_auth.users where $1::uuid is null or username_key collate "C" > (
+        select username_key from caudex_auth.users where id = $1::uuid
+    )
+    order by username_key collate "C" limit $2::int
 ) r"""
 _NAMED: Final = """
 select row_to_json(r) from (
     select id, username, email, email_key, display_name, created_at, disabled, password_hash,
+        password_temporary, exists (
+            select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
+        ) as factor,
         exists (
             select from caudex_auth.networks n where n.user_id = u.id and n.network = $2::text
             and n.seen_at > now() - make_interval(secs => $3::int)
@@ -38,7 +56,8 @@ select row_to_json(r) from (
 ) r"""
 _ACCOUNT: Final = """
 select row_to_json(r) from (
-    select id, username, email, email_key, display_name, created_at, disabled, password_hash
+    select id, username, email, email_key, display_name, created_at, disabled, password_hash,
+        password_temporary
     from caudex_auth.users where id = $1::uuid{lock}
 ) r"""
 _TAKEN: Final = """
@@ -52,34 +71,45 @@ select row_to_json(r) from (
 _INSERT_USER: Final = """
 with r as (
     insert into caudex_auth.users
-        (username, username_key, email, email_key, display_name, password_hash)
-    values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text)
+        (username, username_key, email, email_key, display_name, password_hash,
+        password_temporary)
+    values ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::boolean)
     returning id, username, email, display_name, created_at, disabled
 ) select row_to_json(r) from r"""
 _UPDATE_ACCOUNT: Final = """
 update caudex_auth.users set email = $2::text, email_key = $3::text, display_name = $4::text,
-    password_hash = $5::text, disabled = $6::boolean, updated_at = now()
+    password_hash = $5::text, disabled = $6::boolean, password_temporary = $7::boolean,
+    updated_at = now()
 where id = $1::uuid"""
 _RENEW_HASH: Final = """
-update caudex_auth.users set password_hash = $3::text, updated_at = now()
+update caudex_auth.users set password_hash = $3::text, updated_at = now(),
+    password_temporary = password_temporary and not $4::boolean
 where id = $1::uuid and password_hash = $2::text returning id"""
 _INSERT_SESSION: Final = """
-insert into caudex_auth.sessions (id, user_id, expires_at, address, user_agent, current_hash)
-select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text
-from caudex_auth.users where id = $2::uuid and password_hash = $3::text and not disabled
-for share returning id"""
+insert into caudex_auth.sessions
+    (id, user_id, expires_at, address, user_agent, current_hash, external)
+select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text,
+    $8::boolean
+from caudex_auth.users u where id = $2::uuid and password_hash = $3::text and not disabled
+and ($8::boolean or $9::boolean = exists (
+    select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
+))
+for share of u returning id"""
 _EXCESS: Final = """
 select id::text from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null
 order by created_at desc offset $2::int limit 10"""
-_USERNAME: Final = """
-select u.username from caudex_auth.users u where u.id = $1::uuid and not u.disabled
-and (
-    ($2::text = '' and u.withdrawals::text = $3::text)
-    or exists (
-        select from caudex_auth.sessions s
-        where s.id = nullif($2::text, '')::uuid and s.user_id = u.id and s.revoked_at is null
-    )
-)"""
+_IDENTIFY: Final = """
+select row_to_json(r) from (
+    select u.username,
+        u.password_temporary and not coalesce(s.external, true) as password_temporary,
+        coalesce(s.external, true) or exists (
+            select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
+        ) as factor
+    from caudex_auth.users u left join caudex_auth.sessions s
+        on s.id = nullif($2::text, '')::uuid and s.user_id = u.id and s.revoked_at is null
+    where u.id = $1::uuid and not u.disabled
+    and (s.id is not null or ($2::text = '' and u.withdrawals::text = $3::text))
+) r"""
 _DELEGATOR: Final = """
 select row_to_json(r) from (
     select id, username, withdrawals::text as epoch
@@ -97,7 +127,8 @@ select row_to_json(r) from (
 _LOCK_FAMILY: Final = """
 select row_to_json(r) from (
     select u.username, s.revoked_at is not null or u.disabled as revoked,
-        s.expires_at <= now() as expired,
+        least(s.expires_at, s.last_used_at + make_interval(secs => $3::int),
+            s.created_at + make_interval(secs => $4::int)) <= now() as expired,
         coalesce(s.advanced_at > now() - interval '30 seconds', false) as in_grace,
         s.parent_hash, s.current_hash, s.next_hash
     from caudex_auth.sessions s join caudex_auth.users u on u.id = s.user_id
@@ -105,8 +136,9 @@ select row_to_json(r) from (
 ) r"""
 _TOUCH_SESSION: Final = """
 update caudex_auth.sessions set next_hash = $2::text, address = $3::text, last_used_at = now(),
-    expires_at = now() + make_interval(secs => $4::int)
-where id = $1::uuid"""
+    expires_at = least(now() + make_interval(secs => $4::int),
+        created_at + make_interval(secs => $5::int))
+where id = $1::uuid returning ceil(extract(epoch from expires_at - now()))::int"""
 _ADVANCE_SESSION: Final = """
 update caudex_auth.sessions
 set parent_hash = current_hash, current_hash = next_hash, next_hash = null, advanced_at = now()
@@ -149,7 +181,27 @@ on conflict (key) do update set
             + make_interval(secs => least(60, 2 ^ least(t.failures - 5, 30))) end
 where t.blocked_until is null or t.blocked_until <= clock_timestamp()
 returning true"""
-# A network has 30 attempts in 300 s.
+# A network has 30 failures in 300 s. Then it is blocked for 60 s, and each failure within 300 s of
+# the block's end doubles that, up to 900 s.
+_FAIL_NETWORK: Final = """
+insert into caudex_auth.throttle as t (key, failures, since, failed_at)
+values ($1::text, 1, clock_timestamp(), clock_timestamp())
+on conflict (key) do update set
+    failures = case
+        when coalesce(t.blocked_until, t.since) > clock_timestamp() - interval '300 seconds'
+        then t.failures + 1 else 1 end,
+    since = case
+        when coalesce(t.blocked_until, t.since) > clock_timestamp() - interval '300 seconds'
+        then t.since else clock_timestamp() end,
+    failed_at = clock_timestamp(),
+    blocked_until = case
+        when t.failures + 1 >= 30
+        and coalesce(t.blocked_until, t.since) > clock_timestamp() - interval '300 seconds'
+        then clock_timestamp()
+            + make_interval(secs => least(900, 60 * 2 ^ least(t.failures + 1 - 30, 30))) end
+where t.blocked_until is null or t.blocked_until <= clock_timestamp()
+returning true"""
+# A network has 30 registrations in 300 s.
 _COUNT_ADDRESS: Final = """
 insert into caudex_auth.throttle as t (key, failures, since, failed_at)
 values ($1::text, 1, clock_timestamp(), clock_timestamp())
@@ -182,6 +234,7 @@ delete from caudex_auth.throttle where key in (
 )"""
 
 _account = msgspec.json.Decoder(Account).decode
+_identified = msgspec.json.Decoder(Identified).decode
 _family = msgspec.json.Decoder(Family).decode
 _delegator = msgspec.json.Decoder(Delegator).decode
 _session = msgspec.json.Decoder(SessionView).decode
@@ -202,16 +255,16 @@ class AuthStore:
         row = await (reader or self._statements).fetch(_USER, user_id)
         return None if row is None else _user(row)
 
-    async def users(self) -> list[User]:
-        """Read every account by username."""
-        return [_user(row) for row in await self._statements.fetch_all(_USERS)]
+    async def users(self, limit: int | None = None, after: str | None = None) -> list[User]:
+        """Read accounts by username: all, or at most `limit` of those after the account `after`."""
+        return [_user(row) for row in await self._statements.fetch_all(_USERS, after, limit)]
 
     async def named(self, key: str, network: str = "") -> Account | None:
         """Find the account with this username or email, given as a folded key.
 
         `known_network` says whether it has signed in from `network` within 30 days.
         """
-        row = await self._statements.fetch(_NAMED, key, network, REFRESH_SECONDS)
+        row = await self._statements.fetch(_NAMED, key, network, NETWORK_SECONDS)
         return None if row is None else _account(row)
 
     async def account(self, user_id: str) -> Account | None:
@@ -233,7 +286,7 @@ class AuthStore:
     async def insert_user(self, tx: Transaction, new: NewAccount, password_hash: str) -> User:
         """Add an account."""
         names = new.username, new.username_key, new.email, new.email_key, new.display_name
-        return _user(await tx.execute(_INSERT_USER, *names, password_hash) or b"")
+        return _user(await tx.execute(_INSERT_USER, *names, password_hash, new.temporary) or b"")
 
     async def lock_account(self, tx: Transaction, user_id: str, *, whole: bool) -> Account | None:
         """Read and lock an account; `whole` when its keys change or it is deleted."""
@@ -244,12 +297,17 @@ class AuthStore:
     async def update_account(self, tx: Transaction, account: Account) -> None:
         """Write an account back."""
         names = account.email, account.email_key, account.display_name
-        state = account.password_hash, account.disabled
+        state = account.password_hash, account.disabled, account.password_temporary
         await tx.execute(_UPDATE_ACCOUNT, account.id, *names, *state)
 
-    async def renew_hash(self, tx: Transaction, user_id: str, old: str, new: str) -> bool:
-        """Replace a password hash, unless it has changed since it was read."""
-        return await tx.execute(_RENEW_HASH, user_id, old, new) is not None
+    async def renew_hash(
+        self, tx: Transaction, user_id: str, old: str, new: str, *, chosen: bool = False
+    ) -> bool:
+        """Replace a password hash, unless it has changed since it was read.
+
+        With `chosen` the user has chosen the password.
+        """
+        return await tx.execute(_RENEW_HASH, user_id, old, new, chosen) is not None
 
     async def delete_user(self, tx: Transaction, user_id: str) -> None:
         """Remove an account with its sessions and networks."""
@@ -260,21 +318,26 @@ class AuthStore:
     # Sessions
 
     async def insert_session(
-        self, tx: Transaction, session_id: str, account: Account, first: str, client: Client
+        self, tx: Transaction, session: NewSession, account: Account, client: Client
     ) -> bool:
-        """Add a session, unless the account was disabled or its hash changed since it was read."""
-        seen = account.id, account.password_hash, REFRESH_SECONDS
-        used = client.address, client.user_agent, first
-        return await tx.execute(_INSERT_SESSION, session_id, *seen, *used) is not None
+        """Add a session, unless the account was disabled, or its hash or second factor changed,
+        since it was read."""
+        seen = account.id, account.password_hash, session.seconds
+        used = client.address, client.user_agent, session.first_hash
+        how = session.external, account.factor
+        return await tx.execute(_INSERT_SESSION, session.id, *seen, *used, *how) is not None
 
     async def excess(self, reader: Reader, user_id: str) -> list[str]:
         """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""
         return [raw.decode() for raw in await reader.fetch_all(_EXCESS, user_id, MAX_SESSIONS)]
 
-    async def username(self, user_id: str, session_id: str, epoch: str) -> str | None:
-        """Return the name of a user whose session or, where that is `''`, delegation is valid."""
-        name = await self._statements.fetch(_USERNAME, user_id, session_id, epoch)
-        return None if name is None else name.decode()
+    async def identify(self, user_id: str, session_id: str, epoch: str) -> Identified | None:
+        """Return the user whose session or, where that is `''`, delegation is valid.
+
+        An external session, and a delegation, need neither a second factor nor a password.
+        """
+        row = await self._statements.fetch(_IDENTIFY, user_id, session_id, epoch)
+        return None if row is None else _identified(row)
 
     async def delegator(self, user_id: str) -> Delegator | None:
         """Read an account that workers may act for; None for a disabled or unknown one."""
@@ -289,16 +352,21 @@ class AuthStore:
         """Read the active sessions of a user, the newest first, 1000 at most."""
         return [_session(row) for row in await self._statements.fetch_all(_SESSIONS, user_id)]
 
-    async def lock_family(self, tx: Transaction, session_id: str, user_id: str) -> Family | None:
+    async def lock_family(
+        self, tx: Transaction, session_id: str, user_id: str, limits: Limits
+    ) -> Family | None:
         """Read and lock a session whose refresh token is used."""
-        row = await tx.execute(_LOCK_FAMILY, session_id, user_id)
+        row = await tx.execute(_LOCK_FAMILY, session_id, user_id, *limits)
         return None if row is None else _family(row)
 
     async def touch_session(
-        self, tx: Transaction, session_id: str, next_hash: str | None, address: str
-    ) -> None:
-        """Note the use of a session, and the successor that was issued."""
-        await tx.execute(_TOUCH_SESSION, session_id, next_hash, address, REFRESH_SECONDS)
+        self, tx: Transaction, session_id: str, next_hash: str | None, address: str, limits: Limits
+    ) -> int:
+        """Note the use of a session, and the successor that was issued.
+
+        Returns the seconds after which the session ends unless it is used.
+        """
+        return int(await tx.execute(_TOUCH_SESSION, session_id, next_hash, address, *limits) or 0)
 
     async def advance_session(self, tx: Transaction, session_id: str) -> None:
         """Make the successor the current token, at its first use."""
@@ -332,8 +400,15 @@ class AuthStore:
         """
         return await tx.execute(_FAIL_ACCOUNT, key) is not None
 
+    async def fail_network(self, tx: Transaction, key: str) -> bool:
+        """Count a failed login from a network.
+
+        Returns False, and counts nothing, when the network is blocked already.
+        """
+        return await tx.execute(_FAIL_NETWORK, key) is not None
+
     async def count_address(self, tx: Transaction, key: str) -> int:
-        """Count an attempt from a network; a full window blocks the network until it ends.
+        """Count a registration from a network; a full window blocks the network until it ends.
 
         Returns the seconds until then for an attempt beyond the allowed ones, else 0.
         """
@@ -351,5 +426,5 @@ class AuthStore:
         `limit` bounds the rows of each table.
         """
         await self._statements.execute(_REMOVE_SESSIONS, limit)
-        await self._statements.execute(_REMOVE_NETWORKS, limit, REFRESH_SECONDS)
+        await self._statements.execute(_REMOVE_NETWORKS, limit, NETWORK_SECONDS)
         await self._statements.execute(_REMOVE_FAILURES, limit)

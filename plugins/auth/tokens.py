@@ -20,7 +20,6 @@ from kernel.public import Delegation, Unauthenticated
 
 T = TypeVar("T", bound="Claims")
 ACCESS_SECONDS = 900
-REFRESH_SECONDS = 30 * 24 * 3600
 MAX_TOKEN = 4096
 SHAPE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
@@ -112,15 +111,15 @@ class Tokens:
         )
         return self._sign(claims)
 
-    def refresh(self, user_id: str, session_id: str, jti: str) -> str:
-        """Issue a refresh token."""
+    def refresh(self, user_id: str, session_id: str, jti: str, seconds: int) -> str:
+        """Issue a refresh token for a session that ends in `seconds` unless it is used."""
         now = int(time.time())
         claims = RefreshClaims(
             sub=user_id,
             sid=session_id,
             jti=jti,
             iat=now,
-            exp=now + REFRESH_SECONDS,
+            exp=now + seconds,
             iss="caudex",
             typ="refresh",
         )
@@ -154,7 +153,7 @@ class Tokens:
             raise Unauthenticated(f"the {kind} is not valid") from None
         now = time.time()
         if claims.exp <= now:
-            raise Unauthenticated(f"the {kind} has expired")
+            raise Unauthenticated(f"the {kind} has expired").of(claims.sub, claims.sid)
         if claims.iat > now + 10:  # the clock of another server may be ahead
             raise Unauthenticated(f"the {kind} is not valid yet")
         return claims

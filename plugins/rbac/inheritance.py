@@ -66,6 +66,18 @@ def _tallest(parents: Parents) -> int:
     return max(heights.values(), default=0)
 
 
+def demanding(roles: Mapping[str, Role]) -> frozenset[str]:
+    """Return the roles that demand a second factor, or inherit from one that does."""
+    found = {name for name, role in roles.items() if role.second_factor is True}
+    while new := {
+        name
+        for name, role in roles.items()
+        if name not in found and not found.isdisjoint(role.inherits)
+    }:
+        found |= new
+    return frozenset(found)
+
+
 def expand(names: Iterable[str], roles: Mapping[str, Role]) -> frozenset[str]:
     """Return the union of the permissions of roles and of all roles they inherit from."""
     seen: set[str] = set()

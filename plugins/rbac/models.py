@@ -22,12 +22,13 @@ Keys = Annotated[list[str], msgspec.Meta(max_length=5000)]
 
 
 class NewRole(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of POST roles."""
+    """Body of POST roles; with `secondFactor` its users need one."""
 
     name: str
     description: Description | None = None
     inherits: Parents = []
     permissions: Keys = []
+    second_factor: bool = msgspec.field(default=False, name="secondFactor")
 
 
 class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +41,7 @@ class RoleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     description: Description | UnsetType | None = UNSET
     inherits: Parents | UnsetType = UNSET
     permissions: Keys | UnsetType = UNSET
+    second_factor: bool | UnsetType = msgspec.field(default=UNSET, name="secondFactor")
 
 
 class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):

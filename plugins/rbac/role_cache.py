@@ -18,7 +18,7 @@ from kernel.public import (
 
 from .field_rules import FieldRule, narrowed, with_field_keys
 from .grammar import APP_ID, OWN, prefix
-from .inheritance import expand
+from .inheritance import demanding, expand
 from .models import CORE, AppRow
 from .store import RbacStore
 
@@ -86,7 +86,9 @@ class Rights:
 class AppPermissions:
     """One app in memory: its entities, permission keys and roles."""
 
-    __slots__ = ("_expanded", "_rights", "_rules", "entities", "permissions", "roles")
+    __slots__ = (
+        "_expanded", "_rights", "_rules", "demanding", "entities", "permissions", "roles"
+    )  # fmt: skip
 
     def __init__(self, row: AppRow, core_keys: Sequence[Permission]) -> None:
         self.entities = frozenset(row.entities)
@@ -94,6 +96,8 @@ class AppPermissions:
         self.roles: dict[str, Role] = {role.name: role for role in row.roles}
         self._rules = row.field_rules
         self._expanded = with_field_keys(self.roles, self._rules) if self._rules else self.roles
+        self.demanding = demanding(self.roles)
+        """The roles whose users need a second factor."""
         self._rights: dict[tuple[str, ...], Rights] = {}
 
     def rights(self, held: tuple[str, ...]) -> Rights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
@@ -75,7 +75,7 @@ class RbacRoutes:
 
     async def create(self, request: Request, body: NewRole) -> Response:
         """Create a role."""
-        role = Role(**msgspec.structs.asdict(body))
+        role = Role(**_stored(body))
         await self._access.create_role(request.actor, request.path("app_id"), role)
         return reply({"message": f"role '{body.name}' created"})
 
@@ -84,7 +84,7 @@ class RbacRoutes:
         name = request.path("role")
         if body.name not in (UNSET, name):
             raise BadRequest("name: a role cannot be renamed")
-        given = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
+        given = {k: v for k, v in _stored(body).items() if getattr(body, k) is not UNSET}
         given.pop("name", None)
         await self._access.update_role(request.actor, request.path("app_id"), name, given)
         return reply({"message": f"role '{name}' updated"})
@@ -125,6 +125,11 @@ class RbacRoutes:
         app_id, user_id = request.path("app_id"), request.path("user_id")
         identity = self._services.get(IDENTITY)
         return reply(await permissions_for(self._access, identity, request.actor, app_id, user_id))
+
+
+def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:
+    """Return the members of a role as `Role` has them: a demand that is not made is absent."""
+    return {**msgspec.structs.asdict(body), "second_factor": body.second_factor is True or UNSET}
 
 
 def _user_of(body: RoleOfUser) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -108,6 +109,17 @@ class RbacService:
         if ADMIN in held.get(app_id, ()):
             return True
         return ADMIN in held.get(CORE, ()) and await self._exists(app_id)
+
+    async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
+        """See `FactorDemands.demands_factor`."""
+        held = await self._cache.held(user_id)
+        if of_admins and any(ADMIN in roles for roles in held.values()):
+            return True
+        for app_id, roles in held.items():
+            with suppress(NotFound):  # the app was removed meanwhile
+                if not (await self._cache.app(app_id)).demanding.isdisjoint(roles):
+                    return True
+        return False
 
     async def _exists(self, app_id: str) -> bool:
         try:
@@ -377,7 +389,7 @@ async def _record_role(
 
 
 def _described(app_id: str, role: Role | None) -> object:
-    return role and {"app_id": app_id, **msgspec.structs.asdict(role)}
+    return role and {"app_id": app_id, **msgspec.to_builtins(role)}
 
 
 async def _record_assignment(

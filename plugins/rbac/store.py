@@ -16,8 +16,10 @@ _APP: Final = """
 select row_to_json(r) from (
     select a.app_id, a.entities, a.permissions, a.field_rules,
         coalesce((
-            select json_agg(json_build_object('name', o.name, 'description', o.description,
-                'inherits', o.inherits, 'permissions', o.permissions) order by o.name collate "C")
+            select json_agg(jsonb_build_object('name', o.name, 'description', o.description,
+                'inherits', o.inherits, 'permissions', o.permissions)
+                || case when o.second_factor then '{"secondFactor": true}'::jsonb else '{}' end
+                order by o.name collate "C")
             from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles
     from caudex_rbac.apps a where a.app_id = $1::text
 ) r"""
@@ -39,19 +41,22 @@ select json_build_object('app_id', app_id, 'entities', entities, 'permissions', 
     'roles', '[]'::json)
 from caudex_rbac.apps where app_id = $1::text for update"""
 _ROLES: Final = """
-select json_build_object('name', name, 'description', description, 'inherits', inherits,
+select jsonb_build_object('name', name, 'description', description, 'inherits', inherits,
     'permissions', permissions)
+    || case when second_factor then '{"secondFactor": true}'::jsonb else '{}' end
 from caudex_rbac.roles where app_id = $1::text order by name collate "C" """
 _LOCK_ROLE: Final = """
 select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for update"""
 _SHARE_ROLE: Final = """
 select name from caudex_rbac.roles where app_id = $1::text and name = $2::text for key share"""
 _INSERT_ROLE: Final = """
-insert into caudex_rbac.roles (app_id, name, description, inherits, permissions)
-values ($1::text, $2::text, $3::text, $4::text[], $5::text[]) on conflict do nothing"""
+insert into caudex_rbac.roles (app_id, name, description, inherits, permissions, second_factor)
+values ($1::text, $2::text, $3::text, $4::text[], $5::text[], $6::boolean)
+on conflict do nothing"""
 _UPDATE_ROLE: Final = """
 update caudex_rbac.roles
-set description = $3::text, inherits = $4::text[], permissions = $5::text[]
+set description = $3::text, inherits = $4::text[], permissions = $5::text[],
+    second_factor = $6::boolean
 where app_id = $1::text and name = $2::text"""
 _DELETE_ROLE: Final = """
 with orphans as (
@@ -133,14 +138,26 @@ async def share_role(tx: Transaction, app_id: str, name: str) -> bool:
 async def insert_role(tx: Transaction, app_id: str, role: Role) -> None:
     """Add a role unless it exists."""
     await tx.execute(
-        _INSERT_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
+        _INSERT_ROLE,
+        app_id,
+        role.name,
+        role.description,
+        role.inherits,
+        role.permissions,
+        role.second_factor is True,
     )
 
 
 async def update_role(tx: Transaction, app_id: str, role: Role) -> None:
     """Replace everything of a role except its name."""
     await tx.execute(
-        _UPDATE_ROLE, app_id, role.name, role.description, role.inherits, role.permissions
+        _UPDATE_ROLE,
+        app_id,
+        role.name,
+        role.description,
+        role.inherits,
+        role.permissions,
+        role.second_factor is True,
     )
 
 

@@ -1,6 +1,7 @@
 """The life of server processes: start, signals, several of them, reload, death."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -269,6 +270,27 @@ def test_two_processes_share_the_load(folder: Path) -> None:
         eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         assert pids <= descendants(server.process.pid) | below
         assert server.process.pid not in pids
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_public_server_prints_where_the_first_account_is_created(
+    folder: Path, workers: str
+) -> None:
+    """Once, whatever the number of processes, and until there is an account."""
+    public = ("--host", "0.0.0.0", "--workers", workers)
+    with Served(*public, cwd=folder) as server:
+        [token] = re.findall(
+            r"Create the first account: http://\S+/console/#setup=(\S+)", server.err
+        )
+        assert "first user to register" not in server.err
+        body = {"username": "ada", "password": "Str0ngPass!x"}
+        register = f"http://127.0.0.1:{server.url.rpartition(':')[2]}/api/v1/auth/register"
+        for setup, status in (("guess", 403), (token, 201), (token, 403)):
+            headers = {"x-setup-token": setup}
+            answer = httpx.post(register, json=body, headers=headers, verify=NO_TLS)
+            assert answer.status_code == status, answer.text
+    with Served(*public, cwd=folder) as server:
+        assert "#setup=" not in server.err
 
 
 def test_a_process_that_dies_is_replaced(folder: Path) -> None:

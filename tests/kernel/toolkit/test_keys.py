@@ -51,6 +51,19 @@ def test_a_key_of_another_account_is_not_taken_for_a_missing_one() -> None:
                 )
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o610])
+def test_a_key_that_other_accounts_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    key = load_key("signing", "", tmp_path)
+    file = tmp_path / "config" / "signing.key"
+    file.chmod(mode)
+    assert refusal("", tmp_path) == (
+        f"key signing: {file} can be read by other accounts (mode {mode:04o}); chmod 600 {file}"
+    )
+    for narrow in (0o600, 0o400):
+        file.chmod(narrow)
+        assert load_key("signing", "", tmp_path) == key
+
+
 def test_a_wide_umask_makes_no_difference(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -174,6 +187,7 @@ async def test_a_key_that_was_lost_is_not_made_anew(database: str, tmp_path: Pat
         )
         assert list(file.parent.iterdir()) == []
         file.write_text(KEY.hex())
+        file.chmod(0o600)
         with pytest.raises(BootError, match=f"set up with; put that one into {file}$"):
             await server_key(db, "signing", "", tmp_path)
         with pytest.raises(BootError, match=r"set up with; configure that one$"):

@@ -1,12 +1,17 @@
 """Who guesses from one network keeps the owner out of no other where the owner has been before."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
+from plugins import auth
 from plugins.auth import store
 from plugins.auth.service import AUTH
 from tests.plugins.auth.test_throttle import PASSWORD, hold, pass_time
 
-HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "192.0.2.77", "198.51.100.7", "203.0.113.9"
+HOME, OFFICE, STRANGER, ABROAD = "192.0.2.1", "198.18.0.77", "198.51.100.7", "203.0.113.9"
+HOME_NETWORK = "192.0.2.0/24"
 BEHIND_PROXY = {
     "plugins": {"auth": {"rate_limit_logins": True}},
     "server": {"trusted_proxies": ["127.0.0.0/8"]},
@@ -87,8 +92,92 @@ def test_guessing_is_slowed_down_where_the_owner_has_been_too(server, owner):
     assert attempt(server, owner, STRANGER, PASSWORD).status_code == 200
 
 
+def test_failures_in_a_network_keep_no_account_out_that_has_been_there(server, owner):
+    colleague = server.user()
+    assert attempt(server, colleague, "192.0.2.200", PASSWORD).status_code == 200
+    guesses = [attempt(server, f"name{n}", f"192.0.2.{n}").status_code for n in range(40)]
+    assert guesses == [401] * 30 + [429] * 10
+    assert attempt(server, owner, "192.0.2.99", PASSWORD).status_code == 200
+    assert attempt(server, colleague, HOME, PASSWORD).status_code == 200
+    assert guess(server, owner, HOME, 1) == [401]
+
+
+def test_blocked_network_gives_every_other_name_the_same_answer(server, owner, monkeypatch):
+    """Whether there is such an account or not, and before a password is hashed."""
+    stranger = server.user()
+    for number in range(30):
+        attempt(server, f"name{number}", HOME)
+    server.sql("update caudex_auth.throttle set blocked_until = now() + interval '40 s 500 ms'")
+
+    async def fail(*_):
+        raise AssertionError("a password was hashed")
+
+    monkeypatch.setattr(server.services.get(AUTH).logins._hasher, "verify", fail)
+    answers = [
+        attempt(server, name, HOME, password)
+        for name in (stranger, "nobody-of-that-name")
+        for password in (PASSWORD, "Wr0ngPass!xyz")
+    ]
+    assert {answer.status_code for answer in answers} == {429}
+    assert {answer.text for answer in answers} <= {
+        f'{{"error":"too many failed logins; try again in {seconds} s"}}'
+        for seconds in (39, 40, 41)
+    }
+
+
+def test_retry_after_of_a_network_grows(server, owner):
+    for number in range(30):
+        assert attempt(server, f"name{number}", HOME).status_code == 401
+    for delay in (60, 120, 240, 480, 900, 900):
+        answer = attempt(server, "one-more", HOME)
+        assert answer.status_code == 429
+        assert delay - 30 < int(answer.headers["retry-after"]) <= delay
+        pass_time(server, delay)
+        assert attempt(server, f"after{delay}", HOME).status_code == 401
+    pass_time(server, 900 + 301)
+    assert [attempt(server, f"later{n}", HOME).status_code for n in range(30)] == [401] * 30
+    assert attempt(server, "one-more", HOME).headers["retry-after"] in ("59", "60")
+
+
+def test_slow_failures_of_a_network_are_free(server):
+    for number in range(60):
+        assert attempt(server, f"name{number}", HOME).status_code == 401
+        pass_time(server, 11)
+
+
+def test_parallel_failures_of_a_network_let_its_delay_grow_once(server):
+    for number in range(25):
+        attempt(server, f"name{number}", HOME)
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(
+            pool.map(lambda n: attempt(server, f"more{n}", HOME).status_code, range(16))
+        )
+    assert (statuses.count(401), statuses.count(429)) == (5, 11)
+    answer = attempt(server, "one-more", HOME)
+    assert 30 < int(answer.headers["retry-after"]) <= 60
+
+
+def test_networks_of_addresses_become_those_of_24_bits(server, owner):
+    """By the migration of a database that has single addresses."""
+    old = [("192.0.2.1", 3), ("192.0.2.9", 1), ("10.1.2.3", 2), ("2001:db8:1:2::/64", 4)]
+    server.sql("delete from caudex_auth.networks where user_id = %s", owner.id)
+    for network, days in old:
+        server.sql(
+            "insert into caudex_auth.networks values (%s, %s, now() - make_interval(days => %s))",
+            owner.id, network, days,
+        )  # fmt: skip
+    text = (Path(auth.__file__).parent / "migrations/0002_account_security.sql").read_text()
+    server.sql(text[text.index("with old as") :])
+    found = server.sql(
+        "select network, extract(day from now() - seen_at)::int from caudex_auth.networks"
+        " where user_id = %s order by 2",
+        owner.id,
+    )
+    assert found == [("192.0.2.0/24", 1), ("10.1.2.0/24", 2), ("2001:db8:1:2::/64", 4)]
+
+
 def test_many_networks_give_a_stranger_no_more_guesses(server, owner):
-    addresses = [f"198.51.100.{number}" for number in range(6)]
+    addresses = [f"198.18.{number}.7" for number in range(1, 7)]
     assert [attempt(server, owner, each).status_code for each in addresses] == [401] * 6
     assert blocked(server, owner, STRANGER)
 
@@ -124,7 +213,7 @@ def test_an_ipv6_network_is_its_64(server):
 
 
 def test_networks_are_forgotten_a_month_after_they_were_seen(server, owner):
-    assert HOME in networks(server, owner)
+    assert HOME_NETWORK in networks(server, owner)
     server.sql("update caudex_auth.networks set seen_at = seen_at - interval '31 days'")
     guess(server, owner, STRANGER, 6)
     assert blocked(server, owner, HOME)
@@ -141,18 +230,18 @@ def test_a_network_that_is_used_goes_on_being_known(server, owner):
         server.sql("update caudex_auth.networks set seen_at = now() - interval '29 days'")
         again()
         seen = "select seen_at > now() - interval '1 hour' from caudex_auth.networks"
-        assert server.sql(f"{seen} where network = %s and user_id = %s", HOME, owner.id) == [
-            (True,)
-        ]
+        assert server.sql(
+            f"{seen} where network = %s and user_id = %s", HOME_NETWORK, owner.id
+        ) == [(True,)]
 
 
 def test_the_newest_networks_of_an_account_are_known_and_no_more(server, owner, monkeypatch):
     monkeypatch.setattr(store, "MAX_NETWORKS", 3)
     tokens = attempt(server, owner, HOME, PASSWORD).json()
     for number in range(5):
-        attempt(server, owner, f"203.0.113.{number}", PASSWORD)
-        tokens = refresh(server, tokens, f"203.0.113.{100 + number}")
-    assert networks(server, owner) == {"203.0.113.103", "203.0.113.4", "203.0.113.104"}
+        attempt(server, owner, f"10.0.{number}.1", PASSWORD)
+        tokens = refresh(server, tokens, f"10.1.{number}.1")
+    assert networks(server, owner) == {"10.1.3.0/24", "10.0.4.0/24", "10.1.4.0/24"}
 
 
 def test_networks_go_with_the_account(server, owner):

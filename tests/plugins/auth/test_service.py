@@ -109,7 +109,7 @@ def test_a_signed_refresh_token_of_no_family_is_refused(server):
     tokens = _tokens(server)
     session = tokens.read_refresh(user.tokens["refreshToken"]).sid
     for sub, sid in ((user.id, str(uuid.uuid4())), (server.admin.id, session)):
-        forged = tokens.refresh(sub, sid, "jti")
+        forged = tokens.refresh(sub, sid, "jti", 60)
         answer = server.http.post("/api/v1/auth/refresh", json={"refreshToken": forged})
         assert answer.status_code == 401
         assert "session revoked" in answer.json()["error"]
@@ -172,6 +172,62 @@ def test_common_passwords_are_refused_where_the_operator_says_so(make_server, tm
     answer = make_server(config).http.post("/api/v1/auth/register", json=body)
     assert answer.status_code == 400
     assert "common" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("password", "status"),
+    [
+        ("Password123", 400),
+        ("PASSWORD123a", 400),  # as password123a
+        ("1q2w3e4r5T", 400),
+        ("Str0ngPass!x", 201),
+        ("Vexing7Quartz", 201),
+    ],
+)
+@pytest.mark.parametrize("refuse", [True, False])
+def test_passwords_that_many_people_use_are_refused_if_configured(
+    make_server, password, status, refuse
+):
+    server = make_server({"plugins": {"auth": {"refuse_common": refuse}}})
+    body = {"username": "bob", "password": password}
+    answer = server.http.post("/api/v1/auth/register", json=body)
+    assert answer.status_code == (status if refuse else 201)
+    if answer.status_code == 400:
+        assert answer.json() == {"error": "password is too common"}
+    else:
+        bob = server.login("bob", password)
+        change = {"current": password, "new": "Qwerty12345"}
+        changed = bob.post("/api/v1/auth/password", json=change)
+        assert changed.status_code == (400 if refuse else 200)
+
+
+def test_refusals_are_logged_with_user_and_session(make_server):
+    server = make_server()
+    user = server.login(server.user().username)
+    me, path = f"/api/v1/users/{server.admin.id}", "/api/v1/auth/me"
+    session = user.get("/api/v1/auth/sessions").json()[0]["id"]
+    body = {"refreshToken": user.tokens["refreshToken"]}
+
+    def logged(ask, status):
+        with capture_logs() as logs:
+            assert ask().status_code == status
+        [entry] = [entry for entry in logs if entry["event"] == "refused"]
+        assert entry["status"] == status
+        return entry.get("user"), entry.get("session")
+
+    assert logged(lambda: user.patch(me, json={"disabled": True}), 403) == (user.id, session)
+    assert logged(lambda: server.http.get(path), 401) == (None, None)
+    wrong = {"username": user.username, "password": "Wr0ngPass!xyz"}
+    assert logged(lambda: server.http.post("/api/v1/auth/login", json=wrong), 401) == (
+        user.id,
+        None,
+    )
+    wrong["username"] = "nobody-of-that-name"
+    assert logged(lambda: server.http.post("/api/v1/auth/login", json=wrong), 401) == (None, None)
+    assert server.http.post("/api/v1/auth/logout", json=body).status_code == 200
+    assert logged(lambda: user.get(path), 401) == (user.id, session)
+    refresh = lambda: server.http.post("/api/v1/auth/refresh", json=body)  # noqa: E731
+    assert logged(refresh, 401) == (user.id, session)
 
 
 def test_a_name_written_without_the_lock_is_still_a_duplicate(server, monkeypatch):
@@ -265,13 +321,13 @@ def test_a_refresh_token_is_one_link_of_its_chain(hashed, in_grace, use):
 @pytest.mark.parametrize(
     ("address", "network"),
     [
-        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.0/24"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.0/24"),
         ("somewhere", "somewhere"),
     ],
 )
-def test_an_ipv6_network_counts_as_one_address(address, network):
+def test_clients_of_one_network_count_as_one(address, network):
     assert network_of(address) == network
 
 

@@ -47,16 +47,16 @@ def refused(token):
 def test_a_token_that_keeps_every_rule_is_read():
     assert tokens.read_access(forge()).username == "alice"
     assert tokens.read_access(tokens.access("u", "bob", "s")).username == "bob"
-    assert tokens.read_refresh(tokens.refresh("u", "s", "j")).jti == "j"
+    assert tokens.read_refresh(tokens.refresh("u", "s", "j", 60)).jti == "j"
 
 
 def test_lifetimes_and_claims_are_those_of_the_contract():
     access = json.loads(_payload(tokens.access("u", "bob", "s")))
-    refresh = json.loads(_payload(tokens.refresh("u", "s", "j")))
+    refresh = json.loads(_payload(tokens.refresh("u", "s", "j", 14 * 86_400)))
     assert set(access) == {"sub", "username", "sid", "iat", "exp", "iss", "typ"}
     assert set(refresh) == {"sub", "sid", "jti", "iat", "exp", "iss", "typ"}
     assert access["exp"] - access["iat"] == 900
-    assert refresh["exp"] - refresh["iat"] == 30 * 24 * 3600
+    assert refresh["exp"] - refresh["iat"] == 14 * 24 * 3600
 
 
 def test_a_token_of_a_former_version_leads_to_nothing_beyond_its_own_end():
@@ -113,7 +113,7 @@ def test_an_edited_payload_is_refused():
 
 
 def test_the_two_kinds_do_not_pass_for_each_other():
-    refused(tokens.refresh("u", "s", "j"))
+    refused(tokens.refresh("u", "s", "j", 60))
     with pytest.raises(Unauthenticated):
         tokens.read_refresh(tokens.access("u", "bob", "s"))
     refused(forge(claims=CLAIMS | {"typ": "refresh", "jti": "j"}))

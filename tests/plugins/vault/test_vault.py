@@ -248,6 +248,7 @@ def test_a_missing_master_key_stops_the_boot_and_makes_no_new_one(make_server, t
     other = tmp_path / "other"
     (other / "config").mkdir(parents=True)
     (other / "config" / "signing.key").write_bytes((tmp_path / "config/signing.key").read_bytes())
+    (other / "config" / "signing.key").chmod(0o600)
     with pytest.raises(BootError, match=r"master\.key is missing.*restore") as error:
         make_server(dsn=one.dsn, data_dir=other)
     assert len(str(error.value).splitlines()) == 1

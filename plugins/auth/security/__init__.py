@@ -1,0 +1,1 @@
+"""What protects accounts beside their passwords: the setup token, and the second factor."""

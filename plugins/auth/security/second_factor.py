@@ -1,0 +1,128 @@
+"""The second factor: set up, checked at a login, removed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import structlog
+
+from kernel.public import (
+    Actor,
+    BadRequest,
+    Event,
+    Forbidden,
+    NotFound,
+    Statements,
+    Transaction,
+    Unauthenticated,
+)
+
+from . import store
+from .codes import DIGITS, Sealer, find_step, hash_recovery_code, new_recovery_codes, new_secret
+from .models import Accepted, RecoveryCodes, TotpSecret
+
+log = structlog.get_logger("caudex.auth")
+
+
+class SecondFactorRequired(Unauthenticated):
+    """The password was right, and the account has a second factor."""
+
+    members: ClassVar = {"secondFactor": True}
+
+    def __init__(self) -> None:
+        super().__init__("second factor required")
+
+
+class CodeUsed(Unauthenticated):
+    """Another login used the code after it was read."""
+
+
+class SecondFactors:
+    """Sets up, checks and removes the second factors of accounts.
+
+    `topic` is that of notifications about accounts: cached tokens know whether there is a factor.
+    """
+
+    def __init__(self, statements: Statements, key: bytes, topic: str) -> None:
+        self._statements = statements
+        self._sealer = Sealer(key)
+        self._topic = topic
+
+    async def begin(self, actor: Actor) -> TotpSecret:
+        """Make a secret for the caller; it is asked for once it is confirmed. Raises BadRequest."""
+        user_id = _own(actor)
+        secret, uri = new_secret(actor.username)
+        sealed = self._sealer.seal(secret, user_id)
+        if not await self._statements.run(actor, lambda tx: store.put_secret(tx, user_id, sealed)):
+            raise BadRequest("a second factor is set up: remove it first")
+        return TotpSecret(secret=secret, uri=uri)
+
+    async def confirm(self, actor: Actor, code: str) -> RecoveryCodes:
+        """Finish the setup by a first code, which is used by that. Raises BadRequest."""
+        user_id = _own(actor)
+        factor = await store.read_factor(self._statements, user_id)
+        if factor is None or factor.confirmed:
+            raise BadRequest("there is no second factor to confirm: begin with POST /auth/totp")
+        secret = self._sealer.open(factor.sealed, user_id)
+        step = find_step(secret, code, factor.last_step) if secret else None
+        if step is None:
+            raise BadRequest("the code is wrong")
+        codes = new_recovery_codes()
+        hashes = [hash_recovery_code(each) for each in codes]
+
+        async def write(tx: Transaction) -> None:
+            if not await store.confirm_factor(tx, user_id, factor.sealed, step, hashes):
+                raise BadRequest("the second factor was changed at the same moment")
+            await self._changed(tx, "SECOND_FACTOR_ADDED", actor, user_id)
+
+        await self._statements.run(actor, write)
+        return RecoveryCodes(recovery_codes=codes)
+
+    async def remove(self, actor: Actor, user_id: str) -> None:
+        """Remove the second factor of an account, with its recovery codes. Raises NotFound."""
+        _own(actor)
+
+        async def write(tx: Transaction) -> None:
+            if not await store.delete_factor(tx, user_id):
+                raise NotFound("no second factor is set up")
+            await self._changed(tx, "SECOND_FACTOR_REMOVED", actor, user_id)
+
+        await self._statements.run(actor, write)
+
+    async def check(self, user_id: str, code: str) -> Accepted | None:
+        """Return what `use` needs to use a code up; None for one that is wrong or was used."""
+        code = code.strip()
+        if not DIGITS.fullmatch(code):
+            code_hash = hash_recovery_code(code)
+            known = await store.has_recovery_code(self._statements, user_id, code_hash)
+            return Accepted(code_hash=code_hash) if known else None
+        factor = await store.read_factor(self._statements, user_id)
+        if factor is None:
+            return None
+        if (secret := self._sealer.open(factor.sealed, user_id)) is None:
+            log.error("a second factor was sealed with another signing key", user_id=user_id)
+            return None
+        step = find_step(secret, code, factor.last_step)
+        return None if step is None else Accepted(step=step)
+
+    async def use(self, tx: Transaction, user_id: str, accepted: Accepted) -> None:
+        """Use a code up in the transaction of its login. Raises CodeUsed."""
+        if accepted.step:
+            used = await store.use_step(tx, user_id, accepted.step)
+        else:
+            used = await store.use_recovery_code(tx, user_id, accepted.code_hash)
+            await self._changed(tx, "RECOVERY_CODE_USED", tx.actor, user_id)
+        if not used:
+            raise CodeUsed("invalid credentials")
+
+    async def _changed(self, tx: Transaction, operation: str, actor: Actor, user_id: str) -> None:
+        await tx.publish(self._topic, f"user:{user_id}")
+        said = {"address": actor.address}
+        await tx.record(Event.core("users", operation, actor, user_id, new=said))
+
+
+def _own(actor: Actor) -> str:
+    """Return the id of a caller that acts for itself. Raises Forbidden for a worker."""
+    if actor.delegation is not None:
+        raise Forbidden("a worker cannot change a second factor")
+    return actor.user_id or ""
