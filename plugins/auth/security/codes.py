@@ -64,19 +64,19 @@ def find_step(secret: str, code: str, after: int) -> int | None:
 
 
 def new_recovery_codes() -> list[str]:
-    """Make recovery codes: five groups of five letters and digits with 125 bits."""
+    """Make recovery codes: four groups of seven letters and digits with 140 random bits."""
     return [_new_recovery_code() for _ in range(RECOVERY_CODES)]
 
 
 def _new_recovery_code() -> str:
     letters = base64.b32encode(secrets.token_bytes(20)).decode("ascii").lower()
-    return "-".join(letters[start : start + 5] for start in range(0, 25, 5))
+    return "-".join(letters[start : start + 7] for start in range(0, 28, 7))
 
 
 def hash_recovery_code(code: str) -> str:
     """Return what is stored of a recovery code; case, hyphens and spaces do not matter.
 
-    A plain hash is enough for 125 random bits (ASVS 5.0, 6.5.2).
+    A plain hash is enough for 140 random bits (ASVS 5.0, 6.5.2).
     """
     letters = re.sub(r"[\s-]", "", code).lower()
     return hashlib.sha256(letters.encode()).hexdigest()

@@ -9,9 +9,12 @@ from kernel.public import Delegation, Unauthenticated
 from kernel.testing import FakeNotifications
 from kernel.toolkit import cache
 from plugins.auth.authenticator import TOPIC, TokenAuthenticator
+from plugins.auth.models import Identified
+from plugins.auth.security.demands import Demands
 from plugins.auth.tokens import Tokens
 
 tokens = Tokens(bytes(range(32)))
+no_demands = Demands("optional", lambda: None)
 
 
 class Store:
@@ -23,13 +26,13 @@ class Store:
         self.epochs = []
         self.pause = None
 
-    async def username(self, user_id, session_id, epoch):
+    async def identify(self, user_id, session_id, epoch):
         self.asked += 1
         self.epochs.append(epoch)
         name = self.live.get(session_id)
         if self.pause:
             await self.pause()
-        return name
+        return name and Identified(username=name, password_temporary=False, factor=False)
 
 
 def header(session="s1", user="u1", seconds=900):
@@ -40,7 +43,7 @@ def test_a_token_is_looked_up_once():
     async def main():
         store = Store()
         notifications = FakeNotifications()
-        authenticator = TokenAuthenticator(tokens, store, notifications)
+        authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)
         sent = header()
         for number in range(50):
             actor = await authenticator.actor(sent, f"r{number}", "192.0.2.1")
@@ -56,7 +59,7 @@ def test_a_notification_ends_a_token_at_once(payload):
     async def main():
         store = Store()
         notifications = FakeNotifications()
-        authenticator = TokenAuthenticator(tokens, store, notifications)
+        authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)
         sent = header()
         await authenticator.actor(sent)
         del store.live["s1"]
@@ -72,7 +75,7 @@ def test_a_notification_of_others_costs_nothing(payload):
     async def main():
         store = Store()
         notifications = FakeNotifications()
-        authenticator = TokenAuthenticator(tokens, store, notifications)
+        authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)
         sent = header()
         await authenticator.actor(sent)
         await notifications.notify(TOPIC, payload)
@@ -86,7 +89,7 @@ def test_an_answer_that_is_older_than_the_notification_is_not_cached():
     async def main():
         store = Store()
         notifications = FakeNotifications()
-        authenticator = TokenAuthenticator(tokens, store, notifications)
+        authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)
         sent = header()
 
         async def meanwhile():
@@ -104,7 +107,7 @@ def test_an_answer_that_is_older_than_the_notification_is_not_cached():
 
 def test_a_cached_token_expires(monkeypatch):
     async def main():
-        authenticator = TokenAuthenticator(tokens, Store(), FakeNotifications())
+        authenticator = TokenAuthenticator(tokens, Store(), FakeNotifications(), no_demands)
         sent = header(seconds=60)
         await authenticator.actor(sent)
         now, monotonic = time.time(), time.monotonic()
@@ -118,7 +121,9 @@ def test_a_cached_token_expires(monkeypatch):
 
 def test_the_cache_is_bounded():
     async def main():
-        authenticator = TokenAuthenticator(tokens, Store(), FakeNotifications(), size=10)
+        authenticator = TokenAuthenticator(
+            tokens, Store(), FakeNotifications(), no_demands, size=10
+        )
         for number in range(30):
             await authenticator.actor(header(user=f"u{number}"))
         assert len(authenticator._cache) == 10
@@ -137,7 +142,7 @@ def test_only_the_exact_form_is_a_bearer_token(value):
         good = header()
         sent = value.replace("{}", good[7:].decode()).encode()
         with pytest.raises(Unauthenticated):
-            await TokenAuthenticator(tokens, Store(), FakeNotifications()).actor(sent)
+            await TokenAuthenticator(tokens, Store(), FakeNotifications(), no_demands).actor(sent)
 
     anyio.run(main)
 
@@ -148,7 +153,7 @@ def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
         delegation = Delegation(expires=now + 60, ends=now + 3600, epoch="7")
         sent = b"Bearer " + tokens.delegated("u1", "named", delegation).encode()
         notifications = FakeNotifications()
-        authenticator = TokenAuthenticator(tokens, store, notifications)
+        authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)
         for _ in range(2):
             actor = await authenticator.actor(sent)
             assert (actor.username, actor.session_id) == ("carol", None)

@@ -87,7 +87,7 @@ def test_factor_counts_once_it_is_confirmed(server, clock):
     assert answer.status_code == 200
     recovery = answer.json()["recoveryCodes"]
     assert len(set(recovery)) == 10
-    assert all(re.fullmatch(r"[a-z2-7]{5}(-[a-z2-7]{5}){4}", code) for code in recovery)
+    assert all(re.fullmatch(r"[a-z2-7]{7}(-[a-z2-7]{7}){3}", code) for code in recovery)
     assert login(server, client.username).status_code == 401
 
 
