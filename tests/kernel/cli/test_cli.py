@@ -662,9 +662,9 @@ def test_doctor_warns_of_open_registration_on_an_open_address(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAUDEX_SERVER__HOST", "0.0.0.0")
-    assert "warn   registration" in here("doctor").out
-    monkeypatch.setenv("CAUDEX_PLUGINS__AUTH__REGISTRATION", "closed")
     assert "warn   registration" not in here("doctor").out
+    monkeypatch.setenv("CAUDEX_PLUGINS__AUTH__REGISTRATION", "open")
+    assert "warn   registration" in here("doctor").out
 
 
 def test_doctor_tells_which_names_are_served(
