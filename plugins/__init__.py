@@ -7,6 +7,7 @@ SAFE = {
     "notifications": {},
     "rbac": {},
     "auth": {"registration": "closed"},
+    "console": {"safe": True},
 }
 """Those of `caudex serve --safe`, with settings that it lays over the configured ones."""
 

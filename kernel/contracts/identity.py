@@ -133,13 +133,23 @@ async def issue_delegated_token(identity: Identity, user_id: str, delegation: De
 
 
 class Sessions(Protocol):
-    """Begins sessions for users that were authenticated without a password."""
+    """Begins sessions for users that were authenticated by other means, renews and ends them."""
 
     async def begin(self, user_id: str, caller: Actor, user_agent: str = "") -> bytes:
         """Begin a session and return what a login answers: tokens and user, as JSON.
 
         Raises Unauthenticated for an account that is disabled or gone.
         """
+        ...
+
+    async def refresh(self, token: str, caller: Actor) -> bytes:
+        """Return what a refresh answers, as JSON: an access token, and where tokens rotate the
+        successor of the refresh token. Raises Unauthenticated.
+        """
+        ...
+
+    async def logout(self, token: str, caller: Actor) -> None:
+        """End the session of a refresh token. Raises Unauthenticated."""
         ...
 
 

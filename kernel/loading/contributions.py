@@ -19,7 +19,9 @@ from kernel.web.http import Route
 
 KERNEL_COMMANDS = ("serve", "migrate")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-PATH = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+")
+PATH = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+|/|/(?!api/)([\w-]+/)+")
+"""A path; outside `/api/` it may end in a slash, as the address of a page with relative links does.
+"""
 OF_AN_APP = ("app_user", "app_admin", "entity")
 
 Faults = list[tuple[str, BootError]]

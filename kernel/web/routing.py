@@ -49,7 +49,7 @@ class RouteTable:
     def add(self, plugin: str, route: Route) -> str | None:
         """Add a route, or return the name of the plugin that already has it."""
         node, names = self._root, list[str]()
-        for segment in route.path.strip("/").split("/"):
+        for segment in route.path.removeprefix("/").split("/"):
             if segment.startswith("{"):
                 names.append(segment[1:-1])
                 node.parameter = node.parameter or _Node()

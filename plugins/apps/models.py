@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from kernel.public import App, Entity, Permission
+from kernel.public import App, Entity, Field, Permission
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,3 +122,64 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     message: str
     ignored: list[str] = []
+
+
+class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of an entity; `references` is the entity that a link points at."""
+
+    name: str
+    type: str
+    required: bool
+    default: Any
+    enum_values: tuple[str, ...]
+    references: str | None
+    on_delete: str | None
+
+
+class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity; with `id_declared` clients may choose the id of a new record."""
+
+    name: str
+    id_type: str
+    id_declared: bool
+    fields: list[DescribedField]
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """An app, its entities and their fields."""
+
+    id: str
+    name: str
+    version: str
+    entities: list[DescribedEntity]
+
+
+def described(app: App) -> Described:
+    """Describe an app to its users."""
+    return Described(
+        id=app.id,
+        name=app.name,
+        version=app.version,
+        entities=[_entity(each) for each in app.entities.values()],
+    )
+
+
+def _entity(entity: Entity) -> DescribedEntity:
+    return DescribedEntity(
+        name=entity.name,
+        id_type=entity.id_type,
+        id_declared=entity.id_declared,
+        fields=[_field(each) for each in entity.fields],
+    )
+
+
+def _field(field: Field) -> DescribedField:
+    return DescribedField(
+        name=field.name,
+        type=field.type,
+        required=field.required,
+        default=field.default,
+        enum_values=field.enum_values,
+        references=field.references and field.references.entity,
+        on_delete=field.on_delete if field.references else None,
+    )

@@ -11,6 +11,7 @@ import msgspec
 from kernel.public import (
     ANY_USER,
     APP_ADMIN,
+    APP_USER,
     APPS,
     BadRequest,
     Message,
@@ -23,7 +24,7 @@ from kernel.public import (
 )
 
 from .manifest.reader import MAX_BYTES
-from .models import Installed, ManifestBody, Pruned, Pruning, Summary, Verdict
+from .models import Described, Installed, ManifestBody, Pruned, Pruning, Summary, Verdict, described
 from .service import SERVICE, AppsService
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
@@ -57,6 +58,8 @@ class AppsRoutes:
                 "POST", verify, self.verify, ANY_USER, ManifestBody, MAX_BYTES, Verdict,
                 errors=(403,), admit=self.admit,
             ),
+            Route("GET", app, self.show, APP_USER, returns=Described),
+            Route("GET", f"{app}/manifest", self.manifest, APP_ADMIN, returns=dict[str, Any]),
             Route("DELETE", app, self.remove, APP_ADMIN, returns=Message),
             Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
         ]  # fmt: skip
@@ -69,6 +72,14 @@ class AppsRoutes:
                 for app in await self._services.get(APPS).all()
             ]
         )
+
+    async def show(self, request: Request) -> Response:
+        """Show an app with its entities and their fields."""
+        return reply(described(await self._services.get(APPS).app(request.path("app_id"))))
+
+    async def manifest(self, request: Request) -> Response:
+        """Show the manifest that an app was installed from."""
+        return reply(await self._apps.manifest(request.path("app_id")))
 
     async def schema(self, request: Request) -> Response:
         """Show the JSON Schema of manifests, with the sections of the plugins that are on."""

@@ -136,6 +136,13 @@ class AppsService:
             plan = await sync.plan_for(self._statements, manifest, self._identity.relation())
         return Verdict(compliant=not plan.steps, changes=plan.changes)
 
+    async def manifest(self, app_id: str) -> bytes:
+        """Return the manifest of an installed app as JSON. Raises NotFound."""
+        found = await store.manifest(self._statements, app_id)
+        if found is None:
+            raise NotFound(f"app '{app_id}' not found")
+        return found
+
     async def remove(self, actor: Actor, app_id: str) -> None:
         """Remove an app and its data; the audit trail stays.
 

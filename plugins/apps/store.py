@@ -25,6 +25,7 @@ from caudex_apps.apps join caudex_kernel.apps on app_id = id
 where json_typeof(manifest -> $1::text) <> 'null' order by id"""
 
 _INSTALLED: Final = "select to_json(id) from caudex_apps.apps where id = $1::text"
+_MANIFEST: Final = "select manifest from caudex_apps.apps where id = $1::text"
 _STAMP: Final = "select nextval('caudex_apps.stamps')"
 
 _SAVE: Final = """
@@ -204,6 +205,11 @@ async def sections(reader: Reader, key: str) -> list[InstalledSection]:
 async def is_installed(reader: Reader, app_id: str) -> bool:
     """Whether an app is installed."""
     return await reader.fetch(_INSTALLED, app_id) is not None
+
+
+async def manifest(reader: Reader, app_id: str) -> bytes | None:
+    """Read the manifest of an app as it was installed."""
+    return await reader.fetch(_MANIFEST, app_id)
 
 
 async def next_stamp(tx: Transaction) -> int:

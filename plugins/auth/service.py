@@ -174,6 +174,14 @@ class Logins:
 
         return msgspec.json.encode(await _twice(attempt))
 
+    async def refresh(self, token: str, caller: Actor) -> bytes:
+        """See `kernel.contracts.identity.Sessions.refresh`."""
+        return msgspec.json.encode(await self._sessions.refresh(token, caller))
+
+    async def logout(self, token: str, caller: Actor) -> None:
+        """See `kernel.contracts.identity.Sessions.logout`."""
+        await self._sessions.logout(token, caller)
+
     async def change_password(self, actor: Actor, form: PasswordChange) -> None:
         """Change the caller's password and end the other sessions. Raises BadRequest, Throttled."""
         account, keys = await self._confirmed(actor, form.current)

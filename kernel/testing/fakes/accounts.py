@@ -87,6 +87,14 @@ class FakeSessions:
         tokens = {"accessToken": f"token-of-{user.id}", "refreshToken": "", "expiresIn": 900}
         return msgspec.json.encode({**tokens, "user": user})
 
+    async def refresh(self, token: str, caller: Actor) -> bytes:
+        """See `Sessions.refresh`; no token is valid."""
+        raise Unauthenticated("session revoked: log in again")
+
+    async def logout(self, token: str, caller: Actor) -> None:
+        """See `Sessions.logout`; no token is valid."""
+        raise Unauthenticated("session revoked: log in again")
+
 
 class FakeAccess:
     """ACCESS in memory. `allow("u1", "crm", "contacts.read")` grants permissions, `allow("u1",

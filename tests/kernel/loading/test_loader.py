@@ -341,7 +341,8 @@ def test_what_is_offered_must_be_an_offer(refusal: Refusal) -> None:
     [
         (route("GTE"), "the route GTE /x has an unknown method; did you mean 'GET'?"),
         (route(path="x"), "the route GET x is no path; write it as /api/v1/things/{id}"),
-        (route(path="/x/"), "is no path"),
+        (route(path="/api/x/"), "is no path"),
+        (route(path="/x//"), "is no path"),
         (route().replace("async def", "def"), "odd.py:12; write it as async def"),
         (route(path="/x/{}"), "is no path"),
         (route(path="/x/a{id}"), "is no path"),

@@ -1,0 +1,62 @@
+"""The console: a browser's view of the server, its apps and their records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    ACCESS,
+    HOOKS,
+    REGISTRY,
+    SESSIONS,
+    STATEMENTS,
+    Plugin,
+    Route,
+    Services,
+    Transaction,
+    User,
+    hookimpl,
+)
+
+from . import hookspecs, store
+from .config import ConsoleConfig
+from .pages import collect
+from .routes import ConsoleRoutes
+from .service import Preferences
+
+
+class ConsolePlugin(Plugin):
+    """Serves the console at `/console/`. Its pages use the REST API with the caller's rights."""
+
+    name = "console"
+    requires = (STATEMENTS, REGISTRY, HOOKS)
+    uses = (ACCESS,)
+    finds = (SESSIONS,)
+    hookspecs = hookspecs
+    Config = ConsoleConfig
+    config: ConsoleConfig
+
+    @hookimpl
+    def register_routes(self, services: Services) -> Sequence[Route]:
+        """Declare the files and the routes of the console."""
+        fill = {"name": self.config.name, "colour": self.config.colour}
+        fill["safe"] = "yes" if self.config.safe else ""
+        self._routes = ConsoleRoutes(services, fill)
+        return self._routes.routes()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Collect the pages of plugins, and read the id of this deployment."""
+        statements = services.get(STATEMENTS)
+        self._routes.instance = (await store.instance(statements)).strip('"')
+        self._routes.preferences = Preferences(statements, services.find(ACCESS))
+        self._routes.pages = collect(services)
+        yield
+
+    @hookimpl
+    async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:
+        """Delete the settings and views of a deleted account."""
+        if delete:
+            await store.forget_user(tx, user.id)

@@ -1,0 +1,22 @@
+"""`[plugins.console]`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from kernel.public import Section
+
+COLOUR = Meta(pattern=r"^(#[0-9a-fA-F]{6})?$", description="a colour as #2f6fde")
+
+
+class ConsoleConfig(Section, frozen=True, kw_only=True):
+    """What the console shows of this server, so that production does not look like a test system.
+
+    `safe` shows the red bar of `caudex serve --safe`, which sets it.
+    """
+
+    name: Annotated[str, Meta(max_length=60)] = "Caudex"
+    colour: Annotated[str, COLOUR] = ""
+    safe: bool = False

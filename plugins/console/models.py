@@ -1,0 +1,108 @@
+"""Bodies and replies of the routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(min_length=1, max_length=63)]
+
+
+class OpenSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The refresh token of a login, to keep in the cookie. Without it the cookie is used."""
+
+    refresh_token: str | None = None
+
+
+class OpenedSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An access token with its duration in seconds; null where no session can be continued.
+
+    `sign_in` is `external` where a proxy or another plugin authenticates the requests.
+    """
+
+    access_token: str | None = None
+    expires_in: int = 0
+    sign_in: Literal["password", "external"] = "password"
+
+
+class NewView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A view of a table to save: its filter, order and columns, as the console understands them.
+
+    With `role` all holders of that role see it; only admins of the app may save such a view.
+    """
+
+    app: Name
+    entity: Name
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    state: dict[str, Any]
+    role: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved view; `own` is true for those that the caller saved."""
+
+    id: str
+    name: str
+    role: str | None
+    own: bool
+    state: dict[str, Any]
+
+
+class ViewQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/views."""
+
+    app: str
+    entity: str
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The id of a view that was saved."""
+
+    id: str
+
+
+class ShownAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A button of a page, with the JSON Schema of the body where the route has one."""
+
+    title: str
+    method: str
+    path: str
+    confirm: str = ""
+    body: dict[str, Any] | None = None
+
+
+class ShownColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of a page's table."""
+
+    name: str
+    title: str
+    kind: str
+
+
+class ShownTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of a page."""
+
+    path: str
+    rows: str
+    columns: list[ShownColumn]
+
+
+class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that the caller may see; `module` is the address of its JavaScript."""
+
+    plugin: str
+    id: str
+    title: str
+    icon: str
+    text: str
+    table: ShownTable | None
+    actions: list[ShownAction]
+    module: str | None
+
+
+class Manual(msgspec.Struct, frozen=True):
+    """The README of a plugin, Markdown text; empty where it has none."""
+
+    text: str

@@ -1,0 +1,182 @@
+"""The files of the console, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import (
+    ACCESS,
+    ANY_USER,
+    CORE_ADMIN,
+    PUBLIC,
+    SESSIONS,
+    BadRequest,
+    Message,
+    NotFound,
+    Request,
+    Response,
+    Route,
+    Services,
+    Unauthenticated,
+    reply,
+)
+
+from . import cookies
+from .files import WEB, Files
+from .manuals import manual
+from .models import Kept, Manual, NewView, OpenedSession, OpenSession, ShownPage, View, ViewQuery
+from .pages import Pages
+from .service import Preferences
+
+API: Final = "/api/v1/console"
+PAGE: Final[dict[str, Any]] = {
+    "responses": {"200": {"description": "A file of the console."}, "304": {"description": "Same."}}
+}
+
+
+class ConsoleRoutes:
+    """Decodes requests, calls the service, encodes replies."""
+
+    pages: Pages
+    preferences: Preferences
+    instance: str
+
+    def __init__(self, services: Services, fill: dict[str, str]) -> None:
+        """`fill` are the values of the placeholders in `index.html`."""
+        self._services = services
+        self._files = Files(WEB, fill)
+        self._ext: dict[str, Files] = {}
+
+    def routes(self) -> Sequence[Route]:
+        """Declare the routes. Files are public, and say nothing about this server but its name."""
+        session, views, view = f"{API}/session", f"{API}/views", f"{API}/views/{{id}}"
+        files = [
+            Route("GET", path, handler, PUBLIC, openapi=PAGE)
+            for path, handler in (
+                ("/", self.root),
+                ("/console", self.root),
+                ("/console/", self.index),
+                ("/console/{file}", self.file),
+                ("/console/{folder}/{file}", self.file),
+                ("/console/{folder}/{inner}/{file}", self.file),
+                ("/console/ext/{plugin}/{file}", self.module),
+            )
+        ]
+        return [
+            *files,
+            Route("POST", session, self.session, PUBLIC, OpenSession, 64_000, OpenedSession,
+                  errors=(401, 403)),
+            Route("DELETE", session, self.leave, PUBLIC, returns=Message, errors=(403,)),
+            Route("GET", f"{API}/settings", self.settings, ANY_USER, returns=dict[str, Any]),
+            Route("PATCH", f"{API}/settings", self.keep, ANY_USER, dict[str, Any], 1_000_000,
+                  Message),
+            Route("GET", views, self.views, ANY_USER, returns=list[View], query=ViewQuery),
+            Route("POST", views, self.save_view, ANY_USER, NewView, 64_000, Kept, 201,
+                  errors=(403, 404)),
+            Route("DELETE", view, self.delete_view, ANY_USER, returns=Message),
+            Route("GET", f"{API}/pages", self.list_pages, ANY_USER, returns=list[ShownPage]),
+            Route("GET", f"{API}/manuals/{{plugin}}", self.manual, CORE_ADMIN, returns=Manual),
+        ]  # fmt: skip
+
+    # --- files
+
+    async def root(self, request: Request) -> Response:
+        """Lead a browser to the console."""
+        if "text/html" not in request.headers.get("accept", ""):
+            raise NotFound("there is no such route")
+        return Response(status_code=307, headers={"location": "/console/", "vary": "Accept"})
+
+    async def index(self, request: Request) -> Response:
+        """Show the page of the console."""
+        return self._files.reply(request, "index.html")
+
+    async def file(self, request: Request) -> Response:
+        """Send a file of the console."""
+        parts: dict[str, str] = request.scope["path_params"]
+        return self._files.reply(request, "/".join(parts.values()))
+
+    async def module(self, request: Request) -> Response:
+        """Send a file of a plugin's page."""
+        plugin = request.path("plugin")
+        if (folder := self.pages.folders.get(plugin)) is None:
+            raise NotFound("there is no such file")
+        files = self._ext.setdefault(plugin, Files(folder))
+        return files.reply(request, request.path("file"))
+
+    # --- the session
+
+    async def session(self, request: Request, body: OpenSession) -> Response:
+        """Continue a session: an access token for the refresh token of the cookie or the body.
+
+        Only pages of the console may ask. The cookie then holds the successor of the token.
+        """
+        cookies.check_same_origin(request)
+        if (sessions := self._services.find(SESSIONS)) is None:
+            return reply(OpenedSession(sign_in="external"))
+        token = body.refresh_token or cookies.read(request, self.instance)
+        if not token:
+            return reply(OpenedSession())
+        try:
+            found = msgspec.json.decode(await sessions.refresh(token, request.actor))
+        except Unauthenticated:
+            if body.refresh_token:
+                raise
+            return reply(OpenedSession(), headers=self._cookie(request, ""))
+        following = found.get("refreshToken") or token
+        opened = OpenedSession(access_token=found["accessToken"], expires_in=found["expiresIn"])
+        return reply(opened, headers=self._cookie(request, following))
+
+    async def leave(self, request: Request) -> Response:
+        """Sign out: end the session of the cookie and remove the cookie."""
+        cookies.check_same_origin(request)
+        token = cookies.read(request, self.instance)
+        if token and (sessions := self._services.find(SESSIONS)) is not None:
+            with suppress(Unauthenticated):  # it has ended already
+                await sessions.logout(token, request.actor)
+        return reply({"message": "signed out"}, headers=self._cookie(request, ""))
+
+    def _cookie(self, request: Request, token: str) -> dict[str, str]:
+        return {"set-cookie": cookies.write(request, self.instance, token)}
+
+    # --- what is kept for users
+
+    async def settings(self, request: Request) -> Response:
+        """Show what the console keeps for the caller."""
+        return reply(await self.preferences.settings(request.actor))
+
+    async def keep(self, request: Request, body: dict[str, Any]) -> Response:
+        """Change settings of the caller; null removes one."""
+        await self.preferences.keep(request.actor, body)
+        return reply({"message": "settings kept"})
+
+    async def views(self, request: Request) -> Response:
+        """List the saved views of a table: the caller's, and those for the caller's roles."""
+        query = request.query()
+        if query.keys() != {"app", "entity"}:
+            raise BadRequest("app and entity are required, and nothing else")
+        found = await self.preferences.views(request.actor, query["app"], query["entity"])
+        return reply(found)
+
+    async def save_view(self, request: Request, body: NewView) -> Response:
+        """Save a view of a table."""
+        return reply({"id": await self.preferences.save_view(request.actor, body)}, 201)
+
+    async def delete_view(self, request: Request) -> Response:
+        """Delete one of the caller's views."""
+        view_id = request.path("id")
+        await self.preferences.delete_view(request.actor, view_id)
+        return reply({"message": f"view '{view_id}' deleted"})
+
+    # --- pages of plugins
+
+    async def list_pages(self, request: Request) -> Response:
+        """List the pages of plugins that the caller may see."""
+        return reply(await self.pages.of(request.actor, self._services.find(ACCESS)))
+
+    async def manual(self, request: Request) -> Response:
+        """Show the README of a plugin, Markdown text."""
+        return reply(manual(self._services, request.path("plugin")))

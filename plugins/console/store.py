@@ -1,0 +1,99 @@
+"""Every SQL statement of the plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from kernel.public import Reader, Transaction
+
+from .models import NewView, View
+
+_INSTANCE: Final = "select id from caudex_console.instance"
+
+_SETTINGS: Final = """
+select coalesce(jsonb_object_agg(key, value), '{}')
+from caudex_console.settings where user_id = $1::uuid"""
+
+_KEEP: Final = """
+insert into caudex_console.settings (user_id, key, value)
+select $1::uuid, key, value from jsonb_each($2::jsonb)
+on conflict (user_id, key) do update set value = excluded.value"""
+
+_FORGET: Final = """
+delete from caudex_console.settings where user_id = $1::uuid and key = any($2::text[])"""
+
+_COUNT: Final = "select count(*) from caudex_console.settings where user_id = $1::uuid"
+
+_VIEWS: Final = """
+select json_build_object('id', id, 'name', name, 'role', role, 'own', owner_id = $3::uuid,
+    'state', state)
+from caudex_console.views
+where app_id = $1::text and entity = $2::text
+    and (owner_id = $3::uuid or role = any($4::text[]))
+order by lower(name), id"""
+
+_SAVE_VIEW: Final = """
+insert into caudex_console.views (app_id, entity, name, role, owner_id, state)
+select $1::text, $2::text, $3::text, $4::text, $5::uuid, $6::jsonb
+where (select count(*) from caudex_console.views where owner_id = $5::uuid) < $7::int
+returning to_json(id)"""
+
+_DELETE_VIEW: Final = """
+delete from caudex_console.views where id = $1::uuid and owner_id = $2::uuid
+returning to_json(id)"""
+
+_CLOSE: Final = (
+    "delete from caudex_console.settings where user_id = $1::uuid",
+    "delete from caudex_console.views where owner_id = $1::uuid",
+)
+
+_decode_view: Final = msgspec.json.Decoder(View).decode
+
+
+async def instance(reader: Reader) -> str:
+    """Return the id of this deployment."""
+    return (await reader.fetch(_INSTANCE) or b"").decode()
+
+
+async def settings(reader: Reader, user_id: str) -> bytes:
+    """Return the settings of a user as one JSON object."""
+    return await reader.fetch(_SETTINGS, user_id) or b"{}"
+
+
+async def keep(tx: Transaction, user_id: str, changes: Mapping[str, Any]) -> int:
+    """Set what is not null, remove the rest; return how many settings the user has then."""
+    kept = {key: value for key, value in changes.items() if value is not None}
+    await tx.execute(_KEEP, user_id, msgspec.json.encode(kept))
+    await tx.execute(_FORGET, user_id, [key for key in changes if key not in kept])
+    return int(await tx.execute(_COUNT, user_id) or 0)
+
+
+async def views(
+    reader: Reader, app_id: str, entity: str, user_id: str, roles: list[str]
+) -> list[View]:
+    """Return the views of a table that a user saved, or that are for one of the roles."""
+    rows = await reader.fetch_all(_VIEWS, app_id, entity, user_id, roles)
+    return [_decode_view(raw) for raw in rows]
+
+
+async def save_view(tx: Transaction, user_id: str, view: NewView, most: int) -> str | None:
+    """Save a view and return its id; None where the user has `most` of them."""
+    made = await tx.execute(
+        _SAVE_VIEW, view.app, view.entity, view.name, view.role, user_id,
+        msgspec.json.encode(view.state), most,
+    )  # fmt: skip
+    return None if made is None else msgspec.json.decode(made, type=str)
+
+
+async def delete_view(tx: Transaction, user_id: str, view_id: str) -> bool:
+    """Delete a view of the user's own; False where there is none."""
+    return await tx.execute(_DELETE_VIEW, view_id, user_id) is not None
+
+
+async def forget_user(tx: Transaction, user_id: str) -> None:
+    """Delete everything of an account."""
+    for statement in _CLOSE:
+        await tx.execute(statement, user_id)
