@@ -1,0 +1,157 @@
+/**
+ * The REST API with the caller's rights. The access token is in memory only; the refresh token is
+ * in a cookie that no script can read.
+ */
+import { signal } from './kit.js';
+import { parse, stringify } from './json.js';
+
+const SESSION = '/api/v1/console/session';
+let token = null;
+let expires = 0;
+/** @type {Promise<boolean>|null} */
+let renewing = null;
+/** @type {(() => void)[]} */
+let waiting = [];
+
+/** The account; null when nobody is signed in. */
+export const user = signal(null);
+/** True while the form to sign in again covers a page whose session has ended. */
+export const ended = signal(false);
+/** True while the server does not answer. */
+export const away = signal(false);
+
+export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {string} requestId @param {any} body */
+  constructor(status, message, requestId = '', body = null) {
+    super(message);
+    this.status = status;
+    this.requestId = requestId;
+    this.body = body;
+  }
+}
+
+/**
+ * Send a request and return the decoded reply. Raises ApiError with the server's sentence.
+ * @param {string} method @param {string} path
+ * @param {{body?: any, query?: object, headers?: object, signal?: AbortSignal, full?: boolean}} options
+ */
+export async function api(method, path, options = {}) {
+  if (token && Date.now() > expires) await renew();
+  let response = await send(method, path, options);
+  if (response.status === 401 && user.value) {
+    if (!(await renew())) await signInAgain();
+    response = await send(method, path, options);
+  }
+  return read(response, options.full);
+}
+export const get = (path, query, options) => api('GET', path, { query, ...options });
+export const post = (path, body, options) => api('POST', path, { body, ...options });
+export const patch = (path, body, options) => api('PATCH', path, { body, ...options });
+export const remove = (path, options) => api('DELETE', path, options);
+
+/** Build a path: segments are quoted. @param {any[]} values */
+export function url(strings, ...values) {
+  return strings.reduce((all, part, i) => all + encodeURIComponent(String(values[i - 1])) + part);
+}
+
+/** Open a stream (server-sent events), with the token. */
+export async function stream(path, { signal: abort, headers } = {}) {
+  if (token && Date.now() > expires) await renew();
+  const response = await send('GET', path, { signal: abort, headers });
+  if (!response.ok) await read(response);
+  return response.body;
+}
+
+async function send(method, path, { body, query, headers, signal: abort } = {}) {
+  const init = { method, signal: abort, headers: { ...headers } };
+  if (token) init.headers.authorization = `Bearer ${token}`;
+  if (body instanceof FormData || typeof body === 'string') init.body = body;
+  else if (body !== undefined) {
+    init.body = stringify(body);
+    init.headers['content-type'] = 'application/json';
+  }
+  try {
+    const response = await fetch(path + queryText(query), init);
+    away.value = false;
+    return response;
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    watch();
+    throw new ApiError(0, 'The server does not answer.');
+  }
+}
+
+/** @param {object} [query] */
+export function queryText(query) {
+  const pairs = Object.entries(query ?? {}).filter(([, v]) => v !== undefined && v !== null && v !== '');
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
+}
+
+async function read(response, full) {
+  const requestId = response.headers.get('x-request-id') ?? '';
+  const text = await response.text();
+  let body = text;
+  try { body = text ? parse(text) : null; } catch { /* not JSON: shown as it is */ }
+  if (!response.ok) {
+    const said = body?.error ?? `The server answered ${response.status}.`;
+    throw new ApiError(response.status, said, requestId, body);
+  }
+  return full ? { body, headers: response.headers, requestId } : body;
+}
+
+// --- the session
+
+/** Continue the session of the cookie, if there is one. @returns {Promise<boolean>} */
+export function renew() {
+  renewing ??= open({}).finally(() => { renewing = null; });
+  return renewing;
+}
+
+async function open(body) {
+  const response = await send('POST', SESSION, { body });
+  const reply = await read(response);
+  token = reply.accessToken;
+  expires = Date.now() + (reply.expiresIn - 20) * 1000;
+  return token !== null || reply.signIn === 'external';
+}
+
+/** Load the account of the session. @returns {Promise<boolean>} */
+export async function resume() {
+  if (!(await renew())) return false;
+  user.value = await read(await send('GET', '/api/v1/auth/me'));
+  return true;
+}
+
+export async function signIn(username, password, code) {
+  token = null;
+  const body = { username, password, ...(code ? { code } : {}) };
+  const reply = await read(await send('POST', '/api/v1/auth/login', { body }));
+  await open({ refreshToken: reply.refreshToken });
+  user.value = reply.user;
+  ended.value = false;
+  waiting.splice(0).forEach((go) => go());
+}
+
+export async function signOut() {
+  await send('DELETE', SESSION).catch(() => null);
+  token = null;
+  location.hash = '';
+  location.reload();
+}
+
+/** Wait until the user has signed in again: what is typed in open forms stays. */
+function signInAgain() {
+  ended.value = true;
+  return new Promise((go) => waiting.push(() => go(true)));
+}
+
+// --- a server that went away
+
+function watch() {
+  if (away.value) return;
+  away.value = true;
+  const timer = setInterval(async () => {
+    const up = await fetch('/health').then((r) => r.ok).catch(() => false);
+    if (up || !away.value) { clearInterval(timer); away.value = false; }
+  }, 2000);
+}

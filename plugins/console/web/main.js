@@ -1,0 +1,49 @@
+/** The start: continue a session, or show the form to sign in. */
+import { html, render, signal, useEffect } from './core/kit.js';
+import { away, resume, user } from './core/api.js';
+import { Dialogs, ErrorBox, Loading, Toasts, setTheme, theme } from './core/ui.js';
+
+const page = document.documentElement.dataset;
+setTheme(theme.value);
+if (page.colour) document.documentElement.style.setProperty('--instance', page.colour);
+
+/** The address that the server prints at its first start carries the setup token. */
+const setup = new URLSearchParams(location.hash.slice(1)).get('setup') ?? '';
+const screen = signal(null);
+const problem = signal(null);
+
+async function start() {
+  problem.value = null;
+  try {
+    if (await resume()) await showShell();
+    else await showSignIn();
+  } catch (error) {
+    problem.value = error;
+  }
+}
+
+async function showShell() {
+  const { Shell } = await import('./parts/shell.js');
+  screen.value = html`<${Shell} />`;
+}
+
+async function showSignIn() {
+  const { SignIn } = await import('./screens/signin.js');
+  screen.value = html`<${SignIn} setup=${setup} done=${showShell} />`;
+}
+
+function App() {
+  useEffect(() => { start(); }, []);
+  return html`${page.safe && html`<div class="bar danger" role="alert">Safe mode: only what repairing a broken plugin needs is on.</div>`}
+    ${away.value && html`<div class="bar" role="status">The server does not answer. Trying again…</div>`}
+    ${problem.value ? html`<div class="center"><${ErrorBox} error=${problem.value} retry=${start} /></div>` : screen.value ?? html`<div class="center"><${Loading} /></div>`}
+    <${Dialogs} /><${Toasts} />`;
+}
+
+render(html`<${App} />`, document.getElementById('app'));
+addEventListener('unhandledrejection', async (event) => {
+  const { fail } = await import('./core/ui.js');
+  fail(event.reason ?? new Error('unknown'));
+  event.preventDefault();
+});
+export { user };
