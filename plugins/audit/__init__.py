@@ -9,6 +9,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     AUDIT,
+    RECORDS,
     STATEMENTS,
     Event,
     InstallPlan,
@@ -35,6 +36,7 @@ class AuditPlugin(Plugin):
     Config = AuditConfig
     requires = (STATEMENTS, ACCESS)
     uses = (APPS,)
+    finds = (RECORDS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 ROW_OPERATIONS = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 """What the triggers record."""
@@ -36,6 +37,27 @@ class Months(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[date] = []
     taken: list[date] = []
     expired: list[date] = []
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a record: `changes` has the old and the new value of each changed field.
+
+    `actor` is the id of the user, null for the server itself.
+    """
+
+    id: int
+    at: str
+    actor: str | None
+    request: str | None
+    operation: str
+    changes: dict[str, tuple[Any, Any]]
+
+
+class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of GET …/history."""
+
+    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
+    before: Annotated[int | None, Meta(description="id of the last entry seen")] = None
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,15 @@ from kernel.public import (
     ACCESS,
     ANY_USER,
     AUDIT,
+    RECORDS,
+    STATEMENTS,
     AuditFilter,
     BadRequest,
     Request,
     Response,
     Route,
     Services,
+    entity,
     limit_of,
     nearest,
     one_of,
@@ -21,8 +24,8 @@ from kernel.public import (
     whole_number,
 )
 
-from .models import AuditRow
-from .service import reads_in_part
+from .models import AuditRow, HistoryEntry, HistoryQuery
+from .service import history, reads_in_part
 
 PARAMETERS = AuditFilter.__struct_fields__
 
@@ -39,7 +42,11 @@ class AuditRoutes:
             Route(
                 "GET", "/api/v1/audit", self.search, ANY_USER,
                 returns=list[AuditRow], query=AuditFilter, errors=(403, 404),
-            )
+            ),
+            Route(
+                "GET", "/api/v1/apps/{app_id}/collections/{entity}/{id}/history", self.history,
+                entity("read"), returns=list[HistoryEntry], query=HistoryQuery,
+            ),
         ]  # fmt: skip
 
     async def search(self, request: Request) -> Response:
@@ -51,6 +58,19 @@ class AuditRoutes:
         access = self._services.get(ACCESS)
         in_part = await reads_in_part(access, request.actor, query.get("app_id"))
         return reply(await self._services.get(AUDIT).search(_filter(query, current=in_part)))
+
+    async def history(self, request: Request) -> Response:
+        """List the changes of a record, newest first: the fields that the caller may read."""
+        query = request.query()
+        if unknown := query.keys() - {"limit", "before"}:
+            raise BadRequest(f"unknown parameter {min(unknown)!r}")
+        before = whole_number("before", query["before"]) if "before" in query else None
+        limit = limit_of(query.get("limit"), default=100)
+        subject, record_id = (request.path("app_id"), request.path("entity")), request.path("id")
+        caller = (request.actor, request.grant)
+        shown = await self._services.get(RECORDS).get(*caller, *subject, record_id)
+        statements = self._services.get(STATEMENTS)
+        return reply(await history(statements, subject, shown, before, limit))
 
 
 def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:

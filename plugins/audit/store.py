@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Final, LiteralString
 
@@ -79,6 +80,25 @@ BY_KIND: Final = PAGE.replace("{rows}", """
     and ($4::text is null or k.table_name = $4::text)
     and ($5::text is null or k.operation = $5::text)
     order by -newest.id limit $2::int""")  # fmt: skip
+
+HISTORY: Final = """
+select coalesce(json_agg(h), '[]') from (
+    select id,
+        to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at,
+        actor_id as actor, request_id as request, operation, (
+            select coalesce(jsonb_object_agg(name, jsonb_build_array(old, new)), '{}') from (
+                select name, nullif(old_record -> name, 'null') as old,
+                    nullif(new_record -> name, 'null') as new
+                from unnest($4::text[]) as name
+            ) as field
+            where old is distinct from new
+        ) as changes
+    from caudex_audit.log
+    where table_schema = $1::text and table_name = $2::text and record_id = $3::text
+    and ($5::bigint is null or -id > -$5::bigint)
+    and -id < -coalesce((select begins from caudex_audit.apps where app_id = $1::text), 0)
+    order by -id limit $6::int
+) as h"""
 
 BEGIN: Final = """
 insert into caudex_audit.apps (app_id, begins)
@@ -167,6 +187,19 @@ async def search(reader: Reader, wanted: AuditFilter) -> bytes:
     query, params = statement(wanted)
     size = (MAX_PAGE_BYTES, wanted.limit)
     return await reader.fetch(query, *size, *params, custom_plan=True) or b"[]"
+
+
+async def history(
+    reader: Reader,
+    subject: tuple[str, str],
+    record_id: str,
+    fields: Sequence[str],
+    before: int | None,
+    limit: int,
+) -> bytes:
+    """Return the changes of some fields of a record of `(app, entity)`, newest first."""
+    params = (*subject, record_id, list(fields), before, limit)
+    return await reader.fetch(HISTORY, *params, custom_plan=True) or b"[]"
 
 
 def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[Param, ...]]:

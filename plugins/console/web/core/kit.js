@@ -12,5 +12,8 @@ export { signal, computed, effect, batch, useSignal, useComputed, useSignalEffec
 /** Tagged template: html`<p class="x">${text}</p>`. Text is never read as HTML. */
 export const html = htm.bind(h);
 
+/** A `ref` that moves the focus to an element when it appears, with its text selected. */
+export const focusNow = (el) => { if (el && document.activeElement !== el) { el.focus(); el.select?.(); } };
+
 /** Version of this kit: part of the server's `kernel_api`. */
 export const KIT = 1;

@@ -1,5 +1,5 @@
 /** Signing in; on a new server, making the first account. */
-import { html, useEffect, useRef, useState } from '../core/kit.js';
+import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, post, signIn } from '../core/api.js';
 import { ErrorBox, Loading } from '../core/ui.js';
 
@@ -38,9 +38,9 @@ export function Password({ done, fixed = '' }) {
   };
   return html`<form onSubmit=${submit} class="stack">
     <label class="field"><span>Username or email</span>
-      <input name="username" autocomplete="username" required autofocus=${!fixed} readonly=${!!fixed} value=${form.username} onInput=${field('username')} /></label>
+      <input name="username" autocomplete="username" required ref=${fixed ? null : focusNow} readonly=${!!fixed} value=${form.username} onInput=${field('username')} /></label>
     <label class="field"><span>Password</span>
-      <input name="password" type="password" autocomplete="current-password" required autofocus=${!!fixed} value=${form.password} onInput=${field('password')} /></label>
+      <input name="password" type="password" autocomplete="current-password" required ref=${fixed ? focusNow : null} value=${form.password} onInput=${field('password')} /></label>
     ${state.second && html`<label class="field"><span>Code of the second factor</span>
       <input ref=${code} name="code" inputmode="numeric" autocomplete="one-time-code" value=${form.code} onInput=${field('code')} /></label>`}
     <${ErrorBox} error=${state.error} />
@@ -69,7 +69,7 @@ function FirstAccount({ setup, done }) {
   return html`<form onSubmit=${submit} class="stack">
     <div><h1>Welcome</h1><p class="dim">The first account is the administrator of this server.</p></div>
     <label class="field"><span>Username</span>
-      <input name="username" autocomplete="username" required autofocus value=${form.username} onInput=${field('username')} /></label>
+      <input name="username" autocomplete="username" required ref=${focusNow} value=${form.username} onInput=${field('username')} /></label>
     <label class="field"><span>Email <i>optional</i></span>
       <input name="email" type="email" autocomplete="email" value=${form.email} onInput=${field('email')} /></label>
     <label class="field"><span>Password</span>
