@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from kernel.public import (
     ACCESS,
     APPS,
+    HOOKS,
     IDENTITY,
     NOTIFICATIONS,
+    RECORDS,
     REGISTRY,
     STATEMENTS,
     App,
@@ -24,6 +26,7 @@ from kernel.public import (
     provide,
 )
 
+from .explain import Explainer
 from .models import ADMIN, CORE
 from .role_cache import TOPIC, RoleCache, notification
 from .routes import RbacRoutes
@@ -35,8 +38,8 @@ class RbacPlugin(Plugin):
     """Provides ACCESS from roles that are stored in the database and cached in memory."""
 
     name = "rbac"
-    requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, IDENTITY)
-    finds = (APPS,)
+    requires = (STATEMENTS, NOTIFICATIONS, REGISTRY, IDENTITY, HOOKS)
+    finds = (APPS, RECORDS)
     _service: RbacService | None = None
     """None where another plugin provides ACCESS: the hooks do nothing then."""
 
@@ -57,7 +60,13 @@ class RbacPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of roles and permissions."""
-        return RbacRoutes(services).routes()
+        return RbacRoutes(services, lambda: self._explainer(services)).routes()
+
+    def _explainer(self, services: Services) -> Explainer | None:
+        if self._service is None:
+            return None
+        identity, bus = services.get(IDENTITY), services.get(HOOKS)
+        return Explainer(self._service, identity, bus, services.find(RECORDS), services.find(APPS))
 
     @hookimpl
     @asynccontextmanager

@@ -60,3 +60,43 @@ class AppRow(msgspec.Struct, frozen=True, kw_only=True):
     permissions: list[Permission]
     roles: list[Role]
     field_rules: list[FieldRule] = []
+
+
+class Assumed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Roles and permissions on the app that a user does not hold, to explain what they would do."""
+
+    roles: Parents = []
+    permissions: Keys = []
+
+
+class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question: may this user do this, on this record?"""
+
+    user: str
+    app: str
+    action: str
+    record: str | None = None
+
+
+class ExplainBody(ExplainQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same question under an assumption."""
+
+    assume: Assumed = Assumed()
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """A role that allows the action by a key; `via` are the roles that it inherits the key from."""
+
+    role: str
+    permission: str
+    via: list[str] = []
+    plugin: str = "rbac"
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer, with every reason; with `own_only` just for records that the user created."""
+
+    allowed: bool
+    by: list[Reason]
+    reason: str
+    own_only: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from kernel.public import (
     BadRequest,
     Effective,
     Message,
+    NotFound,
     Permission,
     Request,
     Response,
@@ -27,7 +29,8 @@ from kernel.public import (
     reply,
 )
 
-from .models import NewRole, RoleChanges, RoleOfUser
+from .explain import Explainer
+from .models import ExplainBody, Explained, ExplainQuery, NewRole, RoleChanges, RoleOfUser
 from .service import permissions_for
 
 APP: Final = "/api/v1/apps/{app_id}"
@@ -36,13 +39,15 @@ APP: Final = "/api/v1/apps/{app_id}"
 class RbacRoutes:
     """The handlers; the provider of ACCESS answers."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, explainer: Callable[[], Explainer | None]) -> None:
+        """`explainer` returns None where another plugin provides ACCESS."""
         self._services = services
+        self._explainer = explainer
 
     def routes(self) -> list[Route]:
         """Declare every route with the permission it needs."""
         roles, permissions = f"{APP}/roles", f"{APP}/permissions"
-        role = f"{roles}/{{role}}"
+        role, why = f"{roles}/{{role}}", "/api/v1/permissions/explain"
         return [
             Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
             Route("POST", roles, self.create, APP_ADMIN, NewRole, returns=Message),
@@ -63,6 +68,12 @@ class RbacRoutes:
                 "GET", f"{permissions}/{{user_id}}", self.permissions_of, ANY_USER,
                 returns=Effective, errors=(400, 403),
             ),
+            Route(
+                "GET", why, self.explain, ANY_USER, returns=Explained, query=ExplainQuery,
+                errors=(400, 403, 404),
+            ),
+            Route("POST", why, self.explain_assumed, ANY_USER, ExplainBody, returns=Explained,
+                  errors=(403, 404)),
         ]  # fmt: skip
 
     @property
@@ -125,6 +136,23 @@ class RbacRoutes:
         app_id, user_id = request.path("app_id"), request.path("user_id")
         identity = self._services.get(IDENTITY)
         return reply(await permissions_for(self._access, identity, request.actor, app_id, user_id))
+
+    async def explain(self, request: Request) -> Response:
+        """Explain whether a user may do something, and by which roles.
+
+        For the user itself, for admins of the app, and for core admins.
+        """
+        try:
+            asked = msgspec.convert(request.query(), ExplainBody)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"the query: {error}") from None
+        return await self.explain_assumed(request, asked)
+
+    async def explain_assumed(self, request: Request, body: ExplainBody) -> Response:
+        """Explain what a user might do with roles and permissions that `assume` adds."""
+        if (explainer := self._explainer()) is None:
+            raise NotFound("the plugin that decides here explains nothing")
+        return reply(await explainer.explain(request.actor, body))
 
 
 def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:

@@ -60,6 +60,11 @@ class RbacService:
         self._cache = role_cache
         self._identity = identity
 
+    @property
+    def cache(self) -> RoleCache:
+        """Roles and permissions in memory."""
+        return self._cache
+
     # --- decisions
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
