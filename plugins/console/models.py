@@ -63,6 +63,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class Features(msgspec.Struct, frozen=True):
+    """Names of the plugins that are on: the console shows no screen that nothing answers."""
+
+    plugins: list[str]
+
+
 class ShownAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A button of a page, with the JSON Schema of the body where the route has one."""
 

@@ -13,6 +13,7 @@ from kernel.public import (
     ANY_USER,
     CORE_ADMIN,
     PUBLIC,
+    REGISTRY,
     SESSIONS,
     BadRequest,
     Message,
@@ -28,7 +29,17 @@ from kernel.public import (
 from . import cookies
 from .files import WEB, Files
 from .manuals import manual
-from .models import Kept, Manual, NewView, OpenedSession, OpenSession, ShownPage, View, ViewQuery
+from .models import (
+    Features,
+    Kept,
+    Manual,
+    NewView,
+    OpenedSession,
+    OpenSession,
+    ShownPage,
+    View,
+    ViewQuery,
+)
 from .pages import Pages
 from .service import Preferences
 
@@ -78,6 +89,7 @@ class ConsoleRoutes:
             Route("POST", views, self.save_view, ANY_USER, NewView, 64_000, Kept, 201,
                   errors=(403, 404)),
             Route("DELETE", view, self.delete_view, ANY_USER, returns=Message),
+            Route("GET", f"{API}/features", self.features, ANY_USER, returns=Features),
             Route("GET", f"{API}/pages", self.list_pages, ANY_USER, returns=list[ShownPage]),
             Route("GET", f"{API}/manuals/{{plugin}}", self.manual, CORE_ADMIN, returns=Manual),
         ]  # fmt: skip
@@ -172,6 +184,11 @@ class ConsoleRoutes:
         return reply({"message": f"view '{view_id}' deleted"})
 
     # --- pages of plugins
+
+    async def features(self, request: Request) -> Response:
+        """List the plugins that are on."""
+        plugins = self._services.get(REGISTRY).plugins
+        return reply(Features([each.name for each in plugins if each.state == "on"]))
 
     async def list_pages(self, request: Request) -> Response:
         """List the pages of plugins that the caller may see."""

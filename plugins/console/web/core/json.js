@@ -23,6 +23,21 @@ export function parse(text) {
     typeof value === 'string' && value[0] === '\u0000' ? new Digits(value.slice(1)) : value);
 }
 
+/** JSON to read: what fits into a line stays on it. */
+export function pretty(value, pad = '', wide = 88) {
+  const flat = stringify(value);
+  if (value === null || typeof value !== 'object' || value instanceof Digits) return flat;
+  if (flat.length + pad.length <= wide) return spaced(flat);
+  const inner = `${pad}  `;
+  const lines = Array.isArray(value) ? value.map((v) => inner + pretty(v, inner, wide))
+    : Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) => `${inner}${JSON.stringify(k)}: ${pretty(v, inner, wide - k.length)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return `${open}\n${lines.join(',\n')}\n${pad}${close}`;
+}
+
+/** `{"a":1}` as `{"a": 1}`: outside of texts a space follows each colon and comma. */
+const spaced = (flat) => flat.replace(/"(?:[^"\\]|\\.)*"|[:,]/g, (t) => (t === ':' || t === ',' ? `${t} ` : t));
+
 /** @param {any} value @param {number} [space] */
 export function stringify(value, space) {
   return (JSON.stringify(value, null, space) ?? '').replace(MARKED, '$1');

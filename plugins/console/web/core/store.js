@@ -8,18 +8,22 @@ export const apps = signal(null);
 /** True for a core admin. */
 export const admin = signal(false);
 export const pages = signal([]);
+/** Names of the plugins that are on. */
+export const features = signal(new Set());
 export const settings = signal({});
 
 const described = new Map();
 let people = null;
 
 export async function loadAll() {
-  const [kept, core, list, shown] = await Promise.all([
+  const [kept, core, list, shown, on] = await Promise.all([
     get('/api/v1/console/settings'),
     get('/api/v1/apps/core/permissions').catch(() => ({ permissions: [] })),
     get('/api/v1/apps').catch(() => []),
     get('/api/v1/console/pages').catch(() => []),
+    get('/api/v1/console/features'),
   ]);
+  features.value = new Set(on.plugins);
   settings.value = kept;
   if (kept.theme) setTheme(kept.theme);
   admin.value = core.permissions.includes('*');

@@ -2,10 +2,13 @@
 import { html, signal, useEffect, useErrorBoundary, useState } from '../core/kit.js';
 import { ended, signOut, user } from '../core/api.js';
 import { A, go, route } from '../core/router.js';
-import { admin, apps, findApp, isAppAdmin, keep, loadAll, pages, readable, words } from '../core/store.js';
+import { admin, apps, features, findApp, isAppAdmin, keep, loadAll, pages, readable, words } from '../core/store.js';
 import { ErrorBox, Loading, Menu, icon, setTheme, theme } from '../core/ui.js';
 
 const drawer = signal(false);
+const on = (plugin) => features.value.has(plugin);
+const some = (plugin) => on(plugin) && (apps.value ?? []).length > 0;
+const admins = () => admin.value || isAppAdmin.value;
 
 /** First segment of the address -> the module of the screen. */
 const SCREENS = {
@@ -30,14 +33,14 @@ const SCREENS = {
 
 /** Screens beside the tables: address, title, icon, and to whom they are shown. */
 export const PLACES = [
-  ['apps', 'Apps', 'app', () => admin.value || isAppAdmin.value, 'a'],
+  ['apps', 'Apps', 'app', () => on('apps') && admins(), 'a'],
   ['users', 'Users', 'users', () => true, 'u'],
-  ['roles', 'Roles', 'shield', () => (apps.value ?? []).length > 0, 'r'],
-  ['jobs', 'Jobs', 'jobs', () => (apps.value ?? []).length > 0, 'j'],
-  ['workers', 'Workers', 'worker', () => (apps.value ?? []).length > 0, 'w'],
-  ['logs', 'Logs', 'log', () => (apps.value ?? []).length > 0, 'l'],
-  ['audit', 'Audit', 'audit', () => admin.value || isAppAdmin.value, 't'],
-  ['secrets', 'Secrets', 'secret', () => admin.value || isAppAdmin.value, 's'],
+  ['roles', 'Roles', 'shield', () => admin.value || (apps.value ?? []).length > 0, 'r'],
+  ['jobs', 'Jobs', 'jobs', () => some('jobs'), 'j'],
+  ['workers', 'Workers', 'worker', () => some('workers'), 'w'],
+  ['logs', 'Logs', 'log', () => some('logs'), 'l'],
+  ['audit', 'Audit', 'audit', () => on('audit') && admins(), 't'],
+  ['secrets', 'Secrets', 'secret', () => on('vault') && admins(), 's'],
   ['plugins', 'Plugins', 'plug', () => admin.value, 'p'],
   ['health', 'Health', 'health', () => true, 'h'],
 ];
