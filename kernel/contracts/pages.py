@@ -8,6 +8,10 @@ import msgspec
 
 from kernel.contracts.access import ANY_USER, Needs
 
+Slot = Literal["page", "tile", "record"]
+"""Where a page is shown: in the navigation, on the start page, or on every record, where a module
+gets `app`, `entity` and `record`."""
+
 Renderer = Literal["text", "number", "time", "code", "state", "json"]
 
 
@@ -57,3 +61,4 @@ class ConsolePage(msgspec.Struct, frozen=True):
     table: PageTable | None = None
     actions: tuple[PageAction, ...] = ()
     module: str = ""
+    slot: Slot = "page"

@@ -106,6 +106,7 @@ class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
     table: ShownTable | None
     actions: list[ShownAction]
     module: str | None
+    slot: str
 
 
 class Manual(msgspec.Struct, frozen=True):

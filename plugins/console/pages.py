@@ -93,6 +93,8 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
     """Check a page and describe it to the browser. Raises ValueError."""
     if page.needs.kind not in KINDS:
         raise ValueError(f"needs: {page.needs} is about one app")
+    if page.slot != "page" and not page.module:
+        raise ValueError(f"the slot {page.slot!r} needs a module")
     if page.module and not (folder / page.module).is_file():
         raise ValueError(f"there is no module {folder / page.module}")
     return ShownPage(
@@ -104,6 +106,7 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
         table=None if page.table is None else _table(page, routes),
         actions=[_action(action, routes) for action in page.actions],
         module=f"/console/ext/{plugin}/{page.module}" if page.module else None,
+        slot=page.slot,
     )
 
 

@@ -23,7 +23,7 @@ async function known() {
     for (const name of readable(app)) found.push({ title: words(name), sub: app.name, glyph: 'table', at: href(['data', app.id, name]), kind: 'Table' });
     for (const to of ['jobs', 'workers', 'logs', 'roles']) found.push({ title: `${words(to)} of ${app.name}`, glyph: to === 'roles' ? 'shield' : to.replace(/s$/, ''), at: href([to, app.id]), kind: 'Server' });
   }
-  for (const page of pages.value) found.push({ title: page.title, glyph: page.icon, at: href(['pages', page.plugin, page.id]), kind: 'Page' });
+  for (const page of pages.value.filter((p) => p.slot === 'page')) found.push({ title: page.title, glyph: page.icon, at: href(['pages', page.plugin, page.id]), kind: 'Page' });
   for (const person of await users()) found.push({ title: person.display_name || person.username, sub: person.username, glyph: 'users', at: href(['users', person.id]), kind: 'User' });
   return found;
 }

@@ -71,13 +71,14 @@ function Top() {
 function Side() {
   const [first, app, entity] = route.value.parts;
   useEffect(() => { drawer.value = false; }, [first, app, entity]);
+  const shown = pages.value.filter((p) => p.slot === 'page');
   const here = (on) => (on ? 'page' : undefined);
   return html`<nav class="side" aria-label="Main">
     <${A} to=${[]} class="brand"><span class="mark" />${document.documentElement.dataset.name}<//>
     <button class="find" onClick=${openPalette}>${icon('search')}<span>Search</span><kbd>Ctrl K</kbd></button>
     <div class="scroll">
       ${apps.value.map((each) => html`<${AppLinks} key=${each.id} app=${each} open=${['data', 'record'].includes(first) && app === each.id} entity=${entity} />`)}
-      ${pages.value.length > 0 && html`<h2>Pages</h2>${pages.value.map((p) => html`<${A} key=${p.plugin + p.id} to=${['pages', p.plugin, p.id]}
+      ${shown.length > 0 && html`<h2>Pages</h2>${shown.map((p) => html`<${A} key=${p.plugin + p.id} to=${['pages', p.plugin, p.id]}
         aria-current=${here(first === 'pages' && app === p.plugin && entity === p.id)}>${icon(p.icon)}${p.title}<//>`)}`}
       <h2>Server</h2>
       ${places().map(([to, title, glyph]) => html`<${A} key=${to} to=${[to]} aria-current=${here(first === to)}>${icon(glyph)}${title}<//>`)}

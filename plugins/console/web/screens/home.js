@@ -1,8 +1,9 @@
 /** The start: the apps and their tables. */
 import { html, useEffect } from '../core/kit.js';
 import { A, go } from '../core/router.js';
-import { admin, apps, readable, words } from '../core/store.js';
+import { admin, apps, pages, readable, words } from '../core/store.js';
 import { Empty, Head, icon } from '../core/ui.js';
+import { Tile } from '../parts/tile.js';
 import { user } from '../core/api.js';
 
 export default function Home() {
@@ -14,5 +15,6 @@ export default function Home() {
     <div class="cards">${apps.value.map((app) => html`<section class="card" key=${app.id}><h2>${app.name}</h2>
       <p class="dim">${app.id} · version ${app.version}</p>
       <ul class="plain">${readable(app).map((name) => html`<li key=${name}><${A} to=${['data', app.id, name]}>${words(name)}<//></li>`)}</ul>
-      ${!readable(app).length && html`<p class="dim">You may read none of its tables.</p>`}</section>`)}</div>`;
+      ${!readable(app).length && html`<p class="dim">You may read none of its tables.</p>`}</section>`)}
+      ${pages.value.filter((p) => p.slot === 'tile').map((page) => html`<section class="card" key=${page.plugin + page.id}><h2>${page.title}</h2><${Tile} page=${page} /></section>`)}</div>`;
 }

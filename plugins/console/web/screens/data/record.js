@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, remove, url } from '../../core/api.js';
 import { A, go } from '../../core/router.js';
-import { describe, may, words } from '../../core/store.js';
+import { describe, may, pages, words } from '../../core/store.js';
 import { Ago, Empty, ErrorBox, Head, Loaded, confirm, fail, icon, toast, useLoad } from '../../core/ui.js';
 import { CopyAs } from '../../parts/code.js';
 import { Fields, problemOf, textsOf } from '../../parts/fields.js';
@@ -10,6 +10,7 @@ import { titleOf } from '../../parts/titles.js';
 import { fromText, toText } from '../../parts/values.js';
 import { History } from './history.js';
 import { Links } from './links.js';
+import { Tile } from '../../parts/tile.js';
 import { NewRecord } from './new.js';
 import { saveRecord } from './save.js';
 
@@ -41,7 +42,7 @@ function Record({ app, entity, id }) {
       <${CopyAs} request=${{ method: 'GET', path }} />
       ${may(app.id, entity.name, 'delete') && html`<button class="quiet icon" aria-label="Delete" title="Delete" onClick=${() => drop(app.id, entity, row, path)}>${icon('trash')}</button>`}<//>
     <div class="split"><div><${Edit} appId=${app.id} entity=${entity} row=${row} onSaved=${(saved) => { loaded.set(saved); again(round + 1); }} onReload=${loaded.reload} /></div>
-      <aside><${Links} app=${app} entity=${entity} row=${row} /><${History} path=${path} entity=${entity} round=${round} /></aside></div>`}<//>`;
+      <aside>${pages.value.filter((p) => p.slot === 'record').map((page) => html`<section class="card side-card" key=${page.plugin + page.id}><h2>${page.title}</h2><${Tile} page=${page} app=${app.id} entity=${entity.name} record=${row} /></section>`)}<${Links} app=${app} entity=${entity} row=${row} /><${History} path=${path} entity=${entity} round=${round} /></aside></div>`}<//>`;
 }
 
 async function drop(appId, entity, row, path) {
