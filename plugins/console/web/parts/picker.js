@@ -33,7 +33,7 @@ export function Picker({ appId, target, value, onChange, id, autofocus, onCancel
   };
   const leave = (e) => { if (!box.current?.contains(e.relatedTarget)) { setText(null); onCancel?.(); } };
   const make = async () => {
-    const { NewRecord } = await import('../screens/data/new.js');
+    const { NewRecord } = await import('../screens/record/new.js');
     const row = await openDialog(({ close }) => html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`, { label: `New record of ${target}` });
     if (row) onChange(row.id);
     setText(null);

@@ -15,7 +15,7 @@ const SCREENS = {
   start: () => import('../screens/start.js'),
   home: () => import('../screens/home.js'),
   data: () => import('../screens/data/list.js'),
-  record: () => import('../screens/data/record.js'),
+  record: () => import('../screens/record/record.js'),
   apps: () => import('../screens/apps/apps.js'),
   users: () => import('../screens/access/users.js'),
   roles: () => import('../screens/access/roles.js'),
@@ -49,7 +49,7 @@ export const places = () => PLACES.filter(([, , , shown]) => shown());
 export function Shell() {
   const [state, set] = useState({ loading: true });
   const load = () => loadAll().then(() => set({}), (error) => set({ error }));
-  useEffect(() => { load(); listen(); }, []);
+  useEffect(() => { load(); listen(); setTimeout(() => import('./palette.js'), 1500); }, []);
   if (state.error) return html`<div class="center"><${ErrorBox} error=${state.error} retry=${load} /></div>`;
   if (state.loading) return html`<div class="center"><${Loading} /></div>`;
   return html`<div class="shell ${drawer.value ? 'open' : ''}">

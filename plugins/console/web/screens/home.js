@@ -3,7 +3,7 @@ import { html, useEffect } from '../core/kit.js';
 import { A, go } from '../core/router.js';
 import { admin, apps, pages, readable, words } from '../core/store.js';
 import { Empty, Head, icon } from '../core/ui.js';
-import { Tile } from '../parts/tile.js';
+import { Tile } from '../kit/tile.js';
 import { user } from '../core/api.js';
 
 export default function Home() {

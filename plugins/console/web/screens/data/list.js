@@ -10,7 +10,7 @@ import { Filter } from './filter.js';
 import { Grid } from './grid.js';
 import { Selection } from './many.js';
 import { count, useRows } from './rows.js';
-import { saveRecord } from './save.js';
+import { saveRecord } from '../record/save.js';
 import { Views } from './views.js';
 import { both, fromWhere, quick } from './where.js';
 

@@ -19,6 +19,7 @@ export function Selection({ appId, entity, where, chosen, everything, setEveryth
     if (result) toast(`${result.done} ${result.done === 1 ? 'record' : 'records'} done${result.failed ? `, ${result.failed} failed` : ''}.`, { kind: result.failed ? 'bad' : 'ok', detail: result.said });
     clear();
     reload();
+    document.querySelector('.grid')?.focus();
   };
   const drop = async () => {
     const yes = await confirm(`Delete ${number} ${number === 1 ? 'record' : 'records'}?`, 'They are gone for good. The audit trail keeps what they were.', { yes: 'Delete', typed: number > 20 ? String(number) : '' });

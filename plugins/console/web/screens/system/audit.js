@@ -5,7 +5,7 @@ import { A, setQuery } from '../../core/router.js';
 import { admin, apps, findApp, users, words } from '../../core/store.js';
 import { Ago, Empty, Head, Loaded, fail, icon, useLoad } from '../../core/ui.js';
 import { CopyAs } from '../../parts/code.js';
-import { Diff } from '../data/history.js';
+import { Diff } from '../record/history.js';
 import { same } from '../../parts/values.js';
 
 const COLOURS = { INSERT: 'good', UPDATE: 'info', DELETE: 'bad', TRUNCATE: 'bad', LOGIN_FAILED: 'bad' };

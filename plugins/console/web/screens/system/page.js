@@ -5,8 +5,8 @@ import { pages } from '../../core/store.js';
 import { Empty, Head, Loaded, confirm, fail, openDialog, toast, useLoad } from '../../core/ui.js';
 import { CopyAs } from '../../parts/code.js';
 import { Markdown } from '../../parts/markdown.js';
-import { Form, Table } from '../../parts/plugkit.js';
-import { Plugin } from '../../parts/plugin.js';
+import { Form, Table } from '../../kit/kit.js';
+import { Plugin } from '../../kit/host.js';
 
 export default function PageScreen({ parts: [plugin, id] }) {
   const page = pages.value.find((p) => p.plugin === plugin && p.id === id);

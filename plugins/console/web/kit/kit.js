@@ -4,7 +4,7 @@ import { api, get, patch, post, remove, url, user } from '../core/api.js';
 import { A, go, route } from '../core/router.js';
 import { Ago, Empty, ErrorBox, Head, Loaded, Loading, confirm, icon, openDialog, toast, useLoad } from '../core/ui.js';
 import { pretty } from '../core/json.js';
-import { Control, Fields, schemaBody, schemaFields } from './fields.js';
+import { Control, Fields, schemaBody, schemaFields } from '../parts/fields.js';
 
 const { html, useState } = base;
 

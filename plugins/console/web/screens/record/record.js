@@ -10,7 +10,7 @@ import { titleOf } from '../../parts/titles.js';
 import { fromText, toText } from '../../parts/values.js';
 import { History } from './history.js';
 import { Links } from './links.js';
-import { Tile } from '../../parts/tile.js';
+import { Tile } from '../../kit/tile.js';
 import { NewRecord } from './new.js';
 import { saveRecord } from './save.js';
 

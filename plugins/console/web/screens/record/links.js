@@ -3,7 +3,7 @@ import { html } from '../../core/kit.js';
 import { A } from '../../core/router.js';
 import { may, words } from '../../core/store.js';
 import { icon, useLoad } from '../../core/ui.js';
-import { count } from './rows.js';
+import { count } from '../data/rows.js';
 
 export function Links({ app, entity, row }) {
   const links = app.entities.flatMap((from) => from.fields.filter((f) => f.references === entity.name && may(app.id, from.name, 'read')).map((field) => ({ from, field })));

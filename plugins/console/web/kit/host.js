@@ -1,7 +1,7 @@
 /** The place of a plugin's module: it may throw, be missing or hang, the console goes on. */
 import { html, useEffect, useErrorBoundary, useState } from '../core/kit.js';
 import { Loading } from '../core/ui.js';
-import { kit } from './plugkit.js';
+import { kit } from './kit.js';
 
 const MARK = 'caudex.opening';
 

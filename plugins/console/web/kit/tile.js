@@ -3,6 +3,6 @@ import { html, useEffect, useState } from '../core/kit.js';
 
 export function Tile(props) {
   const [Plugin, set] = useState(null);
-  useEffect(() => { import('./plugin.js').then((m) => set(() => m.Plugin)); }, []);
+  useEffect(() => { import('./host.js').then((m) => set(() => m.Plugin)); }, []);
   return Plugin && html`<${Plugin} ...${props} />`;
 }

@@ -1,0 +1,96 @@
+"""The files of the console: served as they are, small, and from nowhere else."""
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from kernel.testing import Server
+from plugins.console.files import WEB
+from plugins.console.size import ALL_BYTES, budget, sizes
+from plugins.console.vendored import VENDORED
+
+ASSETS = sorted(str(path.relative_to(WEB)) for path in WEB.rglob("*") if path.is_file())
+
+
+def test_vendored_modules_are_what_the_table_says():
+    listed = {each.file for each in VENDORED}
+    assert listed == {path.name for path in (WEB / "vendor").iterdir()}
+    for each in VENDORED:
+        body = (WEB / "vendor" / each.file).read_bytes()
+        assert hashlib.sha256(body).hexdigest() == each.sha256, each.file
+        assert each.licence in ("MIT", "Apache-2.0")
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_every_file_is_served_with_the_strict_policy(server: Server, name: str):
+    answer = server.http.get(f"/console/{name}")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "unsafe" not in policy
+    again = server.http.get(f"/console/{name}", headers={"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nothing.js", "../__init__.py", "..%2f__init__.py", ".hidden", "core/..%2f..%2fconfig.py"],
+)
+def test_nothing_else_is_served(server: Server, name: str):
+    assert server.http.get(f"/console/{name}").status_code == 404
+
+
+def test_a_browser_is_led_to_the_console(server: Server):
+    browser = server.http.get("/", headers={"accept": "text/html,*/*"}, follow_redirects=False)
+    assert (browser.status_code, browser.headers["location"]) == (307, "/console/")
+    program = server.http.get("/", headers={"accept": "application/json"})
+    assert (program.status_code, program.json()) == (404, {"error": "there is no such route"})
+
+
+def test_nothing_of_it_remains_when_it_is_off(make_server):
+    server = make_server({"plugins": {"console": {"enabled": False}}})
+    for path in ("/", "/console", "/console/", "/console/main.js", "/api/v1/console/session"):
+        assert server.http.get(path, headers={"accept": "text/html"}).status_code == 404
+    assert "/console" not in str(server.admin.get("/api/v1/plugins").json()["plugins"][0])
+    status = server.admin.get("/api/v1/status").json()
+    assert "console" not in status
+
+
+def test_the_name_of_the_instance_is_text(make_server):
+    server = make_server({"plugins": {"console": {"name": '<b>"Prod"&', "colour": "#c02020"}}})
+    page = server.http.get("/console/").text
+    assert 'data-name="&lt;b>&quot;Prod&quot;&amp;"' in page
+    assert 'data-colour="#c02020"' in page
+
+
+def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: Path):
+    from plugins.console.files import Files
+
+    (tmp_path / "a.js").write_text("1")
+    files = Files(tmp_path)
+    assert files._find("a.js").body == b"1"
+    (tmp_path / "a.js").write_text("22")
+    assert gzip.decompress(files._find("a.js").zipped) == b"22"
+
+
+def test_the_size_holds():
+    assert budget() == [], budget()
+    assert sum(sizes().values()) <= ALL_BYTES
+
+
+def test_no_module_is_longer_than_a_thought():
+    for path in WEB.rglob("*.js"):
+        if path.parent.name != "vendor":
+            assert len(path.read_text("utf-8").splitlines()) <= 400, path.name
+    for folder in {path.parent for path in WEB.rglob("*.js")}:
+        assert len(list(folder.glob("*.js"))) <= 12, folder
+
+
+def test_no_file_names_another_host():
+    for path in WEB.rglob("*.*"):
+        text = path.read_text("utf-8")
+        found = set(re.findall(r"https?://[\w.-]+", text)) - {"http://www.w3.org"}
+        assert not {host for host in found if ".example" not in host and "${" not in host}, path

@@ -1,0 +1,148 @@
+"""Signing in, the first run, and the frame of every screen, in a real browser."""
+
+import json
+
+from kernel.testing import Server
+from kernel.testing.servers import PASSWORD
+
+from .browser import needs_browser
+
+pytestmark = needs_browser
+
+
+def test_a_wrong_password_is_refused_with_the_request_id(server: Server, new_tab):
+    user = server.user()
+    tab = new_tab().allow(401).open(ready="[name=username]")
+    tab.page.fill("[name=username]", user.username)
+    tab.page.fill("[name=password]", "Wrong-Passw0rd")
+    tab.page.click("button:has-text('Sign in')")
+    alert = tab.page.wait_for_selector("[role=alert]")
+    assert "invalid credentials" in alert.inner_text()
+    assert "Request" in alert.inner_text()
+    tab.page.fill("[name=password]", PASSWORD)
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_selector("text=No app for you yet")
+
+
+def test_a_reload_keeps_the_session_and_no_token_is_stored(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("data/crm/deals", ready=".gs .gr")
+    for _ in range(3):
+        tab.page.reload()
+        tab.page.wait_for_selector(".gs .gr")
+    stored = tab.page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+    assert "eyJ" not in stored
+    assert json.loads(stored)[2] == ""
+
+
+def test_signing_out_ends_the_session(crm: Server, new_tab):
+    user = crm.user(permissions={"crm": ["deals.read"]})
+    tab = new_tab().sign_in(user).open("data/crm/deals", ready=".gs .gr")
+    tab.page.click(".who")
+    tab.page.click("text=Sign out")
+    tab.page.wait_for_selector("[name=password]")
+    tab.page.reload()
+    tab.page.wait_for_selector("[name=password]")
+
+
+def test_two_users_see_what_they_may(crm: Server, new_tab):
+    seller = crm.user("sally", permissions={"crm": ["deals.read"]})
+    tab = new_tab().sign_in(seller).open("data/crm/deals", ready=".gs .gr")
+    side = tab.page.inner_text("nav.side")
+    assert "Deals" in side
+    assert "Companies" not in side
+    assert "Plugins" not in side
+    assert tab.page.query_selector("button:has-text('New')") is None
+    full = new_tab().sign_in(crm.admin).open("data/crm/deals", ready=".gs .gr")
+    assert "Companies" in full.page.inner_text("nav.side")
+    assert full.page.query_selector("button:has-text('New')") is not None
+
+
+def test_the_palette_finds_tables_records_and_users(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open()
+    page = tab.page
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette input")
+    page.keyboard.type("Deal 4")
+    page.wait_for_selector(".palette li:has-text('Deal 4')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Deal 4')")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette input")
+    page.keyboard.type("admin")
+    page.wait_for_selector(".palette li:has-text('User')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("p")
+    page.wait_for_selector("h1:has-text('Plugins')")
+
+
+def test_the_theme_follows_the_user(crm: Server, new_tab):
+    user = crm.user()
+    page = new_tab().sign_in(user).open().page
+    page.click(".who")
+    page.click("[title=Dark]")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 27)"
+    page.wait_for_timeout(300)
+    other = new_tab().sign_in(user).open().page
+    other.wait_for_selector("html[data-theme=dark]")
+
+
+def test_back_goes_back(crm: Server, new_tab):
+    page = new_tab().sign_in(crm.admin).open("data/crm/deals", ready=".gs .gr").page
+    page.click(".gh button:has-text('Title')")
+    page.wait_for_url("**sort=title**")
+    page.click("nav.side a:has-text('Companies')")
+    page.wait_for_selector("h1:has-text('Companies')")
+    page.go_back()
+    page.wait_for_url("**sort=title**")
+    page.go_back()
+    page.wait_for_selector(".gs .gr")
+    assert page.url.endswith("#/data/crm/deals")
+
+
+def test_an_ended_session_asks_again_and_keeps_what_is_typed(crm: Server, new_tab):
+    user = crm.user(roles={"crm": ["admin"]})
+    tab = new_tab().allow(401).sign_in(user).open("data/crm/deals", ready=".gs .gr")
+    page = tab.page
+    page.click(".gr:nth-child(2) .open button")
+    page.fill("#f-notes", "typed before the session ended")
+    for session in user.get("/api/v1/auth/sessions").json():
+        if not session["current"]:
+            assert user.delete(f"/api/v1/auth/sessions/{session['id']}").is_success
+    page.click("button:has-text('Save')")
+    page.wait_for_selector("text=The session has ended")
+    page.fill(".cover [name=password]", PASSWORD)
+    page.click(".cover button:has-text('Sign in')")
+    page.wait_for_selector(".toast:has-text('Saved')")
+    assert page.input_value("#f-notes") == "typed before the session ended"
+
+
+def test_first_paint_is_small_and_fast(crm: Server, new_tab):
+    tab = new_tab()
+    sizes: list[int] = []
+    tab.page.on("response", lambda r: sizes.append(int(r.headers.get("content-length", 0))))
+    tab.open(ready="[name=username]")
+    assert len([url for url in tab.requests if not url.startswith("data:")]) <= 15
+    assert sum(sizes) <= 60_000
+
+
+def test_the_first_list_comes_within_300_ms_after_signing_in(crm: Server, new_tab):
+    tab = new_tab().open("data/crm/deals", ready="[name=username]")
+    tab.page.fill("[name=username]", crm.admin.username)
+    tab.page.fill("[name=password]", PASSWORD)
+    took = tab.page.evaluate("""async () => {
+        const done = new Promise((go) => new MutationObserver(() => {
+            if (document.querySelector('.gs .gr')) go(performance.now());
+        }).observe(document.body, {childList: true, subtree: true}));
+        const signed = new Promise((go) => new PerformanceObserver((list) => {
+            for (const e of list.getEntries()) {
+                if (e.name.endsWith('/console/session')) go(e.responseEnd);
+            }
+        }).observe({type: 'resource'}));
+        document.querySelector('form').requestSubmit();
+        return (await done) - (await signed);
+    }""")
+    assert took < 1500, took  # 300 ms where nothing else uses the processor
+    print(f"first list {took:.0f} ms after signing in")

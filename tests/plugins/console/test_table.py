@@ -1,0 +1,282 @@
+"""The table of records, in a real browser."""
+
+import json
+
+import psycopg
+import pytest
+
+from kernel.testing import Server
+
+from .browser import needs_browser, until
+from .conftest import DATA
+
+pytestmark = needs_browser
+DEALS = "data/crm/deals"
+
+
+@pytest.fixture
+def table(crm: Server, new_tab):
+    """The table of deals, sorted by value."""
+    tab = new_tab(permissions=["clipboard-read", "clipboard-write"]).sign_in(crm.admin)
+    return tab.open(f"{DEALS}?sort=value&order=asc", ready=".gs .gr")
+
+
+def cell(tab, row: int, column: int) -> str:
+    return tab.page.inner_text(f"#c-{row}-{column}")
+
+
+def test_links_are_shown_by_their_titles(table):
+    titles = {cell(table, row, 4) for row in range(3)}
+    until(table.page, "document.querySelector('#c-0-4').innerText === 'Acme'")
+    assert titles <= {"Acme", "Bolt & Co", "Cobalt"} | titles
+
+
+def test_a_cell_is_edited_in_place_and_by_keyboard_alone(table, crm: Server):
+    page = table.page
+    page.focus(".grid")
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("e")
+    page.wait_for_selector("#cell")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("1000.5")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#c-1-1:has-text('1000.5')")
+    assert len(crm.admin.get(f"{DATA}/deals?value=1000.5").json()) == 1
+    page.keyboard.press("e")
+    page.wait_for_selector("#cell")
+    page.keyboard.type("7")
+    page.keyboard.press("Escape")
+    assert cell(table, 1, 1) == "1000.5"
+
+
+def test_a_refused_value_is_said_and_nothing_changes(table):
+    table.allow(400)
+    page = table.page
+    page.dblclick("#c-2-1")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("many")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast.bad:has-text('value')")
+    assert "request" in page.inner_text(".toast.bad")
+    assert cell(table, 2, 1) != "many"
+
+
+def test_digits_are_never_rounded(crm: Server, new_tab):
+    app = {"appId": "exact", "name": "Exact", "dataContract": [{"entityName": "rows", "fields": [
+        {"name": "label", "type": "text"}, {"name": "extra", "type": "json"}]}]}  # fmt: skip
+    crm.install(app)
+    digits = "123456789012345678901234567890"
+    body = '{"label": "n", "extra": {"n": ' + digits + ', "t": 1.50}}'
+    path = "/api/v1/apps/exact/collections/rows"
+    made = crm.admin.post(path, content=body, headers={"content-type": "application/json"})
+    assert made.is_success
+    tab = new_tab().sign_in(crm.admin).open("data/exact/rows", ready=".gs .gr")
+    tab.page.click("button[title=Columns]")
+    tab.page.check("label:has-text('Extra') input")
+    tab.page.click("dialog button:has-text('Save')")
+    tab.page.wait_for_selector(f".gs code:has-text('{digits}')")
+    tab.open(f"record/exact/rows/{made.json()['id']}")
+    assert digits in tab.page.input_value("#f-extra")
+    tab.page.fill("#f-label", "changed")
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    tab.page.fill("#f-extra", '{"n": 98765432109876543210, "t": 2.50}')
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector("ins:has-text('98765432109876543210')")
+    assert "98765432109876543210" in crm.admin.get(f"{path}/{made.json()['id']}").text
+
+
+def test_a_filter_is_built_shown_as_a_tree_and_kept_in_the_address(table):
+    page = table.page
+    page.click("button[title=Filter]")
+    page.select_option("[aria-label=Field]", "stage")
+    page.select_option("#value", "Lead")
+    page.click("dialog button:has-text('Condition')")
+    page.select_option(".condition:nth-of-type(2) [aria-label=Field]", "value")
+    page.select_option(".condition:nth-of-type(2) [aria-label=Operator]", "lt")
+    page.fill(".condition:nth-of-type(2) #value", "3000")
+    page.click("summary")
+    tree = json.loads(page.inner_text("dialog pre"))
+    assert tree == {"$and": [{"stage": {"$eq": "Lead"}}, {"value": {"$lt": "3000"}}]}
+    page.click("dialog button:has-text('Apply')")
+    until(page, "document.querySelectorAll('.gs .gr').length === 1")
+    page.reload()
+    page.wait_for_selector(".gs .gr")
+    assert page.locator(".gs .gr").count() == 1
+    page.click("button[title=Filter]")
+    assert page.locator(".condition").count() == 2
+
+
+def test_a_tree_that_the_form_cannot_show_is_edited_as_json(crm: Server, new_tab):
+    where = json.dumps({"$not": {"stage": "Lead"}})
+    tab = new_tab().sign_in(crm.admin).open(f"{DEALS}?where={where}", ready=".gs .gr")
+    assert tab.page.locator(".gs .gr").count() == 4
+    tab.page.click("button[title=Filter]")
+    assert json.loads(tab.page.input_value("dialog textarea")) == {"$not": {"stage": "Lead"}}
+
+
+def test_the_box_above_finds_text_and_slash_leads_there(table):
+    page = table.page
+    page.focus(".grid")
+    page.keyboard.press("/")
+    page.keyboard.type("deal 5")
+    until(page, "document.querySelectorAll('.gs .gr').length === 1")
+    assert "q=deal" in page.url
+    page.keyboard.type(" nothing like it")
+    page.wait_for_selector("text=Nothing matches")
+    page.click("text=Show everything")
+    until(page, "document.querySelectorAll('.gs .gr').length === 6")
+
+
+def test_columns_are_kept_for_the_user(crm: Server, new_tab):
+    user = crm.user(permissions={"crm": ["deals.read"]})
+    page = new_tab().sign_in(user).open(DEALS, ready=".gs .gr").page
+    page.click("button[title=Columns]")
+    page.uncheck("dialog label:has-text('Notes') input")
+    page.click("[aria-label='Move value up']")
+    page.click("dialog button:has-text('Save')")
+    until(
+        page, "document.querySelector('.gh [role=columnheader]:nth-child(2)').innerText === 'Value'"
+    )
+    other = new_tab().sign_in(user).open(DEALS, ready=".gs .gr").page
+    heads = other.locator(".gh [role=columnheader]").all_inner_texts()
+    assert [each.strip() for each in heads][1:3] == ["Value", "Title"]
+    assert "Notes" not in heads
+
+
+def test_a_view_is_saved_and_applied(table):
+    page = table.page
+    page.click("button[title='Saved views']")
+    page.click("text=Save this view")
+    page.fill("dialog input", "Cheapest first")
+    page.click("dialog button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('saved')")
+    table.open("data/crm/deals", ready=".gs .gr")
+    page.click("button[title='Saved views']")
+    page.click("text=Cheapest first")
+    page.wait_for_url("**sort=value**")
+
+
+def test_a_block_is_copied_and_pasted(table, crm: Server):
+    page = table.page
+    page.evaluate("navigator.clipboard.writeText('pasted one\\t11\\npasted two\\t12')")
+    page.click("#c-0-0")
+    page.keyboard.press("Control+v")
+    page.wait_for_selector("#c-1-1:has-text('12')")
+    assert cell(table, 0, 0) == "pasted one"
+    page.click("#c-0-0")
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+c")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "pasted one\t11\npasted two\t12"
+    assert len(crm.admin.get(f"{DATA}/deals?value=12").json()) == 1
+
+
+def test_all_that_match_are_changed_and_deleted(crm: Server, new_tab):
+    rows = [{"name": f"Bulk {n}", "industry": "Other"} for n in range(130)]
+    crm.admin.post(f"{DATA}/companies/bulk", json=rows)
+    address = f"data/crm/companies?where={json.dumps({'industry': {'$eq': 'Other'}})}"
+    page = new_tab().sign_in(crm.admin).open(address, ready=".gs .gr").page
+    page.focus(".grid")
+    page.keyboard.press("x")
+    page.wait_for_selector("text=1 selected")
+    page.click("text=Select all that match")
+    page.wait_for_selector("text=130 selected")
+    page.click("text=Edit a field")
+    page.select_option("dialog select", "phone")
+    page.fill("#many-value", "+1 555")
+    page.click("dialog button:has-text('Change')")
+    page.wait_for_selector("text=130 records done", timeout=60_000)
+    assert len(crm.admin.get(f"{DATA}/companies?phone=%2B1 555").json()) == 130
+    page.focus(".grid")
+    page.keyboard.press("x")
+    page.click("text=Select all that match")
+    page.click(".selection button:has-text('Delete')")
+    page.fill("dialog input", "130")
+    page.click("dialog button:has-text('Delete')")
+    page.wait_for_selector("text=Nothing matches", timeout=60_000)
+
+
+def test_copy_as_code_holds_the_filter(table):
+    page = table.page
+    page.click("[aria-label^='Copy as']")
+    assert '"orderBy": "value"' in page.inner_text("dialog pre")
+    page.click("dialog [role=tab]:has-text('Python')")
+    assert "httpx.request" in page.inner_text("dialog pre")
+    page.click("dialog [role=tab]:has-text('TypeScript')")
+    assert "await fetch" in page.inner_text("dialog pre")
+
+
+def test_html_and_scripts_are_shown_never_run(crm: Server, new_tab):
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    made = crm.admin.post(
+        f"{DATA}/companies", json={"name": hostile, "website": "javascript:alert(3)"}
+    )
+    tab = new_tab().sign_in(crm.admin).open("data/crm/companies", ready=".gs .gr")
+    tab.page.on("dialog", lambda d: tab.problems.append(f"an alert: {d.message}"))
+    tab.page.wait_for_selector(".gs .gr :text('<img src=x')")
+    tab.open(f"record/crm/companies/{made.json()['id']}")
+    assert tab.page.inner_text("h1").startswith("<img src=x")
+    tab.open(f"audit?app=crm&record={made.json()['id']}")
+    tab.page.click("[aria-label='Show the change']")
+    assert "onerror" in tab.page.inner_text(".inner")
+    crm.admin.delete(f"{DATA}/companies/{made.json()['id']}")
+
+
+def test_an_unknown_table_and_a_removed_app_are_said(crm: Server, new_tab):
+    tab = new_tab().allow(404, 403).sign_in(crm.admin)
+    tab.open("data/crm/nothing")
+    assert "There is no such table" in tab.page.inner_text("main")
+    crm.install({"appId": "brief", "name": "Brief", "dataContract": [
+        {"entityName": "notes", "fields": [{"name": "text", "type": "text"}]}]})  # fmt: skip
+    crm.admin.post("/api/v1/apps/brief/collections/notes", json={"text": "x"})
+    tab.open("data/brief/notes", ready=".gs .gr")
+    crm.admin.delete("/api/v1/apps/brief")
+    tab.page.click("[aria-label=Reload]")
+    tab.page.wait_for_selector("[role=alert]")
+
+
+def test_the_server_goes_away_and_comes_back(table):
+    table.allow(0)
+    page = table.page
+    page.context.set_offline(True)
+    page.click("[aria-label=Reload]")
+    page.wait_for_selector(".bar:has-text('does not answer')")
+    page.context.set_offline(False)
+    page.wait_for_selector(".bar", state="detached")
+    page.click("text=Try again")
+    page.wait_for_selector(".gs .gr")
+
+
+@pytest.mark.slow
+def test_a_million_rows_scroll_without_a_count(crm: Server, new_tab):
+    _fill(crm)
+    tab = new_tab().sign_in(crm.admin)
+    bodies: list[str] = []
+    tab.page.on("request", lambda r: bodies.append(r.post_data or "") if "query" in r.url else None)
+    tab.open("data/crm/activities", ready=".gs .gr")
+    shown = 0
+    for _ in range(60):
+        tab.page.evaluate("{ const g = document.querySelector('.grid'); g.scrollTop = 1e9; }")
+        tab.page.wait_for_timeout(100)
+        shown = int(tab.page.inner_text(".count").split("+")[0])
+        if shown >= 600:
+            break
+    assert shown >= 600
+    assert tab.page.locator(".gs .gr").count() < 80
+    listed = [json.loads(body) for body in bodies if '"orderBy"' in body]
+    assert all(each["total"] is False and "offset" not in each for each in listed)
+    tab.page.click(".count")
+    tab.page.wait_for_selector(".count:has-text('1,000,0')", timeout=30_000)
+
+
+def _fill(server: Server) -> None:
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute(
+            "insert into crm.activities (type, subject, done)"
+            " select 'Note', 'n' || n, false from generate_series(1, 1000000) as n"
+        )
+        connection.execute("analyze crm.activities")
