@@ -10,25 +10,25 @@ const HINTS = { number: 'a number', timestamp: '2026-01-31T10:00:00Z', '[text]':
  * The control of one field. `value` is what is typed (text), a boolean, or an id.
  * @param {{field: any, value: any, onChange: (v: any) => void, appId: string, id: string, autofocus?: boolean}} props
  */
-export function Control({ field, value, onChange, appId, id, autofocus, onCancel }) {
+export function Control({ field, value, onChange, appId, id, autofocus, onCancel, label }) {
   const text = (e) => onChange(e.target.value);
-  if (field.references) return html`<${Picker} id=${id} appId=${appId} target=${field.references} value=${value || null} onChange=${(v) => onChange(v ?? '')} autofocus=${autofocus} onCancel=${onCancel} />`;
+  if (field.references) return html`<${Picker} id=${id} label=${label} appId=${appId} target=${field.references} value=${value || null} onChange=${(v) => onChange(v ?? '')} autofocus=${autofocus} onCancel=${onCancel} />`;
   if (field.enum_values?.length) {
-    return html`<select id=${id} ref=${autofocus ? focusNow : null} value=${value ?? ''} onChange=${text}>
+    return html`<select id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} value=${value ?? ''} onChange=${text}>
       ${(!field.required || !value) && html`<option value="" selected=${!value}>–</option>`}
       ${field.enum_values.map((v) => html`<option key=${v} value=${v} selected=${v === value}>${v}</option>`)}</select>`;
   }
   if (field.type === 'boolean') {
-    return html`<select id=${id} ref=${autofocus ? focusNow : null} onChange=${text}>${[['', '–'], ['true', 'yes'], ['false', 'no']].map(([v, said]) =>
+    return html`<select id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} onChange=${text}>${[['', '–'], ['true', 'yes'], ['false', 'no']].map(([v, said]) =>
       html`<option key=${v} value=${v} selected=${String(value ?? '') === v}>${said}</option>`)}</select>`;
   }
-  if (field.type === 'date') return html`<input id=${id} type="date" max="9999-12-31" ref=${autofocus ? focusNow : null} value=${value} onInput=${text} />`;
+  if (field.type === 'date') return html`<input id=${id} aria-label=${label} type="date" max="9999-12-31" ref=${autofocus ? focusNow : null} value=${value} onInput=${text} />`;
   const long = ['json', '[text]', '[number]'].includes(field.type) || /note|description|body|comment|snippet/.test(field.name) || String(value ?? '').length > 90 || String(value ?? '').includes('\n');
   if (long) {
     const rows = Math.min(14, Math.max(3, String(value ?? '').split('\n').length));
-    return html`<textarea id=${id} ref=${autofocus ? focusNow : null} rows=${rows} class=${field.type === 'json' ? 'mono' : ''} placeholder=${HINTS[field.type] ?? ''} value=${value} onInput=${text} />`;
+    return html`<textarea id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} rows=${rows} class=${field.type === 'json' ? 'mono' : ''} placeholder=${HINTS[field.type] ?? ''} value=${value} onInput=${text} />`;
   }
-  return html`<input id=${id} ref=${autofocus ? focusNow : null} inputmode=${field.type === 'number' ? 'decimal' : undefined} autocomplete="off"
+  return html`<input id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} inputmode=${field.type === 'number' ? 'decimal' : undefined} autocomplete="off"
     placeholder=${HINTS[field.type] ?? ''} class=${field.type === 'number' ? 'mono' : ''} value=${value} onInput=${text} />`;
 }
 

@@ -5,7 +5,7 @@ import { icon, openDialog } from '../core/ui.js';
 import { findRecords, titlesOf } from './titles.js';
 
 /** @param {{appId: string, target: string, value: string|null, onChange: (id: string|null) => void, id?: string, autofocus?: boolean}} props */
-export function Picker({ appId, target, value, onChange, id, autofocus, onCancel }) {
+export function Picker({ appId, target, value, onChange, id, label, autofocus, onCancel }) {
   const [title, setTitle] = useState('');
   const [text, setText] = useState(null);
   const [found, setFound] = useState([]);
@@ -39,7 +39,7 @@ export function Picker({ appId, target, value, onChange, id, autofocus, onCancel
     setText(null);
   };
   return html`<span class="picker" ref=${box} onFocusOut=${leave}>
-    <input id=${id} ref=${autofocus ? focusNow : null} role="combobox" aria-expanded=${open} aria-controls=${`${id}-list`} autocomplete="off"
+    <input id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} role="combobox" aria-expanded=${open} aria-controls=${`${id}-list`} autocomplete="off"
       placeholder=${`Search ${words(target.replace('core:', '')).toLowerCase()}…`} value=${open ? text : title}
       onFocus=${(e) => { setText(''); e.target.select(); }} onInput=${(e) => setText(e.target.value)} onKeyDown=${key} />
     ${value && html`<button type="button" class="quiet icon small" aria-label="Remove the link" onClick=${() => pick(null)}>${icon('x')}</button>`}

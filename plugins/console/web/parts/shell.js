@@ -15,6 +15,7 @@ const SCREENS = {
   start: () => import('../screens/start.js'),
   home: () => import('../screens/home.js'),
   data: () => import('../screens/data/list.js'),
+  import: () => import('../screens/import/import.js'),
   record: () => import('../screens/record/record.js'),
   apps: () => import('../screens/apps/apps.js'),
   users: () => import('../screens/access/users.js'),
@@ -77,7 +78,7 @@ function Side() {
     <${A} to=${[]} class="brand"><span class="mark" />${document.documentElement.dataset.name}<//>
     <button class="find" onClick=${openPalette}>${icon('search')}<span>Search</span><kbd>Ctrl K</kbd></button>
     <div class="scroll">
-      ${apps.value.map((each) => html`<${AppLinks} key=${each.id} app=${each} open=${['data', 'record'].includes(first) && app === each.id} entity=${entity} />`)}
+      ${apps.value.map((each) => html`<${AppLinks} key=${each.id} app=${each} open=${['data', 'record', 'import'].includes(first) && app === each.id} entity=${entity} />`)}
       ${shown.length > 0 && html`<h2>Pages</h2>${shown.map((p) => html`<${A} key=${p.plugin + p.id} to=${['pages', p.plugin, p.id]}
         aria-current=${here(first === 'pages' && app === p.plugin && entity === p.id)}>${icon(p.icon)}${p.title}<//>`)}`}
       <h2>Server</h2>

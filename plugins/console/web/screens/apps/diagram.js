@@ -9,7 +9,7 @@ export function Diagram({ app }) {
   const boxes = place(app.entities);
   const width = Math.max(...boxes.map((b) => b.x + WIDE), WIDE) + 8;
   const height = Math.max(...boxes.map((b) => b.y + b.height), 60) + 8;
-  return html`<div class="scrollx"><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${`Tables of ${app.name} and their links`}>
+  return html`<div class="scrollx" tabindex="0" role="region" aria-label="Diagram"><svg class="diagram" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${`Tables of ${app.name} and their links`}>
     ${boxes.flatMap((box) => box.fields.map((f, i) => f.references && wire(box, i, boxes.find((b) => b.entity.name === f.references))))}
     ${boxes.map((box) => html`<g key=${box.entity.name} class="box" transform=${`translate(${box.x} ${box.y})`} onClick=${() => go(['data', app.id, box.entity.name])}>
       <rect width=${WIDE} height=${box.height} rx="7" /><text class="name" x="12" y="20">${words(box.entity.name)}</text><line x1="0" x2=${WIDE} y1=${HEAD} y2=${HEAD} />

@@ -63,6 +63,6 @@ function Condition({ item, fields, appId, onChange, remove }) {
   const typed = ['in', 'has', 'contains', 'begins'].includes(item.op) ? { name: 'value', type: 'text' } : { ...field, required: false, name: 'value' };
   return html`<div class="condition"><select aria-label="Field" onChange=${choose}>${fields.map((f) => html`<option key=${f.name} value=${f.name} selected=${f === field}>${words(f.name)}</option>`)}</select>
     <select aria-label="Operator" onChange=${(e) => onChange({ ...item, op: e.target.value })}>${known.map((op) => html`<option key=${op} value=${op} selected=${op === item.op}>${OPERATORS[op][0]}</option>`)}</select>
-    ${['empty', 'filled'].includes(item.op) ? html`<span class="grow" />` : html`<span class="grow value"><${Control} key=${field.name + item.op} id="value" field=${typed} value=${item.value} appId=${appId} onChange=${(value) => onChange({ ...item, value })} /></span>`}
+    ${['empty', 'filled'].includes(item.op) ? html`<span class="grow" />` : html`<span class="grow value"><${Control} key=${field.name + item.op} id="value" label="Value" field=${typed} value=${item.value} appId=${appId} onChange=${(value) => onChange({ ...item, value })} /></span>`}
     <button type="button" class="quiet icon small" aria-label="Remove the condition" onClick=${remove}>${icon('x')}</button></div>`;
 }

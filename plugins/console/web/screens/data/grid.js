@@ -115,7 +115,7 @@ function Cell({ field, value, appId, finish }) {
     if (e.key === 'Escape') { e.preventDefault(); e.stopPropagation(); end(); }
   };
   return html`<div class="celledit" onKeyDown=${key} onFocusOut=${(e) => { if (!field.references && !e.currentTarget.contains(e.relatedTarget)) end(text); }}>
-    <${Control} id="cell" field=${{ ...field, name: field.name }} value=${text} onChange=${change} appId=${appId} autofocus onCancel=${() => end()} /></div>`;
+    <${Control} id="cell" label=${words(field.name)} field=${{ ...field, name: field.name }} value=${text} onChange=${change} appId=${appId} autofocus onCancel=${() => end()} /></div>`;
 }
 
 const clamp = (n, low, high) => Math.max(low, Math.min(high, n));

@@ -44,7 +44,7 @@ function Screen({ appId, picker, status }) {
       <button class="primary" onClick=${enqueue}>${icon('plus')}New job</button><//>
     <${Hour} jobs=${recent.data ?? []} />
     ${features.value.has('cron') && html`<${Crons} appId=${appId} admin=${findApp(appId)?.admin} />`}
-    <nav class="tabs" aria-label="State"><button aria-selected=${!status} onClick=${() => setQuery({ status: null })}>All</button>${STATES.map((s) => html`<button key=${s} aria-selected=${status === s} onClick=${() => setQuery({ status: s })}>${s} <small> ${number(s)}</small></button>`)}
+    <nav class="tabs" aria-label="State"><button aria-pressed=${!status} onClick=${() => setQuery({ status: null })}>All</button>${STATES.map((s) => html`<button key=${s} aria-pressed=${status === s} onClick=${() => setQuery({ status: s })}>${s} <small> ${number(s)}</small></button>`)}
       <span class="grow" />${failed.length > 0 && html`<button onClick=${() => many('Retry', failed)}>Retry the ${failed.length} failed shown</button>`}${open.length > 0 && status && html`<button onClick=${() => many('Cancel', open)}>Cancel the ${open.length} shown</button>`}</nav>
     <${Loaded} of=${list}>${() => (shown.length ? html`<div class="scrollx"><table class="list"><thead><tr><th>State</th><th>Type</th><th>Created</th><th class="num">Attempts</th><th>Progress or error</th><th /></tr></thead><tbody>${shown.map((job) => html`<tr key=${job.id}>
         <td><span class="tag ${COLOURS[job.status]}">${job.status}</span></td><td><button class="link" onClick=${() => detail(path, job, reload)}>${job.payload?.type || html`<code>${job.id.slice(0, 8)}</code>`}</button></td><td class="nowrap"><${Ago} at=${job.created_at} /></td><td class="num">${job.attempts}</td><td><${Progress} job=${job} /></td>

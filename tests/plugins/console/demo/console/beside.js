@@ -1,0 +1,3 @@
+export default function Beside({ kit, app, entity, record }) {
+  return kit.html`<p>beside ${app}.${entity}: ${record.title}</p>`;
+}

@@ -1,0 +1,111 @@
+"""Every screen: no serious finding of axe, light and dark, and usable at 360 pixels."""
+
+import pytest
+
+from kernel.testing import Server
+
+from .browser import OpenTab, Tab, needs_browser
+from .conftest import DATA
+
+pytestmark = needs_browser
+
+SCREENS = {
+    "home": "",
+    "start": "start",
+    "table": "data/crm/deals",
+    "nothing-matches": "data/crm/deals?q=nothing",
+    "empty": "data/crm/contact_emails",
+    "record": "record/crm/deals/{deal}",
+    "new": "record/crm/deals/new",
+    "import": "import/crm/deals",
+    "apps": "apps",
+    "diagram": "apps/crm",
+    "manifest": "apps/crm/manifest",
+    "retired": "apps/crm/retired",
+    "new-app": "apps/new",
+    "users": "users",
+    "user": "users/{user}",
+    "roles": "roles/crm",
+    "explain": "explain?app=crm",
+    "account": "account",
+    "jobs": "jobs/crm",
+    "workers": "workers/crm",
+    "logs": "logs/crm",
+    "audit": "audit",
+    "secrets": "secrets/crm",
+    "plugins": "plugins",
+    "plugin": "plugins/rbac",
+    "health": "health",
+    "missing": "nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def addresses(crm: Server) -> dict[str, str]:
+    deal = crm.admin.get(f"{DATA}/deals?limit=1").json()[0]["id"]
+    crm.admin.post("/api/v1/apps/crm/roles", json={"name": "sales", "permissions": ["deals.read"]})
+    crm.admin.post("/api/v1/apps/crm/jobs", json={"payload": {"type": "report"}})
+    crm.admin.post("/api/v1/apps/crm/secrets", json={"key": "API_KEY", "value": "x"})
+    return {
+        k: a.replace("{deal}", deal).replace("{user}", crm.admin.id) for k, a in SCREENS.items()
+    }
+
+
+def settle(tab: Tab) -> None:
+    tab.page.wait_for_timeout(250)
+    tab.page.wait_for_selector(".loading", state="detached")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(crm: Server, new_tab: OpenTab, addresses, scheme: str):
+    tab = new_tab(color_scheme=scheme).sign_in(crm.admin)
+    found = dict[str, list[str]]()
+    for name, address in addresses.items():
+        tab.open(address)
+        settle(tab)
+        if problems := tab.axe():
+            found[name] = problems
+    assert not found, "\n".join(f"{k}: {p}" for k, ps in found.items() for p in ps)
+
+
+def test_every_screen_fits_360_pixels(crm: Server, new_tab: OpenTab, addresses):
+    tab = new_tab(viewport={"width": 360, "height": 740}).sign_in(crm.admin)
+    wide = dict[str, int]()
+    for name, address in addresses.items():
+        tab.open(address)
+        settle(tab)
+        if tab.overflow() > 0:
+            wide[name] = tab.overflow()
+    assert not wide, wide
+
+
+def test_the_navigation_opens_at_360_pixels(crm: Server, new_tab: OpenTab):
+    tab = new_tab(viewport={"width": 360, "height": 740}).sign_in(crm.admin).open("health")
+    tab.page.click("[aria-label=Menu]")
+    tab.page.click("nav.side a:has-text('Deals')")
+    tab.page.wait_for_selector(".gs .gr")
+    assert not tab.page.is_visible("nav.side")
+
+
+def test_dialogs_are_free_of_serious_findings(crm: Server, new_tab: OpenTab):
+    tab = new_tab().sign_in(crm.admin).open("data/crm/deals", ready=".gs .gr")
+    found = list[str]()
+    for opener in ("button[title=Filter]", "button[title=Columns]", "[aria-label^='Copy as']"):
+        tab.page.click(opener)
+        tab.page.wait_for_selector("dialog[open]")
+        found += tab.axe()
+        tab.page.keyboard.press("Escape")
+        tab.page.wait_for_selector("dialog", state="detached")
+    tab.page.keyboard.press("Control+k")
+    tab.page.wait_for_selector(".palette li")
+    found += tab.axe()
+    assert not found, "\n".join(found)
+
+
+def test_a_console_of_someone_without_rights_is_free_of_errors(crm: Server, new_tab: OpenTab):
+    tab = new_tab().sign_in(crm.user()).open("")
+    assert "No app for you yet" in tab.page.inner_text("main")
+    for address in ("users", "account", "health"):
+        tab.open(address)
+        settle(tab)
+        assert not tab.axe()
