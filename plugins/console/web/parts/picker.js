@@ -34,7 +34,7 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
   const leave = (e) => { if (!box.current?.contains(e.relatedTarget)) { setText(null); onCancel?.(); } };
   const make = async () => {
     const { NewRecord } = await import('../screens/record/new.js');
-    const row = await openDialog(({ close }) => html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`, { label: `New record of ${target}` });
+    const row = await openDialog(({ close }) => html`<${NewRecord} appId=${appId} entityName=${target} done=${close} />`, { label: `New record in ${target}` });
     if (row) onChange(row.id);
     setText(null);
   };
@@ -47,6 +47,6 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
       ${found.map((hit, i) => html`<button type="button" role="option" key=${hit.id} aria-selected=${i === at} class=${i === at ? 'at' : ''}
         onMouseDown=${(e) => e.preventDefault()} onClick=${() => pick(hit)}>${hit.title}</button>`)}
       ${!found.length && html`<div class="pad dim">Nothing found.</div>`}
-      ${target !== 'core:users' && may(appId, target, 'create') && html`<hr /><button type="button" onMouseDown=${(e) => e.preventDefault()} onClick=${make}>${icon('plus')}New ${words(target).toLowerCase()}</button>`}
+      ${target !== 'core:users' && may(appId, target, 'create') && html`<hr /><button type="button" onMouseDown=${(e) => e.preventDefault()} onClick=${make}>${icon('plus')}New record</button>`}
     </div>`}</span>`;
 }

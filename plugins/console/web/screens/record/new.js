@@ -26,7 +26,7 @@ function Form({ appId, entity, preset, done, page }) {
       done(await post(url`/api/v1/apps/${appId}/collections/${entity.name}`, body));
     } catch (problem) { setError(problem); }
   };
-  return html`<form class="stack recordform" onSubmit=${submit}>${!page && html`<h2>New ${words(entity.name).toLowerCase()}</h2>`}
+  return html`<form class="stack recordform" onSubmit=${submit}>${!page && html`<h2>New record in ${words(entity.name)}</h2>`}
     <${Fields} fields=${fields} values=${values} appId=${appId} prefix="n" problems=${error ? problemOf(error, fields) : {}} onChange=${(name, v) => set((s) => ({ ...s, [name]: v }))} />
     <${ErrorBox} error=${error} /><div class="actions"><button type="button" onClick=${() => done(null)}>Cancel</button><button class="primary">Create</button></div></form>`;
 }

@@ -28,7 +28,7 @@ const Crumbs = ({ appId, entity, children }) => html`<nav class="crumbs" aria-la
 
 function Create({ appId, entity, preset }) {
   const done = (row) => go(row ? ['record', appId, entity.name, row.id] : ['data', appId, entity.name]);
-  return html`<${Crumbs} appId=${appId} entity=${entity}>New<//><${Head} title=${`New ${words(entity.name).toLowerCase()}`} />
+  return html`<${Crumbs} appId=${appId} entity=${entity}>New<//><${Head} title="New record" />
     <${NewRecord} appId=${appId} entityName=${entity.name} preset=${preset} done=${done} page />`;
 }
 

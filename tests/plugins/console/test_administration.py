@@ -1,0 +1,174 @@
+"""Apps, users, roles and explain, in a real browser."""
+
+import json
+
+import pytest
+
+from kernel.testing import Server
+
+from .browser import needs_browser
+
+pytestmark = needs_browser
+
+
+def manifest(*fields: dict) -> dict:
+    return {
+        "appId": "stock",
+        "name": "Stock",
+        "dataContract": [{"entityName": "items", "fields": list(fields)}],
+    }
+
+
+@pytest.fixture(scope="module")
+def stock(crm: Server) -> Server:
+    name, size = {"name": "name", "type": "text"}, {"name": "size", "type": "number"}
+    crm.install(manifest(name, size))
+    rows = [{"name": f"n{n}", "size": n} for n in range(3)]
+    crm.admin.post("/api/v1/apps/stock/collections/items/bulk", json=rows)
+    return crm
+
+
+def test_the_plan_is_seen_before_anything_is_installed(stock: Server, new_tab):
+    tab = new_tab().sign_in(stock.admin).open("apps/stock/manifest", ready=".editor")
+    page = tab.page
+    assert (
+        page.is_disabled("button:has-text('Install')")
+        if page.query_selector("button:has-text('Install')")
+        else True
+    )
+    changed = manifest({"name": "name", "type": "text"}, {"name": "colour", "type": "text"})
+    page.fill(".editor", json.dumps(changed))
+    page.click("text=Show the plan")
+    page.wait_for_selector("[aria-label=Plan]")
+    plan = page.inner_text("[aria-label=Plan]")
+    assert "new column" in plan
+    assert "retired" in plan
+    assert "3 rows" in plan
+    assert "colour" not in stock.admin.get("/api/v1/apps/stock").text
+    page.click("button:has-text('Install')")
+    page.wait_for_selector(".toast:has-text(\"app 'stock' installed\")")
+    assert "colour" in stock.admin.get("/api/v1/apps/stock").text
+    tab.open("apps/stock/retired")
+    page.wait_for_selector("td:has-text('size')")
+    page.click("text=Drop…")
+    page.fill("dialog input", "items.size")
+    page.click("dialog button.danger")
+    page.wait_for_selector("text=Nothing is retired")
+
+
+def test_mistakes_of_a_manifest_are_listed_at_once(stock: Server, new_tab):
+    tab = new_tab().allow(400).sign_in(stock.admin).open("apps/new", ready=".editor")
+    page = tab.page
+    page.fill(".editor", '{"appId": "x",}')
+    page.click("text=Show the plan")
+    page.wait_for_selector("[role=alert]:has-text('This is not JSON')")
+    wrong = {"appId": "x", "name": "X", "dataContract": [
+        {"entityName": "a", "fields": [{"name": "f", "type": "txt"}, {"name": "F", "type": "text"}]}]}  # fmt: skip
+    page.fill(".editor", json.dumps(wrong))
+    page.click("text=Show the plan")
+    said = page.wait_for_selector("[role=alert]").inner_text()
+    assert "dataContract[0].fields[0]" in said
+    assert "dataContract[0].fields[1]" in said
+
+
+def test_an_app_is_uninstalled_only_by_its_typed_name(stock: Server, new_tab):
+    stock.install({"appId": "gone", "name": "Gone", "dataContract": []})
+    page = new_tab().sign_in(stock.admin).open("apps").page
+    page.click("[aria-label='Uninstall Gone']")
+    assert page.is_disabled("dialog button.danger")
+    page.fill("dialog input", "gone")
+    page.click("dialog button.danger")
+    page.wait_for_selector(".toast:has-text('uninstalled')")
+    assert "gone" not in [app["id"] for app in stock.admin.get("/api/v1/apps").json()]
+
+
+def test_the_diagram_shows_every_table(crm: Server, new_tab):
+    page = new_tab().sign_in(crm.admin).open("apps/crm").page
+    page.wait_for_selector(".diagram .box")
+    assert page.locator(".diagram .box").count() == 5
+    assert page.locator(".diagram .wire").count() >= 5
+
+
+def test_a_user_is_made_given_a_role_and_disabled(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("users")
+    page = tab.page
+    page.click("text=New user")
+    page.fill("dialog [name=username]", "nina")
+    page.fill("dialog [name=display_name]", "Nina N.")
+    page.fill("dialog [name=password]", "Str0ng-Passw0rd")
+    page.click("dialog button:has-text('Create')")
+    page.click("td a:has-text('Nina N.')")
+    page.select_option("[aria-label='Give a role on CRM']", "admin")
+    page.wait_for_selector(".card:has-text('CRM') .tag:has-text('admin')")
+    page.click(".card:has-text('CRM') [aria-label='Take the role admin']")
+    page.wait_for_selector(".toast:has-text('revoked')")
+    page.click("button:has-text('Disable')")
+    page.click("dialog button.danger")
+    page.wait_for_selector("text=This account is disabled")
+    http = crm.http.post(
+        "/api/v1/auth/login", json={"username": "nina", "password": "Str0ng-Passw0rd"}
+    )
+    assert http.status_code == 401
+
+
+def test_a_role_is_drawn_as_a_matrix(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("roles/crm")
+    page = tab.page
+    page.click("text=New role")
+    page.fill("dialog input", "seller")
+    page.click("dialog button:has-text('Create')")
+    page.wait_for_selector("[aria-label='deals read']")
+    page.select_option("[aria-label='deals read']", "all")
+    page.select_option("[aria-label='deals update']", "own")
+    page.click("button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('updated')")
+    roles = crm.admin.get("/api/v1/apps/crm/roles").json()
+    held = next(role for role in roles if role["name"] == "seller")["permissions"]
+    assert set(held) == {"deals.read", "deals.update.own"}
+    user = crm.user("rolf")
+    page.reload()
+    page.select_option("[aria-label='Give this role to']", user.id)
+    page.wait_for_selector("aside a:has-text('rolf')")
+    assert user.get("/api/v1/apps/crm/permissions").json()["roles"] == ["seller"]
+
+
+def test_a_user_without_rights_cannot_change_a_role(crm: Server, new_tab):
+    user = crm.user(permissions={"crm": ["deals.read"]})
+    page = new_tab().sign_in(user).open("roles/crm").page
+    page.wait_for_selector(".matrix")
+    assert page.query_selector("button:has-text('Save')") is None
+    assert page.query_selector("text=New role") is None
+
+
+def test_explain_names_the_role_and_answers_what_if(crm: Server, new_tab):
+    user = crm.user("uma", permissions={"crm": ["deals.read"]})
+    address = f"explain?app=crm&user={user.id}&action=deals.read"
+    page = new_tab().sign_in(crm.admin).open(address).page
+    page.wait_for_selector(".answer.allowed")
+    assert "deals.read" in page.inner_text(".answer")
+    page.select_option("label:has-text('Action') select", "deals.delete")
+    page.wait_for_selector(".answer.denied")
+    assert "no role of uma" in page.inner_text(".answer")
+    page.select_option("label:has-text('the role') select", "admin")
+    page.wait_for_selector(".answer.allowed")
+    assert "roles=admin" in page.url
+    assert user.get("/api/v1/apps/crm/permissions").json()["permissions"] == ["deals.read"]
+
+
+def test_sessions_are_listed_and_ended(crm: Server, new_tab):
+    user = crm.user()
+    crm.login(user.username)
+    page = new_tab().sign_in(user).open("account").page
+    page.wait_for_selector("text=this one")
+    page.click("text=End all others")
+    page.wait_for_selector(".toast:has-text('ended')")
+    assert user.get("/api/v1/auth/me").status_code == 401
+
+
+def test_a_password_is_changed(crm: Server, new_tab):
+    user = crm.user()
+    tab = new_tab().allow(400).sign_in(user).open("account")
+    tab.page.fill("label:has-text('Current password') input", "Wr0ng-Password")
+    tab.page.fill("label:has-text('New password') input", "N3w-Password!x")
+    tab.page.click("button:has-text('Change')")
+    tab.page.wait_for_selector("[role=alert]:has-text('current password')")

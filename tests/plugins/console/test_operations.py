@@ -1,0 +1,148 @@
+"""Jobs, workers, logs, audit, secrets, plugins and health, in a real browser."""
+
+import io
+import tarfile
+
+import pytest
+
+from kernel.testing import Server
+
+from .browser import needs_browser
+from .conftest import DATA
+
+pytestmark = needs_browser
+
+WORKER = """
+from caudex_worker import Worker
+
+worker = Worker()
+
+@worker.rpc
+def add(params, ctx):
+    worker.log.info(f"adding {params}")
+    return {"sum": params["a"] + params["b"]}
+
+@worker.job("report")
+def report(payload, ctx):
+    if payload.get("fail"):
+        raise ValueError("no paper left")
+    return {"pages": 3}
+
+worker.run()
+"""
+
+
+def archive() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        info = tarfile.TarInfo("worker.py")
+        info.size = len(WORKER)
+        tar.addfile(info, io.BytesIO(WORKER.encode()))
+    return packed.getvalue()
+
+
+@pytest.mark.slow
+def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("workers/crm")
+    page = tab.page
+    page.set_default_timeout(60_000)
+    page.set_input_files(
+        "[aria-label=Archive]",
+        {"name": "w.tar.gz", "mimeType": "application/gzip", "buffer": archive()},
+    )
+    page.wait_for_selector(".tag:has-text('running')")
+    page.fill("label:has-text('Method') input", "add")
+    page.fill("label:has-text('Parameters') textarea", '{"a": 2, "b": 3}')
+    page.click("button:has-text('Call')")
+    page.wait_for_selector("pre:has-text('\"sum\": 5')")
+    tab.open("logs/crm")
+    page.wait_for_selector(".ll.info:has-text('adding')")
+    page.fill("[data-filter]", "nothing like this")
+    page.wait_for_selector("text=No line matches")
+    page.fill("[data-filter]", "")
+    page.click("text=Pause")
+    crm.admin.post("/api/v1/apps/crm/rpc", json={"method": "add", "params": {"a": 7, "b": 8}})
+    page.wait_for_timeout(700)
+    assert page.query_selector(".ll:has-text(\"'a': 7\")") is None
+    page.click("text=Resume")
+    page.wait_for_selector(".ll:has-text(\"'a': 7\")")
+    _jobs(crm, tab)
+
+
+def _jobs(crm: Server, tab) -> None:
+    crm.admin.post("/api/v1/apps/crm/jobs", json={"payload": {"type": "report", "fail": True}})
+    tab.open("jobs/crm")
+    page = tab.page
+    page.click("text=New job")
+    page.fill("dialog textarea", '{"type": "report"}')
+    page.click("dialog button:has-text('Enqueue')")
+    page.wait_for_selector(".tag.good:has-text('completed')")
+    page.click(".tabs button:has-text('failed')")
+    page.wait_for_selector("td:has-text('no paper left')")
+    assert "status=failed" in page.url
+    page.click("td button.link")
+    page.wait_for_selector("dialog .notice:has-text('no paper left')")
+    page.click("dialog button:has-text('Run again')")
+    page.wait_for_selector(".toast:has-text('Enqueued again')")
+
+
+def test_a_pending_job_is_cancelled(crm: Server, new_tab):
+    body = {"payload": {"type": "later"}, "run_at": "2099-01-01T00:00:00Z"}
+    crm.admin.post("/api/v1/apps/crm/jobs", json=body)
+    page = new_tab().sign_in(crm.admin).open("jobs/crm?status=pending").page
+    page.click("tr:has-text('later') button:has-text('Cancel')")
+    page.wait_for_selector("tr:has-text('later')", state="detached")
+    jobs = crm.admin.get("/api/v1/apps/crm/jobs?status=cancelled").json()
+    assert jobs[0]["payload"] == {"type": "later"}
+
+
+def test_a_secret_is_set_and_never_shown(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("secrets/crm")
+    page = tab.page
+    page.click("button:has-text('New secret')")
+    page.fill("dialog input", "PATH")
+    page.fill("dialog textarea", "hunter2")
+    tab.allow(400)
+    page.click("dialog button:has-text('Set')")
+    page.wait_for_selector("dialog [role=alert]")
+    page.fill("dialog input", "SMTP_PASSWORD")
+    page.click("dialog button:has-text('Set')")
+    page.wait_for_selector("td:has-text('SMTP_PASSWORD')")
+    assert "hunter2" not in page.content()
+    page.click("[aria-label='Delete SMTP_PASSWORD']")
+    page.click("dialog button.danger")
+    page.wait_for_selector("text=No secrets")
+
+
+def test_the_trail_leads_from_a_change_to_its_request(crm: Server, new_tab):
+    deal = crm.admin.post(f"{DATA}/deals", json={"title": "Audited", "stage": "Lead"}).json()
+    headers = {"x-request-id": "console-test-1"}
+    crm.admin.patch(f"{DATA}/deals/{deal['id']}", json={"value": 5}, headers=headers)
+    tab = new_tab().sign_in(crm.admin).open(f"audit?app=crm&record={deal['id']}")
+    page = tab.page
+    page.click("li:first-child [aria-label='Show the change']")
+    page.wait_for_selector("ins:has-text('5')")
+    page.click("button:has-text('request console-test-1')")
+    page.wait_for_url("**request=console-test-1**")
+    assert page.locator(".trail li").count() == 1
+
+
+def test_an_admin_of_an_app_reads_its_trail_only(crm: Server, new_tab):
+    manager = crm.user(roles={"crm": ["admin"]})
+    page = new_tab().sign_in(manager).open("audit").page
+    page.wait_for_selector(".trail li")
+    assert "This server" not in page.inner_text("[aria-label=App]")
+
+
+def test_plugins_show_their_readme_hooks_and_routes(crm: Server, new_tab):
+    page = new_tab().sign_in(crm.admin).open("plugins").page
+    page.click("td a:has-text('rbac')")
+    page.wait_for_selector(".md h2")
+    text = page.inner_text("main")
+    assert "POST /api/v1/permissions/explain" in text
+    assert "app_installing" in text
+
+
+def test_health_shows_the_database(crm: Server, new_tab):
+    page = new_tab().sign_in(crm.user()).open("health").page
+    page.wait_for_selector(".card:has-text('postgres') .tag.good:has-text('Online')")

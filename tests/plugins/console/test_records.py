@@ -1,0 +1,171 @@
+"""The page of one record, and imports, in a real browser."""
+
+import json
+
+import pytest
+
+from kernel.testing import Server
+
+from .browser import needs_browser, until
+from .conftest import DATA
+
+pytestmark = needs_browser
+
+
+@pytest.fixture
+def deal(crm: Server) -> dict:
+    body = {"title": "Harbour crane", "value": 10, "stage": "Lead"}
+    return crm.admin.post(f"{DATA}/deals", json=body).json()
+
+
+def test_a_form_saves_only_what_was_changed(crm: Server, new_tab, deal):
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    sent: list[str] = []
+    tab.page.on("request", lambda r: r.method == "PATCH" and sent.append(r.post_data))
+    tab.page.fill("#f-notes", "called twice")
+    tab.page.keyboard.press("Control+Enter")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    assert [json.loads(each) for each in sent] == [{"notes": "called twice"}]
+    tab.page.wait_for_selector(".history ins:has-text('called twice')")
+
+
+def test_a_mistake_is_shown_beside_its_field(crm: Server, new_tab, deal):
+    tab = new_tab().allow(400).sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.fill("#f-value", "lots")
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".field:has(#f-value) .problem")
+    assert tab.page.input_value("#f-value") == "lots"
+
+
+def test_a_link_is_picked_by_search_on_the_server(crm: Server, new_tab, deal):
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.click("#f-company_id")
+    tab.page.keyboard.type("bol")
+    tab.page.click("[role=option]:has-text('Bolt & Co')")
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    until(tab.page, "document.querySelector('#f-company_id').value === 'Bolt & Co'")
+
+
+def test_a_linked_record_is_made_in_place(crm: Server, new_tab, deal):
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.fill("#f-notes", "kept")
+    tab.page.click("#f-company_id")
+    tab.page.click(".picker button:has-text('New record')")
+    tab.page.fill("dialog #n-name", "Dynamo Works")
+    tab.page.click("dialog button:has-text('Create')")
+    until(tab.page, "document.querySelector('#f-company_id').value === 'Dynamo Works'")
+    assert tab.page.input_value("#f-notes") == "kept"
+
+
+def test_what_links_here_is_counted_and_leads_there(crm: Server, new_tab):
+    company = crm.admin.get(f"{DATA}/companies?name=Acme").json()[0]
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/companies/{company['id']}")
+    tab.page.wait_for_selector(".links li:has-text('Deals') .num:has-text('2')")
+    tab.page.click(".links a:has-text('Deals')")
+    tab.page.wait_for_selector(".gs .gr")
+    assert tab.page.locator(".gs .gr").count() == 2
+
+
+def test_two_edits_of_one_field_show_both_versions(crm: Server, new_tab, deal):
+    tab = new_tab().allow(412).sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.fill("#f-value", "20")
+    crm.admin.patch(f"{DATA}/deals/{deal['id']}", json={"value": 30, "notes": "other field"})
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector("dialog del:has-text('30')")
+    assert tab.page.inner_text("dialog ins") == "20"
+    tab.page.click("dialog button:has-text('Save mine')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    now = crm.admin.get(f"{DATA}/deals/{deal['id']}").json()
+    assert (now["value"], now["notes"]) == (20, "other field")
+
+
+def test_the_other_version_can_be_kept(crm: Server, new_tab, deal):
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.fill("#f-value", "20")
+    crm.admin.patch(f"{DATA}/deals/{deal['id']}", json={"value": 30})
+    tab.page.click("button:has-text('Save')")
+    tab.page.click("dialog button:has-text('Keep the server')")
+    until(tab.page, "document.querySelector('#f-value').value === '30'")
+
+
+def test_edits_of_different_fields_do_not_disturb_each_other(crm: Server, new_tab, deal):
+    tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
+    tab.page.fill("#f-value", "20")
+    crm.admin.patch(f"{DATA}/deals/{deal['id']}", json={"notes": "elsewhere"})
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+    now = crm.admin.get(f"{DATA}/deals/{deal['id']}").json()
+    assert (now["value"], now["notes"]) == (20, "elsewhere")
+
+
+def test_a_record_is_created_and_deleted_by_keyboard(crm: Server, new_tab):
+    page = new_tab().sign_in(crm.admin).open("record/crm/companies/new", ready="#n-name").page
+    page.keyboard.type("Keyboard Ltd")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Keyboard Ltd')")
+    page.focus("[aria-label=Delete]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast:has-text('deleted')")
+    assert crm.admin.get(f"{DATA}/companies?name=Keyboard Ltd").json() == []
+
+
+def test_a_reader_sees_the_record_and_no_form(crm: Server, new_tab, deal):
+    reader = crm.user(permissions={"crm": ["deals.read"]})
+    tab = new_tab().sign_in(reader).open(f"record/crm/deals/{deal['id']}")
+    assert tab.page.query_selector("form button:has-text('Save')") is None
+    assert "Harbour crane" in tab.page.inner_text("dl.facts")
+    tab.allow(404).open("record/crm/deals/00000000-0000-0000-0000-000000000000")
+    assert "There is no such record" in tab.page.inner_text("main")
+
+
+def test_a_record_of_500_fields_and_a_megabyte_of_text(crm: Server, new_tab):
+    fields = [{"name": f"field_{n}", "type": "text"} for n in range(490)]
+    crm.install({"appId": "wide", "name": "Wide", "dataContract": [
+        {"entityName": "rows", "fields": fields}]})  # fmt: skip
+    body = {"field_0": "x" * 1_000_000, "field_489": "<b>last</b>"}
+    row = crm.admin.post("/api/v1/apps/wide/collections/rows", json=body).json()
+    tab = new_tab().sign_in(crm.admin).open("data/wide/rows", ready=".gs .gr")
+    tab.page.set_default_timeout(30_000)
+    tab.open(f"record/wide/rows/{row['id']}")
+    tab.page.fill("[aria-label='Find a field']", "field 489")
+    until(tab.page, "document.querySelectorAll('.recordform .field').length === 1", 30)
+    assert tab.page.input_value("#f-field_489") == "<b>last</b>"
+    tab.page.fill("#f-field_489", "changed")
+    tab.page.click("button:has-text('Save')")
+    tab.page.wait_for_selector(".toast:has-text('Saved')")
+
+
+CSV = """Title;value;stage;When
+First;"1 000";Lead;2031-01-01
+Second;2;Qualified;2031-02-30x
+"Third; quoted";3.5;Closed Won;
+"""
+
+
+def test_an_import_shows_the_result_before_it_writes(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("import/crm/deals")
+    tab.page.set_input_files(
+        "[aria-label='CSV file']",
+        {"name": "deals.csv", "mimeType": "text/csv", "buffer": CSV.encode()},
+    )
+    tab.page.wait_for_selector(".maps")
+    tab.page.select_option(".maps label:has-text('When') select", "close_date")
+    tab.page.wait_for_selector("text=2 with errors")
+    errors = tab.page.inner_text("section:has-text('Errors')")
+    assert "is no number" in errors
+    assert "is no date" in errors
+    assert tab.page.is_disabled("button:has-text('Import 1 records')")
+    with tab.page.expect_download() as download:
+        tab.page.click("text=Download the rejected rows")
+    rejected = download.value.path().read_text()
+    assert rejected.splitlines()[1].startswith("First,")
+    before = len(crm.admin.get(f"{DATA}/deals").json())
+    tab.page.check("text=Leave the rows with errors out")
+    tab.page.click("button:has-text('Import 1 records')")
+    tab.page.wait_for_selector(".toast:has-text('1 records imported')")
+    rows = crm.admin.get(f"{DATA}/deals").json()
+    assert len(rows) == before + 1
+    assert rows[0]["title"] == "Third; quoted"
