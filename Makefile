@@ -12,7 +12,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile bench-lock faults soak lock clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size screenshots bench-lock faults soak lock clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -66,6 +66,12 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --custom-compile-command 'make bench-lock' $(ARGS) \
 	  tests/benchmarks/peers/requirements.in -o tests/benchmarks/peers/requirements.txt
+
+console-size: .venv/.dev ## Print the size of the console, and fail beyond its budget
+	$(python) -m plugins.console.size
+
+screenshots: .venv/.dev ## Make the pictures of the console in docs/pictures (needs chromium)
+	$(python) -m docs.screenshots
 
 faults: .venv/.dev ## Kill servers, workers and PostgreSQL, and see that nothing is lost
 	$(python) -m pytest tests/faults $(ARGS)

@@ -18,5 +18,8 @@ class ConsoleConfig(Section, frozen=True, kw_only=True):
     """
 
     name: Annotated[str, Meta(max_length=60)] = "Caudex"
+    """Name of this server, shown in the console."""
     colour: Annotated[str, COLOUR] = ""
+    """Colour of the console's mark and edge, as `#c02020`; by default the accent colour."""
     safe: bool = False
+    """Show the red bar of safe mode; set by `caudex serve --safe`."""

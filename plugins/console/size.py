@@ -38,8 +38,10 @@ def first_paint() -> set[str]:
             continue
         found.add(name)
         path = WEB / name
-        for given in IMPORT.findall(path.read_text("utf-8")):
-            waiting.append((path.parent / given).resolve().relative_to(WEB).as_posix())
+        waiting += [
+            (path.parent / given).resolve().relative_to(WEB).as_posix()
+            for given in IMPORT.findall(path.read_text("utf-8"))
+        ]
     return found
 
 

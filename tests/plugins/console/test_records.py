@@ -154,7 +154,7 @@ def test_an_import_shows_the_result_before_it_writes(crm: Server, new_tab):
     tab.page.wait_for_selector(".maps")
     tab.page.select_option(".maps label:has-text('When') select", "close_date")
     tab.page.wait_for_selector("text=2 with errors")
-    errors = tab.page.inner_text("section:has-text('Errors')")
+    errors = tab.page.inner_text("section:has(h2:text-is('Errors'))")
     assert "is no number" in errors
     assert "is no date" in errors
     assert tab.page.is_disabled("button:has-text('Import 1 records')")

@@ -7,7 +7,7 @@ import { findRecords, titlesOf } from './titles.js';
 /** @param {{appId: string, target: string, value: string|null, onChange: (id: string|null) => void, id?: string, autofocus?: boolean}} props */
 export function Picker({ appId, target, value, onChange, id, label, autofocus, onCancel }) {
   const [title, setTitle] = useState('');
-  const [text, setText] = useState(null);
+  const [text, setText] = useState(autofocus ? '' : null);
   const [found, setFound] = useState([]);
   const [at, setAt] = useState(0);
   const box = useRef(null);
@@ -26,7 +26,7 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
   const pick = (hit) => { setText(null); onChange(hit ? hit.id : null, hit?.title); };
   const key = (e) => {
     if (e.key === 'Escape') { e.stopPropagation(); setText(null); onCancel?.(); }
-    if (!open) { if (e.key === 'ArrowDown') setText(''); return; }
+    if (!open) { if (e.key === 'ArrowDown') { e.preventDefault(); setText(''); } return; }
     if (e.key === 'ArrowDown') { e.preventDefault(); setAt(Math.min(found.length - 1, at + 1)); }
     if (e.key === 'ArrowUp') { e.preventDefault(); setAt(Math.max(0, at - 1)); }
     if (e.key === 'Enter') { e.preventDefault(); e.stopPropagation(); if (found[at]) pick(found[at]); }
@@ -41,7 +41,7 @@ export function Picker({ appId, target, value, onChange, id, label, autofocus, o
   return html`<span class="picker" ref=${box} onFocusOut=${leave}>
     <input id=${id} aria-label=${label} ref=${autofocus ? focusNow : null} role="combobox" aria-expanded=${open} aria-controls=${`${id}-list`} autocomplete="off"
       placeholder=${`Search ${words(target.replace('core:', '')).toLowerCase()}…`} value=${open ? text : title}
-      onFocus=${(e) => { setText(''); e.target.select(); }} onInput=${(e) => setText(e.target.value)} onKeyDown=${key} />
+      onClick=${() => { if (!open) setText(''); }} onInput=${(e) => setText(e.target.value)} onKeyDown=${key} />
     ${value && html`<button type="button" class="quiet icon small" aria-label="Remove the link" onClick=${() => pick(null)}>${icon('x')}</button>`}
     ${open && html`<div class="popup" id=${`${id}-list`} role="listbox" aria-label="Records">
       ${found.map((hit, i) => html`<button type="button" role="option" key=${hit.id} aria-selected=${i === at} class=${i === at ? 'at' : ''}

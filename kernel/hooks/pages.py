@@ -8,11 +8,11 @@ import msgspec
 
 from kernel.contracts.access import ANY_USER, Needs
 
-Slot = Literal["page", "tile", "record"]
+PageSlot = Literal["page", "tile", "record"]
 """Where a page is shown: in the navigation, on the start page, or on every record, where a module
 gets `app`, `entity` and `record`."""
 
-Renderer = Literal["text", "number", "time", "code", "state", "json"]
+ColumnKind = Literal["text", "number", "time", "code", "state", "json"]
 
 
 class PageColumn(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class PageColumn(msgspec.Struct, frozen=True):
 
     name: str
     title: str = ""
-    kind: Renderer = "text"
+    kind: ColumnKind = "text"
 
 
 class PageTable(msgspec.Struct, frozen=True):
@@ -61,4 +61,4 @@ class ConsolePage(msgspec.Struct, frozen=True):
     table: PageTable | None = None
     actions: tuple[PageAction, ...] = ()
     module: str = ""
-    slot: Slot = "page"
+    slot: PageSlot = "page"

@@ -1,0 +1,133 @@
+"""Makes the pictures of the console in docs/pictures: `make screenshots`.
+
+A server with a database of its own is started, and a Chromium that does what a new user would do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kernel.config.settings import load_config
+from kernel.contracts.server import DATABASE_SERVER
+from kernel.loading.loader import load
+from kernel.testing import Postgres, Server, running_server
+from kernel.testing.options import NOTHING
+
+FOLDER = Path(__file__).parent / "pictures"
+SIZE = {"width": 1200, "height": 720}
+PHONE = {"width": 360, "height": 720}
+PASSWORD = "Str0ng-Passw0rd"  # noqa: S105 - of a server that lives for a minute
+
+
+@contextmanager
+def database() -> Generator[Postgres]:
+    """Run a PostgreSQL that is deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="caudex-pictures-") as folder:
+        Path(folder).chmod(0o755)
+        data = {"server.data_dir": folder, "plugins.postgres": {"port": 0, "ephemeral": True}}
+        config = load_config(str(NOTHING), environ={}, overrides=data)
+        server = load(config).services.build_early(DATABASE_SERVER)
+        if server is None:
+            raise SystemExit("no plugin runs a PostgreSQL here")
+        try:
+            yield Postgres(server.start())
+        finally:
+            server.stop()
+
+
+def main() -> int:
+    """Make every picture."""
+    browser = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        browser = None
+    if browser is None:
+        sys.stderr.write("needs playwright and chromium (apt-get install chromium)\n")
+        return 1
+    FOLDER.mkdir(exist_ok=True)
+    config = {"plugins": {"console": {"name": "Acme tools"}}}
+    with database() as postgres, running_server(postgres, config) as server:
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+            _pictures(chromium.new_context(viewport=SIZE, locale="en-GB"), server)
+            chromium.close()
+    return 0
+
+
+def _pictures(context: Any, server: Server) -> None:
+    page = context.new_page()
+
+    def shot(name: str) -> None:
+        page.wait_for_timeout(400)
+        page.screenshot(path=str(FOLDER / f"{name}.png"))
+
+    def go(address: str, ready: str) -> None:
+        page.evaluate("(h) => { location.hash = h; }", f"#/{address}")
+        page.wait_for_selector(ready)
+
+    page.goto(f"{server.url}/")
+    page.fill("[name=username]", "ada")
+    page.fill("[name=password]", PASSWORD)
+    page.click("text=Create account")
+    page.wait_for_selector("text=Try the CRM example")
+    shot("start")
+    page.click("text=Try the CRM example")
+    page.wait_for_selector(".gs .gr")
+    page.click("#c-3-1")
+    shot("table")
+    page.dblclick("#c-3-1")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("31500")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#c-3-1:has-text('31500')")
+    page.click(".gr:nth-child(4) .open button")
+    page.wait_for_selector(".history li")
+    shot("record")
+    _roles(server, page)
+    go("explain?app=crm&action=deals.update", ".answer")
+    shot("explain")
+    go("roles/crm?role=sales", "[aria-label='deals read']")
+    shot("roles")
+    go("apps/crm", ".diagram")
+    shot("diagram")
+    go("apps/crm/manifest", ".editor")
+    text = page.input_value(".editor").replace('"website"', '"homepage"')
+    page.fill(".editor", text)
+    page.click("text=Show the plan")
+    page.wait_for_selector("[aria-label=Plan]")
+    shot("plan")
+    go("plugins/rbac", ".md")
+    shot("plugin")
+    page.click(".who")
+    page.click("[title=Dark]")
+    page.keyboard.press("Escape")
+    go("data/crm/deals", ".gs .gr")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette input")
+    page.keyboard.type("har")
+    page.wait_for_selector(".palette li:has-text('Record')")
+    shot("palette-dark")
+    page.keyboard.press("Escape")
+    page.set_viewport_size(PHONE)
+    shot("phone-dark")
+
+
+def _roles(server: Server, page: Any) -> None:
+    """Make a role to show."""
+    body = {"username": "ada", "password": PASSWORD}
+    token = server.http.post("/api/v1/auth/login", json=body).json()["accessToken"]
+    headers = {"authorization": f"Bearer {token}"}
+    held = ["companies.read", "contacts.read", "deals.create", "deals.read", "deals.update.own"]
+    role = {"name": "sales", "description": "Sells to companies", "permissions": held}
+    server.http.post("/api/v1/apps/crm/roles", json=role, headers=headers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
