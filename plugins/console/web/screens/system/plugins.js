@@ -1,9 +1,10 @@
 /** Plugins: what each provides, needs and costs. A page of every plugin from what the kernel knows. */
-import { html } from '../../core/kit.js';
+import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { get, url } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { pages } from '../../core/store.js';
 import { Ago, Empty, Head, Loaded, useLoad } from '../../core/ui.js';
+import { Spark } from '../../parts/chart.js';
 import { Markdown } from '../../parts/markdown.js';
 
 const COLOURS = { on: 'good', off: '', degraded: 'bad' };
@@ -27,7 +28,27 @@ function List({ plugins, process }) {
       <td><${A} to=${['plugins', p.name]}><b>${p.name}</b><//></td><td><span class="tag ${COLOURS[p.state]}">${p.state}</span></td><td class="dim">${p.origin}</td><td>${p.provides.join(', ')}</td><td class="num">${p.routes.length || ''}</td><td class="num">${calls(p) || ''}</td><td class="num">${slowest(p) ? ms(slowest(p)) : ''}</td><td class="num">${errors(p) ? html`<span class="tag bad">${errors(p)}</span>` : ''}</td></tr>`)}</tbody></table></div>`;
 }
 
+/** Calls of a plugin's hooks in each of the last intervals of five seconds, while the page is open. */
+function useCalls(name) {
+  const [seen, set] = useState([]);
+  const last = useRef(null);
+  useEffect(() => {
+    const look = async () => {
+      const { plugins } = await get('/api/v1/plugins').catch(() => ({ plugins: [] }));
+      const now = plugins.find((p) => p.name === name)?.hooks.reduce((sum, h) => sum + h.calls, 0);
+      if (now === undefined) return;
+      if (last.current !== null) set((all) => [...all.slice(-29), now - last.current]);
+      last.current = now;
+    };
+    look();
+    const timer = setInterval(() => { if (!document.hidden) look(); }, 5000);
+    return () => clearInterval(timer);
+  }, [name]);
+  return seen;
+}
+
 function Detail({ plugin: p }) {
+  const calls = useCalls(p.name);
   const manual = useLoad(() => get(url`/api/v1/console/manuals/${p.name}`), [p.name]);
   const own = pages.value.filter((page) => page.plugin === p.name);
   const list = (title, names) => names.length > 0 && html`<dt>${title}</dt><dd>${names.map((n) => html`<code key=${n}>${n}</code> `)}</dd>`;
@@ -35,7 +56,7 @@ function Detail({ plugin: p }) {
     <${Head} title=${p.name} sub=${html`${p.origin} · version ${p.version} · started in ${Math.round(p.boot_seconds * 1000)} ms`}><span class="tag ${COLOURS[p.state]}">${p.state}</span><//>
     ${p.note && html`<div class="notice warn">${p.note}</div>`}
     <div class="split"><div class="stack">
-      ${p.hooks.length > 0 && html`<section><h2>Hooks</h2><div class="scrollx"><table class="list"><thead><tr><th>Hook</th><th class="num">Calls</th><th class="num">p50</th><th class="num">p99</th><th class="num">Refusals</th><th class="num">Errors</th><th>Last error</th></tr></thead><tbody>${p.hooks.map((h) => html`<tr key=${h.hook}><td><code>${h.hook}</code></td><td class="num">${h.calls}</td><td class="num">${ms(h.p50_ms)}</td><td class="num">${ms(h.p99_ms)}</td><td class="num">${h.refusals || ''}</td><td class="num">${h.errors || ''}</td><td>${h.last_error && html`${h.last_error.error} <${Ago} at=${h.last_error.time} />`}</td></tr>`)}</tbody></table></div></section>`}
+      ${p.hooks.length > 0 && html`<section><div class="row"><h2 class="grow">Hooks</h2>${calls.length > 1 && html`<small>${calls[calls.length - 1]} calls in 5 s</small>`}<${Spark} values=${calls} title="Calls in each five seconds" /></div><div class="scrollx"><table class="list"><thead><tr><th>Hook</th><th class="num">Calls</th><th class="num">p50</th><th class="num">p99</th><th class="num">Refusals</th><th class="num">Errors</th><th>Last error</th></tr></thead><tbody>${p.hooks.map((h) => html`<tr key=${h.hook}><td><code>${h.hook}</code></td><td class="num">${h.calls}</td><td class="num">${ms(h.p50_ms)}</td><td class="num">${ms(h.p99_ms)}</td><td class="num">${h.refusals || ''}</td><td class="num">${h.errors || ''}</td><td>${h.last_error && html`${h.last_error.error} <${Ago} at=${h.last_error.time} />`}</td></tr>`)}</tbody></table></div></section>`}
       ${p.routes.length > 0 && html`<section><h2>Routes</h2><div class="scrollx"><table class="list"><thead><tr><th>Route</th><th>Needs</th></tr></thead><tbody>${p.routes.map((r) => html`<tr key=${r.method + r.path}><td><code>${r.method} ${r.path}</code></td><td class="dim">${r.needs}</td></tr>`)}</tbody></table></div></section>`}
       ${p.tasks.length > 0 && html`<section><h2>Background tasks</h2><table class="list"><tbody>${p.tasks.map((t) => html`<tr key=${t.name}><td>${t.name}</td><td><span class="tag ${t.failures ? 'bad' : ''}">${t.state}</span></td><td>${t.error}</td></tr>`)}</tbody></table></section>`}
       ${manual.data?.text && html`<section class="card"><${Markdown} text=${manual.data.text} /></section>`}</div>
