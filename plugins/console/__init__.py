@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 from kernel.public import (
     ACCESS,
+    APPS,
     HOOKS,
     REGISTRY,
     SESSIONS,
     STATEMENTS,
+    ManifestSection,
     Plugin,
     Route,
     Services,
@@ -19,7 +21,7 @@ from kernel.public import (
     hookimpl,
 )
 
-from . import hookspecs, store
+from . import hookspecs, section, store
 from .config import ConsoleConfig
 from .pages import collect
 from .routes import ConsoleRoutes
@@ -32,7 +34,7 @@ class ConsolePlugin(Plugin):
     name = "console"
     requires = (STATEMENTS, REGISTRY, HOOKS)
     uses = (ACCESS,)
-    finds = (SESSIONS,)
+    finds = (SESSIONS, APPS)
     hookspecs = hookspecs
     Config = ConsoleConfig
     config: ConsoleConfig
@@ -44,6 +46,11 @@ class ConsolePlugin(Plugin):
         fill["safe"] = "yes" if self.config.safe else ""
         self._routes = ConsoleRoutes(services, fill)
         return self._routes.routes()
+
+    @hookimpl
+    def register_manifest_section(self) -> ManifestSection:
+        """Let manifests declare pages for the RPCs of their worker."""
+        return ManifestSection(section.KEY, section.SCHEMA)
 
     @hookimpl
     @asynccontextmanager

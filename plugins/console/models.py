@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -70,13 +71,18 @@ class Features(msgspec.Struct, frozen=True):
 
 
 class ShownAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A button of a page, with the JSON Schema of the body where the route has one."""
+    """A button of a page, with the JSON Schema of the body where the route has one.
+
+    `rpc` is the method of an app's worker; `row` shows the button on each row.
+    """
 
     title: str
     method: str
     path: str
     confirm: str = ""
     body: dict[str, Any] | None = None
+    rpc: str = ""
+    row: bool = False
 
 
 class ShownColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +94,12 @@ class ShownColumn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownTable(msgspec.Struct, frozen=True, kw_only=True):
-    """The table of a page."""
+    """The table of a page; `rpc` is the method of an app's worker that returns its rows."""
 
     path: str
     rows: str
     columns: list[ShownColumn]
+    rpc: str = ""
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +114,11 @@ class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
     actions: list[ShownAction]
     module: str | None
     slot: str
+
+
+def page_id(title: str) -> str:
+    """Return the part of a page's address that its title makes."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 class Manual(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from kernel.public import (
     REGISTRY,
     Access,
     Actor,
+    Apps,
     BootError,
     ConsolePage,
     Forbidden,
@@ -25,8 +26,8 @@ from kernel.public import (
     nearest,
 )
 
-from . import hookspecs
-from .models import ShownAction, ShownColumn, ShownPage, ShownTable
+from . import hookspecs, section
+from .models import ShownAction, ShownColumn, ShownPage, ShownTable, page_id
 
 KINDS: Final = ("public", "user", "core_admin", "core_permission")
 """What a page may need: the other kinds are about one app."""
@@ -51,9 +52,14 @@ class Pages:
         self.folders = folders
         """The folder of each plugin that its modules are served from."""
 
-    async def of(self, actor: Actor, access: Access | None) -> list[ShownPage]:
-        """Return the pages that the caller may see."""
-        return [each.shown for each in self._pages if await _allowed(actor, access, each.page)]
+    async def of(self, actor: Actor, access: Access | None, apps: Apps | None) -> list[ShownPage]:
+        """Return the pages that the caller may see, then those of the caller's apps."""
+        found = [each.shown for each in self._pages if await _allowed(actor, access, each.page)]
+        if apps is not None and access is not None:
+            for each in await apps.sections(section.KEY):
+                if (await access.effective(actor.user_id or "", each.app_id)).roles:
+                    found += section.shown(each.app_id, each.value)
+        return found
 
 
 async def _allowed(actor: Actor, access: Access | None, page: ConsolePage) -> bool:
@@ -99,7 +105,7 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
         raise ValueError(f"there is no module {folder / page.module}")
     return ShownPage(
         plugin=plugin,
-        id=re.sub(r"[^a-z0-9]+", "-", page.title.lower()).strip("-"),
+        id=page_id(page.title),
         title=page.title,
         icon=page.icon,
         text=page.text,
@@ -128,7 +134,12 @@ def _action(action: PageAction, routes: Routes) -> ShownAction:
     method, path, route = _find(action.route, routes)
     body = None if route.body is None else msgspec.json.schema(route.body)
     return ShownAction(
-        title=action.title, method=method, path=path, confirm=action.confirm, body=body
+        title=action.title,
+        method=method,
+        path=path,
+        confirm=action.confirm,
+        body=body,
+        row="{" in path,
     )
 
 

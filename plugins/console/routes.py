@@ -11,6 +11,7 @@ import msgspec
 from kernel.public import (
     ACCESS,
     ANY_USER,
+    APPS,
     CORE_ADMIN,
     PUBLIC,
     REGISTRY,
@@ -191,8 +192,12 @@ class ConsoleRoutes:
         return reply(Features([each.name for each in plugins if each.state == "on"]))
 
     async def list_pages(self, request: Request) -> Response:
-        """List the pages of plugins that the caller may see."""
-        return reply(await self.pages.of(request.actor, self._services.find(ACCESS)))
+        """List the pages of plugins and of apps that the caller may see."""
+        return reply(
+            await self.pages.of(
+                request.actor, self._services.find(ACCESS), self._services.find(APPS)
+            )
+        )
 
     async def manual(self, request: Request) -> Response:
         """Show the README of a plugin, Markdown text."""

@@ -129,6 +129,17 @@ def test_the_box_above_finds_text_and_slash_leads_there(table):
     until(page, "document.querySelectorAll('.gs .gr').length === 6")
 
 
+def test_the_menu_of_a_column_filters_and_counts(table):
+    page = table.page
+    page.hover(".gh [role=columnheader]:has-text('Stage')")
+    page.click("[aria-label='Filter by stage']")
+    page.click("text=Count each")
+    page.wait_for_selector(".popup button:has-text('Qualified') small:has-text('2')")
+    page.click(".popup button:has-text('Qualified')")
+    until(page, "document.querySelectorAll('.gs .gr').length === 2")
+    assert "where=" in page.url
+
+
 def test_columns_are_kept_for_the_user(crm: Server, new_tab):
     user = crm.user(permissions={"crm": ["deals.read"]})
     page = new_tab().sign_in(user).open(DEALS, ready=".gs .gr").page

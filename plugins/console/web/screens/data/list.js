@@ -67,7 +67,7 @@ function Table({ appId, entity, query }) {
         ${narrowed ? html`<button onClick=${() => setQuery({ where: null, q: null })}>Show everything</button>` : may(appId, entity.name, 'create') && html`<${A} class="button" to=${['record', appId, entity.name, 'new']}>Create the first record<//>`}<//>`
       : html`<${Grid} appId=${appId} entity=${entity} fields=${fields} data=${data} sort=${sort} order=${order} onSort=${onSort} onOpen=${open} onSave=${save}
         editable=${may(appId, entity.name, 'update')} chosen=${chosen} onChoose=${(ids) => { choose(ids); setEverything(false); }}
-        headMenu=${(field) => html`<${HeadMenu} field=${field} add=${add} filter=${filterDialog} />`} />`}
+        headMenu=${(field) => html`<${HeadMenu} field=${field} add=${add} filter=${filterDialog} tally=${(condition) => count(appId, entity, both(full, condition))} />`} />`}
     ${chosen.size > 0 && html`<${Selection} appId=${appId} entity=${entity} where=${full} chosen=${chosen} everything=${everything} setEverything=${setEverything} clear=${clear} reload=${data.reload} />`}
   </div>`;
 }
@@ -100,10 +100,12 @@ function Quick({ value }) {
 }
 
 /** The menu of a column: its values where they are few, and a condition on it. */
-function HeadMenu({ field, add, filter }) {
+function HeadMenu({ field, add, filter, tally }) {
+  const [counts, set] = useState({});
   const values = field.enum_values?.length ? field.enum_values : field.type === 'boolean' ? ['true', 'false'] : [];
   return html`<${Menu} className="quiet icon small" title=${`Filter by ${field.name}`} label=${icon('down')} align="end">${(close) => html`
-    ${values.map((v) => html`<button key=${v} onClick=${() => { close(); add({ [field.name]: { $eq: v } }); }}>${v}</button>`)}${values.length > 0 && html`<hr />`}
+    ${values.map((v) => html`<button key=${v} onClick=${() => { close(); add({ [field.name]: { $eq: v } }); }}><span class="grow">${v}</span>${counts[v] !== undefined && html`<small class="num">${counts[v]}</small>`}</button>`)}
+    ${values.length > 0 && html`<button class="dim" onClick=${() => values.forEach((v) => tally({ [field.name]: { $eq: v } }).then((n) => set((all) => ({ ...all, [v]: n })), fail))}>Count each</button><hr />`}
     <button onClick=${() => { close(); add({ [field.name]: { $isNull: true } }); }}>is empty</button><button onClick=${() => { close(); add({ [field.name]: { $isNull: false } }); }}>is not empty</button>
     <hr /><button onClick=${() => { close(); filter({ [field.name]: field.type === 'text' && !values.length ? { $ilike: '%%' } : { $eq: '' } }); }}>${icon('filter')}Condition…</button>`}<//>`;
 }
