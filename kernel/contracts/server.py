@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from kernel.contracts.access import Permission
+from kernel.contracts.access import ANY_USER, Needs, Permission
 from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from kernel.web.http import Handler, Route
 
 __all__ = [
-    "DATABASE_SERVER", "HTTP_SERVER", "REGISTRY", "DatabaseServer", "HttpServer",
-    "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo",
+    "DATABASE_SERVER", "HTTP_SERVER", "REGISTRY", "ColumnKind", "ConsolePage", "DatabaseServer",
+    "HttpServer", "LoadedPlugins", "Measure", "PageAction", "PageColumn", "PageSlot", "PageTable",
+    "PluginInfo", "Registry", "TaskInfo",
 ]  # fmt: skip
 
 
@@ -258,3 +259,59 @@ class DatabaseServer(Protocol):
 REGISTRY = ServiceKey[Registry]("registry")
 HTTP_SERVER = ServiceKey[HttpServer]("http_server")
 DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")
+
+
+PageSlot = Literal["page", "tile", "record"]
+"""Where a page is shown: in the navigation, on the start page, or on every record, where a module
+gets `app`, `entity` and `record`."""
+
+ColumnKind = Literal["text", "number", "time", "code", "state", "json"]
+
+
+class PageColumn(msgspec.Struct, frozen=True):
+    """A column of a table: the member of each row, its heading, and how it is drawn."""
+
+    name: str
+    title: str = ""
+    kind: ColumnKind = "text"
+
+
+class PageTable(msgspec.Struct, frozen=True):
+    """A table that shows the array which a route returns: `PageTable("GET /api/v1/guests")`.
+
+    `rows` names the member of the reply that holds the array, where the reply is an object. Without
+    `columns` the members of the first row are shown.
+    """
+
+    route: str
+    columns: tuple[PageColumn | str, ...] = ()
+    rows: str = ""
+
+
+class PageAction(msgspec.Struct, frozen=True):
+    """A button. The form is made from the body of the route; `confirm` is asked first.
+
+    In the path of `route`, `{id}` is replaced by that member of a row: such an action is shown on
+    each row.
+    """
+
+    title: str
+    route: str
+    confirm: str = ""
+
+
+class ConsolePage(msgspec.Struct, frozen=True):
+    """A page of a plugin. `needs` is what a caller must hold to see it in the navigation.
+
+    `module` is a JavaScript module in the folder `console` beside the plugin's Python module. Its
+    export `default` is a component. Without `module` the page shows `text`, `table` and `actions`.
+    """
+
+    title: str
+    icon: str = "plug"
+    needs: Needs = ANY_USER
+    text: str = ""
+    table: PageTable | None = None
+    actions: tuple[PageAction, ...] = ()
+    module: str = ""
+    slot: PageSlot = "page"

@@ -1,4 +1,4 @@
-"""Pages that plugins register: checked at the start, shown to the callers that may see them."""
+"""Pages that plugins register, and their READMEs: what a caller may see of plugins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kernel.public import (
     BootError,
     ConsolePage,
     Forbidden,
+    NotFound,
     PageAction,
     PageColumn,
     Route,
@@ -27,7 +28,7 @@ from kernel.public import (
 )
 
 from . import hookspecs, section
-from .models import ShownAction, ShownColumn, ShownPage, ShownTable, page_id
+from .models import Manual, ShownAction, ShownColumn, ShownPage, ShownTable, page_id
 
 KINDS: Final = ("public", "user", "core_admin", "core_permission")
 """What a page may need: the other kinds are about one app."""
@@ -158,3 +159,26 @@ def _nearest(declared: str, routes: Iterable[str]) -> str:
 def _plain(path: str) -> str:
     """Leave the names of path parameters out: the page names members of its rows."""
     return re.sub(r"\{\w+\}", "{}", path)
+
+
+LARGEST: Final = 200_000
+"""Bytes of a README that are shown."""
+
+
+def manual(services: Services, plugin: str) -> Manual:
+    """Return the README beside a plugin's module. Raises NotFound for an unknown plugin."""
+    if plugin not in {info.name for info in services.get(REGISTRY).plugins}:
+        raise NotFound(f"plugin '{plugin}' not found")
+    folder = _home(services, plugin)
+    path = folder / "README.md" if folder else None
+    if path is None or not path.is_file():
+        return Manual("")
+    return Manual(path.read_bytes()[:LARGEST].decode(errors="replace"))
+
+
+def _home(services: Services, plugin: str) -> Path | None:
+    for implementation in services.get(HOOKS).everything():
+        if implementation.plugin == plugin:
+            module = sys.modules[implementation.function.__module__]
+            return Path(module.__file__ or "").parent
+    return None

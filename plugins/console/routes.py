@@ -29,7 +29,6 @@ from kernel.public import (
 
 from . import cookies
 from .files import WEB, Files
-from .manuals import manual
 from .models import (
     Features,
     Kept,
@@ -41,7 +40,7 @@ from .models import (
     View,
     ViewQuery,
 )
-from .pages import Pages
+from .pages import Pages, manual
 from .service import Preferences
 
 API: Final = "/api/v1/console"
