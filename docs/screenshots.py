@@ -22,7 +22,7 @@ from kernel.testing.options import NOTHING
 FOLDER = Path(__file__).parent / "pictures"
 SIZE = {"width": 1200, "height": 720}
 PHONE = {"width": 360, "height": 720}
-PASSWORD = "Str0ng-Passw0rd"  # noqa: S105 - of a server that lives for a minute
+PASSWORD = "Str0ng-Passw0rd"  # of a server that lives for a minute
 
 
 @contextmanager
@@ -53,11 +53,14 @@ def main() -> int:
         return 1
     FOLDER.mkdir(exist_ok=True)
     config = {"plugins": {"console": {"name": "Acme tools"}}}
-    with database() as postgres, running_server(postgres, config) as server:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            _pictures(chromium.new_context(viewport=SIZE, locale="en-GB"), server)
-            chromium.close()
+    with (
+        database() as postgres,
+        running_server(postgres, config) as server,
+        sync_playwright() as playwright,
+    ):
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        _pictures(chromium.new_context(viewport=SIZE, locale="en-GB"), server)
+        chromium.close()
     return 0
 
 
@@ -90,7 +93,7 @@ def _pictures(context: Any, server: Server) -> None:
     page.click(".gr:nth-child(4) .open button")
     page.wait_for_selector(".history li")
     shot("record")
-    _roles(server, page)
+    _roles(server)
     go("explain?app=crm&action=deals.update", ".answer")
     shot("explain")
     go("roles/crm?role=sales", "[aria-label='deals read']")
@@ -119,7 +122,7 @@ def _pictures(context: Any, server: Server) -> None:
     shot("phone-dark")
 
 
-def _roles(server: Server, page: Any) -> None:
+def _roles(server: Server) -> None:
     """Make a role to show."""
     body = {"username": "ada", "password": PASSWORD}
     token = server.http.post("/api/v1/auth/login", json=body).json()["accessToken"]
