@@ -335,7 +335,7 @@ def _farewell(url: str, demo: Demo, *, own: bool) -> None:
         say("This server and its data go away now. One that stays: `make run`, then `make demo`.")
         return
     password = PASSWORD if demo.password == PASSWORD else "as you gave it"
-    say(f"The records stay at {url}. Who can log in there:")
+    say(f"The records stay at {url}; see them at {url}/console/. Who can log in there:")
     table(("User", "Password"), [(demo.username, password), (REP, demo.rep_password)])
 
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 from caudex import (
     STATEMENTS,
+    ConsolePage,
     Event,
+    PageAction,
+    PageTable,
     Permission,
     Plugin,
     Provider,
     Route,
     Services,
+    core_permission,
     for_subjects,
     hookimpl,
     provide,
@@ -53,6 +57,19 @@ class HelloPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes."""
         return HelloRoutes(services).routes()
+
+    @hookimpl(optionalhook=True)
+    def register_pages(self, services: Services) -> Sequence[ConsolePage]:
+        """Add a page to the console; `optionalhook`, as the console can be off."""
+        return [
+            ConsolePage(
+                "Greetings",
+                icon="book",
+                needs=core_permission("hello.read"),
+                table=PageTable("GET /api/v1/hello"),
+                actions=(PageAction("Greet", "POST /api/v1/hello"),),
+            )
+        ]
 
     @hookimpl
     @for_subjects("crm.contacts")
