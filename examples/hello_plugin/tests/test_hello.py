@@ -109,3 +109,13 @@ def test_the_package_can_be_installed_and_is_found_by_its_entry_point(tmp_path: 
     assert (entry.name, entry.value) == ("hello", "caudex_hello:HelloPlugin")
     installed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert "caudex_hello/migrations/0001_greetings.sql" in installed
+
+
+def test_its_page_is_shown_to_those_who_may_read(hello: Server) -> None:
+    path = "/api/v1/console/pages"
+    [page] = hello.admin.get(path).json()
+    assert (page["title"], page["table"]["path"]) == ("Greetings", "/api/v1/hello")
+    assert page["actions"][0]["body"]["$ref"].endswith("Greeting")
+    assert hello.user().get(path).json() == []
+    reader = hello.user(permissions={"core": ["hello.read"]})
+    assert [each["title"] for each in reader.get(path).json()] == ["Greetings"]

@@ -86,3 +86,17 @@ class GuestsPlugin(Plugin):
         wanted = request.path("id")
         self.guests[:] = [each for each in self.guests if each["id"] != wanted]
         return reply({"message": "forgotten"})
+
+
+STORE = {
+    "appId": "store", "name": "Store", "dataContract": [],
+    "consolePages": [{
+        "title": "Shelf stock", "icon": "table",
+        "table": {"rpc": "list_stock", "columns": [{"name": "item", "title": "Item"}]},
+        "actions": [
+            {"title": "Order", "rpc": "order", "body": {"properties": {"n": {"type": "integer"}}}},
+            {"title": "Drop", "rpc": "drop", "row": True, "confirm": "Drop it?"},
+        ],
+    }],
+}  # fmt: skip
+"""An app with a page for its worker."""

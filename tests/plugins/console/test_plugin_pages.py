@@ -1,0 +1,85 @@
+"""Pages of plugins in a real browser: declared ones, modules, and those that fail."""
+
+import pytest
+
+from kernel.testing import Server
+from kernel.testing.options import ServerOptions
+
+from .browser import needs_browser
+from .demo import STORE, GuestsPlugin
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def server_options() -> ServerOptions:
+    return {"plugins": [GuestsPlugin]}
+
+
+def test_a_page_whose_worker_is_not_running_says_so(server: Server, new_tab):
+    server.install(STORE)
+    tab = new_tab().allow(503).sign_in(server.admin).open("pages/store/shelf-stock")
+    tab.page.wait_for_selector("[role=alert]")
+    tab.page.wait_for_selector("h1:has-text('Shelf stock')")
+
+
+def test_a_declared_page_lists_acts_and_asks(server: Server, new_tab):
+    page = new_tab().sign_in(server.admin).open("pages/guests/guests").page
+    page.click("button:has-text('Greet')")
+    page.fill("#p-name", "Ada")
+    page.select_option("#p-loud", "true")
+    page.click("dialog button.primary")
+    page.wait_for_selector(".toast:has-text('Hello, Ada!')")
+    page.wait_for_selector("td:has-text('Ada')")
+    page.click("td button:has-text('Forget')")
+    page.click("dialog button.danger")
+    page.wait_for_selector("text=Nothing here yet")
+
+
+def test_a_module_gets_the_kit(server: Server, new_tab):
+    page = new_tab().sign_in(server.admin).open("pages/guests/module").page
+    page.wait_for_selector("h1:has-text('A module: Module')")
+    page.wait_for_selector("text=0 guests")
+
+
+def test_a_page_that_throws_shows_a_box_and_the_rest_works(server: Server, new_tab):
+    tab = new_tab().sign_in(server.admin)
+    tab.open("pages/guests/broken", ready=".notice.bad")
+    assert "plugin guests" in tab.page.inner_text(".notice.bad")
+    assert "the sky fell" in tab.page.inner_text(".notice.bad")
+    tab.problems = [p for p in tab.problems if "the sky fell" not in p]
+    tab.page.click("nav.side a:has-text('Health')")
+    tab.page.wait_for_selector("h1:has-text('Health')")
+    tab.open("pages/guests/empty", ready=".notice.bad")
+    assert "export default" in tab.page.inner_text(".notice.bad")
+
+
+def test_a_page_that_hung_is_not_opened_again_unasked(server: Server, new_tab):
+    tab = new_tab().sign_in(server.admin).open("health")
+    tab.page.evaluate("sessionStorage.setItem('caudex.opening', 'guests/module')")
+    tab.page.evaluate("location.hash = '#/pages/guests/module'")
+    tab.page.click("text=Open it anyway")
+    tab.page.wait_for_selector("text=0 guests")
+
+
+def test_tiles_and_parts_of_records(server: Server, new_tab):
+    server.install({"appId": "notes", "name": "Notes", "dataContract": [
+        {"entityName": "pages", "fields": [{"name": "title", "type": "text"}]}]})  # fmt: skip
+    path = "/api/v1/apps/notes/collections/pages"
+    row = server.admin.post(path, json={"title": "One"}).json()
+    tab = new_tab().sign_in(server.admin).open("")
+    tab.page.wait_for_selector(".card:has-text('0 guests')")
+    tab.open(f"record/notes/pages/{row['id']}")
+    tab.page.wait_for_selector("text=beside notes.pages: One")
+    tab.page.keyboard.press("Control+k")
+    tab.page.wait_for_selector(".palette input")
+    tab.page.keyboard.type("Guests")
+    tab.page.wait_for_selector(".palette li:has-text('Page')")
+
+
+def test_every_plugin_has_a_page_of_its_own(server: Server, new_tab):
+    tab = new_tab().sign_in(server.admin)
+    for info in server.admin.get("/api/v1/plugins").json()["plugins"]:
+        tab.open(f"plugins/{info['name']}", ready=f"h1:has-text('{info['name']}')")
+    tab.open("plugins/guests")
+    assert "GET /api/v1/guests" in tab.page.inner_text("main")
