@@ -62,6 +62,8 @@ worker.run()
 CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {API}/status": lambda reply: _some(reply, "runtime", "postgres", "forge"),
     f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
+    f"GET {API}/console/features": lambda reply: {"plugins": reply["plugins"][-3:]},
+    f"GET {API}/console/manuals/{{plugin}}": lambda reply: {"text": reply["text"].split("\n")[0]},
     f"GET {API}/manifest.schema.json": lambda reply: _some(reply, "$schema", "type", "required"),
     f"GET {API}/plugins": lambda reply: {
         "plugins": [
@@ -173,6 +175,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _secrets(story, token)
         _work(story, token)
         _system(story, token)
+        _console(story, token)
         _end(story, token, ids["bob"])
     return story.examples
 
@@ -204,6 +207,8 @@ def _apps(story: Story, token: str) -> None:
     story.ask(f"POST {API}/apps/schema/verify", MANIFEST, token=token)
     story.ask(f"POST {API}/apps", MANIFEST, token=token)
     story.ask(f"GET {API}/apps", token=token)
+    story.ask(f"GET {APP}", token=token, app_id="crm")
+    story.ask(f"GET {APP}/manifest", token=token, app_id="crm")
 
 
 def _records(story: Story, token: str) -> None:
@@ -218,6 +223,7 @@ def _records(story: Story, token: str) -> None:
     one = f"{ENTITY}/{{id}}"
     story.ask(f"GET {one}", id=made["id"], **more)
     story.ask(f"PATCH {one}", {"email": "alice@example.com"}, id=made["id"], **more)
+    story.ask(f"GET {one}/history", query="?limit=1", id=made["id"], **more)
     asked = "?app_id=crm&entity=contacts&operation=UPDATE&limit=1"
     rows = story.ask(f"GET {API}/audit", query=asked, token=token)
     assert [row["operation"] for row in rows] == ["UPDATE"]
@@ -252,6 +258,12 @@ def _roles(story: Story, token: str, bob: str) -> None:
     story.ask(f"GET {APP}/permissions", **more)
     story.ask(f"GET {APP}/permissions/available", **more)
     story.ask(f"GET {APP}/permissions/{{user_id}}", user_id=bob, **more)
+    why = {"user": bob, "app": "crm", "action": "contacts.update"}
+    asked = "&".join(f"{name}={value}" for name, value in why.items())
+    story.ask(f"GET {API}/permissions/explain", query=f"?{asked}", token=token)
+    assume = {"assume": {"permissions": ["contacts.delete"]}}
+    what_if = {**why, "action": "contacts.delete", **assume}
+    story.ask(f"POST {API}/permissions/explain", what_if, token=token)
     story.ask(f"POST {roles}/revoke", {"userId": bob, "role": "sales"}, **more)
     story.ask(f"DELETE {roles}/{{role}}", role="sales", **more)
 
@@ -330,6 +342,25 @@ def _system(story: Story, token: str) -> None:
     story.ask("GET /health/ready")
     story.ask(f"GET {API}/status", token=token)
     story.ask(f"GET {API}/plugins", token=token)
+
+
+def _console(story: Story, token: str) -> None:
+    console = f"{API}/console"
+    story.ask(f"PATCH {console}/settings", {"theme": "dark"}, token=token)
+    story.ask(f"GET {console}/settings", token=token)
+    view = {"app": "crm", "entity": "contacts", "name": "By name", "state": {"sort": "last_name"}}
+    made = story.ask(f"POST {console}/views", view, status=201, token=token)
+    story.ask(f"GET {console}/views", query="?app=crm&entity=contacts", token=token)
+    story.ask(f"DELETE {console}/views/{{id}}", id=made["id"], token=token)
+    story.ask(f"GET {console}/pages", token=token)
+    story.ask(f"GET {console}/features", token=token)
+    story.ask(f"GET {console}/manuals/{{plugin}}", plugin="console", token=token)
+    login = {"username": "alice", "password": "Str0ngerPass!x"}
+    refresh = story.ask(f"POST {API}/auth/login", login)["refreshToken"]
+    story.http.headers["sec-fetch-site"] = "same-origin"  # as a browser says of its own pages
+    story.ask(f"POST {console}/session", {"refreshToken": refresh})
+    story.ask(f"DELETE {console}/session")
+    del story.http.headers["sec-fetch-site"]
 
 
 def _end(story: Story, token: str, bob: str) -> None:

@@ -79,7 +79,8 @@ def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
 
 def operation_id(method: str, path: str) -> str:
     """Make the id of an operation, unique for method and path."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", path.removeprefix("/api/v1")).strip("_")
+    page = f"{path}index" if path.endswith("/") else path  # the address of a page
+    words = re.sub(r"[^A-Za-z0-9]+", "_", page.removeprefix("/api/v1")).strip("_")
     return f"{method.lower()}_{words}"
 
 

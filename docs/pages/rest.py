@@ -47,7 +47,13 @@ Examples = Mapping[str, dict[str, Any]]
 def page(kernel: Kernel) -> str:
     """The routes of the built-in plugins."""
     examples = story.read()
-    return _page(HEAD, kernel.routes, {plugin: examples for plugin, _ in kernel.routes})
+    routes = [pair for pair in kernel.routes if not is_page(pair[1].path)]
+    return _page(HEAD, routes, {plugin: examples for plugin, _ in routes})
+
+
+def is_page(path: str) -> bool:
+    """Whether a route serves files to a browser: they are no part of the API."""
+    return path == "/" or path.startswith("/console")
 
 
 def contrib_page(_: Kernel) -> str:

@@ -138,7 +138,8 @@ def test_a_reader_sees_only_what_reads(holder):
     user = holder("tasks.read")
     seen = places(user.get(PATH).json())
     records = {place for place in seen if "/collections/" in place}
-    assert records == {f"GET {ONE}", f"GET {ONE}/{{id}}", f"POST {ONE}/query"}
+    one = f"{ONE}/{{id}}"
+    assert records == {f"GET {ONE}", f"GET {one}", f"GET {one}/history", f"POST {ONE}/query"}
     assert "POST /api/v1/apps/tasks/rpc" in seen
     assert "POST /api/v1/apps/tasks/jobs" in seen
     assert not [place for place in seen if "/secrets" in place or "/deploy" in place]
