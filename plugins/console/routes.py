@@ -44,9 +44,13 @@ from .pages import Pages, manual
 from .service import Preferences
 
 API: Final = "/api/v1/console"
-PAGE: Final[dict[str, Any]] = {
-    "responses": {"200": {"description": "A file of the console."}, "304": {"description": "Same."}}
-}
+SAME: Final = {"description": "The caller has it already, by `If-None-Match`."}
+LED: Final[dict[str, Any]] = {"responses": {"307": {"description": "Leads to `/console/`."}}}
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {"responses": {"200": {"description": "The file.", "content": content}, "304": SAME}}
 
 
 class ConsoleRoutes:
@@ -65,12 +69,14 @@ class ConsoleRoutes:
     def routes(self) -> Sequence[Route]:
         """Declare the routes. Files are public, and say nothing about this server but its name."""
         session, views, view = f"{API}/session", f"{API}/views", f"{API}/views/{{id}}"
+        led = [
+            Route("GET", path, self.root, PUBLIC, errors=(404,), openapi=LED)
+            for path in ("/", "/console")
+        ]
+        page = Route("GET", "/console/", self.index, PUBLIC, openapi=_file("text/html"))
         files = [
-            Route("GET", path, handler, PUBLIC, openapi=PAGE)
+            Route("GET", path, handler, PUBLIC, errors=(404,), openapi=_file("*/*"))
             for path, handler in (
-                ("/", self.root),
-                ("/console", self.root),
-                ("/console/", self.index),
                 ("/console/{file}", self.file),
                 ("/console/{folder}/{file}", self.file),
                 ("/console/{folder}/{inner}/{file}", self.file),
@@ -78,6 +84,8 @@ class ConsoleRoutes:
             )
         ]
         return [
+            *led,
+            page,
             *files,
             Route("POST", session, self.session, PUBLIC, OpenSession, 64_000, OpenedSession,
                   errors=(401, 403)),
@@ -85,7 +93,8 @@ class ConsoleRoutes:
             Route("GET", f"{API}/settings", self.settings, ANY_USER, returns=dict[str, Any]),
             Route("PATCH", f"{API}/settings", self.keep, ANY_USER, dict[str, Any], 1_000_000,
                   Message),
-            Route("GET", views, self.views, ANY_USER, returns=list[View], query=ViewQuery),
+            Route("GET", views, self.views, ANY_USER, returns=list[View], query=ViewQuery,
+                  errors=(404,)),
             Route("POST", views, self.save_view, ANY_USER, NewView, 64_000, Kept, 201,
                   errors=(403, 404)),
             Route("DELETE", view, self.delete_view, ANY_USER, returns=Message),
