@@ -60,6 +60,8 @@ class ConsolePlugin(Plugin):
         self._routes.instance = (await store.instance(statements)).strip('"')
         self._routes.preferences = Preferences(statements, services.find(ACCESS))
         self._routes.pages = collect(services)
+        host = f"[{self.context.host}]" if ":" in self.context.host else self.context.host
+        self.context.notices.append(f"Console: http://{host}:{self.context.port}/console/")
         yield
 
     @hookimpl
