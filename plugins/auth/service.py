@@ -62,7 +62,9 @@ class Registrations:
     async def register(self, form: Registration, caller: Actor, header: bytes | None) -> User:
         """Register an account. Raises Forbidden where only core admins may; BadRequest."""
         if (admin := await self._admin(caller, header)) is not None:
-            return await self._accounts.create(admin, form, by_itself=False, temporary=True)
+            # Where registration is open, clients register their user with any token at hand.
+            temporary = self._mode != "open"
+            return await self._accounts.create(admin, form, by_itself=False, temporary=temporary)
         only_first, setup = self._mode == "first-user", self._setup
         exist = (only_first or setup is not None) and await self._accounts.exist()
         if self._mode == "closed" or (only_first and exist):

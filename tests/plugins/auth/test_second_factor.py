@@ -492,12 +492,19 @@ def test_password_that_an_admin_has_set_must_be_changed(server):
     meets(server.login(user.username))
 
 
-def test_password_of_a_registration_by_an_admin_must_be_changed(server):
+def test_password_of_a_registration_that_only_an_admin_may_make_must_be_changed(make_server):
+    body = {"username": "by-admin", "password": PASSWORD}
+    closed = make_server({"plugins": {"auth": {"registration": "first-user"}}})
+    assert closed.admin.post("/api/v1/auth/register", json=body).status_code == 201
+    user = closed.login("by-admin")
+    demands(user, CHANGE)
+    assert logged_out(closed, user) == 200
+
+
+def test_password_of_an_open_registration_stays_whatever_token_is_sent(server):
     body = {"username": f"by-admin-{time.monotonic_ns()}", "password": PASSWORD}
     assert server.admin.post("/api/v1/auth/register", json=body).status_code == 201
-    user = server.login(body["username"])
-    demands(user, CHANGE)
-    assert logged_out(server, user) == 200
+    meets(server.login(body["username"]))
 
 
 def test_password_that_an_admin_has_chosen_for_itself_stays(make_server):
