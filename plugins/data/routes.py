@@ -16,7 +16,6 @@ from kernel.public import (
     MAX_PAGE,
     Aggregation,
     BadRequest,
-    Collections,
     Message,
     NewRecord,
     Page,
@@ -57,6 +56,9 @@ RECORD: Final = f"{COLLECTION}/{{id}}"
 Order = Literal["asc", "desc"]
 
 
+EVERYTHING: Final = View()
+
+
 class Listing(msgspec.Struct, frozen=True):
     """Parameters of a list: `whole` without a limit, `query` for the next page but its `after`."""
 
@@ -93,10 +95,10 @@ class RecordRoutes(CollectionRoutes):
     async def _get(self, request: Request) -> Response:
         """Show a record; linked records stand under `expand`."""
         names, record_id = names_of(request), request.path("id")
-        view = View()
+        view = EVERYTHING
         if request.scope["query_string"]:
             view = _view(request.query(), await self._own_parameters(request))
-        if not isinstance(self._records, Collections):
+        if self._whole is None:
             return reply(await self._records.get(request.actor, request.grant, *names, record_id))
         caller = (request.actor, request.grant, *names)
         found = await self._collections.view(*caller, record_id, view)
@@ -140,7 +142,7 @@ class RecordRoutes(CollectionRoutes):
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""
         caller = (request.actor, request.grant, *names_of(request))
-        if not isinstance(self._records, Collections):
+        if self._whole is None:
             return reply(await self._records.create(*caller, body), 201)
 
         async def handle() -> Response:
@@ -152,7 +154,7 @@ class RecordRoutes(CollectionRoutes):
         """Change the fields of a record that are named; with `If-Match` unless it has changed."""
         caller, record_id = (request.actor, request.grant, *names_of(request)), request.path("id")
         if_match = header_of(request, b"if-match")
-        if if_match is None and not isinstance(self._records, Collections):
+        if if_match is None and self._whole is None:
             return reply(await self._records.update(*caller, record_id, body))
         try:
             changed = await self._collections.change(*caller, record_id, body, if_match)
