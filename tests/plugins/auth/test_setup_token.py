@@ -24,7 +24,7 @@ def token_of(server):
     return setup_token(server.kernel.context.notices)
 
 
-def setup_notices(server: Server) -> list[str]:
+def setup_notices(server):
     return [notice for notice in server.kernel.context.notices if "#setup=" in notice]
 
 
