@@ -15,7 +15,7 @@ from pathlib import Path
 LONGEST = 72
 SUBJECT = re.compile(r"[a-z0-9_.]+([ ,/-]+[a-z0-9_.]+)*: \S.*[^.]")
 GENERATED = ("Merge ", "Revert ", "fixup! ", "squash! ")
-BEFORE = "cf23c0e2"
+BEFORE = "cf23c0ed3654"
 """The last commit that is older than the rule."""
 
 
