@@ -100,8 +100,15 @@ class ConsoleRoutes:
             Route("DELETE", view, self.delete_view, ANY_USER, returns=Message),
             Route("GET", f"{API}/features", self.features, ANY_USER, returns=Features),
             Route("GET", f"{API}/pages", self.list_pages, ANY_USER, returns=list[ShownPage]),
-            Route("GET", f"{API}/manuals/{{plugin}}", self.manual, CORE_ADMIN, returns=Manual),
+            *self._manuals(),
         ]  # fmt: skip
+
+    def _manuals(self) -> Sequence[Route]:
+        """Without a plugin that provides ACCESS no user is known to be an admin."""
+        if not self._services.provider(ACCESS.name):
+            return []
+        path = f"{API}/manuals/{{plugin}}"
+        return [Route("GET", path, self.manual, CORE_ADMIN, returns=Manual)]
 
     # --- files
 

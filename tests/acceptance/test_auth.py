@@ -210,7 +210,9 @@ def test_closed_registration_lets_core_admins_register_others(make_server, mode)
     refused(register(server, username="late"), 403, "closed")
     body = {"username": "guest", "password": PASSWORD}
     assert admin.post(f"{AUTH}/register", json=body).status_code == 201
-    guest = server.login("guest")
+    guest = server.login("guest")  # with a password that the admin has set
+    change = {"current": PASSWORD, "new": f"{PASSWORD}2"}
+    assert guest.post(f"{AUTH}/password", json=change).status_code == 200
     body["username"] = "friend"
     refused(guest.post(f"{AUTH}/register", json=body), 403, "closed")
     bad = {"authorization": "Bearer nonsense"}

@@ -597,7 +597,7 @@ def test_replies_and_errors_are_readable_from_an_allowed_origin(server: Server):
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
         assert answer.headers["vary"] == "Origin"
         exposed = answer.headers["access-control-expose-headers"].split(", ")
-        assert set(exposed) == {"X-Request-Id", "Retry-After", "Link"}
+        assert set(exposed) == {"X-Request-Id", "Retry-After", "Link", "ETag"}
 
 
 def test_a_preflight_is_answered_for_any_route_before_authentication(server: Server):

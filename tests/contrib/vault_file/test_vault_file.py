@@ -311,6 +311,7 @@ def test_a_missing_or_other_key_stops_the_start_and_changes_nothing(make_server,
     with pytest.raises(Unavailable):
         put(one, "keyed", "A", "x")
     key_file.write_text(base64.b64encode(b"x" * 32).decode())
+    key_file.chmod(0o600)
     with pytest.raises(BootError, match="is not the key that this database"):
         make_server(CHOSEN, dsn=one.dsn, data_dir=tmp_path)
     key_file.write_text(kept)

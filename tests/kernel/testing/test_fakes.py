@@ -42,8 +42,8 @@ from kernel.testing.fakes import every_fake
 
 ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
-OF_THE_KERNEL = {*KERNEL_SERVICES, "http_server", "database_server"}
-"""Real in every test: PostgreSQL is never faked."""
+OF_THE_KERNEL = {*KERNEL_SERVICES, "http_server", "database_server", "idempotency"}
+"""Real in every test: PostgreSQL is never faked, and the last one gives work a transaction."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
 pytestmark = pytest.mark.anyio
