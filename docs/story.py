@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pyotp.totp import TOTP
 
 RECORDED = Path(__file__).parents[1] / "contrib/openapi/examples.json"
 API = "/api/v1"
@@ -64,6 +65,7 @@ CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
     f"GET {API}/console/features": lambda reply: {"plugins": reply["plugins"][-3:]},
     f"GET {API}/console/manuals/{{plugin}}": lambda reply: {"text": reply["text"].split("\n")[0]},
+    f"POST {API}/auth/totp/confirm": lambda reply: {"recoveryCodes": reply["recoveryCodes"][:1]},
     f"GET {API}/manifest.schema.json": lambda reply: _some(reply, "$schema", "type", "required"),
     f"GET {API}/plugins": lambda reply: {
         "plugins": [
@@ -94,6 +96,9 @@ SETTLED = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:9100"),
     (re.compile(r"python-httpx/[\d.]+"), "curl/8.5.0"),
     (re.compile(r'process="[^"]+"'), 'process="4711-1042"'),
+    (re.compile(r"\b[A-Z2-7]{32}\b"), "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"),
+    (re.compile(r"^[a-z2-7]{7}(-[a-z2-7]{7}){3}$"), "k5xw2zd-mfzgk3t-upf2ha4-6nbsw43"),
+    (re.compile(r"^\d{6}$"), "492039"),
     (re.compile(r'^"\d+-\d{13,}"$'), '"1042-1925548200000000"'),
 )
 
@@ -176,6 +181,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _work(story, token)
         _system(story, token)
         _console(story, token)
+        _second_factors(story, token, ids["bob"])
         _end(story, token, ids["bob"])
     return story.examples
 
@@ -361,6 +367,16 @@ def _console(story: Story, token: str) -> None:
     story.ask(f"POST {console}/session", {"refreshToken": refresh})
     story.ask(f"DELETE {console}/session")
     del story.http.headers["sec-fetch-site"]
+
+
+def _second_factors(story: Story, token: str, bob: str) -> None:
+    auth, login = f"{API}/auth", {"username": "bob", "password": PASSWORD}
+    secret = story.ask(f"POST {auth}/totp", token=token)["secret"]
+    story.ask(f"POST {auth}/totp/confirm", {"code": TOTP(secret).now()}, token=token)
+    story.ask(f"DELETE {auth}/totp", {"password": "Str0ngerPass!x"}, token=token)
+    of_bob = story.ask(f"POST {auth}/login", login)["accessToken"]
+    story.ask(f"POST {auth}/totp", token=of_bob)
+    story.ask(f"DELETE {API}/users/{{id}}/totp", token=token, id=bob)
 
 
 def _end(story: Story, token: str, bob: str) -> None:
