@@ -1,6 +1,7 @@
 -- Full-text search. A configuration for each language that PostgreSQL knows, without accents where the extension
 -- unaccent may be created; pg_trgm serves similar words. Both are refused on some managed servers: search works
--- without them, and `doctor` says so.
+-- without them, and `doctor` says so. They have a schema that holds nothing else: a restore cannot put aside one that
+-- holds an extension. One that is there already stays where it is.
 do $do$
 declare
     wanted text;
@@ -9,7 +10,10 @@ declare
 begin
     foreach wanted in array array['unaccent', 'pg_trgm'] loop
         begin
-            execute format('create extension if not exists %I with schema caudex_apps', wanted);
+            if not exists (select from pg_extension where extname = wanted) then
+                create schema if not exists caudex_extensions;
+                execute format('create extension %I with schema caudex_extensions', wanted);
+            end if;
         exception when insufficient_privilege or feature_not_supported or undefined_file
                 or invalid_parameter_value then
             raise notice 'the extension % cannot be created: %', wanted, sqlerrm;
