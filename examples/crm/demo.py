@@ -262,7 +262,12 @@ class Demo:
         roles = f"/api/v1/apps/{APP}/roles"
         accounts = {user["username"]: user["id"] for user in self._admin.get("/api/v1/users")}
         if REP in accounts:
-            self._admin.patch(f"/api/v1/users/{accounts[REP]}", {"password": self.rep_password})
+            # She must change the password that an admin has set.
+            temporary = f"{self.rep_password}-1"
+            self._admin.patch(f"/api/v1/users/{accounts[REP]}", {"password": temporary})
+            self._rep.login(REP, temporary)
+            change = {"current": temporary, "new": self.rep_password}
+            self._rep.post("/api/v1/auth/password", change)
         else:
             self._admin.register(REP, self.rep_password, "Robin Rep")
         self._rep.login(REP, self.rep_password)
