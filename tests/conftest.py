@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from plugins.auth import passwords
@@ -31,6 +32,17 @@ def cheap_hashes() -> Iterator[None]:
     """Let servers of this process hash with the least that Argon2id takes: a test has no secrets,
     and guarding them took a sixth of the time of all."""
     yield from _hashing(CHEAP)
+
+
+@pytest.fixture(autouse=True)
+def same_logging() -> Iterator[None]:
+    """Take back what a command in this process sets for its log: later tests look for lines."""
+    configured, before = structlog.is_configured(), structlog.get_config()
+    yield
+    if configured:
+        structlog.configure(**before)
+    else:
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")
