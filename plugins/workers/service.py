@@ -130,10 +130,10 @@ class WorkersService:
                 attempt = await self._put_in_service(actor, release, archive, size)
             except BaseException as error:
                 await self._roll_back(release, candidate)
+                if isinstance(error, FileNotFoundError | BadRequest | StartFailed):
+                    await self._apps.app(app_id)  # the files of the version go with the app
                 if isinstance(error, StartFailed):
                     raise BadRequest(str(error)) from None
-                if isinstance(error, FileNotFoundError):
-                    await self._apps.app(app_id)  # the folder goes with the app
                 raise
             supervisor.promote(candidate, attempt)
             with anyio.move_on_after(10):

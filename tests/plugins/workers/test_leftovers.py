@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from anyio import to_thread
 
-from kernel.public import Tasks
+from kernel.public import BadRequest, Tasks
 from kernel.testing import Client, Postgres, Server, running_server
 from plugins.workers.control.reconciler import Reconciler
 from plugins.workers.models import Release
@@ -146,9 +146,11 @@ def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
         assert list((folder_at(two, app) / "home").iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [None, FileNotFoundError("worker.py"), BadRequest("no entry")])
 def test_an_app_that_goes_while_it_is_deployed_leaves_nothing(
-    workers: Server, monkeypatch: pytest.MonkeyPatch
+    workers: Server, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ):
+    """With its files, so that the deploy may miss any of them."""
     app, answers = install(workers), list[int]()
     client, make_app = workers.login("admin"), Folders.make_app
     waits, gate = threading.Event(), threading.Event()
@@ -156,6 +158,8 @@ def test_an_app_that_goes_while_it_is_deployed_leaves_nothing(
     def slowly(self: Folders, release: Release, uid: int | None) -> None:
         waits.set()
         gate.wait(10)
+        if error is not None:
+            raise error
         make_app(self, release, uid)
 
     def go() -> None:
