@@ -170,10 +170,11 @@ class Idempotency(Protocol):
     ) -> Answer:
         """Run `work` in a transaction with the key, or return the answer of the first run.
 
-        `route` names method, path and parameters. `rights` says in any form what the caller may see
-        of the reply: where it has changed, the reply is not given again. The caller checks the
-        permission before. Raises BadRequest for another body under the key, and where the answer
-        was not kept; Unavailable where the first run takes too long.
+        `route` names the installation of the app, the method, path and parameters; a key belongs to
+        the user of the actor, without one to the server. `rights` says in any form what the caller
+        may see of the reply: where it has changed, the reply is not given again. The caller checks
+        the permission before. Raises BadRequest for another body under the key, and where the
+        answer was not kept; Unavailable where the first run takes too long.
         """
         ...
 

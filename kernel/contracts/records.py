@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ from kernel.contracts.base import ServiceKey
 
 if TYPE_CHECKING:
     from kernel.contracts.access import Action, Grant
-    from kernel.contracts.base import Actor
+    from kernel.contracts.base import Actor, Answer
 
 __all__ = [
     "MAX_PAGE", "RECORDS", "SHAPE", "Aggregation", "Collections", "FieldFilters", "NewRecord",
@@ -343,10 +343,19 @@ class Collections(Records, Protocol):
         """Delete the records that match; see `update_where`."""
         ...
 
-    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
-        """Check permissions on entities, and return what the actor may see of them, in any form.
+    async def once(
+        self,
+        actor: Actor,
+        app_id: str,
+        request: tuple[str, str, bytes],
+        needed: Sequence[tuple[str, Action]],
+        work: Callable[[], Awaitable[Answer]],
+    ) -> Answer:
+        """Run writes of this provider once for an idempotency key, or return their first answer.
 
-        For requests whose reply is given again. Raises NotFound, Forbidden.
+        `request` is the route, the key and the body; `needed` are the permissions on entities,
+        which are checked each time. What `work` writes is one transaction with the key. Raises
+        BadRequest where no plugin provides IDEMPOTENCY; see `Idempotency.once`.
         """
         ...
 

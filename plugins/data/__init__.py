@@ -51,4 +51,5 @@ def _build(services: Services) -> RecordsService:
         bus,
         access=lambda: services.get(ACCESS),
         identity=lambda: services.find(IDENTITY),
+        idempotency=lambda: services.find(IDEMPOTENCY),
     )

@@ -9,69 +9,24 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import (
-    IDEMPOTENCY,
     RECORDS,
     Action,
     Answer,
-    BadRequest,
     Collections,
     Records,
     Request,
     Response,
     Services,
-    Transaction,
     Unavailable,
     one_of,
     reply,
 )
 
 from .errors import PreconditionFailed
-from .reads.scopes import JOINED
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 
-
-Needed = Sequence[tuple[str, Action]]
 _encode = msgspec.json.Encoder(order="sorted").encode
-
-
-class Once:
-    """Runs a handler once for each key of a client."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    async def __call__(
-        self,
-        request: Request,
-        records: Callable[[], Collections],
-        body: Any,
-        needed: Needed,
-        handle: Callable[[], Awaitable[Response]],
-    ) -> Response:
-        """Run `handle`, or give its first reply again; `needed` are the permissions it needs."""
-        key: bytes | None = request.scope["caudex.headers"].get(b"idempotency-key")
-        if key is None:
-            return await handle()
-        service = self._services.find(IDEMPOTENCY)
-        if service is None:
-            raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
-        rights = await records().check(request.actor, request.path("app_id"), needed)
-
-        async def work(tx: Transaction) -> Answer:
-            token = JOINED.set(tx)
-            try:
-                response = await handle()
-            finally:
-                JOINED.reset(token)
-            headers = {"etag": response.headers["etag"]} if "etag" in response.headers else {}
-            return Answer(response.status_code, bytes(response.body), headers)
-
-        query: bytes = request.scope["query_string"]
-        route = f"{request.method} {request.url.path}?{query.decode('latin-1')}"
-        raw = body if isinstance(body, bytes) else _encode(body)
-        answer = await service.once(request.actor, route, key.decode("latin-1"), raw, rights, work)
-        return reply(answer.body, answer.status, answer.headers)
 
 
 class CollectionRoutes:
@@ -79,7 +34,6 @@ class CollectionRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._once = Once(services)
 
     @cached_property
     def _records(self) -> Records:
@@ -106,7 +60,32 @@ class CollectionRoutes:
         """Run a handler, once for an `Idempotency-Key`; it needs these actions on the entity."""
         name = request.path("entity")
         needed: list[tuple[str, Action]] = [(name, action) for action in actions]
-        return await self._once(request, lambda: self._collections, body, needed, handle)
+        return await self._once(request, body, needed, handle)
+
+    async def _once(
+        self,
+        request: Request,
+        body: Any,
+        needed: Sequence[tuple[str, Action]],
+        handle: Callable[[], Awaitable[Response]],
+    ) -> Response:
+        """Run a handler, or give its first reply again; `needed` are the permissions it needs."""
+        key: bytes | None = request.scope["caudex.headers"].get(b"idempotency-key")
+        if key is None:
+            return await handle()
+
+        async def work() -> Answer:
+            response = await handle()
+            headers = {"etag": response.headers["etag"]} if "etag" in response.headers else {}
+            return Answer(response.status_code, bytes(response.body), headers)
+
+        query: bytes = request.scope["query_string"]
+        route = f"{request.method} {request.url.path}?{query.decode('latin-1')}"
+        raw = body if isinstance(body, bytes) else _encode(body)
+        answer = await self._collections.once(
+            request.actor, request.path("app_id"), (route, key.decode("latin-1"), raw), needed, work
+        )
+        return reply(answer.body, answer.status, answer.headers)
 
 
 def header_of(request: Request, name: bytes) -> str | None:

@@ -142,7 +142,7 @@ class ManyRoutes(CollectionRoutes):
             pair for operation in body.operations for pair in _needed(operation)
         ]
         try:
-            return await self._once(request, lambda: self._collections, body, needed, handle)
+            return await self._once(request, body, needed, handle)
         except PreconditionFailed as failed:
             return conflict(failed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -26,6 +27,9 @@ MAX_REPLY: Final = 1_000_000
 WAIT_SECONDS: Final = 10.0
 BATCH: Final = 1000
 DONE: Final = "already done: the reply is no longer available"
+SERVER: Final = str(uuid.UUID(int=0))
+"""In place of a user for what workers write in their app's name."""
+
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -56,9 +60,8 @@ class IdempotencyService:
         """See `Idempotency.once`."""
         if not _KEY.fullmatch(key):
             raise BadRequest("Idempotency-Key must be 1 to 255 visible characters of ASCII")
-        if actor.user_id is None:
-            raise BadRequest("Idempotency-Key needs a signed-in user")
-        place, digest = Place(actor.user_id, route, key), hashlib.sha256(body).hexdigest()
+        place = Place(actor.user_id or SERVER, route, key)
+        digest = hashlib.sha256(body).hexdigest()
 
         async def attempt(tx: Transaction) -> Answer:
             if not await store.claim(tx, place, digest, rights, WAIT_SECONDS):
@@ -68,7 +71,7 @@ class IdempotencyService:
             await store.keep(tx, place, answer, text)
             return answer
 
-        async with self._requests.hold(actor.user_id):
+        async with self._requests.hold(actor.user_id or actor.username):
             return await self._statements.run(actor, attempt)
 
     async def _again(self, tx: Transaction, place: Place, digest: str, rights: str) -> Answer:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from kernel.public import (
     APPS,
+    IDEMPOTENCY,
     IDENTITY,
     JOBS,
     NOTIFICATIONS,
@@ -35,6 +36,7 @@ class JobsPlugin(Plugin):
     name = "jobs"
     requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY)
     uses = (WORKERS,)
+    finds = (IDEMPOTENCY,)
     Config = JobsConfig
     config: JobsConfig
     _service: JobsService | None = None

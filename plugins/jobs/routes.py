@@ -5,9 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
 from kernel.public import (
     APP_USER,
+    APPS,
+    IDEMPOTENCY,
     JOBS,
+    Answer,
     BadRequest,
     Jobs,
     Message,
@@ -16,6 +21,7 @@ from kernel.public import (
     Response,
     Route,
     Services,
+    Transaction,
     limit_of,
     one_of,
     reply,
@@ -26,6 +32,8 @@ from .models import STATUSES, Accepted, Job, JobsQuery
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
 PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
+
+_encode = msgspec.json.Encoder().encode
 
 
 class JobsRoutes:
@@ -45,8 +53,26 @@ class JobsRoutes:
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:
         """Enqueue a job; the app's worker runs it at least once."""
+        key = request.headers.get("idempotency-key")
+        if key is not None:
+            answer = await self._once(request, key, body)
+            return reply(answer.body, answer.status)
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
         return reply({"job_id": job_id}, 201)
+
+    async def _once(self, request: Request, key: str, body: NewJob) -> Answer:
+        """Enqueue a job in the transaction of an idempotency key, or return its first answer."""
+        service = self._services.find(IDEMPOTENCY)
+        if service is None:
+            raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
+        app = await self._services.get(APPS).app(request.path("app_id"))
+
+        async def work(tx: Transaction) -> Answer:
+            job_id = await self._jobs.enqueue(request.actor, app.id, body, tx)
+            return Answer(201, _encode({"job_id": job_id}))
+
+        route = f"{app.key} POST {request.url.path}"
+        return await service.once(request.actor, route, key, _encode(body), "", work)
 
     async def list(self, request: Request) -> Response:
         """List the jobs of an app, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from kernel.public import Action, Actor, Forbidden, Grant, NotFound, Reader, Tagged
 from kernel.public import entity as on_entity
@@ -18,19 +18,6 @@ from .tags import Condition, read_if_match
 
 class WriteAnswers(RecordReads):
     """Adds the rights on records that were written."""
-
-    async def check(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
-        """See `Collections.check`."""
-        for name, action in needed:
-            await self._granted(actor, app_id, name, action)
-        seen: list[str] = []
-        for name in dict.fromkeys(name for name, _ in needed):
-            try:
-                grant = await self._granted(actor, app_id, name, "read")
-                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
-            except Forbidden:
-                seen.append(f"{name} -")
-        return "; ".join(seen)
 
     async def _reading(self, actor: Actor, table: Table) -> RowScope | None:
         """Return the rows of a table that a caller may read, or None without the permission."""

@@ -14,6 +14,7 @@ from kernel.public import (
     Forbidden,
     Grant,
     HookBus,
+    Idempotency,
     Identity,
     KernelError,
     NotFound,
@@ -29,7 +30,7 @@ from plugins.data.rendering import describe_size_error, id_of, records_in, split
 from plugins.data.scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
-from .answers import WriteAnswers
+from .once import KeyedWrites
 from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns
 from .tags import Condition
 from .transactional import TransactionalWrites, event_of
@@ -40,7 +41,7 @@ T = TypeVar("T")
 MAX_BULK: Final = 1000
 
 
-class RecordWrites(WriteAnswers):
+class RecordWrites(KeyedWrites):
     """The writes of RECORDS; see `kernel.contracts.records.Collections`."""
 
     def __init__(
@@ -50,8 +51,9 @@ class RecordWrites(WriteAnswers):
         bus: HookBus,
         access: Callable[[], Access],
         identity: Callable[[], Identity | None] = lambda: None,
+        idempotency: Callable[[], Idempotency | None] = lambda: None,
     ) -> None:
-        super().__init__(statements, apps, bus, access, identity)
+        super().__init__(statements, apps, bus, access, identity, idempotency)
         self._transactional = TransactionalWrites(bus)
 
     async def create(

@@ -18,6 +18,7 @@ from kernel.public import (
     RECORDS,
     Action,
     Actor,
+    Answer,
     BadRequest,
     Caller,
     Grant,
@@ -31,6 +32,7 @@ from kernel.public import (
     WorkerLost,
     WorkerStopped,
 )
+from kernel.public import Collections as WholeRecords
 
 from .protocol import MAX_PARAMS, CollectionOp, OpResult, single_line
 
@@ -38,6 +40,7 @@ Progress = Callable[[bytes], Awaitable[None]]
 _ACTIONS: Final[dict[str, Action]] = {
     "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
 }  # fmt: skip
+_sorted = msgspec.json.Encoder(order="sorted").encode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 log = structlog.get_logger("caudex.workers")
@@ -169,7 +172,25 @@ class Collections:
         actor, grant = await self._rights(op)
         if (await self._services.get(APPS).app(self._app_id)).key != self._key:
             raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
+        if op.key is not None:
+            return await self._once(records, actor, grant, op, op.key)
         return await _operate(records, actor, grant, self._app_id, op)
+
+    async def _once(
+        self, records: Records, actor: Actor, grant: Grant, op: CollectionOp, key: str
+    ) -> bytes:
+        """Write in the transaction of an idempotency key, or return its first result."""
+        action = _ACTIONS[op.op]
+        if action == "read":
+            raise BadRequest("key goes with writes: reads may be repeated without one")
+        if not isinstance(records, WholeRecords):
+            raise Unavailable("the provider of records does not offer this", retry_after=None)
+
+        async def work() -> Answer:
+            return Answer(200, await _operate(records, actor, grant, self._app_id, op))
+
+        request = (f"collection_op {op.op} {op.entity}", key, _sorted(op.data))
+        return (await records.once(actor, self._app_id, request, [(op.entity, action)], work)).body
 
     async def _rights(self, op: CollectionOp) -> tuple[Actor, Grant]:
         """Return the rights of the caller that the operation names, else the app's own.

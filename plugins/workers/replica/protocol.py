@@ -129,13 +129,17 @@ class AppEvent(FromWorker, frozen=True, tag="event"):
 
 
 class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
-    """A read or write of records; `call` is the id of the rpc or job that it serves."""
+    """A read or write of records; `call` is the id of the rpc or job that it serves.
+
+    A write with a `key` acts once, see `kernel.contracts.Idempotency`.
+    """
 
     id: str
     op: Literal["insert", "update", "find", "findOne", "delete"]
     entity: str
     data: dict[str, Any] = {}
     call: str | None = None
+    key: str | None = None
 
 
 class InvalidOp(FromWorker, frozen=True, tag="collection_op"):

@@ -116,11 +116,27 @@ class Context:
 class Collection:
     """Records of one entity. In an `async def` the methods are awaited, in a `def` they block."""
 
-    def __init__(self, worker: Worker, entity: str, call_id: str | None, *, blocking: bool) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        entity: str,
+        call_id: str | None,
+        *,
+        blocking: bool,
+        key: str | None = None,
+    ) -> None:
         self._worker = worker
         self._entity = entity
         self._call_id = call_id
         self._blocking = blocking
+        self._key = key
+
+    def once(self, key: str) -> Collection:
+        """The same records; a write with this key acts once within 24 hours, and returns the same
+        result each time: `ctx.collection("invoices").once(payload["order"]).insert({...})`."""
+        return Collection(
+            self._worker, self._entity, self._call_id, blocking=self._blocking, key=key
+        )
 
     def insert(self, data: dict[str, Any]) -> Any:
         """Create a record and return it."""
@@ -143,7 +159,8 @@ class Collection:
         return self._do("findOne", where or {})
 
     def _do(self, op: str, data: dict[str, Any]) -> Any:
-        asked = self._worker.operate(op, self._entity, data, self._call_id)
+        more = {"call": self._call_id, "key": None if op.startswith("find") else self._key}
+        asked = self._worker.operate(op, self._entity, data, more)
         if not self._blocking:
             return asked
         return asyncio.run_coroutine_threadsafe(asked, self._worker.loop).result()
@@ -386,14 +403,17 @@ class Worker:
 
     # Speaking
 
-    async def operate(self, op: str, entity: str, data: dict[str, Any], call: str | None) -> Any:
+    async def operate(
+        self, op: str, entity: str, data: dict[str, Any], more: dict[str, str | None]
+    ) -> Any:
         """Have the server carry out an operation on records. Raises CollectionError."""
         self._count += 1
         op_id = f"op{self._count}"
         future = self._operations[op_id] = self.loop.create_future()
         message = {"type": "collection_op", "id": op_id, "op": op, "entity": entity, "data": data}
         try:
-            self._wire.send({**message, **({"call": call} if call else {})}, soon=True)
+            given = {name: value for name, value in more.items() if value is not None}
+            self._wire.send({**message, **given}, soon=True)
             return await future
         finally:
             self._operations.pop(op_id, None)

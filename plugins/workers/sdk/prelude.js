@@ -61,12 +61,12 @@
   let operationCount = 0;
   let served = false;
 
-  function operate(op, entity, data, call) {
+  function operate(op, entity, data, call, key) {
     return new Promise((resolve, reject) => {
       const id = `op${++operationCount}`;
       operations.set(id, { resolve, reject });
       try {
-        say({ type: "collection_op", id, op, entity, data, call });
+        say({ type: "collection_op", id, op, entity, data, call, key });
       } catch (error) {
         operations.delete(id);
         reject(error);
@@ -74,16 +74,19 @@
     });
   }
 
-  function collection(entity, call) {
+  // A write with a key acts once within 24 hours, and returns the same result each time:
+  // ctx.collection("invoices").once(payload.order).insert({ ... })
+  function collection(entity, call, key) {
     return {
-      insert: (data) => operate("insert", entity, data, call),
+      once: (chosen) => collection(entity, call, chosen),
+      insert: (data) => operate("insert", entity, data, call, key),
       update: (data, more) => {
         const whole = typeof data === "object" ? data : { ...more, id: data };
-        return operate("update", entity, whole, call);
+        return operate("update", entity, whole, call, key);
       },
       delete: (record) => {
         const whole = typeof record === "object" ? record : { id: record };
-        return operate("delete", entity, whole, call);
+        return operate("delete", entity, whole, call, key);
       },
       find: (where) => operate("find", entity, where || {}, call),
       findOne: (where) => operate("findOne", entity, where || {}, call),

@@ -500,6 +500,31 @@ def test_records_are_asked_of_the_server(python, define: str, wait: str):
     assert talk.hear("rpc_response")["result"] == [[{"id": "1"}], "no such record"]
 
 
+@pytest.mark.parametrize(("define", "wait"), [("def", ""), ("async def", "await ")])
+def test_writes_carry_the_key_of_once(python, define: str, wait: str):
+    talk = python(
+        f"""
+@worker.rpc
+{define} work(params, ctx):
+    contacts = ctx.collection("contacts").once("k")
+    {wait}contacts.insert({{"key": "a column"}})
+    {wait}contacts.find({{}})
+    {wait}ctx.collection("contacts").update({{"id": "1"}}, key="a column")
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="work", params={}, caller=CALLER)
+    for key, data in (
+        ("k", {"key": "a column"}),
+        (None, {}),
+        (None, {"id": "1", "key": "a column"}),
+    ):
+        asked = talk.hear("collection_op")
+        assert (asked.get("key"), asked["data"]) == (key, data)
+        talk.say(type="collection_op_result", id=asked["id"], result=None)
+    assert talk.hear("rpc_response")["result"] is None
+
+
 def test_whatever_is_printed_goes_to_the_log_and_not_onto_the_wire(python):
     talk = python(
         """
@@ -738,6 +763,26 @@ serve({ work: async (params, caller, ctx) => {
     asked = talk.hear("collection_op")
     talk.say(type="collection_op_result", id=asked["id"], error="refused")
     assert talk.hear("rpc_response")["result"] == [[1], "refused"]
+
+
+def test_writes_of_javascript_carry_the_key_of_once(javascript):
+    talk = javascript(
+        """
+serve({ work: async (params, caller, ctx) => {
+  const contacts = ctx.collection("contacts").once("k");
+  await contacts.insert({ key: "a column" });
+  await contacts.find({});
+  await contacts.delete("1");
+} });
+"""
+    )
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="work", params={}, caller=CALLER)
+    for op, key in (("insert", "k"), ("find", None), ("delete", "k")):
+        asked = talk.hear("collection_op")
+        assert (asked["op"], asked.get("key")) == (op, key)
+        talk.say(type="collection_op_result", id=asked["id"], result=None)
+    assert talk.hear("rpc_response")["result"] is None
 
 
 def test_a_start_handler_of_javascript_that_fails_ends_the_worker(javascript):

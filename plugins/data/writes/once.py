@@ -1,0 +1,76 @@
+"""Writes that act once for each idempotency key of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from kernel.public import (
+    Access,
+    Action,
+    Actor,
+    Answer,
+    Apps,
+    BadRequest,
+    Forbidden,
+    HookBus,
+    Idempotency,
+    Identity,
+    Statements,
+    Transaction,
+)
+from plugins.data.reads.scopes import JOINED
+
+from .answers import WriteAnswers
+
+
+class KeyedWrites(WriteAnswers):
+    """Adds writes that join the transaction of a key."""
+
+    def __init__(
+        self,
+        statements: Statements,
+        apps: Apps,
+        bus: HookBus,
+        access: Callable[[], Access],
+        identity: Callable[[], Identity | None] = lambda: None,
+        idempotency: Callable[[], Idempotency | None] = lambda: None,
+    ) -> None:
+        super().__init__(statements, apps, bus, access, identity)
+        self._idempotency = idempotency
+
+    async def once(
+        self,
+        actor: Actor,
+        app_id: str,
+        request: tuple[str, str, bytes],
+        needed: Sequence[tuple[str, Action]],
+        work: Callable[[], Awaitable[Answer]],
+    ) -> Answer:
+        """See `Collections.once`."""
+        service = self._idempotency()
+        if service is None:
+            raise BadRequest("Idempotency-Key is not supported: the plugin idempotency is off")
+        app_key, rights = await self.app_key(app_id), await self._seen(actor, app_id, needed)
+        route, key, body = request
+
+        async def joined(tx: Transaction) -> Answer:
+            token = JOINED.set(tx)
+            try:
+                return await work()
+            finally:
+                JOINED.reset(token)
+
+        return await service.once(actor, f"{app_key} {route}", key, body, rights, joined)
+
+    async def _seen(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
+        """Check permissions, and return what the actor may see of the entities, in any form."""
+        for name, action in needed:
+            await self._granted(actor, app_id, name, action)
+        seen: list[str] = []
+        for name in dict.fromkeys(name for name, _ in needed):
+            try:
+                grant = await self._granted(actor, app_id, name, "read")
+                seen.append(f"{name} {grant.own_only} {sorted(grant.hidden)}")
+            except Forbidden:
+                seen.append(f"{name} -")
+        return "; ".join(seen)
