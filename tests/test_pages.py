@@ -398,6 +398,14 @@ def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_pat
     ]  # fmt: skip
     old.admin.post("/api/v1/apps", json=manifest).raise_for_status()
     ida = old.user("ida")
+    # As on a server without usernames, whose table of accounts has an email and a hash.
+    mail = {"email": "eve@example.com", "password": "Str0ngPass!x"}
+    old.http.post("/api/v1/auth/register", json=mail).raise_for_status()
+    old.sql("create schema rootcx_system")
+    old.sql(
+        "create table rootcx_system.users as select id, email, display_name, password_hash, "
+        "false as is_system from caudex_auth.users where email is not null"
+    )
     path = "/api/v1/apps/crm/collections"
     first = {"name": "Whole", "manager_id": ida.id}
     whole = old.admin.post(f"{path}/companies", json=first).json()
@@ -408,19 +416,50 @@ def test_an_app_moves_from_another_server_as_the_guide_says(make_server, tmp_pat
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     shutil.copytree(ROOT / "examples/crm/worker", tmp_path / "worker")
     write_files(text, tmp_path)
-    environment = {"OLD": old.url, "NEW": new.url}
+    environment = {
+        "OLD": old.url, "NEW": new.url, "OLD_DATABASE": old.dsn,
+        "CAUDEX_DATABASE__URL": new.dsn, "CAUDEX_DATA_DIR": str(new.kernel.context.data_dir),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
     for name, admin in (("OLD_LOGIN", old.admin), ("NEW_LOGIN", new.admin)):
         login = {"username": admin.username, "password": admin.password}
         environment[name] = json.dumps(login)
     outputs = [output for output, _ in run_shell(text, new.url, tmp_path, environment)]
-    assert "companies: 2 records" in outputs[1]
-    assert "deployed and started" in outputs[2]
+    assert "1 imported, 0 skipped, 0 refused" in outputs[1]
+    assert new.http.post("/api/v1/auth/login", json=mail).status_code == 200
+    assert "companies: 2 records" in outputs[2]
+    assert "deployed and started" in outputs[3]
     companies = {each["name"]: each for each in new.admin.get(f"{path}/companies").json()}
     assert companies["Part"]["parent_id"] == whole["id"] == companies["Whole"]["id"]
     people = {each["username"]: each["id"] for each in new.admin.get("/api/v1/users").json()}
     assert companies["Whole"]["manager_id"] == people["ida"] != ida.id
     [moved] = new.admin.get(f"{path}/contacts").json()
     assert (moved["id"], moved["company_id"]) == (contact["id"], part["id"])
+
+
+def test_accounts_without_a_username_move(monkeypatch):
+    [source] = [each.text for each in blocks(page("howto/move-from-rootcx.md"))
+                if each.language == "python"]  # fmt: skip
+    for name, value in (("OLD", "o"), ("NEW", "n"), ("OLD_LOGIN", "{}"), ("NEW_LOGIN", "{}")):
+        monkeypatch.setenv(name, value)
+    script: dict[str, object] = {}
+    exec(source[: source.rindex("\nmove(")], script)
+    sent = []
+    old = [{"id": "1", "email": "Ann@x.org", "displayName": "Ann"}, {"id": "2", "email": "b@x.org"},
+           {"id": "3", "username": "cid"}]  # fmt: skip
+
+    def call(server, method, path, body=None):
+        if method == "GET":
+            return old if server == "old" else [{"id": "9", "username": "b@x.org"}]
+        sent.append(body)
+        return {"user": {"id": f"new-{len(sent)}"}}
+
+    script["call"] = call
+    assert script["move_users"]() == {"1": "new-1", "2": "9", "3": "new-2"}
+    assert [{**body, "password": None} for body in sent] == [
+        {"email": "Ann@x.org", "display_name": "Ann", "password": None},
+        {"username": "cid", "password": None},
+    ]
 
 
 def test_the_server_is_watched_as_the_guide_says(make_server, tmp_path):

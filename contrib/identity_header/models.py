@@ -51,10 +51,3 @@ class UserChanges(Struct, frozen=True, kw_only=True):
     """Body of a change of an account: the rest is the proxy's to say."""
 
     disabled: bool
-
-
-class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """How one signs in: always somehow; `setup_required` while there is no account."""
-
-    auth_required: bool
-    setup_required: bool = False

@@ -9,6 +9,7 @@ from kernel.public import (
     ANY_USER,
     CORE_ADMIN,
     PUBLIC,
+    AuthMode,
     Message,
     NotFound,
     Person,
@@ -21,7 +22,7 @@ from kernel.public import (
     reply,
 )
 
-from .models import Mode, NewUser, UserChanges
+from .models import NewUser, UserChanges
 from .service import HeaderIdentity
 
 MAX_BODY: Final = 64_000
@@ -39,7 +40,7 @@ class IdentityHeaderRoutes:
         """Declare them."""
         auth, users = "/api/v1/auth", "/api/v1/users"
         return [
-            Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=Mode),
+            Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=AuthMode),
             Route("GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,)),
             Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
             Route(
@@ -62,7 +63,7 @@ class IdentityHeaderRoutes:
     async def mode(self, request: Request) -> Response:
         """Report that a proxy signs users in, and whether any user has signed in."""
         setup = await self._identity.setup_required()
-        return reply(Mode(auth_required=True, setup_required=setup))
+        return reply(AuthMode(setup_required=setup, password_login_enabled=False))
 
     async def me(self, request: Request) -> Response:
         """Show the caller's account."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from kernel.public import (
     ACCESS,
@@ -15,6 +16,7 @@ from kernel.public import (
     Provider,
     Route,
     Services,
+    SignInProvider,
     Transaction,
     User,
     hookimpl,
@@ -27,7 +29,7 @@ from .store import OidcStore
 
 try:
     from .provider import OidcProvider, check, client_of
-    from .routes import OidcRoutes
+    from .routes import PATH, OidcRoutes
     from .service import OIDC, OidcService
 except ModuleNotFoundError as missing:
     problem = f"the package {missing.name} is missing"
@@ -54,6 +56,12 @@ class OidcPlugin(Plugin):
         """Declare the routes."""
         self._services = services
         return OidcRoutes(services, secure=self.config.public_url.startswith("https:")).routes()
+
+    @hookimpl(optionalhook=True)
+    def sign_in_providers(self) -> Sequence[SignInProvider]:
+        """Let clients offer this sign-in."""
+        name = self.config.display_name or urlsplit(self.config.issuer).hostname or "OpenID Connect"
+        return [SignInProvider(id="oidc", display_name=name, url=f"{PATH}/login")]
 
     @hookimpl
     async def account_closing(self, tx: Transaction, user: User, delete: bool) -> None:

@@ -15,10 +15,11 @@ class OidcConfig(Section, frozen=True, kw_only=True):
 
     `public_url` is the address by which browsers reach this server. The provider must know
     `<public_url>/api/v1/auth/oidc/callback`. A sign-in may return to the origins `frontends`.
-    `auto_create_users` creates an account at the first sign-in. `match_email` signs a user in to
-    the existing account with the same verified email: only safe where admins create accounts,
-    since registration does not verify an email. `domains` restricts the domains of emails. `roles`
-    maps each value of `roles_claim` to roles (`app:role`).
+    Clients show `display_name`, by default the host of the issuer. `auto_create_users` creates an
+    account at the first sign-in. `match_email` signs a user in to the existing account with the
+    same verified email: only safe where admins create accounts, since registration does not verify
+    an email. `domains` restricts the domains of emails. `roles` maps each value of `roles_claim` to
+    roles (`app:role`).
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"create": "auto_create_users"}
@@ -28,6 +29,7 @@ class OidcConfig(Section, frozen=True, kw_only=True):
     client_secret: str
     public_url: str
     frontends: tuple[str, ...] = ()
+    display_name: str = ""
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     auto_create_users: bool = True
     match_email: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from kernel.contracts.statements import Reader
 
 __all__ = [
-    "IDENTITY", "SESSIONS", "DelegatingIdentity", "Identity", "Person", "Sessions", "User",
-    "UserView", "issue_delegated_token",
+    "IDENTITY", "SESSIONS", "AuthMode", "DelegatingIdentity", "Identity", "Person", "Sessions",
+    "SignInProvider", "User", "UserView", "issue_delegated_token",
 ]  # fmt: skip
 
 
@@ -57,6 +58,27 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     email: str | None = None
     display_name: str | None = None
+
+
+class SignInProvider(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A system outside that signs users in; a browser begins at `url`, a path of this server."""
+
+    id: str
+    display_name: str
+    url: str
+
+
+class AuthMode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Reply of `GET /api/v1/auth/mode`: how a client signs in. Every member is always present.
+
+    `setup_required`: any client may create the first account now.
+    """
+
+    auth_required: bool = True
+    setup_required: bool = False
+    password_login_enabled: bool = True
+    magic_link_enabled: bool = False
+    providers: Sequence[SignInProvider] = ()
 
 
 class Identity(Protocol):

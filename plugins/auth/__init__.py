@@ -30,14 +30,15 @@ from kernel.public import (
     server_key,
 )
 
+from . import hookspecs
 from .accounts import Accounts
 from .authenticator import TOPIC, TokenAuthenticator, authorization
 from .commands import users_command
 from .config import AuthConfig
-from .limits import LoginLimiter
 from .passwords import PasswordHasher, PasswordRules, read_common
 from .routes import AuthRoutes
 from .security.demands import Demands
+from .security.limits import LoginLimiter
 from .security.second_factor import SecondFactors
 from .security.setup_token import SetupToken, setup_notice
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
@@ -59,6 +60,7 @@ class AuthPlugin(Plugin):
     name = "auth"
     requires = (STATEMENTS, NOTIFICATIONS, HOOKS)
     finds = (ACCESS,)
+    hookspecs = hookspecs
     Config = AuthConfig
     config: AuthConfig
 

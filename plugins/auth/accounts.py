@@ -34,13 +34,18 @@ from kernel.public import (
 )
 
 from .authenticator import REVOKED_SESSION, TOPIC
-from .models import Account, NewAccount, Registration, UserChanges
-from .passwords import PasswordHasher, PasswordRules
+from .models import Account, ImportedAccount, NewAccount, Registration, UserChanges
+from .passwords import PasswordHasher, PasswordRules, check_hash, named
 from .store import AuthStore
 from .tokens import Tokens
 
 NAMES: Final = "auth.names"
 """The lock on names of accounts, and on which account is the first."""
+FIRST: Final = "the first account is made here: caudex users create"
+
+
+class NameTaken(BadRequest):
+    """The username or the email belongs to another account."""
 
 
 class Accounts:
@@ -96,7 +101,7 @@ class Accounts:
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`; the password is a random one."""
         if not await self._store.any_user():
-            raise Forbidden("the first account is made here: caudex users create")
+            raise Forbidden(FIRST)
         form = Registration(
             password=f"aA1{secrets.token_urlsafe(32)}",  # a random text alone may have no digit
             username=person.username,
@@ -165,14 +170,43 @@ class Accounts:
                 raise Forbidden("registration is closed")
             if first and admit_first is not None:
                 await admit_first(tx)
-            await self._refuse_taken(tx, new)
             kept = replace(new, temporary=temporary and not first)
-            user = await self._store.insert_user(tx, kept, password_hash)
-            await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
+            user = await self._insert(tx, kept, password_hash, first=first)
             by = replace(actor, user_id=user.id, username=user.username) if by_itself else actor
             await _record(tx, "REGISTER", by, new=user)
             return user
 
+        return await self._run(actor, new, insert)
+
+    async def take_over(self, actor: Actor, account: ImportedAccount) -> User:
+        """Create an account of another system with its password hash; never the first account.
+
+        Raises BadRequest for a hash that this server does not verify; Forbidden; NameTaken.
+        """
+        new = named(account)
+        check_hash(account.password_hash)
+
+        async def insert(tx: Transaction) -> User:
+            await tx.lock(NAMES)
+            if not await self._store.any_user(tx):
+                raise Forbidden(FIRST)
+            user = await self._insert(tx, new, account.password_hash, first=False)
+            await _record(tx, "REGISTER", actor, new=user)
+            return user
+
+        return await self._run(actor, new, insert)
+
+    async def _insert(
+        self, tx: Transaction, new: NewAccount, password_hash: str, *, first: bool
+    ) -> User:
+        await self._refuse_taken(tx, new)
+        user = await self._store.insert_user(tx, new, password_hash)
+        await self._hooks.emit(hookspecs.account_created, tx=tx, user=user, first=first)
+        return user
+
+    async def _run(
+        self, actor: Actor, new: NewAccount, insert: Callable[[Transaction], Awaitable[User]]
+    ) -> User:
         try:
             return await self._statements.run(actor, insert)
         except ConstraintViolation as breach:
@@ -303,22 +337,22 @@ class Accounts:
     async def _refuse_taken(self, tx: Transaction, new: NewAccount) -> None:
         taken = await self._store.taken(tx, new.username_key, new.email_key, None)
         if taken.username and not new.email_only:
-            raise BadRequest(f"username '{new.username}' is already taken")
+            raise NameTaken(f"username '{new.username}' is already taken")
         if taken.username or taken.email:
-            raise BadRequest(f"email '{new.email}' is already taken")
+            raise NameTaken(f"email '{new.email}' is already taken")
 
     async def _refuse_taken_email(self, tx: Transaction, new: Account) -> None:
         taken = await self._store.taken(tx, fold_name(new.username), new.email_key, new.id)
         if taken.email:
-            raise BadRequest(f"email '{new.email}' is already taken")
+            raise NameTaken(f"email '{new.email}' is already taken")
 
 
 def _already_taken(breach: ConstraintViolation, new: NewAccount) -> BadRequest:
     """Report a name that was taken by a write without the lock, such as SQL by hand."""
     if breach.constraint == "users_username_taken" and not new.email_only:
-        return BadRequest(f"username '{new.username}' is already taken")
+        return NameTaken(f"username '{new.username}' is already taken")
     if breach.constraint in ("users_username_taken", "users_email_taken"):
-        return BadRequest(f"email '{new.email}' is already taken")
+        return NameTaken(f"email '{new.email}' is already taken")
     return breach
 
 

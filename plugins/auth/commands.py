@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 import click
+import msgspec
 
 from kernel.public import (
     ACCESS,
@@ -21,7 +22,8 @@ from kernel.public import (
     server_actor,
 )
 
-from .models import Registration, UserChanges
+from .accounts import NameTaken
+from .models import ImportedAccount, Registration, UserChanges
 from .service import AUTH
 
 Action = Callable[..., Awaitable[None]]
@@ -45,6 +47,8 @@ def users_command() -> Command:
         action("list", "list every account", _list),
         action("create", "create an account; the password is asked for, or read from stdin",
                _create, username, *details, permanent),
+        action("import", "create accounts with Argon2id hashes of another system, from stdin",
+               _import),
         action("passwd", "give an account a new password and end its sessions", _passwd, username,
                permanent),
         action("reset-second-factor", "remove the second factor of an account",
@@ -84,6 +88,26 @@ async def _create(services: Services, *, permanent: bool, **given: str) -> None:
     accounts = services.get(AUTH).accounts
     user = await accounts.create(server_actor(), form, by_itself=False, temporary=not permanent)
     print(f"created user '{user.username}' ({user.id})")
+
+
+async def _import(services: Services) -> None:
+    """Goes on after a line that is refused, and fails at the end."""
+    accounts, counts = services.get(AUTH).accounts, {"imported": 0, "skipped": 0, "refused": 0}
+    for number, line in enumerate(filter(str.strip, sys.stdin), 1):
+        try:
+            account = msgspec.json.decode(line, type=ImportedAccount)
+            await accounts.take_over(server_actor(), account)
+            counts["imported"] += 1
+        except NameTaken as taken:
+            print(f"line {number}: skipped: {taken}")
+            counts["skipped"] += 1
+        except (BadRequest, msgspec.MsgspecError, UnicodeEncodeError) as refusal:
+            print(f"line {number}: {refusal}", file=sys.stderr)
+            counts["refused"] += 1
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    if counts["refused"]:
+        raise BadRequest(said)
+    print(said)
 
 
 async def _passwd(services: Services, *, username: str, password: str, permanent: bool) -> None:

@@ -20,6 +20,13 @@ class Registration(Struct, frozen=True, kw_only=True):
     setup_token: str | None = field(default=None, name="setupToken")
 
 
+class ImportedAccount(Registration, frozen=True, kw_only=True):
+    """An account of another system, with its Argon2id hash in place of a password."""
+
+    password: str = ""
+    password_hash: str
+
+
 class Credentials(Struct, frozen=True, kw_only=True):
     """Body of a login, with a username or an email; `code` is the second factor."""
 
@@ -57,13 +64,6 @@ class UserChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     email: str | UnsetType | None = UNSET
     password: str | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
-
-
-class Mode(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Whether tokens are needed, and whether no account exists."""
-
-    auth_required: bool
-    setup_required: bool = False
 
 
 class Registered(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Set
 from pathlib import Path
@@ -34,6 +35,9 @@ MAX_WAITING = 64
 """Hashes that wait for one of two threads."""
 MAX_PASSWORD = 1024
 
+_PHC: Final = re.compile(
+    r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=1\$[A-Za-z0-9+/]{11,22}\$[A-Za-z0-9+/]{22,43}"
+)
 _KINDS: Final = {
     "an uppercase letter": str.isupper,
     "a lowercase letter": str.islower,
@@ -91,30 +95,45 @@ class PasswordRules:
             raise BadRequest("password is too common")
 
     def account(self, form: Registration) -> NewAccount:
-        """Check a registration. Without a username, the email is the username too.
+        """Check a registration. Raises BadRequest."""
+        new = named(form)
+        self.check(form.password, new.username, new.email)
+        return new
 
-        Raises BadRequest.
-        """
-        email = None if form.email is None else clean_email(form.email)
-        if form.username is not None:
-            username = clean_username(form.username)
-        elif email is not None:
-            if len(email) > 64:
-                raise BadRequest("username is required where the email is over 64 characters")
-            username = email
-        else:
-            raise BadRequest("username is required")
-        self.check(form.password, username, email)
-        given = form.display_name if form.display_name is not None else form.display_name_camel
-        return NewAccount(
-            username=username,
-            username_key=fold_name(username),
-            email=email,
-            email_key=None if email is None else fold_name(email),
-            display_name=clean_display_name(given),
-            password=form.password,
-            email_only=form.username is None,
-        )
+
+def named(form: Registration) -> NewAccount:
+    """Check the names of a new account. Without a username, the email is the username too.
+
+    Raises BadRequest.
+    """
+    email = None if form.email is None else clean_email(form.email)
+    if form.username is not None:
+        username = clean_username(form.username)
+    elif email is not None:
+        if len(email) > 64:
+            raise BadRequest("username is required where the email is over 64 characters")
+        username = email
+    else:
+        raise BadRequest("username is required")
+    given = form.display_name if form.display_name is not None else form.display_name_camel
+    return NewAccount(
+        username=username,
+        username_key=fold_name(username),
+        email=email,
+        email_key=None if email is None else fold_name(email),
+        display_name=clean_display_name(given),
+        password=form.password,
+        email_only=form.username is None,
+    )
+
+
+def check_hash(phc: str) -> None:
+    """Raise BadRequest for a hash that this server does not verify, or that takes too long."""
+    found = _PHC.fullmatch(phc)
+    if found is None:
+        raise BadRequest("password_hash: must be $argon2id$v=19$m=…,t=…,p=1$…")
+    if not 8 <= int(found[1]) <= 256 * 1024 or not 1 <= int(found[2]) <= 10:
+        raise BadRequest("password_hash: at most 256 MiB (m=262144) and 10 passes (t=10)")
 
 
 def read_common(file: str) -> Set[str]:

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from kernel.public import (
     ANY_USER,
     CORE_ADMIN,
+    HOOKS,
     PUBLIC,
+    AuthMode,
     Message,
     Request,
     Response,
@@ -22,12 +24,12 @@ from kernel.public import (
     reply,
 )
 
+from . import hookspecs
 from .authenticator import TokenAuthenticator, authorization
 from .models import (
     Client,
     Credentials,
     LoggedIn,
-    Mode,
     PasswordChange,
     Refreshed,
     RefreshToken,
@@ -54,7 +56,7 @@ class AuthRoutes:
         """Declare the routes."""
         auth, users, user = "/api/v1/auth", "/api/v1/users", "/api/v1/users/{id}"
         return [
-            Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=Mode),
+            Route("GET", f"{auth}/mode", self.mode, PUBLIC, max_body=MAX_BODY, returns=AuthMode),
             Route(
                 "POST", f"{auth}/register", self.register, PUBLIC, Registration, MAX_BODY,
                 Registered, 201, errors=(401, 403, 429),
@@ -100,11 +102,13 @@ class AuthRoutes:
         return self._auth.authenticator
 
     async def mode(self, request: Request) -> Response:
-        """Show whether tokens are needed (always), and whether the server waits for its first
-        account. A public server never shows that."""
+        """Show how to sign in: tokens are always needed, passwords work, `providers` sign users in
+        too. `setupRequired`: the server waits for its first account; a public server never shows
+        that."""
         required = await self._auth.registrations.setup_required()
-        setup = {"setupRequired": True} if required else {}
-        return reply({"authRequired": True, **setup})
+        found = self._services.get(HOOKS).collect(hookspecs.sign_in_providers)
+        providers = [each for _, offered in found for each in offered]
+        return reply(AuthMode(setup_required=required, providers=providers))
 
     async def register(self, request: Request, body: Registration) -> Response:
         """Register an account; log in for tokens. The first account is admin of `core`.

@@ -24,9 +24,9 @@ from kernel.public import (
 
 from .accounts import Accounts
 from .authenticator import REVOKED_SESSION, TokenAuthenticator
-from .limits import LoginLimiter, login_keys, network_of, throttled
 from .models import Account, Client, Credentials, LoggedIn, PasswordChange, Registration
 from .passwords import MAX_PASSWORD, PasswordHasher
+from .security.limits import LoginLimiter, login_keys, network_of, throttled
 from .security.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
 from .security.setup_token import SetupToken
 from .sessions import AccountChanged, Login, Sessions

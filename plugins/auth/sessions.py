@@ -13,7 +13,6 @@ from kernel.public import Actor, Event, NotFound, Statements, Transaction, Unaut
 from .accounts import check_id
 from .authenticator import REVOKED_SESSION, TOPIC
 from .config import AuthConfig
-from .limits import LoginLimiter, network_of
 from .models import (
     Account,
     Client,
@@ -24,6 +23,7 @@ from .models import (
     Refreshed,
     SessionView,
 )  # fmt: skip
+from .security.limits import LoginLimiter, network_of
 from .store import AuthStore
 from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
 

@@ -125,8 +125,11 @@ def test_status(alice):
     assert (status["runtime"]["state"], status["postgres"]["state"]) == ("Online", "Online")
 
 
-def test_mode_is_the_one_body_once_somebody_has_registered(server, alice):
-    assert server.http.get(f"{API}/auth/mode").json() == {"authRequired": True}
+def test_mode_shows_how_to_sign_in(server, alice):
+    assert server.http.get(f"{API}/auth/mode").json() == {
+        "authRequired": True, "setupRequired": False, "passwordLoginEnabled": True,
+        "magicLinkEnabled": False, "providers": [],
+    }  # fmt: skip
 
 
 def test_login_me_and_users(server, alice):

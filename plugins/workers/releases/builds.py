@@ -26,6 +26,7 @@ from .folders import discard, full_disk
 from .ownership import give_to_account, reclaim
 from .unpack import unpack
 
+LOCKS: Final = ("bun.lock", "bun.lockb", "package-lock.json", "npm-shrinkwrap.json")
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -156,11 +157,15 @@ class Builder:
         await to_thread.run_sync(host.folders.make_app, release, uid)
         await to_thread.run_sync(give_to_account, folder, uid)
         failure: str | None = ""
+        before = await to_thread.run_sync(_locks, folder)
         for command in commands:
             if failure is not None:
                 failure = await self._install(release, folder, command)
         if failure is not None:
             raise BadRequest(failure)
+        for name, _ in before - await to_thread.run_sync(_locks, folder):
+            said = f"{name} did not fit package.json: versions were chosen again"
+            host.write_log(release.app_id, "system", said)
         await to_thread.run_sync(reclaim, folder, uid)
 
     def _plan(self, folder: Path) -> Sequence[Sequence[str]]:
@@ -200,6 +205,12 @@ class Builder:
             "CAUDEX_APP_ID": release.app_id,
             REPLICA_VARIABLE: self._host.server_name,
         }
+
+
+def _locks(folder: Path) -> set[tuple[str, bytes]]:
+    """Return the lock files of JavaScript packages, each with its digest."""
+    found = [folder / name for name in LOCKS]
+    return {(f.name, hashlib.sha256(f.read_bytes()).digest()) for f in found if f.is_file()}
 
 
 class _Tool(Listener):

@@ -312,11 +312,13 @@ def test_without_create_only_those_get_in_who_were_added(make_server):
 
 def test_before_the_first_account_there_is_nothing_but_setup(make_server):
     server = make_server(OVERRIDES)
-    assert server.http.get("/api/v1/auth/mode").json() == {
-        "authRequired": True, "setupRequired": True,
+    mode = {
+        "authRequired": True, "setupRequired": True, "passwordLoginEnabled": False,
+        "magicLinkEnabled": False, "providers": [],
     }  # fmt: skip
+    assert server.http.get("/api/v1/auth/mode").json() == mode
     client_of(server, "root")
-    assert server.http.get("/api/v1/auth/mode").json() == {"authRequired": True}
+    assert server.http.get("/api/v1/auth/mode").json() == {**mode, "setupRequired": False}
     for path in ("register", "login", "refresh", "logout"):
         assert server.http.post(f"/api/v1/auth/{path}", json={}).status_code == 404
 

@@ -1,7 +1,7 @@
 """Sign-in with a real provider, over real HTTP."""
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -31,6 +31,13 @@ def test_the_way_there_is_a_code_flow_with_pkce_state_and_nonce(browser, provide
     assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 43
     other = query(browser.begin())
     assert not {asked[n] for n in ("state", "nonce", "code_challenge")} & set(other.values())
+
+
+def test_clients_learn_of_the_provider(server, provider):
+    found = server.http.get("/api/v1/auth/mode").json()
+    name = urlsplit(provider.url).hostname
+    entry = {"id": "oidc", "displayName": name, "url": "/api/v1/auth/oidc/login"}
+    assert (found["providers"], found["passwordLoginEnabled"]) == ([entry], True)
 
 
 def test_the_cookie_tells_a_reader_nothing_and_goes_nowhere_else(browser):

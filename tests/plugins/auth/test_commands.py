@@ -1,10 +1,12 @@
 """`caudex users`, as an operator types it."""
 
 import io
+import json
 import sys
 from functools import partial
 
 import pytest
+from nacl.pwhash import argon2id
 
 from kernel.cli.main import main
 from kernel.testing.conformance.kit import eventually
@@ -120,3 +122,64 @@ def test_an_unknown_user_is_told(caudex):
     status, _, err = caudex("disable", "nobody-of-that-name")
     assert status == 1
     assert err == "caudex: there is no user 'nobody-of-that-name'\n"
+
+
+def hashed(password, passes=2, memory=19 * 1024 * 1024):
+    return argon2id.str(password.encode(), opslimit=passes, memlimit=memory).decode()
+
+
+def test_accounts_of_another_system_keep_their_passwords(server, caudex):
+    lines = [
+        {"id": "7", "email": "ivy@example.com", "display_name": "Ivy", "is_system": False,
+         "password_hash": hashed("short", 3, 64 * 1024 * 1024)},
+        {"username": "ivo", "password_hash": hashed(PASSWORD)},
+    ]  # fmt: skip
+    stdin = "\n".join(map(json.dumps, lines)) + "\n\n"
+    assert caudex("import", stdin=stdin)[:2] == (0, "2 imported, 0 skipped, 0 refused\n")
+    for body in ({"email": "ivy@example.com", "password": "short"},
+                 {"username": "ivo", "password": PASSWORD}):  # fmt: skip
+        answer = server.http.post("/api/v1/auth/login", json=body)
+        assert answer.status_code == 200, answer.text
+        headers = {"authorization": f"Bearer {answer.json()['accessToken']}"}
+        assert server.http.get("/api/v1/users", headers=headers).status_code == 200
+    renewed = server.sql("select password_hash from caudex_auth.users where username_key = %s",
+                         "ivy@example.com")  # fmt: skip
+    assert renewed[0][0].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    status, out, _ = caudex("import", stdin=stdin)
+    assert (status, out.splitlines()[-1]) == (0, "0 imported, 2 skipped, 0 refused")
+    assert "line 1: skipped: email 'ivy@example.com' is already taken" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "Input data was truncated"),
+        ('{"username": "ian"}', "password_hash"),
+        ('{"username": "ian", "password_hash": "$2b$12$abc"}', "must be $argon2id$"),
+        (json.dumps({"password_hash": hashed(PASSWORD)}), "username is required"),
+        (json.dumps({"username": "ian", "password_hash": hashed(PASSWORD).replace("t=2", "t=99")}),
+         "at most 256 MiB"),
+        (json.dumps({"username": "ian", "password_hash": hashed(PASSWORD).replace("p=1", "p=4")}),
+         "must be $argon2id$"),
+    ],
+)  # fmt: skip
+def test_an_account_that_cannot_be_imported_is_named_and_does_not_stop_the_others(
+    server, caudex, line, problem
+):
+    name = f"ok{abs(hash(line)) % 10**8}"
+    good = json.dumps({"username": name, "password_hash": hashed(PASSWORD)})
+    status, _, err = caudex("import", stdin=f"{line}\n{good}\n")
+    assert status == 1
+    assert err.startswith("line 1: ")
+    assert problem in err
+    assert "1 imported, 0 skipped, 1 refused" in err
+    assert server.login(name)
+
+
+def test_an_import_never_makes_the_first_account(make_server, command):
+    server = make_server()
+    line = json.dumps({"username": "eve", "password_hash": hashed(PASSWORD)})
+    status, _, err = command(server, "import", stdin=line)
+    assert status == 1
+    assert "the first account is made here: caudex users create" in err
+    assert server.sql("select count(*) from caudex_auth.users") == [(0,)]

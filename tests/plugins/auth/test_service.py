@@ -22,8 +22,8 @@ from kernel.public import (
     server_actor,
 )
 from plugins.auth import store
-from plugins.auth.limits import network_of
 from plugins.auth.models import Family
+from plugins.auth.security.limits import network_of
 from plugins.auth.service import AUTH
 from plugins.auth.sessions import find_link
 from plugins.auth.tokens import Tokens, digest

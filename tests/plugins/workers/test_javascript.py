@@ -177,6 +177,8 @@ def test_a_stale_lock_file_does_not_stop_a_deploy(server: Server):
         query = "select message from caudex_logs.lines where app_id = %s order by id"
         eventually(lambda: ("installing dependencies with npm install",) in server.sql(query, app))
         assert ("npm ci failed",) in server.sql(query, app)
+        said = "package-lock.json did not fit package.json: versions were chosen again"
+        eventually(lambda: (said,) in server.sql(query, app))
 
 
 def test_a_syntax_error_is_told(server: Server):

@@ -6,9 +6,8 @@ import hashlib
 from ipaddress import ip_address, ip_network
 
 from kernel.public import Actor, Statements, Throttled, Transaction
-
-from .models import Account
-from .store import AuthStore
+from plugins.auth.models import Account
+from plugins.auth.store import AuthStore
 
 
 class LoginLimiter:
