@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from kernel.contracts.base import ServiceKey
-from kernel.errors import KernelError
+from kernel.errors import KernelError, Unavailable
 
 if TYPE_CHECKING:
     from kernel.contracts.apps import App
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from kernel.contracts.statements import Transaction
 
 __all__ = [
-    "APP_LOGINS", "WORKERS", "AppLogins", "Caller", "HandlerFailed", "LaunchSpec", "Runtime",
-    "WorkerLost", "WorkerState", "WorkerStatus", "WorkerStopped", "Workers",
+    "APP_LOGINS", "WORKERS", "AppLogins", "Caller", "HandlerFailed", "HandlerUnavailable",
+    "LaunchSpec", "Runtime", "WorkerLost", "WorkerState", "WorkerStatus", "WorkerStopped",
+    "Workers",
 ]  # fmt: skip
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
@@ -36,6 +37,16 @@ class HandlerFailed(KernelError):
     """A handler of an app raised; the message is the app's own, secrets masked."""
 
     status = 500
+
+
+class HandlerUnavailable(Unavailable):
+    """A handler ended because something that it needs was unavailable, such as the database.
+
+    It may have changed something before.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=None)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -115,7 +126,8 @@ class Workers(Protocol):
     async def rpc(self, app_id: str, method: str, params: bytes, caller: Caller) -> bytes:
         """Call a method of the replica of this process; params and result are JSON.
 
-        Raises HandlerFailed, NotFound (unknown method), Unavailable (not running).
+        Raises HandlerFailed, HandlerUnavailable, NotFound (unknown method), Unavailable (not
+        running).
         """
         ...
 
@@ -129,8 +141,9 @@ class Workers(Protocol):
     ) -> bytes:
         """Run a job on the replica of this process and return its JSON result.
 
-        Raises HandlerFailed (a failure of the job), WorkerLost (a lost delivery), WorkerStopped
-        (a delivery lost on purpose), Unavailable (not started).
+        Raises HandlerFailed (a failure of the job), HandlerUnavailable (no failure: run it again
+        later), WorkerLost (a lost delivery), WorkerStopped (a delivery lost on purpose),
+        Unavailable (not started).
         """
         ...
 

@@ -78,6 +78,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     quarantined: bool
     worker_crashes: int
+    unavailable: int
     priority: int
     run_at: float
     delegation_ends: float
@@ -102,6 +103,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = "pending"
     failures: int
     worker_crashes: int = 0
+    unavailable: int = 0
     quarantined: bool = False
     delay: float = 0
     unstarted: bool = False

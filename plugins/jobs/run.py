@@ -84,10 +84,21 @@ class Run:
         failures = self.job.failures + 1
         if self.ending is Ending.TIMEOUT:
             error = f"timed out after {self.job.timeout_s:g} s"
-        error = error[: 64 * 1024].replace("\0", "\ufffd").encode(errors="replace").decode()
+        error = _storable(error)
         if failures >= self.job.max_attempts:
             return self._outcome(status="failed", failures=failures, error=error)
         return self._outcome(failures=failures, error=error, delay=backoff(failures))
+
+    def postponed(self, error: str) -> Outcome:
+        """The handler ended because something was unavailable: no failure, until the 20th time in
+        a row."""
+        if self.ending is Ending.TIMEOUT:
+            return self.failed("")
+        times = self.job.unavailable + 1
+        if times >= 20:
+            error = f"something that it needs was unavailable {times} times in a row: {error}"
+            return self._outcome(status="failed", unavailable=times, error=_storable(error))
+        return self._outcome(unavailable=times, error=_storable(error), delay=backoff(times))
 
     def crashed(self) -> Outcome:
         """The worker died. Each of its jobs is quarantined: from then on it runs alone. A job that
@@ -104,6 +115,7 @@ class Run:
         """It could not start, or its worker or server stops."""
         return self._outcome(
             worker_crashes=self.job.worker_crashes,
+            unavailable=self.job.unavailable,
             quarantined=self.job.quarantined,
             unstarted=unstarted,
             delay=delay,
@@ -121,6 +133,11 @@ class Run:
         job = self.job
         made = Outcome(id=job.id, token=self.token, app_id=job.app_id, failures=job.failures)
         return replace(made, **more)
+
+
+def _storable(error: str) -> str:
+    """Return an error as PostgreSQL stores it, cut."""
+    return error[: 64 * 1024].replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def backoff(failures: int) -> float:

@@ -15,6 +15,7 @@ from structlog.contextvars import bind_contextvars
 
 from kernel.public import (
     HandlerFailed,
+    HandlerUnavailable,
     NotFound,
     Tasks,
     Unavailable,
@@ -194,6 +195,8 @@ class Runner:
             )
         except HandlerFailed as error:
             return run.failed(error.message)
+        except HandlerUnavailable as error:
+            return run.postponed(error.message)
         except WorkerStopped:
             return run.interrupted()
         except WorkerLost:

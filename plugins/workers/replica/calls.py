@@ -23,6 +23,7 @@ from kernel.public import (
     Caller,
     Grant,
     HandlerFailed,
+    HandlerUnavailable,
     KernelError,
     NotFound,
     Page,
@@ -118,11 +119,15 @@ class Calls:
         if call is not None and not call.future.done():
             call.future.set_result(result)
 
-    def fail(self, call_id: str, message: str) -> None:
+    def fail(self, call_id: str, message: str, *, unavailable: bool = False) -> None:
         """Settle a call with an error of the app's code, or one that replaces its answer."""
         call = self._pending.get(call_id)
-        if call is not None and not call.future.done():
-            unknown = not call.is_job and message.strip().lower().startswith("unknown method")
+        if call is None or call.future.done():
+            return
+        unknown = not call.is_job and message.strip().lower().startswith("unknown method")
+        if unavailable:
+            _fail(call, HandlerUnavailable(message))
+        else:
             _fail(call, NotFound(message) if unknown else HandlerFailed(message))
 
     def lose_all(self, why: str, *, on_purpose: bool) -> None:
@@ -156,6 +161,10 @@ class Collections:
         try:
             async with self._turns:
                 result = await self._run(op)
+        except Unavailable as error:
+            # A statement that may have had an effect has no Retry-After.
+            effect = "unchanged" if "retry-after" in error.headers else "unknown"
+            return OpResult(id=op.id, error=error.message, unavailable=effect)
         except KernelError as error:
             return OpResult(id=op.id, error=error.message)
         except Exception as error:
@@ -168,7 +177,7 @@ class Collections:
     async def _run(self, op: CollectionOp) -> bytes:
         records = self._services.find(RECORDS)
         if records is None:
-            raise Unavailable("this server keeps no records")
+            raise BadRequest("this server keeps no records")
         actor, grant = await self._rights(op)
         if (await self._services.get(APPS).app(self._app_id)).key != self._key:
             raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
@@ -184,7 +193,7 @@ class Collections:
         if action == "read":
             raise BadRequest("key goes with writes: reads may be repeated without one")
         if not isinstance(records, WholeRecords):
-            raise Unavailable("the provider of records does not offer this", retry_after=None)
+            raise BadRequest("the provider of records does not offer keys")
 
         async def work() -> Answer:
             return Answer(200, await _operate(records, actor, grant, self._app_id, op))

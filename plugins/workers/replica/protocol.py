@@ -70,6 +70,8 @@ class OpResult(ToWorker, frozen=True, tag="collection_op_result"):
     id: str | int
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    unavailable: Literal["unchanged", "unknown"] | msgspec.UnsetType = msgspec.UNSET
+    """With an error: the database was away, and whether the operation had no effect."""
 
 
 class Shutdown(ToWorker, frozen=True, tag="shutdown"):
@@ -92,6 +94,8 @@ class Settled(FromWorker, frozen=True):
     id: str
     result: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
+    unavailable: msgspec.Raw = _NOTHING
+    """`true` where the handler ended because something was unavailable."""
 
     @property
     def failed(self) -> bool:

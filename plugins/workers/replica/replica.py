@@ -307,7 +307,8 @@ class Replica(Listener):
             self._calls.succeed(outcome.id, bytes(outcome.result))
         else:
             text = mask_text(self._describe(outcome.error), self._mask)
-            self._calls.fail(outcome.id, text or "the handler failed")
+            away = bytes(outcome.unavailable) == b"true"
+            self._calls.fail(outcome.id, text or "the handler failed", unavailable=away)
 
     def _describe(self, value: msgspec.Raw) -> str:
         """Make a text of a value, with secrets hidden in the texts within it."""

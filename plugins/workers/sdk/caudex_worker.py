@@ -31,6 +31,7 @@ import inspect
 import io
 import json
 import os
+import random
 import sys
 import threading
 import traceback
@@ -47,6 +48,14 @@ Handler = Callable[..., Any]
 
 class CollectionError(Exception):
     """The server refused an operation on records; the message is its own."""
+
+
+class Unavailable(CollectionError):
+    """The database was away. A job whose handler ends with it is run again later, which is no
+    failure; a call is answered by 503. Handlers may raise it themselves."""
+
+    unchanged = False
+    """Whether the operation certainly had no effect."""
 
 
 class Log:
@@ -328,8 +337,11 @@ class Worker:
         except (SystemExit, KeyboardInterrupt):
             raise  # to `run`, before anything else happens
         except BaseException as error:
-            self.log.error("".join(traceback.format_exception(None, error, error.__traceback__)))
-            self.say({"type": kind, "id": call_id, "error": _message_of(error)})
+            away = _is_unavailable(error)
+            write = self.log.warn if away else self.log.error
+            write("".join(traceback.format_exception(None, error, error.__traceback__)))
+            message = {"type": kind, "id": call_id, "error": _message_of(error)}
+            self.say({**message, **({"unavailable": True} if away else {})})
 
     def _tell(self, kind: str, call_id: str, result: object) -> None:
         """Send an outcome, where the handler ran. The outcome of a job is written before any other
@@ -406,7 +418,28 @@ class Worker:
     async def operate(
         self, op: str, entity: str, data: dict[str, Any], more: dict[str, str | None]
     ) -> Any:
-        """Have the server carry out an operation on records. Raises CollectionError."""
+        """Have the server carry out an operation on records. Raises CollectionError.
+
+        While the database is away, a job repeats reads, writes with a key, and writes that had no
+        effect, for as long as it may run.
+        """
+        pause, safe = 0.1, op.startswith("find") or bool(more.get("key"))
+        while True:
+            try:
+                return await self._ask(op, entity, data, more)
+            except Unavailable as error:
+                if not (safe or error.unchanged) or not self._may_wait(more.get("call")):
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 5.0)
+
+    def _may_wait(self, call: str | None) -> bool:
+        context = self._contexts.get(call or "")
+        return context is not None and not context.cancelled and self._last is None
+
+    async def _ask(
+        self, op: str, entity: str, data: dict[str, Any], more: dict[str, str | None]
+    ) -> Any:
         self._count += 1
         op_id = f"op{self._count}"
         future = self._operations[op_id] = self.loop.create_future()
@@ -421,7 +454,11 @@ class Worker:
     def _settle(self, future: asyncio.Future[Any], message: dict[str, Any]) -> None:
         if future.done():
             return
-        if message.get("error") is not None:
+        if message.get("unavailable") is not None:
+            error = Unavailable(str(message.get("error")))
+            error.unchanged = message["unavailable"] == "unchanged"
+            future.set_exception(error)
+        elif message.get("error") is not None:
             future.set_exception(CollectionError(str(message["error"])))
         else:
             future.set_result(message.get("result"))
@@ -589,6 +626,12 @@ def _plain(value: object) -> object:
 _encode = json.JSONEncoder(
     default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")
 ).encode
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    """Whether it is an Unavailable, or a group of nothing else."""
+    group: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return isinstance(error, Unavailable) or (bool(group) and all(map(_is_unavailable, group)))
 
 
 def _message_of(error: BaseException) -> str:

@@ -5,6 +5,9 @@
 //   log.info(...), log.warn(...), log.error(...), log.debug(...)
 //   emit(name, data)
 //
+// A handler that throws a `serve.Unavailable`, as operations on records do while the database is away, is
+// no failure: its job runs again later.
+//
 // Handlers are called as fn(params, caller, ctx), onJob as (payload, caller, ctx), onStart as (ctx).
 // console.* goes to the app's log. Standard input is not touched before `serve` is called, so code
 // that reads it by itself and writes messages to process.stdout runs as it is.
@@ -57,11 +60,37 @@
   };
   const operations = new Map();
   const contexts = new Map();
+  const jobs = new Set();
   const running = new Set();
   let operationCount = 0;
   let served = false;
+  let leaving = false;
 
-  function operate(op, entity, data, call, key) {
+  class Unavailable extends Error {
+    constructor(message, unchanged = false) {
+      super(message);
+      this.name = "Unavailable";
+      this.unchanged = unchanged;
+    }
+  }
+
+  // While the database is away, a job repeats reads, writes with a key, and writes that had no effect,
+  // for as long as it may run.
+  async function operate(op, entity, data, call, key) {
+    const safe = op.startsWith("find") || Boolean(key);
+    for (let pause = 100; ; pause = Math.min(2 * pause, 5000)) {
+      try {
+        return await ask(op, entity, data, call, key);
+      } catch (error) {
+        const ctx = contexts.get(call);
+        const repeats = error instanceof Unavailable && (safe || error.unchanged);
+        if (!repeats || !jobs.has(call) || ctx.cancelled || leaving) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
+    }
+  }
+
+  function ask(op, entity, data, call, key) {
     return new Promise((resolve, reject) => {
       const id = `op${++operationCount}`;
       operations.set(id, { resolve, reject });
@@ -155,14 +184,18 @@
     async function answer(type, id, caller, work) {
       const ctx = contextFor(id, caller);
       contexts.set(id, ctx);
+      if (type === "job_result") jobs.add(id);
       try {
         const result = await work(ctx);
         say({ type, id, result: result === undefined ? null : result });
       } catch (error) {
-        failed(error, ctx);
-        say({ type, id, error: messageOf(error) });
+        const away = error instanceof Unavailable;
+        if (away) log.warn(error.stack);
+        else failed(error, ctx);
+        say({ type, id, error: messageOf(error), unavailable: away || undefined });
       } finally {
         contexts.delete(id);
+        jobs.delete(id);
       }
     }
 
@@ -210,10 +243,13 @@
       if (waiting === undefined) return;
       operations.delete(message.id);
       if (message.error === undefined || message.error === null) waiting.resolve(message.result);
+      else if (message.unavailable)
+        waiting.reject(new Unavailable(message.error, message.unavailable === "unchanged"));
       else waiting.reject(new Error(message.error));
     }
 
     async function shutDown() {
+      leaving = true;
       const late = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
       await Promise.race([Promise.allSettled([...running]), late]);
       try {
@@ -267,5 +303,6 @@
     process.stdin.on("end", () => process.exit(0));
   }
 
+  serve.Unavailable = Unavailable;
   Object.assign(globalThis, { serve, log, emit });
 })();

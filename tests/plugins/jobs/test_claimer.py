@@ -13,8 +13,8 @@ APPS = ("busy", "other")
 def claimed(app_id, number):
     return Claimed(
         id=str(number), app_id=app_id, payload=msgspec.Raw(b"1"), user_id=None, timeout_s=900,
-        failures=0, max_attempts=1, quarantined=False, worker_crashes=0, priority=0, run_at=number,
-        delegation_ends=0, delegation_epoch="",
+        failures=0, max_attempts=1, quarantined=False, worker_crashes=0, unavailable=0, priority=0,
+        run_at=number, delegation_ends=0, delegation_epoch="",
     )  # fmt: skip
 
 

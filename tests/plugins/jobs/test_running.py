@@ -16,13 +16,14 @@ from kernel.public import (
     Forbidden,
     Grant,
     HandlerFailed,
+    HandlerUnavailable,
     NewJob,
     WorkerLost,
     WorkerStopped,
     server_actor,
 )
 from kernel.testing import running_server
-from plugins.jobs import claimer, runner
+from plugins.jobs import claimer, run, runner
 from plugins.jobs.run import Callers, backoff
 from tests.plugins.jobs.support import (
     all_ended,
@@ -78,6 +79,40 @@ def test_a_job_is_run_and_its_result_kept_as_it_was_given(server, app):
     assert (job["error"], job["attempts"]) == (None, 1)
     text = server.admin.get(f"/api/v1/apps/{app}/jobs/{job_id}").text
     assert '"result":{"sent":  true, "n": 1e3}' in text
+
+
+def test_a_handler_that_meets_something_unavailable_runs_again_without_a_failure(server, app):
+    async def handler(job):
+        if fake(server).started.count(job.id) < 2:
+            raise HandlerUnavailable("the database is not available")
+        return "done"
+
+    handle(server, handler)
+    job_id = enqueue(server, app)
+    eventually(lambda: job_of(server, app, job_id)["error"])
+    waiting = row_of(server, job_id, "status", "failures", "quarantined", "unavailable")
+    assert waiting == ("pending", 0, False, 1)
+    job = ended(server, app, job_id)
+    assert (job["status"], job["result"], job["error"]) == ("completed", "done", None)
+    assert (job["attempts"], *row_of(server, job_id, "failures", "unavailable")) == (2, 0, 0)
+
+
+def test_a_job_that_meets_something_unavailable_twenty_times_in_a_row_fails(
+    server, app, monkeypatch
+):
+    monkeypatch.setattr(run, "backoff", lambda _: 0.01)
+
+    async def handler(job):
+        if fake(server).started.count(job.id) == 3:
+            raise HandlerFailed("this is a failure, and interrupts the row")
+        raise HandlerUnavailable("no database")
+
+    handle(server, handler)
+    job = ended(server, app, enqueue(server, app, max_attempts=2))
+    assert (job["status"], job["attempts"]) == ("failed", 23)
+    assert job["error"] == (
+        "something that it needs was unavailable 20 times in a row: no database"
+    )
 
 
 def test_a_handler_that_returns_nothing_leaves_null(server, app):
