@@ -49,7 +49,7 @@ class KernelError(Exception):
     """A request that cannot be served; its message is one sentence for the caller."""
 
     status: ClassVar[int] = 500
-    members: ClassVar[Mapping[str, Any]] = {}
+    members: Mapping[str, Any] = {}
     """Members of the reply beside `error`."""
 
     def __init__(self, message: str, *, headers: Mapping[str, str] | None = None) -> None:

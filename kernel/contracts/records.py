@@ -359,6 +359,26 @@ class Collections(Records, Protocol):
         """
         ...
 
+    async def operate(
+        self,
+        actor: Actor,
+        app_id: str,
+        entity: str,
+        op: str,
+        data: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        if_match: str | None = None,
+    ) -> bytes:
+        """Do what a route does, with its body as `data`, for workers; checks the permissions.
+
+        `op` is `query`, `updateWhere`, `deleteWhere` or `batch`, which return what the routes do;
+        `insert`, `update` or `delete` with an `id` in the data; `insertMany` or `upsert` with
+        `rows`; `export` (`format`), which returns a text; or `import` (`text`, `format`). `key` is
+        an idempotency key, see `once`; `if_match` is as in `change`.
+        """
+        ...
+
     async def batch(
         self, actor: Actor, app_id: str, operations: Sequence[Operation], *, dry_run: bool = False
     ) -> bytes:

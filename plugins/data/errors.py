@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from kernel.public import KernelError
 
 
 class PreconditionFailed(KernelError):
-    """A record has changed since the caller read it; `current` is the record as it is now.
+    """A record has changed since the caller read it; the reply shows the `current` record.
 
-    None where the caller may not read it.
+    Without `current` where the caller may not read it.
     """
 
     status: ClassVar[int] = 412
 
     def __init__(self, record_id: str, current: bytes | None) -> None:
         super().__init__(f"record '{record_id}' has changed since it was read")
-        self.current = current
+        self.members = {} if current is None else {"current": msgspec.Raw(current)}

@@ -22,8 +22,6 @@ from kernel.public import (
     reply,
 )
 
-from .errors import PreconditionFailed
-
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -92,14 +90,6 @@ def header_of(request: Request, name: bytes) -> str | None:
     """Return a header of a request by its name in lower case."""
     value = request.scope["caudex.headers"].get(name)
     return None if value is None else value.decode("latin-1")
-
-
-def conflict(failed: PreconditionFailed) -> Response:
-    """Answer that a record has changed, with the record where the caller may read it."""
-    body: dict[str, Any] = {"error": failed.message}
-    if failed.current is not None:
-        body["current"] = msgspec.Raw(failed.current)
-    return reply(body, failed.status)
 
 
 def names_of(request: Request) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from kernel.public import (
     MAX_BODY,
     Action,
     BadRequest,
-    Operation,
     Record,
     Request,
     Response,
@@ -27,10 +26,10 @@ from kernel.public import (
     reply,
 )
 
-from .errors import PreconditionFailed
 from .exchange.export import MEDIA, Format
 from .exchange.imports import Mode
-from .handlers import COLLECTION, CollectionRoutes, conflict, flag, header_of, names_of
+from .exchange.operations import needs_of
+from .handlers import COLLECTION, CollectionRoutes, flag, header_of, names_of
 from .models import (
     Batch,
     Bulk,
@@ -138,13 +137,7 @@ class ManyRoutes(CollectionRoutes):
                 )
             )
 
-        needed: list[tuple[str, Action]] = [
-            pair for operation in body.operations for pair in _needed(operation)
-        ]
-        try:
-            return await self._once(request, body, needed, handle)
-        except PreconditionFailed as failed:
-            return conflict(failed)
+        return await self._once(request, body, needs_of(body.operations), handle)
 
     async def _import(self, request: Request) -> Response:
         """Create records from a CSV file with a header, or from JSON lines, and report on its rows.
@@ -186,11 +179,3 @@ def _given_format(request: Request) -> Format:
     if charset and charset[1] not in ("utf-8", "utf8"):
         raise BadRequest("the body must be in UTF-8")
     return found
-
-
-def _needed(operation: Operation) -> list[tuple[str, Action]]:
-    """Return the permissions that an operation of a batch needs."""
-    if operation.op == "upsert":
-        return [(operation.entity, "create"), (operation.entity, "update")]
-    action: Action = operation.op
-    return [(operation.entity, action)]

@@ -8,13 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from kernel.public import (
+    Aggregation,
     BadRequest,
     FieldFilters,
     NewRecord,
     Operation,
+    Page,
     Record,
     RecordChanges,
     SortField,
+    View,
     Where,
 )
 
@@ -111,6 +114,58 @@ class QueryBody(
                 raise BadRequest(f"{name} does not go with groupBy and aggregate")
         return True
 
+    @property
+    def page(self) -> Page:
+        """The page of records that is wanted."""
+        view = View(fields=self.fields, expand=self.expand or (), etag=self.etag is True)
+        return Page(
+            where=self.where,
+            order_by=self.order_by,
+            order=self.order or "desc",
+            limit=100 if self.limit is None else self.limit,
+            offset=self.offset or 0,
+            after=self.after,
+            view=None if view == View() else view,
+            search=self.search,
+        )
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """The groups that are wanted."""
+        return Aggregation(
+            where=self.where,
+            group_by=self.group_by or (),
+            aggregate=self.aggregate or {},
+            having=self.having,
+            order_by=self.order_by,
+            order=self.order,
+            limit=100 if self.limit is None else self.limit,
+            offset=self.offset or 0,
+            timezone=self.timezone,
+            search=self.search,
+            total=self.total is not False,
+        )
+
+
+class ExportBody(QueryBody, frozen=True, kw_only=True):
+    """The data of the operation `export`; without `limit` every record."""
+
+    format: Literal["csv", "ndjson"] = "csv"
+    raw: bool = False
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The data of the operation `insertMany`."""
+
+    rows: list[dict[str, Any]]
+
+
+class UpsertRows(Rows, frozen=True, kw_only=True):
+    """The data of the operation `upsert`; see `BulkQuery`."""
+
+    on: str
+    then: Literal["update", "ignore", "fail"] = "update"
+
 
 class BulkQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of POST …/bulk."""
@@ -134,6 +189,19 @@ class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["all", "valid"], Meta(description="`valid` leaves out the rows that are wrong")
     ] = "all"
     raw: Annotated[bool, Meta(description="texts were exported with `raw`")] = False
+
+
+class ImportBody(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
+):
+    """The data of the operation `import`: a file as text; see `ImportQuery`."""
+
+    text: str
+    format: Literal["csv", "ndjson"] = "csv"
+    dry_run: bool = False
+    on: str | None = None
+    mode: Literal["all", "valid"] = "all"
+    raw: bool = False
 
 
 class ImportProblem(msgspec.Struct, frozen=True):

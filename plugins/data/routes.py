@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from kernel.public import (
     APPS,
     MAX_PAGE,
-    Aggregation,
     BadRequest,
     Message,
     NewRecord,
@@ -34,9 +33,8 @@ from kernel.public import (
     whole_number,
 )
 
-from .errors import PreconditionFailed
 from .exchange.export import Format, wanted_format
-from .handlers import COLLECTION, CollectionRoutes, conflict, flag, header_of, names_of
+from .handlers import COLLECTION, CollectionRoutes, flag, header_of, names_of
 from .models import (
     PARAMETERS,
     VIEW_PARAMETERS,
@@ -156,11 +154,7 @@ class RecordRoutes(CollectionRoutes):
         if_match = header_of(request, b"if-match")
         if if_match is None and self._whole is None:
             return reply(await self._records.update(*caller, record_id, body))
-        try:
-            changed = await self._collections.change(*caller, record_id, body, if_match)
-        except PreconditionFailed as failed:
-            return conflict(failed)
-        return _tagged(changed)
+        return _tagged(await self._collections.change(*caller, record_id, body, if_match))
 
     async def _delete(self, request: Request) -> Response:
         """Delete a record; with `If-Match` unless it has changed."""
@@ -168,10 +162,7 @@ class RecordRoutes(CollectionRoutes):
         if (if_match := header_of(request, b"if-match")) is None:
             await self._records.delete(*caller, record_id)
         else:
-            try:
-                await self._collections.remove(*caller, record_id, if_match)
-            except PreconditionFailed as failed:
-                return conflict(failed)
+            await self._collections.remove(*caller, record_id, if_match)
         return reply({"message": f"record '{record_id}' deleted"})
 
     def _exported(
@@ -193,17 +184,8 @@ class RecordRoutes(CollectionRoutes):
         """Find records by a where-tree, a page of them with their number, or groups of them."""
         caller = (request.actor, request.grant, *names_of(request))
         if body.aggregates:
-            return reply(await self._collections.aggregate(*caller, _aggregation(body)))
-        page = Page(
-            where=body.where,
-            order_by=body.order_by,
-            order=body.order or "desc",
-            limit=100 if body.limit is None else body.limit,
-            offset=body.offset or 0,
-            after=body.after,
-            view=_view_of(body),
-            search=body.search,
-        )
+            return reply(await self._collections.aggregate(*caller, body.aggregation))
+        page = body.page
         if (kind := _format(request)) is not None:
             limit = None if body.limit is None else page.limit
             return self._exported(
@@ -283,27 +265,6 @@ def _view(given: Mapping[str, str], own: Collection[str]) -> View:
         expand=parts.get("expand", ()),
         etag="etag" in own and flag(given, "etag"),
     )
-
-
-def _aggregation(body: QueryBody) -> Aggregation:
-    return Aggregation(
-        where=body.where,
-        group_by=body.group_by or (),
-        aggregate=body.aggregate or {},
-        having=body.having,
-        order_by=body.order_by,
-        order=body.order,
-        limit=100 if body.limit is None else body.limit,
-        offset=body.offset or 0,
-        timezone=body.timezone,
-        search=body.search,
-        total=body.total is not False,
-    )
-
-
-def _view_of(body: QueryBody) -> View | None:
-    view = View(fields=body.fields, expand=body.expand or (), etag=body.etag is True)
-    return None if view == View() else view
 
 
 def _next(request: Request, listing: Listing, array: bytes) -> dict[str, str] | None:

@@ -1,9 +1,9 @@
-"""Provides RECORDS: reads, single writes, writes of many records, exchange."""
+"""Provides RECORDS: reads, single writes, writes of many records, exchange, what workers do."""
 
 from __future__ import annotations
 
-from .exchange.imports import Imports
+from .exchange.operations import Operations
 
 
-class RecordsService(Imports):
+class RecordsService(Operations):
     """Provides RECORDS, with everything of `Collections`."""

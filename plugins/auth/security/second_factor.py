@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import structlog
 
 from kernel.public import (
@@ -27,10 +25,9 @@ log = structlog.get_logger("caudex.auth")
 class SecondFactorRequired(Unauthenticated):
     """The password was right, and the account has a second factor."""
 
-    members: ClassVar = {"secondFactor": True}
-
     def __init__(self) -> None:
         super().__init__("second factor required")
+        self.members = {"secondFactor": True}
 
 
 class CodeUsed(Unauthenticated):

@@ -18,7 +18,6 @@ from kernel.public import (
     RECORDS,
     Action,
     Actor,
-    Answer,
     BadRequest,
     Caller,
     Grant,
@@ -41,7 +40,6 @@ Progress = Callable[[bytes], Awaitable[None]]
 _ACTIONS: Final[dict[str, Action]] = {
     "insert": "create", "update": "update", "delete": "delete", "find": "read", "findOne": "read",
 }  # fmt: skip
-_sorted = msgspec.json.Encoder(order="sorted").encode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 log = structlog.get_logger("caudex.workers")
@@ -164,9 +162,10 @@ class Collections:
         except Unavailable as error:
             # A statement that may have had an effect has no Retry-After.
             effect = "unchanged" if "retry-after" in error.headers else "unknown"
-            return OpResult(id=op.id, error=error.message, unavailable=effect)
+            return OpResult(id=op.id, error=error.message, status=error.status, unavailable=effect)
         except KernelError as error:
-            return OpResult(id=op.id, error=error.message)
+            current = error.members.get("current", msgspec.UNSET)
+            return OpResult(id=op.id, error=error.message, status=error.status, current=current)
         except Exception as error:
             log.error("a collection_op failed", app_id=self._app_id, exc_info=error)
             return OpResult(id=op.id, error="an unexpected error happened")
@@ -178,33 +177,24 @@ class Collections:
         records = self._services.find(RECORDS)
         if records is None:
             raise BadRequest("this server keeps no records")
-        actor, grant = await self._rights(op)
+        actor = self._actor(op)
         if (await self._services.get(APPS).app(self._app_id)).key != self._key:
             raise NotFound(f"app '{self._app_id}' not found: it is another one's name now")
-        if op.key is not None:
-            return await self._once(records, actor, grant, op, op.key)
+        action, marked = _ACTIONS.get(op.op), op.key is not None or op.if_match is not None
+        if marked and action == "read":
+            raise BadRequest("key and if_match go with writes")
+        if marked or action is None:
+            return await _operate_whole(records, actor, self._app_id, op)
+        grant = Grant()
+        if actor.user_id is not None:
+            access = self._services.get(ACCESS)
+            grant = await access.grant(actor.user_id, self._app_id, op.entity, action)
         return await _operate(records, actor, grant, self._app_id, op)
 
-    async def _once(
-        self, records: Records, actor: Actor, grant: Grant, op: CollectionOp, key: str
-    ) -> bytes:
-        """Write in the transaction of an idempotency key, or return its first result."""
-        action = _ACTIONS[op.op]
-        if action == "read":
-            raise BadRequest("key goes with writes: reads may be repeated without one")
-        if not isinstance(records, WholeRecords):
-            raise BadRequest("the provider of records does not offer keys")
+    def _actor(self, op: CollectionOp) -> Actor:
+        """Return the caller that the operation names, else the app itself.
 
-        async def work() -> Answer:
-            return Answer(200, await _operate(records, actor, grant, self._app_id, op))
-
-        request = (f"collection_op {op.op} {op.entity}", key, _sorted(op.data))
-        return (await records.once(actor, self._app_id, request, [(op.entity, action)], work)).body
-
-    async def _rights(self, op: CollectionOp) -> tuple[Actor, Grant]:
-        """Return the rights of the caller that the operation names, else the app's own.
-
-        A call that has ended gives none, rather than the app's.
+        A call that has ended lends no rights, rather than the app's. Raises BadRequest.
         """
         call = None
         if op.call is not None and (call := self._calls.find(op.call)) is None:
@@ -212,12 +202,17 @@ class Collections:
         request_id = call.request_id if call else ""
         if call is None or call.caller is None:
             username = f"app {self._app_id}"
-            return Actor(user_id=None, username=username, request_id=request_id), Grant()
+            return Actor(user_id=None, username=username, request_id=request_id)
         caller = call.caller
-        access = self._services.get(ACCESS)
-        grant = await access.grant(caller.user_id, self._app_id, op.entity, _ACTIONS[op.op])
-        actor = Actor(user_id=caller.user_id, username=caller.username, request_id=request_id)
-        return actor, grant
+        return Actor(user_id=caller.user_id, username=caller.username, request_id=request_id)
+
+
+async def _operate_whole(records: Records, actor: Actor, app_id: str, op: CollectionOp) -> bytes:
+    if not isinstance(records, WholeRecords):
+        raise BadRequest("the provider of records does not offer this")
+    return await records.operate(
+        actor, app_id, op.entity, op.op, op.data, key=op.key, if_match=op.if_match
+    )
 
 
 async def _operate(
@@ -239,6 +234,8 @@ async def _operate(
             page = await records.page(*target, Page(where=data or None, limit=1))
             rows = _rows(page)
             return bytes(rows[0]) if rows else b"null"
+        case _:
+            raise BadRequest(f"unknown operation {op.op[:80]!r}")
 
 
 def _id_in(data: dict[str, Any]) -> str:

@@ -72,6 +72,10 @@ class OpResult(ToWorker, frozen=True, tag="collection_op_result"):
     error: str | msgspec.UnsetType = msgspec.UNSET
     unavailable: Literal["unchanged", "unknown"] | msgspec.UnsetType = msgspec.UNSET
     """With an error: the database was away, and whether the operation had no effect."""
+    status: int | msgspec.UnsetType = msgspec.UNSET
+    """With an error: the status that a route would have answered with."""
+    current: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """With the status 412: the record as it is now, where the caller may read it."""
 
 
 class Shutdown(ToWorker, frozen=True, tag="shutdown"):
@@ -135,15 +139,17 @@ class AppEvent(FromWorker, frozen=True, tag="event"):
 class CollectionOp(FromWorker, frozen=True, tag="collection_op"):
     """A read or write of records; `call` is the id of the rpc or job that it serves.
 
-    A write with a `key` acts once, see `kernel.contracts.Idempotency`.
+    `op` is insert, update, delete, find or findOne, or an operation of `Collections.operate` in
+    `kernel.contracts`. Writes with a `key` or `if_match` are operations of that as well.
     """
 
     id: str
-    op: Literal["insert", "update", "find", "findOne", "delete"]
-    entity: str
+    op: str
+    entity: str = ""
     data: dict[str, Any] = {}
     call: str | None = None
     key: str | None = None
+    if_match: str | None = None
 
 
 class InvalidOp(FromWorker, frozen=True, tag="collection_op"):

@@ -44,10 +44,16 @@ MAX_FRAME = 10 * 1024 * 1024
 SHUTDOWN_SECONDS = 9.0
 
 Handler = Callable[..., Any]
+_READS = ("find", "findOne", "query", "export")
 
 
 class CollectionError(Exception):
     """The server refused an operation on records; the message is its own."""
+
+    status: int | None = None
+    """The status that a route would have answered with: 400, 403, 404, 412 ..."""
+    current: dict[str, Any] | None = None
+    """With the status 412: the record as it is now, where the caller may read it."""
 
 
 class Unavailable(CollectionError):
@@ -132,19 +138,28 @@ class Collection:
         call_id: str | None,
         *,
         blocking: bool,
-        key: str | None = None,
+        marks: dict[str, str] | None = None,
     ) -> None:
         self._worker = worker
         self._entity = entity
         self._call_id = call_id
         self._blocking = blocking
-        self._key = key
+        self._marks = marks or {}
 
     def once(self, key: str) -> Collection:
         """The same records; a write with this key acts once within 24 hours, and returns the same
         result each time: `ctx.collection("invoices").once(payload["order"]).insert({...})`."""
+        return self._marked(key=key)
+
+    def if_match(self, etag: str) -> Collection:
+        """The same records; an update or a delete is refused with the status 412 where the record
+        has changed since it had this `_etag`."""
+        return self._marked(if_match=etag)
+
+    def _marked(self, **marks: str) -> Collection:
+        marks = {**self._marks, **marks}
         return Collection(
-            self._worker, self._entity, self._call_id, blocking=self._blocking, key=key
+            self._worker, self._entity, self._call_id, blocking=self._blocking, marks=marks
         )
 
     def insert(self, data: dict[str, Any]) -> Any:
@@ -167,9 +182,51 @@ class Collection:
         """Return the first record with these values, or None."""
         return self._do("findOne", where or {})
 
+    def query(self, where: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Return `{"data": [...], "total": n}`: a page of records, or groups of them.
+
+        Options are the members of POST .../query, in either spelling: `fields`, `expand`, `search`,
+        `etag`, `order_by`, `order`, `limit`, `offset`, `after`, `total`, `group_by`, `aggregate`,
+        `having`, `timezone`.
+        """
+        return self._do("query", {"where": where, **_camel(options)})
+
+    def export(self, where: dict[str, Any] | None = None, **options: Any) -> Any:
+        """Return records as the text of a file: options as of `query`, `format` "csv" (default) or
+        "ndjson", `raw`; without `limit` all of them, 10 MB at most."""
+        return self._do("export", {"where": where, **_camel(options)})
+
+    def import_file(self, text: str, **options: Any) -> Any:
+        """Import the text of a file and return a report: options `format` "csv" (default) or
+        "ndjson", `on`, `mode` "all" (default) or "valid", `dry_run`, `raw`."""
+        return self._do("import", {"text": text, **_camel(options)})
+
+    def insert_many(self, rows: list[dict[str, Any]]) -> Any:
+        """Create 1 to 1000 records, all or none, and return them."""
+        return self._do("insertMany", {"rows": rows})
+
+    def upsert(self, rows: list[dict[str, Any]], on: str, then: str = "update") -> Any:
+        """Create records, or change those whose unique fields `on` a row has; return
+        `[{"result": "created" | "updated" | "ignored", "record": {...}}]`."""
+        return self._do("upsert", {"rows": rows, "on": on, "then": then})
+
+    def update_where(self, where: dict[str, Any], values: dict[str, Any], **bounds: int) -> Any:
+        """Change the records that match, where they are `expect` or at most `max` many; return
+        `{"updated": n}`."""
+        return self._do("updateWhere", {"where": where, "set": values, **bounds})
+
+    def delete_where(self, where: dict[str, Any], **bounds: int) -> Any:
+        """Delete the records that match; return `{"deleted": n}`. See `update_where`."""
+        return self._do("deleteWhere", {"where": where, **bounds})
+
+    def batch(self, operations: list[dict[str, Any]], *, dry_run: bool = False) -> Any:
+        """Run up to 1000 writes of any entities in one transaction, as POST .../batch does; return
+        `{"results": [...]}`."""
+        return self._do("batch", {"operations": operations, "dryRun": dry_run})
+
     def _do(self, op: str, data: dict[str, Any]) -> Any:
-        more = {"call": self._call_id, "key": None if op.startswith("find") else self._key}
-        asked = self._worker.operate(op, self._entity, data, more)
+        marks = {} if op in _READS else self._marks
+        asked = self._worker.operate(op, self._entity, data, {"call": self._call_id, **marks})
         if not self._blocking:
             return asked
         return asyncio.run_coroutine_threadsafe(asked, self._worker.loop).result()
@@ -423,7 +480,7 @@ class Worker:
         While the database is away, a job repeats reads, writes with a key, and writes that had no
         effect, for as long as it may run.
         """
-        pause, safe = 0.1, op.startswith("find") or bool(more.get("key"))
+        pause, safe = 0.1, op in _READS or bool(more.get("key"))
         while True:
             try:
                 return await self._ask(op, entity, data, more)
@@ -454,14 +511,16 @@ class Worker:
     def _settle(self, future: asyncio.Future[Any], message: dict[str, Any]) -> None:
         if future.done():
             return
-        if message.get("unavailable") is not None:
-            error = Unavailable(str(message.get("error")))
-            error.unchanged = message["unavailable"] == "unchanged"
-            future.set_exception(error)
-        elif message.get("error") is not None:
-            future.set_exception(CollectionError(str(message["error"])))
-        else:
+        if message.get("error") is None:
             future.set_result(message.get("result"))
+            return
+        effect = message.get("unavailable")
+        error = CollectionError(str(message["error"]))
+        if effect is not None:
+            error = Unavailable(str(message["error"]))
+            error.unchanged = effect == "unchanged"
+        error.status, error.current = message.get("status"), message.get("current")
+        future.set_exception(error)
 
     def say(self, message: dict[str, Any]) -> None:
         """Send a message. Raises TypeError, ValueError for what is not JSON or too large."""
@@ -632,6 +691,15 @@ def _is_unavailable(error: BaseException) -> bool:
     """Whether it is an Unavailable, or a group of nothing else."""
     group: tuple[BaseException, ...] = getattr(error, "exceptions", ())
     return isinstance(error, Unavailable) or (bool(group) and all(map(_is_unavailable, group)))
+
+
+def _camel(options: dict[str, Any]) -> dict[str, Any]:
+    """Spell names of options as JSON has them: `order_by` is `orderBy`."""
+    spelled: dict[str, Any] = {}
+    for name, value in options.items():
+        first, *rest = name.split("_")
+        spelled[first + "".join(part.capitalize() for part in rest)] = value
+    return spelled
 
 
 def _message_of(error: BaseException) -> str:

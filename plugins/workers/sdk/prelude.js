@@ -19,6 +19,7 @@
   const MAX_FRAME = 10 * 1024 * 1024;
   const MAX_TEXT = 640 * 1024;
   const SHUTDOWN_MS = 9000;
+  const READS = ["find", "findOne", "query", "export"];
   const HOOKS = ["onStart", "onJob", "onError", "onShutdown"];
   const stdout = process.stdout;
 
@@ -76,11 +77,11 @@
 
   // While the database is away, a job repeats reads, writes with a key, and writes that had no effect,
   // for as long as it may run.
-  async function operate(op, entity, data, call, key) {
-    const safe = op.startsWith("find") || Boolean(key);
+  async function operate(op, entity, data, call, marks) {
+    const safe = READS.includes(op) || Boolean(marks && marks.key);
     for (let pause = 100; ; pause = Math.min(2 * pause, 5000)) {
       try {
-        return await ask(op, entity, data, call, key);
+        return await ask(op, entity, data, call, marks);
       } catch (error) {
         const ctx = contexts.get(call);
         const repeats = error instanceof Unavailable && (safe || error.unchanged);
@@ -90,12 +91,12 @@
     }
   }
 
-  function ask(op, entity, data, call, key) {
+  function ask(op, entity, data, call, marks) {
     return new Promise((resolve, reject) => {
       const id = `op${++operationCount}`;
       operations.set(id, { resolve, reject });
       try {
-        say({ type: "collection_op", id, op, entity, data, call, key });
+        say({ type: "collection_op", id, op, entity, data, call, ...marks });
       } catch (error) {
         operations.delete(id);
         reject(error);
@@ -103,22 +104,28 @@
     });
   }
 
-  // A write with a key acts once within 24 hours, and returns the same result each time:
-  // ctx.collection("invoices").once(payload.order).insert({ ... })
-  function collection(entity, call, key) {
+  // once(key): a write with this key acts once within 24 hours, and returns the same result each time.
+  // ifMatch(etag): an update or a delete is refused with the status 412 where the record has changed.
+  // Options are the members of the bodies of the routes.
+  function collection(entity, call, marks) {
+    const read = (op, data) => operate(op, entity, data, call);
+    const write = (op, data) => operate(op, entity, data, call, marks);
     return {
-      once: (chosen) => collection(entity, call, chosen),
-      insert: (data) => operate("insert", entity, data, call, key),
-      update: (data, more) => {
-        const whole = typeof data === "object" ? data : { ...more, id: data };
-        return operate("update", entity, whole, call, key);
-      },
-      delete: (record) => {
-        const whole = typeof record === "object" ? record : { id: record };
-        return operate("delete", entity, whole, call, key);
-      },
-      find: (where) => operate("find", entity, where || {}, call),
-      findOne: (where) => operate("findOne", entity, where || {}, call),
+      once: (key) => collection(entity, call, { ...marks, key }),
+      ifMatch: (etag) => collection(entity, call, { ...marks, if_match: etag }),
+      insert: (data) => write("insert", data),
+      update: (data, more) => write("update", typeof data === "object" ? data : { ...more, id: data }),
+      delete: (record) => write("delete", typeof record === "object" ? record : { id: record }),
+      find: (where) => read("find", where || {}),
+      findOne: (where) => read("findOne", where || {}),
+      query: (where, options) => read("query", { ...options, where }),
+      export: (where, options) => read("export", { ...options, where }),
+      importFile: (text, options) => write("import", { ...options, text }),
+      insertMany: (rows) => write("insertMany", { rows }),
+      upsert: (rows, on, then) => write("upsert", { rows, on, then }),
+      updateWhere: (where, set, bounds) => write("updateWhere", { ...bounds, where, set }),
+      deleteWhere: (where, bounds) => write("deleteWhere", { ...bounds, where }),
+      batch: (operations, options) => write("batch", { ...options, operations }),
     };
   }
 
@@ -243,9 +250,13 @@
       if (waiting === undefined) return;
       operations.delete(message.id);
       if (message.error === undefined || message.error === null) waiting.resolve(message.result);
-      else if (message.unavailable)
-        waiting.reject(new Unavailable(message.error, message.unavailable === "unchanged"));
-      else waiting.reject(new Error(message.error));
+      else {
+        const { status, current, unavailable } = message;
+        const error = unavailable
+          ? new Unavailable(message.error, unavailable === "unchanged")
+          : new Error(message.error);
+        waiting.reject(Object.assign(error, { status, current }));
+      }
     }
 
     async function shutDown() {

@@ -105,7 +105,18 @@ def test_an_app_of_the_same_name_has_keys_of_its_own(workers: Server):
     assert names(workers, app) == ["x"]
 
 
-def test_a_read_takes_no_key(workers: Server):
+@pytest.mark.parametrize(
+    ("op", "more", "said"),
+    [
+        ("find", {"key": "k"}, "key and if_match go with writes"),
+        ("query", {"key": "k"}, "key goes with writes: reads may be repeated without one"),
+        ("querry", {}, "unknown operation 'querry'; did you mean 'query'?"),
+        ("updateWhere", {"data": {"where": {}, "values": {}}}, "updateWhere: Object contains"),
+    ],
+)
+def test_an_operation_that_does_not_fit_is_refused(
+    workers: Server, op: str, more: dict[str, Any], said: str
+):
     raw = """
 import json, sys
 def say(message): print(json.dumps(message), flush=True)
@@ -115,10 +126,9 @@ for line in sys.stdin:
         say({"type": "discover", "methods": ["read"]})
     if message["type"] == "rpc":
         call = message["id"]
-        say({"type": "collection_op", "id": "1", "op": "find", "entity": "contacts", "key": "k",
-             "call": call})
+        say({"type": "collection_op", "id": "1", "entity": "contacts", "call": call, **OPERATION})
     if message["type"] == "collection_op_result":
         say({"type": "rpc_response", "id": call, "result": message["error"]})
 """
-    said = result(workers.admin, deployed(workers, raw), "read")
-    assert said == "key goes with writes: reads may be repeated without one"
+    raw = f"OPERATION = { ({'op': op, **more})!r}\n{raw}"
+    assert said in result(workers.admin, deployed(workers, raw), "read")

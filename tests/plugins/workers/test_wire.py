@@ -229,7 +229,7 @@ def test_what_cannot_be_read_is_no_message(line: bytes):
 @pytest.mark.parametrize(
     ("members", "op_id", "where"),
     [
-        (b'"id":"1","op":"drop","entity":"x"', "1", "$.op"),
+        (b'"id":"1","op":["drop"],"entity":"x"', "1", "$.op"),
         (b'"id":"1","op":"insert","entity":"x","data":[{}]', "1", "$.data"),
         (b'"id":"1","op":"delete","entity":"x","data":null,"why":"x"', "1", "$.data"),
         (b'"id":7,"op":"find","entity":"x"', 7, "$.id"),
