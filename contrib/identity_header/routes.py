@@ -41,7 +41,10 @@ class IdentityHeaderRoutes:
         auth, users = "/api/v1/auth", "/api/v1/users"
         return [
             Route("GET", f"{auth}/mode", self.mode, PUBLIC, returns=AuthMode),
-            Route("GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,)),
+            Route(
+                "GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,),
+                workers=True,
+            ),
             Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
             Route(
                 "POST", users, self.add, CORE_ADMIN, NewUser, MAX_BODY, returns=UserView, status=201

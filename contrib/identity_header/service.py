@@ -28,7 +28,6 @@ from kernel.public import (
     User,
     hookspecs,
     is_uuid,
-    new_delegation,
 )
 
 from . import store
@@ -115,13 +114,8 @@ class HeaderIdentity:
 
         return await self._statements.run(actor, insert)
 
-    async def token(self, user_id: str, seconds: float) -> str:
-        """See `Identity.token`; of a disabled user nothing is acted for either."""
-        return await self.issue_delegated_token(user_id, new_delegation(seconds))
-
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
-        """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`; none is
-        withdrawn but by closing the account."""
+        """See `Identity.issue_delegated_token`; only closing the account revokes delegations."""
         user = await self.user(user_id)
         if user is None or user.disabled:
             raise _unknown(user_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from joserfc import jws
@@ -14,21 +14,23 @@ from kernel.public import Delegation, Unauthenticated
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says; types and literals are checked when it is read. `ends` is of its
-    delegation (see `kernel.contracts.identity.Delegation`)."""
+    """What a token says; types and literals are checked when it is read. `aud` (`app:<app id>`) and
+    `ends` are of its delegation (see `kernel.contracts.base.Delegation`)."""
 
     sub: str
     iat: int
     exp: int
     iss: Literal["caudex"] = "caudex"
     typ: Literal["access"]
+    aud: Annotated[str, msgspec.Meta(pattern="^app:")]
     ends: int = 0
 
     @property
     def delegation(self) -> Delegation:
         """What lets a worker act that has this token. One of former versions says no end: it leads
         to nothing beyond its own."""
-        return Delegation(expires=self.exp, ends=max(self.exp, self.ends))
+        app_id, ends = self.aud.removeprefix("app:"), max(self.exp, self.ends)
+        return Delegation(app_id=app_id, expires=self.exp, ends=ends)
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +51,7 @@ class Tokens:
             iat=int(time.time()),
             exp=int(delegation.expires),
             typ="access",
+            aud=f"app:{delegation.app_id}",
             ends=int(delegation.ends),
         )
         header = {"alg": "HS256", "typ": "JWT"}

@@ -60,5 +60,5 @@ class MetricsRoutes:
         actor = await bus.first(hookspecs.authenticate, request=request)
         if actor is None or access is None:
             raise Unauthenticated
-        if not await access.is_core_admin(actor.user_id):
+        if actor.delegation is not None or not await access.is_core_admin(actor.user_id):
             raise Forbidden("metrics are for the scraper and for core admins")

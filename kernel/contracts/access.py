@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PERMISSION_KEY", "PUBLIC",
-    "Access", "Action", "Assignment", "Effective", "FactorDemands", "Grant", "Kind", "Needs",
-    "Permission", "Role",
-    "core_permission", "entity",
+    "Access", "Action", "AppGrant", "AppGrants", "Assignment", "Effective", "FactorDemands",
+    "Grant", "Kind", "Needs", "Permission", "Role", "core_permission", "entity",
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
@@ -111,7 +110,11 @@ class Access(Protocol):
     processes within a second. `app_id` may be `core`. All raise NotFound for an unknown app."""
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
-        """Return what `needs` grants, or raise NotFound or Forbidden in that order."""
+        """Return what `needs` grants, or raise NotFound or Forbidden in that order.
+
+        A worker (`actor.delegation`) has the user's rights on its own app only, unless the provider
+        has grants (see `AppGrants`).
+        """
         ...
 
     async def grant(self, user_id: str | None, app_id: str, entity: str, action: str) -> Grant:
@@ -166,6 +169,25 @@ class Access(Protocol):
 
     async def revoke(self, actor: Actor, app_id: str, user_id: str, role: str) -> None:
         """Revoke a role from a user; the last admin keeps it."""
+        ...
+
+
+class AppGrant(msgspec.Struct, frozen=True):
+    """The permission keys of `app` that workers of another app may use on behalf of users."""
+
+    app: str
+    permissions: list[str]
+
+
+@runtime_checkable
+class AppGrants(Protocol):
+    """A provider of ACCESS that lets workers act on other apps, for users that hold the right too.
+
+    Its `authorize` checks both for an actor with a delegation of another app.
+    """
+
+    async def grants(self, app_id: str) -> Sequence[AppGrant]:
+        """Return what the workers of an app may do on others. Raises NotFound."""
         ...
 
 

@@ -31,31 +31,35 @@ tokens of `issue_delegated_token` drops those of this user."""
 class Delegation(msgspec.Struct, frozen=True, kw_only=True):
     """Lets a worker act on behalf of a user (RFC 8693, 1.1). Times are in seconds since 1970.
 
-    `expires` is the end of this token; `ends` is the end of every token that is derived from it,
-    those of jobs included. `epoch` is the provider's own text: it changes when the user's
-    delegations are revoked. It is empty in a new delegation.
+    `app_id` is the app of the worker. Only routes with `Route.workers` accept its token, for this
+    app and, with grants of a core admin, for others. `expires` is the end of this token; `ends` is
+    the end of every token that is derived from it, those of jobs included. `epoch` is the
+    provider's own text: it changes when the user's delegations are revoked. It is empty in a new
+    delegation.
     """
 
+    app_id: str
     expires: float
     ends: float
     epoch: str = ""
 
 
-def new_delegation(seconds: float) -> Delegation:
-    """Make a delegation that begins now, with a token for `seconds`.
+def new_delegation(app_id: str, seconds: float) -> Delegation:
+    """Make a delegation that begins now, for a worker of an app, with a token for `seconds`.
 
     It ends at a full hour, so that all requests within an hour share one delegation.
     """
     now = time.time()
     expires = math.floor(now) + math.ceil(seconds)
-    return Delegation(expires=expires, ends=max(expires, (now + MAX_DELEGATION) // 3600 * 3600))
+    ends = max(expires, (now + MAX_DELEGATION) // 3600 * 3600)
+    return Delegation(app_id=app_id, expires=expires, ends=ends)
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """The party that performs an operation; `user_id` is None for the server itself.
 
-    `delegation` is set for a worker that sends a token of `token` or `issue_delegated_token`. It is
-    None for a user that sends a token of a session.
+    `delegation` is set for a worker that sends a token of `issue_delegated_token`. It is None for a
+    user that sends a token of a session.
     """
 
     user_id: str | None

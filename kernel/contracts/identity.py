@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
     from kernel.contracts.statements import Reader
 
 __all__ = [
-    "IDENTITY", "SESSIONS", "AuthMode", "DelegatingIdentity", "Identity", "Person", "Sessions",
-    "SignInProvider", "User", "UserView", "issue_delegated_token",
+    "IDENTITY", "SESSIONS", "AuthMode", "Identity", "Person", "Sessions", "SignInProvider", "User",
+    "UserView",
 ]  # fmt: skip
 
 
@@ -82,7 +81,11 @@ class AuthMode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Identity(Protocol):
-    """What other subsystems need to know of accounts."""
+    """What other subsystems need to know of accounts.
+
+    A provider sets `Actor.delegation` for requests with a token of `issue_delegated_token`. It
+    publishes the ids of users whose tokens it revoked under REVOKED.
+    """
 
     async def user(self, user_id: str, reader: Reader | None = None) -> User | None:
         """Return the account with this id (any text; a malformed id is simply unknown).
@@ -117,41 +120,17 @@ class Identity(Protocol):
         """
         ...
 
-    async def token(self, user_id: str, seconds: float) -> str:
-        """Issue an access token for calls that the server makes on a user's behalf.
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        """Issue an access token for a worker that acts on behalf of a user.
 
-        It expires after `seconds`, and with the account. Raises NotFound for an unknown user. For
-        an actor with a delegation use `issue_delegated_token`.
+        It expires with the delegation, and with the account. Raises NotFound for an unknown user,
+        and for a delegation that was revoked.
         """
         ...
 
     def relation(self) -> tuple[str, str]:
         """Schema and table that `core:users` links may reference (primary key `id uuid`)."""
         ...
-
-
-@runtime_checkable
-class DelegatingIdentity(Protocol):
-    """A provider of IDENTITY that limits how long workers act for a user.
-
-    It sets `Actor.delegation` for requests with such a token, and publishes the ids of users whose
-    tokens it revoked under REVOKED.
-    """
-
-    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
-        """Issue a token like `Identity.token` that expires with the delegation.
-
-        Raises NotFound for an unknown user, and for a delegation that was revoked.
-        """
-        ...
-
-
-async def issue_delegated_token(identity: Identity, user_id: str, delegation: Delegation) -> str:
-    """See `DelegatingIdentity.issue_delegated_token`; a provider without delegations issues a
-    token of the same duration."""
-    if isinstance(identity, DelegatingIdentity):
-        return await identity.issue_delegated_token(user_id, delegation)
-    return await identity.token(user_id, delegation.expires - time.time())
 
 
 class Sessions(Protocol):

@@ -33,7 +33,8 @@ class Route(msgspec.Struct, frozen=True):
 
     With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
     `async def (request)`. `needs` is checked before the body is read, and so is `admit`, for what
-    no `needs` expresses: `async def (request)`, which raises Forbidden.
+    no `needs` expresses: `async def (request)`, which raises Forbidden. Only with `workers` a
+    worker may call it on behalf of a user (see `Delegation`); others get 403.
 
     The rest documents the API and costs a request nothing: `returns` is the type of the reply's
     JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
@@ -53,6 +54,7 @@ class Route(msgspec.Struct, frozen=True):
     errors: tuple[int, ...] = ()
     openapi: Mapping[str, Any] = {}
     admit: Callable[..., Awaitable[None]] | None = None
+    workers: bool = False
 
 
 class Message(msgspec.Struct, frozen=True):

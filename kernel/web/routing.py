@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from kernel import errors
-from kernel.contracts.access import ACCESS, Access, Grant
-from kernel.contracts.base import Actor
+from kernel.contracts.access import ACCESS, Access, AppGrants, Grant
+from kernel.contracts.base import Actor, Delegation
 from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus, place
 from kernel.hooks.services import Services
@@ -145,12 +145,21 @@ class RouteTable:
             if actor is None:
                 raise errors.Unauthenticated
             scope["caudex.actor"] = actor
+            if actor.delegation is not None:
+                self._check_worker(route, actor.delegation, scope["path_params"])
             grant = Grant()
             if needs.kind != "user":
                 grant = await self._access.authorize(actor, needs, scope["path_params"])
             scope["caudex.grant"] = grant
         if route.admit is not None:
             await route.admit(request)
+
+    def _check_worker(self, route: Route, delegation: Delegation, path: Mapping[str, str]) -> None:
+        """Refuse a worker's token, but for its own app, and others where ACCESS has grants."""
+        app_id = path.get("app_id", delegation.app_id)
+        granted = route.needs.kind != "user" and isinstance(self._access, AppGrants)
+        if not route.workers or (app_id != delegation.app_id and not granted):
+            raise errors.Forbidden("a worker may not do this on behalf of a user")
 
 
 def _walk(

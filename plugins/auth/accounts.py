@@ -30,7 +30,6 @@ from kernel.public import (
     fold_name,
     hookspecs,
     is_uuid,
-    new_delegation,
 )
 
 from .authenticator import REVOKED_SESSION, TOPIC
@@ -127,12 +126,8 @@ class Accounts:
         """See `Identity.relation`."""
         return "caudex_auth", "users"
 
-    async def token(self, user_id: str, seconds: float) -> str:
-        """See `Identity.token`; a disabled user is unknown, too."""
-        return await self.issue_delegated_token(user_id, new_delegation(seconds))
-
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
-        """See `kernel.contracts.identity.DelegatingIdentity.issue_delegated_token`."""
+        """See `Identity.issue_delegated_token`; a disabled user is unknown, too."""
         user = await self._store.delegator(user_id) if is_uuid(user_id) else None
         if user is None or delegation.epoch not in ("", user.epoch):
             raise _unknown(user_id)

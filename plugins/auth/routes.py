@@ -73,7 +73,10 @@ class AuthRoutes:
                 "POST", f"{auth}/logout", self.logout, PUBLIC, RefreshToken, MAX_BODY, Message,
                 errors=(401,),
             ),
-            Route("GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY, returns=UserView),
+            Route(
+                "GET", f"{auth}/me", self.me, ANY_USER, max_body=MAX_BODY, returns=UserView,
+                workers=True,
+            ),
             Route(
                 "POST", f"{auth}/password", self.password, ANY_USER, PasswordChange, MAX_BODY,
                 Message, errors=(429,),

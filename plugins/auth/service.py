@@ -79,7 +79,7 @@ class Registrations:
         )
 
     async def _admin(self, caller: Actor, header: bytes | None) -> Actor | None:
-        """Return the core admin that registers another user.
+        """Return the core admin that registers another user; no worker does.
 
         Where registration is open, an invalid token is the same as none.
         """
@@ -92,7 +92,8 @@ class Registrations:
             if self._mode == "open":
                 return None
             raise
-        return actor if await access.is_core_admin(actor.user_id) else None
+        is_worker = actor.delegation is not None
+        return None if is_worker or not await access.is_core_admin(actor.user_id) else actor
 
 
 class LoginGuard(NamedTuple):
@@ -206,9 +207,7 @@ class Logins:
         account = await self._store.account(actor.user_id or "")
         if account is None:
             raise Unauthenticated(REVOKED_SESSION)
-        # Workers have a key of their own: a new password revokes their tokens, so a worker must not
-        # be able to block the change by failures.
-        keys = [f"password:{account.id}" if actor.delegation is None else f"worker:{account.id}"]
+        keys = [f"password:{account.id}"]
         await self._limiter.check(keys)
         if not await self._matches(account, password):
             count = self._limiter.count_failure

@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 import time
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from joserfc import jws
@@ -37,12 +37,13 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
     """The claims of an access token.
 
-    `sid` is empty in the token of a worker; `ends` and `epoch` are those of its delegation (see
-    `kernel.contracts.base.Delegation`).
+    `sid` is empty in the token of a worker; `aud` (`app:<app id>`), `ends` and `epoch` are those of
+    its delegation (see `kernel.contracts.base.Delegation`).
     """
 
     username: str
     typ: Literal["access"]
+    aud: Annotated[str, msgspec.Meta(pattern="^app:")] | msgspec.UnsetType = msgspec.UNSET
     ends: int = 0
     epoch: str = "0"
 
@@ -52,9 +53,10 @@ class AccessClaims(Claims, frozen=True, kw_only=True, omit_defaults=True):
 
         A token without `ends` cannot obtain one that expires later.
         """
-        if self.sid:
+        if self.aud is msgspec.UNSET:
             return None
-        return Delegation(expires=self.exp, ends=max(self.exp, self.ends), epoch=self.epoch)
+        ends, app_id = max(self.exp, self.ends), self.aud.removeprefix("app:")
+        return Delegation(app_id=app_id, expires=self.exp, ends=ends, epoch=self.epoch)
 
 
 class RefreshClaims(Claims, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ class Tokens:
             exp=int(delegation.expires),
             iss="caudex",
             typ="access",
+            aud=f"app:{delegation.app_id}",
             ends=int(delegation.ends),
             epoch=delegation.epoch,
         )
@@ -135,8 +138,14 @@ class Tokens:
         return base64.urlsafe_b64encode(link[:24]).decode("ascii")
 
     def read_access(self, token: str) -> AccessClaims:
-        """Check an access token. Raises Unauthenticated."""
-        return self._read(token, self._access, "access token")
+        """Check an access token. Raises Unauthenticated.
+
+        It belongs either to a session or to the worker of an app.
+        """
+        claims = self._read(token, self._access, "access token")
+        if bool(claims.sid) == (claims.aud is not msgspec.UNSET):
+            raise Unauthenticated("the access token is not valid")
+        return claims
 
     def read_refresh(self, token: str) -> RefreshClaims:
         """Check a refresh token. Raises Unauthenticated."""

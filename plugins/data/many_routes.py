@@ -58,22 +58,23 @@ class ManyRoutes(CollectionRoutes):
         return [
             Route(
                 "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
-                returns=many, status=201, query=BulkQuery,
+                returns=many, status=201, query=BulkQuery, workers=True,
             ),
             Route(
                 "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
-                returns=Updated,
+                returns=Updated, workers=True,
             ),
             Route(
                 "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
-                returns=Deleted,
+                returns=Deleted, workers=True,
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                query=ImportQuery, errors=(400,),
+                query=ImportQuery, errors=(400,), workers=True,
             ),
             Route(
-                "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412)
+                "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412),
+                workers=True,
             ),
         ]  # fmt: skip
 

@@ -79,14 +79,26 @@ class RecordRoutes(CollectionRoutes):
         update, delete = entity("update"), entity("delete")
         one, many, bad = Record, list[Record], (400,)
         return [
-            Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery),
-            Route("POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201),
-            Route("GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad),
-            Route("PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,)),
-            Route("DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412)),
+            Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery, workers=True),
+            Route(
+                "POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201,
+                workers=True,
+            ),
+            Route(
+                "GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad,
+                workers=True,
+            ),
+            Route(
+                "PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,),
+                workers=True,
+            ),
+            Route(
+                "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
+                workers=True,
+            ),
             Route(
                 "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
-                query=ExportQuery,
+                query=ExportQuery, workers=True,
             ),
         ]  # fmt: skip
 

@@ -45,10 +45,29 @@ class JobsRoutes:
     def routes(self) -> list[Route]:
         """Return the routes with their permissions."""
         return [
-            Route("POST", OF_APP, self.enqueue, APP_USER, NewJob, returns=Accepted, status=201),
-            Route("GET", OF_APP, self.list, APP_USER, returns=list[Job], query=JobsQuery),
-            Route("GET", ONE, self.get, APP_USER, returns=Job, errors=(400,)),
-            Route("POST", f"{ONE}/cancel", self.cancel, APP_USER, returns=Message, errors=(400,)),
+            Route(
+                "POST",
+                OF_APP,
+                self.enqueue,
+                APP_USER,
+                NewJob,
+                returns=Accepted,
+                status=201,
+                workers=True,
+            ),
+            Route(
+                "GET", OF_APP, self.list, APP_USER, returns=list[Job], query=JobsQuery, workers=True
+            ),
+            Route("GET", ONE, self.get, APP_USER, returns=Job, errors=(400,), workers=True),
+            Route(
+                "POST",
+                f"{ONE}/cancel",
+                self.cancel,
+                APP_USER,
+                returns=Message,
+                errors=(400,),
+                workers=True,
+            ),
         ]
 
     async def enqueue(self, request: Request, body: NewJob) -> Response:

@@ -18,7 +18,6 @@ from kernel.public import (
     InvalidatedCache,
     NotFound,
     Notifications,
-    issue_delegated_token,
 )
 
 from .models import Claimed, Outcome
@@ -152,6 +151,7 @@ class _Key(NamedTuple):
     """Jobs with the same key share a token."""
 
     user_id: str
+    app_id: str
     seconds: float
     ends: float
     epoch: str
@@ -180,7 +180,9 @@ class Callers:
         """
         if job.user_id is None:
             return None
-        key = _Key(job.user_id, job.timeout_s, job.delegation_ends, job.delegation_epoch)
+        key = _Key(
+            job.user_id, job.app_id, job.timeout_s, job.delegation_ends, job.delegation_epoch
+        )
         return await self._cache.get_or_load(key, lambda: self._load(key))
 
     async def _load(self, key: _Key) -> Caller:
@@ -197,8 +199,8 @@ class Callers:
         expires = min(now + key.seconds + 300, key.ends)
         if expires <= now:
             return ""
-        delegation = Delegation(expires=expires, ends=key.ends, epoch=key.epoch)
+        delegation = Delegation(app_id=key.app_id, expires=expires, ends=key.ends, epoch=key.epoch)
         try:
-            return await issue_delegated_token(self._identity, key.user_id, delegation)
+            return await self._identity.issue_delegated_token(key.user_id, delegation)
         except NotFound:
             return ""

@@ -27,6 +27,7 @@ from kernel.public import (
 )
 
 from .explain import Explainer
+from .grants import CrossAppGrants
 from .models import ADMIN, CORE
 from .role_cache import TOPIC, RoleCache, notification
 from .routes import RbacRoutes
@@ -60,7 +61,10 @@ class RbacPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes of roles and permissions."""
-        return RbacRoutes(services, lambda: self._explainer(services)).routes()
+        return RbacRoutes(services, lambda: self._explainer(services), self._cross_app).routes()
+
+    def _cross_app(self) -> CrossAppGrants | None:
+        return None if self._service is None else self._service.cross_app
 
     def _explainer(self, services: Services) -> Explainer | None:
         if self._service is None:
@@ -100,3 +104,4 @@ class RbacPlugin(Plugin):
         """Remove an app."""
         if self._service is not None:
             await tx.publish(TOPIC, notification(app.id))
+            await self._service.cross_app.removing(tx, app.id)

@@ -52,6 +52,13 @@ class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
     user_id_camel: str | UnsetType = msgspec.field(default=UNSET, name="userId")
 
 
+class NewGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST grants: permission keys of another app."""
+
+    app: str
+    permissions: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+
+
 class AppRow(msgspec.Struct, frozen=True, kw_only=True):
     """One app as stored."""
 
@@ -60,6 +67,8 @@ class AppRow(msgspec.Struct, frozen=True, kw_only=True):
     permissions: list[Permission]
     roles: list[Role]
     field_rules: list[FieldRule] = []
+    grants: dict[str, list[str]] = {}
+    """Keys that workers of other apps may use here, by app."""
 
 
 class Assumed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

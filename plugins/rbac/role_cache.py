@@ -87,7 +87,8 @@ class AppPermissions:
     """One app in memory: its entities, permission keys and roles."""
 
     __slots__ = (
-        "_expanded", "_rights", "_rules", "demanding", "entities", "permissions", "roles"
+        "_expanded", "_rights", "_rules", "demanding", "entities", "granted", "permissions",
+        "roles",
     )  # fmt: skip
 
     def __init__(self, row: AppRow, core_keys: Sequence[Permission]) -> None:
@@ -98,6 +99,10 @@ class AppPermissions:
         self._expanded = with_field_keys(self.roles, self._rules) if self._rules else self.roles
         self.demanding = demanding(self.roles)
         """The roles whose users need a second factor."""
+        self.granted = {
+            app_id: Rights(frozenset(keys), self._rules) for app_id, keys in row.grants.items()
+        }
+        """What workers of other apps may do here for users, by app."""
         self._rights: dict[tuple[str, ...], Rights] = {}
 
     def rights(self, held: tuple[str, ...]) -> Rights:

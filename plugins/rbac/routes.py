@@ -13,8 +13,10 @@ from kernel.public import (
     ANY_USER,
     APP_ADMIN,
     APP_USER,
+    CORE_ADMIN,
     IDENTITY,
     Access,
+    AppGrant,
     Assignment,
     BadRequest,
     Effective,
@@ -30,7 +32,8 @@ from kernel.public import (
 )
 
 from .explain import Explainer
-from .models import ExplainBody, Explained, ExplainQuery, NewRole, RoleChanges, RoleOfUser
+from .grants import CrossAppGrants
+from .models import ExplainBody, Explained, ExplainQuery, NewGrant, NewRole, RoleChanges, RoleOfUser
 from .service import permissions_for
 
 APP: Final = "/api/v1/apps/{app_id}"
@@ -39,14 +42,21 @@ APP: Final = "/api/v1/apps/{app_id}"
 class RbacRoutes:
     """The handlers; the provider of ACCESS answers."""
 
-    def __init__(self, services: Services, explainer: Callable[[], Explainer | None]) -> None:
-        """`explainer` returns None where another plugin provides ACCESS."""
+    def __init__(
+        self,
+        services: Services,
+        explainer: Callable[[], Explainer | None],
+        grants: Callable[[], CrossAppGrants | None],
+    ) -> None:
+        """The two functions return None where another plugin provides ACCESS."""
         self._services = services
+        self._grants = grants
         self._explainer = explainer
 
     def routes(self) -> list[Route]:
         """Declare every route with the permission it needs."""
         roles, permissions = f"{APP}/roles", f"{APP}/permissions"
+        grants = f"{APP}/grants"
         role, why = f"{roles}/{{role}}", "/api/v1/permissions/explain"
         return [
             Route("GET", roles, self.list_roles, APP_USER, returns=list[Role]),
@@ -59,7 +69,10 @@ class RbacRoutes:
             ),
             Route("POST", f"{roles}/assign", self.assign, APP_ADMIN, RoleOfUser, returns=Message),
             Route("POST", f"{roles}/revoke", self.revoke, APP_ADMIN, RoleOfUser, returns=Message),
-            Route("GET", permissions, self.own_permissions, ANY_USER, returns=Effective),
+            Route(
+                "GET", permissions, self.own_permissions, ANY_USER, returns=Effective,
+                workers=True,
+            ),
             Route(
                 "GET", f"{permissions}/available", self.available, APP_USER,
                 returns=list[Permission],
@@ -74,6 +87,9 @@ class RbacRoutes:
             ),
             Route("POST", why, self.explain_assumed, ANY_USER, ExplainBody, returns=Explained,
                   errors=(403, 404)),
+            Route("GET", grants, self.list_grants, APP_ADMIN, returns=list[AppGrant]),
+            Route("POST", grants, self.add_grant, CORE_ADMIN, NewGrant, returns=Message),
+            Route("DELETE", f"{grants}/{{app}}", self.revoke_grant, CORE_ADMIN, returns=Message),
         ]  # fmt: skip
 
     @property
@@ -153,6 +169,28 @@ class RbacRoutes:
         if (explainer := self._explainer()) is None:
             raise NotFound("the plugin that decides here explains nothing")
         return reply(await explainer.explain(request.actor, body))
+
+    async def list_grants(self, request: Request) -> Response:
+        """List what workers of an app may do on other apps on behalf of users."""
+        return reply(await self._cross_app.of(request.path("app_id")))
+
+    async def add_grant(self, request: Request, body: NewGrant) -> Response:
+        """Let workers of an app use permission keys of another app for users that hold them."""
+        app_id, given = request.path("app_id"), AppGrant(body.app, body.permissions)
+        await self._cross_app.add(request.actor, app_id, given)
+        return reply({"message": f"grant on app '{body.app}' added"})
+
+    async def revoke_grant(self, request: Request) -> Response:
+        """Revoke every permission key of another app."""
+        app_id, other = request.path("app_id"), request.path("app")
+        await self._cross_app.revoke(request.actor, app_id, other)
+        return reply({"message": f"grant on app '{other}' revoked"})
+
+    @property
+    def _cross_app(self) -> CrossAppGrants:
+        if (found := self._grants()) is None:
+            raise NotFound("the plugin that decides here has no grants")
+        return found
 
 
 def _stored(body: NewRole | RoleChanges) -> dict[str, Any]:

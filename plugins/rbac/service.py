@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kernel.public import (
     Access,
     Actor,
     App,
+    AppGrant,
     Apps,
     Assignment,
     BadRequest,
@@ -34,6 +36,7 @@ from kernel.public import (
 from . import store
 from .field_rules import permissions_of_fields, rules_of
 from .grammar import canonical_user_id, check_keys, check_role_name, permissions_of
+from .grants import CrossAppGrants
 from .inheritance import check_inheritance
 from .models import ADMIN, CORE
 from .role_cache import FULL, TOPIC, AppPermissions, RoleCache, notification
@@ -59,6 +62,7 @@ class RbacService:
         self._store = rbac_store
         self._cache = role_cache
         self._identity = identity
+        self.cross_app = CrossAppGrants(statements, role_cache)
 
     @property
     def cache(self) -> RoleCache:
@@ -69,6 +73,12 @@ class RbacService:
 
     async def authorize(self, actor: Actor, needs: Needs, path: Mapping[str, str]) -> Grant:
         """See `Access.authorize`."""
+        if (delegation := actor.delegation) is not None:
+            # Where it is the worker's own app, its user's rights alone decide.
+            grant = await self.authorize(replace(actor, delegation=None), needs, path)
+            if path.get("app_id", delegation.app_id) == delegation.app_id:
+                return grant
+            return await self.cross_app.narrow(grant, delegation, needs, path)
         user_id = actor.user_id
         match needs.kind:
             case "entity":  # the most frequent first: they are tried one after the other
@@ -103,6 +113,10 @@ class RbacService:
         if user is None or user.disabled:
             raise Forbidden("this account is closed")
         return found
+
+    async def grants(self, app_id: str) -> Sequence[AppGrant]:
+        """See `AppGrants.grants`."""
+        return await self.cross_app.of(app_id)
 
     async def is_core_admin(self, user_id: str | None) -> bool:
         """See `Access.is_core_admin`."""
@@ -209,7 +223,7 @@ class RbacService:
             if name == ADMIN and changes.keys() - {"description"}:
                 raise BadRequest("of the role 'admin' only the description can be changed")
             wanted: dict[str, Any] = dict(changes)
-            changed = _checked(app, roles, msgspec.structs.replace(role, **wanted))
+            changed = _checked(app, roles, replace(role, **wanted))
             await store.update_role(tx, app_id, changed)
             await _record_role(tx, "ROLE_UPDATED", app_id, role, changed)
 
@@ -361,7 +375,7 @@ def _checked(app: AppPermissions, roles: Mapping[str, Role], role: Role) -> Role
     """Return a role that is valid to store. Raises BadRequest."""
     before = roles.get(role.name)
     kept = before.permissions if before else ()
-    role = msgspec.structs.replace(
+    role = replace(
         role,
         inherits=list(dict.fromkeys(role.inherits)),
         permissions=check_keys(role.permissions, app.entities, app.permissions, kept),

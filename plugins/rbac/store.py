@@ -7,7 +7,16 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Assignment, NotFound, Permission, Reader, Role, Statements, Transaction
+from kernel.public import (
+    AppGrant,
+    Assignment,
+    NotFound,
+    Permission,
+    Reader,
+    Role,
+    Statements,
+    Transaction,
+)
 
 from .field_rules import FieldRule
 from .models import ADMIN, AppRow
@@ -20,7 +29,10 @@ select row_to_json(r) from (
                 'inherits', o.inherits, 'permissions', o.permissions)
                 || case when o.second_factor then '{"secondFactor": true}'::jsonb else '{}' end
                 order by o.name collate "C")
-            from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles
+            from caudex_rbac.roles o where o.app_id = a.app_id), '[]') as roles,
+        coalesce((
+            select json_object_agg(g.app_id, g.permissions)
+            from caudex_rbac.grants g where g.target = a.app_id), '{}') as grants
     from caudex_rbac.apps a where a.app_id = $1::text
 ) r"""
 _HELD: Final = """
@@ -38,7 +50,9 @@ select row_to_json(r) from (
 ) r"""
 _LOCK_APP: Final = """
 select json_build_object('app_id', app_id, 'entities', entities, 'permissions', permissions,
-    'roles', '[]'::json)
+    'roles', '[]'::json, 'grants', coalesce((
+        select json_object_agg(g.app_id, g.permissions)
+        from caudex_rbac.grants g where g.target = $1::text), '{}'))
 from caudex_rbac.apps where app_id = $1::text for update"""
 _ROLES: Final = """
 select jsonb_build_object('name', name, 'description', description, 'inherits', inherits,
@@ -81,11 +95,23 @@ values ($1::text, $2::text[], $3::jsonb, $4::jsonb)
 on conflict (app_id) do update set entities = excluded.entities, permissions = excluded.permissions,
     field_rules = excluded.field_rules
 """
+_GRANTS: Final = """
+select json_build_object('app', target, 'permissions', permissions) from caudex_rbac.grants
+where app_id = $1::text order by target"""
+_PUT_GRANT: Final = """
+insert into caudex_rbac.grants (app_id, target, permissions)
+values ($1::text, $2::text, $3::text[])
+on conflict (target, app_id) do update set permissions = excluded.permissions"""
+_DELETE_GRANT: Final = """
+delete from caudex_rbac.grants where app_id = $1::text and target = $2::text
+returning to_json(permissions)"""
 _KNOWN: Final = "select to_json(app_id) from caudex_rbac.apps"
 
 _app = msgspec.json.Decoder(AppRow)
 _role = msgspec.json.Decoder(Role)
 _assignment = msgspec.json.Decoder(Assignment)
+_grant = msgspec.json.Decoder(AppGrant)
+_keys = msgspec.json.Decoder(list[str])
 _text = msgspec.json.Decoder(str)
 _held = msgspec.json.Decoder(dict[str, tuple[str, ...]])
 
@@ -184,6 +210,22 @@ async def holders(tx: Reader, app_id: str, role: str) -> list[str]:
 async def forget_user(tx: Transaction, user_id: str) -> Sequence[str]:
     """Remove every assignment of a user; return the apps they were on."""
     return [_text.decode(row) for row in await tx.execute_all(_FORGET_USER, user_id)]
+
+
+async def grants_of(reader: Reader, app_id: str) -> list[AppGrant]:
+    """Every grant of an app, by the other app."""
+    return [_grant.decode(row) for row in await reader.fetch_all(_GRANTS, app_id)]
+
+
+async def put_grant(tx: Transaction, app_id: str, target: str, keys: Sequence[str]) -> None:
+    """Store the keys of another app that an app may use."""
+    await tx.execute(_PUT_GRANT, app_id, target, keys)
+
+
+async def delete_grant(tx: Transaction, app_id: str, target: str) -> list[str] | None:
+    """Delete what an app may use of another one, and return it; None where there is nothing."""
+    row = await tx.execute(_DELETE_GRANT, app_id, target)
+    return None if row is None else _keys.decode(row)
 
 
 async def put_app(

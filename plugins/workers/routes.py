@@ -67,7 +67,15 @@ class WorkersRoutes:
             Route("POST", f"{APP}/worker/stop", self.stop, APP_ADMIN, returns=Message),
             Route("GET", f"{APP}/worker/status", self.status, APP_USER, returns=WorkerStatus),
             Route(
-                "POST", f"{APP}/rpc", self.rpc, APP_USER, RpcBody, 10_000_000, Any, errors=(500,)
+                "POST",
+                f"{APP}/rpc",
+                self.rpc,
+                APP_USER,
+                RpcBody,
+                10_000_000,
+                Any,
+                errors=(500,),
+                workers=True,
             ),
         ]
 
@@ -103,7 +111,7 @@ class WorkersRoutes:
 
         A handler that raises is a 500 with its message.
         """
-        caller = await self._services.get(CALLERS).of(request.actor)
+        caller = await self._services.get(CALLERS).of(request.actor, request.path("app_id"))
         workers = self._services.get(WORKERS)
         return reply(
             await workers.rpc(request.path("app_id"), body.method, bytes(body.params), caller)

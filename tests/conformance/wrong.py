@@ -28,6 +28,7 @@ from kernel.public import (
     Unauthenticated,
     entity,
     hookimpl,
+    new_delegation,
     provide,
     reply,
 )
@@ -95,8 +96,9 @@ class WrongIdentity:
     async def add(self, actor, person):
         return await self._auth.accounts.add(actor, person)
 
-    async def token(self, user_id, seconds):
-        return self._auth.sessions._tokens.access(user_id, "somebody", "", 3600)
+    async def issue_delegated_token(self, user_id, delegation):
+        late = replace(delegation, expires=delegation.expires + 3600)
+        return self._auth.sessions._tokens.delegated(user_id, "somebody", late)
 
 
 class WrongIdentityPlugin(Plugin):
@@ -172,7 +174,7 @@ class WrongSessionsPlugin(AuthPlugin):
     async def _register(self, request, body):
         auth = self._services.get(AUTH)
         user = await auth.registrations.register(body, request.actor, None)
-        token = await auth.accounts.token(user.id, 900)
+        token = await auth.accounts.issue_delegated_token(user.id, new_delegation("x", 900))
         return reply({"user": user.view, "accessToken": token}, 201)
 
     async def _logout(self, request):

@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from kernel.contracts.access import ACCESS
-from kernel.contracts.base import MAX_DELEGATION, Actor, server_actor
-from kernel.contracts.identity import IDENTITY, DelegatingIdentity, Person, User
+from kernel.contracts.base import MAX_DELEGATION, Actor, new_delegation, server_actor
+from kernel.contracts.identity import IDENTITY, Person, User
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound
 from kernel.hooks import hookspecs
@@ -36,6 +36,7 @@ from kernel.web.http import Request
 
 ACTOR = server_actor("conformance")
 ME = "/api/v1/auth/me"
+APP = "conformance"
 USERS = "/api/v1/users"
 GHOST = "00000000-0000-4000-8000-000000000000"
 NO_IDS = ["", "nonsense", "\0", "x" * 10_000, GHOST]
@@ -212,6 +213,9 @@ class IdentityConformance(Conformance):
     def test_a_token_acts_for_its_user(self, server: Server, caller: Client) -> None:
         assert body_of(server.http.get(ME, headers=bearer(server, caller.id)))["id"] == caller.id
 
+    def test_a_token_is_refused_elsewhere(self, server: Server, admin: Client) -> None:
+        refused(server.http.get(USERS, headers=bearer(server, admin.id)), 403)
+
     def test_a_token_ends_with_its_time(self, server: Server, caller: Client) -> None:
         headers = bearer(server, caller.id, 1)
         eventually(lambda: server.http.get(ME, headers=headers).status_code == 401)
@@ -219,11 +223,10 @@ class IdentityConformance(Conformance):
 
     def test_a_token_leads_to_none_that_outlives_it(self, server: Server, caller: Client) -> None:
         identity = server.services.get(IDENTITY)
-        if not isinstance(identity, DelegatingIdentity):
-            pytest.skip("this provider knows no delegations")
         assert acting(server, dict(caller.headers)).delegation is None
         delegation = acting(server, bearer(server, caller.id, 60)).delegation
         assert delegation is not None
+        assert delegation.app_id == APP
         now = time.time()
         assert delegation.expires <= now + 61
         assert delegation.expires < delegation.ends <= now + MAX_DELEGATION
@@ -242,7 +245,7 @@ class IdentityConformance(Conformance):
     @pytest.mark.parametrize("user_id", NO_IDS, ids=range(len(NO_IDS)))
     def test_an_unknown_user_gets_no_token(self, server: Server, user_id: str) -> None:
         with pytest.raises(NotFound):
-            server.run(server.services.get(IDENTITY).token, user_id, 60)
+            bearer(server, user_id)
 
     @pytest.mark.parametrize("forge", ["cut", "flipped", "unsigned", "no algorithm", "doubled"])
     def test_a_forged_token_is_refused(
@@ -454,8 +457,9 @@ DISABLED = {"disabled": True}
 
 
 def bearer(server: Server, user_id: str, seconds: float = 60) -> dict[str, str]:
-    """Return a header with a token of a user. Raises NotFound."""
-    token = server.run(server.services.get(IDENTITY).token, user_id, seconds)
+    """Return a header with a token of a worker for a user. Raises NotFound."""
+    issue = server.services.get(IDENTITY).issue_delegated_token
+    token = server.run(issue, user_id, new_delegation(APP, seconds))
     return {"authorization": f"Bearer {token}"}
 
 

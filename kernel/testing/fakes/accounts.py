@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kernel.contracts.access import Assignment, Effective, Grant, Needs, Permission, Role
-from kernel.contracts.base import Actor
+from kernel.contracts.base import Actor, Delegation
 from kernel.contracts.identity import Person, User
 from kernel.contracts.statements import Reader
 from kernel.errors import BadRequest, Forbidden, NotFound, Unauthenticated
@@ -60,8 +60,8 @@ class FakeIdentity:
     async def users(self) -> list[User]:
         return sorted(self.accounts.values(), key=lambda user: user.username.lower())
 
-    async def token(self, user_id: str, seconds: float) -> str:
-        """See `Identity.token`; the token contains the user id and is not valid anywhere."""
+    async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+        """See `Identity.issue_delegated_token`; the token contains the user id and is not valid."""
         if user_id not in self.accounts:
             raise NotFound(f"user '{user_id}' not found")
         return f"token-of-{user_id}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from msgspec.structs import replace
 
 from kernel.public import (
@@ -17,12 +15,12 @@ from kernel.public import (
     Notifications,
     ServiceKey,
     Unauthenticated,
-    issue_delegated_token,
+    new_delegation,
 )
 
 
 class Callers:
-    """Makes callers whose tokens are valid for at least `seconds`, and at most twice that.
+    """Makes callers whose tokens name an app, for at least `seconds`, and at most twice that.
 
     A worker that acts on behalf of a user passes on a token that expires no later than its own.
     """
@@ -30,36 +28,37 @@ class Callers:
     def __init__(self, identity: Identity, notifications: Notifications, seconds: float) -> None:
         self._identity = identity
         self._seconds = seconds
-        self._cache = InvalidatedCache[tuple[str, Delegation | None], Caller](
+        self._cache = InvalidatedCache[tuple[str, str, Delegation | None], Caller](
             notifications, REVOKED, size=2000, ttl=seconds,
             affects=lambda user_id, key, _: user_id == key[0],
         )  # fmt: skip
 
-    async def of(self, actor: Actor) -> Caller:
-        """Return the caller for an actor. Raises Unauthenticated if the account is gone."""
+    async def of(self, actor: Actor, app_id: str) -> Caller:
+        """Return the caller for an actor that calls a worker of an app.
+
+        Raises Unauthenticated if the account is gone.
+        """
         user_id, delegation = actor.user_id or "", actor.delegation
 
         async def load() -> Caller:
             user = await self._identity.user(user_id)
             if user is None or user.disabled:
                 raise Unauthenticated
-            token = await self._token(user_id, delegation)
+            token = await self._token(user_id, app_id, delegation)
             return Caller(
                 user_id=user.id, username=user.username, email=user.email, auth_token=token
             )
 
-        return await self._cache.get_or_load((user_id, delegation), load)
+        return await self._cache.get_or_load((user_id, app_id, delegation), load)
 
-    async def _token(self, user_id: str, delegation: Delegation | None) -> str:
-        seconds = 2 * self._seconds + 5
-        if delegation is None:
-            return await self._identity.token(user_id, seconds)
-        # A worker that goes on calling itself must not remain its caller for ever.
-        expires = min(delegation.expires, time.time() + seconds)
+    async def _token(self, user_id: str, app_id: str, delegation: Delegation | None) -> str:
+        new = new_delegation(app_id, 2 * self._seconds + 5)
+        if delegation is not None:
+            # A worker that goes on calling itself must not remain its caller for ever.
+            expires = min(delegation.expires, new.expires)
+            new = replace(delegation, app_id=app_id, expires=expires)
         try:
-            return await issue_delegated_token(
-                self._identity, user_id, replace(delegation, expires=expires)
-            )
+            return await self._identity.issue_delegated_token(user_id, new)
         except NotFound:  # revoked since the request arrived
             raise Unauthenticated from None
 

@@ -13,7 +13,7 @@ from contrib.identity_header.trust import Trust
 from kernel.config.settings import load_config
 from kernel.hooks import hookspecs
 from kernel.loading.loader import load
-from kernel.public import IDENTITY, BootError
+from kernel.public import IDENTITY, BootError, new_delegation
 from kernel.testing import FakeIdentity, make_config, running_server
 from tests.contrib.identity_header.support import (
     NOTES,
@@ -79,7 +79,8 @@ def test_a_header_without_the_secret_is_refused_and_told_to_the_log(server, secr
 
 
 def test_a_token_does_not_make_a_spoofed_header_good(server, root):
-    token = server.run(server.services.get(IDENTITY).token, root.id, 60)
+    issue = server.services.get(IDENTITY).issue_delegated_token
+    token = server.run(issue, root.id, new_delegation("app", 60))
     headers = {"authorization": f"Bearer {token}"}
     assert ask(server, headers).json()["id"] == root.id
     refused(ask(server, {**headers, "x-forwarded-user": "root"}))

@@ -26,6 +26,7 @@ from kernel.public import (
     Unavailable,
     core_permission,
     entity,
+    new_delegation,
 )
 from kernel.testing import (
     FakeAccess,
@@ -121,9 +122,9 @@ async def test_accounts_are_found_without_regard_to_case() -> None:
     assert await identity.user("no id") is None
     identity.put("abe")
     assert [user.username for user in await identity.users()] == ["abe", "Ada"]
-    assert ada.id in await identity.token(ada.id, 5)
+    assert ada.id in await identity.issue_delegated_token(ada.id, new_delegation("crm", 5))
     with pytest.raises(NotFound):
-        await identity.token("nobody", 5)
+        await identity.issue_delegated_token("nobody", new_delegation("crm", 5))
 
 
 async def test_access_is_what_was_allowed() -> None:

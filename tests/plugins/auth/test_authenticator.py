@@ -150,7 +150,7 @@ def test_only_the_exact_form_is_a_bearer_token(value):
 def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
     async def main():
         store, now = Store(), int(time.time())
-        delegation = Delegation(expires=now + 60, ends=now + 3600, epoch="7")
+        delegation = Delegation(app_id="crm", expires=now + 60, ends=now + 3600, epoch="7")
         sent = b"Bearer " + tokens.delegated("u1", "named", delegation).encode()
         notifications = FakeNotifications()
         authenticator = TokenAuthenticator(tokens, store, notifications, no_demands)

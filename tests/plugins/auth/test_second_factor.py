@@ -10,6 +10,7 @@ import anyio
 import pyotp
 import pytest
 
+from kernel.public import IDENTITY, new_delegation
 from plugins.auth.security import codes
 from plugins.auth.service import AUTH
 
@@ -343,9 +344,8 @@ def test_account_is_deleted_with_its_factor(server, user):
 
 
 def test_worker_cannot_change_the_factor_of_its_caller(server, user):
-    from kernel.public import IDENTITY
-
-    token = server.run(server.services.get(IDENTITY).token, user.id, 60)
+    issue = server.services.get(IDENTITY).issue_delegated_token
+    token = server.run(issue, user.id, new_delegation("app", 60))
     worker = {"authorization": f"Bearer {token}"}
     assert server.http.post(TOTP, headers=worker).status_code == 403
     answer = server.http.request("DELETE", TOTP, json={"password": PASSWORD}, headers=worker)

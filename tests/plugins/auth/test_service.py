@@ -19,6 +19,7 @@ from kernel.public import (
     Person,
     Unauthenticated,
     load_key,
+    new_delegation,
     server_actor,
 )
 from plugins.auth import store
@@ -76,7 +77,7 @@ def test_identity_knows_accounts(server):
 def test_a_token_for_work_on_a_users_behalf_is_good_as_long_as_the_account(server):
     identity = server.services.get(IDENTITY)
     user = server.user()
-    token = server.run(identity.token, user.id, 0.5 + 59)
+    token = server.run(identity.issue_delegated_token, user.id, new_delegation("app", 59.5))
     headers = {"authorization": f"Bearer {token}"}
     assert server.http.get("/api/v1/auth/me", headers=headers).json()["id"] == user.id
     server.http.post("/api/v1/auth/logout", json={"refreshToken": user.tokens["refreshToken"]})
@@ -85,7 +86,7 @@ def test_a_token_for_work_on_a_users_behalf_is_good_as_long_as_the_account(serve
     assert server.http.get("/api/v1/auth/me", headers=headers).status_code == 401
     for nobody in (user.id, "nonsense", str(uuid.uuid4())):
         with pytest.raises(NotFound):
-            server.run(identity.token, nobody, 60)
+            server.run(identity.issue_delegated_token, nobody, new_delegation("app", 60))
 
 
 def test_the_tables_hold_hashes_only(server):

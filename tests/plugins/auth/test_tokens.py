@@ -59,9 +59,22 @@ def test_lifetimes_and_claims_are_those_of_the_contract():
     assert refresh["exp"] - refresh["iat"] == 14 * 24 * 3600
 
 
-def test_a_token_of_a_former_version_leads_to_nothing_beyond_its_own_end():
-    delegation = tokens.read_access(forge(claims={**CLAIMS, "sid": ""})).delegation
-    assert delegation == Delegation(expires=CLAIMS["exp"], ends=CLAIMS["exp"], epoch="0")
+def test_a_token_of_a_worker_names_its_app():
+    claims = {**CLAIMS, "sid": "", "aud": "app:crm"}
+    delegation = tokens.read_access(forge(claims=claims)).delegation
+    assert delegation == Delegation(
+        app_id="crm", expires=CLAIMS["exp"], ends=CLAIMS["exp"], epoch="0"
+    )
+    claims = json.loads(_payload(tokens.delegated("u", "bob", delegation)))
+    assert (claims["aud"], claims["sid"]) == ("app:crm", "")
+
+
+@pytest.mark.parametrize(
+    "claims", [{"sid": ""}, {"aud": "app:crm"}, {"sid": "", "aud": "crm"}, {"sid": "", "aud": ""}]
+)
+def test_a_token_is_for_a_session_or_for_the_worker_of_an_app(claims):
+    with pytest.raises(Unauthenticated):
+        tokens.read_access(forge(claims={**CLAIMS, **claims}))
 
 
 def _payload(token):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed
+from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed, new_delegation
 from kernel.testing import running_server
 from plugins.jobs.run import Callers
 from tests.plugins.jobs.support import become, ended, fake, install, overrides, row_of
@@ -50,9 +50,10 @@ def callers(server):
     return seen
 
 
-def worker_token(server, user):
+def worker_token(server, user, app):
     """What a worker has when the user calls it."""
-    return server.run(server.services.get(IDENTITY).token, user.id, 65)
+    issue = server.services.get(IDENTITY).issue_delegated_token
+    return server.run(issue, user.id, new_delegation(app, 65))
 
 
 def put(server, app, token, **body):
@@ -83,7 +84,7 @@ def until(server, job_id):
 
 
 def test_a_job_that_a_worker_enqueues_may_be_a_long_one(server, app, victim, callers):
-    ended(server, app, put(server, app, worker_token(server, victim), timeout_s=WEEK))
+    ended(server, app, put(server, app, worker_token(server, victim, app), timeout_s=WEEK))
     [caller] = callers
     assert caller.user_id == victim.id
     assert opens(server, caller.auth_token)
@@ -91,7 +92,7 @@ def test_a_job_that_a_worker_enqueues_may_be_a_long_one(server, app, victim, cal
 
 
 def test_the_jobs_of_a_job_end_with_it_however_often_they_follow(server, app, victim, callers):
-    token = worker_token(server, victim)
+    token = worker_token(server, victim, app)
     ends = []
     for _ in range(4):
         job_id = put(server, app, token, timeout_s=WEEK)
@@ -104,7 +105,7 @@ def test_the_jobs_of_a_job_end_with_it_however_often_they_follow(server, app, vi
 
 def test_a_job_that_comes_too_late_is_named_and_gets_no_token(server, app, victim, callers):
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    job_id = put(server, app, worker_token(server, victim), run_at=later)
+    job_id = put(server, app, worker_token(server, victim, app), run_at=later)
     server.sql(
         "update caudex_jobs.jobs set delegation_ends = now() - interval '1 s', run_at = now()"
         " where id = %s",
@@ -172,7 +173,7 @@ def test_short_jobs_of_a_user_share_a_token(server, app, victim, callers, monkey
 
 
 def test_a_new_password_ends_what_workers_hold_and_what_they_enqueued(server, app, victim, callers):
-    token = worker_token(server, victim)
+    token = worker_token(server, victim, app)
     ended(server, app, own(victim, app))
     held = callers[0].auth_token
     assert opens(server, token)

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from kernel.public import (
-    IDENTITY,
     LOGS,
     STATEMENTS,
     BadRequest,
@@ -21,7 +20,9 @@ from kernel.public import (
     Unauthenticated,
     Unavailable,
     hookimpl,
+    load_key,
 )
+from plugins.auth.tokens import Tokens
 from plugins.logs import sse as sse_module
 from plugins.logs import store
 from plugins.logs.sse import Guard
@@ -295,7 +296,9 @@ def test_a_stream_ends_when_the_app_is_removed(server, app):
 def test_a_stream_ends_with_its_token(server, app):
     user = reader_of(server, app)
     began = time.monotonic()
-    token = server.run(lambda: server.services.get(IDENTITY).token(user.id, 3))
+    sid = server.sql("select id::text from caudex_auth.sessions where user_id = %s", user.id)[0][0]
+    tokens = Tokens(load_key("signing", "", server.kernel.context.data_dir))
+    token = tokens.access(user.id, user.username, sid, 3)
     client = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {token}"})
     with client, Follower(client, app) as follower:
         assert follower.ends(3 + SOON)

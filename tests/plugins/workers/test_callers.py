@@ -6,8 +6,9 @@ import time
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
-from kernel.public import IDENTITY, REVOKED, Actor, Delegation
+from kernel.public import IDENTITY, REVOKED, Actor, Delegation, new_delegation
 from kernel.testing import FakeIdentity, FakeNotifications, Server
 from plugins.workers.replica.callers import Callers
 from tests.plugins.workers.support import PYTHON, deployed
@@ -20,15 +21,11 @@ class Entrusting(FakeIdentity):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[Delegation | None] = []
-
-    async def token(self, user_id: str, seconds: float) -> str:
-        self.asked.append(None)
-        return f"new {len(self.asked)}"
+        self.asked: list[Delegation] = []
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
         self.asked.append(delegation)
-        return f"entrusted {len(self.asked)}"
+        return f"token {len(self.asked)}"
 
 
 def call(server: Server, app: str, token: str):
@@ -49,7 +46,8 @@ def test_a_worker_that_calls_itself_as_its_caller_has_no_longer(workers: Server)
     victim = workers.user()
     workers.assign(victim, app, "admin")
     identity = workers.services.get(IDENTITY)
-    token = workers.run(identity.token, victim.id, 30)  # what is left of a call's
+    issue = identity.issue_delegated_token
+    token = workers.run(issue, victim.id, new_delegation(app, 30))  # what is left of a call's
     for _ in range(3):
         answer = call(workers, app, token)
         assert answer.status_code == 200, answer.text
@@ -80,43 +78,20 @@ def test_what_is_remembered_for_a_user_is_for_the_user_alone():
         user = identity.put("ada")
         callers = Callers(identity, notifications, 30)
         ends = time.time() + 1000
-        short = Delegation(expires=time.time() + 20, ends=ends, epoch="m")
-        long = Delegation(expires=time.time() + 900, ends=ends, epoch="m")
-        first = await callers.of(Actor(user_id=user.id))
+        short = Delegation(app_id="x", expires=time.time() + 20, ends=ends, epoch="m")
+        long = Delegation(app_id="x", expires=time.time() + 900, ends=ends, epoch="m")
+        first = await callers.of(Actor(user_id=user.id), "crm")
         tokens = [
-            (await callers.of(Actor(user_id=user.id, delegation=delegation))).auth_token
+            (await callers.of(Actor(user_id=user.id, delegation=delegation), "crm")).auth_token
             for delegation in (short, long, short, long)
         ]
-        assert (await callers.of(Actor(user_id=user.id))).auth_token == first.auth_token
-        assert tokens == ["entrusted 2", "entrusted 3"] * 2
-        assert identity.asked[0] is None
-        _, passed_on, bounded = identity.asked
-        assert passed_on == short
-        assert bounded is not None
-        assert (bounded.ends, bounded.epoch) == (ends, "m")
+        assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == first.auth_token
+        assert tokens == ["token 2", "token 3"] * 2
+        new, passed_on, bounded = identity.asked
+        assert (new.app_id, new.epoch) == ("crm", "")
+        assert passed_on == replace(short, app_id="crm")
+        assert (bounded.app_id, bounded.ends, bounded.epoch) == ("crm", ends, "m")
         assert time.time() + 60 < bounded.expires <= time.time() + 65
-
-    anyio.run(main)
-
-
-def test_a_provider_that_knows_no_mandates_is_asked_for_what_is_left():
-    async def main() -> None:
-        asked: list[float] = []
-
-        class Former(FakeIdentity):
-            async def token(self, user_id: str, seconds: float) -> str:
-                asked.append(seconds)
-                return "t"
-
-        identity, notifications = Former(), FakeNotifications()
-        user = identity.put("ada")
-        now = time.time()
-        delegation = Delegation(expires=now + 20, ends=now + 100)
-        caller = await Callers(identity, notifications, 30).of(
-            Actor(user_id=user.id, delegation=delegation)
-        )
-        assert caller.auth_token == "t"
-        assert 15 < asked[0] <= 20
 
     anyio.run(main)
 
@@ -125,8 +100,8 @@ def test_a_provider_that_knows_no_mandates_is_asked_for_what_is_left():
 def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: bool):
     async def main() -> None:
         class Withdrawn(Entrusting):
-            async def token(self, user_id: str, seconds: float) -> str:
-                made = await super().token(user_id, seconds)
+            async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
+                made = await super().issue_delegated_token(user_id, delegation)
                 if len(self.asked) == 1:
                     await notifications.notify(REVOKED, user_id if own else None)
                 return made
@@ -134,10 +109,10 @@ def test_a_token_that_was_withdrawn_while_it_was_made_is_not_remembered(own: boo
         identity, notifications = Withdrawn(), FakeNotifications()
         user = identity.put("ada")
         callers = Callers(identity, notifications, 30)
-        for wanted in ("new 1", "new 2", "new 2"):
-            assert (await callers.of(Actor(user_id=user.id))).auth_token == wanted
+        for wanted in ("token 1", "token 2", "token 2"):
+            assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == wanted
         await notifications.notify(REVOKED, "somebody else")
-        assert (await callers.of(Actor(user_id=user.id))).auth_token == "new 2"
+        assert (await callers.of(Actor(user_id=user.id), "crm")).auth_token == "token 2"
 
     anyio.run(main)
 
@@ -149,8 +124,8 @@ def test_what_is_remembered_is_bounded():
         callers = Callers(identity, notifications, 30)
         now = time.time()
         for number in range(2010):
-            delegation = Delegation(expires=now + 20 + number, ends=now + 100)
-            await callers.of(Actor(user_id=user.id, delegation=delegation))
+            delegation = Delegation(app_id="x", expires=now + 20 + number, ends=now + 100)
+            await callers.of(Actor(user_id=user.id, delegation=delegation), "crm")
         assert len(callers._cache) == 2000
 
     anyio.run(main)

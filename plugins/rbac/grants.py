@@ -1,0 +1,98 @@
+"""What workers of an app may do on other apps, on behalf of users that may do it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kernel.public import (
+    Actor,
+    AppGrant,
+    BadRequest,
+    Delegation,
+    Event,
+    Forbidden,
+    Grant,
+    Needs,
+    NotFound,
+    Statements,
+    Transaction,
+)
+
+from . import store
+from .grammar import check_keys
+from .models import CORE
+from .role_cache import TOPIC, RoleCache, notification
+
+
+class CrossAppGrants:
+    """Checks and stores them. A change applies to all processes within a second."""
+
+    def __init__(self, statements: Statements, role_cache: RoleCache) -> None:
+        self._statements = statements
+        self._cache = role_cache
+
+    async def narrow(
+        self, grant: Grant, delegation: Delegation, needs: Needs, path: Mapping[str, str]
+    ) -> Grant:
+        """Return the part of a user's grant that workers of another app have. Raises Forbidden.
+
+        Routes that need just a role, such as `rpc`, need the key `*`: the worker that answers acts
+        with all rights of the user on its app.
+        """
+        rights = (await self._cache.app(path["app_id"])).granted.get(delegation.app_id)
+        found = None
+        if rights is not None and needs.kind == "entity":
+            found = rights.on(path["entity"], needs.key)
+        elif rights is not None and needs.kind == "app_user" and rights.everything:
+            found = grant
+        if found is None:
+            raise Forbidden("a worker of another app has no grant for this")
+        return Grant(
+            own_only=grant.own_only or found.own_only,
+            hidden=grant.hidden | found.hidden,
+            locked=grant.locked | found.locked,
+        )
+
+    async def of(self, app_id: str) -> Sequence[AppGrant]:
+        """List the grants of an app. Raises NotFound."""
+        await self._cache.app(app_id)
+        return await store.grants_of(self._statements, app_id)
+
+    async def add(self, actor: Actor, app_id: str, given: AppGrant) -> None:
+        """Add permission keys of another app. Raises BadRequest, NotFound."""
+        if CORE in (app_id, given.app) or app_id == given.app:
+            raise BadRequest("app: must be an app other than this one, and none of them core")
+
+        async def work(tx: Transaction) -> None:
+            target, _ = await store.lock_app(tx, given.app)
+            await self._cache.app(app_id)
+            check_keys(given.permissions, target.entities, target.permissions)
+            before = target.grants.get(app_id, ())
+            keys = list(dict.fromkeys([*before, *given.permissions]))
+            await store.put_grant(tx, app_id, given.app, keys)
+            await _record(tx, "GRANT_ADDED", app_id, AppGrant(given.app, keys))
+
+        await self._statements.run(actor, work)
+
+    async def revoke(self, actor: Actor, app_id: str, other: str) -> None:
+        """Revoke all keys of another app. Raises NotFound."""
+
+        async def work(tx: Transaction) -> None:
+            keys = await store.delete_grant(tx, app_id, other)
+            if keys is None:
+                raise NotFound(f"app '{app_id}' has no grant on app '{other}'")
+            await _record(tx, "GRANT_REVOKED", app_id, AppGrant(other, keys))
+
+        await self._statements.run(actor, work)
+
+    async def removing(self, tx: Transaction, app_id: str) -> None:
+        """Have every process read the apps again that an app has grants on, before it is gone."""
+        for grant in await store.grants_of(tx, app_id):
+            await tx.publish(TOPIC, notification(grant.app))
+
+
+async def _record(tx: Transaction, operation: str, app_id: str, grant: AppGrant) -> None:
+    detail = {"app_id": app_id, "app": grant.app, "permissions": grant.permissions}
+    shown = {"old" if operation == "GRANT_REVOKED" else "new": detail}
+    await tx.record(Event.core("grants", operation, tx.actor, app_id, **shown))
+    await tx.publish(TOPIC, notification(grant.app))
