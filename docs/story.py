@@ -182,6 +182,7 @@ def play(url: str) -> dict[str, dict[str, Any]]:
         _system(story, token)
         _console(story, token)
         _second_factors(story, token, ids["bob"])
+        _grants(story, token)
         _end(story, token, ids["bob"])
     return story.examples
 
@@ -377,6 +378,15 @@ def _second_factors(story: Story, token: str, bob: str) -> None:
     of_bob = story.ask(f"POST {auth}/login", login)["accessToken"]
     story.ask(f"POST {auth}/totp", token=of_bob)
     story.ask(f"DELETE {API}/users/{{id}}/totp", token=token, id=bob)
+
+
+def _grants(story: Story, token: str) -> None:
+    more = {"token": token, "app_id": "billing"}
+    story.ask(f"POST {API}/apps", {"appId": "billing", "name": "Billing"}, token=token)
+    grant = {"app": "crm", "permissions": ["contacts.read"]}
+    story.ask(f"POST {APP}/grants", grant, **more)
+    story.ask(f"GET {APP}/grants", **more)
+    story.ask(f"DELETE {APP}/grants/{{app}}", app="crm", **more)
 
 
 def _end(story: Story, token: str, bob: str) -> None:
