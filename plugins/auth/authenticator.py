@@ -76,7 +76,7 @@ class TokenAuthenticator:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
         if token.password_temporary and not allowed(path):
             raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
-        if not token.factor and not allowed(path) and await self._demands.factor(token.user_id):
+        if not token.factor and await self._demands.factor(token.user_id) and not allowed(path):
             raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from kernel.public import (
 from .field_rules import FieldRule, narrowed, with_field_keys
 from .grammar import APP_ID, OWN, prefix
 from .inheritance import demanding, expand
-from .models import CORE, AppRow
+from .models import ADMIN, CORE, AppRow
 from .store import RbacStore
 
 TOPIC: Final = "rbac"
@@ -129,6 +130,10 @@ class RoleCache:
         self._users = InvalidatedCache[str, Held](
             notifications, TOPIC, size=20_000, affects=_affects_user
         )
+        # Every change of roles may change which ones demand a factor.
+        self._demands = InvalidatedCache[tuple[str, bool], bool](
+            notifications, TOPIC, size=20_000, affects=lambda *_: True
+        )
 
     async def app(self, app_id: str) -> AppPermissions:
         """Return an app. Raises NotFound, Unavailable."""
@@ -147,6 +152,23 @@ class RoleCache:
             load = partial(self._store.held, user_id)
             found = await self._users.get_or_load(user_id, load)
         return found
+
+    async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
+        """See `FactorDemands.demands_factor`. Raises Unavailable."""
+        key = (user_id, of_admins)
+        if (found := self._demands.get(key)) is None:
+            found = await self._demands.get_or_load(key, partial(self._demanded, *key))
+        return found
+
+    async def _demanded(self, user_id: str, of_admins: bool) -> bool:
+        held = await self.held(user_id)
+        if of_admins and any(ADMIN in roles for roles in held.values()):
+            return True
+        for app_id, roles in held.items():
+            with suppress(NotFound):  # the app was removed meanwhile
+                if not (await self.app(app_id)).demanding.isdisjoint(roles):
+                    return True
+        return False
 
     async def _read_app(self, app_id: str) -> AppPermissions:
         row = await self._store.app(app_id) if APP_ID.fullmatch(app_id) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -131,14 +130,7 @@ class RbacService:
 
     async def demands_factor(self, user_id: str, *, of_admins: bool) -> bool:
         """See `FactorDemands.demands_factor`."""
-        held = await self._cache.held(user_id)
-        if of_admins and any(ADMIN in roles for roles in held.values()):
-            return True
-        for app_id, roles in held.items():
-            with suppress(NotFound):  # the app was removed meanwhile
-                if not (await self._cache.app(app_id)).demanding.isdisjoint(roles):
-                    return True
-        return False
+        return await self._cache.demands_factor(user_id, of_admins=of_admins)
 
     async def _exists(self, app_id: str) -> bool:
         try:

@@ -15,6 +15,8 @@ CHANGE_PASSWORD: Final = "password change required"
 ALLOWED: Final = ("/api/v1/auth/password", "/api/v1/auth/me", "/api/v1/auth/totp")
 """Routes that work while a demand is not met, with those below them. Logout needs no token."""
 
+_BELOW: Final = tuple(f"{route}/" for route in ALLOWED)
+
 
 class Demands:
     """Decides by the configuration and the user's roles whether a second factor is needed."""
@@ -39,4 +41,4 @@ class Demands:
 
 def allowed(path: str) -> bool:
     """Whether a route works while a demand is not met."""
-    return any(path == route or path.startswith(f"{route}/") for route in ALLOWED)
+    return path in ALLOWED or path.startswith(_BELOW)

@@ -23,7 +23,9 @@ _text = msgspec.json.Decoder(str).decode
 
 def wanted_format(accept: bytes | None) -> Format | None:
     """Return the format that an `Accept` header names first, or None for JSON."""
-    for part in (accept or b"").decode("latin-1").lower().split(","):
+    if accept is None or accept in (b"*/*", b"application/json"):  # nearly every request
+        return None
+    for part in accept.decode("latin-1").lower().split(","):
         if (found := MEDIA.get(part.partition(";")[0].strip())) is not None:
             return found
     return None
