@@ -130,13 +130,20 @@ on conflict do nothing"""
 UNWATCHED: Final = """
 select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
 where n.nspname = $1::text and c.relname = any($2::text[]) and c.relkind in ('r', 'p')
-and not exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'caudex_audit'
-    and t.tgargs = $3::text::bytea || '\\x00')
+and (select count(*) from pg_trigger as t where t.tgrelid = c.oid
+    and t.tgname in ('caudex_audit', 'caudex_audit_insert', 'caudex_audit_delete')
+    and t.tgargs = $3::text::bytea || '\\x00') < 3
 order by c.relname"""
 
 WATCH: Final = sql.SQL("""
-create or replace trigger caudex_audit after insert or update or delete on {table}
+create or replace trigger caudex_audit after update on {table}
     for each row execute function caudex_audit.record({key});
+create or replace trigger caudex_audit_insert after insert on {table}
+    referencing new table as changed
+    for each statement execute function caudex_audit.record_all({key});
+create or replace trigger caudex_audit_delete after delete on {table}
+    referencing old table as changed
+    for each statement execute function caudex_audit.record_all({key});
 create or replace trigger caudex_audit_truncate after truncate on {table}
     for each statement execute function caudex_audit.record({key});
 """)

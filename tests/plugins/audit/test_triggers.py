@@ -335,7 +335,7 @@ def test_functions_pin_their_search_path_and_are_nobody_elses(trail: Server) -> 
         "select proname, proconfig::text, proacl::text from pg_proc"
         " where pronamespace = 'caudex_audit'::regnamespace"
     )
-    assert {name for name, _, _ in rows} == {"record", "refuse", "shrunk"}
+    assert {name for name, _, _ in rows} == {"record", "record_all", "refuse", "shrunk"}
     for _, settings, rights in rows:
         assert "search_path=pg_catalog, pg_temp" in settings
         assert "{=X" not in rights
@@ -350,12 +350,35 @@ def test_a_second_install_attaches_what_is_missing_and_nothing_twice(trail: Serv
         "select tgrelid::regclass::text, tgname from pg_trigger"
         " where tgrelid in ('hr.people'::regclass, 'hr.absences'::regclass) order by 1, 2"
     )
-    assert attached == [
-        ("hr.absences", "caudex_audit"),
-        ("hr.absences", "caudex_audit_truncate"),
-        ("hr.people", "caudex_audit"),
-        ("hr.people", "caudex_audit_truncate"),
-    ]
+    names = ["caudex_audit" + suffix for suffix in ("", "_delete", "_insert", "_truncate")]
+    assert attached == [(table, name) for table in ("hr.absences", "hr.people") for name in names]
+
+
+def test_rows_of_one_statement_are_recorded_in_their_order(trail: Server) -> None:
+    trail.sql("insert into crm.contacts (name) select 'c' || n from generate_series(1, 3) as n")
+    created = last(trail, 3)
+    assert [row["new_record"]["name"] for row in created] == ["c3", "c2", "c1"]
+    trail.sql("delete from crm.contacts where name in ('c1', 'c2')")
+    deleted = last(trail, 2)
+    assert {row["operation"] for row in deleted} == {"DELETE"}
+    assert {row["record_id"] for row in deleted} == {row["record_id"] for row in created[1:]}
+    assert all(row["new_record"] is None and row["old_record"]["name"] for row in deleted)
+
+
+def test_triggers_of_an_older_version_are_replaced(trail: Server) -> None:
+    install(trail, "old", "people")
+    trail.sql("drop trigger caudex_audit_insert on old.people")
+    trail.sql("drop trigger caudex_audit_delete on old.people")
+    trail.sql(
+        "create or replace trigger caudex_audit after insert or update or delete on old.people"
+        " for each row execute function caudex_audit.record('1')"
+    )
+    install(trail, "old", "people", make=False)
+    trail.sql("insert into old.people (name) values ('x')")
+    [row] = last(trail)
+    before = trail.sql("select count(*) from caudex_audit.log where table_schema = 'old'")
+    assert row["operation"] == "INSERT"
+    assert before == [(1,)]
 
 
 def test_a_text_id_is_the_record_id(trail: Server) -> None:
