@@ -132,7 +132,7 @@ class RoleCache:
         )
         # Every change of roles may change which ones demand a factor.
         self._demands = InvalidatedCache[tuple[str, bool], bool](
-            notifications, TOPIC, size=20_000, affects=lambda *_: True
+            notifications, TOPIC, size=20_000, affects=_affects_all
         )
 
     async def app(self, app_id: str) -> AppPermissions:
@@ -185,3 +185,7 @@ def notification(app_id: str, user_id: str = "") -> str:
 def _affects_user(payload: str, user_id: str, held: Held) -> bool:
     app_id, _, user = payload.partition(" ")
     return user_id == user if user else app_id in held
+
+
+def _affects_all(_payload: str, _key: object, _value: object) -> bool:
+    return True
