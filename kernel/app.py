@@ -9,13 +9,13 @@ import anyio
 import structlog
 from starlette.types import ASGIApp
 
+from kernel.contracts import hookspecs
 from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
-from kernel.hooks import hookspecs
 from kernel.hooks.bus import HOOKS
 from kernel.hooks.services import KERNEL, Services
 from kernel.loading.kernel import Kernel

@@ -10,7 +10,9 @@ KernelError            what a caller did or met, with an HTTP status
 ├── TooLarge           413
 ├── Throttled          429
 └── Unavailable        503
-    └── SchemaChanged  a table or column of a compiled statement is gone
+    ├── SchemaChanged  a table or column of a compiled statement is gone
+    └── HookTimeout    a plugin's hook took too long
+HookFailed             a plugin's hook is wrong: a 500, never the caller's fault
 BootError              why a server does not start: where, what, and what to do
 └── BootErrors         all of them at once
 """
@@ -27,9 +29,9 @@ from typing import Any, ClassVar, Self, cast
 import structlog
 
 __all__ = [
-    "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden", "KernelError",
-    "MethodNotAllowed", "NotFound", "SchemaChanged", "Throttled", "TooLarge", "Unauthenticated",
-    "Unavailable", "failure", "nearest",
+    "BadRequest", "BootError", "BootErrors", "ConstraintViolation", "Forbidden", "HookFailed",
+    "HookTimeout", "KernelError", "MethodNotAllowed", "NotFound", "SchemaChanged", "Throttled",
+    "TooLarge", "Unauthenticated", "Unavailable", "failure", "nearest",
 ]  # fmt: skip
 """The names that plugins may use."""
 
@@ -145,6 +147,16 @@ class SchemaChanged(Unavailable):
     """A compiled statement is outdated: refresh the catalog and try once more."""
 
 
+class HookTimeout(Unavailable):
+    """A hook took longer than `[server] hook_timeout`: nothing was done."""
+
+
+class HookFailed(Exception):
+    """A plugin's hook returned what it must not, or a statement of it failed."""
+
+    status: ClassVar[int] = 500
+
+
 class BootError(Exception):
     """The reason why a server does not start, in one line that says what to do about it."""
 
@@ -212,6 +224,8 @@ def plugin_at_fault(
         names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
         owner = next((homes[name] for name in names if name in homes), "")
         met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
+    if culprit := getattr(error, "culprit", ""):  # a hook of it failed
+        met = [step for step in met if step[0] == culprit] or [(culprit, "")]
     own = [step for step in met if step[0] == plugin] or met
     return {"plugin": own[-1][0], "where": own[-1][1], "remedy": FIX_PLUGIN} if own else {}
 

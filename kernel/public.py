@@ -3,12 +3,13 @@
 from kernel import contracts, errors
 from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
+from kernel.contracts import hookspecs
+from kernel.contracts.hookspecs import hookspec
 from kernel.database import dialect
 from kernel.database.installations import register_app, unregister_app
 from kernel.errors import *  # noqa: F403
-from kernel.hooks import hookspecs, plugin
+from kernel.hooks import plugin
 from kernel.hooks.bus import HOOKS, HookBus, Implementation
-from kernel.hooks.hookspecs import hookspec
 from kernel.hooks.plugin import *  # noqa: F403
 from kernel.hooks.services import Services
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry

@@ -8,7 +8,7 @@ import click
 
 from docs.pages.code import table, with_contrib
 from kernel.cli import main as cli
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel
 

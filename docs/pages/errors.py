@@ -27,7 +27,7 @@ Errors of a start are reported together, one line each, as
 
 def page(_: Kernel) -> str:
     """The classes of the kernel, then those of plugins."""
-    raised = [*classes(errors, KernelError), *_contracted(), errors.NoReply]
+    raised = [*classes(errors, KernelError), *_contracted(), errors.NoReply, errors.HookFailed]
     parts = [HEAD, _table(raised), BOOT, _table(classes(errors, BootError))]
     for module in modules("errors"):
         if own := classes(module, Exception):

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from docs.pages.code import ROOT, doc, modules, plugin_classes, signature
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.loading.kernel import Kernel
 
 HEAD = """# Hooks

@@ -11,8 +11,8 @@ from contrib.openapi.operations import operation, tag
 from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
 from docs import story, story_contrib
 from docs.pages.code import table, with_contrib
+from kernel.contracts.server import MAX_BODY, Route
 from kernel.loading.kernel import Kernel
-from kernel.web.http import MAX_BODY, Route
 
 HEAD = """# REST
 

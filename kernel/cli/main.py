@@ -19,11 +19,11 @@ from kernel.cli.serve import database_for, serve
 from kernel.cli.supervisor import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, LogConfig, load_config
+from kernel.contracts.base import Command
 from kernel.contracts.server import DATABASE_SERVER
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
 from kernel.errors import EX_CONFIG, BootError, KernelError
-from kernel.hooks.plugin import Command
 from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel

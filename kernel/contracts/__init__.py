@@ -3,7 +3,6 @@
 from kernel.contracts import (
     access,
     apps,
-    audit,
     base,
     identity,
     jobs,
@@ -16,7 +15,6 @@ from kernel.contracts import (
 )
 from kernel.contracts.access import *
 from kernel.contracts.apps import *
-from kernel.contracts.audit import *
 from kernel.contracts.base import *
 from kernel.contracts.identity import *
 from kernel.contracts.jobs import *
@@ -30,7 +28,6 @@ from kernel.contracts.workers import *
 __all__: list[str] = []
 __all__ += access.__all__
 __all__ += apps.__all__
-__all__ += audit.__all__
 __all__ += base.__all__
 __all__ += identity.__all__
 __all__ += jobs.__all__

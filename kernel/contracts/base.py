@@ -1,20 +1,28 @@
-"""What all contracts use: actors, events, keys of services, and requests that act once."""
+"""What all contracts use: actors, events, keys of services, and what plugins declare."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
+    import click
+    from starlette.types import ASGIApp
+
     from kernel.contracts.statements import Transaction
+    from kernel.hooks.services import Services
 
 __all__ = [
-    "IDEMPOTENCY", "MAX_DELEGATION", "REVOKED", "Actor", "Answer", "Change", "Delegation", "Event",
-    "Idempotency", "ServiceKey", "new_delegation", "server_actor",
+    "IDEMPOTENCY", "MAX_DELEGATION", "REVOKED", "Actor", "Answer", "Change", "Command", "Context",
+    "DatabaseQuery", "Delegation", "Event", "Finding", "Health", "Idempotency", "ManifestSection",
+    "Middleware", "OpenServices", "Provider", "ServiceKey", "new_delegation", "provide",
+    "server_actor",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -171,9 +179,12 @@ class Idempotency(Protocol):
         body: bytes,
         rights: str,
         work: Callable[[Transaction], Awaitable[Answer]],
+        *,
+        subject: str = "",
     ) -> Answer:
         """Run `work` in a transaction with the key, or return the answer of the first run.
 
+        `subject` is that of `Statements.run`.
         `route` names the installation of the app, the method, path and parameters; a key belongs to
         the user of the actor, without one to the server. `rights` says in any form what the caller
         may see of the reply: where it has changed, the reply is not given again. The caller checks
@@ -184,3 +195,105 @@ class Idempotency(Protocol):
 
 
 IDEMPOTENCY = ServiceKey[Idempotency]("idempotency")
+
+
+Middleware = Callable[["ASGIApp"], "ASGIApp"]
+"""Wraps an ASGI application in another."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The deployment, as far as a plugin needs it."""
+
+    data_dir: Path
+    host: str
+    port: int
+    loopback: bool
+    config_file: str = ""
+    """The file that the configuration was read from, or an empty text."""
+    public: bool = False
+    """Whether other machines can reach the server, directly or through a trusted proxy."""
+    notices: list[str] = []
+    """Lines that `caudex serve` prints once the server has started; add to it in `lifespan`."""
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A factory for a service key; made by `provide`, which checks the types."""
+
+    key: ServiceKey[Any]
+    factory: Callable[[Services], Any]
+
+
+def provide(
+    key: ServiceKey[T],
+    factory: Callable[[Services], T] | Callable[[Services], AbstractAsyncContextManager[T]],
+) -> Provider:
+    """Provide `factory` as an implementation of `key`; an async context manager is kept open."""
+    return Provider(key, factory)
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """State of one subsystem; `ready` False keeps the server out of a load balancer.
+
+    `detail` is for users, in `GET /api/v1/status`. `problems` are sentences without a name
+    or a value, which `/health/ready` shows to every caller.
+    """
+
+    name: str
+    state: Literal["Online", "Offline", "Starting", "Stopping", "Error"] = "Online"
+    ready: bool = True
+    detail: dict[str, Any] = {}
+    problems: tuple[str, ...] = ()
+
+
+DatabaseQuery = Callable[..., str | None]
+"""Reads the database for `diagnose`: `query(statement, *arguments)` returns the first value of the
+first row as text; None where there is no row, no such table, or the database does not answer."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `caudex doctor`; a warning and a failure say what to do.
+
+    With a failure the command exits with status 1.
+    """
+
+    name: str
+    text: str
+    state: Literal["ok", "warn", "fail"] = "ok"
+
+
+class ManifestSection(msgspec.Struct, frozen=True):
+    """A top-level key of manifests and the JSON Schema (2020-12) of its value.
+
+    A `$ref` leads to the schema's own `$defs`, a `pattern` has no look-around. `check` reports what
+    a schema cannot express, for a value that fits it: (place, sentence) pairs, the place within
+    the value, as in `[0].schedule`. It runs in a thread, one call at a time.
+    """
+
+    key: str
+    schema: Mapping[str, Any]
+    check: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A subcommand of `caudex`; `parameters` are click's options and arguments.
+
+    `run(open_services, **parameters)` returns the exit status. `async with open_services() as s:`
+    connects to the database (or attaches to a running server's) and builds the services. With
+    `needs_services` False the database runs, is not touched, and only REGISTRY and
+    DATABASE_SERVER are available. With `needs_plugins` False the command also runs where a plugin
+    does not load, with `needs_configuration` False where the configuration cannot be read, too;
+    `REGISTRY.with_plugins` then raises the reasons. `actions` are subcommands, as in
+    `users create`; `run` is what the command does without one, if anything.
+    """
+
+    name: str
+    help: str
+    run: Callable[..., Coroutine[Any, Any, int]] | None = None
+    parameters: Sequence[click.Parameter] = ()
+    actions: Sequence[Command] = ()
+    needs_services: bool = True
+    needs_plugins: bool = True
+    needs_configuration: bool = True
+
+
+OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]

@@ -1,16 +1,17 @@
-"""Log lines of apps: stored, and followed live."""
+"""Log lines of apps, stored and followed live, and the audit trail."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from kernel.contracts.base import ServiceKey
 
-__all__ = ["LOGS", "LogLevel", "LogLine", "Logs"]
+__all__ = ["AUDIT", "LOGS", "Audit", "AuditFilter", "LogLevel", "LogLine", "Logs"]
 
 LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
 
@@ -54,3 +55,30 @@ class Logs(Protocol):
 
 
 LOGS = ServiceKey[Logs]("logs")
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """A query for rows of the trail, newest first; `before` is the id of the last row seen."""
+
+    app_id: Annotated[str | None, Meta(description="rows of this app, or `core`")] = None
+    entity: Annotated[str | None, Meta(description="rows of this table")] = None
+    record_id: Annotated[str | None, Meta(description="rows about this record")] = None
+    operation: Annotated[str | None, Meta(description="INSERT, UPDATE, LOGIN and so on")] = None
+    actor_id: Annotated[str | None, Meta(description="what this user did")] = None
+    before: Annotated[int | None, Meta(description="id of the last row seen")] = None
+    current: Annotated[
+        bool,
+        Meta(description="true: nothing of a former app of this name; app admins see no other"),
+    ] = False
+    limit: Annotated[int, Meta(ge=1, description="above 1000 it is 1000")] = 100
+
+
+class Audit(Protocol):
+    """Reads the trail; rows are written by triggers and by `event_recorded`."""
+
+    async def search(self, wanted: AuditFilter) -> bytes:
+        """Return a JSON array of audit rows."""
+        ...
+
+
+AUDIT = ServiceKey[Audit]("audit")

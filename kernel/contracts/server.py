@@ -2,33 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from kernel.contracts.access import ANY_USER, Needs, Permission
-from kernel.contracts.base import ServiceKey
+from kernel.contracts.base import ManifestSection, Middleware, ServiceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from socket import socket
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from kernel.config.settings import ServerConfig
     from kernel.database.migrations import Migration
     from kernel.hooks.bus import HookBus
-    from kernel.hooks.plugin import ManifestSection, Middleware, Plugin
+    from kernel.hooks.plugin import Plugin
     from kernel.hooks.services import Services
-    from kernel.web.http import Handler, Route
 
 __all__ = [
-    "DATABASE_SERVER", "HTTP_SERVER", "REGISTRY", "ColumnKind", "ConsolePage", "DatabaseServer",
-    "HttpServer", "LoadedPlugins", "Measure", "PageAction", "PageColumn", "PageSlot", "PageTable",
-    "PluginInfo", "Registry", "TaskInfo",
+    "DATABASE_SERVER", "HTTP_SERVER", "MAX_BODY", "REGISTRY", "ColumnKind", "ConsolePage",
+    "DatabaseServer", "Handler", "HttpServer", "LoadedPlugins", "Measure", "Message", "PageAction",
+    "PageColumn", "PageSlot", "PageTable", "PluginInfo", "Registry", "Route", "TaskInfo",
 ]  # fmt: skip
+
+
+MAX_BODY = 50_000_000
+"""Bytes of the body that a route accepts by default."""
+
+Handler = Callable[..., Awaitable["Response"]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
+
+    With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
+    `async def (request)`. `needs` is checked before the body is read, and so is `admit`, for what
+    no `needs` expresses: `async def (request)`, which raises Forbidden. Only with `workers` a
+    worker may call it on behalf of a user (see `Delegation`); others get 403.
+
+    The rest documents the API and costs a request nothing: `returns` is the type of the reply's
+    JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
+    the statuses of errors that do not follow from the rest, `openapi` members that replace those
+    of the operation in an OpenAPI document.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    needs: Needs
+    body: Any = None
+    max_body: int = MAX_BODY
+    returns: Any = None
+    status: int = 200
+    query: type[msgspec.Struct] | None = None
+    errors: tuple[int, ...] = ()
+    openapi: Mapping[str, Any] = {}
+    admit: Callable[..., Awaitable[None]] | None = None
+    workers: bool = False
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The reply of a route that acts: a sentence that says what was done."""
+
+    message: str
 
 
 class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):

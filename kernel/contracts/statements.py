@@ -151,8 +151,14 @@ class Transaction(Reader, Writer, Protocol):
 class Statements(Reader, Writer, Protocol):
     """Single statements, each its own transaction, and `run` for those that belong together."""
 
-    async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run(
+        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], *, subject: str = ""
+    ) -> T:
         """Run `fn` in a transaction that carries the actor's session settings.
+
+        A `subject` (`crm.contacts`) says that hooks of plugins run in it. Such transactions have at
+        most half of the connections, and those of one subject at most half of these. Others wait
+        for a turn, and raise Unavailable after `database.pool_timeout`.
 
         After a serialization failure or a deadlock `fn` runs again, up to three times, and after a
         change of the schema once for each connection. It must keep nothing from an earlier attempt.
@@ -208,7 +214,12 @@ class Pool(Statements, Protocol):
         ...
 
     async def run(
-        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], begin: Begin | None = None
+        self,
+        actor: Actor,
+        fn: Callable[[Transaction], Awaitable[T]],
+        begin: Begin | None = None,
+        *,
+        subject: str = "",
     ) -> T:
         """See `Statements.run`; with `begin` the transaction runs on other connections.
 

@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import NOTIFICATIONS, Begin, Param, Query
 from kernel.contracts.statements import Transaction as TransactionProtocol
@@ -24,9 +25,9 @@ from kernel.database.connect import connect_options, connected
 from kernel.database.dialect import Connection, ConnectionLost
 from kernel.database.transactions import COMMIT_TIMEOUT, Transaction
 from kernel.errors import SchemaChanged, Unavailable, failure
-from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
+from kernel.toolkit.limiter import ConcurrencyLimiter
 
 T = TypeVar("T")
 TRIES: Final = 4
@@ -49,6 +50,11 @@ class Database(dialect.FirstColumns):
         self.online = True
         # In a small pool, streams leave a connection to other statements.
         self._streams = anyio.CapacityLimiter(max(1, min(4, config.pool_size - 1)))
+        half = max(1, config.pool_size // 2)
+        # Transactions in which hooks run, by subject: a slow hook leaves connections to others.
+        said = "too many writes that rules of the server take part in"
+        self._hooked = ConcurrencyLimiter(half, per_key=(half + 1) // 2, queue=100,
+                                          timeout=config.pool_timeout, message=said)  # fmt: skip
         self._renewed = 0.0
         self._pool = AsyncConnectionPool[Connection](
             config.url,
@@ -91,8 +97,13 @@ class Database(dialect.FirstColumns):
         actor: Actor,
         fn: Callable[[TransactionProtocol], Awaitable[T]],
         begin: Begin | None = None,
+        *,
+        subject: str = "",
     ) -> T:
         """See `Pool.run`."""
+        if subject:
+            async with self._hooked.hold(subject):
+                return await self.run(actor, fn, begin)
         attempt = stale = 0
         while True:
             try:

@@ -12,11 +12,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor, Event
 from kernel.contracts.statements import HeldConnection, Param, Query
 from kernel.database.dialect import ConnectionLost, FirstColumns, unsure
 from kernel.errors import KernelError
-from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus
 
 P = ParamSpec("P")

@@ -1,6 +1,1 @@
-"""The hook bus, its specs, the plugin base class and the services."""
-
-from typing import Final
-
-NAMESPACE: Final = "caudex"
-"""The project name of pluggy's markers."""
+"""The hook bus, the plugin base class and the services."""

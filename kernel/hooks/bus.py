@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from inspect import getmembers, iscoroutinefunction, isfunction, signature, unwrap
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from inspect import isfunction
 from itertools import chain
-from time import perf_counter, time
-from types import ModuleType
+from math import inf
+from time import monotonic, perf_counter, time
+from types import ModuleType, coroutine
 from typing import Any, ParamSpec, TypeVar
 
-import anyio
 import pluggy
 import structlog
 
 from kernel.contracts.base import ServiceKey
-from kernel.errors import FIX_PLUGIN, BootError, KernelError, nearest, raise_all, raised_at
-from kernel.hooks import NAMESPACE
+from kernel.contracts.hookspecs import NAMESPACE
+from kernel.errors import (
+    FIX_PLUGIN,
+    BadRequest,
+    BootError,
+    HookFailed,
+    HookTimeout,
+    KernelError,
+    raise_all,
+    raised_at,
+)
+from kernel.hooks.mistakes import mistakes, place
+from kernel.toolkit.batcher import Retry
 
 P = ParamSpec("P")
 R = TypeVar("R")
-NOTIFY_LIMIT = 10.0
-"""Seconds that an observer may take; it runs outside of any transaction."""
+T = TypeVar("T")
+TOLERATED = 5
+"""Failures in a row after which an observer is skipped for a while."""
+_RETRY = Retry(first=10.0, longest=300.0)
 
 log = structlog.get_logger("caudex.hooks")
 
@@ -29,8 +43,9 @@ log = structlog.get_logger("caudex.hooks")
 class Implementation:
     """One plugin's implementation of one hook, with the statistics of its calls."""
 
-    __slots__ = ("arguments", "calls", "durations", "errors", "failed_at", "function", "hook",
-                 "last_error", "observe", "patterns", "plugin", "refusals", "seconds")  # fmt: skip
+    __slots__ = ("_retry_at", "arguments", "calls", "durations", "errors", "failed_at", "function",
+                 "hook", "in_a_row", "last_error", "limit", "observe", "patterns", "plugin",
+                 "refusals", "returns", "seconds")  # fmt: skip
 
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
@@ -40,11 +55,17 @@ class Implementation:
         self.function = function
         self.arguments = tuple(arguments)
         self.patterns: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
+        self.limit = inf
+        """Seconds that an async call may take (`[server] hook_timeout`)."""
+        self.returns: Any = object
+        """The type of each result that is not None."""
         self.calls = 0
         self.seconds = 0.0
         self.refusals = 0
         """Calls that raised a KernelError below 500, such as 401 or 403."""
         self.errors = 0
+        self.in_a_row = 0
+        """Errors since the last call without one."""
         self.last_error = ""
         """Class and place; the message, which may hold values, is only in the log."""
         self.failed_at = 0.0
@@ -52,6 +73,7 @@ class Implementation:
         self.durations: deque[float] = deque(maxlen=256)
         self.observe: Callable[[float], None] | None = None
         """Called with the seconds of each call, where one measures more than this does."""
+        self._retry_at = 0.0
 
     def matches(self, subject: str) -> bool:
         """Whether `subject` (`crm.contacts`) matches a pattern of `@for_subjects`."""
@@ -65,7 +87,7 @@ class Implementation:
         """Call a sync implementation."""
         began = perf_counter()
         try:
-            return self.function(*[kwargs[name] for name in self.arguments])
+            return self._checked(self.function(*[kwargs[name] for name in self.arguments]))
         except Exception as error:
             self.failed(error)
             raise
@@ -73,30 +95,73 @@ class Implementation:
             self.took(began)
 
     async def call(self, kwargs: dict[str, Any]) -> Any:
-        """Call an async implementation."""
+        """Call an async implementation.
+
+        Raises HookTimeout after `limit` seconds, and HookFailed where a statement of it fails.
+        """
         began = perf_counter()
         try:
-            return await self.function(*[kwargs[name] for name in self.arguments])
+            work = self.function(*[kwargs[name] for name in self.arguments])
+            result = self._checked(await _limited(work, self.limit))
         except Exception as error:
-            self.failed(error)
-            raise
+            raise self.failed(error) from error.__cause__
+        else:
+            self.in_a_row = 0
+            return result
         finally:
             self.took(began)
 
-    def failed(self, error: Exception) -> None:
-        """Count a failure, and add a note with the plugin and the place to the error."""
+    def failed(self, error: Exception) -> Exception:
+        """Count a failure and return the error to raise, with a note that names the plugin."""
+        if isinstance(error, BadRequest) and hasattr(error.__cause__, "sqlstate"):
+            failed = HookFailed(f"a statement failed: {error}")
+            error = failed.with_traceback(error.__traceback__)
         if isinstance(error, KernelError) and error.status < 500:
             self.refusals += 1
-            return
+            return error
         at = self.raised_at(error)
         self.errors += 1
+        self.in_a_row += 1
         self.failed_at = time()
         self.last_error = f"{type(error).__name__} at {at}"
+        if not hasattr(error, "culprit"):  # else a hook that this one led to raised it
+            error.culprit = self.plugin  # type: ignore[attr-defined]
+            if isinstance(error, HookTimeout):
+                log.error("a hook took too long", seconds=self.limit, at=at, **self.named())
         error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")
+        return error
+
+    def named(self) -> dict[str, Any]:
+        """Return the fields of the log that name the plugin and the remedy."""
+        return {"plugin": self.plugin, "hook": self.hook, "remedy": FIX_PLUGIN}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the breaker is open: calls by `attempt` are skipped."""
+        return self.in_a_row >= TOLERATED
+
+    async def attempt(self, kwargs: dict[str, Any]) -> Any:
+        """Call an observer, or skip it while its breaker is open.
+
+        After five errors in a row it is called again after 10 seconds, then after growing pauses.
+        """
+        was_open = self.is_open
+        if was_open and monotonic() < self._retry_at:
+            return None
+        self._retry_at = inf  # one call at a time tries an open breaker
+        try:
+            result = await self.call(kwargs)
+        finally:
+            self._retry_at = monotonic() + _RETRY.pause(max(1, self.in_a_row - TOLERATED + 1))
+            if self.is_open is not was_open:
+                said = "an observer works again" if was_open else "an observer is skipped"
+                log.warning(said, errors=self.in_a_row, last=self.last_error, **self.named())
+        return result
 
     def raised_at(self, error: Exception) -> str:
         """Return where it raised, or where it is defined."""
-        return raised_at(error) or place(self.function)
+        met = error.__context__ if isinstance(error, HookTimeout) else error
+        return (met and raised_at(met)) or place(self.function)
 
     def took(self, began: float) -> None:
         """Count a call that began at that time of `perf_counter`."""
@@ -107,6 +172,54 @@ class Implementation:
         if self.observe is not None:
             self.observe(took)
 
+    def _checked(self, result: Any) -> Any:
+        if result is None or isinstance(result, self.returns):
+            return result
+        wanted = self.returns.__name__
+        raise HookFailed(f"{self.hook} returned {type(result).__name__}, not {wanted} or None")
+
+
+@coroutine
+def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
+    """Run a coroutine, and cancel it after so many seconds. Raises HookTimeout.
+
+    The timer starts where the coroutine first waits: one that never does costs no timer.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration as end:
+        return end.value
+    task, expired = asyncio.current_task(), False
+    assert task is not None
+    before = task.cancelling()
+
+    def expire() -> None:
+        nonlocal expired
+        expired = task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(min(seconds, 86_400.0), expire)
+    try:
+        return (yield from _rest(work, waits_for))
+    finally:
+        timer.cancel()
+        if expired and task.uncancel() <= before:
+            raise HookTimeout(f"a rule of the server took more than {seconds:g} seconds")
+
+
+def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """Run the rest of a coroutine that waits, as `await` does."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:
+            resume, given = work.throw, error
+        else:
+            resume, given = work.send, sent
+        try:
+            waits_for = resume(given)
+        except StopIteration as end:
+            return end.value
+
 
 class HookBus:
     """The hooks of one application."""
@@ -114,7 +227,10 @@ class HookBus:
     max_subjects = 10_000
     """Subjects whose listeners are cached: apps and their entities come and go."""
 
-    def __init__(self, specs: ModuleType) -> None:
+    def __init__(self, specs: ModuleType, limit: float = inf) -> None:
+        """`limit` is the time limit of each async call, in seconds."""
+        self._limit = limit
+        self._returns = dict[str, type[Any]]()
         self._listeners: dict[tuple[str, str], list[Implementation]] = {}
         self._pm = pluggy.PluginManager(NAMESPACE)
         self._specs: dict[str, Callable[..., Any]] = {}
@@ -130,10 +246,11 @@ class HookBus:
             raise BootError(f"plugin {owner}", f"declares the hook {min(clash)!r}, which exists")
         self._pm.add_hookspecs(specs)
         self._specs.update({name: getattr(specs, name) for name in names})
+        self._returns.update(getattr(specs, "RETURNS", {}))
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin's implementations. Raises BootErrors for those that cannot be called."""
-        raise_all(list(_mistakes(type(plugin), name, self._specs)))
+        raise_all(list(mistakes(type(plugin), name, self._specs)))
         self._pm.register(plugin, name=name)
 
     def arrange(self, order: Sequence[str]) -> None:
@@ -142,9 +259,11 @@ class HookBus:
         for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)
             made = {i.plugin_name: (i.function, i.argnames) for i in caller.get_hookimpls()}
-            self._implementations[name] = [
+            self._implementations[name] = found = [
                 Implementation(plugin, *made[plugin], name) for plugin in order if plugin in made
             ]
+            for each in found:
+                each.limit, each.returns = self._limit, self._returns.get(name, object)
 
     def implementations(self, spec: Callable[..., Any] | str) -> list[Implementation]:
         """Return the implementations of a hook, in the order of calls."""
@@ -167,7 +286,7 @@ class HookBus:
 
     def has_listeners(self, spec: Callable[..., Any], subject: str) -> bool:
         """Whether an implementation of the hook matches `subject` (`crm.contacts`)."""
-        return bool(self._matching(spec, subject))
+        return bool(self.listeners(spec, subject))
 
     def collect(
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -210,23 +329,19 @@ class HookBus:
         _by_name(args)
         for impl in self._recipients(spec, kwargs):
             try:
-                with anyio.move_on_after(NOTIFY_LIMIT) as scope:
-                    await impl.call(kwargs)
-                if scope.cancelled_caught:  # it could not count this itself
-                    late = TimeoutError(f"it took more than {NOTIFY_LIMIT:g} seconds")
-                    impl.failed(late)
-                    raise late
+                await impl.attempt(kwargs)
+            except HookTimeout:
+                pass  # logged already
             except Exception as error:
                 at, said = impl.raised_at(error), f"{type(error).__name__}: {error}"
-                who = {"plugin": impl.plugin, "hook": impl.hook, "at": at, "remedy": FIX_PLUGIN}
-                log.error("an observer failed", error=said, **who)
+                log.error("an observer failed", error=said, at=at, exc_info=error, **impl.named())
 
     def _recipients(self, spec: Callable[..., Any], kwargs: dict[str, Any]) -> list[Implementation]:
         subject = getattr(kwargs.get("event") or kwargs.get("change"), "subject", None)
-        return self.implementations(spec) if subject is None else self._matching(spec, subject)
+        return self.implementations(spec) if subject is None else self.listeners(spec, subject)
 
-    def _matching(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
-        """Implementations whose `@for_subjects` match, looked up once for each subject."""
+    def listeners(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
+        """Return the implementations that match, looked up once for each subject."""
         impls = self._implementations[spec.__name__]
         if not impls:
             return impls
@@ -246,45 +361,6 @@ def _by_name(args: tuple[object, ...]) -> None:
 
 def _is_spec(value: object) -> bool:
     return isfunction(value) and hasattr(value, f"{NAMESPACE}_spec")
-
-
-def _mistakes(
-    plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
-) -> Iterable[BootError]:
-    """Find implementations that would never be called, or not as intended."""
-    for attribute, method in getmembers(plugin, isfunction):
-        where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
-        spec = specs.get(attribute)
-        if marks is None:
-            if spec is not None:
-                yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
-        elif spec is not None:
-            yield from _misfits(method, marks, spec, where)
-        elif not marks["optionalhook"]:
-            yield BootError(where, f"there is no hook {attribute!r}", nearest(attribute, specs))
-
-
-def _misfits(
-    method: Callable[..., Any], marks: Mapping[str, Any], spec: Callable[..., Any], where: str
-) -> Iterable[BootError]:
-    if iscoroutinefunction(method) is not iscoroutinefunction(spec):
-        want = "async def" if iscoroutinefunction(spec) else "a plain def"
-        yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
-    if marks["wrapper"] or marks["hookwrapper"]:
-        yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
-    known = signature(spec).parameters
-    for argument in list(signature(method).parameters)[1:]:
-        if argument not in known:
-            problem = f"{spec.__name__} has no argument {argument!r}"
-            yield BootError(where, problem, nearest(argument, known) or "it has none")
-
-
-def place(function: Callable[..., Any]) -> str:
-    """Return where a function is defined: `file:line`."""
-    code = getattr(unwrap(function), "__code__", None)  # no source is read: starts are frequent
-    if code is None:
-        return getattr(function, "__qualname__", repr(function))
-    return f"{code.co_filename}:{code.co_firstlineno}"
 
 
 HOOKS = ServiceKey[HookBus]("hooks")

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction, isfunction, ismethod, unwrap
 from typing import Any
 
+from kernel.contracts import hookspecs
 from kernel.contracts.access import Needs, Permission
 from kernel.contracts.apps import MANIFEST_KEYS
+from kernel.contracts.base import Command, ManifestSection
+from kernel.contracts.server import Route
 from kernel.errors import BootError, nearest
-from kernel.hooks import hookspecs
-from kernel.hooks.bus import Implementation, place
-from kernel.hooks.plugin import Command, ManifestSection
+from kernel.hooks.bus import Implementation
+from kernel.hooks.mistakes import place
 from kernel.loading.kernel import Kernel
 from kernel.loading.sources import blamed
-from kernel.web.http import Route
 
 KERNEL_COMMANDS = ("serve", "migrate")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

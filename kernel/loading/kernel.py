@@ -15,17 +15,26 @@ from starlette.types import ASGIApp
 
 from kernel.config.log import masked
 from kernel.config.settings import Config, ServerConfig
+from kernel.contracts import hookspecs
 from kernel.contracts.access import Permission
-from kernel.contracts.server import DATABASE_SERVER, REGISTRY, DatabaseServer, PluginInfo, TaskInfo
+from kernel.contracts.base import Command, Context, ManifestSection, Middleware
+from kernel.contracts.hookspecs import NAMESPACE
+from kernel.contracts.server import (
+    DATABASE_SERVER,
+    REGISTRY,
+    DatabaseServer,
+    Handler,
+    PluginInfo,
+    Route,
+    TaskInfo,
+)
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import Migration, find_migrations, pending
 from kernel.errors import BootError, BootErrors
-from kernel.hooks import NAMESPACE, hookspecs
 from kernel.hooks.bus import HOOKS, HookBus
-from kernel.hooks.plugin import Command, Context, ManifestSection, Middleware, Plugin
+from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, Services
-from kernel.web.http import Handler, Route
 from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 
@@ -50,7 +59,7 @@ class Kernel:
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source,
                                public=config.public)  # fmt: skip
-        self.bus = HookBus(hookspecs)
+        self.bus = HookBus(hookspecs, server.hook_timeout)
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""
         self.services = Services(config.services, preferred=_preferred(config))

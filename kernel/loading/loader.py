@@ -14,10 +14,11 @@ import structlog
 from kernel.config.convert import convert, current_name, move_renamed
 from kernel.config.log import masked
 from kernel.config.settings import Config
+from kernel.contracts.base import Provider
 from kernel.contracts.server import PluginInfo
 from kernel.errors import BootError, BootErrors, nearest, raise_all
-from kernel.hooks.bus import place
-from kernel.hooks.plugin import Plugin, Provider
+from kernel.hooks.mistakes import place
+from kernel.hooks.plugin import Plugin
 from kernel.loading.contributions import collect
 from kernel.loading.kernel import Kernel, guard_hooks
 from kernel.loading.sources import Source, blamed, check_class, find_sources, folders, plugin_class

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from kernel.config.settings import Config, load_config
-from kernel.contracts.base import ServiceKey
-from kernel.hooks.plugin import Plugin, Provider, hookimpl, provide
+from kernel.contracts.base import Provider, ServiceKey, provide
+from kernel.hooks.plugin import Plugin, hookimpl
 
 Overrides = Mapping[str, Any]
 """The configuration as a tree: `{"plugins": {"notes": {"shown": 5}}}`."""

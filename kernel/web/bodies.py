@@ -14,9 +14,10 @@ import starlette.requests
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from kernel.contracts.server import MAX_BODY
 from kernel.errors import BadRequest, TooLarge
 from kernel.toolkit.limiter import ConcurrencyLimiter
-from kernel.web.http import JSON, MAX_BODY
+from kernel.web.http import JSON
 
 AGAIN = "caudex.again"
 """Key in a scope of the function that repeats the guard of the route."""

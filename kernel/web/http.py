@@ -1,10 +1,9 @@
-"""What a route is; requests, query parameters and replies."""
+"""Requests, query parameters and replies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -12,55 +11,17 @@ import starlette.requests
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from kernel.contracts.access import Grant, Needs
+from kernel.contracts.access import Grant
 from kernel.contracts.base import Actor
 from kernel.errors import BadRequest
 
 __all__ = [
-    "MAX_BODY", "Message", "Request", "Response", "Route", "limit_of", "one_of", "reply",
-    "stream_reply", "whole_number",
+    "Request", "Response", "limit_of", "one_of", "reply", "stream_reply", "whole_number",
 ]  # fmt: skip
 
-MAX_BODY = 50_000_000
 JSON = b"application/json"
 
-Handler = Callable[..., Awaitable[Response]]
 _encode = msgspec.json.Encoder().encode
-
-
-class Route(msgspec.Struct, frozen=True):
-    """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
-
-    With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
-    `async def (request)`. `needs` is checked before the body is read, and so is `admit`, for what
-    no `needs` expresses: `async def (request)`, which raises Forbidden. Only with `workers` a
-    worker may call it on behalf of a user (see `Delegation`); others get 403.
-
-    The rest documents the API and costs a request nothing: `returns` is the type of the reply's
-    JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
-    the statuses of errors that do not follow from the rest, `openapi` members that replace those
-    of the operation in an OpenAPI document.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    needs: Needs
-    body: Any = None
-    max_body: int = MAX_BODY
-    returns: Any = None
-    status: int = 200
-    query: type[msgspec.Struct] | None = None
-    errors: tuple[int, ...] = ()
-    openapi: Mapping[str, Any] = {}
-    admit: Callable[..., Awaitable[None]] | None = None
-    workers: bool = False
-
-
-class Message(msgspec.Struct, frozen=True):
-    """The reply of a route that acts: a sentence that says what was done."""
-
-    message: str
 
 
 class Request(starlette.requests.Request):

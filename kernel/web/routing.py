@@ -12,13 +12,15 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from kernel import errors
+from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant
 from kernel.contracts.base import Actor, Delegation
-from kernel.hooks import hookspecs
-from kernel.hooks.bus import HookBus, place
+from kernel.contracts.server import Handler, Route
+from kernel.hooks.bus import HookBus
+from kernel.hooks.mistakes import place
 from kernel.hooks.services import Services
 from kernel.web.bodies import AGAIN, Bodies, check_content, decode
-from kernel.web.http import Handler, Request, Route
+from kernel.web.http import Request
 
 
 class _Node(msgspec.Struct):

@@ -36,7 +36,7 @@ log = structlog.get_logger("caudex.audit")
 
 
 class AuditService:
-    """See `kernel.contracts.audit.Audit`."""
+    """See `kernel.contracts.logs.Audit`."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements

@@ -56,6 +56,8 @@ class IdempotencyService:
         body: bytes,
         rights: str,
         work: Callable[[Transaction], Awaitable[Answer]],
+        *,
+        subject: str = "",
     ) -> Answer:
         """See `Idempotency.once`."""
         if not _KEY.fullmatch(key):
@@ -72,7 +74,7 @@ class IdempotencyService:
             return answer
 
         async with self._requests.hold(actor.user_id or actor.username):
-            return await self._statements.run(actor, attempt)
+            return await self._statements.run(actor, attempt, subject=subject)
 
     async def _again(self, tx: Transaction, place: Place, digest: str, rights: str) -> Answer:
         found = await store.find(tx, place)

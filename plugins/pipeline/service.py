@@ -51,6 +51,7 @@ class PipelinedStatements(dialect.FirstColumns):
         self._pool = pool
         self._config = config
         self._drain_timeout = drain_timeout
+        self._hooked = 0
         self.groups: Mapping[str, ConnectionGroup] = {
             name: ConnectionGroup(
                 depth=depth, prepared=config.prepared, timeout=pool.answer_timeout or 0.0
@@ -113,9 +114,13 @@ class PipelinedStatements(dialect.FirstColumns):
             return await self._pool.write(query, params)
         return result
 
-    async def run(self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run(
+        self, actor: Actor, fn: Callable[[Transaction], Awaitable[T]], *, subject: str = ""
+    ) -> T:
         """See `Statements.run`; a transaction has a connection to itself."""
-        return await self._pool.run(actor, fn, self._begin)
+        if not subject:
+            return await self._pool.run(actor, fn, self._begin)
+        return await self._pool.run(actor, fn, self._begin_hooked, subject=subject)
 
     def stream(
         self, query: Query, *params: Param
@@ -136,6 +141,17 @@ class PipelinedStatements(dialect.FirstColumns):
             else:
                 async with self._pool.begin(settings) as connection:
                     yield connection
+
+    @asynccontextmanager
+    async def _begin_hooked(self, settings: Mapping[str, str]) -> AsyncGenerator[HeldConnection]:
+        """Leave half of the connections to transactions without hooks of plugins."""
+        room = self._hooked < len(self._transactions.members) // 2
+        self._hooked += 1
+        try:
+            async with (self._begin if room else self._pool.begin)(settings) as connection:
+                yield connection
+        finally:
+            self._hooked -= 1
 
     def _check_online(self) -> None:
         if not self._pool.online:

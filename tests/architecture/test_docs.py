@@ -14,8 +14,8 @@ from docs.pages import cli, services
 from docs.pages.code import plugin_classes, with_contrib
 from kernel import errors
 from kernel.config.settings import SECTIONS, load_config
+from kernel.contracts import hookspecs
 from kernel.contracts.access import Kind
-from kernel.hooks import hookspecs
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 

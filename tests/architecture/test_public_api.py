@@ -13,7 +13,7 @@ import msgspec
 
 from docs.pages.services import service_keys
 from kernel import public
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.hooks.plugin import KERNEL_API
 
 FILE = Path(__file__).with_name("public_api.txt")

@@ -10,12 +10,12 @@ import anyio
 import psycopg
 
 from kernel.config.settings import DatabaseConfig
+from kernel.contracts import hookspecs
 from kernel.contracts.base import Actor
 from kernel.contracts.statements import NOTIFICATIONS, Query
 from kernel.database.migrations import migrate
 from kernel.database.pool import Database
 from kernel.errors import unwrapped
-from kernel.hooks import hookspecs
 from kernel.hooks.bus import HookBus
 from kernel.hooks.services import Services
 from plugins.notifications.service import Notifier

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from kernel.contracts import hookspecs
 from kernel.contracts.statements import STATEMENTS, Transaction
-from kernel.hooks import hookspecs
 from kernel.public import server_actor
 from kernel.testing import PASSWORD, Client, MakeServer, Server, ServerOptions
 

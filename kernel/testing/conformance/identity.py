@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS
 from kernel.contracts.base import MAX_DELEGATION, Actor, new_delegation, server_actor
 from kernel.contracts.identity import IDENTITY, Person, User
 from kernel.contracts.statements import STATEMENTS
 from kernel.errors import BadRequest, Forbidden, NotFound
-from kernel.hooks import hookspecs
 from kernel.hooks.bus import HOOKS
 from kernel.testing import PASSWORD, Client, MakeServer, Server
 from kernel.testing.conformance.kit import (

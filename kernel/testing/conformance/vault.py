@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from kernel.contracts import hookspecs
 from kernel.contracts.base import server_actor
 from kernel.contracts.logs import LOGS
 from kernel.contracts.statements import NOTIFICATIONS
 from kernel.contracts.vault import SECRETS, VAULT
 from kernel.errors import BadRequest, BootError, KernelError, NotFound
-from kernel.hooks import hookspecs
 from kernel.testing import MoreOptions, Postgres, Server, running_server
 from kernel.testing.conformance.kit import (
     Conformance,

@@ -11,11 +11,10 @@ from typing import Any
 
 from kernel.contracts.access import ACCESS, Access
 from kernel.contracts.apps import APPS, Apps
-from kernel.contracts.audit import AUDIT, Audit
 from kernel.contracts.base import ServiceKey
 from kernel.contracts.identity import IDENTITY, SESSIONS, Identity, Sessions
 from kernel.contracts.jobs import JOBS, Jobs
-from kernel.contracts.logs import LOGS, Logs
+from kernel.contracts.logs import AUDIT, LOGS, Audit, Logs
 from kernel.contracts.records import RECORDS, Records
 from kernel.contracts.statements import NOTIFICATIONS, Notifications
 from kernel.contracts.vault import VAULT, Vault

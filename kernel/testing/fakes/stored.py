@@ -11,9 +11,8 @@ from typing import Any
 import anyio
 import msgspec
 
-from kernel.contracts.audit import AuditFilter
 from kernel.contracts.base import Actor
-from kernel.contracts.logs import LogLevel, LogLine
+from kernel.contracts.logs import AuditFilter, LogLevel, LogLine
 from kernel.errors import NotFound
 
 

@@ -109,7 +109,7 @@ class Imports(Batches):
 
         async with self._imports.hold(actor.user_id or ""):
             try:
-                await self._run(actor, work)
+                await self._run(actor, work, table)
             except _Rollback:
                 if not dry_run:
                     report.created = report.updated = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
@@ -38,6 +38,9 @@ UNKNOWN: Final = "?"
 JOINED: Final = ContextVar[Transaction | None]("joined", default=None)
 """The transaction that the writes of a request take part in, where they must be one."""
 
+_IN: Final = (hookspecs.record_writing, hookspecs.event_recorded)
+"""Hooks that take part in the transaction of a write."""
+
 P = ParamSpec("P")
 R = TypeVar("R", bound="RecordScopes")
 T = TypeVar("T")
@@ -66,6 +69,11 @@ def on_new_schema(
             return await method(self, *args, **kwargs)
 
     return attempt
+
+
+def hooked(bus: HookBus, subjects: Iterable[str]) -> str:
+    """Return the first subject whose writes hooks take part in, or an empty text."""
+    return next((each for each in subjects if any(bus.has_listeners(h, each) for h in _IN)), "")
 
 
 class RecordScopes:
@@ -152,9 +160,12 @@ class RecordScopes:
     def _limited(self, app_id: str, rows: Conditions) -> AbstractAsyncContextManager[None]:
         return self._searches.hold(app_id) if rows.searches else nullcontext()
 
-    async def _run(self, actor: Actor, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run work in a transaction: that of the request, or one of its own."""
+    async def _run(
+        self, actor: Actor, work: Callable[[Transaction], Awaitable[T]], *tables: Table
+    ) -> T:
+        """Run work that writes to tables in a transaction: the request's, or one of its own."""
         if (tx := JOINED.get()) is None:
-            return await self._statements.run(actor, work)
+            subject = hooked(self._bus, (table.entity.subject for table in tables))
+            return await self._statements.run(actor, work, subject=subject)
         async with tx.savepoint():
             return await work(tx)

@@ -93,7 +93,7 @@ class Batches(ConditionalWrites):
             return results
 
         try:
-            return await self._run(actor, work)
+            return await self._run(actor, work, *(each.scope.table for each in prepared))
         except _Failed as failed:
             if failed.group:  # PostgreSQL does not say which of them it was
                 return await self._batched(actor, prepared, dry_run=dry_run, grouped=False)

@@ -146,7 +146,7 @@ class ConditionalWrites(Upserts):
         rows = matched.rows()
         try:
             async with self._limited(matched.scope.table.entity.app_id, rows):
-                return await self._run(actor, work)
+                return await self._run(actor, work, matched.scope.table)
         except BadRequest as error:
             raise await self._describe(error, matched.scope.table) from None
 

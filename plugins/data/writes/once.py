@@ -18,7 +18,7 @@ from kernel.public import (
     Statements,
     Transaction,
 )
-from plugins.data.reads.scopes import JOINED
+from plugins.data.reads.scopes import JOINED, hooked
 
 from .answers import WriteAnswers
 
@@ -60,7 +60,9 @@ class KeyedWrites(WriteAnswers):
             finally:
                 JOINED.reset(token)
 
-        return await service.once(actor, f"{app_key} {route}", key, body, rights, joined)
+        subject = hooked(self._bus, (f"{app_id}.{name}" for name, _ in needed))
+        route = f"{app_key} {route}"
+        return await service.once(actor, route, key, body, rights, joined, subject=subject)
 
     async def _seen(self, actor: Actor, app_id: str, needed: Sequence[tuple[str, Action]]) -> str:
         """Check permissions, and return what the actor may see of the entities, in any form."""

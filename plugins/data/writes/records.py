@@ -72,7 +72,7 @@ class RecordWrites(KeyedWrites):
         try:
             if self._is_transactional(table):
                 [made] = await self._run(
-                    actor, lambda tx: self._transactional.create(tx, table, [row])
+                    actor, lambda tx: self._transactional.create(tx, table, [row]), table
                 )
             else:
                 made = await self._insert(actor, table.full, row)
@@ -143,6 +143,7 @@ class RecordWrites(KeyedWrites):
                 changed = await self._run(
                     actor,
                     lambda tx: self._transactional.update(tx, scope, record_id, row, condition),
+                    table,
                 )
             elif row:
                 changed = await self._update(actor, scope, record_id, row, condition)
@@ -181,7 +182,9 @@ class RecordWrites(KeyedWrites):
         try:
             if self._is_transactional(scope.table):
                 return await self._run(
-                    actor, lambda tx: self._transactional.delete(tx, scope, record_id, condition)
+                    actor,
+                    lambda tx: self._transactional.delete(tx, scope, record_id, condition),
+                    scope.table,
                 )
             deleted = await self._delete(actor, scope, record_id, condition)
         except PreconditionFailed:
@@ -279,7 +282,9 @@ class RecordWrites(KeyedWrites):
 
     async def _create_many(self, actor: Actor, table: Table, rows: Sequence[Row]) -> bytes:
         if self._is_transactional(table):
-            made = await self._run(actor, lambda tx: self._transactional.create(tx, table, rows))
+            made = await self._run(
+                actor, lambda tx: self._transactional.create(tx, table, rows), table
+            )
             return b"[" + b",\n".join(each.record for each in made) + b"]"
         table = table.full
         unified = await run_in_thread_if_large(rows, unify_columns, table.columns, rows)

@@ -107,7 +107,7 @@ class Upserts(RecordWrites):
     async def _in_attempts(self, actor: Actor, plan: Upsert, work: Any) -> Any:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._run(actor, work)
+                return await self._run(actor, work, plan.scope.table)
             except ConstraintViolation as violation:
                 if violation.sqlstate != UNIQUE or attempt == ATTEMPTS:
                     raise await self._describe(violation, plan.scope.table) from None

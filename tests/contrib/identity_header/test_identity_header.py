@@ -11,7 +11,7 @@ from contrib.identity_header.config import IdentityHeaderConfig
 from contrib.identity_header.service import HeaderIdentity
 from contrib.identity_header.trust import Trust
 from kernel.config.settings import load_config
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.loading.loader import load
 from kernel.public import IDENTITY, BootError, new_delegation
 from kernel.testing import FakeIdentity, make_config, running_server

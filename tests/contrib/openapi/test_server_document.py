@@ -12,8 +12,9 @@ from contrib.openapi.operations import operation
 from contrib.openapi.schemas import Schemas
 from docs.pages.code import with_contrib
 from kernel.contracts.access import ANY_USER, APP_USER, PUBLIC
+from kernel.contracts.server import Route
 from kernel.testing import Server
-from kernel.web.http import Route, reply
+from kernel.web.http import reply
 
 from .support import SERVER, objects, operations, places, reply_schema, resolved
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.kernel.points import HEARD
 from tests.waiting import eventually

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from kernel.hooks import hookspecs
+from kernel.contracts import hookspecs
 from kernel.public import (
     Actor,
     BadRequest,

@@ -14,28 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from kernel.hooks import NAMESPACE
+from kernel.contracts.base import Actor, Health
 
 if TYPE_CHECKING:
     from kernel.contracts.access import Action, Permission
     from kernel.contracts.apps import App, Entity, InstallPlan
-    from kernel.contracts.base import Actor, Change, Event
-    from kernel.contracts.identity import User
-    from kernel.contracts.statements import Transaction
-    from kernel.contracts.workers import Runtime
-    from kernel.hooks.plugin import (
+    from kernel.contracts.base import (
+        Change,
         Command,
         DatabaseQuery,
+        Event,
         Finding,
-        Health,
         ManifestSection,
         Middleware,
         Provider,
     )
+    from kernel.contracts.identity import User
+    from kernel.contracts.server import Route
+    from kernel.contracts.statements import Transaction
+    from kernel.contracts.workers import Runtime
     from kernel.hooks.services import Services
-    from kernel.web.http import Request, Route
+    from kernel.web.http import Request
+
+NAMESPACE = "caudex"
+"""The project name of pluggy's markers."""
 
 hookspec = pluggy.HookspecMarker(NAMESPACE)
+
+RETURNS = {"authenticate": Actor, "session_settings": Mapping, "record_scope": Mapping,
+           "worker_environment": Mapping, "health": Health}  # fmt: skip
+"""The type of each result that is not None; another one fails the call."""
 
 
 @hookspec

@@ -1,0 +1,49 @@
+"""Implementations of hooks that would never be called, or not as intended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from inspect import getmembers, iscoroutinefunction, isfunction, signature, unwrap
+from typing import Any
+
+from kernel.contracts.hookspecs import NAMESPACE
+from kernel.errors import BootError, nearest
+
+
+def mistakes(
+    plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
+) -> Iterable[BootError]:
+    """Find implementations that would never be called, or not as intended."""
+    for attribute, method in getmembers(plugin, isfunction):
+        where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
+        spec = specs.get(attribute)
+        if marks is None:
+            if spec is not None:
+                yield BootError(where, f"{attribute} is a hook's name", "mark it with @hookimpl")
+        elif spec is not None:
+            yield from _misfits(method, marks, spec, where)
+        elif not marks["optionalhook"]:
+            yield BootError(where, f"there is no hook {attribute!r}", nearest(attribute, specs))
+
+
+def _misfits(
+    method: Callable[..., Any], marks: Mapping[str, Any], spec: Callable[..., Any], where: str
+) -> Iterable[BootError]:
+    if iscoroutinefunction(method) is not iscoroutinefunction(spec):
+        want = "async def" if iscoroutinefunction(spec) else "a plain def"
+        yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
+    if marks["wrapper"] or marks["hookwrapper"]:
+        yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
+    known = signature(spec).parameters
+    for argument in list(signature(method).parameters)[1:]:
+        if argument not in known:
+            problem = f"{spec.__name__} has no argument {argument!r}"
+            yield BootError(where, problem, nearest(argument, known) or "it has none")
+
+
+def place(function: Callable[..., Any]) -> str:
+    """Return where a function is defined: `file:line`."""
+    code = getattr(unwrap(function), "__code__", None)  # no source is read: starts are frequent
+    if code is None:
+        return getattr(function, "__qualname__", repr(function))
+    return f"{code.co_filename}:{code.co_firstlineno}"
