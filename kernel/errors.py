@@ -220,14 +220,19 @@ def plugin_at_fault(
         return {"plugin": plugin, "where": error.where, "remedy": "return reply(...)"}
     met: list[tuple[str, str]] = []
     for frame, line in traceback.walk_tb(error.__traceback__):
-        parts = str(frame.f_globals.get("__name__", "")).split(".")
-        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
-        owner = next((homes[name] for name in names if name in homes), "")
+        owner = owner_of(str(frame.f_globals.get("__name__", "")), homes)
         met += [(owner, f"{frame.f_code.co_filename}:{line}")] if owner else []
     if culprit := getattr(error, "culprit", ""):  # a hook of it failed
         met = [step for step in met if step[0] == culprit] or [(culprit, "")]
     own = [step for step in met if step[0] == plugin] or met
     return {"plugin": own[-1][0], "where": own[-1][1], "remedy": FIX_PLUGIN} if own else {}
+
+
+def owner_of(module: str, homes: Mapping[str, str]) -> str:
+    """Return the plugin of a module or of one of its packages, or ''."""
+    while module and module not in homes:
+        module = module.rpartition(".")[0]
+    return homes.get(module, "")
 
 
 @contextmanager

@@ -165,6 +165,10 @@ class Registry(Protocol):
         """Serve each route by what `wrap(plugin, handler)` returns; call it in `plugins_loaded`."""
         ...
 
+    def plugin_of(self, module: str) -> str:
+        """Return the plugin that a Python module belongs to, or an empty text."""
+        ...
+
     def with_plugins(self, enabled: Mapping[str, bool]) -> LoadedPlugins:
         """Load the configuration again, with these plugins enabled or disabled; nothing starts.
 

@@ -137,8 +137,8 @@ class Implementation:
 
     @property
     def is_open(self) -> bool:
-        """Whether the breaker is open: calls by `attempt` are skipped."""
-        return self.in_a_row >= TOLERATED
+        """Whether the breaker of an observer is open: it is skipped (see `attempt`)."""
+        return self.in_a_row >= TOLERATED and self._retry_at > 0.0
 
     async def attempt(self, kwargs: dict[str, Any]) -> Any:
         """Call an observer, or skip it while its breaker is open.

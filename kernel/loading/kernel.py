@@ -31,7 +31,7 @@ from kernel.contracts.server import (
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import Migration, find_migrations, pending
-from kernel.errors import BootError, BootErrors
+from kernel.errors import BootError, BootErrors, owner_of
 from kernel.hooks.bus import HOOKS, HookBus
 from kernel.hooks.plugin import Plugin
 from kernel.hooks.services import KERNEL, Services
@@ -106,6 +106,10 @@ class Kernel:
         modules = {plugin.name: sys.modules[type(plugin).__module__] for plugin in self.instances}
         packages = {m.__package__: name for name, m in modules.items() if m.__package__}
         return packages | {module.__name__: name for name, module in modules.items()}
+
+    def plugin_of(self, module: str) -> str:
+        """See `Registry.plugin_of`."""
+        return owner_of(module, self.homes)
 
     @property
     def database_url(self) -> str:

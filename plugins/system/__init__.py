@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
+
 from kernel.public import (
     ACCESS,
     HOOKS,
@@ -19,10 +21,14 @@ from kernel.public import (
     hookimpl,
 )
 
+from .blocking import LoopWatch
 from .commands import system_commands
 from .diagnosis import findings, python_build
+from .inventory import warnings_of
 from .routes import SystemRoutes
 from .timing import time_plugins, time_services
+
+log = structlog.get_logger("caudex.system")
 
 
 class SystemPlugin(Plugin):
@@ -35,7 +41,9 @@ class SystemPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare health and status, and where roles are known, the plugins."""
-        return SystemRoutes(services).routes()
+        registry = services.get(REGISTRY)
+        self._watch = LoopWatch(registry, always=bool(registry.server.server_timing))
+        return SystemRoutes(services, self._watch).routes()
 
     @hookimpl
     def plugins_loaded(self, services: Services) -> None:
@@ -46,10 +54,13 @@ class SystemPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Time the services for `Server-Timing`, where it is on."""
+        """Time the services for `Server-Timing`, where it is on, and watch the event loop."""
         if services.get(REGISTRY).server.server_timing:
             time_services(services)
-        yield
+        for plugin, said in warnings_of(services.get(HOOKS).everything(), {}).items():
+            log.warning("a plugin slows others down", plugin=plugin, warnings=said)
+        async with self._watch.running():
+            yield
 
     @hookimpl
     def register_commands(self, services: Services) -> Sequence[Command]:

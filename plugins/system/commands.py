@@ -15,11 +15,22 @@ from kernel.public import BootError, Command, OpenServices, Registry
 
 from .client import TOKEN, running_plugins
 from .doctor import findings
+from .inventory import warnings_of
 from .plan import plan
 
 TEMPLATE: Final = Path(__file__).with_name("template.toml")
 PLUGIN: Final = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
-HOOK: Final = ("plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error")
+HOOK: Final = (
+    "plugin",
+    "hook",
+    "calls",
+    "refusals",
+    "errors",
+    "breaker",
+    "p50_ms",
+    "p99_ms",
+    "last_error",
+)
 TASK: Final = ("plugin", "name", "state", "failures", "error")
 ROUTE: Final = ("method", "path", "plugin", "needs")
 
@@ -120,10 +131,15 @@ async def _plugins(registry: Registry, _: OpenServices, *, url: str, token: str)
         _table(
             PLUGIN, [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in loaded.plugins]
         )
+        for plugin, said in warnings_of(loaded.bus.everything(), {}).items():
+            print(f"\nwarning: plugin {plugin}: {'; '.join(said)}")
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
         return 0
     plugins = running_plugins(registry, url, token)
     _table(PLUGIN, plugins)
+    for plugin in plugins:
+        if said := plugin.get("warnings"):
+            print(f"\nwarning: plugin {plugin['name']}: {'; '.join(said)}")
     hooks = [{"plugin": plugin["name"], **hook} for plugin in plugins for hook in plugin["hooks"]]
     print()
     _table(HOOK, [hook for hook in hooks if hook["calls"]])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
+from typing import Final
 
 from msgspec.structs import asdict
 
@@ -13,14 +15,22 @@ from kernel.public import HOOKS, REGISTRY, Implementation, Services
 
 from .models import DeclaredRoute, HookFailure, HookUse, Inventory, PluginState
 
+TAKING_PART: Final = ("record_writing", "event_recorded")
+"""Hooks for which a write needs a transaction."""
 
-def inventory(services: Services) -> Inventory:
-    """Look at every plugin that was found, those that are on in the order of their start."""
+
+def inventory(services: Services, blocked: Mapping[str, str]) -> Inventory:
+    """Look at every plugin that was found, those that are on in the order of their start.
+
+    `blocked` is the place where each plugin held the event loop.
+    """
     registry = services.get(REGISTRY)
     implementations = list(services.get(HOOKS).everything())
+    warnings = warnings_of(implementations, blocked)
     plugins = [
         PluginState(
             **asdict(info),
+            warnings=warnings.get(info.name, []),
             boot_seconds=round(registry.boot_seconds.get(info.name, 0.0), 4),
             routes=[
                 DeclaredRoute(route.method, route.path, str(route.needs))
@@ -35,12 +45,31 @@ def inventory(services: Services) -> Inventory:
     return Inventory(process=os.getpid(), plugins=plugins)
 
 
+def warnings_of(
+    implementations: Iterable[Implementation], blocked: Mapping[str, str]
+) -> Mapping[str, list[str]]:
+    """Return sentences about plugins that cost others more than they need to, by plugin."""
+    found = defaultdict[str, list[str]](list)
+    for each in implementations:
+        if each.hook in TAKING_PART and "*" in each.patterns:
+            found[each.plugin].append(
+                f"{each.hook} takes every entity off the one-statement path; "
+                "limit it with @for_subjects"
+            )
+        if each.is_open:
+            found[each.plugin].append(f"{each.hook} keeps failing and is skipped for a while")
+    for plugin, at in blocked.items():
+        found[plugin].append(f"its code at {at} blocks the event loop")
+    return found
+
+
 def _use(implementation: Implementation) -> HookUse:
     durations = sorted(implementation.durations)
     return HookUse(
         hook=implementation.hook, calls=implementation.calls, refusals=implementation.refusals,
-        errors=implementation.errors, p50_ms=_quantile(durations, 0.50),
-        p99_ms=_quantile(durations, 0.99), last_error=_failure(implementation),
+        errors=implementation.errors, breaker="open" if implementation.is_open else "closed",
+        p50_ms=_quantile(durations, 0.50), p99_ms=_quantile(durations, 0.99),
+        last_error=_failure(implementation),
     )  # fmt: skip
 
 

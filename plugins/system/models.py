@@ -59,20 +59,22 @@ class HookFailure(msgspec.Struct, frozen=True):
 class HookUse(msgspec.Struct, frozen=True, kw_only=True):
     """What a plugin's part in a hook cost: all calls of this process, times of the last 256.
 
-    `refusals` are answers such as 401 or 403, `errors` faults.
+    `refusals` are answers such as 401 or 403, `errors` faults. An observer whose `breaker` is open
+    failed repeatedly and is skipped for a while.
     """
 
     hook: str
     calls: int
     refusals: int
     errors: int
+    breaker: Literal["closed", "open"]
     p50_ms: float | None
     p99_ms: float | None
     last_error: HookFailure | None
 
 
 class PluginState(msgspec.Struct, frozen=True, kw_only=True):
-    """A plugin that was found; `note` says why it is left out.
+    """A plugin that was found; `note` says why it is left out, `warnings` what it costs others.
 
     `settings` are the keys that its table may have, `configured` those that it has.
     """
@@ -82,6 +84,7 @@ class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     origin: str
     note: str
+    warnings: list[str]
     boot_seconds: float
     provides: tuple[str, ...]
     requires: tuple[str, ...]

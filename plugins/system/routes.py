@@ -17,6 +17,7 @@ from kernel.public import (
     reply,
 )
 
+from .blocking import LoopWatch
 from .inventory import inventory
 from .models import Inventory, Sign, Status
 from .service import SystemService
@@ -25,9 +26,10 @@ from .service import SystemService
 class SystemRoutes:
     """The handlers. `/health` checks nothing: it answers as long as the process runs."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, watch: LoopWatch) -> None:
         self._services = services
-        self._service = SystemService(services)
+        self._watch = watch
+        self._service = SystemService(services, watch)
 
     def routes(self) -> list[Route]:
         routes = [
@@ -58,4 +60,4 @@ class SystemRoutes:
 
     async def plugins(self, request: Request) -> Response:
         """Show every plugin with what it gives, needs and costs."""
-        return reply(inventory(self._services))
+        return reply(inventory(self._services, self._watch.blocked()))

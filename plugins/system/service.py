@@ -20,6 +20,8 @@ from kernel.public import (
     failure,
 )
 
+from .blocking import LoopWatch
+
 LIMIT: Final = 2.0
 """Seconds that a subsystem may take to answer."""
 
@@ -29,8 +31,9 @@ log = structlog.get_logger("caudex.system")
 class SystemService:
     """State of the server, its database, and the plugins that implement the hook `health`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, watch: LoopWatch) -> None:
         self._services = services
+        self._watch = watch
         self._lock = anyio.Lock()
         self._began = float("-inf")
         self._answer: tuple[str, list[Health]] = ("Offline", [])
@@ -44,13 +47,21 @@ class SystemService:
         database, subsystems = await self._ask()
         names = {health.name for health in subsystems if not health.ready}
         problems = [f"{health.name}: {text}" for health in subsystems for text in health.problems]
+        problems += [f"{plugin}: its code blocks the event loop" for plugin in self._blocking()]
         missing = names if database == "Online" else names | {"postgres"}
         return sorted(missing), sorted(problems)
 
     def degraded(self) -> list[str]:
-        """Names of plugins that could not be loaded or started, and may be missed; sorted."""
+        """Names of plugins that were left out, or whose observers are skipped; sorted."""
         plugins = self._services.get(REGISTRY).plugins
-        return sorted(info.name for info in plugins if info.state == "degraded")
+        failing = {each.plugin for each in self._services.get(HOOKS).everything() if each.is_open}
+        return sorted(failing.union(info.name for info in plugins if info.state == "degraded"))
+
+    def _blocking(self) -> dict[str, str]:
+        """Where each plugin that does not come with Caudex held the event loop."""
+        plugins = self._services.get(REGISTRY).plugins
+        own = {info.name for info in plugins if info.origin in ("built-in", "contrib")}
+        return {plugin: at for plugin, at in self._watch.blocked().items() if plugin not in own}
 
     async def status(self) -> dict[str, Any]:
         """The states of the contract, then those of the subsystems by name."""
@@ -71,6 +82,8 @@ class SystemService:
                 state = {"state": "Error"} if "failed" in failing.values() else {}
                 shown = {"state": "Online"} | status.get(name, {})
                 status[name] = shown | state | {"tasks": failing}
+        for name, at in self._blocking().items():
+            status[name] = {"state": "Online"} | status.get(name, {}) | {"blocks": at}
         return status
 
     async def _ask(self) -> tuple[str, list[Health]]:
@@ -108,7 +121,7 @@ class SystemService:
         answer: Health | None = None
         with anyio.move_on_after(LIMIT) as scope:
             try:
-                answer = await implementation.call({})
+                answer = await implementation.attempt({})
             except Exception as error:  # a fault of one plugin does not hide the others
                 failed = error
         if scope.cancelled_caught:  # it could not count this itself
@@ -119,4 +132,5 @@ class SystemService:
         elif plugin not in self._failing:
             self._failing.add(plugin)
             log.error("a plugin does not report its health", plugin=plugin, **failure(failed))
-        answers.append(answer or Health(name=plugin, state="Error", ready=False))
+        # One that keeps failing says nothing: the server is degraded, and ready for others.
+        answers.append(answer or Health(name=plugin, state="Error", ready=implementation.is_open))

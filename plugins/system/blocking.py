@@ -1,0 +1,120 @@
+"""Code that holds the event loop, or leaves tasks behind: named with its plugin, file and line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from time import monotonic
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+
+from kernel.public import RateLimiter, Registry
+
+BLOCKED: Final = 0.2
+"""Seconds without a turn of the event loop that are reported."""
+BEAT: Final = 0.1
+SHOWN: Final = 60.0
+"""Seconds for which health shows a plugin that blocked, and between two log lines of one place."""
+MANY_TASKS: Final = 1000
+REMEDY: Final = "await it, or run it in a thread: anyio.to_thread.run_sync"
+
+log = structlog.get_logger("caudex.system")
+
+
+class LoopWatch:
+    """Watches the event loop from a thread.
+
+    Each place is logged once a minute; with `always` each time.
+    """
+
+    def __init__(self, registry: Registry, *, always: bool) -> None:
+        self._registry = registry
+        self._always = always
+        self._lines = RateLimiter(1 / SHOWN, burst=SHOWN)
+        self._beat = self._tasks_checked = monotonic()
+        self._ended = threading.Event()
+        self._loop_thread = threading.get_ident()
+        self._blocked = dict[str, tuple[str, float]]()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Watch the loop that runs, for the context."""
+        loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        before = loop.get_exception_handler()
+        loop.set_exception_handler(self._unhandled)
+        thread = threading.Thread(target=self._watch, daemon=True, name="caudex-loop-watch")
+        self._tick(loop)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            loop.set_exception_handler(before)
+
+    def blocked(self) -> dict[str, str]:
+        """Return the place of each plugin that held the loop within the last minute."""
+        since = monotonic() - SHOWN
+        return {name: at for name, (at, when) in self._blocked.items() if when > since}
+
+    def _check_tasks(self) -> None:
+        """Report a plugin with very many tasks."""
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        frames = [getattr(each, "cr_frame", None) for each in coroutines]
+        owners = Counter(self._owner(frame) for frame in frames if frame is not None)
+        for plugin, count in owners.items():
+            if plugin and count > MANY_TASKS and self._lines.take(plugin):
+                remedy = "start background work by self.tasks, and end what it starts"
+                log.warning("a plugin has many tasks", plugin=plugin, tasks=count, remedy=remedy)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beat = monotonic()
+        if self._beat > self._tasks_checked + SHOWN / 2:
+            self._tasks_checked = self._beat
+            self._check_tasks()
+        if not self._ended.is_set():
+            loop.call_later(BEAT, self._tick, loop)
+
+    def _watch(self) -> None:
+        """Compare the loop's last turn with the clock; runs in a thread."""
+        reported = 0.0
+        while not self._ended.wait(BEAT):
+            beat = self._beat
+            late = monotonic() - beat - BEAT
+            if late > BLOCKED and beat != reported:
+                reported = beat
+                self._report(sys._current_frames().get(self._loop_thread), late)
+
+    def _report(self, frame: FrameType | None, late: float) -> None:
+        """Name the innermost code of a plugin, or of the kernel where no plugin runs."""
+        inner, plugin = frame, ""
+        while frame is not None and not (plugin := self._owner(frame)):
+            frame = frame.f_back
+        if (frame := frame or inner) is None:
+            return
+        at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if plugin:
+            self._blocked[plugin] = at, monotonic()
+        if self._always or self._lines.take(at):
+            named = {"plugin": plugin, "remedy": REMEDY} if plugin else {}
+            log.warning("the event loop is blocked", at=at, seconds=round(late, 2), **named)
+
+    def _owner(self, frame: FrameType) -> str:
+        return self._registry.plugin_of(str(frame.f_globals.get("__name__", "")))
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what a task raised that no code waits for, with the plugin that began it."""
+        error = context.get("exception")
+        met = [(self._owner(frame), f"{frame.f_code.co_filename}:{line}")
+               for frame, line in traceback.walk_tb(error and error.__traceback__)]  # fmt: skip
+        own = [{"plugin": owner, "at": at} for owner, at in met if owner]
+        named = own[-1] if own else {}
+        log.error("a task failed that no code waits for", detail=context["message"],
+                  exc_info=error, **named)  # fmt: skip
