@@ -90,7 +90,8 @@ class LoopWatch:
             late = monotonic() - beat - BEAT
             if late > BLOCKED and beat != reported:
                 reported = beat
-                self._report(sys._current_frames().get(self._loop_thread), late)
+                frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+                self._report(frames.get(self._loop_thread), late)
 
     def _report(self, frame: FrameType | None, late: float) -> None:
         """Name the innermost code of a plugin, or of the kernel where no plugin runs."""
