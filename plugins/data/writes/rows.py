@@ -69,6 +69,9 @@ def row_of(
         raise BadRequest(f"{entity.name}: the body must name at least one field")
     sent: Row = {}
     for name, value in values.items():
+        if (as_sent := columns.as_sent.get(name)) is not None and as_sent(value):
+            sent[name] = value
+            continue
         column = columns.find(name)
         if column.field is not None:
             if column.field.generated is not None:
@@ -79,7 +82,8 @@ def row_of(
     if creating and whole:
         check_needed(columns, sent)
     # One order, whatever the caller's: bodies with the same fields share one statement.
-    return {name: sent[name] for name in columns.ordered(sent)}
+    order = columns.ordered(sent)
+    return sent if order == list(sent) else {name: sent[name] for name in order}
 
 
 def check_needed(columns: Columns, row: Mapping[str, Any]) -> None:
