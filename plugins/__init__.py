@@ -1,7 +1,7 @@
 """The plugins of a default deployment."""
 
 SAFE = {
-    "system": {},
+    "system": {"safe": True},
     "postgres": {},
     "http_server": {},
     "notifications": {},

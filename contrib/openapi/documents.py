@@ -115,7 +115,10 @@ class AppSchemas:
         described = self.fitted(operation(plugin, route, self._schemas), entity)
         described["tags"] = [entity.name]
         described["x-permission"] = f"{entity.name}.{route.needs.key}" + (".own" * grant.own_only)
-        described["description"] += _OWN * grant.own_only
+        whole = described["description"].replace(
+            f"`{route.needs}`", f"`{entity.name}.{route.needs.key}`"
+        )
+        described["description"] = whole + _OWN * grant.own_only
         described["parameters"] = _fitting(described.get("parameters", ()), entity)
         return described
 

@@ -59,7 +59,7 @@ def skeleton(title: str, edition: str, description: str) -> Schema:
 def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
     """Describe a route by its declaration."""
     summary, text = _words(route)
-    may = f"Needs: {route.needs}." + " Workers may call it for a user." * route.workers
+    may = f"Needs: `{route.needs}`." + " Workers may call it for a user." * route.workers
     described: Schema = {
         "operationId": operation_id(route.method, route.path),
         "tags": [plugin],

@@ -90,8 +90,6 @@ def _route(
     route: Route, described: dict[str, Any], schemas: Schemas, example: dict[str, Any] | None
 ) -> list[str]:
     parts = [f"### {_name(route)}", described["summary"], described["description"]]
-    needs = f"Needs: {route.needs}."
-    parts[2] = parts[2].replace(needs, f"Needs: `{route.needs}`.")
     if asked := [each for each in described.get("parameters", ()) if each["in"] == "query"]:
         rows = [
             (f"`{p['name']}`", *_words(p["schema"], schemas), p.get("description", ""))

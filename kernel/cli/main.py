@@ -16,7 +16,7 @@ import click
 
 from kernel.app import running
 from kernel.cli.serve import database_for, serve
-from kernel.cli.supervisor import handle
+from kernel.cli.signals import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, LogConfig, load_config
 from kernel.contracts.base import Command
@@ -28,9 +28,6 @@ from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load, safe
-
-SAFE_NOTICE = """SAFE MODE: only what repairing a broken plugin needs; registration is closed.
-Other plugins, their [services] and plugins_dir are left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,8 +195,7 @@ def kernel_commands() -> None:
 @click.pass_context
 def _serve(context: click.Context, only_safe: bool, reload: bool, **server: Any) -> int:
     read = partial(_served, context.meta, only_safe, reload, server)
-    notice = SAFE_NOTICE if only_safe else ""
-    return serve(read(), again=read if reload else None, notice=notice)
+    return serve(read(), read, reload=reload)
 
 
 def _served(

@@ -15,7 +15,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import NoReturn
 
 import anyio
@@ -24,16 +23,27 @@ import uvloop
 from anyio.abc import TaskStatus
 
 from kernel.app import build_app, lifespans, running
-from kernel.cli import supervisor
+from kernel.cli import signals
 from kernel.config import log as logging
-from kernel.config.settings import SEARCH, Config
-from kernel.contracts.server import HTTP_SERVER, DatabaseServer, HttpServer
+from kernel.config.log import masked
+from kernel.config.settings import Config
+from kernel.contracts.server import (
+    HTTP_SERVER,
+    PROCESS_MANAGER,
+    DatabaseServer,
+    HttpServer,
+    ProcessReady,
+    ServerProcesses,
+)
 from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
 
 Again = Callable[[], Config]
-FIRST_USER = "The first user to register is the admin."
+
+END_SECONDS, FORCED_SECONDS = 25.0, 1.5
+"""Seconds from a first signal until a process cancels what still runs, and from a second one until
+it exits."""
 
 log = structlog.get_logger("caudex.serve")
 
@@ -59,33 +69,42 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
 def http_server(kernel: Kernel) -> HttpServer:
     """Return the plugin's server of HTTP. Raises BootError without one."""
     with starting("HTTP server"):
-        if server := kernel.services.build_early(HTTP_SERVER):
-            return server
-    remedy = "enable a plugin that provides one: [plugins.http_server] enabled = true"
-    raise BootError("HTTP server", "no plugin that is on provides it", remedy)
+        return kernel.provided_early(HTTP_SERVER, "HTTP server")
 
 
-def serve(config: Config, *, again: Again | None = None, notice: str = "") -> int:
-    """Serve until a signal, and show the notice at the start.
-
-    With `again`, which reads the configuration, restart when a file changes. Returns the exit
-    status; raises BootError.
-    """
-    supervisor.handle((signal.SIGTERM, signal.SIGHUP), _leave)
+def serve(config: Config, read: Again, *, reload: bool = False) -> int:
+    """Serve until a signal. `read` reads the configuration again: for SIGHUP, and with `reload` to
+    restart when a file changes. Returns the exit status; raises BootError."""
+    began = time.time()
+    signals.handle([signal.SIGHUP], _nothing)
+    signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
         kernel = load(at_port(config, listener))
+        kernel.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
+        count = 1 if reload else kernel.config.server.workers
+        several = reload or count > 1
+        manager = kernel.provided_early(PROCESS_MANAGER, "processes") if several else None
         with database_for(kernel, share=False) as server:
-            announce = partial(_banner, kernel, server, listener, notice)
-            look = server.ensure_running if server else None
-            count = 1 if again else kernel.config.server.workers
-            if count == 1 and not again:
+            announce = partial(_banner, kernel, server, listener)
+            look = partial(_checked, server.ensure_running) if server else None
+            if manager is None:
                 return Serving(kernel, listener, look=look).run_until_signal(announce)
-            target = partial(child, kernel.config, again, listener)
-            watched = _watched(kernel) if again else None
-            # Closed there too, or the system would accept connections that no process serves.
-            parent = supervisor.Supervisor(target, count, look or _nothing)
-            return parent.run(announce, watched, listener.close)
+            target = partial(child, kernel.config, read, reload, listener)
+            processes = ServerProcesses(
+                target=target, count=count, listener=listener, announce=announce, reload=reload,
+                look=look or _nothing, ending=signals.ending(),
+            )  # fmt: skip
+            return manager.run(processes, _ready(kernel, began))
+
+
+def _at_hangup(read: Again) -> Again | None:
+    return None if signal.SIGHUP in signals.ending() else read
+
+
+def _ready(kernel: Kernel, began: float) -> ProcessReady:
+    manager = kernel.services.build_early(PROCESS_MANAGER)
+    return ProcessReady(manager.files(kernel) if manager else {}, began, kernel.context.notices)
 
 
 def _leave(*_: object) -> NoReturn:
@@ -93,23 +112,28 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
-def child(config: Config, again: Again | None, listener: socket.socket, parent: Connection) -> None:
+def child(
+    config: Config, read: Again, reload: bool, listener: socket.socket, parent: Connection
+) -> None:
     """Run one server process of several; the parent owns the embedded database."""
     signal.signal(signal.SIGTERM, _leave)
     try:
         with listener:
-            config = _renewed(config, again()) if again else config
+            config = _renewed(config, read()) if reload else config
             with closing(logging.configure(config.log)):
                 began = time.time()
                 kernel = load(config)
-                ready = partial(parent.send, (_watched(kernel), began, kernel.context.notices))
-                status = Serving(kernel, listener).run_until_signal(ready, parent)
+                kernel.read = _at_hangup(read)
+                status = Serving(kernel, listener).run_until_signal(
+                    lambda: parent.send(_ready(kernel, began)), parent
+                )
     except BootError as error:
         sys.stderr.write(f"caudex: {error}\n")
+        parent.send(masked(str(error)))
         status = EX_CONFIG
     sys.exit(status)
 
@@ -162,7 +186,7 @@ class Serving:
             started()
             while not self._stopping.is_set():
                 if self._look is not None:
-                    supervisor.checked(self._look)
+                    self._look()
                 with anyio.move_on_after(None if self._look is None else 0.5):
                     await self._stopping.wait()
             self._http.stop()
@@ -196,7 +220,7 @@ class Serving:
             with anyio.CancelScope() as scope:
                 self._stop = self._cancel = scope.cancel
                 # Within the loop: uvloop loses a signal that comes between its handler and its run.
-                for number in supervisor.ENDING:
+                for number in signals.ending():
                     if signal.getsignal(number) != signal.SIG_IGN:
                         loop.add_signal_handler(number, self._on_signal)
                 if parent is not None:
@@ -219,13 +243,13 @@ class Serving:
         else:
             self._signalled = True
             self._stop()
-            loop.call_later(supervisor.END_SECONDS, self._force)
+            loop.call_later(END_SECONDS, self._force)
 
     def _force(self) -> None:
         """Cancel what still runs, and exit soon even if that takes longer."""
         self._stopping.set()
         self._cancel()
-        last_resort = threading.Timer(supervisor.FORCED_SECONDS, os._exit, [1])
+        last_resort = threading.Timer(FORCED_SECONDS, os._exit, [1])
         last_resort.daemon = True
         last_resort.start()
 
@@ -238,6 +262,14 @@ def _tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
+
+
+def _checked(look: Callable[[], object]) -> None:
+    """Look after a subsystem; a failure is logged."""
+    try:
+        look()
+    except Exception as error:
+        log.error("a check of a subsystem failed", exc_info=error)
 
 
 @contextmanager
@@ -263,35 +295,16 @@ def at_port(config: Config, listener: socket.socket) -> Config:
     return config.replaced("server", port=listener.getsockname()[1])
 
 
-def _watched(kernel: Kernel) -> supervisor.Watched:
-    """Return the files that a start reads: the configuration, the plugins, possible plugins."""
-    config = Path(kernel.config.source or SEARCH[0]).absolute()
-    found: dict[str, tuple[str, ...]] = {str(config.parent): (config.name,)}
-    if folder := kernel.config.server.plugins_dir:
-        found[os.path.abspath(folder)] = supervisor.SOURCES
-    for plugin in kernel.instances:
-        file = Path(str(sys.modules[type(plugin).__module__].__file__)).absolute()
-        folders = [plugin.migrations] if plugin.migrations else []
-        if file.stem == "__init__":
-            folders += [file.parent, *(path for path in file.parent.rglob("*") if path.is_dir())]
-        else:
-            found[str(file.parent)] = (*found.get(str(file.parent), ()), file.name)
-        found |= dict.fromkeys(map(str, folders), supervisor.SOURCES)
-    return found
-
-
 def _banner(
     kernel: Kernel,
     server: DatabaseServer | None,
     listener: socket.socket,
-    notice: str,
     of_child: Sequence[str] = (),
 ) -> None:
     """Print the address and the notices, which are those of the first process of several."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    first = "" if kernel.config.public else FIRST_USER
-    below = [*(notice or first).splitlines(), *kernel.context.notices, *of_child]
+    below = [*kernel.context.notices, *of_child]
     below.append(f"Data:  {kernel.config.data_dir}")
     below += server.notice.splitlines() if server else []
     below.append("Docs:  docs/quickstart.md; Ctrl-C stops the server.")

@@ -127,7 +127,6 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
     target = stream or sys.stderr
     writer = NonBlockingWriter(target)
     pretty = config.format == "pretty" or (config.format == "auto" and target.isatty())
-    level = logging.getLevelNamesMapping()[config.level.upper()]
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -137,15 +136,20 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
             redact,
             _bounded(_pretty(target.isatty()) if pretty else structlog.processors.JSONRenderer()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
-    root = logging.getLogger()
-    root.handlers = [_ToStructlog()]
-    root.setLevel(max(level, logging.WARNING))
+    logging.getLogger().handlers = [_ToStructlog()]
+    set_level(config.level)
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each cancelled statement
     return writer
+
+
+def set_level(name: str) -> None:
+    """Write lines of this level and above: `debug`, `info`, `warning` or `error`."""
+    level = logging.getLevelNamesMapping()[name.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    logging.getLogger().setLevel(max(level, logging.WARNING))
 
 
 def _bounded(render: Processor) -> Processor:

@@ -12,21 +12,23 @@ from kernel.contracts.access import ANY_USER, Needs, Permission
 from kernel.contracts.base import ManifestSection, Middleware, ServiceKey
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from socket import socket
 
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
-    from kernel.config.settings import ServerConfig
+    from kernel.config.settings import Config, ServerConfig
     from kernel.database.migrations import Migration
     from kernel.hooks.bus import HookBus
     from kernel.hooks.plugin import Plugin
     from kernel.hooks.services import Services
 
 __all__ = [
-    "DATABASE_SERVER", "HTTP_SERVER", "MAX_BODY", "REGISTRY", "ColumnKind", "ConsolePage",
-    "DatabaseServer", "Handler", "HttpServer", "LoadedPlugins", "Measure", "Message", "PageAction",
-    "PageColumn", "PageSlot", "PageTable", "PluginInfo", "Registry", "Route", "TaskInfo",
+    "DATABASE_SERVER", "HTTP_SERVER", "MAX_BODY", "PROCESS_MANAGER", "REGISTRY", "ColumnKind",
+    "ConsolePage", "DatabaseServer", "Handler", "HttpServer", "LoadedPlugins", "Measure",
+    "Message", "PageAction", "PageColumn", "PageSlot", "PageTable", "PluginInfo", "ProcessManager",
+    "ProcessReady", "Registry", "Route", "ServerProcesses", "TaskInfo",
 ]  # fmt: skip
 
 
@@ -169,6 +171,18 @@ class Registry(Protocol):
         """Return the plugin that a Python module belongs to, or an empty text."""
         ...
 
+    @property
+    def reloads(self) -> bool:
+        """Whether SIGHUP should reload the configuration; not where a terminal may send it."""
+        ...
+
+    def reread(self) -> tuple[LoadedPlugins, LoadedPlugins]:
+        """Return this server, and its configuration read and loaded again; nothing starts.
+
+        Only where it `reloads`. Raises BootErrors where a server would not start.
+        """
+        ...
+
     def with_plugins(self, enabled: Mapping[str, bool]) -> LoadedPlugins:
         """Load the configuration again, with these plugins enabled or disabled; nothing starts.
 
@@ -213,6 +227,18 @@ class LoadedPlugins(Registry, Protocol):
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
         ...
 
+    @property
+    def config(self) -> Config:
+        """The whole configuration. It holds secrets."""
+        ...
+
+    def adopt(self, config: Config) -> None:
+        """Use the limits, origins, hosts, proxies and the log level of a configuration from now on.
+
+        The rest of `config` must be the one that the server was started with.
+        """
+        ...
+
     def attach_database(self) -> bool:
         """Whether a database is configured, or the embedded one runs; it is not started.
 
@@ -229,6 +255,47 @@ class LoadedPlugins(Registry, Protocol):
 
     def migrations(self) -> Sequence[Migration]:
         """Return the migrations of the plugins that are enabled, in dependency order."""
+        ...
+
+
+class ProcessReady(msgspec.Struct, frozen=True):
+    """What a server process sends once it serves: the files that it has read since the time
+    `began`, in seconds since the epoch, as `ProcessManager.files` returns them, and its notices."""
+
+    files: Mapping[str, tuple[str, ...]]
+    began: float
+    notices: Sequence[str]
+
+
+class ServerProcesses(msgspec.Struct, frozen=True, kw_only=True):
+    """The processes to run. `target` runs one in a new process and sends a `ProcessReady`, or a
+    text that says why it does not start; it ends when the pipe breaks."""
+
+    target: Callable[[Connection], None]
+    count: int
+    listener: socket
+    announce: Callable[[Sequence[str]], None]
+    """Called once with the notices of the first process."""
+    look: Callable[[], object]
+    """To be called a few times a second on the main thread."""
+    ending: Sequence[int]
+    """Signals that end the server; the processes get other ones passed on."""
+    reload: bool = False
+    """Start the process again when a file changes."""
+
+
+class ProcessManager(Protocol):
+    """Runs several server processes, or one that is started again when a file changes.
+
+    It is built early, as an `HttpServer`, on the main thread of the parent of the processes.
+    """
+
+    def files(self, plugins: LoadedPlugins) -> Mapping[str, tuple[str, ...]]:
+        """Return folders of files that a start reads, each with the endings of their names."""
+        ...
+
+    def run(self, server: ServerProcesses, ready: ProcessReady) -> int:
+        """Run until a signal and return the exit status; `ready` is what the parent has read."""
         ...
 
 
@@ -302,6 +369,7 @@ class DatabaseServer(Protocol):
 
 REGISTRY = ServiceKey[Registry]("registry")
 HTTP_SERVER = ServiceKey[HttpServer]("http_server")
+PROCESS_MANAGER = ServiceKey[ProcessManager]("process_manager")
 DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +54,15 @@ class Plugin:
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
+
+    def on_reload(self, config: Any) -> Iterable[str]:
+        """Take over a changed configuration, of the type `Config`, while the server runs.
+
+        SIGHUP leads to it, in the event loop of each process. Return the settings that need a
+        restart; by default all that changed.
+        """
+        old, new = (msgspec.structs.asdict(each) for each in (self.config, config))
+        return [key for key, value in new.items() if value != old[key]]
 
     @cached_property
     def tasks(self) -> Tasks:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import msgspec
 import structlog
 from starlette.types import ASGIApp
 
-from kernel.config.log import masked
+from kernel.config.log import masked, set_level
 from kernel.config.settings import Config, ServerConfig
 from kernel.contracts import hookspecs
 from kernel.contracts.access import Permission
-from kernel.contracts.base import Command, Context, ManifestSection, Middleware
+from kernel.contracts.base import Command, Context, ManifestSection, Middleware, ServiceKey
 from kernel.contracts.hookspecs import NAMESPACE
 from kernel.contracts.server import (
     DATABASE_SERVER,
@@ -38,6 +39,7 @@ from kernel.hooks.services import KERNEL, Services
 from kernel.web.middleware import Edge
 from kernel.web.routing import RouteTable
 
+T = TypeVar("T")
 GUARDS = ("register_middleware", "session_settings", "record_scope", "record_writing",
           "event_recorded")  # fmt: skip
 """Hooks without which a request could be allowed that should not be: such a plugin is never
@@ -59,6 +61,8 @@ class Kernel:
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source,
                                public=config.public)  # fmt: skip
+        self.read: Callable[[], Config] | None = None
+        """Reads the configuration again, where `caudex serve` may do so at SIGHUP."""
         self.bus = HookBus(hookspecs, server.hook_timeout)
         self.database: Pool | None = None
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""
@@ -126,7 +130,31 @@ class Kernel:
         self.table.wrap_handlers(wrap)
 
     def _edge(self, app: ASGIApp) -> ASGIApp:
-        return Edge(app, self.config, self.homes)
+        self.edge = Edge(app, self.config, self.homes)
+        return self.edge
+
+    @property
+    def reloads(self) -> bool:
+        """See `Registry.reloads`."""
+        return self.read is not None
+
+    def reread(self) -> tuple[Kernel, Kernel]:
+        """See `Registry.reread`."""
+        assert self.read is not None
+        return self, self._load(self.read())
+
+    def adopt(self, config: Config) -> None:
+        """See `LoadedPlugins.adopt`."""
+        self.config = config
+        self.edge.configure(config)
+        set_level(config.log.level)
+
+    def provided_early(self, key: ServiceKey[T], where: str) -> T:
+        """Return a service before the start. Raises BootError where no plugin provides it."""
+        if (service := self.services.build_early(key)) is not None:
+            return service
+        remedy = f"enable one that provides {key.name!r}, as `caudex plugins` shows"
+        raise BootError(where, "no plugin that is on provides it", remedy)
 
     def database_server(self) -> DatabaseServer:
         """Return the plugin that runs a database. Raises BootError without one."""

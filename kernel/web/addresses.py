@@ -23,8 +23,14 @@ class AdmissionControl:
     """
 
     def __init__(self, limit: int, proxies: Networks) -> None:
-        self._free = limit
+        self._limit = self._free = 0
         self._held = Counter[str]()
+        self.bound(limit, proxies)
+
+    def bound(self, limit: int, proxies: Networks) -> None:
+        """Set the number of places, also while some are taken."""
+        self._free += limit - self._limit
+        self._limit = limit
         self._origin = lru_cache(1024)(partial(_origin, proxies))
 
     def take(self, address: str) -> str:

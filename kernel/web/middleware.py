@@ -61,12 +61,17 @@ class Edge:
         """`homes` is for `kernel.errors.plugin_at_fault`."""
         self.app = app
         self._homes = homes
+        self._places = AdmissionControl(0, ())
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take over the limits and origins of a configuration, also while requests are served."""
         self._origins = config.server.cors_origins
         self._local = config.loopback and config.server.cors_origins is None
         self._hosts = _hosts(config)
         self._allowed = set[bytes]()
         self._trusted = [ip_network(network) for network in config.server.trusted_proxies]
-        self._places = AdmissionControl(config.server.max_requests, self._trusted)
+        self._places.bound(config.server.max_requests, self._trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

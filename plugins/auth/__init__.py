@@ -51,6 +51,8 @@ OPEN: Final = (
     'set [plugins.auth] registration = "first-user" or "closed"'
 )
 
+FIRST_USER: Final = "The first user to register is the admin."
+
 log = structlog.get_logger("caudex.auth")
 
 
@@ -117,6 +119,11 @@ class AuthPlugin(Plugin):
         if setup is not None and (token := await setup.issue()):
             notice = setup_notice(self.context.host, self.context.port, token)
             self.context.notices.append(notice)
+        if (
+            self._registration != "closed"
+            and await services.get(AUTH).registrations.setup_required()
+        ):
+            self.context.notices.append(FIRST_USER)
         store = AuthStore(services.get(STATEMENTS))
         self.tasks.every(600, store.remove_expired, "remove expired sessions")
         yield

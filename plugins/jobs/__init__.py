@@ -14,6 +14,8 @@ from kernel.public import (
     STATEMENTS,
     WORKERS,
     App,
+    DatabaseQuery,
+    Finding,
     Measure,
     Plugin,
     Provider,
@@ -26,7 +28,7 @@ from kernel.public import (
 
 from .config import JobsConfig
 from .enqueue import TOPIC
-from .routes import JobsRoutes
+from .routes import NOT_RUN, JobsRoutes
 from .service import JobsService
 
 
@@ -57,7 +59,8 @@ class JobsPlugin(Plugin):
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare the routes."""
-        return JobsRoutes(services).routes()
+        self._routes = JobsRoutes(services)
+        return self._routes.routes()
 
     @hookimpl
     @asynccontextmanager
@@ -68,6 +71,13 @@ class JobsPlugin(Plugin):
             return
         async with self._service.working(self.tasks, services.find(WORKERS)):
             yield
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Warn where nothing runs jobs."""
+        if self._routes.runs:
+            return []
+        return [Finding(name="jobs", text=NOT_RUN, state="warn")]
 
     @hookimpl(optionalhook=True)
     async def measure(self) -> Sequence[Measure]:

@@ -22,9 +22,10 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The reply to a new job."""
+    """The reply to a new job; `warning` only where nothing runs jobs."""
 
     job_id: str
+    warning: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

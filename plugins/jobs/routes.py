@@ -12,6 +12,7 @@ from kernel.public import (
     APPS,
     IDEMPOTENCY,
     JOBS,
+    WORKERS,
     Answer,
     BadRequest,
     Jobs,
@@ -31,6 +32,9 @@ from .models import STATUSES, Accepted, Job, JobsQuery
 
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
+NOT_RUN: Final = (
+    "no plugin that is on runs workers: jobs wait until one does ([plugins.workers] enabled = true)"
+)
 PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
 
 _encode = msgspec.json.Encoder().encode
@@ -77,7 +81,15 @@ class JobsRoutes:
             answer = await self._once(request, key, body)
             return reply(answer.body, answer.status)
         job_id = await self._jobs.enqueue(request.actor, request.path("app_id"), body)
-        return reply({"job_id": job_id}, 201)
+        return reply(self._accepted(job_id), 201)
+
+    @cached_property
+    def runs(self) -> bool:
+        """Whether a plugin runs the workers that jobs are for."""
+        return self._services.provider(WORKERS.name) is not None
+
+    def _accepted(self, job_id: str) -> Accepted:
+        return Accepted(job_id=job_id, warning=msgspec.UNSET if self.runs else NOT_RUN)
 
     async def _once(self, request: Request, key: str, body: NewJob) -> Answer:
         """Enqueue a job in the transaction of an idempotency key, or return its first answer."""
@@ -88,7 +100,7 @@ class JobsRoutes:
 
         async def work(tx: Transaction) -> Answer:
             job_id = await self._jobs.enqueue(request.actor, app.id, body, tx)
-            return Answer(201, _encode({"job_id": job_id}))
+            return Answer(201, _encode(self._accepted(job_id)))
 
         route = f"{app.key} POST {request.url.path}"
         return await service.once(request.actor, route, key, _encode(body), "", work)

@@ -10,22 +10,30 @@ import structlog
 from kernel.public import (
     ACCESS,
     HOOKS,
+    PROCESS_MANAGER,
     REGISTRY,
     STATEMENTS,
     Command,
     DatabaseQuery,
     Finding,
     Plugin,
+    Provider,
     Route,
     Services,
     hookimpl,
+    provide,
 )
 
 from .blocking import LoopWatch
 from .commands import system_commands
+from .config import SystemConfig
 from .diagnosis import findings, python_build
 from .inventory import warnings_of
 from .routes import SystemRoutes
+from .serving.manager import ProcessManager
+from .serving.reloading import reloading
+from .serving.safe_mode import notices
+from .serving.watcher import FileWatcher
 from .timing import time_plugins, time_services
 
 log = structlog.get_logger("caudex.system")
@@ -37,6 +45,14 @@ class SystemPlugin(Plugin):
     name = "system"
     requires = (STATEMENTS, REGISTRY, HOOKS)
     uses = (ACCESS,)
+    Config = SystemConfig
+    config: SystemConfig
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide PROCESS_MANAGER."""
+        watcher = FileWatcher(self.context.config_file)
+        return [provide(PROCESS_MANAGER, lambda _: ProcessManager(watcher))]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -54,12 +70,15 @@ class SystemPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Time the services for `Server-Timing`, where it is on, and watch the event loop."""
-        if services.get(REGISTRY).server.server_timing:
+        """Watch the event loop; time the services for `Server-Timing`, where it is on; name what is
+        broken in safe mode; reload the configuration at SIGHUP."""
+        if (registry := services.get(REGISTRY)).server.server_timing:
             time_services(services)
         for plugin, said in warnings_of(services.get(HOOKS).everything(), {}).items():
             log.warning("a plugin slows others down", plugin=plugin, warnings=said)
-        async with self._watch.running():
+        if self.config.safe:
+            self.context.notices[:0] = await notices(self.context.config_file)
+        async with self._watch.running(), reloading(registry):
             yield
 
     @hookimpl

@@ -1,14 +1,17 @@
 """The command `caudex` as an operator runs it: in processes of its own."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -148,12 +151,21 @@ WARNING = re.compile(r"Warning(?!: unclosed scandir iterator|: Enable tracemallo
 class Served:
     """`caudex serve` in a process group of its own, on a port that it chose itself."""
 
-    def __init__(self, *words: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        terminal: int | None = None,
+    ) -> None:
+        """`terminal` is the file of one that is to control the process."""
         self._log = cwd / f"serve-{time.monotonic_ns()}.log"
+        controlled = None if terminal is None else partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [*COMMAND, "serve", "--port", "0", *words], cwd=cwd, env=environment(env),
-                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                stderr=log, stdin=subprocess.DEVNULL if terminal is None else terminal,
+                start_new_session=True, preexec_fn=controlled,  # noqa: PLW1509 - no other way
             )  # fmt: skip
         self.url = ""
 

@@ -161,6 +161,7 @@ def test_rights_over_own_records_are_told(holder):
     told = document["paths"][f"{ONE}/{{id}}"]["patch"]
     assert told["x-permission"] == "tasks.update.own"
     assert "Only records that the caller created." in told["description"]
+    assert "Needs: `tasks.update`." in told["description"]
 
 
 def test_what_it_shows_a_caller_the_caller_may(server, holder):

@@ -162,7 +162,7 @@ def test_routes_of_third_parties_are_told_by_what_they_declare(caplog):
     assert not list(definitions.OPENAPI_31_VALIDATOR.iter_errors(tree))
     told = tree["paths"]["/api/v1/things"]["get"]
     assert told["summary"] == "List things."
-    assert told["description"] == "The latest last.\n\nNeeds: any user."
+    assert told["description"] == "The latest last.\n\nNeeds: `any user`."
     assert [(each["name"], each["required"]) for each in told["parameters"]] == [
         ("name", True),
         ("most", False),

@@ -64,11 +64,17 @@ def test_a_server_in_safe_mode_says_so_and_lets_an_admin_look(
         register = f"{before.url}/api/v1/auth/register"
         assert httpx.post(register, json=body, timeout=60, verify=NO_TLS).status_code == 201
         assert "SAFE MODE" not in before.err
+        assert "first user" in before.err
+    with Served(cwd=tmp_path) as again:
+        assert "first user" not in again.err
     broken(tmp_path, database)
     assert caudex("serve", "--port", "0", cwd=tmp_path).status == 78
     with Served("--safe", cwd=tmp_path) as server:
         assert "SAFE MODE" in server.err
         assert "first user" not in server.err
+        assert "Broken: plugin bad, " in server.err
+        assert "bad.py:1: cannot be imported: ZeroDivisionError" in server.err
+        assert "no_such_auth" in server.err
         with Client(base_url=server.url, timeout=60) as client:
             other = {**body, "username": "mallory"}
             assert client.post("/api/v1/auth/register", json=other).status_code == 403

@@ -1,6 +1,8 @@
 """The life of server processes: start, signals, several of them, reload, death."""
 
+import json
 import os
+import pty
 import re
 import signal
 import threading
@@ -42,6 +44,27 @@ def folder(tmp_path: Path, database: str) -> Path:
         },
     )
     return tmp_path
+
+
+RELOADING = """
+
+from caudex import Section
+
+
+class ProbeConfig(Section, frozen=True, kw_only=True):
+    word: str = "a"
+    deep: int = 1
+
+
+def take_over(self, config):
+    structlog.get_logger("probe").debug(f"the word is {config.word}")
+    return [key for key in ("deep",) if config.deep != self.config.deep]
+
+
+ProbePlugin.Config = ProbeConfig
+ProbePlugin.on_reload = take_over
+"""
+"""Settings of the probe, of which one can be reloaded."""
 
 
 class Crowd:
@@ -110,7 +133,7 @@ def server(request: pytest.FixtureRequest, folder: Path) -> Generator[Served]:
 # --- signals --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_with_status_0(folder: Path, number: int) -> None:
     with Served(cwd=folder) as server:
         assert server.get("/probe").json()["version"] == 1
@@ -170,18 +193,68 @@ def test_endless_streams_end_with_the_lifespans_and_do_not_hold_up_the_end(folde
         assert stream.result().text.endswith("line\nlast\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_what_a_terminal_tells_reaches_every_process_and_counts_once(
-    folder: Path, number: int
-) -> None:
+def test_what_a_terminal_tells_reaches_every_process_and_counts_once(folder: Path) -> None:
     with Served("--workers", "2", cwd=folder) as server:
         pids: set[int] = set()
         eventually(lambda: len(pids.union(_pids(server, pids))) == 2, 30)
         slow = Asking(server, "/probe/slow/1.5")
-        status, _ = server.end(number, group=True)
+        status, _ = server.end(signal.SIGINT, group=True)
         assert status == 0, server.err
         assert slow.result().json() == {"waited": True}
         assert "KeyboardInterrupt" not in server.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_end_of_a_terminal_ends_the_server(folder: Path, workers: str) -> None:
+    ours, theirs = pty.openpty()
+    with Served("--workers", workers, cwd=folder, terminal=theirs) as server:
+        os.close(theirs)
+        os.close(ours)
+        assert server.process.wait(20) == 0, server.err
+        assert "Traceback" not in server.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hangup_reloads_what_can_be_and_names_what_needs_a_restart(
+    folder: Path, workers: int
+) -> None:
+    (folder / "probe.py").write_text(PROBE + RELOADING)
+    config = folder / "caudex.toml"
+    good = config.read_text()
+    with Served("--workers", str(workers), cwd=folder) as server:
+        started = "the plugins have started"
+        eventually(lambda: server.err.count(started) == workers, 30, lambda: server.err)
+        config.write_text("[server\n")
+        server.process.send_signal(signal.SIGHUP)
+        refused = "the configuration is not reloaded"
+        eventually(lambda: server.err.count(refused) == workers, 20, lambda: server.err)
+        assert _allowed(server) is None
+
+        more = good.replace(
+            "[server]",
+            "[server]\nallowed_hosts = ['tools.example.com']\n"
+            "cors_origins = ['https://a.example.com']\nmax_requests = 50",
+            1,
+        )
+        more = (
+            more.replace("wait = 5.0", "wait = 6.0") + '\n[plugins.probe]\nword = "b"\ndeep = 2\n'
+        )
+        config.write_text(more + '[plugins.console]\nenabled = false\n[log]\nlevel = "debug"\n')
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: server.err.count('"applied"') == workers, 20, lambda: server.err)
+        said = [json.loads(line) for line in server.err.splitlines() if '"applied"' in line]
+        for line in said:
+            assert line["event"] == "the configuration is reloaded"
+            assert sorted(line["applied"]) == [
+                "[log] level", "[plugins.probe] word", "[server] allowed_hosts",
+                "[server] cors_origins", "[server] max_requests",
+            ]  # fmt: skip
+            assert sorted(line["restart"]) == [
+                "[database] wait", "[plugins.console] enabled", "[plugins.probe] deep",
+            ]  # fmt: skip
+        assert _allowed(server) == "https://a.example.com"
+        assert server.err.count("the word is b") == workers
+        assert server.end()[0] == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -391,7 +464,14 @@ def test_reload_serves_what_changed(folder: Path) -> None:
         eventually(lambda: _version(server, "/extra") == 2, 20, lambda: server.err)
 
         _rewrite(plugin, '"version": 2', '"version": = 3')
-        eventually(lambda: "SyntaxError" in server.err, 20)
+        eventually(lambda: _status(server, "/probe") == 503, 20, lambda: server.err)
+        answer = server.get("/probe")
+        assert answer.headers["retry-after"] == "2"
+        said = answer.json()["error"]
+        assert said.startswith("the server does not start: plugin extra, ")
+        assert "extra.py" in said
+        assert "SyntaxError" in said
+        assert "SyntaxError" in server.err
         assert server.process.poll() is None
         _rewrite(plugin, '"version": = 3', '"version": 4')
         eventually(lambda: _version(server, "/extra") == 4, 20, lambda: server.err)
@@ -470,6 +550,13 @@ def _pid(server: Served) -> int | None:
         return server.get("/probe").json().get("pid")
     except httpx.TransportError:
         return None
+
+
+def _allowed(server: Served) -> str | None:
+    """The origin that is allowed, where a page of one asks."""
+    headers = {"origin": "https://a.example.com"}
+    answer = httpx.get(f"{server.url}/probe", headers=headers, timeout=40, verify=NO_TLS)
+    return answer.headers.get("access-control-allow-origin")
 
 
 def _status(server: Served, path: str) -> int | None:

@@ -69,10 +69,10 @@ def test_it_is_listed_as_the_provider(server: Server) -> None:
 def test_without_a_provider_nothing_is_served_and_no_database_starts(tmp_path: Path) -> None:
     without = config(tmp_path, **{"plugins.http_server": {"enabled": False}})
     with pytest.raises(BootError) as refused:
-        serve(without)
+        serve(without, lambda: without)
     assert str(refused.value) == (
         "HTTP server: no plugin that is on provides it; "
-        "enable a plugin that provides one: [plugins.http_server] enabled = true"
+        "enable one that provides 'http_server', as `caudex plugins` shows"
     )
     assert not (tmp_path / "postgres").exists()
 

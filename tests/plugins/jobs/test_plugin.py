@@ -36,9 +36,23 @@ def test_switched_off_there_are_no_jobs(make_server):
 def test_without_workers_jobs_are_accepted_and_wait(make_server):
     server = make_server({"plugins": {"workers": {"enabled": False}}})
     server.admin.post("/api/v1/apps", json={"appId": "a", "name": "a"}).raise_for_status()
-    job_id = enqueue(server, "a", 1)
+    answer = server.admin.post("/api/v1/apps/a/jobs", json={"payload": 1}).json()
+    job_id = answer["job_id"]
+    assert answer["warning"].startswith("no plugin that is on runs workers: jobs wait")
+    [plugin] = [each for each in server.kernel.instances if each.name == "jobs"]
+    [finding] = plugin.diagnose(lambda *_: None)
+    assert (finding.name, finding.state, finding.text) == ("jobs", "warn", answer["warning"])
     assert job_of(server, "a", job_id)["status"] == "pending"
     server.admin.post(f"/api/v1/apps/a/jobs/{job_id}/cancel").raise_for_status()
+
+
+def test_with_workers_there_is_no_warning(make_server):
+    server = make_server()
+    server.admin.post("/api/v1/apps", json={"appId": "a", "name": "a"}).raise_for_status()
+    answer = server.admin.post("/api/v1/apps/a/jobs", json={"payload": 1}).json()
+    assert answer.keys() == {"job_id"}
+    [plugin] = [each for each in server.kernel.instances if each.name == "jobs"]
+    assert plugin.diagnose(lambda *_: None) == []
 
 
 def test_another_engine_answers_the_routes(make_server, tmp_path):

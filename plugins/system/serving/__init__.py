@@ -1,0 +1,1 @@
+"""What `caudex serve` does beside serving: `--reload`, `--safe`, and SIGHUP."""

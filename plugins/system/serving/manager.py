@@ -1,0 +1,195 @@
+"""Several server processes, or one that restarts when a file changes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Final
+
+import msgspec
+import structlog
+
+from kernel.public import LoadedPlugins, ProcessReady, ServerProcesses
+
+from .watcher import FileWatcher
+
+END_SECONDS: Final = 28.0
+"""Seconds from a first signal until a process is killed; it ends by itself a little earlier."""
+FORCED_SECONDS: Final = 2.0
+"""The same from a second signal."""
+REFUSAL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
+
+log = structlog.get_logger("caudex.supervisor")
+
+
+class _Child:
+    """One server process; its pipe breaks when the parent dies, in whatever way."""
+
+    def __init__(self, target: Callable[[Connection], None]) -> None:
+        # Not a fork: the parent has threads, and the child should import changed files again.
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=target, args=(theirs,), daemon=True)
+        # Ctrl-C and the end of a terminal signal the whole foreground group, but only the parent
+        # ends the children.
+        ignored = (signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+        self.process.start()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        theirs.close()
+
+    def ready(self) -> ProcessReady | str | None:
+        """Return what the process sent, and only once."""
+        try:
+            return self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, OSError):  # it ended instead
+            return None
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.process.pid is not None and self.process.is_alive():
+            os.kill(self.process.pid, number)
+
+    def close(self) -> int:
+        """Wait for the end and return the status."""
+        self.process.join()
+        status = self.process.exitcode or 0
+        self.process.close()
+        self.pipe.close()
+        return status
+
+
+class ProcessManager:
+    """See `kernel.contracts.server.ProcessManager`.
+
+    The first process is started alone: an error that stops the start is reported once. A process
+    that ended is replaced; with `reload` a change is waited for, and until then requests get the
+    reason.
+    """
+
+    def __init__(self, watcher: FileWatcher) -> None:
+        self._watcher = watcher
+        self._children: list[_Child] = []
+        self._fault = ""
+        self._signals = 0
+        self._announced = self._hung_up = False
+        self._not_before = 0.0
+
+    def files(self, plugins: LoadedPlugins) -> Mapping[str, tuple[str, ...]]:
+        """See `kernel.contracts.server.ProcessManager.files`."""
+        return self._watcher.files(plugins)
+
+    def run(self, server: ServerProcesses, ready: ProcessReady) -> int:
+        """See `kernel.contracts.server.ProcessManager.run`."""
+        self._server = server
+        self._handle([signal.SIGHUP], self._pass_on)
+        self._handle(server.ending, self._count_signal)
+        status = 0
+        while not self._signals and not status:
+            status = self._replace_dead()
+            for child in self._children:
+                ready = self._learn(child) or ready
+            self._tick()
+            if server.reload and self._watcher.changed(ready.files, ready.began):
+                log.info("a file has changed")
+                self._not_before = 0.0
+                self._end()
+        server.listener.close()  # else connections would be accepted that no process serves
+        return self._end() or status
+
+    def _handle(self, numbers: Iterable[int], handler: Callable[[int, object], None]) -> None:
+        """Handle signals, except those that the server was started to ignore, as by nohup."""
+        for number in numbers:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
+
+    def _learn(self, child: _Child) -> ProcessReady | None:
+        """Take what a process has sent."""
+        sent = child.ready()
+        if not isinstance(sent, ProcessReady):
+            self._fault = sent or self._fault
+            return None
+        if self._hung_up:  # it has started with the configuration of before
+            child.signal(signal.SIGHUP)
+        if not self._announced:
+            self._announced = True
+            self._server.announce(sent.notices)
+        return sent
+
+    def _count_signal(self, *_: object) -> None:
+        self._signals += 1
+
+    def _pass_on(self, number: int, _: object) -> None:
+        self._hung_up = True
+        for child in self._children:
+            child.signal(number)
+
+    def _tick(self) -> None:
+        self._server.look()
+        if self._fault and not self._children:
+            refuse(self._server.listener, self._fault)
+        else:
+            time.sleep(0.2)
+
+    def _replace_dead(self) -> int:
+        """Replace dead processes; a status other than 0 ends all: the first start failed."""
+        for child in [child for child in self._children if not child.process.is_alive()]:
+            self._children.remove(child)
+            fault, status = child.ready(), child.close()
+            if self._server.reload:
+                said = fault if isinstance(fault, str) else self._fault
+                self._fault = said or f"a process ended with status {status}; see the log"
+                self._not_before = float("inf")
+            elif not self._announced:
+                return status if status == os.EX_CONFIG else 1
+            else:
+                log.error("a server process died and is replaced", status=status)
+                # A crash loop leaves the machine usable.
+                self._not_before = time.monotonic() + 1.0
+        wanted = self._server.count if self._announced else 1
+        while len(self._children) < wanted and time.monotonic() >= self._not_before:
+            self._children.append(_Child(self._server.target))
+            self._fault = ""
+        return 0
+
+    def _end(self) -> int:
+        """End every process; return 1 where one did not end well."""
+        deadline, handled = time.monotonic() + END_SECONDS, -1
+        while any(child.process.is_alive() for child in self._children):
+            if handled < self._signals:
+                if handled > 0:
+                    deadline = time.monotonic() + FORCED_SECONDS
+                handled = self._signals
+                for child in self._children:
+                    child.process.terminate()
+            if time.monotonic() > deadline:
+                break
+            self._tick()
+        failed = 0
+        while self._children:
+            child = self._children.pop()
+            child.process.kill()
+            # A process without a signal handler yet ended by our SIGTERM.
+            failed |= child.close() not in (0, -signal.SIGTERM)
+        return failed
+
+
+def refuse(listener: socket.socket, fault: str) -> None:
+    """Answer a request that arrives within a fifth of a second by 503 with the reason."""
+    body = msgspec.json.encode({"error": f"the server does not start: {fault}"})
+    if select.select([listener], [], [], 0.2)[0]:
+        with suppress(OSError), listener.accept()[0] as connection:
+            connection.settimeout(0.5)
+            connection.recv(65_536)
+            connection.sendall(REFUSAL % (len(body), body))

@@ -1,0 +1,116 @@
+"""SIGHUP: a running server takes over what it can of a changed configuration."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskStatus
+from msgspec.structs import asdict, replace
+
+from kernel.public import BootError, LoadedPlugins, Registry
+
+if TYPE_CHECKING:
+    from kernel.config.settings import Config
+
+LIVE: Final[Mapping[str, tuple[str, ...]]] = {
+    "server": ("allowed_hosts", "cors_origins", "max_requests", "trusted_proxies"),
+    "log": ("level",),
+}
+"""Settings of the kernel that a running server takes over."""
+
+log = structlog.get_logger("caudex.reload")
+
+
+class Outcome(NamedTuple):
+    """Names of changed settings: those that apply now, and those that need a restart."""
+
+    applied: list[str]
+    restart: list[str]
+
+
+@asynccontextmanager
+async def reloading(registry: Registry) -> AsyncGenerator[None]:
+    """Reload at each SIGHUP within the block, where `caudex serve` allows it."""
+    if not registry.reloads:
+        yield
+        return
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_at_signals, registry)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _at_signals(registry: Registry, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            await reload(registry)
+
+
+async def reload(registry: Registry) -> Outcome | None:
+    """Read the configuration again and log what became of each change.
+
+    A wrong configuration changes nothing, and the reply is None.
+    """
+    try:
+        # In a thread: it takes a while.
+        running, read = await to_thread.run_sync(registry.reread)
+    except BootError as error:
+        log.error("the configuration is not reloaded", error=str(error))
+        return None
+    outcome = _applied(running, read)
+    log.info("the configuration is reloaded", **outcome._asdict())
+    return outcome
+
+
+def _applied(running: LoadedPlugins, read: LoadedPlugins) -> Outcome:
+    applied, restart = list[str](), list[str]()
+    live: dict[str, dict[str, Any]] = {section: {} for section in LIVE}
+    for section, key, value in _changes(running.config, read.config):
+        if key in LIVE.get(section, ()):
+            live[section][key] = value
+            applied.append(f"[{section}] {key}")
+        else:
+            restart.append(f"[{section}] {key}")
+    config = running.config
+    running.adopt(replace(config, server=replace(config.server, **live["server"]),
+                          log=replace(config.log, **live["log"])))  # fmt: skip
+    others = {plugin.name: plugin for plugin in read.instances}
+    for plugin in running.instances:
+        other = others.pop(plugin.name, None)
+        if other is None:
+            restart.append(f"[plugins.{plugin.name}] enabled")
+            continue
+        changed = {
+            key for key, value in asdict(other.config).items()
+            if value != getattr(plugin.config, key)
+        }  # fmt: skip
+        if changed:
+            left = {*plugin.on_reload(other.config)}
+            applied += [f"[plugins.{plugin.name}] {key}" for key in sorted(changed - left)]
+            restart += [f"[plugins.{plugin.name}] {key}" for key in sorted(left)]
+    restart += [f"[plugins.{name}] enabled" for name in others]
+    return Outcome(applied, restart)
+
+
+def _changes(old: Config, new: Config) -> Iterator[tuple[str, str, Any]]:
+    """Yield section, key and value of what differs; an address and a port that were chosen at the
+    start are not changes."""
+    for section in ("server", "database", "log"):
+        before, after = asdict(getattr(old, section)), asdict(getattr(new, section))
+        for key, value in after.items():
+            chosen = section == "server" and key == "port" and not value
+            embedded = (
+                section == "database" and not after["url"] and key in ("url", "embedded_port")
+            )
+            if value != before[key] and not (chosen or embedded):
+                yield section, key, value
+    for key in old.services.keys() | new.services.keys():
+        if old.services.get(key) != new.services.get(key):
+            yield "services", key, new.services.get(key)
