@@ -130,7 +130,8 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
     if state.startswith(("08", "57P")):
         return ConnectionLost("the database is not available")
     if state in _BUSY or state[:2] in _AWAY:
-        return errors.Unavailable("the database is busy or not available")
+        slow, busy = "a statement took longer than it may", "the database is busy or not available"
+        return errors.Unavailable(slow if state == "57014" else busy)
     return None
 
 

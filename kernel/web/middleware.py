@@ -28,10 +28,10 @@ LOCAL_ORIGIN = re.compile(
 LOOPBACK = re.compile(rb"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 PORT = re.compile(rb":[0-9]*$")
 NAME = re.compile(rb"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]")
-EXPOSED = b"X-Request-Id, Retry-After, Link, ETag"
+EXPOSED = b"X-Request-Id, Retry-After, Link, ETag, Caudex-Position"
 ALLOWED = (
-    b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id,"
-    b" X-Setup-Token, Last-Event-ID"
+    b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Prefer, X-Request-Id,"
+    b" X-Setup-Token, Last-Event-ID, Caudex-Position"
 )
 PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),

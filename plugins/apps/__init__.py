@@ -12,6 +12,8 @@ from kernel.public import (
     NOTIFICATIONS,
     REGISTRY,
     STATEMENTS,
+    DatabaseQuery,
+    Finding,
     Plugin,
     Provider,
     Route,
@@ -22,6 +24,7 @@ from kernel.public import (
 
 from .catalog import Catalog
 from .config import AppsConfig
+from .diagnosis import findings
 from .manifest.sections import Sections
 from .routes import AppsRoutes
 from .service import SERVICE, AppsService, Installers
@@ -44,6 +47,11 @@ class AppsPlugin(Plugin):
         """Declare the routes. A broken section schema fails here, before anything starts."""
         self._compiled(services)
         return AppsRoutes(services).routes()
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Report what full-text searches lack."""
+        return findings(query)
 
     _sections: Sections | None = None
 

@@ -64,6 +64,24 @@ _DROP_COLUMN: Final = """
 delete from caudex_apps.columns
 where app_id = $1::text and entity = $2::text and name = $3::text"""
 
+_VECTORS: Final = """
+from caudex_apps.entities as e
+join pg_class as t on t.oid = to_regclass(format('%I.%I', e.app_id, e.name))
+join pg_attribute as a on a.attrelid = t.oid and a.attgenerated = 's'
+    and a.atttypid = 'tsvector'::regtype and not a.attisdropped
+where e.retired_at is null"""
+SEARCHED: Final = "select string_agg(distinct e.app_id, ', ' order by e.app_id)" + _VECTORS
+"""Apps with a full-text search."""
+_WITHOUT_INDEX: Final = """
+and not exists (
+    select from pg_index as i
+    where i.indrelid = t.oid and i.indisvalid and a.attnum = any(i.indkey))"""
+UNINDEXED: Final = (
+    "select string_agg(distinct e.app_id || '.' || e.name, ', ')" + _VECTORS + _WITHOUT_INDEX
+)
+"""Entities whose words have no index."""
+HAS_EXTENSION: Final = "select extname from pg_extension where extname = $1::text"
+
 _SCHEMA: Final = """
 select json_build_object(
     'installed', exists (select from caudex_apps.apps where id = $1::text),

@@ -115,6 +115,15 @@ class QueryBody(
         return True
 
     @property
+    def members(self) -> list[str]:
+        """The members of each group, in order."""
+        groups = [
+            item if isinstance(item, str) else next(iter(item.values()), "")
+            for item in self.group_by or ()
+        ]
+        return [*groups, *(self.aggregate or {})]
+
+    @property
     def page(self) -> Page:
         """The page of records that is wanted."""
         view = View(fields=self.fields, expand=self.expand or (), etag=self.etag is True)

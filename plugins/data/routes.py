@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
 
@@ -34,6 +35,7 @@ from kernel.public import (
 )
 
 from .exchange.export import Format, wanted_format
+from .exchange.groups import grouped_file
 from .handlers import COLLECTION, CollectionRoutes, flag, header_of, names_of
 from .models import (
     PARAMETERS,
@@ -185,24 +187,27 @@ class RecordRoutes(CollectionRoutes):
             raise BadRequest("limit must be a whole number of at least 1")
         caller = (request.actor, request.grant, *names_of(request))
         most = None if limit is None else min(limit, MAX_PAGE)
-        disposition = f'attachment; filename="{request.path("entity")}.{kind}"'
         return StreamedArray(
             lambda: self._collections.export(*caller, page, kind, limit=most, raw=raw),
-            "text/csv" if kind == "csv" else "application/x-ndjson",
-            {"content-disposition": disposition},
+            *_file(request, kind),
         )
 
     async def _query(self, request: Request, body: QueryBody) -> Response:
         """Find records by a where-tree, a page of them with their number, or groups of them."""
         caller = (request.actor, request.grant, *names_of(request))
+        kind = _format(request)
+        raw = kind is not None and flag(request.query(), "raw")
         if body.aggregates:
-            return reply(await self._collections.aggregate(*caller, body.aggregation))
+            aggregate = partial(self._collections.aggregate, *caller)
+            if kind is None:
+                return reply(await aggregate(body.aggregation))
+            file = await grouped_file(aggregate, body, kind, raw=raw)
+            media, headers = _file(request, kind)
+            return Response(file, media_type=media, headers=headers)
         page = body.page
-        if (kind := _format(request)) is not None:
+        if kind is not None:
             limit = None if body.limit is None else page.limit
-            return self._exported(
-                request, page, kind, limit=limit, raw=flag(request.query(), "raw")
-            )
+            return self._exported(request, page, kind, limit=limit, raw=raw)
         return reply(await answer(self._records, *caller, page, total=body.total is not False))
 
 
@@ -235,6 +240,13 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     yield first
     async for piece in rest:
         yield piece
+
+
+def _file(request: Request, kind: Format) -> tuple[str, dict[str, str]]:
+    """Return the media type and the headers of a file."""
+    disposition = f'attachment; filename="{request.path("entity")}.{kind}"'
+    media = "text/csv" if kind == "csv" else "application/x-ndjson"
+    return media, {"content-disposition": disposition}
 
 
 def _format(request: Request) -> Format | None:

@@ -97,7 +97,7 @@ def _query(url: str, statement: LiteralString, *arguments: str) -> str | None:
     ):
         connection.execute("set local statement_timeout = '10s'")
         row = connection.execute(statement, arguments).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None or row[0] is None else str(row[0])
     return None
 
 

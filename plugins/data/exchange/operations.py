@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -22,6 +23,7 @@ from plugins.data.models import (
 from plugins.data.reads.records import answer
 from plugins.data.store import MAX_PAGE_BYTES
 
+from .groups import grouped_file
 from .imports import Imports
 
 Needed = list[tuple[str, Action]]
@@ -143,7 +145,9 @@ class Operations(Imports):
 
     async def _export_text(self, target: tuple[Actor, Grant, str, str], body: ExportBody) -> bytes:
         if body.aggregates:
-            raise BadRequest("export does not go with groupBy and aggregate")
+            aggregate = partial(self.aggregate, *target)
+            file = await grouped_file(aggregate, body, body.format, raw=body.raw)
+            return msgspec.json.encode(file.decode())
         pieces, size = list[bytes](), 0
         export = self.export(*target, body.page, body.format, limit=body.limit, raw=body.raw)
         async with export as found:

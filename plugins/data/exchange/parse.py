@@ -62,7 +62,7 @@ class RowReader:
         self._whole = whole
         self._raw = raw
         self._number = 0
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="strict", newline="")
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self._items = self._csv(text) if kind == "csv" else self._ndjson(text)
 
     def chunk(self) -> Chunk | None:
@@ -79,8 +79,6 @@ class RowReader:
                 size += weight
                 if found.read >= CHUNK_ROWS or size >= CHUNK_CHARACTERS:
                     break
-        except UnicodeDecodeError:
-            raise BadRequest(f"row {self._number + 1} or a later one is not UTF-8") from None
         except csv.Error as error:
             raise BadRequest(f"row {self._number + 1} is not CSV: {error}") from None
         return found if found.read else None
@@ -103,6 +101,8 @@ class RowReader:
 
     def _header(self, names: Sequence[str]) -> list[Column | None]:
         """Return the columns of a header; None for those that the server sets."""
+        if not all(map(_is_utf8, names)):
+            raise BadRequest("the header is not UTF-8")
         if not any(names):
             raise BadRequest("the first row must be a header with names of fields")
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -126,12 +126,14 @@ class RowReader:
             try:
                 row[column.name] = coerced(column, self._value(column, cell))
             except BadRequest as error:
-                return Problem(self._number, column.name, cell[:SHOWN], error.message)
+                return Problem(self._number, column.name, _shown(cell), error.message)
         return self._finished(row)
 
     def _value(self, column: Column, cell: str) -> Any:
         if cell == "":
             return None
+        if not _is_utf8(cell):
+            raise BadRequest(f"{column.label}: the cell is not UTF-8")
         if column.kind in ("json", "texts", "numbers"):
             try:
                 return _json(cell)
@@ -162,6 +164,8 @@ class RowReader:
             yield self._object(line), len(line)
 
     def _object(self, line: str) -> Row | Problem:
+        if not _is_utf8(line):
+            return Problem(self._number, None, _shown(line), "the line is not UTF-8")
         try:
             given = _json(line)
         except msgspec.DecodeError as error:
@@ -183,6 +187,22 @@ class RowReader:
 
     def _problem(self, error: BadRequest, values: Mapping[str, Any]) -> Problem:
         return problem_of(self._number, self._table, error, values)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether no byte of a text was left undecoded."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a text, with a mark for each byte that is not UTF-8."""
+    return text[:SHOWN].encode("utf-8", "replace").decode()
 
 
 def problem_of(number: int, table: Table, error: BadRequest, values: Mapping[str, Any]) -> Problem:

@@ -30,11 +30,13 @@ SHORT_WEIGHT: Final = "A"
 class Terms(msgspec.Struct, frozen=True):
     """A search taken apart: `last` is the word that may be a beginning, or empty.
 
-    `words` are compared with similar ones; `strict` is what stays as it is: phrases and exclusions.
+    All `plain` words must be there; `words` are compared with similar ones; `strict` is what stays
+    as it is: phrases and exclusions.
     """
 
     text: str
     last: str
+    plain: tuple[str, ...]
     words: tuple[str, ...]
     strict: str
 
@@ -53,6 +55,7 @@ def read_terms(text: str) -> Terms:
     return Terms(
         text=text,
         last="" if last.lower() == "or" else last,
+        plain=() if either else tuple(words)[:MAX_WORDS],
         words=() if either else tuple(word for word in words if len(word) > 2)[:MAX_WORDS],
         strict=" ".join(strict),
     )
@@ -67,8 +70,8 @@ class Matching:
         if search is None or not fields:
             raise BadRequest(f"{table.entity.name} has no search: its manifest names no fields")
         columns = dict.fromkeys(field.column for field in fields)
-        self._vector = b"(%b)" % b" || ".join(b"t." + quoted(column) for column in columns)
-        self._slow = len(columns) > 1  # an index serves a single column only
+        self._vectors = [b"t." + quoted(column) for column in columns]
+        self._vector = b"(%b)" % b" || ".join(self._vectors)
         self._config = b"'caudex_apps.%b'::regconfig" % search.language.encode()
         self._trigrams = trigrams
         short = [field.name for field in fields if field.weight == SHORT_WEIGHT]
@@ -80,18 +83,32 @@ class Matching:
 
     def exact(self, rows: Conditions, terms: Terms) -> bytes:
         """Require the words, and return the rank of a record."""
-        query = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(terms.text, b"text"))
-        if terms.last:
-            # Of a word that the language ignores nothing is left that could be a beginning.
-            last = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(terms.last, b"text"))
-            query = b"(case when numnode(%b) > 0 then (%b::text || ':*')::tsquery else %b end)" % (
-                last,
-                query,
-                query,
-            )
+        query = self._query(rows, terms.text, terms.last)
         rows.parts.append(b"%b @@ %b" % (self._vector, query))
-        rows.searches |= self._slow
+        if len(self._vectors) > 1:
+            self._prefilter(rows, terms)
         return b"ts_rank(%b, %b)" % (self._vector, query)
+
+    def _query(self, rows: Conditions, text: str, last: str) -> bytes:
+        """Return the query of a text whose `last` word may be a beginning."""
+        query = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(text, b"text"))
+        if not last:
+            return query
+        # Of a word that the language ignores nothing is left that could be a beginning.
+        word = query
+        if last != text:
+            word = b"websearch_to_tsquery(%b, %b)" % (self._config, rows.bind(last, b"text"))
+        form = b"(case when numnode(%b) > 0 then (%b::text || ':*')::tsquery else %b end)"
+        return form % (word, query, query)
+
+    def _prefilter(self, rows: Conditions, terms: Terms) -> None:
+        """Require each plain word in one of several vectors: an index serves a single one only."""
+        for word in terms.plain:
+            query = self._query(rows, word, word if word == terms.last else "")
+            tests = [b"%b @@ %b" % (vector, query) for vector in self._vectors]
+            # A word that the language ignores is in no vector.
+            rows.parts.append(b"(numnode(%b) = 0 or %b)" % (query, b" or ".join(tests)))
+        rows.searches |= not terms.plain
 
     def similar(self, rows: Conditions, terms: Terms) -> bytes:
         """Require similar words and the strict parts, and return the rank of a record."""

@@ -128,3 +128,26 @@ def test_without_the_plugin_a_key_is_refused(postgres: Postgres):
         install(server)
         assert "is off" in refused(keyed(server.admin, COMPANIES, {"name": "one"}))
         assert server.admin.post(COMPANIES, json={"name": "one"}).status_code == 201
+
+
+def test_sign_ins_and_secrets_keep_no_reply(shop: Server, admin: Client):
+    headers = {"idempotency-key": "k1"}
+    body = {"username": admin.username, "password": admin.password}
+    tokens = {
+        shop.http.post("/api/v1/auth/login", json=body, headers=headers).json()["accessToken"]
+        for _ in range(2)
+    }
+    assert len(tokens) == 2
+    for value in ("one", "two"):
+        answer = admin.post(
+            "/api/v1/apps/shop/secrets", json={"key": "K", "value": value}, headers=headers
+        )
+        assert answer.status_code == 200, answer.text
+    assert shop.sql("select count(*) from caudex_idempotency.keys") == [(0,)]
+
+
+def test_a_key_is_of_one_installation(shop: Server, admin: Client):
+    first = keyed(admin, COMPANIES, {"name": "one"}).json()
+    assert admin.delete("/api/v1/apps/shop").status_code == 200
+    install(shop)
+    assert keyed(admin, COMPANIES, {"name": "one"}).json()["id"] != first["id"]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 
+from kernel.public import APPS
 from kernel.testing import Client, Postgres, Server, running_server
+from plugins.data.filters import Conditions
+from plugins.data.reads.search import Matching, read_terms
+from plugins.data.store import Table
 from tests.plugins.data.conftest import overrides
 from tests.plugins.data.support import refused
 
@@ -142,3 +147,31 @@ def test_without_trigrams_plain_words_are_found(postgres: Postgres):
         server.admin.post(BOOKS, json={"title": "Belfast"})
         assert found(server.admin, "belf") == ["Belfast"]
         assert found(server.admin, "belfst") == []
+
+
+def test_several_classes_of_rights_use_the_indexes(library: Server, admin: Client):
+    """An admin reads every field: each word is looked up in all of the vectors."""
+    library.sql(
+        "insert into library.books (title, blurb, secret)"
+        " select 'book ' || n, 'blurb' || n, 'secret' || n from generate_series(1, 3000) as n"
+    )
+    with psycopg.connect(library.dsn, autocommit=True) as connection:
+        connection.execute("vacuum analyze library.books")
+    assert found(admin, "book secret1234") == ["book 1234"]
+    assert found(admin, "secret1234 blurb1234 boo") == ["book 1234"]
+    assert found(admin, "the secret1234") == ["book 1234"]
+    assert found(admin, "secret1234 -book") == []
+    assert found(admin, '"book 77" secret7') == ["book 77"]
+    assert len(found(admin, "secret1234 or secret1235")) == 2
+    table = Table(library.run(library.services.get(APPS).entity, "library", "books"))
+    rows = Conditions(table.columns, ())
+    Matching(table, None).exact(rows, read_terms("book secret123"))
+    query = table.count(rows).decode()
+    for place in reversed(range(len(rows.params))):
+        query = query.replace(f"${place + 1}", f"'{rows.params[place]!s}'")
+    plan = "\n".join(line for (line,) in library.sql("explain " + query))
+    assert "Bitmap Index Scan" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert not rows.searches
+    Matching(table, None).exact(rows, read_terms("this or that"))
+    assert rows.searches, "without a word that must be there every record is read"
