@@ -45,7 +45,15 @@ else
   install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input "$@"; }
 fi
 
+if [ -n "$uv" ]; then
+  uninstall() { "$uv" pip uninstall --quiet --python .venv/bin/python "$@"; }
+else
+  uninstall() { .venv/bin/python -m pip uninstall --quiet --yes "$@"; }
+fi
+
 echo "caudex: installing $lock"
+# Its name before 0.2: the record of that one would stay.
+uninstall caudex 2>/dev/null || true
 install --require-hashes -r "$lock"
 # No build isolation: the lock holds the build tools, so nothing unpinned is downloaded.
 install --no-deps --no-build-isolation -e .

@@ -1,6 +1,6 @@
 """The names that a plugin may use. Packaged as the module `caudex`: `from caudex import Plugin`."""
 
-from kernel import contracts, errors
+from kernel import VERSION, contracts, errors
 from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
 from kernel.contracts import hookspecs
@@ -26,9 +26,9 @@ from kernel.web.bodies import decode, limited, read_body
 from kernel.web.http import *  # noqa: F403
 
 __all__ = [
-    "HIDDEN", "HOOKS", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
-    "InvalidValue", "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry",
-    "Section", "Services", "Tasks", "clean_display_name", "clean_email", "clean_username",
+    "HIDDEN", "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus",
+    "Implementation", "InvalidValue", "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter",
+    "Retry", "Section", "Services", "Tasks", "clean_display_name", "clean_email", "clean_username",
     "coerce_value", "compare_key", "decode", "dialect", "fold_name", "hookspec", "hookspecs",
     "is_uuid", "limited", "load_key", "parse_value", "read_body", "register_app", "server_key",
     "show_value", "sync_folder", "unregister_app", "write_file",

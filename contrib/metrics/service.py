@@ -6,7 +6,6 @@ import hmac
 import re
 import time
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Final, cast
@@ -15,7 +14,7 @@ import anyio
 import msgspec
 import structlog
 
-from kernel.public import HOOKS, POOL, HookBus, Measure, ServiceKey, Services, failure
+from kernel.public import HOOKS, POOL, VERSION, HookBus, Measure, ServiceKey, Services, failure
 
 from . import hookspecs
 from .config import MetricsConfig
@@ -95,7 +94,7 @@ class MetricsService:
             *_of_pool(self._pool.statistics()),
             *_of_measures(each for each in measures if not each.shared),
         ]
-        about = {"version": version("caudex")}
+        about = {"version": VERSION}
         own.append(Family("caudex", "The server.", "info", [Sample("caudex_info", about, 1)]))
         shared = list(_of_measures(each for each in measures if each.shared))
         return Snapshot(process=self._processes.name, at=time.time(), families=own), shared

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
 
-from kernel.public import SHAPE, App, Entity, Grant, Needs, Route
+from kernel.public import SHAPE, VERSION, App, Entity, Grant, Needs, Route
 
 from .fields import filters, operators, shapes, sort_field, visible
 from .models import Schema
@@ -33,7 +32,7 @@ timestamp, an unambiguous text form of it is taken too."""
 
 def of_server(pairs: Pairs, schemas: Schemas) -> Schema:
     """Describe every route of every plugin."""
-    tree = skeleton("Caudex", version("caudex"), _SERVER)
+    tree = skeleton("Caudex", VERSION, _SERVER)
     tree["tags"] = tags_of(pairs)
     built_in, others = recorded("examples.json"), recorded("examples_contrib.json")
     for plugin, route in pairs:

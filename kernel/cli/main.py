@@ -9,11 +9,11 @@ import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import click
 
+from kernel import VERSION
 from kernel.app import running
 from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
@@ -180,7 +180,7 @@ def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
 
 
 @click.group(cls=_Root, help="The backend core for internal tools: one server on PostgreSQL.")
-@click.version_option(version("caudex"), message="caudex %(version)s")
+@click.version_option(VERSION, message="caudex %(version)s")
 def kernel_commands() -> None:
     """Hold the kernel's own commands."""
 

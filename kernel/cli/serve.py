@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -22,6 +21,7 @@ import structlog
 import uvloop
 from anyio.abc import TaskStatus
 
+from kernel import VERSION
 from kernel.app import build_app, lifespans, running
 from kernel.cli import signals
 from kernel.config import log as logging
@@ -308,5 +308,5 @@ def _banner(
     below.append(f"Data:  {kernel.config.data_dir}")
     below += server.notice.splitlines() if server else []
     below.append("Docs:  docs/quickstart.md; Ctrl-C stops the server.")
-    lines = [f"Caudex {version('caudex')} on http://{shown}:{port}", *below]
+    lines = [f"Caudex {VERSION} on http://{shown}:{port}", *below]
     print("\n  ".join(lines), file=sys.stderr, flush=True)

@@ -11,14 +11,13 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import click
 import psycopg
 
-from kernel.public import REGISTRY, BadRequest, Command, Context, OpenServices, Services
+from kernel.public import REGISTRY, VERSION, BadRequest, Command, Context, OpenServices, Services
 
 from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
@@ -83,7 +82,7 @@ def _write(
     program = tool(services, "pg_dump", url)
     keys = keys_of(context.data_dir / "config") if with_keys else []
     about = About(
-        caudex=version("caudex"), made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        caudex=VERSION, made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         keys=[key.name for key in keys], roles=postgres.other_roles(url),
     )  # fmt: skip
     with _scratch(file.parent) as folder:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
 from typing import Final, LiteralString
 
 import msgspec
@@ -59,13 +61,20 @@ def _failures(name: str, error: BootError) -> list[Finding]:
 def _packages() -> Iterator[Finding]:
     """Another distribution that owns our folders would replace them without a warning."""
     owners = packages_distributions()
-    taken = {by: name for name in PACKAGES for by in owners.get(name, ()) if by != "caudex"}
+    taken = {by: name for name in PACKAGES for by in owners.get(name, ()) if not _is_ours(by)}
     for other, name in taken.items():
         remedy = f"uninstall {other}, or give caudex an environment of its own"
         error = BootError(f"package {other}", f"it also owns {name}", remedy)
         yield from _failures("packages", error)
     if not taken:
         yield Finding(name="packages", text="kernel, plugins and contrib are ours alone")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a distribution is Caudex, or this very folder, installed under a former name."""
+    found = distribution(name).read_text("direct_url.json") or "{}"
+    here = Path(str(sys.modules["kernel"].__file__)).parents[1].as_uri()
+    return name == "caudex-core" or msgspec.json.decode(found).get("url") == here
 
 
 async def _database(loaded: LoadedPlugins) -> tuple[Finding, DatabaseQuery]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Any, Final
 
 import anyio
@@ -13,6 +12,7 @@ from kernel.public import (
     HOOKS,
     REGISTRY,
     STATEMENTS,
+    VERSION,
     Health,
     Implementation,
     KernelError,
@@ -68,7 +68,7 @@ class SystemService:
         database, subsystems = await self._ask()
         port = self._services.get(REGISTRY).port
         status: dict[str, Any] = {
-            "runtime": {"version": version("caudex"), "state": "Online"},
+            "runtime": {"version": VERSION, "state": "Online"},
             "postgres": {"state": database, "port": port},
             "forge": {"state": "Offline", "port": None},
         }

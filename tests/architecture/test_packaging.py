@@ -11,6 +11,7 @@ import pytest
 
 import caudex
 from kernel import public
+from plugins.system.doctor import _is_ours
 
 ROOT = Path(__file__).parents[2]
 OURS = ("kernel", "plugins", "contrib", "caudex")
@@ -22,7 +23,7 @@ PLUGIN_PACKAGES = ("examples/hello_plugin", "plugins/scaffold/template")
 
 def test_no_other_distribution_owns_files_of_our_packages() -> None:
     for distribution in distributions():
-        if distribution.metadata["Name"] == "caudex":
+        if _is_ours(distribution.metadata["Name"]):
             continue
         for file in distribution.files or ():
             first = file.parts[0].removesuffix(".py")
@@ -90,10 +91,10 @@ def test_nothing_leads_to_the_project_of_our_name_on_pypi() -> None:
 
 
 @pytest.mark.parametrize("place", PLUGIN_PACKAGES)
-def test_the_package_of_a_plugin_depends_on_no_caudex(place: str) -> None:
+def test_the_package_of_a_plugin_depends_on_caudex_core(place: str) -> None:
     project = tomllib.loads((ROOT / place / "pyproject.toml").read_text("utf-8"))["project"]
-    assert project["dependencies"] == []
-    assert project["optional-dependencies"] == {"testing": EXTRAS["testing"]}
+    assert project["dependencies"] == ["caudex-core>=0.2"]
+    assert project["optional-dependencies"] == {"testing": ["caudex-core[testing]>=0.2"]}
 
 
 @pytest.mark.parametrize("plugin", sorted(set(EXTRAS) - {"testing"}))
