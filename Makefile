@@ -28,7 +28,7 @@ test: .venv/.dev ## Run the tests but the slow ones, in parallel (ARGS="-k name"
 test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs those of a folder)
 	$(pytest) $(spread) $(ARGS)
 
-demo: .venv/.runtime ## Show the CRM example at work
+demo: .venv/.runtime ## Run the CRM example with data
 	@$(python) -m examples.crm.demo $(ARGS)
 
 check: lint types imports docs-check fmt-check ## Run every check but the tests
@@ -45,7 +45,7 @@ imports: .venv/.dev ## Check who imports whom
 fmt-check: .venv/.dev ## Check the formatting
 	.venv/bin/ruff format --check .
 
-fmt: .venv/.dev ## Format the code and mend what can be mended
+fmt: .venv/.dev ## Format the code and fix what can be fixed
 	.venv/bin/ruff check --fix --exit-zero .
 	.venv/bin/ruff format .
 
@@ -84,11 +84,11 @@ soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving 
 	done
 	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
 
-lock: .venv/.dev ## Write the lock files anew (ARGS=--upgrade for newer versions)
+lock: .venv/.dev ## Write the lock files again (ARGS=--upgrade for newer versions)
 	$(compile) -o requirements.lock
 	$(compile) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
-clean: ## Remove .venv and what the tools left behind
+clean: ## Remove .venv and the files that the tools made
 	rm -rf .venv .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
