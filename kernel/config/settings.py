@@ -95,7 +95,7 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
     """How long one statement may run (in a stream: one batch)."""
     lock_timeout: Seconds = 3.0
     """How long a statement waits for a lock."""
-    pool_timeout: Seconds = 5.0
+    pool_timeout: Seconds = 4.0
     """How long a request waits for a connection."""
     wait: Seconds = 30.0
     """How long a start waits for the database."""

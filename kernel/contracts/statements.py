@@ -193,6 +193,14 @@ class Pool(Statements, Protocol):
     """False while PostgreSQL cannot be reached: requests fail at once instead of waiting. The
     provider of NOTIFICATIONS sets it."""
 
+    def go_offline(self) -> None:
+        """Set `online` to False and end what waits: a frozen PostgreSQL leaves connections open."""
+        ...
+
+    def on_away(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in `go_offline`."""
+        ...
+
     @property
     def prepares(self) -> bool:
         """Whether connections may keep prepared statements (`database.prepare`)."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from math import inf
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -96,6 +98,28 @@ class OutcomeUnknown(ConnectionLost):
         super().__init__(message + "look before you repeat it", retry_after=None)
 
 
+class DiskWatch:
+    """Whether PostgreSQL has said in the last half minute that its disk is full."""
+
+    def __init__(self) -> None:
+        self._full_at = -inf
+
+    @property
+    def full(self) -> bool:
+        """Whether writes are refused at the moment, as far as this process knows."""
+        return monotonic() - self._full_at < 30
+
+    def refused(self) -> errors.Unavailable:
+        """Note that a write was refused, and return the error of its caller."""
+        if not self.full:
+            log.error("the disk of the database is full: writes are refused")
+        self._full_at = monotonic()
+        return errors.Unavailable("the disk of the database is full", retry_after=30)
+
+
+disk = DiskWatch()
+
+
 def translate(error: psycopg.Error) -> errors.KernelError | None:
     """Map an SQLSTATE (appendix A of PostgreSQL's manual) to an error of the kernel; None means a
     defect of the server.
@@ -118,6 +142,8 @@ def translate(error: psycopg.Error) -> errors.KernelError | None:
             column=error.diag.column_name or "",
             constraint=error.diag.constraint_name or "",
         )
+    if state == "53100":
+        return disk.refused()
     # The queue of NOTIFY is full where a listener reads nothing.
     if state in _REPEATABLE or (state == "54000" and "NOTIFY" in message):
         return errors.Unavailable("too many changes at the same moment")

@@ -6,10 +6,13 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from operator import itemgetter
+from os import dup
+from socket import SHUT_RDWR, socket
 from typing import Final, TypeVar
 
 import anyio
 import msgspec
+import psycopg
 import structlog
 from psycopg.pq import Escaping
 from psycopg.pq.abc import PGresult
@@ -48,6 +51,9 @@ class Database(dialect.FirstColumns):
         self._bus = bus
         self._services = services
         self.online = True
+        self._in_use = set[Connection]()
+        self._on_away = list[Callable[[], None]]()
+        self.on_away = self._on_away.append
         # In a small pool, streams leave a connection to other statements.
         self._streams = anyio.CapacityLimiter(max(1, min(4, config.pool_size - 1)))
         half = max(1, config.pool_size // 2)
@@ -76,6 +82,15 @@ class Database(dialect.FirstColumns):
         self.prepares = config.prepare
         limit = config.statement_timeout
         self.answer_timeout = limit + ANSWER_GRACE if limit else None
+
+    def go_offline(self) -> None:
+        """See `Pool.go_offline`."""
+        self.online = False
+        for connection in self._in_use:
+            with suppress(psycopg.Error, OSError), socket(fileno=dup(connection.fileno())) as end:
+                end.shutdown(SHUT_RDWR)
+        for callback in self._on_away:
+            callback()
 
     def connect(self, *, direct: bool = False) -> AbstractAsyncContextManager[Connection]:
         """See `Pool.connect`."""
@@ -191,7 +206,11 @@ class Database(dialect.FirstColumns):
         try:
             with dialect.translated():
                 async with self._pool.connection() as connection:
-                    yield connection
+                    self._in_use.add(connection)
+                    try:
+                        yield connection
+                    finally:
+                        self._in_use.discard(connection)
         except ConnectionLost:
             if began >= self._renewed:  # else another statement has done this already
                 # The idle connections have probably broken as well.

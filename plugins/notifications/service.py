@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from . import store
 
 POLL_INTERVAL: Final = 1.0
 """Seconds between two reads of the revisions."""
+ATTEMPT: Final = 1.25
+"""Seconds to connect again. After two, a frozen PostgreSQL is noticed within 5 s."""
 Subscriber = Callable[[str | None], Awaitable[None]]
 
 log = structlog.get_logger("caudex.notifications")
@@ -39,8 +42,8 @@ class Notifier:
     cannot read, and the poll compares the revisions with the rows whatever the messages said.
     """
 
-    def __init__(self, pool: Pool, answer_timeout: float = 6.0) -> None:
-        """Replace the connection after `answer_timeout` seconds, one more than `statement_timeout`.
+    def __init__(self, pool: Pool, answer_timeout: float = 0.5) -> None:
+        """Replace the connection where a poll takes `answer_timeout` seconds.
 
         A proxy can keep one open to a server that is gone, and its notifications would be lost.
         """
@@ -99,22 +102,27 @@ class Notifier:
                 tasks.cancel_scope.cancel()
 
     async def _listen_always(self, *, task_status: TaskStatus[None]) -> None:
-        started, failures = False, 0
+        started, failures, slow = False, 0, False
         while True:
             try:
-                async with self._pool.connect(direct=True) as connection:
-                    with anyio.fail_after(self._answer_timeout):
+                with anyio.fail_after(ATTEMPT if started else None) as attempt:
+                    async with self._pool.connect(direct=True) as connection:
                         await store.listen(connection)
-                        self._seen = await store.revisions(connection)
-                    self._pool.online = True
-                    if started:
-                        log.info("the database connection is back")
-                        await self.invalidate()
-                    else:
-                        task_status.started()
-                    started, failures = True, 0
-                    await self._listen(connection)
+                        revisions = await store.revisions(connection)
+                        attempt.deadline = math.inf
+                        if not started:
+                            self._seen = revisions
+                            task_status.started()
+                        elif slow and self._pool.online:
+                            await self._compare(revisions, self._seen)
+                        else:
+                            self._pool.online, self._seen = True, revisions
+                            log.info("the database connection is back")
+                            await self.invalidate()
+                        started, failures = True, 0
+                        await self._listen(connection)
             except (psycopg.Error, OSError) as error:
+                slow = isinstance(error, TimeoutError)
                 if not started:
                     remedy = "check database.url and database.direct_url"
                     raise BootError("database", dialect.reason(error), remedy) from None
@@ -123,14 +131,16 @@ class Notifier:
 
     async def _lost(self, failures: int, error: Exception) -> None:
         """PostgreSQL is away when the connection cannot be opened again: after two attempts, as the
-        first may be cut too, or one without an answer for seconds."""
-        if failures == 1:
+        first may be cut too, or be slow on a busy machine."""
+        if failures == 1 and isinstance(error, TimeoutError):
+            log.warning("a poll of the database takes long", seconds=self._answer_timeout)
+        elif failures == 1:
             log.warning("the database connection is lost", error=dialect.reason(error))
-        if failures < (2 if isinstance(error, psycopg.errors.ConnectionTimeout) else 3):
+        if failures < 3:
             return
         if self._pool.online:
             log.error("the database is away", error=dialect.reason(error))
-            self._pool.online = False
+            self._pool.go_offline()
             await self.invalidate()
         await anyio.sleep(0.3)
 
@@ -155,6 +165,9 @@ class Notifier:
         before = dict(self._seen)
         with anyio.fail_after(self._answer_timeout):
             revisions = await store.revisions(connection)
+        await self._compare(revisions, before)
+
+    async def _compare(self, revisions: Mapping[str, int], before: Mapping[str, int]) -> None:
         for topic, revision in revisions.items():
             if revision != self._seen.get(topic, 0) == before.get(topic, 0):
                 self._seen[topic] = revision

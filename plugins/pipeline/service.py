@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Literal, TypeVar
 
 import anyio
+import psycopg
 from psycopg.pq.abc import PGresult
 
 from kernel.public import (
@@ -60,6 +61,7 @@ class PipelinedStatements(dialect.FirstColumns):
         }
         """By their names in the configuration."""
         self._reads, self._filters, self._writes, self._transactions = self.groups.values()
+        pool.on_away(self._cut)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[PipelinedStatements]:
@@ -156,6 +158,12 @@ class PipelinedStatements(dialect.FirstColumns):
     def _check_online(self) -> None:
         if not self._pool.online:
             raise Unavailable("the database is not available")
+
+    def _cut(self) -> None:
+        """End what waits for a PostgreSQL that is away: a frozen one leaves connections open."""
+        for group in self.groups.values():
+            for member in group.members:
+                member.close(psycopg.OperationalError("PostgreSQL does not answer"))
 
     async def _drain(self) -> None:
         """Wait for what is under way; nothing new is accepted by now."""

@@ -16,6 +16,7 @@ from kernel.public import (
     Command,
     DatabaseQuery,
     Finding,
+    Health,
     Plugin,
     Provider,
     Route,
@@ -27,7 +28,8 @@ from kernel.public import (
 from .blocking import LoopWatch
 from .commands import system_commands
 from .config import SystemConfig
-from .diagnosis import findings, python_build
+from .examination.diagnosis import findings, python_build
+from .examination.disk import Disk
 from .inventory import warnings_of
 from .routes import SystemRoutes
 from .serving.manager import ProcessManager
@@ -70,8 +72,9 @@ class SystemPlugin(Plugin):
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, services: Services) -> AsyncGenerator[None]:
-        """Watch the event loop; time the services for `Server-Timing`, where it is on; name what is
-        broken in safe mode; reload the configuration at SIGHUP."""
+        """Watch disk and event loop; time the services for `Server-Timing`, where it is on; name
+        what is broken in safe mode; reload the configuration at SIGHUP."""
+        self.tasks.every(30, Disk(self.context.data_dir).watch, "watch the disk")
         if (registry := services.get(REGISTRY)).server.server_timing:
             time_services(services)
         for plugin, said in warnings_of(services.get(HOOKS).everything(), {}).items():
@@ -80,6 +83,11 @@ class SystemPlugin(Plugin):
             self.context.notices[:0] = await notices(self.context.config_file)
         async with self._watch.running(), reloading(registry):
             yield
+
+    @hookimpl
+    async def health(self) -> Health:
+        """Report disks that are full."""
+        return Disk(self.context.data_dir).health()
 
     @hookimpl
     def register_commands(self, services: Services) -> Sequence[Command]:

@@ -14,7 +14,7 @@ import msgspec
 from kernel.public import BootError, Command, OpenServices, Registry
 
 from .client import TOKEN, running_plugins
-from .doctor import findings
+from .examination.doctor import findings
 from .inventory import warnings_of
 from .plan import plan
 

@@ -11,7 +11,7 @@ import pytest
 
 import caudex
 from kernel import public
-from plugins.system.doctor import _is_ours
+from plugins.system.examination.doctor import _is_ours
 
 ROOT = Path(__file__).parents[2]
 OURS = ("kernel", "plugins", "contrib", "caudex")

@@ -317,11 +317,14 @@ class DurablePostgres:
         ask(self.admin, f"create database {name}")
         return make_conninfo(self.admin, dbname=name)
 
+    @property
+    def pid(self) -> int:
+        assert self._server.pid is not None
+        return self._server.pid
+
     def signal(self, number: int) -> None:
         """Send the postmaster a signal and wait until it is gone."""
-        pid = self._server.pid
-        assert pid is not None
-        os.kill(pid, number)
+        os.kill(self.pid, number)
         eventually(lambda: "ended" in (self._server.watch() or ""), 30, "PostgreSQL did not end")
 
     def bring_back(self) -> None:

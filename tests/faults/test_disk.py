@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.faults.support import DurablePostgres, Site, ask, no_traceback, notes
+from tests.kernel.processes import caudex
 from tests.plugins.workers.support import PYTHON, deploy, result, targz
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +124,22 @@ def test_a_full_disk_of_the_database_refuses_writes_and_nothing_else(
         assert str(disk) not in answer.text
         assert {record["id"] for record in user.get(notes(full)).json()} == kept
         assert user.post(notes(other), json={"name": "elsewhere"}).status_code == 201
-        assert user.get("/health/ready").status_code == 200
+        assert answer.json() == {"error": "the disk of the database is full"}
+        ready = user.get("/health/ready")
+        assert (ready.status_code, ready.json()) == (503, {"error": "not ready: disk"})
+        status = user.get("/api/v1/status").json()["disk"]
+        assert (status["state"], status["problems"]) == (
+            "Error", ["the disk of the database is full"],
+        )  # fmt: skip
+        said = [line for line in server.err.splitlines() if "disk of the database is full:" in line]
+        assert ['"level": "error"' in line for line in said] == [True], said
+        database = conninfo_to_dict(site.dsn)["dbname"]
+        ask(durable.admin, f'alter database "{database}" set temp_tablespaces = small')
+        doctor = caudex("doctor", cwd=site.folder)
+        assert doctor.status == 1, doctor.out
+        assert "fail   database disk: its disk is full" in doctor.out
         (disk / "filler").unlink()
+        eventually(lambda: user.get("/health/ready").status_code == 200, 40, "still not ready")
         made = user.post(notes(full), json={"name": "room again"})
         assert made.status_code == 201, made.text
         trail = {"app_id": full, "operation": "INSERT", "limit": 1000}

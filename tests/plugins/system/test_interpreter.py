@@ -4,7 +4,7 @@ import sysconfig
 
 import pytest
 
-from plugins.system import diagnosis
+from plugins.system.examination import diagnosis
 
 FLAG = "-fprofile-use -fprofile-correction"
 CLANG = "-fprofile-instr-use=code.profclangd"

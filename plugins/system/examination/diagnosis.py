@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from kernel.public import Context, DatabaseQuery, Finding, Registry
+from plugins.system.client import is_running
 
-from .client import is_running
+from .disk import disk_findings
 
 SLOW: Final = (
     "was built without profile-guided optimization, which costs about a third of the speed; "
@@ -28,6 +29,7 @@ def findings(registry: Registry, context: Context, query: DatabaseQuery) -> Iter
     """Look at everything; nothing is changed."""
     yield from _hosts(registry, context.loopback)
     yield _data_dir(context.data_dir)
+    yield from disk_findings(context.data_dir, query)
     yield from _keys(context.data_dir / "config")
     yield _port(registry, query)
 

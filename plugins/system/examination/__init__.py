@@ -1,0 +1,1 @@
+"""What `caudex doctor` looks at."""
