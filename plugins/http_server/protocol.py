@@ -23,6 +23,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from .memory import MEMORY
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
@@ -97,6 +99,7 @@ class Cycle(RequestResponseCycle):
             self.transport.write(raw + body)
         else:
             self.transport.writelines((raw, body))
+            MEMORY.used(len(body))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
@@ -156,6 +159,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_body = False
     _body_due = 0.0
     _unread = 0
+    _arrived = 0
+    """Bytes of a body that came in pieces, until its reply is sent."""
     _around = 0
     _fed = False
     _running: RequestResponseCycle | None = None
@@ -255,6 +260,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Continue with the next request; one timer serves all pauses between requests."""
         self.server_state.total_requests += 1
+        if self._arrived:
+            MEMORY.used(self._arrived)
+            self._arrived = 0
         if self.transport.is_closing():
             return
         waiting = self.pipeline.pop() if self.pipeline else None
@@ -325,6 +333,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _count_body(self, size: int) -> None:
         """Time a body that comes in pieces, and bound what is read of a refused one."""
+        self._arrived += size
         self._around, self._fed = (0 if self._fed else self._around + size), False
         if self._around > HEAD_BYTES:
             self._refuse(400, "what stands around the request body is too large")

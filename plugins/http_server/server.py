@@ -9,6 +9,7 @@ from socket import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from .memory import MEMORY
 from .protocol import GuardedProtocol
 
 
@@ -31,6 +32,7 @@ class UvicornServer:
             timeout_graceful_shutdown=drain,  # type: ignore[arg-type]  # whole seconds by its type only
         )  # fmt: skip
         self._server = _Server(config, started)
+        MEMORY.settle()
         try:
             await self._server.serve(list(sockets))
         finally:

@@ -1,0 +1,43 @@
+"""Large bodies and replies: the memory that they took goes back to the system."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.faults.support import Site, no_traceback
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+
+def resident(pid: int) -> int:
+    """The resident memory of a process in MB."""
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) // 1024
+
+
+def test_memory_goes_back_after_large_bodies_and_replies(site: Site) -> None:
+    fields = [{"name": "name", "type": "text"}, {"name": "more", "type": "json"}]
+    wide = msgspec.json.encode([{"name": "x" * 14_000}] * 1000)
+    many = msgspec.json.encode([{"more": [{"a": n, "b": str(n)} for n in range(300)]}] * 1000)
+    with site.serve() as server, ThreadPoolExecutor(6) as pool:
+        user = site.user(server)
+        app = user.install(entities=[{"entityName": "rows", "fields": fields}])
+        path = f"/api/v1/apps/{app}/collections/rows"
+        json = {"content-type": "application/json"}
+
+        def work(number: int) -> int:
+            if number % 3 == 2:
+                return user.post(f"{path}/query", json={"limit": 1000}).status_code
+            body = many if number % 3 else wide
+            return user.post(f"{path}/bulk", content=body, headers=json).status_code
+
+        for _ in range(3):
+            assert set(pool.map(work, range(12))) <= {200, 201, 400, 503}
+        pid = server.process.pid
+        eventually(lambda: resident(pid) <= 300, 10, lambda: resident(pid))
+    no_traceback(server)
