@@ -12,6 +12,7 @@ from kernel.public import (
     LOGS,
     POOL,
     STATEMENTS,
+    WORKERS,
     App,
     DatabaseQuery,
     Finding,
@@ -36,7 +37,7 @@ class AppLoginsPlugin(Plugin):
     name = "app_logins"
     Config = AppLoginsConfig
     requires = (STATEMENTS, POOL)
-    finds = (LOGS,)
+    finds = (LOGS, WORKERS)
     config: AppLoginsConfig
 
     @hookimpl

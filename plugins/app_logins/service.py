@@ -31,6 +31,8 @@ class AppLoginsService:
         self.patience = 10.0
         """Seconds that a start waits for an install of the app."""
         self.listeners: list[Callable[[], Awaitable[None]]] = []
+        self.server = ""
+        """The address of the PostgreSQL server that workers are given, as far as it is known."""
 
     async def may(self) -> bool:
         """Return whether the server may make roles."""
@@ -72,6 +74,10 @@ class AppLoginsService:
         """See `AppLogins.on_exhausted`."""
         self.listeners.append(callback)
 
+    def is_elsewhere(self, server: str) -> bool:
+        """Return whether workers were given the address of another PostgreSQL server."""
+        return bool(self.server) and server != self.server and not self._config.address
+
     async def drop_orphans(self) -> None:
         """Drop the logins of apps that were uninstalled while this plugin was off."""
         if await self.may():
@@ -82,8 +88,9 @@ class AppLoginsService:
         """Return the connection string of a login that a worker on this machine can use."""
         user = f"{quote(login.role, safe='')}:{quote(login.password, safe='')}"
         database = quote(login.database, safe="")
-        if self._config.address:
-            return f"postgresql://{user}@{self._config.address}/{database}"
+        if address := self._config.address:
+            wanted = "?target_session_attrs=read-write" if "," in address else ""
+            return f"postgresql://{user}@{address}/{database}{wanted}"
         if login.address:
             host = f"[{login.address}]" if ":" in login.address else login.address
             return f"postgresql://{user}@{host}:{login.port}/{database}"

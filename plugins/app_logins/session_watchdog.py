@@ -19,7 +19,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, sql
 
-from kernel.public import LOGS, POOL, Services, Unavailable, server_actor
+from kernel.public import LOGS, POOL, WORKERS, Services, Unavailable, server_actor
 
 from . import store
 from .service import AppLoginsService
@@ -34,6 +34,8 @@ REPEAT_SECONDS: Final = 600.0
 _ENDLESS: Final = """
 select set_config(name, '0', false) from pg_settings
 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"""
+
+_SERVER: Final = "select concat_ws(':', host(inet_server_addr()), current_setting('port'))"
 
 _FRESH: Final = "select pg_stat_clear_snapshot()"
 
@@ -155,6 +157,7 @@ class SessionWatchdog:
 
     async def _watch(self, connection: AsyncConnection[Any]) -> None:
         """Look again and again. Raises psycopg.Error or OSError when the connection is lost."""
+        await self._follow(await _ask(connection, _SERVER))
         await _ask(connection, _ENDLESS)
         await _ask(connection, "begin")
         renew = anyio.current_time() + RENEW_SECONDS
@@ -171,6 +174,18 @@ class SessionWatchdog:
                 renew = anyio.current_time() + RENEW_SECONDS
                 continue
             await anyio.sleep(0.1 if acted else 2.0)
+
+    async def _follow(self, server: str) -> None:
+        """Restart the workers here after a failover: their `database_url` names the former server.
+
+        Raises KernelError.
+        """
+        workers = self._services.find(WORKERS)
+        if self._logins.is_elsewhere(server) and workers is not None and workers.running():
+            log.warning("the database is another server: workers here are restarted", now=server)
+            for app_id in workers.running():
+                await workers.restart(app_id)
+        self._logins.server = server
 
     async def _act(self, connection: AsyncConnection[Any], found: Holdings) -> bool:
         """End sessions that hold too much, and return whether there were any."""

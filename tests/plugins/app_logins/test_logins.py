@@ -298,6 +298,11 @@ def test_where_the_server_may_make_no_roles_there_is_none_and_the_status_says_so
         ({"address": "10.0.0.5"}, "", "postgresql://r:p%2Fw@10.0.0.5:5432/d%20b"),
         ({"address": "fd00::1"}, "", "postgresql://r:p%2Fw@[fd00::1]:5432/d%20b"),
         ({}, "db.internal:6432", "postgresql://r:p%2Fw@db.internal:6432/d%20b"),
+        (
+            {},
+            "a:5432,b:5432",
+            "postgresql://r:p%2Fw@a:5432,b:5432/d%20b?target_session_attrs=read-write",
+        ),
         ({"listens": ""}, "", "postgresql://r:p%2Fw@/d%20b?host=%2Frun%2Fpg&port=5432"),
         ({"listens": "10.1.1.1"}, "", "postgresql://r:p%2Fw@/d%20b?host=%2Frun%2Fpg&port=5432"),
         ({"listens": "", "socket_folder": ""}, "", "postgresql://r:p%2Fw@/d%20b?port=5432"),
