@@ -164,6 +164,8 @@ class BootError(Exception):
         self.where = where
         self.problem = problem
         self.remedy = remedy
+        self.plugin = where.removeprefix("plugin ").split(",")[0] if where[:7] == "plugin " else ""
+        """The plugin at fault, or an empty text."""
         super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
 
 
@@ -171,7 +173,7 @@ class BootErrors(BootError):
     """All reasons why a server does not start, shown together."""
 
     def __init__(self, errors: Sequence[BootError]) -> None:
-        self.errors = list(errors)
+        self.errors, self.plugin = list(errors), ""
         Exception.__init__(self, "\n".join(str(error) for error in errors))
 
 

@@ -18,12 +18,12 @@ from kernel.app import running
 from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
 from kernel.config import log as logging
-from kernel.config.settings import Config, LogConfig, load_config
+from kernel.config.settings import Config, ConfigErrors, LogConfig, load_config
 from kernel.contracts.base import Command
 from kernel.contracts.server import DATABASE_SERVER
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
-from kernel.errors import EX_CONFIG, BootError, KernelError
+from kernel.errors import EX_CONFIG, BootError, BootErrors, KernelError
 from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
 from kernel.loading.kernel import Kernel
@@ -176,7 +176,14 @@ def _config(given: Mapping[str, Any] | None = None, **server: Any) -> Config:
     given = click.get_current_context().meta if given is None else given
     server |= {"data_dir": given.get("data_dir"), "plugin_files": given.get("plugin")}
     overrides = {f"server.{name}": value for name, value in server.items()}
-    return load_config(given.get("config"), overrides=overrides)
+    try:
+        return load_config(given.get("config"), overrides=overrides)
+    except ConfigErrors as error:
+        try:
+            load(error.rest)
+        except BootErrors as more:
+            raise BootErrors([*error.errors, *more.errors]) from None
+        raise
 
 
 @click.group(cls=_Root, help="The backend core for internal tools: one server on PostgreSQL.")

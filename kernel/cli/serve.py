@@ -79,7 +79,7 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
     with closing(logging.configure(config.log)), bound_socket(config) as listener:
-        kernel = load(at_port(config, listener))
+        kernel = load(at_port(config, listener), to_serve=True)
         kernel.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers

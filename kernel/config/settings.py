@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -18,7 +18,7 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
 from kernel.config.convert import convert
-from kernel.errors import BootError, nearest, raise_all
+from kernel.errors import BootError, BootErrors, nearest
 
 PREFIX = "CAUDEX_"
 SPECIAL = ("CAUDEX_CONFIG", "CAUDEX_DATA_DIR", "CAUDEX_TOKEN")
@@ -149,6 +149,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return msgspec.structs.replace(self, **{section: changed})
 
 
+class ConfigErrors(BootErrors):
+    """What is wrong with a configuration, and the rest of it, whose plugins can be examined."""
+
+    def __init__(self, errors: Sequence[BootError], rest: Config) -> None:
+        super().__init__(errors)
+        self.rest = rest
+
+
 def default_data_dir() -> Path:
     """`/var/lib/caudex` as root, else `caudex` in the XDG data folder (basedir spec 0.8)."""
     if os.geteuid() == 0:
@@ -177,11 +185,13 @@ def load_config(
             section, _, name = key.rpartition(".")
             variables[section].pop(name, None)
     config = _build(tree, source, variables, errors)
-    raise_all(errors)
     # Absolute from here on: plugins start processes in other working directories.
     named = config.server.data_dir
     folder = str(Path(os.path.expanduser(named)).absolute()) if named else ""
-    return config.replaced("server", data_dir=folder)
+    config = config.replaced("server", data_dir=folder)
+    if errors:
+        raise ConfigErrors(errors, config)
+    return config
 
 
 def _read(named: str | None) -> tuple[str, dict[str, Any]]:
@@ -285,21 +295,28 @@ def _build(
         elif not isinstance(value, dict):
             errors.append(BootError(place, f"{name} must be a table", f"write [{name}]"))
         elif name in SECTIONS:
+            table = cast("dict[str, object]", value)
             try:
-                table = cast("dict[str, object]", value)
                 parts[name] = convert(table, SECTIONS[name], where, variables.get(name, {}))
             except BootError as error:
                 errors.append(error)
+                good = {key: each for key, each in table.items() if _fits(name, key, each)}
+                parts[name] = convert(good, SECTIONS[name], where, {})
         else:
             errors += _check_tables(name, cast("dict[str, Any]", value), where)
-            parts[name] = value
-    if errors:
-        return Config()
+            kind = dict if name == "plugins" else str
+            parts[name] = {key: each for key, each in value.items() if isinstance(each, kind)}
     config = Config(**parts)
     for section, key, problem, remedy in _faults(config):
         where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
         errors.append(BootError(where, problem, remedy))
     return config
+
+
+def _fits(section: str, key: str, value: object) -> bool:
+    with suppress(BootError):
+        return bool(convert({key: value}, SECTIONS[section], "", {}))
+    return False
 
 
 def _check_tables(name: str, table: dict[str, Any], where: str) -> list[BootError]:

@@ -8,9 +8,9 @@ How each is called: *collect* (sync, every result), *first* (the first answer th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -40,6 +40,25 @@ NAMESPACE = "caudex"
 """The project name of pluggy's markers."""
 
 hookspec = pluggy.HookspecMarker(NAMESPACE)
+
+hookimpl = pluggy.HookimplMarker(NAMESPACE)
+"""Marks a method as the implementation of the hook that has its name."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def for_subjects(*patterns: str) -> Callable[[F], F]:
+    """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
+
+    Without it `record_writing`, `event_recorded` and `event_committed` get every subject.
+    """
+
+    def mark(function: F) -> F:
+        function.caudex_subjects = patterns  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
 
 RETURNS = {"authenticate": Actor, "session_settings": Mapping, "record_scope": Mapping,
            "worker_environment": Mapping, "health": Health}  # fmt: skip

@@ -183,10 +183,11 @@ class Registry(Protocol):
         """
         ...
 
-    def with_plugins(self, enabled: Mapping[str, bool]) -> LoadedPlugins:
+    def with_plugins(self, enabled: Mapping[str, bool], *, to_serve: bool = False) -> LoadedPlugins:
         """Load the configuration again, with these plugins enabled or disabled; nothing starts.
 
-        Raises BootErrors where a server would not start.
+        Raises BootErrors for mistakes; with `to_serve` also where a server would lack a part, such
+        as a database.
         """
         ...
 

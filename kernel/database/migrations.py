@@ -206,8 +206,12 @@ def _outstanding(
     connection: Connection, migrations: Sequence[Migration], done: _Ledger
 ) -> list[Migration]:
     todo = [migration for migration in migrations if migration.key not in done]
+    last = {m.plugin: m.name for m in migrations if m.key in done}  # they are in order
     for migration in todo:
         _check_replaced(migration, done)
+        if migration.name < (later := last.get(migration.plugin, "")):
+            remedy = f"name it {int(later[:4]) + 1:04}{migration.name[4:]}"
+            raise BootError(_where(migration), f"{later} was applied before it", remedy)
     for migration in migrations:
         if done.get(migration.key, migration.checksum) != migration.checksum:
             info = connection.info  # an embedded server's host is a folder

@@ -15,18 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 import pluggy
 import structlog
 
+from kernel import errors
 from kernel.contracts.base import ServiceKey
 from kernel.contracts.hookspecs import NAMESPACE
-from kernel.errors import (
-    FIX_PLUGIN,
-    BadRequest,
-    BootError,
-    HookFailed,
-    HookTimeout,
-    KernelError,
-    raise_all,
-    raised_at,
-)
 from kernel.hooks.mistakes import mistakes, place
 from kernel.toolkit.batcher import Retry
 
@@ -113,10 +104,10 @@ class Implementation:
 
     def failed(self, error: Exception) -> Exception:
         """Count a failure and return the error to raise, with a note that names the plugin."""
-        if isinstance(error, BadRequest) and hasattr(error.__cause__, "sqlstate"):
-            failed = HookFailed(f"a statement failed: {error}")
+        if isinstance(error, errors.BadRequest) and hasattr(error.__cause__, "sqlstate"):
+            failed = errors.HookFailed(f"a statement failed: {error}")
             error = failed.with_traceback(error.__traceback__)
-        if isinstance(error, KernelError) and error.status < 500:
+        if isinstance(error, errors.KernelError) and error.status < 500:
             self.refusals += 1
             return error
         at = self.raised_at(error)
@@ -126,14 +117,14 @@ class Implementation:
         self.last_error = f"{type(error).__name__} at {at}"
         if not hasattr(error, "culprit"):  # else a hook that this one led to raised it
             error.culprit = self.plugin  # type: ignore[attr-defined]
-            if isinstance(error, HookTimeout):
+            if isinstance(error, errors.HookTimeout):
                 log.error("a hook took too long", seconds=self.limit, at=at, **self.named())
         error.add_note(f"plugin {self.plugin}, hook {self.hook}, {at}")
         return error
 
     def named(self) -> dict[str, Any]:
         """Return the fields of the log that name the plugin and the remedy."""
-        return {"plugin": self.plugin, "hook": self.hook, "remedy": FIX_PLUGIN}
+        return {"plugin": self.plugin, "hook": self.hook, "remedy": errors.FIX_PLUGIN}
 
     @property
     def is_open(self) -> bool:
@@ -160,8 +151,8 @@ class Implementation:
 
     def raised_at(self, error: Exception) -> str:
         """Return where it raised, or where it is defined."""
-        met = error.__context__ if isinstance(error, HookTimeout) else error
-        return (met and raised_at(met)) or place(self.function)
+        met = error.__context__ if isinstance(error, errors.HookTimeout) else error
+        return (met and errors.raised_at(met)) or place(self.function)
 
     def took(self, began: float) -> None:
         """Count a call that began at that time of `perf_counter`."""
@@ -175,8 +166,8 @@ class Implementation:
     def _checked(self, result: Any) -> Any:
         if result is None or isinstance(result, self.returns):
             return result
-        wanted = self.returns.__name__
-        raise HookFailed(f"{self.hook} returned {type(result).__name__}, not {wanted} or None")
+        given, wanted = type(result).__name__, self.returns.__name__
+        raise errors.HookFailed(f"{self.hook} returned {given}, not {wanted} or None")
 
 
 @coroutine
@@ -203,7 +194,7 @@ def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any
     finally:
         timer.cancel()
         if expired and task.uncancel() <= before:
-            raise HookTimeout(f"a rule of the server took more than {seconds:g} seconds")
+            raise errors.HookTimeout(f"a rule of the server took more than {seconds:g} seconds")
 
 
 def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
@@ -241,16 +232,18 @@ class HookBus:
         """Add the hooks that a plugin declares in its `hookspecs.py`."""
         names = {name for name, value in vars(specs).items() if _is_spec(value)}
         if not names:
-            raise BootError(f"plugin {owner}", "its hookspecs hold none", "mark it with @hookspec")
+            remedy = "mark it with @hookspec"
+            raise errors.BootError(f"plugin {owner}", "its hookspecs hold none", remedy)
         if clash := names & self._specs.keys():
-            raise BootError(f"plugin {owner}", f"declares the hook {min(clash)!r}, which exists")
+            problem = f"declares the hook {min(clash)!r}, which exists"
+            raise errors.BootError(f"plugin {owner}", problem)
         self._pm.add_hookspecs(specs)
         self._specs.update({name: getattr(specs, name) for name in names})
         self._returns.update(getattr(specs, "RETURNS", {}))
 
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin's implementations. Raises BootErrors for those that cannot be called."""
-        raise_all(list(mistakes(type(plugin), name, self._specs)))
+        errors.raise_all(list(mistakes(type(plugin), name, self._specs)))
         self._pm.register(plugin, name=name)
 
     def arrange(self, order: Sequence[str]) -> None:
@@ -330,7 +323,7 @@ class HookBus:
         for impl in self._recipients(spec, kwargs):
             try:
                 await impl.attempt(kwargs)
-            except HookTimeout:
+            except errors.HookTimeout:
                 pass  # logged already
             except Exception as error:
                 at, said = impl.raised_at(error), f"{type(error).__name__}: {error}"

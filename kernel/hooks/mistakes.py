@@ -32,10 +32,16 @@ def _misfits(
     if iscoroutinefunction(method) is not iscoroutinefunction(spec):
         want = "async def" if iscoroutinefunction(spec) else "a plain def"
         yield BootError(where, f"{spec.__name__} must be {want}", "as its spec is")
+    if marks["tryfirst"] or marks["trylast"]:
+        problem = f"{spec.__name__} is marked tryfirst or trylast, which has no effect"
+        yield BootError(where, problem, "plugins are called in the order of what they need")
     if marks["wrapper"] or marks["hookwrapper"]:
         yield BootError(where, f"{spec.__name__} is a wrapper", "write a plain implementation")
     known = signature(spec).parameters
-    for argument in list(signature(method).parameters)[1:]:
+    given = list(signature(method).parameters)
+    if given[:1] != ["self"]:
+        yield BootError(where, f"{spec.__name__} has no self", "make it the first argument")
+    for argument in given[1:]:
         if argument not in known:
             problem = f"{spec.__name__} has no argument {argument!r}"
             yield BootError(where, problem, nearest(argument, known) or "it has none")

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
-import pluggy
 
 from kernel.contracts.base import Context, ServiceKey
-from kernel.contracts.hookspecs import NAMESPACE
 from kernel.toolkit.tasks import Tasks
 
-__all__ = ["KERNEL_API", "NoConfig", "Plugin", "for_subjects", "hookimpl"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["KERNEL_API", "NoConfig", "Plugin"]
 
 KERNEL_API = 1
 """Version of what `caudex` exports; raised when a plugin written against it could break."""
-
-hookimpl = pluggy.HookimplMarker(NAMESPACE)
-"""Marks a method as the implementation of the hook that has its name."""
 
 
 class NoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,16 +61,3 @@ class Plugin:
     def tasks(self) -> Tasks:
         """Starts background tasks: `self.tasks.every(60, self._sweep, "sweep")`."""
         return Tasks(self.name)
-
-
-def for_subjects(*patterns: str) -> Callable[[F], F]:
-    """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
-
-    Without it `record_writing`, `event_recorded` and `event_committed` get every subject.
-    """
-
-    def mark(function: F) -> F:
-        function.caudex_subjects = patterns  # type: ignore[attr-defined]
-        return function
-
-    return mark

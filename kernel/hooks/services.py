@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar, cast
 
 from kernel.contracts.base import ServiceKey
-from kernel.errors import BootError, nearest, raise_all, starting
+from kernel.errors import BootError, nearest, starting
 
 T = TypeVar("T")
 Factory = Callable[["Services"], Any]
@@ -70,19 +70,21 @@ class Services:
             raise BootError(f"[services] {name}", problem, f"set {names}")
         return next(iter(offers), None)
 
-    def check(self) -> None:
-        """Raise BootErrors for every choice that cannot be made."""
+    def check(self) -> list[BootError]:
+        """Return an error for every choice that cannot be made."""
         problem = "no plugin provides such a service"
         errors = [
             BootError(f"[services] {name}", problem, nearest(name, self._offers))
             for name in self._chosen.keys() - self._offers.keys()
         ]
-        for name in self._offers:
+        for name in list(self._offers):
             try:
                 self.provider(name)
             except BootError as error:
                 errors.append(error)
-        raise_all(errors)
+                self._offers[name] = {}  # so that the rest can be examined
+                self._chosen.pop(name, None)
+        return errors
 
     def offered_by(self, plugin: str) -> list[str]:
         """Return the names of the keys that a plugin provides, chosen or not."""

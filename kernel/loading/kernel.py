@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -17,18 +17,10 @@ from starlette.types import ASGIApp
 from kernel.config.log import masked, set_level
 from kernel.config.settings import Config, ServerConfig
 from kernel.contracts import hookspecs
+from kernel.contracts import server as contract
 from kernel.contracts.access import Permission
 from kernel.contracts.base import Command, Context, ManifestSection, Middleware, ServiceKey
 from kernel.contracts.hookspecs import NAMESPACE
-from kernel.contracts.server import (
-    DATABASE_SERVER,
-    REGISTRY,
-    DatabaseServer,
-    Handler,
-    PluginInfo,
-    Route,
-    TaskInfo,
-)
 from kernel.contracts.statements import STATEMENTS, Pool
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import Migration, find_migrations, pending
@@ -51,7 +43,7 @@ log = structlog.get_logger("caudex.loader")
 class Kernel:
     """The loaded plugins and what they contribute; see also `contracts.server.Registry`."""
 
-    def __init__(self, config: Config, load: Callable[[Config], Kernel]) -> None:
+    def __init__(self, config: Config, load: Callable[..., Kernel]) -> None:
         """`load` is for `with_plugins`."""
         self.config = config
         self._load = load
@@ -68,12 +60,13 @@ class Kernel:
         """The pool, while it is open: the kernel's own provider of STATEMENTS."""
         self.services = Services(config.services, preferred=_preferred(config))
         self.services.provide(STATEMENTS, lambda _: self.database, by=KERNEL)
-        self.services.put(REGISTRY, self)
+        self.services.put(contract.REGISTRY, self)
         self.services.put(HOOKS, self.bus)
         self.instances: list[Plugin] = []
-        self.plugins: list[PluginInfo] = []
+        self.plugins: list[contract.PluginInfo] = []
         self.table = RouteTable(self.services, self.bus)
         self.permissions: list[Permission] = []
+        self.migration_files: list[Migration] = []
         self.manifest_sections: list[tuple[str, ManifestSection]] = []
         self.commands: list[Command] = []
         self.owners: dict[str, str] = {}
@@ -84,7 +77,7 @@ class Kernel:
         """(plugin, middleware) pairs, outermost first; the first is the kernel's own."""
 
     @property
-    def routes(self) -> Sequence[tuple[str, Route]]:
+    def routes(self) -> Sequence[tuple[str, contract.Route]]:
         """(plugin, route) pairs."""
         return self.table.declared()
 
@@ -100,7 +93,7 @@ class Kernel:
         return [plugin for plugin in self.instances if plugin.name in on]
 
     @property
-    def tasks(self) -> Mapping[str, Sequence[TaskInfo]]:
+    def tasks(self) -> Mapping[str, Sequence[contract.TaskInfo]]:
         """The background tasks of each plugin that is on, in this process."""
         return {plugin.name: plugin.tasks.info() for plugin in self.working}
 
@@ -125,7 +118,7 @@ class Kernel:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         return self.config.database.embedded_port
 
-    def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
+    def wrap_handlers(self, wrap: Callable[[str, contract.Handler], contract.Handler]) -> None:
         """Serve each route by what `wrap(plugin, handler)` returns."""
         self.table.wrap_handlers(wrap)
 
@@ -141,7 +134,7 @@ class Kernel:
     def reread(self) -> tuple[Kernel, Kernel]:
         """See `Registry.reread`."""
         assert self.read is not None
-        return self, self._load(self.read())
+        return self, self._load(self.read(), to_serve=True)
 
     def adopt(self, config: Config) -> None:
         """See `LoadedPlugins.adopt`."""
@@ -153,15 +146,22 @@ class Kernel:
         """Return a service before the start. Raises BootError where no plugin provides it."""
         if (service := self.services.build_early(key)) is not None:
             return service
-        remedy = f"enable one that provides {key.name!r}, as `caudex plugins` shows"
-        raise BootError(where, "no plugin that is on provides it", remedy)
+        raise missing(key, where)
 
-    def database_server(self) -> DatabaseServer:
+    def lacking(self) -> Iterator[BootError]:
+        """Yield an error for each part of a server that no plugin provides."""
+        provider = self.services.provider
+        if not (self.config.database.url or provider(contract.DATABASE_SERVER.name)):
+            remedy = "set [database] url, or enable a plugin that runs one (postgres)"
+            yield BootError("database", "none is configured and no plugin runs one", remedy)
+        if not provider(contract.HTTP_SERVER.name):
+            yield missing(contract.HTTP_SERVER, "HTTP server")
+
+    def database_server(self) -> contract.DatabaseServer:
         """Return the plugin that runs a database. Raises BootError without one."""
-        if server := self.services.build_early(DATABASE_SERVER):
+        if server := self.services.build_early(contract.DATABASE_SERVER):
             return server
-        remedy = "set [database] url, or enable a plugin that runs one (postgres)"
-        raise BootError("database", "none is configured and no plugin runs one", remedy)
+        raise next(self.lacking())
 
     def use_database(self, url: str, port: int | None) -> None:
         """Use an embedded database."""
@@ -183,22 +183,16 @@ class Kernel:
 
     def migrations(self) -> list[Migration]:
         """Return the migrations of the plugins that are on, in dependency order."""
-        found: list[Migration] = []
-        for plugin in self.instances:
-            source = Path(sys.modules[type(plugin).__module__].__file__ or ".")
-            beside = source.parent / "migrations" if source.stem == "__init__" else None
-            folder = plugin.migrations or beside
-            if folder is not None and folder.is_dir():
-                found += find_migrations(plugin.name, folder)
-        return found
+        return self.migration_files
 
-    def with_plugins(self, enabled: Mapping[str, bool]) -> Kernel:
+    def with_plugins(self, enabled: Mapping[str, bool], *, to_serve: bool = False) -> Kernel:
         """See `Registry.with_plugins`."""
         if self.fault:
             raise self.fault
         tables = self.config.plugins
         changed = {name: {**tables.get(name, {}), "enabled": on} for name, on in enabled.items()}
-        return self._load(msgspec.structs.replace(self.config, plugins={**tables, **changed}))
+        config = msgspec.structs.replace(self.config, plugins={**tables, **changed})
+        return self._load(config, to_serve=to_serve)
 
     def may_fail(self, plugin: str) -> bool:
         """Whether the operator allows a start without the plugin."""
@@ -276,3 +270,22 @@ def _preferred(config: Config) -> Mapping[str, str]:
     may use another connection."""
     pooled = config.database.direct_url or not config.database.prepare
     return {} if pooled else importlib.import_module("plugins").PREFERRED
+
+
+def missing(key: ServiceKey[Any], where: str) -> BootError:
+    """Return the error for a part of a server that no plugin provides."""
+    remedy = f"enable one that provides {key.name!r}, as `caudex plugins` shows"
+    return BootError(where, "no plugin that is on provides it", remedy)
+
+
+def migrations_of(plugin: Plugin) -> list[Migration]:
+    """Return the migrations of a plugin in order. Raises BootError."""
+    source = Path(sys.modules[type(plugin).__module__].__file__ or ".")
+    folder = plugin.migrations
+    if folder is None and source.stem == "__init__":
+        folder = source.parent / "migrations"
+        return find_migrations(plugin.name, folder) if folder.is_dir() else []
+    if folder is not None and not folder.is_dir():
+        problem = f"its folder of migrations is missing: {folder}"
+        raise BootError(f"plugin {plugin.name}, {source}", problem, "make it, or name another")
+    return [] if folder is None else find_migrations(plugin.name, folder)

@@ -32,9 +32,12 @@ FLAGS = {"true": True, "false": False, "1": True, "0": False}
 log = structlog.get_logger("caudex.loader")
 
 
-def load(config: Config) -> Kernel:
-    """Load everything that the configuration enables. Raises BootErrors."""
-    return _load(config, {})
+def load(config: Config, *, to_serve: bool = False) -> Kernel:
+    """Load everything that the configuration enables. Raises BootErrors, all at once.
+
+    With `to_serve` it is also an error where a server would lack a part.
+    """
+    return _load(config, {}, to_serve)
 
 
 def safe(config: Config) -> Config:
@@ -47,13 +50,14 @@ def safe(config: Config) -> Config:
     return msgspec.structs.replace(config, plugins=tables, services=chosen)
 
 
-def _load(config: Config, failed: Mapping[str, BootError]) -> Kernel:
+def _load(config: Config, failed: Mapping[str, BootError], to_serve: bool) -> Kernel:
     """Load the plugins, without those whose contributions failed and that may be left out."""
-    kernel = _Loading(config, failed).load()
-    faults = collect(kernel)
-    if faults and all(kernel.may_fail(plugin) for plugin, _ in faults):
-        return _load(config, {**failed, **dict(faults)})
-    raise_all([error for _, error in faults])
+    loading = _Loading(config, failed)
+    kernel, faults = loading.load(), collect(loading.kernel)
+    errors = loading.errors + (list(kernel.lacking()) if to_serve else [])
+    if faults and not errors and all(kernel.may_fail(each.plugin) for each in faults):
+        return _load(config, {**failed, **{each.plugin: each for each in faults}}, to_serve)
+    raise_all(errors + faults)
     return kernel
 
 
@@ -63,15 +67,15 @@ class _Loading:
     def __init__(self, config: Config, failed: Mapping[str, BootError]) -> None:
         """`failed` has plugins that load, and that are left out all the same."""
         own = {"plugins": deepcopy(config.plugins), "variables": deepcopy(config.variables)}
-        self._kernel = Kernel(msgspec.structs.replace(config, **own), load)
-        self._errors = list[BootError]()
-        self._sources = find_sources(config, self._errors)
+        self.kernel = Kernel(msgspec.structs.replace(config, **own), load)
+        self.errors = list[BootError]()
+        self._sources = find_sources(config, self.errors)
         self._classes = dict[str, type[Plugin]]()
         self._failed = failed
 
     def load(self) -> Kernel:
-        """Import the plugins, create their objects and put them in order. Raises BootErrors."""
-        kernel = self._kernel
+        """Import the plugins, create their objects and put them in order."""
+        kernel = self.kernel
         for source in list(self._enabled()):
             with self._optional(source.name):
                 self._classes[source.name] = cls = plugin_class(source)
@@ -91,26 +95,25 @@ class _Loading:
             with self._optional(plugin.name):
                 kernel.bus.register(plugin, plugin.name)
                 _bind_services(kernel, plugin)
-        raise_all(self._errors)
         sources = self._sources
         kernel.plugins += [_info(kernel, each, sources[each.name]) for each in kernel.instances]
-        _check_needs(kernel)
-        _order(kernel)
+        self.errors += _unmet(kernel)
+        self.errors += _order(kernel)
         return kernel
 
     def _enabled(self) -> Iterator[Source]:
-        tables, sources = self._kernel.config.plugins, self._sources
+        tables, sources = self.kernel.config.plugins, self._sources
         for name in sorted(tables.keys() - sources.keys()):
             near = nearest(name, sources)
             missing = "install its package, or say where it is: module = …"
             remedy = near if near.startswith("did you mean") else f"{missing}; {near}"
-            self._errors.append(BootError(f"[plugins.{name}]", "there is no such plugin", remedy))
+            self.errors.append(BootError(f"[plugins.{name}]", "there is no such plugin", remedy))
         for name, source in sources.items():
             value = tables[name].get("enabled", True) if name in tables else source.default_on
             enabled = FLAGS.get(str(value).lower())
             if enabled is None:
                 where = f"[plugins.{name}] enabled"
-                self._errors.append(BootError(where, "must be true or false"))
+                self.errors.append(BootError(where, "must be true or false"))
             elif enabled:
                 yield source
             else:
@@ -119,12 +122,12 @@ class _Loading:
     def _not_loaded(self, name: str, state: str, note: str = "") -> None:
         origin = self._sources[name].origin
         info = PluginInfo(name=name, version="", state=state, origin=origin, note=note)
-        self._kernel.plugins.append(info)
+        self.kernel.plugins.append(info)
 
     @contextmanager
     def _optional(self, name: str) -> Generator[None]:
         """Continue without a plugin that may be left out (`on_failure = "degrade"`)."""
-        kernel = self._kernel
+        kernel = self.kernel
         try:
             with kernel.timing(name):
                 yield
@@ -132,11 +135,12 @@ class _Loading:
             cls = self._classes.pop(name, None)
             kernel.instances[:] = [plugin for plugin in kernel.instances if plugin.name != name]
             if not kernel.may_fail(name):
-                self._errors.append(error)
+                self.errors += error.errors if isinstance(error, BootErrors) else [error]
+                self._not_loaded(name, "failed")
             elif guards := guard_hooks(cls):
                 remedy = "fix it, or disable it if the deployment does not need what it guards"
                 problem = f"cannot be left out: it guards by {guards}"
-                self._errors += [error, BootError(f"plugin {name}", problem, remedy)]
+                self.errors += [error, BootError(f"plugin {name}", problem, remedy)]
             else:
                 log.error("a plugin is left out", plugin=name, error=str(error))
                 self._not_loaded(name, "degraded", masked(str(error)))
@@ -189,34 +193,42 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
         kernel.services.provide(item.key, item.factory, by=plugin.name)
 
 
-def _check_needs(kernel: Kernel) -> None:
-    kernel.services.check()
+def _unmet(kernel: Kernel) -> list[BootError]:
+    """Return the services that no plugin provides, or that the operator has to choose."""
+    errors = kernel.services.check()
+    # Where a plugin failed to load, those of Caudex may only lack what it provides.
+    lost = any(info.state == "failed" for info in kernel.plugins)
+    own = {info.name for info in kernel.plugins if lost and info.origin in ("built-in", "contrib")}
     # Plugins that are off by default, as all of contrib, are not named.
     off = sorted(kernel.config.plugins.keys() - {plugin.name for plugin in kernel.instances})
     known = f" (not on: {', '.join(off)})" if off else ""
-    errors = list[BootError]()
+    chosen = {error.where.removeprefix("[services] ") for error in errors}
     for plugin in kernel.instances:
         remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
-        for key in plugin.requires:
-            if key.name not in KERNEL_SERVICES and not kernel.services.provider(key.name):
-                problem = f"needs the service {key.name!r}, which no plugin provides"
+        for name in {key.name for key in plugin.requires} - {*KERNEL_SERVICES, *chosen}:
+            if plugin.name not in own and not kernel.services.provider(name):
+                problem = f"needs the service {name!r}, which no plugin provides"
                 errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
-    raise_all(errors)
+    return errors
 
 
-def _order(kernel: Kernel) -> None:
+def _order(kernel: Kernel) -> list[BootError]:
     """Put providers before the plugins that need them; names break ties, so it never changes."""
+    errors = list[BootError]()
     waiting = {plugin.name: plugin for plugin in sorted(kernel.instances, key=lambda p: p.name)}
     ordered: list[Plugin] = []
     while waiting:
         ready = next((name for name in waiting if not _needs(kernel, waiting, name)), None)
         if ready is None:
-            raise BootErrors([_circle(kernel, waiting)])
+            errors.append(_circle(kernel, waiting))
+            ordered += waiting.values()
+            break
         ordered.append(waiting.pop(ready))
     kernel.instances = ordered
     rank = {plugin.name: position for position, plugin in enumerate(ordered)}
     kernel.plugins.sort(key=lambda info: (rank.get(info.name, len(rank)), info.name))
     kernel.bus.arrange(list(rank))
+    return errors
 
 
 def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str, str]:

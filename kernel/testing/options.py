@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 
 from kernel.config.settings import Config, load_config
 from kernel.contracts.base import Provider, ServiceKey, provide
-from kernel.hooks.plugin import Plugin, hookimpl
+from kernel.contracts.hookspecs import hookimpl
+from kernel.hooks.plugin import Plugin
 
 Overrides = Mapping[str, Any]
 """The configuration as a tree: `{"plugins": {"notes": {"shown": 5}}}`."""

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from kernel.contracts.server import TaskInfo
 from kernel.contracts.statements import Statements
-from kernel.errors import KernelError, Unavailable, failure, raised_at, unwrapped
+from kernel.errors import KernelError, Unavailable, raised_at, unwrapped
 from kernel.toolkit.batcher import Retry
 
 MAX_FAULTS = 20
@@ -134,8 +134,9 @@ class _Task:
         self.info = TaskInfo(name, "failed" if failed else "failing", failures, where)
         pause = 300.0 if failed else _RETRY.pause(failures)
         report = log.error if failed else log.warning
-        plugin = self.owner.plugin
-        report("a task failed", plugin=plugin, task=name, restart_in=pause, **failure(error))
+        said = {"error": f"{type(error).__name__}: {error}", "at": raised_at(error)}
+        report("a task failed", plugin=self.owner.plugin, task=name, restart_in=pause,
+               exc_info=error, **said)  # fmt: skip
         return pause
 
     async def _lead(self) -> None:

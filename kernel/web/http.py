@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,7 +15,7 @@ from kernel.contracts.base import Actor
 from kernel.errors import BadRequest
 
 __all__ = [
-    "Request", "Response", "limit_of", "one_of", "reply", "stream_reply", "whole_number",
+    "Request", "Response", "reply", "stream_reply",
 ]  # fmt: skip
 
 JSON = b"application/json"
@@ -113,22 +112,3 @@ def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 def stream_reply(chunks: AsyncIterator[bytes], media_type: str = "application/json") -> Response:
     """Answer piece by piece; an error on the way aborts the connection."""
     return _Streamed(chunks, media_type=media_type)
-
-
-def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
-    """Read a `limit` parameter: above the maximum it is the maximum. Raises BadRequest."""
-    return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
-
-
-def whole_number(name: str, text: str, *, minimum: int = 0, maximum: int = 2**63 - 1) -> int:
-    """Read a whole number of a query parameter. Raises BadRequest."""
-    if not re.fullmatch(r"[0-9]{1,400}", text) or not minimum <= int(text):
-        raise BadRequest(f"{name} must be a whole number of at least {minimum}")
-    return min(int(text), maximum)
-
-
-def one_of(name: str, text: str, options: Sequence[str]) -> str:
-    """Read a parameter with a closed set of values. Raises BadRequest."""
-    if text not in options:
-        raise BadRequest(f"{name} must be one of {', '.join(options)}")
-    return text

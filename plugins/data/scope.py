@@ -7,7 +7,18 @@ from typing import Any, cast
 
 import msgspec
 
-from kernel.public import Action, Actor, Grant, HookBus, NotFound, Param, hookspecs
+from kernel.public import (
+    Action,
+    Actor,
+    BadRequest,
+    Grant,
+    HookBus,
+    HookFailed,
+    Implementation,
+    NotFound,
+    Param,
+    hookspecs,
+)
 
 from .columns import Columns
 from .filters import RELATION_OPERATORS, Conditions
@@ -20,13 +31,15 @@ Tree = Mapping[str, Any]
 class RowScope(msgspec.Struct, frozen=True):
     """The rows of a table that a caller may access; `trees` are those of hooks.
 
-    `related` are the rows of other entities that conditions may reach, by entity.
+    `guards` are the implementations that returned the trees. `related` are the rows of other
+    entities that conditions may reach, by entity.
     """
 
     table: Table
     user_id: str | None
     own_only: bool
     trees: Sequence[Tree] = ()
+    guards: Sequence[Implementation] = ()
     related: Mapping[str, RowScope] = {}
 
     @property
@@ -51,8 +64,11 @@ class RowScope(msgspec.Struct, frozen=True):
         if self.own_only:
             owner = b"%b.%b" % (alias, OWNER)
             found.append(b"%b = %b" % (owner, rows.bind(self.user_id, b"uuid")))
-        if self.trees:
-            found += rows.within(self.table.every_column.under(alias), self.trees)
+        for guard, tree in zip(self.guards, self.trees, strict=True):
+            try:
+                found += rows.within(self.table.every_column.under(alias), [tree])
+            except BadRequest as error:  # the plugin's mistake, not the caller's
+                raise guard.failed(HookFailed(f"its where-tree is wrong: {error}")) from error
         return found
 
     def record(self, record_id: str, *params: Param) -> Conditions:
@@ -67,10 +83,13 @@ async def resolve_scope(
     bus: HookBus, actor: Actor, grant: Grant, table: Table, action: Action
 ) -> RowScope:
     """Combine a grant with what `record_scope` hooks return."""
-    trees = await bus.gather(
-        hookspecs.record_scope, actor=actor, entity=table.entity, action=action
-    )
-    return RowScope(table, actor.user_id, grant.own_only, trees)
+    guards, trees = list[Implementation](), list[Tree]()
+    for guard in bus.implementations(hookspecs.record_scope):
+        given = {"actor": actor, "entity": table.entity, "action": action}
+        if (tree := await guard.call(given)) is not None:
+            guards.append(guard)
+            trees.append(tree)
+    return RowScope(table, actor.user_id, grant.own_only, trees, guards)
 
 
 def entities_in(columns: Columns, tree: object) -> Iterator[tuple[str, Tree]]:

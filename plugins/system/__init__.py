@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import structlog
 
@@ -13,10 +14,12 @@ from kernel.public import (
     PROCESS_MANAGER,
     REGISTRY,
     STATEMENTS,
+    BootErrors,
     Command,
     DatabaseQuery,
     Finding,
     Health,
+    LoadedPlugins,
     Plugin,
     Provider,
     Route,
@@ -31,6 +34,7 @@ from .config import SystemConfig
 from .examination.diagnosis import findings, python_build
 from .examination.disk import Disk
 from .inventory import warnings_of
+from .examination.mistakes import mistakes
 from .routes import SystemRoutes
 from .serving.manager import ProcessManager
 from .serving.reloading import reloading
@@ -65,7 +69,12 @@ class SystemPlugin(Plugin):
 
     @hookimpl
     def plugins_loaded(self, services: Services) -> None:
-        """Time the plugins for `Server-Timing`, where it is on."""
+        """Look for mistakes, and time the plugins for `Server-Timing`, where it is on.
+
+        Raises BootErrors.
+        """
+        if found := list(mistakes(cast("LoadedPlugins", services.get(REGISTRY)))):
+            raise BootErrors(found)
         if services.get(REGISTRY).server.server_timing:
             time_plugins(services)
 

@@ -16,7 +16,7 @@ from kernel.public import BootError, Command, OpenServices, Registry
 from .client import TOKEN, running_plugins
 from .examination.doctor import findings
 from .inventory import warnings_of
-from .plan import plan
+from .plan import left_out, plan
 
 TEMPLATE: Final = Path(__file__).with_name("template.toml")
 PLUGIN: Final = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
@@ -160,7 +160,9 @@ async def _routes(registry: Registry, _: OpenServices) -> int:
 
 async def _check(registry: Registry, config_file: str, _: OpenServices) -> int:
     """Report that the configuration can be used; the command does not run otherwise."""
+    registry.with_plugins({}, to_serve=True)  # raises where `serve` would refuse
     on = sum(info.state == "on" for info in registry.plugins)
+    print(*left_out(registry), sep="\n", end="\n" if left_out(registry) else "")
     print(f"{config_file or 'the default configuration'} is good: {on} plugins are on")
     return 0
 

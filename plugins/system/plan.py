@@ -33,12 +33,19 @@ def plan(registry: Registry, off: Sequence[str], on: Sequence[str]) -> tuple[int
     else:
         lines = _differences(before, after)
     count = sum(info.state == "on" for info in after.plugins)
+    lines += _lines("degraded", left_out(after))
     return 0, [*lines, f"It would start, with {count} plugins on."]
+
+
+def left_out(loaded: Registry) -> list[str]:
+    """Return the plugins that failed and are left out, each with its reason."""
+    degraded = [info for info in loaded.plugins if info.state == "degraded"]
+    return [f"plugin {info.name} is left out: {info.note}" for info in degraded]
 
 
 def _loaded(registry: Registry, enabled: Mapping[str, bool]) -> LoadedPlugins | BootError:
     try:
-        return registry.with_plugins(enabled)
+        return registry.with_plugins(enabled, to_serve=True)
     except BootError as error:
         return error
 

@@ -28,7 +28,7 @@ def write(tmp_path: Path) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def load_plugins(write: Callable[[str, str], Path]) -> LoadPlugins:
-    """Load one-file plugins, given by name and text, and nothing else."""
+    """Load one-file plugins, given by name and text; others are off unless `config` says so."""
 
     def load_them(config: dict[str, Any] | None = None, /, **files: str) -> Kernel:
         paths = [str(write(name, body)) for name, body in files.items()]
@@ -41,11 +41,11 @@ def load_plugins(write: Callable[[str, str], Path]) -> LoadPlugins:
 
 @pytest.fixture
 def refusal(load_plugins: LoadPlugins) -> Callable[..., list[str]]:
-    """Load plugins that cannot be, and return what is said, line by line."""
+    """Load plugins that cannot be, beside `system`, and return what is said, line by line."""
 
     def refuse(config: dict[str, Any] | None = None, /, **files: str) -> list[str]:
         with pytest.raises(BootError) as caught:
-            load_plugins(config, **files)
+            load_plugins({"plugins.system": {}, **(config or {})}, **files)
         return str(caught.value).splitlines()
 
     return refuse

@@ -12,10 +12,11 @@ import pytest
 from kernel.contracts.access import Action, Grant
 from kernel.contracts.apps import Entity
 from kernel.contracts.base import Actor, Change, Event, server_actor
+from kernel.contracts.hookspecs import for_subjects, hookimpl
 from kernel.contracts.records import RECORDS, Page
 from kernel.contracts.statements import Transaction
 from kernel.errors import BadRequest, NotFound
-from kernel.hooks.plugin import Plugin, for_subjects, hookimpl
+from kernel.hooks.plugin import Plugin
 from kernel.testing import MoreOptions, Server
 from kernel.testing.conformance.kit import SOON, Conformance, body_of, eventually, refused, unique
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import Action, Actor, Change, Event, HookBus, Tagged, Transaction, hookspecs
+from kernel.public import (
+    Action,
+    Actor,
+    BadRequest,
+    Change,
+    Event,
+    HookBus,
+    HookFailed,
+    Tagged,
+    Transaction,
+    hookspecs,
+)
 from plugins.data.rendering import check_readable, id_of, records_in, split_version
 from plugins.data.scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
@@ -98,10 +109,16 @@ class TransactionalWrites:
             record_id=record_id,
             values=dict(row),
         )
-        await self._bus.emit(hookspecs.record_writing, tx=tx, change=change)
-        if action == "delete" or change.values == row:
-            return row
-        return row_of(entity, table.columns, change.values, creating=action == "create")
+        for hook in self._bus.listeners(hookspecs.record_writing, entity.subject):
+            before = dict(change.values)
+            await hook.call({"tx": tx, "change": change})
+            if action != "delete" and change.values != before:
+                creating = action == "create"
+                try:
+                    row = row_of(entity, table.columns, change.values, creating=creating)
+                except BadRequest as error:  # the plugin's mistake, not the caller's
+                    raise hook.failed(HookFailed(f"its values are wrong: {error}")) from error
+        return row
 
 
 def event_of(

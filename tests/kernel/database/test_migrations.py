@@ -163,6 +163,19 @@ def test_only_what_is_new_is_applied_later(database: str, folder: Path) -> None:
     assert apply(database, folder) == ["demo/0003_third.sql"]
 
 
+def test_a_file_that_comes_before_one_that_was_applied_is_refused(
+    database: str, folder: Path
+) -> None:
+    write(folder, "0004_fourth.sql", "create table caudex_demo.four (id int);")
+    apply(database, folder)
+    write(folder, "0003_third.sql", "create table caudex_demo.three (id int);")
+    assert refusal(database, folder) == (
+        "plugin demo, 0003_third.sql: 0004_fourth.sql was applied before it; name it 0005_third.sql"
+    )
+    (folder / "0003_third.sql").rename(folder / "0005_third.sql")
+    assert apply(database, folder) == ["demo/0005_third.sql"]
+
+
 def test_several_plugins_go_in_their_order(database: str, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()

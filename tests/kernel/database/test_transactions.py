@@ -12,11 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.contracts.base import Actor, Event
+from kernel.contracts.hookspecs import hookimpl
 from kernel.contracts.statements import SETTINGS, Statements, Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.database.pool import TRIES
 from kernel.errors import BadRequest, ConstraintViolation, Unavailable
-from kernel.hooks.plugin import hookimpl
 from kernel.testing import Postgres
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.service import PipelinedStatements

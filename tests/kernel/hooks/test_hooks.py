@@ -10,10 +10,11 @@ import anyio
 import pytest
 
 from kernel.contracts import Actor, Event, hookspecs, server_actor
+from kernel.contracts.hookspecs import for_subjects, hookimpl
 from kernel.errors import BootError, Forbidden
 from kernel.hooks import bus as hooks
 from kernel.hooks.bus import HookBus
-from kernel.hooks.plugin import Plugin, for_subjects, hookimpl
+from kernel.hooks.plugin import Plugin
 from tests.kernel.support import plugin
 
 Refusal = Callable[..., list[str]]

@@ -12,10 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from kernel.contracts import Event, hookspecs, server_actor
+from kernel.contracts.hookspecs import hookimpl
 from kernel.errors import ConstraintViolation, Forbidden, HookFailed, HookTimeout
 from kernel.hooks import bus as hooks
 from kernel.hooks.bus import HookBus
-from kernel.hooks.plugin import hookimpl
 
 EVENT = Event(app_id="crm", entity="contacts", operation="INSERT", actor=server_actor())
 

@@ -103,6 +103,8 @@ async def test_a_task_that_fails_too_often_is_tried_rarely(pauses: Slept, logged
         assert tasks.info()[0].failures == MAX_FAULTS + 2
         assert pauses[MAX_FAULTS - 2 :] == [60, 300, 300, 300]
     said = [(each["log_level"], each["event"], each["plugin"], each["task"]) for each in logged]
+    assert all(str(each["at"]).startswith(f"{__file__}:") for each in logged)
+    assert all(each["exc_info"].__traceback__ is not None for each in logged)
     last = ("error", "a task failed", "notes", "import")
     assert said == [
         *[("warning", "a task failed", "notes", "import")] * (MAX_FAULTS - 1),

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.plugins.data.conftest import overrides
@@ -77,14 +78,74 @@ def test_a_hook_changes_what_is_written(admin: Client, witness: WitnessPlugin):
     assert [(r["amount"], r["level"]) for r in made] == [(8, 3), (8, 1)]
 
 
-def test_what_a_hook_writes_is_checked_like_a_body(admin: Client, witness: WitnessPlugin):
-    witness.values = {"amount": "many"}
-    assert "samples.amount" in refused(admin.post(SAMPLES, json={"name": "a"}))
-    witness.values = {"colour": 1}
-    assert "'colour'" in refused(admin.post(SAMPLES, json={"name": "a"}))
-    witness.values = {"name": None}
-    assert "required" in refused(admin.post(SAMPLES, json={"name": "a"}))
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({"amount": "many"}, "samples.amount"), ({"colour": 1}, "'colour'"),
+     ({"name": None}, "required")],
+)  # fmt: skip
+def test_a_value_that_a_hook_may_not_write_is_its_mistake_and_not_the_clients(
+    admin: Client, witness: WitnessPlugin, values: dict[str, Any], said: str
+):
+    made = create(admin, name="a")
+    witness.values = values
+    for write in (
+        lambda: admin.post(SAMPLES, json={"name": "b"}),
+        lambda: admin.post(f"{SAMPLES}/bulk", json=[{"name": "b"}]),
+        lambda: admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}),
+    ):
+        with capture_logs() as logs:
+            answer = write()
+        assert answer.status_code == 500
+        assert "internal error" in answer.json()["error"]
+        [line] = [each for each in logs if each["event"] == "a request failed"]
+        assert (line["plugin"], line["error"]) == ("witness", "HookFailed")
+        assert line["where"].startswith("plugin witness, hook record_writing, ")
+        assert said in str(line["exc_info"])
+    assert names(admin.get(SAMPLES)) == ["a"]
+
+
+def test_a_statement_that_fails_in_a_hook_is_its_mistake(
+    admin: Client, witness: WitnessPlugin, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(witness, "statement", "select 1 / 0")
+    with capture_logs() as logs:
+        assert admin.post(SAMPLES, json={"name": "a"}).status_code == 500
+    [line] = [each for each in logs if each["event"] == "a request failed"]
+    assert (line["plugin"], line["error"]) == ("witness", "HookFailed")
+    assert "a statement failed: division by zero" in str(line["exc_info"])
+    monkeypatch.setattr(witness, "statement", "select nothing from nowhere")
+    with capture_logs() as logs:
+        assert admin.post(SAMPLES, json={"name": "a"}).status_code >= 500
     assert names(admin.get(SAMPLES)) == []
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [({"colour": 1}, "'colour'"), ({"amount": {"$near": 1}}, "$near"), (["name"], "list"),
+     ({"amount": "many"}, "amount")],
+)  # fmt: skip
+def test_a_bad_tree_of_record_scope_is_the_plugins_mistake(
+    postgres: Postgres, tree: Any, said: str
+):
+    with running_server(postgres, overrides("ScopePlugin")) as server:
+        installed(server)
+        made = create(server.admin, name="a")
+        _plugin(server, "scope").tree = tree
+        for read in (
+            lambda: server.admin.get(SAMPLES),
+            lambda: server.admin.get(f"{SAMPLES}/{made['id']}"),
+            lambda: server.admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}),
+            lambda: server.admin.delete(f"{SAMPLES}/{made['id']}"),
+        ):
+            with capture_logs() as logs:
+                assert read().status_code == 500
+            [line] = [each for each in logs if each["event"] == "a request failed"]
+            assert (line["plugin"], line["error"]) == ("scope", "HookFailed")
+            assert said in str(line["exc_info"])
+        _plugin(server, "scope").tree = None
+        assert names(server.admin.get(SAMPLES)) == ["a"]
+        answer = server.admin.post(f"{SAMPLES}/query", json={"where": {"colour": 1}})
+        assert answer.status_code == 400  # of the caller's own tree
 
 
 def test_a_hook_refuses_a_write(admin: Client, witness: WitnessPlugin):

@@ -31,6 +31,7 @@ class WitnessPlugin(Plugin):
         self.committed: list[Event] = []
         self.values: dict[str, Any] = {}
         self.refusal = ""
+        self.statement = ""
         self.fails_after = False
 
     @hookimpl
@@ -40,6 +41,8 @@ class WitnessPlugin(Plugin):
         self.changes.append(change)
         if self.refusal:
             raise BadRequest(self.refusal)
+        if self.statement:
+            await tx.execute(self.statement.encode())
         change.values.update(self.values if change.action != "delete" else {})
 
     @hookimpl

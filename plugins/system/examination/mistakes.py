@@ -1,0 +1,128 @@
+"""Mistakes of plugins that would have no effect until a request meets them, found at the start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction, isfunction, ismethod, signature, unwrap
+from typing import Any, Final
+
+from kernel.public import (
+    ACCESS,
+    PERMISSION_KEY,
+    BootError,
+    Implementation,
+    LoadedPlugins,
+    Needs,
+    Plugin,
+    Route,
+    hookspecs,
+    nearest,
+    place,
+)
+
+from .asked import undeclared
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+PATH: Final = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+|/|/(?!api/)([\w-]+/)+")
+"""A path; outside `/api/` it may end in a slash, as the address of a page with relative links does.
+"""
+OF_AN_APP: Final = ("app_user", "app_admin", "entity")
+SUBJECT: Final = re.compile(r"\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*)")
+WITH_SUBJECTS: Final = ("record_writing", "event_recorded", "event_committed")
+
+Fault = tuple[str, str]
+"""A problem and its remedy."""
+
+
+def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
+    """Look at what all plugins contribute."""
+    for plugin, route in loaded.routes:
+        if fault := _of_route(loaded, route):
+            where = f"plugin {plugin}, {place(route.handler)}"
+            yield BootError(where, f"the route {route.method} {route.path} {fault[0]}", fault[1])
+    for impl in loaded.bus.everything():
+        for problem, remedy in _of_subjects(impl):
+            yield BootError(f"plugin {impl.plugin}, {place(impl.function)}", problem, remedy)
+    for permission in loaded.permissions:
+        if not PERMISSION_KEY.fullmatch(permission.key):
+            owner = loaded.owners[f"permission {permission.key!r}"]
+            problem = f"{permission.key!r} is no key of a permission"
+            yield BootError(_hook_of(loaded, owner), problem, "write it as hello.greet")
+    for plugin in loaded.instances:
+        if _is_foreign(loaded, plugin):
+            for at, key in undeclared(plugin, loaded.services.offered_by(plugin.name)):
+                problem = f"asks for the service {key!r}, which it does not declare"
+                remedy = "name its key in `requires`, or in `uses` or `finds` if it may be missing"
+                yield BootError(f"plugin {plugin.name}, {at}", problem, remedy)
+
+
+def _is_foreign(loaded: LoadedPlugins, plugin: Plugin) -> bool:
+    """Whether a plugin does not come with Caudex; tests look at those that do."""
+    origins = {info.name: info.origin for info in loaded.plugins}
+    return origins.get(plugin.name) not in ("built-in", "contrib")
+
+
+def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
+    """Return where the plugin `owner` registers its permissions."""
+    places = {
+        f"plugin {impl.plugin}": place(impl.function)
+        for impl in loaded.bus.implementations(hookspecs.register_permissions)
+    }
+    return f"{owner}, {places[owner]}"
+
+
+def _of_subjects(impl: Implementation) -> Iterator[Fault]:
+    """Find patterns of `@for_subjects` that match nothing, or that the hook ignores."""
+    if not hasattr(impl.function, "caudex_subjects"):
+        return
+    if hasattr(hookspecs, impl.hook) and impl.hook not in WITH_SUBJECTS:
+        yield f"{impl.hook} ignores @for_subjects", f"it is for {', '.join(WITH_SUBJECTS)}"
+    for pattern in impl.patterns:
+        if not SUBJECT.fullmatch(pattern):
+            remedy = "write <app>.<entity>, <app>.* or core.*, as crm.contacts"
+            yield f"@for_subjects({pattern!r}) names no app and entity", remedy
+
+
+def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
+    """Return what a request would fail by, and the remedy."""
+    needs: Any = route.needs
+    if not isinstance(needs, Needs):
+        remedy = "write PUBLIC, ANY_USER, CORE_ADMIN, core_permission(...)"
+        return f"needs {needs!r}, which is no need", remedy
+    if route.method not in METHODS:
+        return "has an unknown method", nearest(route.method.upper(), METHODS)
+    if not PATH.fullmatch(route.path):
+        return "is no path", "write it as /api/v1/things/{id}"
+    for kinds, part, word in ((OF_AN_APP, "{app_id}", "app"), (("entity",), "{entity}", "entity")):
+        if needs.kind in kinds and part not in route.path:
+            return f"needs {needs}, and its path names no {word}", f"put {part} into the path"
+    return _of_handler(route) or _of_need(loaded, needs)
+
+
+def _of_handler(route: Route) -> Fault | None:
+    handler: Callable[..., Any] = unwrap(route.handler)
+    if not (isfunction(handler) or ismethod(handler)):
+        return None
+    if not iscoroutinefunction(handler):
+        return "has a handler that is a plain def", "write it as async def"
+    given = 1 if route.body is None else 2
+    try:
+        signature(route.handler).bind(*range(given))
+    except TypeError:
+        if given == 2:
+            remedy = "write it as async def (request, body)"
+            return "has a body=, and its handler takes none", remedy
+        return "has no body=, and its handler takes more than the request", "give body= its type"
+    return None
+
+
+def _of_need(loaded: LoadedPlugins, needs: Needs) -> Fault | None:
+    lost = any(info.state == "failed" for info in loaded.plugins)  # perhaps it provides access
+    if needs.kind not in ("public", "user") and not (lost or loaded.services.provider(ACCESS.name)):
+        return "needs the service 'access', which no plugin provides", "enable plugin rbac"
+    permissions = {permission.key for permission in loaded.permissions}
+    if needs.kind == "core_permission" and needs.key not in permissions:
+        remedy = nearest(needs.key, permissions) or "return it from register_permissions"
+        return f"needs the permission {needs.key!r}, which no plugin registers", remedy
+    return None

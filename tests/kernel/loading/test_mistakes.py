@@ -1,0 +1,249 @@
+"""Each mistake of an author stops the start, with plugin, file, line and remedy; all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernel.config.settings import load_config
+from kernel.loading.loader import load
+from plugins.system.asked import undeclared
+from tests.kernel.here import caudex_here
+from tests.kernel.support import BUILT_IN, HEAD, LoadPlugins, plugin
+
+Refusal = Callable[..., list[str]]
+HEADER = HEAD.count("\n")
+
+
+def hook(name: str, arguments: str, mark: str = "", *, word: str = "async def") -> str:
+    return f"@hookimpl\n{mark}\n{word} {name}({arguments}): ..."
+
+
+MISTAKES = [
+    # Patterns of subjects.
+    (hook("event_recorded", "self, event", "@for_subjects('contacts')"),
+     "@for_subjects('contacts') names no app and entity",
+     "write <app>.<entity>, <app>.* or core.*, as crm.contacts"),
+    (hook("event_committed", "self, event", "@for_subjects('*.contacts')"),
+     "@for_subjects('*.contacts') names no app and entity", "write <app>"),
+    (hook("record_writing", "self, change", "@for_subjects('crm.contacts', 'crm')"),
+     "@for_subjects('crm') names no app and entity", "write <app>"),
+    (hook("record_scope", "self, actor", "@for_subjects('crm.contacts')"),
+     "record_scope ignores @for_subjects",
+     "it is for record_writing, event_recorded, event_committed"),
+    (hook("health", "self", "@for_subjects('crm.*')"), "health ignores @for_subjects", "it is for"),
+    (hook("register_permissions", "self", "@for_subjects('core.*')", word="def"),
+     "register_permissions ignores @for_subjects", "it is for"),
+    # Marks of pluggy that have no effect here.
+    ("@hookimpl(tryfirst=True)\nasync def authenticate(self, request): ...",
+     "authenticate is marked tryfirst or trylast, which has no effect",
+     "plugins are called in the order of what they need"),
+    ("@hookimpl(trylast=True)\nasync def record_writing(self, change): ...",
+     "record_writing is marked tryfirst or trylast", "plugins are called"),
+    ("@hookimpl(tryfirst=True)\ndef register_routes(self, services): ...",
+     "register_routes is marked tryfirst or trylast", "plugins are called"),
+    # A method without self.
+    (hook("authenticate", "request"), "authenticate has no self", "make it the first argument"),
+    (hook("register_permissions", "", word="def"), "register_permissions has no self", "make it"),
+    (hook("event_committed", ""), "event_committed has no self", "make it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "problem", "remedy"), MISTAKES)
+def test_a_mistake_in_a_hook(refusal: Refusal, body: str, problem: str, remedy: str) -> None:
+    [said] = refusal(odd=plugin("odd", body))
+    assert re.match(r"plugin odd, /\S+/odd\.py:\d+: ", said), said
+    assert f": {problem}" in said
+    assert f"; {remedy}" in said
+
+
+ROUTES = [
+    ("body=dict", "self, request",
+     "has a body=, and its handler takes none", "write it as async def (request, body)"),
+    ("body=int", "self, request, *, body",
+     "has a body=, and its handler takes none", "write it as"),
+    ("body=dict", "self", "has a body=, and its handler takes none", "write it as"),
+    ("", "self, request, body",
+     "has no body=, and its handler takes more than the request", "give body= its type"),
+    ("", "self",
+     "has no body=, and its handler takes more than the request", "give body= its type"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "arguments", "problem", "remedy"), ROUTES)
+def test_a_body_and_a_handler_that_do_not_fit(
+    refusal: Refusal, given: str, arguments: str, problem: str, remedy: str
+) -> None:
+    body = f"""
+@hookimpl
+def register_routes(self, services):
+    return [Route("POST", "/x", self.post, PUBLIC, {given})]
+
+async def post({arguments}): ...
+"""
+    [said] = refusal(odd=plugin("odd", body))
+    line = HEADER + 1 + 2 + body[: body.index("async def post")].count("\n")
+    assert f"odd.py:{line}: the route POST /x {problem}; {remedy}" in said
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        "def _ask(self): return self._services.get(ACCESS)",
+        "async def ask(self, s): return await s.find(ACCESS).roles('x')",
+        "def ask(self, s): return lambda: s.get(ACCESS)",
+        "@property\n    def access(self): return self._s.get(ACCESS)",
+    ],
+)
+def test_a_service_that_is_asked_for_and_not_declared(refusal: Refusal, asking: str) -> None:
+    body = "\n".join(line.removeprefix("    ") for line in asking.splitlines())
+    [said] = refusal(odd=plugin("odd", body))
+    line = HEADER + 3 + len(body.splitlines())
+    assert f"odd.py:{line}: asks for the service 'access', which it does not declare" in said
+    assert said.endswith("name its key in `requires`, or in `uses` or `finds` if it may be missing")
+
+
+def test_a_service_that_is_declared_or_provided_or_only_named(load_plugins: LoadPlugins) -> None:
+    on = {"plugins.system": {}}
+    for declared in ("uses", "finds"):
+        body = f"{declared} = (ACCESS,)\ndef ask(self, s): return s.find(ACCESS)"
+        load_plugins(on, fine=plugin("fine", body))
+    named = "def ask(self, s): return s.provider(ACCESS.name), s.get(HOOKS)"
+    own = "OWN = ServiceKey('own')"
+    provided = (
+        "@hookimpl\ndef provide_services(self): return [provide(OWN, lambda s: 1)]\n"
+        "def ask(self, s): return s.get(OWN)"
+    )
+    load_plugins(on, fine=plugin("fine", named), other=plugin("other", provided, own))
+
+
+def test_the_plugins_of_caudex_declare_what_they_ask_for() -> None:
+    on = {f"plugins.{name}": {"enabled": True} for name in ("cron", "metrics", "openapi")}
+    kernel = load(load_config(environ={}, overrides=on))
+    for each in kernel.instances:
+        assert list(undeclared(each, kernel.services.offered_by(each.name))) == [], each.name
+
+
+@pytest.mark.parametrize("key", ["", "hello greet", ".hello", "hello.", "x" * 129])
+def test_a_key_that_no_permission_can_have(refusal: Refusal, key: str) -> None:
+    body = f"@hookimpl\ndef register_permissions(self): return [Permission({key!r})]"
+    [said] = refusal(odd=plugin("odd", body))
+    assert re.match(r"plugin odd, /\S+/odd\.py:\d+: ", said), said
+    assert f"{key!r} is no key of a permission; write it as hello.greet" in said
+
+
+def test_a_folder_of_migrations_that_is_missing(refusal: Refusal) -> None:
+    body = "from pathlib import Path\nmigrations = Path('/no/such/folder')"
+    [said] = refusal(odd=plugin("odd", body))
+    assert re.match(r"plugin odd, /\S+/odd\.py: its folder of migrations is missing: ", said), said
+    assert said.endswith("/no/such/folder; make it, or name another")
+
+
+def test_a_clash_is_the_newcomers(refusal: Refusal) -> None:
+    """Also where its name comes first, and where it is the one that may be left out."""
+    taken = """
+@hookimpl
+def register_routes(self, services):
+    return [Route("GET", "/health", self.get, PUBLIC)]
+
+@hookimpl
+def register_commands(self, services): return [Command(name="doctor", help="")]
+
+async def get(self, request): ...
+"""
+    said = refusal(aa=plugin("aa", taken))
+    assert [re.sub(r", /\S+", "", line) for line in said] == [
+        "plugin aa the command 'doctor' is already plugin system's; rename one of the two",
+        "plugin aa the route GET /health is already plugin system's; disable one of the two",
+    ]
+
+
+def test_a_newcomer_that_may_be_left_out_is(load_plugins: LoadPlugins) -> None:
+    body = (
+        "@hookimpl\ndef register_routes(self, services): "
+        "return [Route('GET', '/health', self.get, PUBLIC)]\nasync def get(self, request): ..."
+    )
+    on = {"plugins.system": {}, "plugins.aa": {"on_failure": "degrade"}}
+    kernel = load_plugins(on, aa=plugin("aa", body))
+    assert [by for by, route in kernel.routes if route.path == "/health"] == ["system"]
+    assert [info.name for info in kernel.plugins if info.state == "degraded"] == ["aa"]
+
+
+def test_a_mistake_that_is_found_late_leaves_out_its_plugin(load_plugins: LoadPlugins) -> None:
+    body = hook("event_committed", "self, event", "@for_subjects('contacts')")
+    on = {"plugins.system": {}, "plugins.odd": {"on_failure": "degrade"}}
+    kernel = load_plugins(on, odd=plugin("odd", body), fine=plugin("fine"))
+    assert [info.name for info in kernel.plugins if info.state == "degraded"] == ["odd"]
+    assert {each.name for each in kernel.instances} == {"fine", "system"}
+
+
+CONFIG = """
+[server]
+prot = 1
+[services]
+vault = "safe"
+[plugins.guestbook]
+[plugins.jobs]
+poll_intervall = 3
+"""
+
+
+def test_all_kinds_of_errors_come_in_one_round(
+    tmp_path: Path, write: Callable[[str, str], Path]
+) -> None:
+    """Of the configuration, imports, hooks, routes, services, migrations and missing parts."""
+    sql = tmp_path / "numbers"
+    sql.mkdir()
+    (sql / "first.sql").write_text("select 1")
+    bodies = {
+        "syntax": "x = = 1",
+        "hooks": plugin("hooks", "@hookimpl\ndef register_rutes(self): ..."),
+        "route": plugin("route", "@hookimpl\ndef register_routes(self, services):\n"
+                        "    return [Route('GET', '/x', self.get, PUBLIC, body=int)]\n"
+                        "async def get(self, request): ..."),
+        "needy": plugin("needy", "requires = (ServiceKey('tea'),)"),
+        "numbers": plugin("numbers", f"from pathlib import Path\nmigrations = Path({str(sql)!r})"),
+        "clash": plugin("clash", "@hookimpl\ndef register_commands(self, services):"
+                        " return [Command(name='serve', help='')]"),
+    }  # fmt: skip
+    files = [str(write(name, body)) for name, body in bodies.items()]
+    config = tmp_path / "caudex.toml"
+    config.write_text(CONFIG)
+    words = [each for file in files for each in ("--plugin", file)]
+    ended = caudex_here("config", "check", "--config", str(config), *words)
+    assert ended.status == 78
+    for said in (
+        "unknown key 'prot'",
+        "[services] vault: 'safe' does not provide it",
+        "[plugins.guestbook]: there is no such plugin",
+        "[plugins.jobs]: unknown key 'poll_intervall'",
+        "plugin syntax, ",
+        "there is no hook 'register_rutes'",
+        "the route GET /x has a body=",
+        "plugin needy: needs the service 'tea'",
+        "first.sql is no migration",
+        "the command 'serve' is already the kernel's",
+    ):
+        assert said in ended.err, said
+    assert len(ended.err.splitlines()) == 10, ended.err
+
+
+def test_a_plugin_of_caudex_that_fails_does_not_bury_the_reason(tmp_path: Path) -> None:
+    """Those that need what it provides are not named, nor each of their routes."""
+    overrides = {"plugins.rbac": {"no_such_key": 1}}
+    config = load_config(environ={}, overrides=overrides)
+    with pytest.raises(Exception, match="no_such_key") as caught:
+        load(config)
+    assert len(str(caught.value).splitlines()) == 1, str(caught.value)
+
+
+def test_what_serve_would_refuse_is_refused_before() -> None:
+    off = {f"plugins.{name}": {"enabled": False} for name in BUILT_IN if name != "system"}
+    config = load_config(environ={}, overrides=off)
+    assert load(config).instances  # commands need no database
+    with pytest.raises(Exception, match="none is configured and no plugin runs one") as caught:
+        load(config, to_serve=True)
+    assert "HTTP server: no plugin that is on provides it" in str(caught.value)
