@@ -718,9 +718,11 @@ def test_a_server_that_runs_tells_an_admin_what_its_hooks_cost(
         assert auth[2] == "on"
         head, *rows = hooks.splitlines()
         assert head.split() == [
-            "plugin", "hook", "calls", "refusals", "errors", "p50_ms", "p99_ms", "last_error"
+            "plugin", "hook", "calls", "refusals", "errors", "breaker", "p50_ms", "p99_ms",
+            "last_error",
         ]  # fmt: skip
         [asked] = [row.split() for row in rows if row.startswith("auth ") and "authent" in row]
+        assert asked.pop(5) == "closed"
         calls, refusals, errors, p50, p99 = map(float, asked[2:])
         assert (calls >= 1, refusals, errors) == (True, 0, 0)
         assert 0 < p50 <= p99
