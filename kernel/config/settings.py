@@ -305,7 +305,8 @@ def _build(
         else:
             errors += _check_tables(name, cast("dict[str, Any]", value), where)
             kind = dict if name == "plugins" else str
-            parts[name] = {key: each for key, each in value.items() if isinstance(each, kind)}
+            entries = cast("dict[str, Any]", value).items()
+            parts[name] = {key: each for key, each in entries if isinstance(each, kind)}
     config = Config(**parts)
     for section, key, problem, remedy in _faults(config):
         where = variables.get(section, {}).get(key, f"{place} [{section}] {key}")
