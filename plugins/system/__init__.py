@@ -33,8 +33,8 @@ from .commands import system_commands
 from .config import SystemConfig
 from .examination.diagnosis import findings, python_build
 from .examination.disk import Disk
-from .inventory import warnings_of
 from .examination.mistakes import mistakes
+from .inventory import warnings_of
 from .routes import SystemRoutes
 from .serving.manager import ProcessManager
 from .serving.reloading import reloading

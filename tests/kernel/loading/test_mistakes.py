@@ -10,7 +10,7 @@ import pytest
 
 from kernel.config.settings import load_config
 from kernel.loading.loader import load
-from plugins.system.asked import undeclared
+from plugins.system.examination.asked import undeclared
 from tests.kernel.here import caudex_here
 from tests.kernel.support import BUILT_IN, HEAD, LoadPlugins, plugin
 
