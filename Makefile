@@ -6,13 +6,13 @@ ROUNDS  ?= 10
 JOBS    ?= 4
 pytest  := sh .ci/pytest.sh
 spread   = -n $(JOBS) --dist worksteal
-compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group build \
-  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml $(ARGS)
+compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make lock' $(ARGS)
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size screenshots bench-lock faults soak lock clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size screenshots bench-lock faults soak lock audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -85,14 +85,20 @@ soak: .venv/.dev ## For hours: all tests with both drivers and the interleaving 
 	$(python) -m pytest --hypothesis-profile=soak --quiet tests/plugins/apps tests/plugins/data tests/plugins/rbac
 
 lock: .venv/.dev ## Write the lock files again (ARGS=--upgrade for newer versions)
-	$(compile) -o requirements.lock
-	$(compile) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
+	$(compile) pyproject.toml -o requirements.lock
+	$(compile) --group build -c requirements.lock -o requirements-build.lock
+	$(compile) pyproject.toml --group build --group dev --all-extras -c requirements.lock \
+	  -c requirements-build.lock -o requirements-dev.lock
+	$(python) .ci/sbom.py
+
+audit: .venv/.dev ## Look for known vulnerabilities in what is locked (needs an advisory service)
+	.venv/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 clean: ## Remove .venv and the files that the tools made
 	rm -rf .venv .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock kernel/caudex.py
+.venv/.runtime: .ci/setup.sh pyproject.toml requirements.lock requirements-build.lock kernel/caudex.py
 	@sh .ci/setup.sh runtime
 
 .venv/.dev: .ci/setup.sh pyproject.toml requirements.lock requirements-dev.lock kernel/caudex.py

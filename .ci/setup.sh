@@ -5,8 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 case "${1:-}" in
-  runtime) lock=requirements.lock ;;
-  dev) lock=requirements-dev.lock ;;
+  runtime) lock=requirements.lock build=requirements-build.lock ;;
+  dev) lock=requirements-dev.lock build= ;;
   *) echo "usage: setup.sh runtime|dev" >&2; exit 2 ;;
 esac
 
@@ -54,8 +54,8 @@ fi
 echo "caudex: installing $lock"
 # Its name before 0.2: the record of that one would stay.
 uninstall caudex 2>/dev/null || true
-install --require-hashes -r "$lock"
-# No build isolation: the lock holds the build tools, so nothing unpinned is downloaded.
+install --require-hashes -r "$lock" ${build:+-r "$build"}
+# No build isolation: a lock holds the build tools, so nothing unpinned is downloaded.
 install --no-deps --no-build-isolation -e .
 
 touch .venv/.runtime

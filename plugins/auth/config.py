@@ -22,7 +22,7 @@ class AuthConfig(Section, frozen=True, kw_only=True):
     account needs the setup token that the server prints at its start.
     `signing_key` is base64 or hex text of 32 bytes or more; without it
     `<data-dir>/config/signing.key` is used. `refuse_common` refuses
-    passwords that are among the four million most common ones with ten characters or more;
+    passwords that are guessed within a million attempts (zxcvbn's lists of words and patterns);
     `common_passwords` is a file with one more refused password a line.
 
     A session ends `session_idle` seconds after its last use (a login or a refresh), and

