@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -57,6 +58,8 @@ Order = Literal["asc", "desc"]
 
 
 EVERYTHING: Final = View()
+_VIEWED: Final = re.compile("|".join(["%", *VIEW_PARAMETERS]).encode())
+"""Finds query strings that may have parameters of a view; `%` can write any name."""
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -73,7 +76,7 @@ class RecordRoutes(CollectionRoutes):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._listings: dict[bytes, Listing] = {}
+        self._listings: dict[bytes | tuple[bytes, frozenset[str]], Listing] = {}
 
     def routes(self) -> Sequence[Route]:
         """Declare every route; a query needs `read`, a bulk `create`."""
@@ -119,7 +122,7 @@ class RecordRoutes(CollectionRoutes):
             return Response(status_code=304, headers={"etag": found.etag})
         return _tagged(found)
 
-    async def _own_parameters(self, request: Request) -> Collection[str]:
+    async def _own_parameters(self, request: Request) -> frozenset[str]:
         """Return the parameters of a view; a field of such a name takes precedence."""
         app_id, name = names_of(request)
         found = await self._services.get(APPS).entity(app_id, name)
@@ -145,11 +148,15 @@ class RecordRoutes(CollectionRoutes):
         raw: bytes = request.scope["query_string"]
         if (known := self._listings.get(raw)) is not None:
             return known
-        given = request.query()
-        if not VIEW_PARAMETERS.isdisjoint(given):
-            return _read(given, await self._own_parameters(request))
-        listing = _read(given, VIEW_PARAMETERS)
-        return keep(self._listings, raw, listing, 500) if len(raw) <= 200 else listing
+        key: bytes | tuple[bytes, frozenset[str]] = raw
+        own = VIEW_PARAMETERS
+        if _VIEWED.search(raw) is not None:
+            own = await self._own_parameters(request)
+            key = (raw, own)
+            if (known := self._listings.get(key)) is not None:
+                return known
+        listing = _read(request.query(), own)
+        return keep(self._listings, key, listing, 500) if len(raw) <= 200 else listing
 
     async def _create(self, request: Request, body: dict[str, Any]) -> Response:
         """Create a record."""

@@ -91,6 +91,8 @@ class Table:
         self.everything = Selection(self._all, self.rendering, tuple(self.columns))
         self._shapes: dict[Hashable, bytes] = {}
         self._selections: dict[Hashable, Selection] = {}
+        self.expanded: dict[Hashable, Selection] = {}
+        """Selections with linked records that need no parameters."""
 
     def selection(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
         """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""
@@ -168,14 +170,14 @@ class Table:
         return self._cached(("one", own_only), lambda: self._by_id(own_only))
 
     def listed(
-        self, sort: Column, order: Order, limit: int, *, own_only: bool, skip: bool
+        self, sort: Column, order: Order, limit: int, items: bytes, *, own_only: bool, skip: bool
     ) -> bytes:
         """Return a page without conditions of its own.
 
         Parameters: the owner where `own_only`, the offset where `skip`.
         """
-        shape = ("listed", sort.name, order, limit, own_only, skip)
-        return self._cached(shape, lambda: self._listed(sort, order, limit, own_only, skip))
+        shape = ("listed", sort.name, order, limit, items, own_only, skip)
+        return self._cached(shape, lambda: self._listed(sort, order, limit, items, own_only, skip))
 
     def texts(
         self, rows: Conditions, order: bytes, limit: int, offset: int, items: bytes | None = None
@@ -340,9 +342,11 @@ class Table:
         self.is_record(rows, "")
         return self.one(rows)
 
-    def _listed(self, sort: Column, order: Order, limit: int, own_only: bool, skip: bool) -> bytes:
+    def _listed(
+        self, sort: Column, order: Order, limit: int, items: bytes, own_only: bool, skip: bool
+    ) -> bytes:
         ordered = self.order(sort, order)
-        texts = self.texts(self._owned(own_only), ordered, limit, int(skip))
+        texts = self.texts(self._owned(own_only), ordered, limit, int(skip), items)
         return self.page(texts, sort, limit, None)
 
     def _owned(self, own_only: bool) -> Conditions:

@@ -101,8 +101,10 @@ class RecordReads(SearchedScopes):
             raise BadRequest("limit must be a whole number of at least 1")
         table, sort = scope.table, scope.table.columns.find(page.order_by or "created_at")
         limit = min(page.limit, MAX_PAGE)
-        if not (page.where or page.after is not None or scope.trees or page.view or terms):
-            return table.rendering.array(await self._listed(scope, page, sort, limit))
+        if not (page.where or page.after is not None or scope.trees or terms):
+            plain = table.everything if page.view is None else _unbound(scope, page, expansions)
+            if plain is not None:
+                return plain.rendering.array(await self._listed(scope, page, sort, limit, plain))
         # The same statement looks up the last record seen, where an index can serve that.
         in_one = page.after is not None and not sort.nullable
         cursor = scope.record(page.after or "") if in_one else None
@@ -236,11 +238,13 @@ class RecordReads(SearchedScopes):
         raw = await reader.fetch(query, *rows.params)
         return _tagged(raw, selected.rendering, record_id)
 
-    async def _listed(self, scope: RowScope, page: Page, sort: Column, limit: int) -> bytes:
+    async def _listed(
+        self, scope: RowScope, page: Page, sort: Column, limit: int, selected: Selection
+    ) -> bytes:
         """Return a page without conditions of its own, by a cached statement."""
         _check_offset(page.offset)
-        own, skip = scope.own_only, page.offset > 0
-        query = scope.table.listed(sort, page.order, limit, own_only=own, skip=skip)
+        own, skip, items = scope.own_only, page.offset > 0, selected.items
+        query = scope.table.listed(sort, page.order, limit, items, own_only=own, skip=skip)
         # A generic plan could scan the whole table for an owner of few records.
         fetch = partial(self._statements.fetch, custom_plan=own)
         owner = (scope.user_id,) if own else ()
@@ -248,7 +252,7 @@ class RecordReads(SearchedScopes):
         if raw == TOO_LARGE:
             rows = scope.rows()
             order = scope.table.order(sort, page.order)
-            texts = scope.table.texts(rows, order, limit, page.offset)
+            texts = scope.table.texts(rows, order, limit, page.offset, items)
             raw = await fetch(scope.table.careful_page(texts, sort, None), *rows.params)
         return _fitting(raw, page)
 
@@ -314,6 +318,13 @@ def _tagged(raw: bytes | None, rendering: Rendering, record_id: str) -> Tagged:
 def _selected(scope: RowScope, rows: Conditions, page: Page, expansions: Expansions) -> Selection:
     """Return what a page shows. What `expand` adds has parameters in `rows`."""
     return select(scope, rows, page.view, expansions) if page.view else scope.table.everything
+
+
+def _unbound(scope: RowScope, page: Page, expansions: Expansions) -> Selection | None:
+    """Return what a page shows if that needs no parameters, else None."""
+    rows = Conditions(scope.columns, (), scope.related)
+    selected = _selected(scope, rows, page, expansions)
+    return None if rows.params else selected
 
 
 def _sort(scope: RowScope, page: Page) -> Column:

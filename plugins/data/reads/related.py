@@ -78,7 +78,9 @@ class Related:
 
 
 def _steps(columns: Columns, tree: Tree, inner: Expansions) -> list[tuple[str, Tree, Expansions]]:
-    found: list[tuple[str, Tree, Expansions]] = [
-        (name, reached, {}) for name, reached in entities_in(columns, tree)
-    ]
-    return found + list(entities_of(columns, inner))
+    found: list[tuple[str, Tree, Expansions]] = []
+    if tree:
+        found += [(name, reached, {}) for name, reached in entities_in(columns, tree)]
+    if inner:
+        found += entities_of(columns, inner)
+    return found

@@ -6,7 +6,8 @@ for the records of the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -16,7 +17,7 @@ from plugins.data.columns import Columns, Link
 from plugins.data.filters import Conditions, join
 from plugins.data.rendering import NestedRendering
 from plugins.data.scope import RowScope, Tree
-from plugins.data.store import ETAG, Selection, Table
+from plugins.data.store import ETAG, Selection, Table, keep
 
 MAX_DEPTH: Final = 3
 MAX_EXPANDED: Final = 20
@@ -40,9 +41,14 @@ def read_expand(items: object) -> Expansions:
     """Read `expand`: paths of links, and objects with options by path. Raises BadRequest."""
     if not isinstance(items, Sequence) or isinstance(items, str | bytes):
         raise BadRequest(f"expand: an array is wanted, not {show_value(items)}")
+    given = tuple(cast("Sequence[object]", items))
+    return _read_paths(given) if all(isinstance(each, str) for each in given) else _read(given)
+
+
+def _read(items: Iterable[object]) -> Expansions:
     root = Expansion(inner={})
     count = 0
-    for path, options in _paths(cast("Sequence[object]", items)):
+    for path, options in _paths(items):
         names = path.split(".")
         if len(names) > MAX_DEPTH:
             raise BadRequest(f"expand: {path[:200]!r} is more than {MAX_DEPTH} deep")
@@ -57,6 +63,10 @@ def read_expand(items: object) -> Expansions:
     if count > MAX_EXPANDED:
         raise BadRequest(f"expand holds more than {MAX_EXPANDED} links")
     return root.inner
+
+
+_read_paths = lru_cache(500)(_read)
+"""Reads paths without options, which many requests repeat."""
 
 
 def _paths(items: Iterable[object]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -84,7 +94,23 @@ def select(scope: RowScope, rows: Conditions, view: View, expansions: Expansions
     """Compile what a view shows; parameters are added to `rows`. Raises BadRequest."""
     if not expansions:
         return scope.table.selection(view.fields, etag=view.etag)
-    return _Expander(rows, scope.related).selection(scope.table, view, expansions)
+    shape, cache = _shape(scope, view), scope.table.expanded
+    if shape is not None and (known := cache.get(shape)) is not None:
+        return known
+    before = len(rows.params)
+    found = _Expander(rows, scope.related).selection(scope.table, view, expansions)
+    return found if shape is None or len(rows.params) > before else keep(cache, shape, found, 100)
+
+
+def _shape(scope: RowScope, view: View) -> Hashable | None:
+    """Return what a selection without parameters depends on, None where it may have some."""
+    if any(each.own_only or each.trees for each in scope.related.values()):
+        return None
+    if not all(isinstance(path, str) for path in view.expand):
+        return None
+    tables = tuple((name, each.table) for name, each in scope.related.items())
+    fields = None if view.fields is None else tuple(view.fields)
+    return tuple(view.expand), fields, view.etag, tables
 
 
 class _Expander:
