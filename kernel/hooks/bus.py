@@ -150,7 +150,7 @@ class Implementation:
         return result
 
     def raised_at(self, error: Exception) -> str:
-        """Return where it raised, or where it is defined."""
+        """Return the source location of an error, or of the implementation."""
         met = error.__context__ if isinstance(error, errors.HookTimeout) else error
         return (met and errors.raised_at(met)) or place(self.function)
 
@@ -174,7 +174,7 @@ class Implementation:
 def _limited(work: Coroutine[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
     """Run a coroutine, and cancel it after so many seconds. Raises HookTimeout.
 
-    The timer starts where the coroutine first waits: one that never does costs no timer.
+    The timer starts when the coroutine first waits, so one that never waits needs no timer.
     """
     try:
         waits_for = work.send(None)
@@ -247,7 +247,7 @@ class HookBus:
         self._pm.register(plugin, name=name)
 
     def arrange(self, order: Sequence[str]) -> None:
-        """Make the hooks callable: plugin by plugin in this order, without those not in it."""
+        """Order the implementations by `order`, and leave out those of other plugins."""
         self._listeners.clear()
         for name in self._specs:
             caller: pluggy.HookCaller = getattr(self._pm.hook, name)

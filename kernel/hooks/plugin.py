@@ -1,4 +1,4 @@
-"""What a plugin is: a class with a name, what it needs, and hook implementations."""
+"""The base class of plugins: a name, the services that it needs, and hook implementations."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class NoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Plugin:
     """Base class of every plugin; one instance for each application.
 
-    `requires` names services without which it cannot work, `uses` optional ones that it asks for
-    with `services.find`: their providers start before it and end after it. `finds` names services
-    that it looks up only after the start, in a handler for instance; they do not affect the order.
-    `name` is its folder, its config table `[plugins.<name>]` and its SQL schema
-    `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, by default the one
-    beside the module.
+    `requires` names the services that it needs, `uses` optional ones that it looks up with
+    `services.find`. Their providers start before it and end after it. `finds` names services that
+    it looks up only after the start, such as in a handler; they do not affect the order.
+    `name` is also the name of its folder, of its config table `[plugins.<name>]` and of its SQL
+    schema `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, by default the
+    one beside the module.
     """
 
     name: ClassVar[str]
@@ -49,10 +49,10 @@ class Plugin:
         self.context = context
 
     def on_reload(self, config: Any) -> Iterable[str]:
-        """Take over a changed configuration, of the type `Config`, while the server runs.
+        """Apply a changed configuration, of the type `Config`, while the server runs.
 
-        SIGHUP leads to it, in the event loop of each process. Return the settings that need a
-        restart; by default all that changed.
+        After SIGHUP each process calls it in its event loop. Return the settings that need a
+        restart; by default all changed ones.
         """
         old, new = (msgspec.structs.asdict(each) for each in (self.config, config))
         return [key for key, value in new.items() if value != old[key]]

@@ -157,7 +157,7 @@ def check_class(cls: type[Plugin], source: Source) -> None:
 
 @contextmanager
 def blamed(where: str, problem: str, origin: str = "") -> Generator[None]:
-    """Turn what a plugin's own code raises into a BootError with the place."""
+    """Turn an exception of a plugin's own code into a BootError with its location."""
     try:
         yield
     except BootError:

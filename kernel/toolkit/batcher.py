@@ -95,9 +95,9 @@ class Batcher(Generic[T, R]):
 
     @asynccontextmanager
     async def running(self, drain: float = 5.0) -> AsyncGenerator[Self]:
-        """Flush in the background; at the end what is left, for at most `drain` seconds.
+        """Flush in the background; at the end flush the rest, for at most `drain` seconds.
 
-        Items that are left even then are counted by `len`, and their callers get Unavailable.
+        `len` counts items that remain even then; their callers get Unavailable.
         """
         self._open = True
         async with anyio.create_task_group() as tasks:

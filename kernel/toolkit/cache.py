@@ -24,8 +24,8 @@ class InvalidatedCache(Generic[K, V]):
     concerns every entry. When `size` entries are kept, the oldest one makes room.
 
     A value that was being loaded when a notification arrived is returned and not kept: it may be
-    older than the change. Calls that need the same key at the same time share one load, its error
-    too.
+    older than the change. Calls that need the same key at the same time share one load, and
+    its error.
     """
 
     # A plain dictionary: a hit in one of cachetools takes four times as long, a scan ten times.
@@ -46,12 +46,12 @@ class InvalidatedCache(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """Return the value that is kept for `key`."""
+        """Return the cached value of `key`, or None."""
         entry = self._entries.get(key)
         return entry[1] if entry is not None and entry[0] > monotonic() else None
 
     async def get_or_load(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
-        """Return the value that is kept for `key`, or the result of `load`. Raises what it does."""
+        """Return the cached value of `key`, or the result of `load`. Raises its errors."""
         while (value := self.get(key)) is None:
             if (under_way := self._loads.get(key)) is None:
                 return await self._load(key, load)

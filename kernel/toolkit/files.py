@@ -1,4 +1,4 @@
-"""Files that outlast a crash."""
+"""Files that survive a crash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_file(file: Path, content: bytes, *, replace: bool = True) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk (fsync(2)), to outlast a loss of power."""
+    """Write the names in a folder to the disk (fsync(2)), to survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

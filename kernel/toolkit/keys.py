@@ -28,8 +28,8 @@ def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = T
     """Return the key `name` (32 bytes): base64 or hex, else `<data-dir>/config/<name>.key`. Text
     that is neither is itself the key.
 
-    The file is made with mode 0600 when it is missing and may be; of a longer key the SHA-256 is
-    used. Raises BootError when it is missing, cannot be read or is too short to be a key.
+    If the file is missing and `may_create` is set, it is created with mode 0600. A longer key is
+    replaced by its SHA-256. Raises BootError when the key is missing, unreadable or too short.
     """
     return _decode(name, configured or _read(name, data_dir, may_create=may_create).strip())
 
@@ -37,8 +37,8 @@ def load_key(name: str, configured: str, data_dir: Path, *, may_create: bool = T
 async def server_key(statements: Statements, name: str, configured: str, data_dir: Path) -> bytes:
     """Return the key `name` as `load_key` does, the one that all servers of a database share.
 
-    The first server makes it. Raises BootError, and changes nothing, where that has been and the
-    key is missing or another.
+    The first server creates it. Raises BootError, and changes nothing, if the key was created
+    before and is now missing or different.
     """
     kept = await statements.fetch(_KEPT, name)
     key = _compared(name, configured, data_dir, kept)
@@ -47,13 +47,13 @@ async def server_key(statements: Statements, name: str, configured: str, data_di
 
 
 def compare_key(ask: Callable[..., str | None], name: str, configured: str, data_dir: Path) -> None:
-    """Say in `diagnose` what would keep `server_key` from its key. Raises BootError."""
+    """Check in `diagnose` whether `server_key` would fail. Raises BootError."""
     if kept := ask(_KEPT, name):
         _compared(name, configured, data_dir, kept.encode())
 
 
 class Keys(NamedTuple, Generic[Id]):
-    """Keys of 32 bytes by their ids; `newest` seals."""
+    """Keys of 32 bytes by their ids; the one named `newest` encrypts."""
 
     newest: Id
     known: Mapping[Id, bytes]
@@ -66,11 +66,11 @@ class Keys(NamedTuple, Generic[Id]):
 
 @dataclass(eq=False)
 class Keyring(Generic[Id]):
-    """Reads and rotates the keys `name` that a plugin seals with.
+    """Reads and rotates the keys `name` that a plugin encrypts with.
 
-    The newest key seals, the others still open. `configured` is the newest one; without it, the
-    keys are the lines of `<data-dir>/config/<name>.key`, newest first. The keys `old` open only.
-    `key_id` returns a name for a key that does not reveal it. All methods block, and raise
+    The newest key encrypts, the others still decrypt. `configured` is the newest one; without it,
+    the keys are the lines of `<data-dir>/config/<name>.key`, newest first. The keys `old` only
+    decrypt. `key_id` returns a name for a key that does not reveal it. All methods block, and raise
     BootError.
     """
 
@@ -86,13 +86,13 @@ class Keyring(Generic[Id]):
         return _file(self.name, self.data_dir)
 
     def read(self, *, may_create: bool = False) -> Keys[Id]:
-        """Read the keys; `may_create` makes the file on the first boot of all."""
+        """Read the keys; `may_create` creates the file at the very first start."""
         newest = [self.configured] if self.configured else self._lines(may_create=may_create)
         keys = [_decode(self.name, text) for text in (*newest, *self.old)]
         return Keys(self.key_id(keys[0]), {self.key_id(key): key for key in keys})
 
     def check(self, recorded: Id) -> None:
-        """Compare with the id of the key that sealed what the database holds."""
+        """Compare with the id of the key that encrypted the data in the database."""
         if recorded not in self.read().known:
             problem = "it is not the key that this database's secrets are sealed with"
             remedy = f"restore {self.file} or the configured master_key"
@@ -109,7 +109,7 @@ class Keyring(Generic[Id]):
         return self.read().newest
 
     def keep_only(self, wanted: Id) -> None:
-        """Remove the other keys from the file: they open nothing any more."""
+        """Remove the other keys from the file: they decrypt nothing any more."""
         if not self.configured:
             self._write([_encode(self.read().known[wanted])])
 

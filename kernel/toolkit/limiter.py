@@ -1,4 +1,4 @@
-"""Bounds: what runs at once, for each key and in all, and how often a key may do something."""
+"""Limits of concurrent work and of rates, for each key and in total."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kernel.errors import Throttled, Unavailable
 
 @dataclass(eq=False)
 class ConcurrencyLimiter:
-    """Bounds what is under way at once: `total` in all, `per_key` for each user, app or address.
+    """Bounds concurrent work: `total` in all, `per_key` for each user, app or address.
 
     Beyond that `hold` waits for its turn, in the order of arrival: at most `queue` callers of each
     key, each for `timeout` seconds. All others get Unavailable with `message`. Give one user

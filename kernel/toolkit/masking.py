@@ -25,8 +25,8 @@ _MARK: Final = "\ud800"
 class Mask:
     """Hides values in texts.
 
-    The caller that chose the values may also write the texts, and may want the search to be slow.
-    It takes time in proportion to the text (Aho, Corasick: Efficient string matching, 1975).
+    An attacker may choose both the values and the texts, to make the search slow. So its time is
+    proportional to the length of the text (Aho, Corasick: Efficient string matching, 1975).
     """
 
     def __init__(self, values: Iterable[str]) -> None:

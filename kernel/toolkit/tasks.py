@@ -39,8 +39,8 @@ class Tasks:
 
     They run while the server does: they begin when every plugin has started, and end before any
     plugin's `lifespan` does. A command does not run them. A task that raises is restarted after a
-    pause that doubles. After 20 unexpected errors in a row it is failed: health and log report it,
-    and it is tried again every five minutes. KernelError and OSError do not count.
+    pause that doubles. After 20 unexpected errors in a row it counts as failed: health and log
+    report it, and it is tried again every five minutes. KernelError and OSError do not count.
     With `leader` a task runs in one server process of all that share the database.
     """
 

@@ -34,7 +34,7 @@ _STEPS = {ord("["): 1, ord("]"): -1, ord(","): 0}
 
 
 async def read_body(request: starlette.requests.Request, limit: int) -> bytes:
-    """Read a body whole, within its limit. Raises TooLarge."""
+    """Read a whole body within its limit. Raises TooLarge."""
     return b"".join([piece async for piece in limited(request, limit)])
 
 
@@ -52,8 +52,8 @@ class Bodies:
         handle: Callable[[bytes], Awaitable[Response]],
         again: Callable[[], Awaitable[None]],
     ) -> Response:
-        """Read a body whole, and count it until it is handled; `again` repeats the guard where the
-        body took its time.
+        """Read a whole body, and count it until it is handled. `again` repeats the guard after a
+        slow body.
 
         The first bytes of each body are not counted, so that large slow ones do not keep small ones
         out. One user has at most half of the rest, and so have all anonymous callers together.

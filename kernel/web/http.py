@@ -86,7 +86,7 @@ class JSONReply(Response):
                 self.raw_headers.append((name.encode("latin-1"), text.encode("latin-1")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the reply; without ASGI messages where no middleware of a plugin is between."""
+        """Send the reply, without ASGI messages if no plugin has a middleware."""
         whole = getattr(send, "send_whole", None)  # of the edge, see `kernel.web.middleware`
         if whole is None or not whole(self.status_code, self.raw_headers, self.body):
             await super().__call__(scope, receive, send)

@@ -51,7 +51,7 @@ log = structlog.get_logger("caudex.http")
 
 
 class StreamAborted(Exception):
-    """A reply failed in the middle: the server closes the connection, unterminated."""
+    """A reply failed after its start: the connection closes before the body ends."""
 
 
 class Edge:
