@@ -259,7 +259,7 @@ class Kernel:
 
 
 def guard_hooks(cls: type[Plugin] | None) -> str:
-    """Name the guard hooks that a class implements; none for one that was not even imported."""
+    """Name the guard hooks that a class implements; none for a class that was not imported."""
     return ", ".join(
         name for name in GUARDS if hasattr(getattr(cls, name, None), f"{NAMESPACE}_impl")
     )

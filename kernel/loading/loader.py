@@ -65,7 +65,7 @@ class _Loading:
     """One try. Each step goes on with the other plugins after an error, which is collected."""
 
     def __init__(self, config: Config, failed: Mapping[str, BootError]) -> None:
-        """`failed` has plugins that load, and that are left out all the same."""
+        """`failed` names plugins that load but are left out."""
         own = {"plugins": deepcopy(config.plugins), "variables": deepcopy(config.variables)}
         self.kernel = Kernel(msgspec.structs.replace(config, **own), load)
         self.errors = list[BootError]()
@@ -239,7 +239,7 @@ def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str
 
 
 def _circle(kernel: Kernel, waiting: Mapping[str, Plugin]) -> BootError:
-    """Follow the needs until a plugin comes up again; every waiting plugin needs another."""
+    """Follow the needs until a plugin repeats; every waiting plugin needs another one."""
     name, path = next(iter(waiting)), dict[str, str]()
     while name not in path:
         needed, key = next(iter(_needs(kernel, waiting, name).items()))

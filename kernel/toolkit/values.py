@@ -159,7 +159,7 @@ _KINDS: Final[Mapping[ValueKind, tuple[str, Callable[[Any], Any]]]] = {
 
 
 def limit_of(text: str | None, default: int, maximum: int = 1000) -> int:
-    """Read a `limit` parameter: above the maximum it is the maximum. Raises BadRequest."""
+    """Read a `limit` parameter, capped at the maximum. Raises BadRequest."""
     return default if text is None else min(whole_number("limit", text, minimum=1), maximum)
 
 

@@ -157,7 +157,7 @@ class RouteTable:
             await route.admit(request)
 
     def _check_worker(self, route: Route, delegation: Delegation, path: Mapping[str, str]) -> None:
-        """Refuse a worker's token, but for its own app, and others where ACCESS has grants."""
+        """Refuse a worker's token, except for its own app, and for others if ACCESS has grants."""
         app_id = path.get("app_id", delegation.app_id)
         granted = route.needs.kind != "user" and isinstance(self._access, AppGrants)
         if not route.workers or (app_id != delegation.app_id and not granted):
