@@ -24,6 +24,10 @@ MEANINGS: dict[Kind, tuple[str, str]] = {
     "core_admin": ("CORE_ADMIN", "the role `admin` on `core`"),
     "app_user": ("APP_USER", "any role on the app of the path's `app_id`"),
     "app_admin": ("APP_ADMIN", "the role `admin` on that app, or on `core`"),
+    "app_permission": (
+        'app_permission("<key>")',
+        "`core:jobs.read`, `core:jobs.manage`, `core:logs.read`, through a role on that app",
+    ),
     "entity": ('entity("<action>")', "`<entity>.<action>` on that app, or its `.own` form"),
     "core_permission": (
         'core_permission("<key>")',

@@ -14,22 +14,26 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
 
 __all__ = [
-    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "PERMISSION_KEY", "PUBLIC",
+    "ACCESS", "ANY_USER", "APP_ADMIN", "APP_USER", "CORE_ADMIN", "JOBS_MANAGE", "JOBS_READ",
+    "LOGS_READ", "PERMISSION_KEY", "PUBLIC",
     "Access", "Action", "AppGrant", "AppGrants", "Assignment", "Effective", "FactorDemands",
-    "Grant", "Kind", "Needs", "Permission", "Role", "core_permission", "entity",
+    "Grant", "Kind", "Needs", "Permission", "Role", "app_permission", "core_permission", "entity",
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
 PERMISSION_KEY = re.compile(r"(?=.{1,128}$)[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
 """The key of a permission that a manifest declares, of at most 128 characters."""
-Kind = Literal["public", "user", "core_admin", "app_user", "app_admin", "entity", "core_permission"]
+Kind = Literal[
+    "public", "user", "core_admin", "app_user", "app_admin", "app_permission", "entity",
+    "core_permission",
+]  # fmt: skip
 
 
 class Needs(msgspec.Struct, frozen=True):
     """What a caller must hold before a route is entered. Every route declares one.
 
-    `app_user`, `app_admin` and `entity` take the app from the path parameter `app_id`, `entity`
-    the entity from `entity`; `key` is the action, or the permission key on `core`.
+    `app_user`, `app_admin`, `app_permission` and `entity` take the app from the path parameter
+    `app_id`, `entity` the entity from `entity`; `key` is the action, or the permission key.
     """
 
     kind: Kind
@@ -38,7 +42,7 @@ class Needs(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         words = {"core_admin": "core admin", "app_user": "any role on the app"}
         words |= {"app_admin": "app admin", "entity": f"<entity>.{self.key}", "user": "any user"}
-        words |= {"core_permission": f"core: {self.key}"}
+        words |= {"core_permission": f"core: {self.key}", "app_permission": self.key}
         return words.get(self.kind, self.kind)
 
 
@@ -52,6 +56,19 @@ APP_ADMIN = Needs("app_admin")
 def entity(action: Action) -> Needs:
     """The generated permission `<entity>.<action>`, or its `.own` form."""
     return Needs("entity", action)
+
+
+def app_permission(key: str) -> Needs:
+    """A permission that every app has: a role holds it by its name, or by `*`.
+
+    Admins of the app and of `core` hold it. It is not among the keys of the app.
+    """
+    return Needs("app_permission", key)
+
+
+JOBS_READ = app_permission("core:jobs.read")
+JOBS_MANAGE = app_permission("core:jobs.manage")
+LOGS_READ = app_permission("core:logs.read")
 
 
 def core_permission(key: str) -> Needs:

@@ -30,7 +30,10 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Jobs(Protocol):
-    """Runs jobs at least once: no acknowledged job is lost, and each one ends. Returns JSON."""
+    """Runs jobs at least once: no acknowledged job is lost, and each one ends. Returns JSON.
+
+    With `user_id` the jobs of other users do not exist.
+    """
 
     async def enqueue(
         self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
@@ -41,17 +44,25 @@ class Jobs(Protocol):
         """
         ...
 
-    async def get(self, app_id: str, job_id: str) -> bytes:
+    async def get(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
         """One job. Raises NotFound, also for a job of another app."""
         ...
 
     async def list(
-        self, app_id: str, *, status: str | None, limit: int, before: str | None
+        self,
+        app_id: str,
+        *,
+        status: str | None,
+        limit: int,
+        before: str | None,
+        user_id: str | None = None,
     ) -> bytes:
         """Jobs, newest first."""
         ...
 
-    async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
+    async def cancel(
+        self, actor: Actor, app_id: str, job_id: str, *, user_id: str | None = None
+    ) -> None:
         """Cancel a pending or running job. Raises BadRequest for one that has ended."""
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from kernel.public import (
+    ACCESS,
     APPS,
     IDEMPOTENCY,
     IDENTITY,
@@ -37,7 +38,7 @@ class JobsPlugin(Plugin):
 
     name = "jobs"
     requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY)
-    uses = (WORKERS,)
+    uses = (ACCESS, WORKERS)
     finds = (IDEMPOTENCY,)
     Config = JobsConfig
     config: JobsConfig

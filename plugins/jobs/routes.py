@@ -8,15 +8,20 @@ from typing import Final
 import msgspec
 
 from kernel.public import (
+    ACCESS,
     APP_USER,
     APPS,
     IDEMPOTENCY,
     JOBS,
+    JOBS_MANAGE,
+    JOBS_READ,
     WORKERS,
     Answer,
     BadRequest,
+    Forbidden,
     Jobs,
     Message,
+    Needs,
     NewJob,
     Request,
     Response,
@@ -106,7 +111,7 @@ class JobsRoutes:
         return await service.once(request.actor, route, key, _encode(body), "", work)
 
     async def list(self, request: Request) -> Response:
-        """List the jobs of an app, newest first."""
+        """List the jobs of an app, newest first; without `core:jobs.read` one's own."""
         query = request.query()
         if unknown := query.keys() - PARAMETERS:
             raise BadRequest(f"unknown parameter {min(unknown)!r}")
@@ -116,18 +121,34 @@ class JobsRoutes:
             status=None if status is None else one_of("status", status, STATUSES),
             limit=limit_of(query.get("limit"), 100),
             before=query.get("before"),
+            user_id=await self._restricted(request, JOBS_READ),
         )
         return reply(jobs)
 
     async def get(self, request: Request) -> Response:
         """Show a job."""
-        return reply(await self._jobs.get(request.path("app_id"), request.path("job_id")))
+        user_id = await self._restricted(request, JOBS_READ)
+        return reply(
+            await self._jobs.get(request.path("app_id"), request.path("job_id"), user_id=user_id)
+        )
 
     async def cancel(self, request: Request) -> Response:
         """Cancel an unfinished job; a running one has `cancel_grace` seconds to end."""
         job_id = request.path("job_id")
-        await self._jobs.cancel(request.actor, request.path("app_id"), job_id)
+        user_id = await self._restricted(request, JOBS_MANAGE)
+        await self._jobs.cancel(request.actor, request.path("app_id"), job_id, user_id=user_id)
         return reply({"message": f"job '{job_id}' cancelled"})
+
+    async def _restricted(self, request: Request, needs: Needs) -> str | None:
+        """Return the caller's id where only their own jobs are theirs: also for a worker's."""
+        actor = request.actor
+        if actor.delegation is not None:
+            return actor.user_id
+        try:
+            await self._services.get(ACCESS).authorize(actor, needs, request.path_params)
+        except Forbidden:
+            return actor.user_id
+        return None
 
     @cached_property
     def _jobs(self) -> Jobs:

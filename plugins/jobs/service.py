@@ -88,34 +88,42 @@ class JobsService:
             tx.after_commit(wake)
         return job_id
 
-    async def get(self, app_id: str, job_id: str) -> bytes:
+    async def get(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
         """See `Jobs.get`."""
-        job = await self._store.get(app_id, check_id(job_id))
+        job = await self._store.get(app_id, check_id(job_id), user_id)
         if job is None:
             raise _not_found(job_id)
         return job
 
     async def list(
-        self, app_id: str, *, status: str | None, limit: int, before: str | None
+        self,
+        app_id: str,
+        *,
+        status: str | None,
+        limit: int,
+        before: str | None,
+        user_id: str | None = None,
     ) -> bytes:
         """See `Jobs.list`. Raises BadRequest for a page that is too large."""
         await self._apps.app(app_id)
         wanted = None if status is None else cast("Status", one_of("status", status, STATUSES))
-        last = None if before is None else await self._cursor(app_id, before)
-        page = await self._store.page(app_id, wanted, limit, last)
+        last = None if before is None else await self._cursor(app_id, before, user_id)
+        page = await self._store.page(app_id, wanted, limit, last, user_id)
         if page is None:
             size = store.MAX_PAGE_BYTES // 1_000_000
             raise BadRequest(f"these jobs have over {size} MB together: ask for fewer by limit")
         return page
 
-    async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
+    async def cancel(
+        self, actor: Actor, app_id: str, job_id: str, *, user_id: str | None = None
+    ) -> None:
         """See `Jobs.cancel`."""
         check_id(job_id)
 
         async def write(tx: Transaction) -> None:
-            status = await store.cancel(tx, app_id, job_id)
+            status = await store.cancel(tx, app_id, job_id, user_id)
             if status is None:
-                ended = await store.status(tx, app_id, job_id)
+                ended = await store.status(tx, app_id, job_id, user_id)
                 if ended is None:
                     raise _not_found(job_id)
                 raise BadRequest(f"job '{job_id}' has ended already: it is {ended}")
@@ -202,8 +210,8 @@ class JobsService:
             self._runner.claimer.notify_pending([row.app_id])
         self._notifier.notify_pending(row.app_id)
 
-    async def _cursor(self, app_id: str, job_id: str) -> Cursor:
-        cursor = await self._store.cursor(app_id, check_id(job_id, "before"))
+    async def _cursor(self, app_id: str, job_id: str, user_id: str | None) -> Cursor:
+        cursor = await self._store.cursor(app_id, check_id(job_id, "before"), user_id)
         if cursor is None:
             raise BadRequest(f"before: job '{job_id}' not found")
         return cursor

@@ -55,7 +55,7 @@ returning id::text"""
 
 _GET: Final = """
 select caudex_jobs.shown(j) from caudex_jobs.jobs as j
-where j.id = $2::uuid and j.app_id = $1::text"""
+where j.id = $2::uuid and j.app_id = $1::text and ($3::uuid is null or j.user_id = $3::uuid)"""
 
 # Each status has its own range of the index, newest first: the first rows of each, then of all.
 # `offset 0` keeps PostgreSQL from reading the whole table to join a page to it.
@@ -68,6 +68,7 @@ with page as materialized (
                 + coalesce(octet_length(j.error), 0) as size
         from caudex_jobs.jobs as j
         where j.app_id = $1::text and j.status = s.status
+            and ($7::uuid is null or j.user_id = $7::uuid)
             and (j.created_at, j.id) < ($3::timestamptz, $4::uuid)
         order by j.created_at desc, j.id desc limit $5::integer
     ) as r
@@ -87,17 +88,19 @@ from sized as s left join lateral (
 
 _CURSOR: Final = """
 select json_build_object('created_at', created_at, 'id', id) from caudex_jobs.jobs
-where id = $2::uuid and app_id = $1::text"""
+where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)"""
 
 _STATUS: Final = """
-select status from caudex_jobs.jobs where id = $2::uuid and app_id = $1::text"""
+select status from caudex_jobs.jobs
+where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)"""
 
 _CANCEL: Final = """
 update caudex_jobs.jobs
 set status = case status when 'pending' then 'cancelled' else status end,
     ended_at = case status when 'pending' then now() end, due = false,
     cancelled_at = coalesce(cancelled_at, now()), updated_at = now()
-where id = $2::uuid and app_id = $1::text and status in ('pending', 'running')
+where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)
+    and status in ('pending', 'running')
 returning status"""
 
 # A quarantined job waits five seconds for an idle worker; from then on busy workers make room.
@@ -180,23 +183,28 @@ class JobsStore:
         made = await self._statements.execute(_INSERT_KEYED, _encode([row]))
         return (made or b"").decode()
 
-    async def get(self, app_id: str, job_id: str) -> bytes | None:
-        """Return one job as JSON."""
-        return await self._statements.fetch(_GET, app_id, job_id, custom_plan=True)
+    async def get(self, app_id: str, job_id: str, user_id: str | None) -> bytes | None:
+        """Return one job as JSON, of this user if one is named."""
+        return await self._statements.fetch(_GET, app_id, job_id, user_id, custom_plan=True)
 
     async def page(
-        self, app_id: str, status: Status | None, limit: int, last: Cursor | None
+        self,
+        app_id: str,
+        status: Status | None,
+        limit: int,
+        last: Cursor | None,
+        user_id: str | None,
     ) -> bytes | None:
         """Return a JSON array of the jobs after `last`, newest first; None when they are too large
         together. A single job is never too large."""
         statuses = STATUSES if status is None else (status,)
         after = last or _NEWEST
-        bounds = (after.created_at, after.id, limit, MAX_PAGE_BYTES)
+        bounds = (after.created_at, after.id, limit, MAX_PAGE_BYTES, user_id)
         return await self._statements.fetch(_PAGE, app_id, statuses, *bounds, custom_plan=True)
 
-    async def cursor(self, app_id: str, job_id: str) -> Cursor | None:
+    async def cursor(self, app_id: str, job_id: str, user_id: str | None) -> Cursor | None:
         """Return the position of a job in lists."""
-        raw = await self._statements.fetch(_CURSOR, app_id, job_id, custom_plan=True)
+        raw = await self._statements.fetch(_CURSOR, app_id, job_id, user_id, custom_plan=True)
         return None if raw is None else _cursor(raw)
 
     async def count(self) -> dict[str, int]:
@@ -259,16 +267,16 @@ async def insert_within(tx: Transaction, row: NewRow) -> str:
     return (await tx.execute(_INSERT_KEYED, _encode([row])) or b"").decode()
 
 
-async def cancel(tx: Transaction, app_id: str, job_id: str) -> Status | None:
+async def cancel(tx: Transaction, app_id: str, job_id: str, user_id: str | None) -> Status | None:
     """Cancel a pending job, or request the end of a running one; return its status, None when there
     is no unfinished job with this id."""
-    row = await tx.execute(_CANCEL, app_id, job_id)
+    row = await tx.execute(_CANCEL, app_id, job_id, user_id)
     return None if row is None else msgspec.convert(row.decode(), Status)
 
 
-async def status(tx: Transaction, app_id: str, job_id: str) -> Status | None:
+async def status(tx: Transaction, app_id: str, job_id: str, user_id: str | None) -> Status | None:
     """Return the status of a job."""
-    row = await tx.fetch(_STATUS, app_id, job_id)
+    row = await tx.fetch(_STATUS, app_id, job_id, user_id)
     return None if row is None else msgspec.convert(row.decode(), Status)
 
 

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from kernel.public import (
-    APP_USER,
     APPS,
     LOGS,
+    LOGS_READ,
     BadRequest,
     ConcurrencyLimiter,
     LogLine,
@@ -50,7 +50,7 @@ class LogsRoutes:
 
     def routes(self) -> list[Route]:
         """Every route with what it needs."""
-        return [Route("GET", PATH, self.stream, APP_USER, query=LogsQuery, openapi=STREAM)]
+        return [Route("GET", PATH, self.stream, LOGS_READ, query=LogsQuery, openapi=STREAM)]
 
     async def stream(self, request: Request) -> Response:
         """Follow the log of an app: its last lines, then each new one as an event.

@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.public import (
     ACCESS,
-    APP_USER,
     HOOKS,
+    LOGS_READ,
     KernelError,
     LogLine,
     Request,
@@ -114,7 +114,7 @@ class Guard:
             actor = await hooks.first(hookspecs.authenticate, request=self._request)
             if actor is None:
                 return False
-            await access.authorize(actor, APP_USER, self._request.scope["path_params"])
+            await access.authorize(actor, LOGS_READ, self._request.scope["path_params"])
         except Unavailable:
             raise
         except KernelError:

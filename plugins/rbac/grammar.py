@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
-from kernel.public import PERMISSION_KEY, BadRequest, Permission, is_uuid
+from kernel.public import (
+    JOBS_MANAGE,
+    JOBS_READ,
+    LOGS_READ,
+    PERMISSION_KEY,
+    BadRequest,
+    Permission,
+    is_uuid,
+)
 
 from .models import ADMIN
 
@@ -18,6 +26,8 @@ ACTIONS: Final = ("create", "read", "update", "delete")
 OWN: Final = ".own"
 ROLE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]{0,63}")
 RESERVED: Final = ("assign", "revoke", "assignments")
+EVERY_APP: Final = (JOBS_READ.key, JOBS_MANAGE.key, LOGS_READ.key)
+"""Keys that a role of any app may hold; no wildcard of an entity covers them."""
 APP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -71,7 +81,7 @@ def check_keys(
     `kept` are the role's present keys: they stay valid when their entity is retired.
     """
     concrete = {permission.key for permission in available}
-    allowed = concrete | set(kept) | {"*"}
+    allowed = concrete | set(kept) | {"*", *EVERY_APP}
     allowed |= {f"{entity}.{action}{OWN}" for entity in entities for action in ACTIONS}
     allowed |= {f"{prefix(key)}.*" for key in concrete if "." in key}
     for key in wanted:

@@ -18,7 +18,7 @@ from kernel.public import (
 )
 
 from .field_rules import FieldRule, narrowed, with_field_keys
-from .grammar import APP_ID, OWN, prefix
+from .grammar import APP_ID, EVERY_APP, OWN, prefix
 from .inheritance import demanding, expand
 from .models import ADMIN, CORE, AppRow
 from .store import RbacStore
@@ -72,6 +72,10 @@ class Rights:
         """Whether a single key is held, by name or by a wildcard."""
         return self._everything or key in self._keys or f"{prefix(key)}.*" in self._keys
 
+    def names(self, key: str) -> bool:
+        """Whether a key of every app is held, by its full name or by `*`."""
+        return self._everything or key in self._keys
+
     def listed(self, available: Iterable[Permission]) -> list[str]:
         """List the concrete keys that are held, in declaration order; `.own` where only that is."""
         found: dict[str, None] = {}
@@ -81,6 +85,7 @@ class Rights:
                 found[key] = None
             elif f"{key}{OWN}" in self._keys:
                 found[key if key.endswith(".create") else f"{key}{OWN}"] = None
+        found |= dict.fromkeys(key for key in EVERY_APP if key in self._keys)
         return list(found)
 
 

@@ -96,6 +96,11 @@ class RbacService:
                 held = await self._cache.held(user_id)
                 allowed = path["app_id"] in held or ADMIN in held.get(CORE, ())
                 return _require(allowed, "a role on this app is needed")
+            case "app_permission":
+                app, held = await self._cache.app(path["app_id"]), await self._cache.held(user_id)
+                named = app.rights(held.get(path["app_id"], ())).names(needs.key)
+                allowed = named or ADMIN in held.get(CORE, ())
+                return _require(allowed, f"the permission '{needs.key}' is needed")
             case "app_admin":
                 await self._cache.app(path["app_id"])
                 held = await self._cache.held(user_id)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from tests.waiting import eventually
+
 FIELDS = [
     "id", "app_id", "status", "payload", "result", "error", "attempts",
     "created_at", "updated_at", "run_at", "progress",
@@ -296,6 +298,35 @@ def test_any_role_on_the_app_is_enough_and_none_is_not(server, app, path):
         assert server.http.request(method, where).status_code == 401
     assert stranger.post(f"{path}/{job_id}/cancel").status_code == 403
     assert member.post(f"{path}/{job_id}/cancel").status_code == 200
+
+
+def test_jobs_of_others_need_permissions_of_the_app(server, app, path):
+    member = server.user()
+    roles = f"/api/v1/apps/{app}/roles"
+    server.admin.post(roles, json={"name": "clerk"}).raise_for_status()
+    assign = {"userId": member.id, "role": "clerk"}
+    server.admin.post(f"{roles}/assign", json=assign).raise_for_status()
+    own = member.post(path, json={"payload": 1}).json()["job_id"]
+    other = server.admin.post(path, json={"payload": 2}).json()["job_id"]
+    assert [job["id"] for job in member.get(path).json()] == [own]
+    assert member.get(f"{path}?before={other}").status_code == 400
+    assert member.get(f"{path}/{other}").status_code == 404
+    assert member.post(f"{path}/{other}/cancel").status_code == 404
+
+    def permit(*keys):
+        change = {"permissions": list(keys)}
+        server.admin.patch(f"{roles}/clerk", json=change).raise_for_status()
+        held = f"/api/v1/apps/{app}/permissions/{member.id}"
+        eventually(lambda: set(keys) <= set(server.admin.get(held).json()["permissions"]), 5)
+
+    permit("core:jobs.read")
+    assert [job["id"] for job in member.get(path).json()] == [other, own]
+    assert member.get(f"{path}/{other}").status_code == 200
+    assert member.post(f"{path}/{other}/cancel").status_code == 404
+    permit("core:jobs.read", "core:jobs.manage")
+    assert member.post(f"{path}/{other}/cancel").status_code == 200
+    listed = server.admin.get(f"/api/v1/apps/{app}/permissions/available").json()
+    assert not [each for each in listed if each["key"].startswith("core:")]
 
 
 @pytest.mark.parametrize("app_id", ["nothere", "core"])

@@ -114,6 +114,14 @@ def test_bad_parameters_are_a_400(server, app, query):
 
 def test_only_who_holds_a_role_reads(server, app):
     assert server.user().get(path(app)).status_code == 403
+    member, roles = server.user(), f"/api/v1/apps/{app}/roles"
+    for name, keys in (("clerk", []), ("reader", ["core:logs.read"])):
+        role = {"name": name, "permissions": keys}
+        server.admin.post(roles, json=role).raise_for_status()
+        assign = {"userId": member.id, "role": name}
+        server.admin.post(f"{roles}/assign", json=assign).raise_for_status()
+        with member.stream("GET", path(app)) as answer:
+            assert answer.status_code == (200 if keys else 403)
     assert server.http.get(path(app)).status_code == 401
     assert server.admin.get(path("nothere")).status_code == 404
     assert server.admin.get(path("core")).status_code == 404

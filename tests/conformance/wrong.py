@@ -223,15 +223,15 @@ class WrongJobs:
         }  # fmt: skip
         return job_id
 
-    async def get(self, app_id, job_id):
+    async def get(self, app_id, job_id, *, user_id=None):
         if job_id not in self._jobs:
             raise NotFound(f"job '{job_id}' not found")
         return msgspec.json.encode(self._jobs[job_id])
 
-    async def list(self, app_id, *, status, limit, before):
+    async def list(self, app_id, *, status, limit, before, user_id=None):
         return msgspec.json.encode(list(self._jobs.values())[:limit])
 
-    async def cancel(self, actor, app_id, job_id):
+    async def cancel(self, actor, app_id, job_id, *, user_id=None):
         await self.get(app_id, job_id)
         self._jobs[job_id]["status"] = "cancelled"
 

@@ -14,6 +14,8 @@ from kernel.contracts.access import (
     APP_ADMIN,
     APP_USER,
     CORE_ADMIN,
+    JOBS_READ,
+    LOGS_READ,
     PUBLIC,
     Effective,
     Grant,
@@ -171,13 +173,22 @@ class AccessConformance(Conformance):
         wanted = {
             PUBLIC: "stranger member owner root", ANY_USER: "stranger member owner root",
             APP_USER: "member owner root", entity("read"): "member owner root",
-            entity("update"): "owner root", APP_ADMIN: "owner root", CORE_ADMIN: "root",
+            entity("update"): "owner root", APP_ADMIN: "owner root", LOGS_READ: "owner root",
+            CORE_ADMIN: "root",
         }  # fmt: skip
         for needs, who in wanted.items():
             met = [name for user, name in callers.items() if app.decide(user, needs)]
             assert met == who.split(), str(needs)
         assert app.decide(member, entity("read")) == OWN
         assert app.decide(owner, entity("read")) == FULL
+
+    def test_a_permission_that_every_app_has_is_held_by_its_name(
+        self, server: Server, app: AppAccess, caller: Client
+    ) -> None:
+        app.give(caller.id, LOGS_READ.key, "notes.*")
+        eventually(lambda: app.decide(caller, LOGS_READ) == FULL, SOON)
+        assert app.decide(caller, JOBS_READ) is None
+        assert app.decide(caller, entity("read")) == FULL
 
     def test_who_may_not_know_does_not_learn_what_there_is(
         self, server: Server, app: AppAccess, caller: Client

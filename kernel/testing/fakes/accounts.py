@@ -129,6 +129,10 @@ class FakeAccess:
             case "app_user":
                 admin = await self.is_core_admin(actor.user_id)
                 return _granted(admin or bool(self._names(actor.user_id, app_id)), "a role")
+            case "app_permission":
+                admin = await self.is_app_admin(actor.user_id, app_id)
+                held = self._holds(actor.user_id, app_id, needs.key)
+                return _granted(admin or held, needs.key)
             case "core_permission":
                 return _granted(self._holds(actor.user_id, app_id, needs.key), needs.key)
             case "entity":

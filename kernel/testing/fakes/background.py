@@ -51,27 +51,35 @@ class FakeJobs:
         self.jobs[app_id].append(row)
         return job_id
 
-    async def get(self, app_id: str, job_id: str) -> bytes:
-        return msgspec.json.encode(self._job(app_id, job_id))
+    async def get(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
+        return msgspec.json.encode(self._job(app_id, job_id, user_id))
 
     async def list(
-        self, app_id: str, *, status: str | None, limit: int, before: str | None
+        self,
+        app_id: str,
+        *,
+        status: str | None,
+        limit: int,
+        before: str | None,
+        user_id: str | None = None,
     ) -> bytes:
-        found = self.jobs[app_id][::-1]
+        found = [job for job in self.jobs[app_id][::-1] if user_id in (None, job["user_id"])]
         if before is not None:
-            found = found[found.index(self._job(app_id, before)) + 1 :]
+            found = found[found.index(self._job(app_id, before, user_id)) + 1 :]
         wanted = [job for job in found if status is None or job["status"] == status]
         return msgspec.json.encode(wanted[:limit])
 
-    async def cancel(self, actor: Actor, app_id: str, job_id: str) -> None:
-        job = self._job(app_id, job_id)
+    async def cancel(
+        self, actor: Actor, app_id: str, job_id: str, *, user_id: str | None = None
+    ) -> None:
+        job = self._job(app_id, job_id, user_id)
         if job["status"] in ENDED:
             raise BadRequest(f"job '{job_id}' has ended already: it is {job['status']}")
         job["status"] = "cancelled"
 
-    def _job(self, app_id: str, job_id: str) -> dict[str, Any]:
+    def _job(self, app_id: str, job_id: str, user_id: str | None = None) -> dict[str, Any]:
         for job in self.jobs[app_id]:
-            if job["id"] == job_id:
+            if job["id"] == job_id and user_id in (None, job["user_id"]):
                 return job
         raise NotFound(f"job '{job_id}' not found")
 

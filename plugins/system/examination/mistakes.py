@@ -27,7 +27,7 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATH: Final = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+|/|/(?!api/)([\w-]+/)+")
 """A path; outside `/api/` it may end in a slash, as the address of a page with relative links does.
 """
-OF_AN_APP: Final = ("app_user", "app_admin", "entity")
+OF_AN_APP: Final = ("app_user", "app_admin", "app_permission", "entity")
 SUBJECT: Final = re.compile(r"\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*)")
 WITH_SUBJECTS: Final = ("record_writing", "event_recorded", "event_committed")
 
