@@ -1,6 +1,7 @@
 -- Rows that a statement creates or deletes reach the trail by one statement too: for 1,000 rows that is half of the
--- work of a call for each. It is a trigger `after insert` or `after delete` that names its rows `changed`. An update
--- stays with `record`: its old and new rows have no key that pairs them, and a single one is what people write.
+-- work of a call for each. It is a trigger `after insert` or `after delete` that names its rows `changed`. The alias
+-- `_r` of a whole row is a name that no field can have. An update stays with `record`: its old and new rows have no
+-- key that pairs them, and a single one is what people write.
 create function caudex_audit.record_all() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set timezone = 'UTC' set extra_float_digits = 1 as $$
@@ -25,7 +26,7 @@ begin
         select owner, case when pg_column_size(kept) > 1000000 then caudex_audit.shrunk(kept) else kept end as shown
         from (
             select (whole ->> '_owner')::uuid as owner, whole - hidden as kept
-            from (select to_jsonb(c) as whole from changed as c offset 0) as w offset 0
+            from (select to_jsonb(_r) as whole from changed as _r offset 0) as w offset 0
         ) as k offset 0
     ) as s;
     return null;
