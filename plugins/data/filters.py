@@ -72,6 +72,11 @@ class Related(Protocol):
         """What the caller may see of them."""
         ...
 
+    @property
+    def every_column(self) -> Columns:
+        """What conditions of hooks may name."""
+        ...
+
     def limits(self, rows: Conditions, alias: bytes) -> list[bytes]:
         """Return the conditions of these rows under an alias."""
         ...
@@ -98,6 +103,7 @@ class Conditions:
         self.searches = False
         """Whether a pattern is among them that no index serves, so that every row is compared."""
         self._columns = columns
+        self._of_hook = False
         self._begin()
 
     def _begin(self) -> None:
@@ -123,9 +129,15 @@ class Conditions:
         self._aliases += 1
         return b"t%d" % self._aliases
 
-    def within(self, columns: Columns, trees: Iterable[Mapping[str, Any]]) -> list[bytes]:
-        """Return trees over other columns as conditions of their own."""
+    def within(
+        self, columns: Columns, trees: Iterable[Mapping[str, Any]], *, of_hook: bool = False
+    ) -> list[bytes]:
+        """Return trees over other columns as conditions of their own.
+
+        Those of a hook may name fields that the caller may not read, of linked records too.
+        """
         outer, self._columns = self._columns, columns
+        before, self._of_hook = self._of_hook, of_hook
         counts = (self._values, self._terms, self._pattern_lengths)
         try:
             found: list[bytes] = []
@@ -134,7 +146,7 @@ class Conditions:
                 found.append(self._tree(tree, 1))
             return found
         finally:
-            self._columns = outer
+            self._columns, self._of_hook = outer, before
             self._values, self._terms, self._pattern_lengths = counts
 
     def clause(self) -> bytes:
@@ -194,7 +206,7 @@ class Conditions:
         if target is None:
             return b"true" if operator == "$none" else b"false"
         outer, alias = self._columns, self.alias()
-        inner = target.columns.under(alias)
+        inner = (target.every_column if self._of_hook else target.columns).under(alias)
         joined = join(outer, link, inner)
         limits = target.limits(self, alias)
         self._columns = inner

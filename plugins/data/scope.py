@@ -52,6 +52,11 @@ class RowScope(msgspec.Struct, frozen=True):
         """What the caller may see of the rows."""
         return self.table.columns
 
+    @property
+    def every_column(self) -> Columns:
+        """What conditions of hooks may name."""
+        return self.table.every_column
+
     def rows(self, *params: Param) -> Conditions:
         """Begin the conditions of a statement whose first parameters are `params`."""
         rows = Conditions(self.table.columns, params, self.related)
@@ -66,7 +71,7 @@ class RowScope(msgspec.Struct, frozen=True):
             found.append(b"%b = %b" % (owner, rows.bind(self.user_id, b"uuid")))
         for guard, tree in zip(self.guards, self.trees, strict=True):
             try:
-                found += rows.within(self.table.every_column.under(alias), [tree])
+                found += rows.within(self.every_column.under(alias), [tree], of_hook=True)
             except BadRequest as error:  # the plugin's mistake, not the caller's
                 raise guard.failed(HookFailed(f"its where-tree is wrong: {error}")) from error
         return found

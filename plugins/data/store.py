@@ -78,13 +78,11 @@ class Table:
         self.hidden = hidden
         self.full = full or self
         """The same table with every field: writes return whole records, for events."""
-        self.every_column = Columns(entity, links=links, stamped=stamped)
         self.shown = entity
-        self.columns = self.every_column
         if hidden:
             fields = tuple(field for field in entity.fields if field.name not in hidden)
             self.shown = msgspec.structs.replace(entity, fields=fields)
-            self.columns = Columns(self.shown, links=links, stamped=stamped)
+        self.columns = Columns(self.shown, links=links, stamped=stamped)
         self.rendering = Rendering(self.columns)
         self.name = quoted(entity.app_id, entity.name)
         self._all = b", ".join(column.sql for column in self.columns)
@@ -93,6 +91,11 @@ class Table:
         self._selections: dict[Hashable, Selection] = {}
         self.expanded: dict[Hashable, Selection] = {}
         """Selections with linked records that need no parameters."""
+
+    @property
+    def every_column(self) -> Columns:
+        """The columns that conditions of hooks may name, also where the caller may not."""
+        return self.full.columns
 
     def selection(self, fields: Sequence[str] | None, *, etag: bool = False) -> Selection:
         """Select `id` and some fields, or all of them. Raises BadRequest for an unknown one."""
