@@ -65,6 +65,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     record_id: Annotated[str | None, Meta(description="rows about this record")] = None
     operation: Annotated[str | None, Meta(description="INSERT, UPDATE, LOGIN and so on")] = None
     actor_id: Annotated[str | None, Meta(description="what this user did")] = None
+    request_id: Annotated[str | None, Meta(description="what this request did")] = None
     before: Annotated[int | None, Meta(description="id of the last row seen")] = None
     current: Annotated[
         bool,

@@ -84,6 +84,7 @@ def _filter(query: Mapping[str, str], *, current: bool) -> AuditFilter:
         record_id=query.get("record_id"),
         operation=query.get("operation"),
         actor_id=query.get("actor_id"),
+        request_id=query.get("request_id"),
         current=one_of("current", query.get("current", "false"), ("true", "false")) == "true"
         or current,
         before=None if before is None else whole_number("before", before),

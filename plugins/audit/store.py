@@ -54,6 +54,12 @@ BY_ROW: Final = PAGE.replace(
     "{rows}", _OF_ROW.replace("{record}", "($6::text is null or record_id = $6::text)")
 )
 
+# A request has few rows: they are found by its index, then sorted.
+BY_REQUEST: Final = BY_ROW.replace(
+    "from caudex_audit.log\n",
+    "from (select * from caudex_audit.log where request_id = $10::text offset 0) as found\n",
+)
+
 # The newest rows of each spelling of a UUID, then the newest of these.
 BY_SPELLING: Final = PAGE.replace("{rows}", """
     select * from (
@@ -215,6 +221,8 @@ def statement(wanted: AuditFilter) -> tuple[LiteralString, tuple[Param, ...]]:
         (wanted.app_id, wanted.entity, wanted.operation),
         (wanted.record_id, wanted.actor_id),
     )
+    if wanted.request_id:
+        return BY_REQUEST, (*kind, *row, wanted.before, wanted.current, wanted.request_id)
     if _in_capitals(wanted.record_id):
         return BY_SPELLING, (*kind, *row, wanted.before, wanted.current)
     if any(row):

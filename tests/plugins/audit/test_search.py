@@ -89,6 +89,16 @@ def test_filters_narrow_what_is_found(
     assert len(get(root, **params)) == count
 
 
+def test_everything_of_one_request_is_found(root: httpx.Client) -> None:
+    [row] = get(root, request_id="r-7")
+    assert row["request_id"] == "r-7"
+    kind = {"app_id": row["table_schema"], "operation": row["operation"]}
+    assert get(root, request_id="r-7", **kind) == [row]
+    assert get(root, request_id="r-7", entity="absent") == []
+    assert get(root, request_id="r-7", before=row["id"]) == []
+    assert get(root, request_id="no such request") == []
+
+
 def test_the_history_of_one_record(root: httpx.Client) -> None:
     [update] = get(root, app_id="crm", entity="deals", operation="UPDATE")
     history = get(root, record_id=update["record_id"])
