@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from kernel.public import App, Entity, Field, Permission
+from kernel.public import App, Entity, Field, FieldAccess, Permission
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +124,20 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ignored: list[str] = []
 
 
+class Install(msgspec.Struct, frozen=True, kw_only=True):
+    """An install of an app; `stamp` names it, `by` is the user, `at` the time."""
+
+    stamp: int
+    version: str
+    by: str | None
+    at: str
+
+
 class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of an entity; `references` is the entity that a link points at."""
+    """A field of an entity; `references` is the entity that a link points at.
+
+    A `generated` field is read-only. Without `access` a field needs no permission of its own.
+    """
 
     name: str
     type: str
@@ -134,14 +146,21 @@ class DescribedField(msgspec.Struct, frozen=True, kw_only=True):
     enum_values: tuple[str, ...]
     references: str | None
     on_delete: str | None
+    generated: bool
+    access: FieldAccess | None
 
 
 class DescribedEntity(msgspec.Struct, frozen=True, kw_only=True):
-    """An entity; with `id_declared` clients may choose the id of a new record."""
+    """An entity; with `id_declared` clients may choose the id of a new record.
+
+    `search` says whether queries may have words to search for, `unique` are the keys of an import.
+    """
 
     name: str
     id_type: str
     id_declared: bool
+    search: bool
+    unique: tuple[tuple[str, ...], ...]
     fields: list[DescribedField]
 
 
@@ -169,6 +188,8 @@ def _entity(entity: Entity) -> DescribedEntity:
         name=entity.name,
         id_type=entity.id_type,
         id_declared=entity.id_declared,
+        search=entity.search is not None,
+        unique=entity.unique,
         fields=[_field(each) for each in entity.fields],
     )
 
@@ -182,4 +203,6 @@ def _field(field: Field) -> DescribedField:
         enum_values=field.enum_values,
         references=field.references and field.references.entity,
         on_delete=field.on_delete if field.references else None,
+        generated=field.generated is not None,
+        access=field.access,
     )

@@ -21,10 +21,21 @@ from kernel.public import (
     Services,
     decode,
     reply,
+    whole_number,
 )
 
 from .manifest.reader import MAX_BYTES
-from .models import Described, Installed, ManifestBody, Pruned, Pruning, Summary, Verdict, described
+from .models import (
+    Described,
+    Install,
+    Installed,
+    ManifestBody,
+    Pruned,
+    Pruning,
+    Summary,
+    Verdict,
+    described,
+)
 from .service import SERVICE, AppsService
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
@@ -60,6 +71,11 @@ class AppsRoutes:
             ),
             Route("GET", app, self.show, APP_USER, returns=Described),
             Route("GET", f"{app}/manifest", self.manifest, APP_ADMIN, returns=dict[str, Any]),
+            Route("GET", f"{app}/manifests", self.manifests, APP_ADMIN, returns=list[Install]),
+            Route(
+                "GET", f"{app}/manifests/{{stamp}}", self.former, APP_ADMIN,
+                returns=dict[str, Any], errors=(400,),
+            ),
             Route("DELETE", app, self.remove, APP_ADMIN, returns=Message),
             Route("POST", prune, self.prune, APP_ADMIN, Pruning, returns=Pruned),
         ]  # fmt: skip
@@ -80,6 +96,15 @@ class AppsRoutes:
     async def manifest(self, request: Request) -> Response:
         """Show the manifest that an app was installed from."""
         return reply(await self._apps.manifest(request.path("app_id")))
+
+    async def manifests(self, request: Request) -> Response:
+        """List the installs of an app, the newest first; 50 are kept."""
+        return reply(await self._apps.manifests(request.path("app_id")))
+
+    async def former(self, request: Request) -> Response:
+        """Show the manifest of one install."""
+        stamp = whole_number("stamp", request.path("stamp"))
+        return reply(await self._apps.former(request.path("app_id"), stamp))
 
     async def schema(self, request: Request) -> Response:
         """Show the JSON Schema of manifests, with the sections of the plugins that are on."""

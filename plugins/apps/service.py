@@ -143,6 +143,17 @@ class AppsService:
             raise NotFound(f"app '{app_id}' not found")
         return found
 
+    async def manifests(self, app_id: str) -> bytes:
+        """List the installs of an app, the newest first, as JSON."""
+        return await store.manifests(self._statements, app_id)
+
+    async def former(self, app_id: str, stamp: int) -> bytes:
+        """Return the manifest of one install as JSON. Raises NotFound."""
+        found = await store.former(self._statements, app_id, stamp)
+        if found is None:
+            raise NotFound(f"app '{app_id}' has no install {stamp}")
+        return found
+
     async def remove(self, actor: Actor, app_id: str) -> None:
         """Remove an app and its data; the audit trail stays.
 

@@ -35,6 +35,24 @@ on conflict (id) do update set name = excluded.name, version = excluded.version,
     manifest = excluded.manifest, model = excluded.model, stamp = excluded.stamp,
     updated_at = now()"""
 
+# The newest 50 of an app are kept.
+_REMEMBER: Final = """
+with old as (
+    delete from caudex_apps.manifests where app_id = $1::text and stamp <= (
+        select stamp from caudex_apps.manifests where app_id = $1::text
+        order by stamp desc offset 49 limit 1)
+)
+insert into caudex_apps.manifests (app_id, stamp, version, manifest, installed_by)
+values ($1::text, $2::bigint, $3::text, $4::json, $5::uuid)"""
+_REMEMBERED: Final = """
+select coalesce(json_agg(m), '[]') from (
+    select stamp, version, installed_by as by,
+        to_char(installed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
+    from caudex_apps.manifests where app_id = $1::text order by stamp desc
+) as m"""
+_FORMER: Final = """
+select manifest from caudex_apps.manifests where app_id = $1::text and stamp = $2::bigint"""
+
 # The ledger lists what the manifest names; what only earlier ones named is retired.
 _KEEP_ENTITIES: Final = """
 with wanted as (select jsonb_object_keys($2::jsonb) as name),
@@ -230,6 +248,16 @@ async def manifest(reader: Reader, app_id: str) -> bytes | None:
     return await reader.fetch(_MANIFEST, app_id)
 
 
+async def manifests(reader: Reader, app_id: str) -> bytes:
+    """List the installs of an app, the newest first."""
+    return await reader.fetch(_REMEMBERED, app_id) or b"[]"
+
+
+async def former(reader: Reader, app_id: str, stamp: int) -> bytes | None:
+    """Read the manifest of one install."""
+    return await reader.fetch(_FORMER, app_id, stamp)
+
+
 async def next_stamp(tx: Transaction) -> int:
     """Return a stamp that no app ever had."""
     return int(await tx.execute(_STAMP) or 0)
@@ -242,6 +270,7 @@ async def save(tx: Transaction, app: App, manifest: bytes) -> App:
     by = tx.actor.user_id
     stamp = app.version_stamp
     await tx.execute(_SAVE, app.id, app.name, app.version, manifest, model, stamp, by)
+    await tx.execute(_REMEMBER, app.id, stamp, app.version, manifest, by)
     return app
 
 
