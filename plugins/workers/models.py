@@ -40,6 +40,31 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None
 
 
+class ShownReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica of the worker; `server_id` is the server process that it belongs to."""
+
+    server_id: str
+    state: WorkerState
+    version: int | None
+
+
+class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that is kept: its archive's bytes and SHA-256, and who deployed it when."""
+
+    version: int
+    size: int
+    sha256: str
+    by: str | None
+    at: str
+    in_service: bool
+
+
+class PutBack(msgspec.Struct, frozen=True, kw_only=True):
+    """The version to put into service."""
+
+    version: int
+
+
 class RpcBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of POST …/rpc; `params` is passed on as it is."""
 

@@ -28,7 +28,7 @@ from kernel.public import (
     reply,
 )
 
-from .models import RpcBody
+from .models import PutBack, RpcBody, ShownReplica, ShownVersion
 from .releases.folders import full_disk
 from .replica.callers import CALLERS
 from .service import SERVICE
@@ -65,6 +65,18 @@ class WorkersRoutes:
             Route("POST", f"{APP}/deploy", self.deploy, APP_ADMIN, returns=Message, openapi=UPLOAD),
             Route("POST", f"{APP}/worker/start", self.start, APP_ADMIN, returns=Message),
             Route("POST", f"{APP}/worker/stop", self.stop, APP_ADMIN, returns=Message),
+            Route(
+                "GET", f"{APP}/worker/versions", self.versions, APP_ADMIN,
+                returns=list[ShownVersion],
+            ),
+            Route(
+                "POST", f"{APP}/worker/rollback", self.rollback, APP_ADMIN, PutBack,
+                returns=Message,
+            ),
+            Route(
+                "GET", f"{APP}/worker/replicas", self.replicas, APP_USER,
+                returns=list[ShownReplica],
+            ),
             Route("GET", f"{APP}/worker/status", self.status, APP_USER, returns=WorkerStatus),
             Route(
                 "POST",
@@ -77,7 +89,7 @@ class WorkersRoutes:
                 errors=(500,),
                 workers=True,
             ),
-        ]
+        ]  # fmt: skip
 
     async def deploy(self, request: Request) -> Response:
         """Deploy worker code: unpack it, start it, and send calls to it when it answers.
@@ -105,6 +117,20 @@ class WorkersRoutes:
     async def status(self, request: Request) -> Response:
         """Return the state of an app's worker over all server processes."""
         return reply(await self._services.get(WORKERS).status(request.path("app_id")))
+
+    async def versions(self, request: Request) -> Response:
+        """List the versions of the worker that are kept, the newest first."""
+        return reply(await self._services.get(SERVICE).versions(request.path("app_id")))
+
+    async def replicas(self, request: Request) -> Response:
+        """List the replicas of the worker in server processes that are alive."""
+        return reply(await self._services.get(SERVICE).replicas(request.path("app_id")))
+
+    async def rollback(self, request: Request, body: PutBack) -> Response:
+        """Put an earlier version of the worker into service."""
+        app_id = request.path("app_id")
+        await self._services.get(SERVICE).put_back(request.actor, app_id, body.version)
+        return reply({"message": f"version {body.version} of worker '{app_id}' started"})
 
     async def rpc(self, request: Request, body: RpcBody) -> Response:
         """Call a method of the worker; the reply is the return value of its handler.

@@ -17,6 +17,7 @@ from kernel.public import (
     APP_ADMIN,
     APPS,
     Actor,
+    App,
     BadRequest,
     Caller,
     ConcurrencyLimiter,
@@ -36,7 +37,7 @@ from . import store
 from .control.reconciler import Reconciler
 from .control.supervisor import Supervisor
 from .host import Host, OnChange
-from .models import Release
+from .models import Release, ReplicaRow, ShownReplica
 from .releases.builds import Builder, digest_of, store_archive
 from .releases.folders import discard
 from .replica.calls import Progress
@@ -191,6 +192,29 @@ class WorkersService:
         attempt = await self._set_desired(actor, app_id, wanted=True)
         if attempt is None:
             raise NotFound(f"app '{app_id}' has no worker: deploy one first")
+        await self._come_up(app, attempt)
+
+    async def put_back(self, actor: Actor, app_id: str, version: int) -> None:
+        """Put an earlier version into service and wait until it runs here.
+
+        Raises NotFound, and Unavailable as `start` does.
+        """
+        app = await self._apps.app(app_id)
+
+        async def write(tx: Transaction) -> int:
+            if self.host.logins is not None:
+                await self.host.logins.reopen(tx, app_id)
+            attempt = await store.put_back(tx, app_id, version)
+            if attempt is None:
+                raise NotFound(f"app '{app_id}' has no version {version} any more")
+            await store.record(tx, "DEPLOYED", app_id, {"version": version, "again": True})
+            return attempt
+
+        async with self._turns.hold((app_id, app.key)):
+            await self._come_up(app, await self.host.statements.run(actor, write))
+
+    async def _come_up(self, app: App, attempt: int) -> None:
+        app_id = app.id
         supervisor = self.reconciler.supervisor(app_id, app.key)
         await self.reconciler.on_notification(app_id)
         limit = self.host.config.start_timeout + self.host.config.install_timeout
@@ -239,14 +263,31 @@ class WorkersService:
 
     # Status
 
+    async def versions(self, app_id: str) -> bytes:
+        """Return a JSON array of the versions that are kept, the newest first. Raises NotFound."""
+        return await self.host.store.versions((await self._apps.app(app_id)).id)
+
+    async def replicas(self, app_id: str) -> list[ShownReplica]:
+        """Return the replicas in server processes that are alive, by the id of these."""
+        await self._apps.app(app_id)
+        found = [
+            ShownReplica(server_id=row.server_id, state=row.state, version=row.version)
+            for row in await self._all_replicas(app_id)
+        ]
+        return sorted(found, key=lambda each: each.server_id)
+
+    async def _all_replicas(self, app_id: str) -> list[ReplicaRow]:
+        """Return the rows of other processes, and what is true in this one."""
+        here = self.reconciler.server_id
+        rows = await self.host.store.replicas(app_id)
+        others = [row for row in rows if row.server_id != here]
+        return [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
+
     async def status(self, app_id: str) -> WorkerStatus:
         """See `Workers.status`."""
         replica = await self._replica(app_id)
         app = next(iter(await self.host.store.desired([app_id])), None)
-        here = self.reconciler.server_id
-        rows = await self.host.store.replicas(app_id)
-        others = [row for row in rows if row.server_id != here]
-        replicas = [*others, *(row for row in self.reconciler.rows() if row.app_id == app_id)]
+        replicas = await self._all_replicas(app_id)
         states = {row.state for row in replicas}
         status: WorkerState = "starting" if app and app.release else "stopped"
         for state in BEST_FIRST:

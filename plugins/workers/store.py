@@ -77,6 +77,21 @@ _SET_DESIRED: Final = """
 update caudex_workers.apps set wanted = $2::boolean, attempt = attempt + 1
 where app_id = $1::text and version is not null returning attempt"""
 
+_VERSIONS: Final = """
+select coalesce(json_agg(v), '[]') from (
+    select v.version, v.size, v.digest as sha256, v.created_by as by,
+        to_char(v.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at,
+        v.version = a.version as in_service
+    from caudex_workers.versions as v join caudex_workers.apps as a on a.app_id = v.app_id
+    where v.app_id = $1::text order by v.version desc
+) as v"""
+
+_PUT_BACK: Final = """
+update caudex_workers.apps as a set version = v.version, wanted = true, attempt = attempt + 1
+from caudex_workers.versions as v
+where a.app_id = $1::text and (v.app_id, v.version) = (a.app_id, $2::integer)
+returning attempt"""
+
 _READ_CHUNK: Final = """
 select encode(data, 'base64') from caudex_workers.chunks
 where app_id = $1::text and version = $2::integer and position = $3::integer"""
@@ -146,6 +161,10 @@ class WorkersStore:
         """Read the versions of an app that are kept."""
         return [_release(row) for row in await self._statements.fetch_all(_FOLDERS, app_id)]
 
+    async def versions(self, app_id: str) -> bytes:
+        """Return a JSON array of the versions that are kept, the newest first."""
+        return await self._statements.fetch(_VERSIONS, app_id) or b"[]"
+
     async def chunk(self, release: Release, position: int) -> bytes | None:
         """Read one chunk of an archive; None after the last."""
         text = await self._statements.fetch(_READ_CHUNK, release.app_id, release.version, position)
@@ -192,6 +211,12 @@ async def promote(tx: Transaction, release: Release) -> int | None:
     """
     attempt = await tx.execute(_PROMOTE, release.app_id, release.version)
     await tx.execute(_PRUNE, release.app_id, KEPT)
+    return None if attempt is None else int(attempt)
+
+
+async def put_back(tx: Transaction, app_id: str, version: int) -> int | None:
+    """Put a version that is kept into service. Returns the attempt, None without that version."""
+    attempt = await tx.execute(_PUT_BACK, app_id, version)
     return None if attempt is None else int(attempt)
 
 

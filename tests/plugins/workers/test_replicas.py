@@ -72,6 +72,32 @@ def test_what_is_deployed_at_one_runs_at_the_other(pair: Pair):
     eventually(lambda: rpc(one.admin, app, "new").status_code == 200, SOON)
 
 
+def test_an_earlier_version_is_put_back_everywhere(pair: Pair):
+    one, two = pair
+    app, there = deployed(one), at(two, one.admin)
+    path = f"/api/v1/apps/{app}/worker"
+    new = (
+        "from caudex_worker import Worker\nw = Worker()\n@w.rpc\ndef new(p, c): return 2\nw.run()\n"
+    )
+    assert deploy(there, app, {"worker.py": new}).status_code == 200
+    newest, first = one.admin.get(f"{path}/versions").json()
+    assert (newest["version"], newest["in_service"], first["in_service"]) == (2, True, False)
+    assert first["by"] == one.admin.id
+    assert len(first["sha256"]) == 64
+    answer = one.admin.post(f"{path}/rollback", json={"version": 1})
+    assert answer.json() == {"message": f"version 1 of worker '{app}' started"}
+    for client in (one.admin, there):
+        eventually(lambda client=client: rpc(client, app, "echo").status_code == 200, SOON)
+    found = there.get(f"{path}/replicas").json()
+    assert len({each["server_id"] for each in found}) == 2
+    assert {each["version"] for each in found} == {1}
+    assert deploy(there, app, {"worker.py": new}).status_code == 200
+    assert one.admin.get(f"{path}/versions").json()[0]["version"] == 3
+    assert one.admin.post(f"{path}/rollback", json={"version": 9}).status_code == 404
+    reader = one.user(permissions={app: []}, roles={})
+    assert reader.post(f"{path}/rollback", json={"version": 1}).status_code == 403
+
+
 def test_a_stop_and_a_start_are_in_force_at_the_other_soon(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
