@@ -12,6 +12,15 @@ class NewSecret(msgspec.Struct, frozen=True):
     value: str
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """When a secret was set, and when and to which app's worker it was last given."""
+
+    key: str
+    used_by: str | None = None
+    updated_at: str | None = None
+    used_at: str | None = None
+
+
 class Scope(msgspec.Struct, frozen=True):
     """Whose secrets: an app's, or the platform's (`app_id` is '' then)."""
 

@@ -18,7 +18,8 @@ from kernel.public import (
     reply,
 )
 
-from .models import NewSecret
+from .models import NewSecret, Usage
+from .service import VaultService
 
 OF_APP: Final = "/api/v1/apps/{app_id}/secrets"
 OF_PLATFORM: Final = "/api/v1/platform/secrets"
@@ -36,6 +37,8 @@ class VaultRoutes:
         return [
             Route("POST", OF_APP, self.set, APP_ADMIN, NewSecret, returns=Message),
             Route("GET", OF_APP, self.list, APP_ADMIN, returns=Names),
+            Route("GET", f"{OF_APP}/usage", self.usage, APP_ADMIN, returns=list[Usage]),
+            Route("GET", f"{OF_PLATFORM}/usage", self.usage, CORE_ADMIN, returns=list[Usage]),
             Route("DELETE", f"{OF_APP}/{{key}}", self.delete, APP_ADMIN, returns=Message),
             Route("POST", OF_PLATFORM, self.set, CORE_ADMIN, NewSecret, returns=Message),
             Route("GET", OF_PLATFORM, self.list, CORE_ADMIN, returns=Names),
@@ -51,6 +54,13 @@ class VaultRoutes:
     async def list(self, request: Request) -> Response:
         """List the names of the secrets, never their values."""
         return reply(await self._vault.names(await self._app(request)))
+
+    async def usage(self, request: Request) -> Response:
+        """List when each secret was set and last given to a worker, where the engine knows it."""
+        app_id, vault = await self._app(request), self._vault
+        if isinstance(vault, VaultService):
+            return reply(await vault.usage(app_id))
+        return reply([Usage(key) for key in await vault.names(app_id)])
 
     async def delete(self, request: Request) -> Response:
         """Delete a secret."""

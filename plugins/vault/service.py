@@ -78,7 +78,13 @@ class VaultService:
                 # The name of the app's own scope: what fails here must not hide the others.
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
                 found.pop(row.key, None)
+        if found:
+            await store.mark_used(self._statements, app_id)
         return found
+
+    async def usage(self, app_id: str | None) -> bytes:
+        """Return when each secret was set and last used, a JSON array; never a value."""
+        return await store.usage(self._statements, _scope(app_id))
 
     async def rotate(self) -> int:
         """Seal every data key by a new master key and return their number; servers go on."""

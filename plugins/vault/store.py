@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.public import Reader, Transaction
+from kernel.public import Reader, Statements, Transaction
 
 from .models import DataKeyRow, Scope, SecretRow
 
@@ -41,6 +41,18 @@ select row_to_json(r) from (
 _NAMES: Final = """
 select coalesce(json_agg(key order by key collate "C"), '[]') from caudex_vault.secrets
 where scope = $1::text and app_id = $2::text"""
+_USED: Final = """
+update caudex_vault.secrets set used_at = now(), used_by = $1::text
+where (scope = 'platform' or (scope = 'app' and app_id = $1::text))
+    and (used_by is distinct from $1::text or used_at < now() - interval '1 minute')"""
+_USAGE: Final = """
+select coalesce(json_agg(s), '[]') from (
+    select key, used_by,
+        to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as updated_at,
+        to_char(used_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as used_at
+    from caudex_vault.secrets where scope = $1::text and app_id = $2::text
+    order by key collate "C"
+) as s"""
 _NEXT_VERSION: Final = """
 select coalesce(max(version), 0) + 1 from caudex_vault.secrets
 where scope = $1::text and app_id = $2::text and key = $3::text"""
@@ -109,6 +121,16 @@ async def secrets_for(reader: Reader, app_id: str) -> list[SecretRow]:
 async def names(reader: Reader, scope: Scope) -> list[str]:
     """Names of a scope's secrets, sorted."""
     return _list(await reader.fetch(_NAMES, scope.kind, scope.app_id) or b"[]")
+
+
+async def mark_used(statements: Statements, app_id: str) -> None:
+    """Note that the worker of an app was given its secrets, at most once a minute."""
+    await statements.execute(_USED, app_id)
+
+
+async def usage(reader: Reader, scope: Scope) -> bytes:
+    """When each secret of a scope was set and last given to a worker, as JSON."""
+    return await reader.fetch(_USAGE, scope.kind, scope.app_id) or b"[]"
 
 
 async def next_version(tx: Transaction, scope: Scope, key: str) -> int:

@@ -281,3 +281,18 @@ def test_names_that_are_none_or_steer_are_refused(name):
 @pytest.mark.parametrize("name", ["A", "_x", "OPENAI_API_KEY", "LDAP_URL", "A" * 128, "homepage"])
 def test_ordinary_names_are_accepted(name):
     check_secret(name, "")
+
+
+def test_the_last_use_of_a_secret_is_shown_and_never_its_value(server, app):
+    put(server, app, "USED", "v1")
+    path = f"/api/v1/apps/{app}/secrets/usage"
+    [before] = server.admin.get(path).json()
+    assert (before["key"], before["used_at"], before["used_by"]) == ("USED", None, None)
+    reveal(server, app)
+    put(server, app, "LATER", "v2")
+    later, used = server.admin.get(path).json()
+    assert (later["used_at"], used["used_by"]) == (None, app)
+    assert used["used_at"].endswith("Z")
+    assert "v1" not in server.admin.get(path).text
+    assert server.user().get(path).status_code == 403
+    assert server.admin.get("/api/v1/platform/secrets/usage").status_code == 200
