@@ -87,6 +87,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Keys that its table of the configuration may have."""
     configured: tuple[str, ...] = ()
     """Those that it has; never the values."""
+    sources: Mapping[str, str] = {}
+    """Where each of these comes from: an environment variable, or the path of the file."""
     note: str = ""
 
 
@@ -374,9 +376,9 @@ PROCESS_MANAGER = ServiceKey[ProcessManager]("process_manager")
 DATABASE_SERVER = ServiceKey[DatabaseServer]("database_server")
 
 
-PageSlot = Literal["page", "tile", "record"]
-"""Where a page is shown: in the navigation, on the start page, or on every record, where a module
-gets `app`, `entity` and `record`."""
+PageSlot = Literal["page", "tile", "record", "field", "action", "palette"]
+"""Where a page is shown: in the navigation, on the start page, on records, in place of a field's
+values, in a dialog for chosen records, or in a dialog from the palette."""
 
 ColumnKind = Literal["text", "number", "time", "code", "state", "json"]
 
@@ -418,6 +420,7 @@ class ConsolePage(msgspec.Struct, frozen=True):
 
     `module` is a JavaScript module in the folder `console` beside the plugin's Python module. Its
     export `default` is a component. Without `module` the page shows `text`, `table` and `actions`.
+    The slots `record`, `action` and `field` are for what `on` names: `crm.deals`, `*.*.colour`.
     """
 
     title: str
@@ -428,3 +431,4 @@ class ConsolePage(msgspec.Struct, frozen=True):
     actions: tuple[PageAction, ...] = ()
     module: str = ""
     slot: PageSlot = "page"
+    on: tuple[str, ...] = ()

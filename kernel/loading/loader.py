@@ -165,6 +165,7 @@ def _own(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
     own = _own(kernel.config.plugins.get(plugin.name, {}))
+    variables = kernel.config.variables.get(f"plugins.{plugin.name}", {})
     return PluginInfo(
         name=plugin.name,
         version=plugin.version,
@@ -175,6 +176,7 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         uses=tuple(key.name for key in (*plugin.uses, *plugin.finds)),
         settings=type(plugin).Config.__struct_encode_fields__,
         configured=tuple(sorted({current_name(key, type(plugin).Config) for key in own})),
+        sources={key: variables.get(key, kernel.config.source) for key in own},
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kernel.public import DATABASE_SERVER, REGISTRY, Command, Finding, Plugin, hookimpl
+from anyio import to_thread
+
+from kernel.public import DATABASE_SERVER, REGISTRY, Command, Finding, Health, Plugin, hookimpl
 
 from .commands import backup_commands
-from .history import remark
+from .history import last_made, remark
 
 
 class BackupPlugin(Plugin):
@@ -20,6 +22,12 @@ class BackupPlugin(Plugin):
     @hookimpl
     def register_commands(self) -> Sequence[Command]:
         return backup_commands(self.context)
+
+    @hookimpl
+    async def health(self) -> Health:
+        """Show when the last backup was made by this installation; null before the first one."""
+        made_at = await to_thread.run_sync(last_made, self.context.data_dir)
+        return Health(name="backup", detail={"last": made_at})
 
     @hookimpl
     def diagnose(self) -> Sequence[Finding]:

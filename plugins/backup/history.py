@@ -27,6 +27,15 @@ def remember(data_dir: Path, file: Path, made_at: str) -> None:
     write_file(data_dir / FILE, msgspec.json.encode({"file": str(file), "made_at": made_at}))
 
 
+def last_made(data_dir: Path) -> str | None:
+    """Return the time of the last backup (RFC 3339), None where there is none to be read."""
+    try:
+        last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return last.made_at.isoformat()
+
+
 def remark(data_dir: Path) -> Finding:
     """Tell the age of the last backup."""
     recent = False

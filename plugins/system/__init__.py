@@ -11,6 +11,7 @@ import structlog
 from kernel.public import (
     ACCESS,
     HOOKS,
+    POOL,
     PROCESS_MANAGER,
     REGISTRY,
     STATEMENTS,
@@ -51,6 +52,7 @@ class SystemPlugin(Plugin):
     name = "system"
     requires = (STATEMENTS, REGISTRY, HOOKS)
     uses = (ACCESS,)
+    finds = (POOL,)
     Config = SystemConfig
     config: SystemConfig
 

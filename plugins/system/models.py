@@ -76,7 +76,8 @@ class HookUse(msgspec.Struct, frozen=True, kw_only=True):
 class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     """A plugin that was found; `note` says why it is left out, `warnings` what it costs others.
 
-    `settings` are the keys that its table may have, `configured` those that it has.
+    `settings` are the keys that its table may have, `configured` those that it has, and `sources`
+    where these come from: an environment variable or a file.
     """
 
     name: str
@@ -91,9 +92,24 @@ class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     uses: tuple[str, ...]
     settings: tuple[str, ...]
     configured: tuple[str, ...]
+    sources: dict[str, str]
     routes: list[DeclaredRoute]
     hooks: list[HookUse]
     tasks: list[TaskInfo]
+
+
+class Toggle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Plugins to disable and enable, by name."""
+
+    disable: list[str] = []
+    enable: list[str] = []
+
+
+class TogglePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change of plugins would do, a line each; `starts`: whether the server would start."""
+
+    starts: bool
+    lines: list[str]
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import msgspec
+from anyio import to_thread
 
 from kernel.public import (
     ACCESS,
     ANY_USER,
     CORE_ADMIN,
     PUBLIC,
+    REGISTRY,
+    BadRequest,
+    BootError,
     Request,
     Response,
     Route,
@@ -19,7 +23,8 @@ from kernel.public import (
 
 from .blocking import LoopWatch
 from .inventory import inventory
-from .models import Inventory, Sign, Status
+from .models import Inventory, Sign, Status, Toggle, TogglePlan
+from .plan import plan
 from .service import SystemService
 
 
@@ -40,6 +45,9 @@ class SystemRoutes:
         if self._services.provider(ACCESS.name):  # else no user is known to be an admin
             path = "/api/v1/plugins"
             routes.append(Route("GET", path, self.plugins, CORE_ADMIN, returns=Inventory))
+            routes.append(
+                Route("POST", f"{path}/plan", self.plan, CORE_ADMIN, Toggle, returns=TogglePlan)
+            )
         return routes
 
     async def health(self, request: Request) -> Response:
@@ -61,3 +69,12 @@ class SystemRoutes:
     async def plugins(self, request: Request) -> Response:
         """Show every plugin with what it gives, needs and costs."""
         return reply(inventory(self._services, self._watch.blocked()))
+
+    async def plan(self, request: Request, body: Toggle) -> Response:
+        """Say what enabling or disabling plugins would do; nothing is changed."""
+        registry = self._services.get(REGISTRY)
+        try:
+            status, lines = await to_thread.run_sync(plan, registry, body.disable, body.enable)
+        except BootError as error:
+            raise BadRequest(str(error)) from None
+        return reply(TogglePlan(starts=status == 0, lines=[line.strip() for line in lines]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import structlog
 
 from kernel.public import (
     HOOKS,
+    POOL,
     REGISTRY,
     STATEMENTS,
     VERSION,
@@ -72,6 +74,8 @@ class SystemService:
             "postgres": {"state": database, "port": port},
             "forge": {"state": "Offline", "port": None},
         }
+        if (pool := self._services.find(POOL)) is not None:
+            status["pool"] = _pool(pool.statistics())
         for health in sorted(subsystems, key=lambda health: health.name):
             problems = {"problems": health.problems} if health.problems else {}
             status.setdefault(health.name, {"state": health.state, **health.detail, **problems})
@@ -134,3 +138,13 @@ class SystemService:
             log.error("a plugin does not report its health", plugin=plugin, **failure(failed))
         # One that keeps failing says nothing: the server is degraded, and ready for others.
         answers.append(answer or Health(name=plugin, state="Error", ready=implementation.is_open))
+
+
+def _pool(statistics: Mapping[str, int]) -> dict[str, Any]:
+    """Connections to the database: how many there are, how many are free, and who waits for one."""
+    return {
+        "state": "Online",
+        "connections": statistics.get("pool_size", 0),
+        "free": statistics.get("pool_available", 0),
+        "waiting": statistics.get("requests_waiting", 0),
+    }

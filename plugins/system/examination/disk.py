@@ -43,7 +43,10 @@ class Disk:
         }
         found = tuple(text for text, full in problems.items() if full)
         state = "Error" if found else "Online"
-        return Health(name="disk", state=state, ready=not dialect.disk.full, problems=found)
+        usage = shutil.disk_usage(_existing(self._folder))
+        detail = {"free": usage.free, "size": usage.total}
+        ready = not dialect.disk.full
+        return Health(name="disk", state=state, ready=ready, problems=found, detail=detail)
 
     @property
     def _full(self) -> bool:

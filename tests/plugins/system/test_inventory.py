@@ -85,6 +85,7 @@ def test_names_of_settings_are_told_and_values_never(busy: Server):
     found = plugin(busy.admin, "busy")
     assert found["settings"] == ["password", "depth"]
     assert found["configured"] == ["password"]
+    assert list(found["sources"]) == ["password"]
     assert "hunter2" not in busy.admin.get("/api/v1/plugins").text
 
 
@@ -168,3 +169,25 @@ def test_a_plugin_that_is_left_out_is_told_wherever_somebody_asks(
 )  # fmt: skip
 def test_a_quantile_is_one_of_the_values(count: int, share: float, expected: float | None):
     assert _quantile([number / 1000 for number in range(1, count + 1)], share) == expected
+
+
+def test_a_change_of_plugins_is_planned_and_nothing_is_changed(server: Server):
+    answer = server.admin.post("/api/v1/plugins/plan", json={"disable": ["audit"]})
+    plan = answer.json()
+    assert plan["starts"] is True
+    assert "removed  plugin audit" in plan["lines"]
+    assert any("table caudex_audit.log" in line for line in plan["lines"])
+    refused = server.admin.post("/api/v1/plugins/plan", json={"disable": ["apps"]}).json()
+    assert refused["starts"] is False
+    both = {"disable": ["audit"], "enable": ["audit"]}
+    assert server.admin.post("/api/v1/plugins/plan", json=both).status_code == 400
+    assert server.user().post("/api/v1/plugins/plan", json={}).status_code == 403
+    plugins = server.admin.get("/api/v1/plugins").json()["plugins"]
+    assert next(each["state"] for each in plugins if each["name"] == "audit") == "on"
+
+
+def test_status_shows_pool_disk_and_backup(server: Server):
+    status = server.admin.get("/api/v1/status").json()
+    assert status["pool"]["connections"] >= 1
+    assert 0 < status["disk"]["free"] <= status["disk"]["size"]
+    assert status["backup"] == {"state": "Online", "last": None}
