@@ -12,7 +12,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size screenshots bench-lock faults soak lock audit clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size console-check screenshots bench-lock faults soak lock audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ test-all: .venv/.dev ## Run every test, in parallel (ARGS=tests/kernel runs thos
 demo: .venv/.runtime ## Run the CRM example with data
 	@$(python) -m examples.crm.demo $(ARGS)
 
-check: lint types imports docs-check fmt-check ## Run every check but the tests
+check: lint types imports docs-check fmt-check console-check ## Run every check but the tests
 
 lint: .venv/.dev ## Check the code's style
 	.venv/bin/ruff check .
@@ -48,6 +48,7 @@ fmt-check: .venv/.dev ## Check the formatting
 fmt: .venv/.dev ## Format the code and fix what can be fixed
 	.venv/bin/ruff check --fix --exit-zero .
 	.venv/bin/ruff format .
+	@sh .ci/js.sh format
 
 docs-check: .venv/.dev ## Check that the generated pages of docs/ are current
 	$(python) -m docs.generate --check
@@ -69,6 +70,9 @@ bench-lock: .venv/.dev ## Write the lock file of what the benchmark compares wit
 
 console-size: .venv/.dev ## Print the size of the console, and fail beyond its budget
 	$(python) -m plugins.console.size
+
+console-check: ## Check types and formatting of the console's JavaScript, where Node.js is
+	@sh .ci/js.sh check
 
 screenshots: .venv/.dev ## Make the pictures of the console in docs/pictures (needs chromium)
 	$(python) -m docs.screenshots

@@ -63,6 +63,10 @@ worker.run()
 CUT: Mapping[str, Callable[[Any], Any]] = {
     f"GET {API}/status": lambda reply: _some(reply, "runtime", "postgres", "forge"),
     f"GET {APP}/worker/status": lambda reply: _some(reply, "app_id", "status", "replicas"),
+    f"GET {APP}/worker/versions": lambda reply: [
+        _some(each, "version", "by", "at", "in_service") for each in reply
+    ],
+    f"POST {API}/plugins/plan": lambda reply: reply | {"lines": reply["lines"][:3]},
     f"GET {API}/console/features": lambda reply: {"plugins": reply["plugins"][-3:]},
     f"GET {API}/console/manuals/{{plugin}}": lambda reply: {"text": reply["text"].split("\n")[0]},
     f"POST {API}/auth/totp/confirm": lambda reply: {"recoveryCodes": reply["recoveryCodes"][:1]},
@@ -216,6 +220,9 @@ def _apps(story: Story, token: str) -> None:
     story.ask(f"GET {API}/apps", token=token)
     story.ask(f"GET {APP}", token=token, app_id="crm")
     story.ask(f"GET {APP}/manifest", token=token, app_id="crm")
+    [install] = story.ask(f"GET {APP}/manifests", token=token, app_id="crm")
+    former = f"{APP}/manifests/{{stamp}}"
+    story.ask(f"GET {former}", token=token, app_id="crm", stamp=str(install["stamp"]))
 
 
 def _records(story: Story, token: str) -> None:
@@ -283,6 +290,7 @@ def _secrets(story: Story, token: str) -> None:
     ):
         story.ask(f"POST {path}", {"key": key, "value": "sk-0123456789"}, token=token, **more)
         story.ask(f"GET {path}", token=token, **more)
+        story.ask(f"GET {path}/usage", token=token, **more)
         story.ask(f"DELETE {path}/{{key}}", token=token, key=key, **more)
 
 
@@ -292,6 +300,9 @@ def _work(story: Story, token: str) -> None:
     story.ask(f"POST {APP}/worker/stop", **more)
     story.ask(f"POST {APP}/worker/start", **more)
     story.ask(f"GET {APP}/worker/status", **more)
+    story.ask(f"GET {APP}/worker/replicas", **more)
+    story.ask(f"GET {APP}/worker/versions", **more)
+    story.ask(f"POST {APP}/worker/rollback", {"version": 1}, **more)
     call = {"method": "sendWelcomeEmail", "params": {"contactId": "f47ac10b"}}
     story.ask(f"POST {APP}/rpc", call, **more)
     _log(story, token)
@@ -349,6 +360,7 @@ def _system(story: Story, token: str) -> None:
     story.ask("GET /health/ready")
     story.ask(f"GET {API}/status", token=token)
     story.ask(f"GET {API}/plugins", token=token)
+    story.ask(f"POST {API}/plugins/plan", {"disable": ["logs"]}, token=token)
 
 
 def _console(story: Story, token: str) -> None:

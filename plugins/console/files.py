@@ -1,9 +1,10 @@
-"""The files of the console, as they are in the folder `web`: nothing is bundled or generated."""
+"""The files of the console, from the folder `web`: nothing is bundled or generated."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +30,18 @@ HEADERS: Final = {
     "cache-control": "no-cache",
     "vary": "Accept-Encoding",
 }
+UNSENT: Final = re.compile(rb"(?ms)^[ \t]*(?:/\*(?:(?!\*/).)*\*/$|//[^\n]*)|^[ \t]+")
+"""Comments of whole lines, and indentation."""
+
+
+def lean(name: str, body: bytes) -> bytes:
+    """Return what is sent of a script or style: without indentation and comments of whole lines.
+
+    Numbers of lines stay. What is vendored is sent as it is.
+    """
+    if not name.endswith((".js", ".css")) or name.startswith("vendor/"):
+        return body
+    return UNSENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
 
 
 class Stored(NamedTuple):
@@ -44,8 +57,14 @@ class Stored(NamedTuple):
 class Files:
     """Serves the files of one folder. A changed file is read again, so an edit needs no restart."""
 
-    def __init__(self, folder: Path, fill: dict[str, str] | None = None) -> None:
-        """In HTML files each `{{name}}` of `fill` is replaced by its value."""
+    def __init__(
+        self, folder: Path, fill: dict[str, str] | None = None, lean: bool = False
+    ) -> None:
+        """In HTML files each `{{name}}` of `fill` is replaced by its value.
+
+        With `lean` what only readers of the source need is not sent.
+        """
+        self._lean = lean
         self._folder = folder
         self._fill = fill or {}
         self._known: dict[str, Stored] = {}
@@ -72,7 +91,8 @@ class Files:
         stamp = (status.st_mtime_ns, status.st_size)
         known = self._known.get(name)
         if known is None or known.stamp != stamp:
-            known = self._known[name] = _stored(stamp, kind, self._filled(path))
+            body = lean(name, self._filled(path)) if self._lean else self._filled(path)
+            known = self._known[name] = _stored(stamp, kind, body)
         return known
 
     def _filled(self, path: Path) -> bytes:

@@ -103,7 +103,10 @@ class ShownTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page that the caller may see; `module` is the address of its JavaScript."""
+    """A page that the caller may see; `module` is the address of its JavaScript.
+
+    `on` names the tables or fields that a part of another screen is for; empty means all.
+    """
 
     plugin: str
     id: str
@@ -114,6 +117,7 @@ class ShownPage(msgspec.Struct, frozen=True, kw_only=True):
     actions: list[ShownAction]
     module: str | None
     slot: str
+    on: tuple[str, ...] = ()
 
 
 def page_id(title: str) -> str:

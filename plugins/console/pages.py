@@ -102,6 +102,8 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
         raise ValueError(f"needs: {page.needs} is about one app")
     if page.slot != "page" and not page.module:
         raise ValueError(f"the slot {page.slot!r} needs a module")
+    if page.slot == "field" and not page.on:
+        raise ValueError("the slot 'field' needs the names of fields: on=('crm.deals.stage',)")
     if page.module and not (folder / page.module).is_file():
         raise ValueError(f"there is no module {folder / page.module}")
     return ShownPage(
@@ -114,6 +116,7 @@ def _shown(plugin: str, page: ConsolePage, routes: Routes, folder: Path) -> Show
         actions=[_action(action, routes) for action in page.actions],
         module=f"/console/ext/{plugin}/{page.module}" if page.module else None,
         slot=page.slot,
+        on=page.on,
     )
 
 

@@ -33,11 +33,26 @@ async function showSignIn() {
 }
 
 function App() {
-  useEffect(() => { start(); }, []);
-  return html`${page.safe && html`<div class="bar danger" role="alert">Safe mode: only what repairing a broken plugin needs is on.</div>`}
-    ${away.value && html`<div class="bar" role="status">The server does not answer. Trying again…</div>`}
-    ${problem.value ? html`<div class="center"><${ErrorBox} error=${problem.value} retry=${start} /></div>` : screen.value ?? html`<div class="center"><${Loading} /></div>`}
-    <${Dialogs} /><${Toasts} />`;
+  useEffect(() => {
+    start();
+  }, []);
+  return html`${
+    page.safe &&
+    html`<div class="bar danger" role="alert">
+      Safe mode: only what repairing a broken plugin needs is on.
+    </div>`
+  }
+    ${
+      away.value &&
+      html`<div class="bar" role="status">The server does not answer. Trying again…</div>`
+    }
+    ${
+      problem.value
+        ? html`<div class="center"><${ErrorBox} error=${problem.value} retry=${start} /></div>`
+        : (screen.value ?? html`<div class="center"><${Loading} /></div>`)
+    }
+    <${Dialogs} />
+    <${Toasts} />`;
 }
 
 render(html`<${App} />`, document.getElementById('app'));

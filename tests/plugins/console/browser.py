@@ -23,6 +23,18 @@ addEventListener('securitypolicyviolation', (e) => console.error(
     `CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
 """
 
+LEAVE = """(address) => {
+    // A screen is drawn anew when one of the first three parts of its address changes.
+    const screen = (hash) => hash.slice(2).split('?')[0].split('/').slice(0, 3).join('/');
+    const main = document.querySelector('#main');
+    if (!main || screen(location.hash) === screen(address)) return false;
+    main.querySelectorAll('*').forEach((each) => each.setAttribute('data-old', ''));
+    document.querySelectorAll('dialog').forEach((each) => each.close());
+    location.hash = address;
+    return true;
+}"""
+"""Goes to another screen and marks what is left of the old one. Returns whether it could."""
+
 
 def missing() -> str:
     """Return why no browser can be started here; empty where one can."""
@@ -41,7 +53,10 @@ def axe_script() -> str:
 class Tab:
     """A page of the console, with what it must not do: errors, violations, other hosts."""
 
-    def __init__(self, page: Any, server: Server) -> None:
+    def __init__(self, page: Any, server: Server, sessions: dict[str, Any]) -> None:
+        """`sessions` are the cookies of users whose tabs are closed."""
+        self._sessions = sessions
+        self._user = ""
         self.page = page
         self.server = server
         self.problems: list[str] = []
@@ -74,6 +89,10 @@ class Tab:
 
     def sign_in(self, client: Client) -> Tab:
         """Keep a session of this user in the cookie, as the form does."""
+        self._user = client.username
+        if kept := self._sessions.pop(client.username, None):
+            self.page.context.add_cookies(kept)
+            return self
         tokens = self.server.login(client.username).tokens
         answer = self.page.request.post(
             f"{self.server.url}/api/v1/console/session",
@@ -83,17 +102,29 @@ class Tab:
         assert answer.ok, answer.text()
         return self
 
+    def leave(self) -> None:
+        """Close the tab; the next one of the same user continues its session."""
+        cookies = self.page.context.cookies()
+        if self._user and cookies:
+            self._sessions[self._user] = cookies
+        self.page.context.close()
+
     def open(self, address: str = "", ready: str = "main h1, main .empty, .start") -> Tab:
-        """Open a screen by its address behind `#/`."""
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.server.url}/console/#/{address}")
+        """Open a screen by its address behind `#/`, without a reload where another one is open."""
+        if self.page.evaluate(LEAVE, f"#/{address}"):
+            ready = ", ".join(f"{each}:not([data-old])" for each in ready.split(", "))
+        else:
+            self.page.goto("about:blank")
+            self.page.goto(f"{self.server.url}/console/#/{address}")
         self.page.wait_for_selector(ready)
         return self
 
-    def axe(self) -> list[str]:
-        """Return the serious findings of axe-core."""
-        self.page.evaluate(axe_script())
-        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
+    def axe(self, rules: str = "") -> list[str]:
+        """Return the serious findings of axe-core, of all its rules or of one."""
+        if not self.page.evaluate("Boolean(window.axe)"):
+            self.page.evaluate(axe_script())
+        options = {"resultTypes": ["violations"]} | ({"runOnly": [rules]} if rules else {})
+        found = self.page.evaluate("(options) => axe.run(options)", options)
         return [
             f"{v['id']}: {node['target']} {node['html'][:200]}"
             for v in found["violations"]
@@ -133,25 +164,29 @@ def chromium() -> Generator[Any]:
 OpenTab = Callable[..., Tab]
 
 
-def _keep(opened: list[tuple[Any, Tab]], name: str) -> None:
+def _keep(opened: list[Tab], name: str) -> None:
     """Keep a picture of every tab."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    for number, (_, tab) in enumerate(opened):
+    for number, tab in enumerate(opened):
         tab.page.screenshot(path=str(ARTEFACTS / f"{name}-{number}.png"))
 
 
 @contextmanager
 def tabs(
-    browser: Any, server: Server, name: str, failed: Callable[[], bool] = lambda: False
+    browser: Any,
+    server: Server,
+    name: str,
+    failed: Callable[[], bool] = lambda: False,
+    sessions: dict[str, Any] | None = None,
 ) -> Generator[OpenTab]:
     """Yield a function that opens tabs; at the end each must be without problems."""
-    opened: list[tuple[Any, Tab]] = []
+    opened: list[Tab] = []
+    known = {} if sessions is None else sessions
 
     def new(**options: Any) -> Tab:
         options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | options
-        context = browser.new_context(**options)
-        tab = Tab(context.new_page(), server)
-        opened.append((context, tab))
+        tab = Tab(browser.new_context(**options).new_page(), server, known)
+        opened.append(tab)
         return tab
 
     try:
@@ -162,9 +197,9 @@ def tabs(
     finally:
         if failed():
             _keep(opened, name)
-        for context, _ in opened:
-            context.close()
-    problems = [problem for _, tab in opened for problem in tab.problems]
+        for tab in opened:
+            tab.leave()
+    problems = [problem for tab in opened for problem in tab.problems]
     assert not problems, "\n".join(problems)
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from kernel.testing import Server
-from plugins.console.files import WEB
+from plugins.console.files import TYPES, WEB, lean
 from plugins.console.size import ALL_BYTES, budget, sizes
 from plugins.console.vendored import VENDORED
 
-ASSETS = sorted(str(path.relative_to(WEB)) for path in WEB.rglob("*") if path.is_file())
+ASSETS = sorted(str(path.relative_to(WEB)) for path in WEB.rglob("*") if path.suffix in TYPES)
 
 
 def test_vendored_modules_are_what_the_table_says():
     listed = {each.file for each in VENDORED}
-    assert listed == {path.name for path in (WEB / "vendor").iterdir()}
+    assert listed == {path.name for path in (WEB / "vendor").glob("*.js")}
     for each in VENDORED:
         body = (WEB / "vendor" / each.file).read_bytes()
         assert hashlib.sha256(body).hexdigest() == each.sha256, each.file
@@ -74,6 +74,17 @@ def test_an_edited_file_needs_no_restart(server: Server, monkeypatch, tmp_path: 
     assert files._find("a.js").body == b"1"
     (tmp_path / "a.js").write_text("22")
     assert gzip.decompress(files._find("a.js").zipped) == b"22"
+
+
+def test_what_only_readers_need_is_not_sent():
+    source = (
+        b"/** Why.\n * More. */\nconst a = 1; // kept\n  // gone\n  f(a);\n/* x */ g();\n/* y */\n"
+    )
+    assert lean("a.js", source) == b"\n\nconst a = 1; // kept\n\nf(a);\n/* x */ g();\n\n"
+    assert lean("vendor/a.js", source) == source
+    for name in ASSETS:
+        body = (WEB / name).read_bytes()
+        assert lean(name, body).count(b"\n") == body.count(b"\n"), name
 
 
 def test_the_size_holds():

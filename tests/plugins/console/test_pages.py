@@ -45,6 +45,7 @@ def test_modules_are_served_and_nothing_beside_them(server: Server):
         (ConsolePage("X", table=PageTable("POST /api/v1/guests")), "must be a GET"),
         (ConsolePage("X", module="missing.js"), "no module"),
         (ConsolePage("X", slot="tile", text="x"), "needs a module"),
+        (ConsolePage("X", slot="field", module="works.js"), "needs the names of fields"),
     ],
 )
 def test_a_wrong_page_stops_the_start(make_server, monkeypatch, page, said):

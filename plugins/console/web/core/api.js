@@ -33,7 +33,8 @@ export class ApiError extends Error {
 /**
  * Send a request and return the decoded reply. Raises ApiError with the server's sentence.
  * @param {string} method @param {string} path
- * @param {{body?: any, query?: object, headers?: object, signal?: AbortSignal, full?: boolean}} options
+ * @param {{body?: any, query?: object, headers?: object, signal?: AbortSignal,
+ *   full?: boolean, blob?: boolean}} options `full` returns the headers too.
  */
 export async function api(method, path, options = {}) {
   if (token && Date.now() > expires) await renew();
@@ -42,6 +43,7 @@ export async function api(method, path, options = {}) {
     if (!(await renew())) await signInAgain();
     response = await send(method, path, options);
   }
+  if (options.blob && response.ok) return response.blob();
   return read(response, options.full);
 }
 export const get = (path, query, options) => api('GET', path, { query, ...options });
@@ -54,7 +56,10 @@ export function url(strings, ...values) {
   return strings.reduce((all, part, i) => all + encodeURIComponent(String(values[i - 1])) + part);
 }
 
-/** Open a stream (server-sent events), with the token. */
+/**
+ * Open a stream (server-sent events), with the token.
+ * @param {string} path @param {{signal?: AbortSignal, headers?: object}} options
+ */
 export async function stream(path, { signal: abort, headers } = {}) {
   if (token && Date.now() > expires) await renew();
   const response = await send('GET', path, { signal: abort, headers });
@@ -62,7 +67,10 @@ export async function stream(path, { signal: abort, headers } = {}) {
   return response.body;
 }
 
-async function send(method, path, { body, query, headers, signal: abort } = {}) {
+/** @param {string} method @param {string} path @param {any} options */
+async function send(method, path, options = {}) {
+  const { body, query, headers, signal: abort } = options;
+  /** @type {any} */
   const init = { method, signal: abort, headers: { ...headers } };
   if (token) init.headers.authorization = `Bearer ${token}`;
   if (body instanceof FormData || typeof body === 'string') init.body = body;
@@ -83,7 +91,9 @@ async function send(method, path, { body, query, headers, signal: abort } = {}) 
 
 /** @param {object} [query] */
 export function queryText(query) {
-  const pairs = Object.entries(query ?? {}).filter(([, v]) => v !== undefined && v !== null && v !== '');
+  const pairs = Object.entries(query ?? {}).filter(
+    ([, v]) => v !== undefined && v !== null && v !== '',
+  );
   return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
 }
 
@@ -91,7 +101,11 @@ async function read(response, full) {
   const requestId = response.headers.get('x-request-id') ?? '';
   const text = await response.text();
   let body = text;
-  try { body = text ? parse(text) : null; } catch { /* not JSON: shown as it is */ }
+  try {
+    body = text ? parse(text) : null;
+  } catch {
+    /* not JSON: shown as it is */
+  }
   if (!response.ok) {
     const said = body?.error ?? `The server answered ${response.status}.`;
     throw new ApiError(response.status, said, requestId, body);
@@ -103,7 +117,9 @@ async function read(response, full) {
 
 /** Continue the session of the cookie, if there is one. @returns {Promise<boolean>} */
 export function renew() {
-  renewing ??= open({}).finally(() => { renewing = null; });
+  renewing ??= open({}).finally(() => {
+    renewing = null;
+  });
   return renewing;
 }
 
@@ -151,7 +167,12 @@ function watch() {
   if (away.value) return;
   away.value = true;
   const timer = setInterval(async () => {
-    const up = await fetch('/health').then((r) => r.ok).catch(() => false);
-    if (up || !away.value) { clearInterval(timer); away.value = false; }
+    const up = await fetch('/health')
+      .then((r) => r.ok)
+      .catch(() => false);
+    if (up || !away.value) {
+      clearInterval(timer);
+      away.value = false;
+    }
   }, 2000);
 }

@@ -6,14 +6,36 @@ import { h, render, Fragment, Component, createContext } from '../vendor/preact.
 import htm from '../vendor/htm.js';
 
 export { h, render, Fragment, Component, createContext };
-export { useEffect, useLayoutEffect, useRef, useState, useMemo, useCallback, useContext, useErrorBoundary } from '../vendor/hooks.js';
-export { signal, computed, effect, batch, useSignal, useComputed, useSignalEffect } from '../vendor/signals.js';
+export {
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+  useMemo,
+  useCallback,
+  useContext,
+  useErrorBoundary,
+} from '../vendor/hooks.js';
+export {
+  signal,
+  computed,
+  effect,
+  batch,
+  useSignal,
+  useComputed,
+  useSignalEffect,
+} from '../vendor/signals.js';
 
 /** Tagged template: html`<p class="x">${text}</p>`. Text is never read as HTML. */
 export const html = htm.bind(h);
 
 /** A `ref` that moves the focus to an element when it appears, with its text selected. */
-export const focusNow = (el) => { if (el && document.activeElement !== el) { el.focus(); el.select?.(); } };
+export const focusNow = (el) => {
+  if (el && document.activeElement !== el) {
+    el.focus();
+    el.select?.();
+  }
+};
 
 /** Version of this kit: part of the server's `kernel_api`. */
 export const KIT = 1;

@@ -5,7 +5,9 @@
 import { signal, html } from './kit.js';
 
 export const route = signal(read());
-addEventListener('hashchange', () => { route.value = read(); });
+addEventListener('hashchange', () => {
+  route.value = read();
+});
 
 function read() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
@@ -23,7 +25,9 @@ export function href(parts, query = {}) {
 }
 
 /** Go to another page. */
-export function go(parts, query) { location.hash = href(parts, query); }
+export function go(parts, query) {
+  location.hash = href(parts, query);
+}
 
 /** Change the query of this page; `replace` keeps it out of the history. */
 export function setQuery(changes, { replace = false } = {}) {

@@ -1,4 +1,4 @@
-/** What the console knows of the server: apps, entities, users, settings, and the caller's rights. */
+/** What the console knows of the server: apps, entities, users, settings, the caller's rights. */
 import { computed, signal } from './kit.js';
 import { get, patch, url, user } from './api.js';
 import { fail, setTheme } from './ui.js';
@@ -37,14 +37,19 @@ export async function loadApps() {
 }
 
 async function showApps(list) {
-  const rights = await Promise.all(list.map((app) =>
-    get(url`/api/v1/apps/${app.id}/permissions`).catch(() => ({ roles: [], permissions: [] }))));
-  apps.value = list.map((app, i) => ({
-    ...app,
-    roles: rights[i].roles,
-    admin: rights[i].roles.includes('admin'),
-    permissions: new Set(rights[i].permissions),
-  })).filter((app) => app.roles.length);
+  const rights = await Promise.all(
+    list.map((app) =>
+      get(url`/api/v1/apps/${app.id}/permissions`).catch(() => ({ roles: [], permissions: [] })),
+    ),
+  );
+  apps.value = list
+    .map((app, i) => ({
+      ...app,
+      roles: rights[i].roles,
+      admin: rights[i].roles.includes('admin'),
+      permissions: new Set(rights[i].permissions),
+    }))
+    .filter((app) => app.roles.length);
 }
 
 export const findApp = (id) => apps.value?.find((app) => app.id === id);
@@ -58,10 +63,34 @@ export function may(appId, entity, action) {
 export const readable = (app) => app.entities.filter((name) => may(app.id, name, 'read'));
 export const isAppAdmin = computed(() => (apps.value ?? []).some((app) => app.admin));
 
+/** Parts of plugins for a place, as `pagesFor('field', 'crm', 'deals', 'stage')`. */
+export function pagesFor(slot, ...names) {
+  const fits = (on) => on.split('.').every((part, i) => part === '*' || part === names[i]);
+  return pages.value.filter((p) => p.slot === slot && (!p.on.length || p.on.some(fits)));
+}
+
+/** An entity with the fields that the caller may read; `locked` are those that it may not write. */
+function forCaller(appId, entity) {
+  const held = findApp(appId)?.permissions ?? new Set();
+  const holds = (f, action) =>
+    !f.access?.[action] || held.has(`${entity.name}.${f.name}.${action}`);
+  const fields = entity.fields
+    .filter((f) => holds(f, 'read'))
+    .map((f) => ({
+      ...f,
+      locked: f.generated || !holds(f, 'write'),
+      page: pagesFor('field', appId, entity.name, f.name)[0],
+    }));
+  return { ...entity, fields };
+}
+
 /** Describe an app: `{entities: [{name, fields}]}`; asked once. */
 export function describe(appId) {
   if (!described.has(appId)) {
-    const asked = get(url`/api/v1/apps/${appId}`);
+    const asked = get(url`/api/v1/apps/${appId}`).then((app) => ({
+      ...app,
+      entities: app.entities.map((entity) => forCaller(appId, entity)),
+    }));
     described.set(appId, asked);
     asked.catch(() => described.delete(appId));
   }
@@ -75,15 +104,21 @@ export async function entityOf(appId, name) {
 
 /** Every account, for names beside ids; asked once. */
 export function users() {
-  people ??= get('/api/v1/users').catch(() => { people = null; return []; });
+  people ??= get('/api/v1/users').catch(() => {
+    people = null;
+    return [];
+  });
   return people;
 }
-export const forgetUsers = () => { people = null; };
+export const forgetUsers = () => {
+  people = null;
+};
 
 /** Keep a setting of the user in the database; null removes it. */
 export function keep(key, value) {
   const next = { ...settings.value };
-  if (value === null) delete next[key]; else next[key] = value;
+  if (value === null) delete next[key];
+  else next[key] = value;
   settings.value = next;
   if (user.value) patch('/api/v1/console/settings', { [key]: value }).catch(fail);
 }

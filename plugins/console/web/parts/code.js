@@ -13,7 +13,9 @@ function python(value, pad = '') {
   if (Array.isArray(value)) return `[${value.map((v) => python(v, pad)).join(', ')}]`;
   if (typeof value === 'object' && !('text' in value && Object.keys(value).length === 1)) {
     const inner = `${pad}    `;
-    const lines = Object.entries(value).map(([k, v]) => `${inner}${JSON.stringify(k)}: ${python(v, inner)},`);
+    const lines = Object.entries(value).map(
+      ([k, v]) => `${inner}${JSON.stringify(k)}: ${python(v, inner)},`,
+    );
     return lines.length ? `{\n${lines.join('\n')}\n${pad}}` : '{}';
   }
   return stringify(value);
@@ -24,32 +26,63 @@ export function codes({ method, path, query, body }) {
   const address = location.origin + path + queryText(query);
   const kept = body && JSON.parse(JSON.stringify(body, (_, v) => v)); // without what is undefined
   const json = kept ? stringify(kept, 2) : '';
-  const curl = [`curl ${method === 'GET' ? '' : `-X ${method} `}${quote(address)}`, `-H "Authorization: Bearer $TOKEN"`,
-    ...(kept ? [`-H 'Content-Type: application/json'`, `-d ${quote(json)}`] : [])].join(' \\\n  ');
-  const py = `import os, httpx
-
-reply = httpx.request(
-    ${JSON.stringify(method)}, ${JSON.stringify(address)},
-    headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},${kept ? `\n    json=${python(kept, '    ')},` : ''}
-)
-reply.raise_for_status()
-print(reply.json())`;
-  const ts = `const reply = await fetch(${JSON.stringify(address)}, {
-  method: ${JSON.stringify(method)},
-  headers: { Authorization: \`Bearer \${process.env.TOKEN}\`${kept ? `, 'Content-Type': 'application/json'` : ''} },${kept ? `\n  body: JSON.stringify(${json.replaceAll('\n', '\n  ')}),` : ''}
-});
-if (!reply.ok) throw new Error((await reply.json()).error);
-console.log(await reply.json());`;
+  const curl = [
+    `curl ${method === 'GET' ? '' : `-X ${method} `}${quote(address)}`,
+    `-H "Authorization: Bearer $TOKEN"`,
+    ...(kept ? [`-H 'Content-Type: application/json'`, `-d ${quote(json)}`] : []),
+  ].join(' \\\n  ');
+  const py = [
+    'import os, httpx',
+    '',
+    'reply = httpx.request(',
+    `    ${JSON.stringify(method)}, ${JSON.stringify(address)},`,
+    `    headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},`,
+    ...(kept ? [`    json=${python(kept, '    ')},`] : []),
+    ')',
+    'reply.raise_for_status()',
+    'print(reply.json())',
+  ].join('\n');
+  const headers = `Authorization: \`Bearer \${process.env.TOKEN}\``;
+  const ts = [
+    `const reply = await fetch(${JSON.stringify(address)}, {`,
+    `  method: ${JSON.stringify(method)},`,
+    `  headers: { ${headers}${kept ? `, 'Content-Type': 'application/json'` : ''} },`,
+    ...(kept ? [`  body: JSON.stringify(${json.replaceAll('\n', '\n  ')}),`] : []),
+    '});',
+    'if (!reply.ok) throw new Error((await reply.json()).error);',
+    'console.log(await reply.json());',
+  ].join('\n');
   return { curl, Python: py, TypeScript: ts };
 }
 
 function Code({ request, close }) {
   const [kind, choose] = useState('curl');
   const all = codes(request);
-  return html`<h2>This screen as code</h2><div class="tabs" role="tablist">${Object.keys(all).map((name) => html`<button key=${name} role="tab" aria-selected=${name === kind} onClick=${() => choose(name)}>${name}</button>`)}</div>
-    <pre tabindex="0">${all[kind]}</pre><div class="actions"><button onClick=${() => close()}>Close</button><button class="primary" autofocus onClick=${() => copy(all[kind])}>${icon('copy')}Copy</button></div>`;
+  return html`<h2>This screen as code</h2>
+    <div class="tabs" role="tablist">
+      ${Object.keys(all).map(
+        (name) => html`<button
+          key=${name}
+          role="tab"
+          aria-selected=${name === kind}
+          onClick=${() => choose(name)}
+        >
+          ${name}
+        </button>`,
+      )}
+    </div>
+    <pre tabindex="0">${all[kind]}</pre>
+    <div class="actions">
+      <button onClick=${() => close()}>Close</button>
+      <button class="primary" autofocus onClick=${() => copy(all[kind])}>
+        ${icon('copy')}Copy
+      </button>
+    </div>`;
 }
 
-/** @param {{request: {method: string, path: string, query?: object, body?: any}}} props */
-export const CopyAs = ({ request }) => html`<button class="quiet icon" title="Copy as curl, Python or TypeScript" aria-label="Copy as curl, Python or TypeScript"
-  onClick=${() => openDialog(({ close }) => html`<${Code} request=${request} close=${close} />`, { label: 'Copy as', wide: true })}>${icon('code')}</button>`;
+/** Show a request as code. */
+export const openCode = (request) =>
+  openDialog(({ close }) => html`<${Code} request=${request} close=${close} />`, {
+    label: 'Copy as',
+    wide: true,
+  });

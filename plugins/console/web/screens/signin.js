@@ -8,14 +8,23 @@ const name = document.documentElement.dataset.name;
 export function SignIn({ setup, done }) {
   const [mode, setMode] = useState(null);
   useEffect(() => {
-    get('/api/v1/auth/mode').then((m) => setMode(m), () => setMode({}));
+    get('/api/v1/auth/mode').then(
+      (m) => setMode(m),
+      () => setMode({}),
+    );
   }, []);
   if (!mode) return html`<div class="center"><${Loading} /></div>`;
   const first = mode.setupRequired || setup;
-  return html`<main class="center"><div class="card sign">
-    <div class="brand"><span class="mark" />${name}</div>
-    ${first ? html`<${FirstAccount} setup=${setup} done=${done} />` : html`<${Password} done=${done} />`}
-  </div></main>`;
+  return html`<main class="center">
+    <div class="card sign">
+      <div class="brand"><span class="mark" />${name}</div>
+      ${
+        first
+          ? html`<${FirstAccount} setup=${setup} done=${done} />`
+          : html`<${Password} done=${done} />`
+      }
+    </div>
+  </main>`;
 }
 
 /** Name and password, and the code of a second factor where the server asks for it. */
@@ -37,14 +46,47 @@ export function Password({ done, fixed = '' }) {
     }
   };
   return html`<form onSubmit=${submit} class="stack">
-    <label class="field"><span>Username or email</span>
-      <input name="username" autocomplete="username" required ref=${fixed ? null : focusNow} readonly=${!!fixed} value=${form.username} onInput=${field('username')} /></label>
-    <label class="field"><span>Password</span>
-      <input name="password" type="password" autocomplete="current-password" required ref=${fixed ? focusNow : null} value=${form.password} onInput=${field('password')} /></label>
-    ${state.second && html`<label class="field"><span>Code of the second factor</span>
-      <input ref=${code} name="code" inputmode="numeric" autocomplete="one-time-code" value=${form.code} onInput=${field('code')} /></label>`}
+    <label class="field">
+      <span>Username or email</span>
+      <input
+        name="username"
+        autocomplete="username"
+        required
+        ref=${fixed ? null : focusNow}
+        readonly=${!!fixed}
+        value=${form.username}
+        onInput=${field('username')}
+      />
+    </label>
+    <label class="field">
+      <span>Password</span>
+      <input
+        name="password"
+        type="password"
+        autocomplete="current-password"
+        required
+        ref=${fixed ? focusNow : null}
+        value=${form.password}
+        onInput=${field('password')}
+      />
+    </label>
+    ${
+      state.second &&
+      html`<label class="field">
+        <span>Code of the second factor</span>
+        <input
+          ref=${code}
+          name="code"
+          inputmode="numeric"
+          autocomplete="one-time-code"
+          value=${form.code}
+          onInput=${field('code')}
+        />
+      </label>`
+    }
     <${ErrorBox} error=${state.error} />
-    <button class="primary wide" disabled=${state.busy}>Sign in</button></form>`;
+    <button class="primary wide" disabled=${state.busy}>Sign in</button>
+  </form>`;
 }
 
 function FirstAccount({ setup, done }) {
@@ -67,14 +109,47 @@ function FirstAccount({ setup, done }) {
     }
   };
   return html`<form onSubmit=${submit} class="stack">
-    <div><h1>Welcome</h1><p class="dim">The first account is the administrator of this server.</p></div>
-    <label class="field"><span>Username</span>
-      <input name="username" autocomplete="username" required ref=${focusNow} value=${form.username} onInput=${field('username')} /></label>
-    <label class="field"><span>Email <i>optional</i></span>
-      <input name="email" type="email" autocomplete="email" value=${form.email} onInput=${field('email')} /></label>
-    <label class="field"><span>Password</span>
-      <input name="password" type="password" autocomplete="new-password" required minlength="10" value=${form.password} onInput=${field('password')} />
-      <small>At least 10 characters with an upper-case letter, a lower-case letter and a digit.</small></label>
+    <div>
+      <h1>Welcome</h1>
+      <p class="dim">The first account is the administrator of this server.</p>
+    </div>
+    <label class="field">
+      <span>Username</span>
+      <input
+        name="username"
+        autocomplete="username"
+        required
+        ref=${focusNow}
+        value=${form.username}
+        onInput=${field('username')}
+      />
+    </label>
+    <label class="field">
+      <span>Email <i>optional</i></span>
+      <input
+        name="email"
+        type="email"
+        autocomplete="email"
+        value=${form.email}
+        onInput=${field('email')}
+      />
+    </label>
+    <label class="field">
+      <span>Password</span>
+      <input
+        name="password"
+        type="password"
+        autocomplete="new-password"
+        required
+        minlength="10"
+        value=${form.password}
+        onInput=${field('password')}
+      />
+      <small>
+        At least 10 characters with an upper-case letter, a lower-case letter and a digit.
+      </small>
+    </label>
     <${ErrorBox} error=${state.error} />
-    <button class="primary wide" disabled=${state.busy}>Create account</button></form>`;
+    <button class="primary wide" disabled=${state.busy}>Create account</button>
+  </form>`;
 }

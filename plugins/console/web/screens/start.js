@@ -1,6 +1,7 @@
 /** The first app of a new server: the CRM example, or a manifest to paste. */
 import { html, useState } from '../core/kit.js';
 import { post } from '../core/api.js';
+import { pretty } from '../core/json.js';
 import { go } from '../core/router.js';
 import { loadApps, readable, findApp } from '../core/store.js';
 import { ErrorBox, icon } from '../core/ui.js';
@@ -10,7 +11,11 @@ export default function Start() {
   const [pasting, paste] = useState(false);
   const run = (work) => async () => {
     set({ busy: true });
-    try { await work(); } catch (error) { set({ error }); }
+    try {
+      await work();
+    } catch (error) {
+      set({ error });
+    }
   };
   const example = run(async () => {
     const { manifest, records } = await import('./example.js');
@@ -19,29 +24,45 @@ export default function Start() {
     await loadApps();
     go(['data', 'crm', 'deals']);
   });
-  return html`<div class="start"><h1>What should this server do first?</h1>
-    <p class="dim">An app is a manifest: its tables, fields and permissions. Tables, an API, roles, history and this console follow from it.</p>
+  return html`<div class="start">
+    <h1>What should this server do first?</h1>
+    <p class="dim">
+      An app is a manifest: its tables, fields and permissions. Tables, an API, roles, history and
+      this console follow from it.
+    </p>
     <div class="cards">
-      <button class="card offer" disabled=${state.busy} onClick=${example}>${icon('users')}<b>Try the CRM example</b><span class="dim">Companies, contacts, deals and activities, with sample records.</span></button>
-      <button class="card offer" disabled=${state.busy} onClick=${() => paste(true)}>${icon('code')}<b>Paste a manifest</b><span class="dim">Install an app that you have described in JSON.</span></button>
+      <button class="card offer" disabled=${state.busy} onClick=${example}>
+        ${icon('users')}
+        <b>Try the CRM example</b>
+        <span class="dim">Companies, contacts, deals and activities, with sample records.</span>
+      </button>
+      <button class="card offer" disabled=${state.busy} onClick=${() => paste(true)}>
+        ${icon('code')}
+        <b>Paste a manifest</b>
+        <span class="dim">Install an app that you have described in JSON.</span>
+      </button>
     </div>
     ${state.busy && html`<p class="dim" role="status">Installing…</p>`}
     <${ErrorBox} error=${state.error} />
     ${pasting && html`<${Paste} />`}
-    <p><button class="link" onClick=${() => go([])}>Not now</button></p></div>`;
+    <p><button class="link" onClick=${() => go([])}>Not now</button></p>
+  </div>`;
 }
 
-const SAMPLE = `{
-  "appId": "library",
-  "name": "Library",
-  "dataContract": [
-    {"entityName": "books", "fields": [
-      {"name": "title", "type": "text", "required": true},
-      {"name": "pages", "type": "number"},
-      {"name": "lent_until", "type": "date"}
-    ]}
-  ]
-}`;
+const SAMPLE = pretty({
+  appId: 'library',
+  name: 'Library',
+  dataContract: [
+    {
+      entityName: 'books',
+      fields: [
+        { name: 'title', type: 'text', required: true },
+        { name: 'pages', type: 'number' },
+        { name: 'lent_until', type: 'date' },
+      ],
+    },
+  ],
+});
 
 function Paste() {
   const [text, setText] = useState(SAMPLE);
@@ -59,7 +80,19 @@ function Paste() {
       setError(e2 instanceof SyntaxError ? new Error(`This is not JSON: ${e2.message}`) : e2);
     }
   };
-  return html`<form onSubmit=${install} class="stack"><label class="field"><span>Manifest</span>
-    <textarea class="mono" rows="14" spellcheck=${false} autofocus value=${text} onInput=${(e) => setText(e.target.value)} /></label>
-    <${ErrorBox} error=${error} /><div><button class="primary">Install</button></div></form>`;
+  return html`<form onSubmit=${install} class="stack">
+    <label class="field">
+      <span>Manifest</span>
+      <textarea
+        class="mono"
+        rows="14"
+        spellcheck=${false}
+        autofocus
+        value=${text}
+        onInput=${(e) => setText(e.target.value)}
+      />
+    </label>
+    <${ErrorBox} error=${error} />
+    <div><button class="primary">Install</button></div>
+  </form>`;
 }

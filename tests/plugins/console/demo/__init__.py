@@ -69,6 +69,10 @@ class GuestsPlugin(Plugin):
             ConsolePage("Admins", needs=CORE_ADMIN, text="Only for admins."),
             ConsolePage("Tile", module="works.js", slot="tile"),
             ConsolePage("Beside", module="beside.js", slot="record"),
+            ConsolePage("Colour", module="colour.js", slot="field", on=("*.*.colour",)),
+            ConsolePage("Mood", module="mood.js", slot="field", on=("notes.pages.mood",)),
+            ConsolePage("Print", module="print.js", slot="action", on=("notes.pages",)),
+            ConsolePage("Print all", module="print.js", slot="palette"),
         ]
 
     async def list(self, request: Request) -> Response:

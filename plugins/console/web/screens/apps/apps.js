@@ -8,15 +8,55 @@ import { AppDetail } from './detail.js';
 import { Manifest } from './manifest.js';
 
 export default function Apps({ parts: [id, tab], query }) {
-  if (id === 'new') return html`<${Head} title="New app" sub="Paste or write a manifest, look at the plan, install." /><${Manifest} />`;
+  if (id === 'new')
+    return html`<${Head} title="New app" sub="Paste or write a manifest, look at the plan, install." />
+      <${Manifest} />`;
   if (id) return html`<${AppDetail} key=${id} id=${id} tab=${tab} query=${query} />`;
   const shown = apps.value.filter((app) => app.admin || admin.value);
-  return html`<${Head} title="Apps" sub="An app is a manifest: its tables, fields, permissions and the sections of plugins.">
-      ${admin.value && html`<${A} class="button" to=${['start']}>Example<//><button class="primary" onClick=${() => go(['apps', 'new'])}>${icon('plus')}New app</button>`}<//>
-    ${shown.length ? html`<div class="scrollx"><table class="list"><thead><tr><th>Name</th><th>Id</th><th>Version</th><th class="num">Tables</th><th /></tr></thead><tbody>
-      ${shown.map((app) => html`<tr key=${app.id}><td><${A} to=${['apps', app.id]}><b>${app.name}</b><//></td><td><code>${app.id}</code></td><td>${app.version}</td><td class="num">${app.entities.length}</td>
-        <td class="right nowrap"><${A} class="button" to=${['apps', app.id, 'manifest']}>Manifest<//> <button class="quiet icon" aria-label=${`Uninstall ${app.name}`} title="Uninstall" onClick=${() => drop(app)}>${icon('trash')}</button></td></tr>`)}</tbody></table></div>`
-      : html`<${Empty} title="No apps" glyph="app">Install the first one from a manifest.<//>`}`;
+  return html`<${Head}
+      title="Apps"
+      sub="An app is a manifest: its tables, fields, permissions and the sections of plugins."
+      request=${{ method: 'GET', path: '/api/v1/apps' }}
+    >
+      ${
+        admin.value &&
+        html`<${A} class="button" to=${['start']}>Example<//>
+          <button class="primary" onClick=${() => go(['apps', 'new'])}>
+            ${icon('plus')}New app
+          </button>`
+      }
+    <//>
+    ${
+      shown.length
+        ? html`<div class="scrollx">
+          <table class="list">
+            <thead>
+              <tr><th>Name</th><th>Id</th><th>Version</th><th class="num">Tables</th><th /></tr>
+            </thead>
+            <tbody>
+              ${shown.map(
+                (app) => html`<tr key=${app.id}>
+                  <td><${A} to=${['apps', app.id]}><b>${app.name}</b><//></td>
+                  <td><code>${app.id}</code></td>
+                  <td>${app.version}</td>
+                  <td class="num">${app.entities.length}</td>
+                  <td class="right nowrap">
+                    <${A} class="button" to=${['apps', app.id, 'manifest']}>Manifest<//> <button
+                      class="quiet icon"
+                      aria-label=${`Uninstall ${app.name}`}
+                      title="Uninstall"
+                      onClick=${() => drop(app)}
+                    >
+                      ${icon('trash')}
+                    </button>
+                  </td>
+                </tr>`,
+              )}
+            </tbody>
+          </table>
+        </div>`
+        : html`<${Empty} title="No apps" glyph="app">Install the first one from a manifest.<//>`
+    }`;
 }
 
 async function drop(app) {
@@ -27,5 +67,7 @@ async function drop(app) {
     toast(`${app.name} was uninstalled.`);
     await loadApps();
     go(['apps']);
-  } catch (error) { fail(error); }
+  } catch (error) {
+    fail(error);
+  }
 }

@@ -9,34 +9,62 @@ export const OPERATORS = {
   begins: ['begins with', (v) => ({ $ilike: `${like(v)}%` })],
   eq: ['is', (v) => ({ $eq: v })],
   ne: ['is not', (v) => ({ $ne: v })],
-  in: ['is one of', (v) => ({ $in: Array.isArray(v) ? v : String(v).split(',').map((t) => t.trim()).filter(Boolean) })],
-  gt: ['>', (v) => ({ $gt: v })], gte: ['≥', (v) => ({ $gte: v })],
-  lt: ['<', (v) => ({ $lt: v })], lte: ['≤', (v) => ({ $lte: v })],
-  has: ['contains all of', (v) => ({ $contains: String(v).split(',').map((t) => t.trim()).filter(Boolean) })],
+  in: [
+    'is one of',
+    (v) => ({
+      $in: Array.isArray(v)
+        ? v
+        : String(v)
+            .split(',')
+            .map((t) => t.trim())
+            .filter(Boolean),
+    }),
+  ],
+  gt: ['>', (v) => ({ $gt: v })],
+  gte: ['≥', (v) => ({ $gte: v })],
+  lt: ['<', (v) => ({ $lt: v })],
+  lte: ['≤', (v) => ({ $lte: v })],
+  has: [
+    'contains all of',
+    (v) => ({
+      $contains: String(v)
+        .split(',')
+        .map((t) => t.trim())
+        .filter(Boolean),
+    }),
+  ],
   empty: ['is empty', () => ({ $isNull: true })],
   filled: ['is not empty', () => ({ $isNull: false })],
 };
 
 export function operatorsOf(field) {
   if (field.enum_values?.length || field.references) return ['eq', 'ne', 'in', 'empty', 'filled'];
-  return {
-    text: ['contains', 'begins', 'eq', 'ne', 'in', 'empty', 'filled'], file: ['eq', 'empty', 'filled'],
-    boolean: ['eq', 'empty', 'filled'], json: ['empty', 'filled'],
-    '[text]': ['has', 'empty', 'filled'], '[number]': ['has', 'empty', 'filled'],
-    uuid: ['eq', 'in', 'empty', 'filled'],
-  }[field.type] ?? ['eq', 'gt', 'gte', 'lt', 'lte', 'ne', 'empty', 'filled'];
+  return (
+    {
+      text: ['contains', 'begins', 'eq', 'ne', 'in', 'empty', 'filled'],
+      file: ['eq', 'empty', 'filled'],
+      boolean: ['eq', 'empty', 'filled'],
+      json: ['empty', 'filled'],
+      '[text]': ['has', 'empty', 'filled'],
+      '[number]': ['has', 'empty', 'filled'],
+      uuid: ['eq', 'in', 'empty', 'filled'],
+    }[field.type] ?? ['eq', 'gt', 'gte', 'lt', 'lte', 'ne', 'empty', 'filled']
+  );
 }
 
 /** The builder's model as a where-tree; conditions without a value are left out. */
 export function toWhere(group) {
-  const parts = group.items.map((item) => (item.items ? toWhere(item) : condition(item))).filter(Boolean);
+  const parts = group.items
+    .map((item) => (item.items ? toWhere(item) : condition(item)))
+    .filter(Boolean);
   if (!parts.length) return undefined;
   return parts.length === 1 ? parts[0] : { [group.any ? '$or' : '$and']: parts };
 }
 
 function condition({ field, op, value }) {
   const [, write] = OPERATORS[op];
-  if (!['empty', 'filled'].includes(op) && (value === '' || value === undefined || value === null)) return null;
+  if (!['empty', 'filled'].includes(op) && (value === '' || value === undefined || value === null))
+    return null;
   return { [field]: write(value) };
 }
 
@@ -65,7 +93,8 @@ function leaf(field, given) {
   if (given === null) return { field, op: 'empty', value: '' };
   if (typeof given !== 'object') return { field, op: 'eq', value: String(given) };
   const pairs = Object.entries(given);
-  if (pairs.length !== 1) return { any: false, items: pairs.map(([op, v]) => leaf(field, { [op]: v })) };
+  if (pairs.length !== 1)
+    return { any: false, items: pairs.map(([op, v]) => leaf(field, { [op]: v })) };
   const [[op, value]] = pairs;
   if (op === '$ilike') {
     const inner = /^(%?)((?:[^%\\]|\\.)*)%$/.exec(value);
@@ -75,14 +104,18 @@ function leaf(field, given) {
   if (op === '$in') return { field, op: 'in', value: value.join(', ') };
   if (op === '$contains') return { field, op: 'has', value: value.join(', ') };
   const known = op.slice(1);
-  return ['eq', 'ne', 'gt', 'gte', 'lt', 'lte'].includes(known) ? { field, op: known, value: String(value) } : null;
+  return ['eq', 'ne', 'gt', 'gte', 'lt', 'lte'].includes(known)
+    ? { field, op: known, value: String(value) }
+    : null;
 }
 
 /** The box above a table: rows where any text field holds the words. */
 export function quick(entity, text) {
-  const fields = entity.fields.filter((f) => f.type === 'text' && !f.enum_values?.length).slice(0, 12);
+  const fields = entity.fields
+    .filter((f) => f.type === 'text' && !f.enum_values?.length)
+    .slice(0, 12);
   if (!text.trim() || !fields.length) return undefined;
   return { $or: fields.map((f) => ({ [f.name]: { $ilike: `%${like(text.trim())}%` } })) };
 }
 
-export const both = (a, b) => (a && b ? { $and: [a, b] } : a ?? b);
+export const both = (a, b) => (a && b ? { $and: [a, b] } : (a ?? b));

@@ -8,13 +8,73 @@ const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 
 export function Crons({ appId, admin }) {
   const list = useLoad(() => get(url`/api/v1/apps/${appId}/crons`), [appId]);
   if (!list.data?.length) return null;
-  const act = (work, said) => async () => { try { await work(); toast(said); list.reload(); } catch (error) { fail(error); } };
-  return html`<section class="crons"><h2>Crons</h2><div class="scrollx"><table class="list"><thead><tr><th>Name</th><th>Schedule</th><th>Next times</th><th>Last run</th><th /></tr></thead><tbody>${list.data.map((c) => {
-    const path = url`/api/v1/apps/${appId}/crons/${c.name}`;
-    return html`<tr key=${c.name}><td><b>${c.name}</b></td><td>${inWords(c.schedule)}<br /><small><code>${c.schedule}</code> ${c.timezone}</small></td>
-      <td>${c.next_due ? nextTimes(c).map((t, i) => html`<div key=${t} class=${i ? 'dim' : ''}>${when(t)}</div>`) : html`<span class="tag warn">disabled</span>`}</td><td>${c.last_run ? html`${c.last_run.state} <${Ago} at=${c.last_run.at} />` : html`<span class="dim">never</span>`}</td>
-      <td class="right nowrap">${admin && html`<button class="small" onClick=${act(() => post(`${path}/trigger`), 'Triggered.')}>Run now</button> <button class="small quiet" onClick=${act(() => patch(path, { enabled: !c.enabled }), c.enabled ? 'Disabled.' : 'Enabled.')}>${c.enabled ? 'Disable' : 'Enable'}</button>`}</td></tr>`;
-  })}</tbody></table></div></section>`;
+  const act = (work, said) => async () => {
+    try {
+      await work();
+      toast(said);
+      list.reload();
+    } catch (error) {
+      fail(error);
+    }
+  };
+  return html`<section class="crons">
+    <h2>Crons</h2>
+    <div class="scrollx">
+      <table class="list">
+        <thead>
+          <tr><th>Name</th><th>Schedule</th><th>Next times</th><th>Last run</th><th /></tr>
+        </thead>
+        <tbody>
+          ${list.data.map((c) => {
+            const path = url`/api/v1/apps/${appId}/crons/${c.name}`;
+            return html`<tr key=${c.name}>
+              <td><b>${c.name}</b></td>
+              <td>
+                ${inWords(c.schedule)}
+                <br />
+                <small><code>${c.schedule}</code> ${c.timezone}</small>
+              </td>
+              <td>
+                ${
+                  c.next_due
+                    ? nextTimes(c).map(
+                        (t, i) => html`<div key=${t} class=${i ? 'dim' : ''}>${when(t)}</div>`,
+                      )
+                    : html`<span class="tag warn">disabled</span>`
+                }
+              </td>
+              <td>
+                ${
+                  c.last_run
+                    ? html`${c.last_run.state} <${Ago} at=${c.last_run.at} />`
+                    : html`<span class="dim">never</span>`
+                }
+              </td>
+              <td class="right nowrap">
+                ${
+                  admin &&
+                  html`<button
+                      class="small"
+                      onClick=${act(() => post(`${path}/trigger`), 'Triggered.')}
+                    >
+                      Run now
+                    </button> <button
+                      class="small quiet"
+                      onClick=${act(
+                        () => patch(path, { enabled: !c.enabled }),
+                        c.enabled ? 'Disabled.' : 'Enabled.',
+                      )}
+                    >
+                      ${c.enabled ? 'Disable' : 'Enable'}
+                    </button>`
+                }
+              </td>
+            </tr>`;
+          })}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
 }
 
 /** The common schedules as a sentence; others are shown as they are written. */
@@ -38,16 +98,25 @@ export function inWords(schedule) {
     if (weekday === '1-5') return `on weekdays at ${time}`;
     if (number(weekday)) return `every ${DAYS[Number(weekday) % 7]} at ${time}`;
   }
-  if (number(day) && month === '*' && weekday === '*' && number(minute) && number(hour)) return `on day ${day} of each month at ${time}`;
+  if (number(day) && month === '*' && weekday === '*' && number(minute) && number(hour))
+    return `on day ${day} of each month at ${time}`;
   return schedule;
 }
 
 /** The next five times where they follow from the first one by a fixed step; else the first. */
 function nextTimes({ schedule, next_due: first }) {
   const said = inWords(schedule);
-  const steps = [[/^every minute$/, 60], [/^every (\d+) minutes/, 60], [/^every hour/, 3600], [/^every (\d+) hours/, 3600], [/^every day/, 86400], [/^every \w+day at/, 604800]];
-  const found = steps.map(([pattern, size]) => [pattern.exec(said), size]).find(([m]) => m);
+  /** @type {[RegExp, number][]} */
+  const steps = [
+    [/^every minute$/, 60],
+    [/^every (\d+) minutes/, 60],
+    [/^every hour/, 3600],
+    [/^every (\d+) hours/, 3600],
+    [/^every day/, 86400],
+    [/^every \w+day at/, 604800],
+  ];
+  const found = steps.find(([pattern]) => pattern.test(said));
   if (!found) return [first];
-  const step = (Number(found[0][1]) || 1) * found[1] * 1000;
+  const step = (Number(found[0].exec(said)[1]) || 1) * found[1] * 1000;
   return Array.from({ length: 5 }, (_, i) => new Date(Date.parse(first) + i * step).toISOString());
 }

@@ -9,15 +9,20 @@ const LEVELS = ['debug', 'info', 'warn', 'error', 'stdout', 'stderr', 'system', 
 const KEPT = 5000;
 
 export default function Logs({ parts: [appId], query }) {
-  return html`<${WithApp} screen="logs" appId=${appId}>${(id, picker) => html`<${Screen} key=${id} appId=${id} picker=${picker} query=${query} />`}<//>`;
+  return html`<${WithApp} screen="logs" appId=${appId}>
+    ${(id, picker) => html`<${Screen} key=${id} appId=${id} picker=${picker} query=${query} />`}
+  <//>`;
 }
 
-/** Read server-sent events and call `take` with those of each piece; opens again where they broke off. */
+/** Read server-sent events and call `take` with those of each piece; resume where they broke off. */
 async function follow(path, abort, take, say) {
   let last = '';
   for (let pause = 500; !abort.aborted; pause = Math.min(pause * 2, 8000)) {
     try {
-      const body = await stream(`${path}?tail=500`, { signal: abort, headers: last ? { 'last-event-id': last } : {} });
+      const body = await stream(`${path}?tail=500`, {
+        signal: abort,
+        headers: last ? { 'last-event-id': last } : {},
+      });
       say('live');
       pause = 500;
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
@@ -33,7 +38,10 @@ async function follow(path, abort, take, say) {
       }
     } catch (error) {
       if (abort.aborted) return;
-      if ([403, 404].includes(error.status)) { say(error); return; }
+      if ([403, 404].includes(error.status)) {
+        say(error);
+        return;
+      }
     }
     say('waiting');
     await new Promise((go) => setTimeout(go, pause));
@@ -41,7 +49,11 @@ async function follow(path, abort, take, say) {
 }
 
 function parse(event) {
-  const field = (name) => event.split('\n').find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+  const field = (name) =>
+    event
+      .split('\n')
+      .find((line) => line.startsWith(`${name}: `))
+      ?.slice(name.length + 2);
   const data = field('data');
   return data ? { id: field('id'), ...JSON.parse(data) } : null;
 }
@@ -56,25 +68,82 @@ function Screen({ appId, picker, query }) {
   stopped.current = paused;
   useEffect(() => {
     const abort = new AbortController();
-    follow(url`/api/v1/apps/${appId}/logs`, abort.signal, (more) => {
-      if (stopped.current) held.current.push(...more);
-      else setLines((all) => [...all, ...more].slice(-KEPT));
-    }, say);
+    follow(
+      url`/api/v1/apps/${appId}/logs`,
+      abort.signal,
+      (more) => {
+        if (stopped.current) held.current.push(...more);
+        else setLines((all) => [...all, ...more].slice(-KEPT));
+      },
+      say,
+    );
     return () => abort.abort();
   }, [appId]);
-  useEffect(() => { if (!paused && box.current) box.current.scrollTop = box.current.scrollHeight; }, [lines, paused]);
-  const resume = () => { setLines((all) => [...all, ...held.current.splice(0)].slice(-KEPT)); pause(false); };
+  useEffect(() => {
+    if (!paused && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [lines, paused]);
+  const resume = () => {
+    setLines((all) => [...all, ...held.current.splice(0)].slice(-KEPT));
+    pause(false);
+  };
   const low = (query.q ?? '').toLowerCase();
   const from = query.at ? Date.parse(query.at) : 0;
-  const shown = lines.filter((l) => (!query.level || l.level === query.level) && (!low || l.message.toLowerCase().includes(low)) && (!from || Date.parse(l.ts) >= from));
+  const shown = lines.filter(
+    (l) =>
+      (!query.level || l.level === query.level) &&
+      (!low || l.message.toLowerCase().includes(low)) &&
+      (!from || Date.parse(l.ts) >= from),
+  );
   const error = state instanceof Error ? state : null;
-  return html`<div class="logs"><${Head} title="Log">${picker}
-      <select aria-label="Level" onChange=${(e) => setQuery({ level: e.target.value || null })}><option value="">every level</option>${LEVELS.map((l) => html`<option key=${l} selected=${query.level === l}>${l}</option>`)}</select>
-      <input type="search" data-filter aria-label="Find in the log" placeholder="Find" value=${query.q ?? ''} onInput=${(e) => setQuery({ q: e.target.value || null }, { replace: true })} />
-      <input type="datetime-local" aria-label="From this time" title="From this time" value=${query.at ?? ''} onChange=${(e) => setQuery({ at: e.target.value || null })} />
-      <button onClick=${paused ? resume : () => pause(true)}>${icon(paused ? 'play' : 'stop')}${paused ? 'Resume' : 'Pause'}</button>
-      <span class="tag ${state === 'live' && !paused ? 'good' : 'warn'}" role="status">${paused ? 'paused' : error ? 'refused' : state}</span><//>
+  return html`<div class="logs">
+    <${Head}
+      title="Log"
+      request=${{ method: 'GET', path: url`/api/v1/apps/${appId}/logs`, query: { tail: 500 } }}
+    >
+      ${picker}
+      <select aria-label="Level" onChange=${(e) => setQuery({ level: e.target.value || null })}>
+        <option value="">every level</option>
+        ${LEVELS.map((l) => html`<option key=${l} selected=${query.level === l}>${l}</option>`)}
+      </select>
+      <input
+        type="search"
+        data-filter
+        aria-label="Find in the log"
+        placeholder="Find"
+        value=${query.q ?? ''}
+        onInput=${(e) => setQuery({ q: e.target.value || null }, { replace: true })}
+      />
+      <input
+        type="datetime-local"
+        aria-label="From this time"
+        title="From this time"
+        value=${query.at ?? ''}
+        onChange=${(e) => setQuery({ at: e.target.value || null })}
+      />
+      <button onClick=${paused ? resume : () => pause(true)}>
+        ${icon(paused ? 'play' : 'stop')}
+        ${paused ? 'Resume' : 'Pause'}
+      </button>
+      <span class="tag ${state === 'live' && !paused ? 'good' : 'warn'}" role="status">
+        ${paused ? 'paused' : error ? 'refused' : state}
+      </span>
+    <//>
     <${ErrorBox} error=${error} />
-    <div class="loglines" ref=${box} tabindex="0" role="log" aria-label="Log lines">${shown.map((l, i) => html`<div key=${l.id ?? i} class="ll ${l.level}"><time datetime=${l.ts}>${l.ts.slice(11, 23)}</time><b>${l.level}</b><span>${l.message}</span></div>`)}
-      ${!shown.length && !error && html`<${Empty} title=${lines.length ? 'No line matches' : 'No lines yet'} glyph="log">What the worker prints and logs appears here.<//>`}</div></div>`;
+    <div class="loglines" ref=${box} tabindex="0" role="log" aria-label="Log lines">
+      ${shown.map(
+        (l, i) => html`<div key=${l.id ?? i} class="ll ${l.level}">
+          <time datetime=${l.ts}>${l.ts.slice(11, 23)}</time>
+          <b>${l.level}</b>
+          <span>${l.message}</span>
+        </div>`,
+      )}
+      ${
+        !shown.length &&
+        !error &&
+        html`<${Empty} title=${lines.length ? 'No line matches' : 'No lines yet'} glyph="log">
+          What the worker prints and logs appears here.
+        <//>`
+      }
+    </div>
+  </div>`;
 }

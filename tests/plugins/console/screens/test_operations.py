@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kernel.testing import Server
-
-from .browser import needs_browser
-from .conftest import DATA
+from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
 
@@ -33,12 +32,13 @@ worker.run()
 """
 
 
-def archive() -> bytes:
+def archive(more: str = "") -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         info = tarfile.TarInfo("worker.py")
-        info.size = len(WORKER)
-        tar.addfile(info, io.BytesIO(WORKER.encode()))
+        code = (WORKER + more).encode()
+        info.size = len(code)
+        tar.addfile(info, io.BytesIO(code))
     return packed.getvalue()
 
 
@@ -56,6 +56,15 @@ def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
     page.fill("label:has-text('Parameters') textarea", '{"a": 2, "b": 3}')
     page.click("button:has-text('Call')")
     page.wait_for_selector("pre:has-text('\"sum\": 5')")
+    assert page.locator("td .tag:has-text('running')").count() == 1
+    page.set_input_files(
+        "[aria-label=Archive]",
+        {"name": "w2.tar.gz", "mimeType": "application/gzip", "buffer": archive("# two")},
+    )
+    page.click("li:has-text('1') button:has-text('Go back to it')")
+    page.click("dialog button.danger")
+    page.wait_for_selector(".toast:has-text('version 1 of worker')")
+    page.wait_for_selector("li:has-text('1') .tag:has-text('in service')")
     tab.open("logs/crm")
     page.wait_for_selector(".ll.info:has-text('adding')")
     page.fill("[data-filter]", "nothing like this")
@@ -85,6 +94,16 @@ def _jobs(crm: Server, tab) -> None:
     page.wait_for_selector("dialog .notice:has-text('no paper left')")
     page.click("dialog button:has-text('Run again')")
     page.wait_for_selector(".toast:has-text('Enqueued again')")
+    assert "job=" not in page.url
+    page.click("text=Retry all that are failed")
+    page.click("dialog button:has-text('Retry')")
+    page.wait_for_selector(".toast:has-text('jobs done')")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette input")
+    page.keyboard.type("report")
+    page.click(".palette li:has-text('Job')")
+    page.wait_for_selector("dialog[aria-label=Job] h2")
+    page.keyboard.press("Escape")
 
 
 def test_a_pending_job_is_cancelled(crm: Server, new_tab):
@@ -110,6 +129,7 @@ def test_a_secret_is_set_and_never_shown(crm: Server, new_tab):
     page.fill("dialog input", "SMTP_PASSWORD")
     page.click("dialog button:has-text('Set')")
     page.wait_for_selector("td:has-text('SMTP_PASSWORD')")
+    page.wait_for_selector("tr:has-text('SMTP_PASSWORD') td:has-text('never')")
     assert "hunter2" not in page.content()
     page.click("[aria-label='Delete SMTP_PASSWORD']")
     page.click("dialog button.danger")
@@ -120,6 +140,9 @@ def test_the_trail_leads_from_a_change_to_its_request(crm: Server, new_tab):
     deal = crm.admin.post(f"{DATA}/deals", json={"title": "Audited", "stage": "Lead"}).json()
     headers = {"x-request-id": "console-test-1"}
     crm.admin.patch(f"{DATA}/deals/{deal['id']}", json={"value": 5}, headers=headers)
+    # Beyond what one page of the trail shows.
+    more = [{"title": f"Later {n}", "stage": "Lead"} for n in range(1000)]
+    assert crm.admin.post(f"{DATA}/deals/bulk", json=more).is_success
     tab = new_tab().sign_in(crm.admin).open(f"audit?app=crm&record={deal['id']}")
     page = tab.page
     page.click("li:first-child [aria-label='Show the change']")
@@ -143,8 +166,15 @@ def test_plugins_show_their_readme_hooks_and_routes(crm: Server, new_tab):
     text = page.inner_text("main")
     assert "POST /api/v1/permissions/explain" in text
     assert "app_installing" in text
+    page.click("text=Show what would change")
+    page.wait_for_selector("dialog h2:has-text('would not start')")
+    page.keyboard.press("Escape")
 
 
 def test_health_shows_the_database(crm: Server, new_tab):
     page = new_tab().sign_in(crm.user()).open("health").page
     page.wait_for_selector(".card:has-text('postgres') .tag.good:has-text('Online')")
+    text = page.inner_text("main")
+    assert "GB" in text
+    assert "waiting" in text
+    assert "never" in text  # the last backup

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from kernel.testing import Server
-
-from .browser import needs_browser
+from tests.plugins.console.browser import needs_browser
 
 pytestmark = needs_browser
 
@@ -44,6 +43,15 @@ def test_the_plan_is_seen_before_anything_is_installed(stock: Server, new_tab):
     page.click("button:has-text('Install')")
     page.wait_for_selector(".toast:has-text(\"app 'stock' installed\")")
     assert "colour" in stock.admin.get("/api/v1/apps/stock").text
+    tab.open("apps/stock/history", ready=".lines")
+    assert page.inner_text(".lines ins").strip().startswith("+")
+    assert "colour" in " ".join(page.locator(".lines ins").all_inner_texts())
+    assert "size" in " ".join(page.locator(".lines del").all_inner_texts())
+    page.click("aside li:last-child a")
+    page.wait_for_selector("h2:has-text('The first install')")
+    page.click("text=Open it in the editor")
+    page.wait_for_selector(".editor")
+    assert "size" in page.input_value(".editor")
     tab.open("apps/stock/retired")
     page.wait_for_selector("td:has-text('size')")
     page.click("text=Drop…")
@@ -127,6 +135,25 @@ def test_a_role_is_drawn_as_a_matrix(crm: Server, new_tab):
     page.select_option("[aria-label='Give this role to']", user.id)
     page.wait_for_selector("aside a:has-text('rolf')")
     assert user.get("/api/v1/apps/crm/permissions").json()["roles"] == ["seller"]
+
+
+def test_rights_on_fields_are_in_the_matrix(crm: Server, new_tab):
+    field = {"name": "salary", "type": "number", "access": {"read": ["hr"], "write": ["hr"]}}
+    crm.install({"appId": "staff", "name": "Staff", "dataContract": [
+        {"entityName": "people", "fields": [field]}]})  # fmt: skip
+    for role in ("hr", "lead"):
+        crm.admin.post(
+            "/api/v1/apps/staff/roles", json={"name": role, "permissions": ["people.read"]}
+        )
+    page = new_tab().sign_in(crm.admin).open("roles/staff?role=hr", ready=".fieldrow").page
+    assert page.is_checked("[aria-label='people.salary.read']")
+    assert page.is_disabled("[aria-label='people.salary.read']")
+    page.click(".tabs a:has-text('lead')")
+    page.check("[aria-label='people.salary.read']:not([disabled])")
+    page.click("button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('updated')")
+    roles = {r["name"]: r["permissions"] for r in crm.admin.get("/api/v1/apps/staff/roles").json()}
+    assert set(roles["lead"]) == {"people.read", "people.salary.read"}
 
 
 def test_a_user_without_rights_cannot_change_a_role(crm: Server, new_tab):

@@ -4,8 +4,7 @@ import json
 
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
-
-from .browser import needs_browser
+from tests.plugins.console.browser import needs_browser
 
 pytestmark = needs_browser
 

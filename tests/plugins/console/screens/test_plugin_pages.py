@@ -1,19 +1,10 @@
 """Pages of plugins in a real browser: declared ones, modules, and those that fail."""
 
-import pytest
-
 from kernel.testing import Server
-from kernel.testing.options import ServerOptions
-
-from .browser import needs_browser
-from .demo import STORE, GuestsPlugin
+from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.demo import STORE
 
 pytestmark = needs_browser
-
-
-@pytest.fixture(scope="module")
-def server_options() -> ServerOptions:
-    return {"plugins": [GuestsPlugin]}
 
 
 def test_a_page_whose_worker_is_not_running_says_so(server: Server, new_tab):
@@ -78,8 +69,42 @@ def test_tiles_and_parts_of_records(server: Server, new_tab):
 
 
 def test_every_plugin_has_a_page_of_its_own(server: Server, new_tab):
-    tab = new_tab().sign_in(server.admin)
+    tab = new_tab().sign_in(server.admin).open("plugins")
     for info in server.admin.get("/api/v1/plugins").json()["plugins"]:
         tab.open(f"plugins/{info['name']}", ready=f"h1:has-text('{info['name']}')")
     tab.open("plugins/guests")
     assert "GET /api/v1/guests" in tab.page.inner_text("main")
+    assert "Whom we greeted" not in tab.page.inner_text("main")
+
+
+def test_parts_of_plugins_in_tables_forms_and_the_palette(server: Server, new_tab):
+    server.install({"appId": "notes", "name": "Notes", "dataContract": [
+        {"entityName": "pages", "fields": [
+            {"name": "title", "type": "text"}, {"name": "colour", "type": "text"},
+            {"name": "mood", "type": "text"}]}]})  # fmt: skip
+    path = "/api/v1/apps/notes/collections/pages"
+    row = server.admin.post(path, json={"title": "Two", "colour": "#c02020", "mood": "calm"}).json()
+    tab = new_tab().sign_in(server.admin).open("data/notes/pages", ready=".gs .gr")
+    page = tab.page
+    page.wait_for_selector(".gs .swatch:has-text('#c02020')")
+    page.wait_for_selector(".gs :text('mood: calm')")
+    page.focus(".grid")
+    page.keyboard.press("x")
+    page.click(".selection button:has-text('Print')")
+    page.wait_for_selector(f"dialog :text('printing 1 of notes.pages: {row['id']}')")
+    page.click("dialog button:has-text('Done')")
+    page.wait_for_selector("dialog", state="detached")
+    tab.open(f"record/notes/pages/{row['id']}")
+    page.click(".head button:has-text('Print')")
+    page.click("dialog button:has-text('Done')")
+    page.click("button.blue")  # the editor of the field
+    page.fill("#f-mood", "wild")  # a part without an editor: the console's own
+    page.click("button:has-text('Save')")
+    page.wait_for_selector(".toast:has-text('Saved')")
+    now = server.admin.get(f"{path}/{row['id']}").json()
+    assert (now["colour"], now["mood"]) == ("#2020c0", "wild")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette input")
+    page.keyboard.type("print")
+    page.click(".palette li:has-text('Action')")
+    page.wait_for_selector("dialog :text('printing nothing')")

@@ -1,0 +1,3 @@
+export default function Mood({ kit, value }) {
+  return kit.html`<i>mood: ${value}</i>`;
+}
