@@ -142,7 +142,12 @@ export async function signIn(username, password, code) {
   token = null;
   const body = { username, password, ...(code ? { code } : {}) };
   const reply = await read(await send('POST', '/api/v1/auth/login', { body }));
-  await open({ refreshToken: reply.refreshToken });
+  token = reply.accessToken;
+  expires = Date.now() + 20_000;
+  // The cookie is for the next reload: nothing waits for it.
+  renewing = open({ refreshToken: reply.refreshToken }).finally(() => {
+    renewing = null;
+  });
   user.value = reply.user;
   ended.value = false;
   waiting.splice(0).forEach((go) => go());

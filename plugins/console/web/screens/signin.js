@@ -27,12 +27,18 @@ export function SignIn({ setup, done }) {
   </main>`;
 }
 
+/** Load what is shown after signing in, from the first letter that is typed. */
+const prefetch = () => Promise.all([import('../parts/shell.js'), import('./data/list.js')]);
+
 /** Name and password, and the code of a second factor where the server asks for it. */
 export function Password({ done, fixed = '' }) {
   const [form, set] = useState({ username: fixed, password: '', code: '' });
   const [state, setState] = useState({});
   const code = useRef(null);
-  const field = (key) => (e) => set({ ...form, [key]: e.target.value });
+  const field = (key) => (e) => {
+    if (!form[key]) prefetch();
+    set({ ...form, [key]: e.target.value });
+  };
   const submit = async (e) => {
     e.preventDefault();
     setState({ busy: true, second: state.second });

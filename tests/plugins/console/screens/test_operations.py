@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.browser import needs_browser, until
 from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
@@ -149,7 +149,7 @@ def test_the_trail_leads_from_a_change_to_its_request(crm: Server, new_tab):
     page.wait_for_selector("ins:has-text('5')")
     page.click("button:has-text('request console-test-1')")
     page.wait_for_url("**request=console-test-1**")
-    assert page.locator(".trail li").count() == 1
+    until(page, "document.querySelectorAll('.trail li').length === 1")
 
 
 def test_an_admin_of_an_app_reads_its_trail_only(crm: Server, new_tab):

@@ -4,7 +4,7 @@ import json
 
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
-from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.browser import Tab, needs_browser
 
 pytestmark = needs_browser
 
@@ -128,20 +128,28 @@ def test_first_paint_is_small_and_fast(crm: Server, new_tab):
 
 
 def test_the_first_list_comes_within_300_ms_after_signing_in(crm: Server, new_tab):
-    tab = new_tab().open("data/crm/deals", ready="[name=username]")
+    # The least of some rounds: what else the machine does is no matter of the console.
+    took = list[float]()
+    while len(took) < 12 and min(took, default=1000) > 300:
+        took.append(_first_list(crm, new_tab()))
+    assert min(took) <= 300, took
+
+
+def _first_list(crm: Server, tab: Tab) -> float:
+    """Return the milliseconds from the reply to the sign-in until rows of a table are shown."""
+    tab.open("data/crm/deals", ready="[name=username]")
     tab.page.fill("[name=username]", crm.admin.username)
     tab.page.fill("[name=password]", PASSWORD)
-    took = tab.page.evaluate("""async () => {
+    tab.page.wait_for_timeout(300)  # nobody types a password faster
+    return tab.page.evaluate("""async () => {
         const done = new Promise((go) => new MutationObserver(() => {
             if (document.querySelector('.gs .gr')) go(performance.now());
         }).observe(document.body, {childList: true, subtree: true}));
         const signed = new Promise((go) => new PerformanceObserver((list) => {
             for (const e of list.getEntries()) {
-                if (e.name.endsWith('/console/session')) go(e.responseEnd);
+                if (e.name.endsWith('/auth/login')) go(e.responseEnd);
             }
         }).observe({type: 'resource'}));
         document.querySelector('form').requestSubmit();
         return (await done) - (await signed);
     }""")
-    assert took < 1500, took  # 300 ms where nothing else uses the processor
-    print(f"first list {took:.0f} ms after signing in")
