@@ -41,6 +41,7 @@ from .serving.manager import ProcessManager
 from .serving.reloading import reloading
 from .serving.safe_mode import notices
 from .serving.watcher import FileWatcher
+from .switching.states import registered
 from .timing import time_plugins, time_services
 
 log = structlog.get_logger("caudex.system")
@@ -92,7 +93,8 @@ class SystemPlugin(Plugin):
             log.warning("a plugin slows others down", plugin=plugin, warnings=said)
         if self.config.safe:
             self.context.notices[:0] = await notices(self.context.config_file)
-        async with self._watch.running(), reloading(registry):
+        states = registered(services.get(STATEMENTS), registry, self.tasks, safe=self.config.safe)
+        async with states, self._watch.running(), reloading(registry):
             yield
 
     @hookimpl

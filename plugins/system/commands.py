@@ -17,6 +17,7 @@ from .client import TOKEN, running_plugins
 from .examination.doctor import findings
 from .inventory import warnings_of
 from .plan import left_out, plan
+from .switching.commands import purge_command
 
 TEMPLATE: Final = Path(__file__).with_name("template.toml")
 PLUGIN: Final = ("name", "version", "state", "provides", "requires", "routes", "origin", "note")
@@ -59,7 +60,7 @@ def system_commands(registry: Registry, config_file: str) -> list[Command]:
                          help="of a core admin; prefer CAUDEX_TOKEN: other accounts can read "
                          "command lines"),
         ],
-        actions=[plan],
+        actions=[plan, purge_command(registry)],
         needs_plugins=False,
     )  # fmt: skip
     routes = Command(name="routes", help="list the routes and what they need",

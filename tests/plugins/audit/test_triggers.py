@@ -335,7 +335,7 @@ def test_functions_pin_their_search_path_and_are_nobody_elses(trail: Server) -> 
         "select proname, proconfig::text, proacl::text from pg_proc"
         " where pronamespace = 'caudex_audit'::regnamespace"
     )
-    assert {name for name, _, _ in rows} == {"record", "record_all", "refuse", "shrunk"}
+    assert {name for name, _, _ in rows} == {"record", "record_all", "refuse", "shrunk", "switched"}
     for _, settings, rights in rows:
         assert "search_path=pg_catalog, pg_temp" in settings
         assert "{=X" not in rights
