@@ -197,7 +197,7 @@ class Pool(Statements, Protocol):
         """Set `online` to False and end what waits: a frozen PostgreSQL leaves connections open."""
         ...
 
-    def on_away(self, callback: Callable[[], None]) -> None:
+    def on_away(self, callback: Callable[[], None], /) -> None:
         """Call `callback` in `go_offline`."""
         ...
 
