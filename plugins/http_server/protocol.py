@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from .connections import CONNECTIONS
 from .memory import MEMORY
 
 if TYPE_CHECKING:
@@ -171,8 +172,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow = _Flow(transport, self.pipeline)
         self._in_head = True
         self._time_head()
+        CONNECTIONS.add(self, self.client[0] if self.client else "")
+
+    @property
+    def silent(self) -> bool:
+        """Whether no request is under way: none has arrived whole, or all are answered."""
+        return not self._in_body and self._idle()
+
+    def end(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        CONNECTIONS.remove(self)
         _untaken.remove(self)
         self._stop_clock()
         for timer in (self._idle_timer, self._taken_timer):

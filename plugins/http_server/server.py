@@ -9,6 +9,7 @@ from socket import socket
 import uvicorn
 from starlette.types import ASGIApp
 
+from .connections import CONNECTIONS
 from .memory import MEMORY
 from .protocol import GuardedProtocol
 
@@ -33,6 +34,7 @@ class UvicornServer:
         )  # fmt: skip
         self._server = _Server(config, started)
         MEMORY.settle()
+        CONNECTIONS.settle()
         try:
             await self._server.serve(list(sockets))
         finally:
