@@ -303,6 +303,8 @@ def _work(story: Story, token: str) -> None:
     story.ask(f"GET {APP}/worker/replicas", **more)
     story.ask(f"GET {APP}/worker/versions", **more)
     story.ask(f"POST {APP}/worker/rollback", {"version": 1}, **more)
+    story.ask(f"GET {APP}/worker/ports", **more)
+    story.ask(f"POST {APP}/worker/ports", {"ports": []}, **more)
     call = {"method": "sendWelcomeEmail", "params": {"contactId": "f47ac10b"}}
     story.ask(f"POST {APP}/rpc", call, **more)
     _log(story, token)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import NoReturn
@@ -27,6 +27,7 @@ from kernel.cli import signals
 from kernel.config import log as logging
 from kernel.config.log import masked
 from kernel.config.settings import Config
+from kernel.contracts import hookspecs
 from kernel.contracts.server import (
     HTTP_SERVER,
     PROCESS_MANAGER,
@@ -78,8 +79,12 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
     began = time.time()
     signals.handle([signal.SIGHUP], _nothing)
     signals.handle(set(signals.ending()) - {signal.SIGINT}, _leave)
-    with closing(logging.configure(config.log)), bound_socket(config) as listener:
-        kernel = load(at_port(config, listener), to_serve=True)
+    with closing(logging.configure(config.log)), ExitStack() as held:
+        # Before the bind, because a process that a killed server left may have the address.
+        early = load(config, to_serve=True) if config.server.port else None
+        prepare = partial(early.bus.collect, hookspecs.address_binding) if early else _nothing
+        listener = held.enter_context(bound_socket(config, prepare))
+        kernel = early or load(at_port(config, listener), to_serve=True)
         kernel.read = _at_hangup(read)
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers
@@ -273,15 +278,25 @@ def _checked(look: Callable[[], object]) -> None:
 
 
 @contextmanager
-def bound_socket(config: Config) -> Generator[socket.socket]:
-    """Bind the address before anything else starts. Raises BootError with the remedy."""
+def bound_socket(
+    config: Config, prepare: Callable[[], object] = _nothing
+) -> Generator[socket.socket]:
+    """Bind the address before anything else starts. Raises BootError with the remedy.
+
+    `prepare` is called before, and again before a second try if the address is in use.
+    """
     host, port = config.server.host, config.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named asyncio sets TCP_NODELAY: no reply waits 40 ms for its second half.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, port))
+            prepare()
+            try:
+                listener.bind((host, port))
+            except OSError:
+                prepare()
+                listener.bind((host, port))
             listener.listen(2048)
         except (OSError, TypeError) as error:
             said = (getattr(error, "strerror", None) or str(error)).lower()

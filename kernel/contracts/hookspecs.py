@@ -134,6 +134,15 @@ def plugins_loaded(services: Services) -> None:
 
 
 @hookspec
+def address_binding() -> None:
+    """End what a killed server left, before this one binds its address. Collect; blocking.
+
+    Called again, before the second and last try, if the address is in use. Nothing has been
+    started. Not called for port 0, nor by commands other than `caudex serve`.
+    """
+
+
+@hookspec
 def lifespan(services: Services) -> AbstractAsyncContextManager[None]:
     """Run as long as the server: entered in dependency order, left in reverse. Collect.
 

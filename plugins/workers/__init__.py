@@ -22,6 +22,8 @@ from kernel.public import (
     DatabaseQuery,
     Finding,
     Health,
+    InstallPlan,
+    ManifestSection,
     Measure,
     Plugin,
     Provider,
@@ -34,15 +36,16 @@ from kernel.public import (
     provide,
 )
 
+from . import ports
 from .config import WorkersConfig
-from .host import Host
+from .host import Host, end_leftovers
 from .isolation.diagnosis import crashed_workers, findings
-from .isolation.orphans import server_name
+from .releases.folders import Folders
 from .replica.callers import CALLERS, Callers
 from .routes import WorkersRoutes
 from .runtimes import JavaScriptRuntime, PythonRuntime, Runtimes
 from .service import SERVICE, WorkersService
-from .store import CRASHED, TOPIC
+from .store import CRASHED, PORTS_TOPIC, TOPIC
 
 
 class WorkersPlugin(Plugin):
@@ -75,10 +78,17 @@ class WorkersPlugin(Plugin):
         await to_thread.run_sync(host.prepare)
         found = services.get(HOOKS).collect(hookspecs.register_runtimes)
         host.runtimes = Runtimes([runtime for _, some in found for runtime in some])
-        with server_name(host.folders.servers, host.folders.upload()) as host.server_name:
+        with host.marked():
             self._service = WorkersService(host)
-            services.get(NOTIFICATIONS).subscribe(TOPIC, self._service.reconciler.on_notification)
+            notifications = services.get(NOTIFICATIONS)
+            notifications.subscribe(TOPIC, self._service.reconciler.on_notification)
+            notifications.subscribe(PORTS_TOPIC, self._service.on_ports)
             yield self._service
+
+    @hookimpl
+    def address_binding(self) -> None:
+        """End workers of servers that were killed: one of them may have the address."""
+        end_leftovers(self.config, Folders(self.context.data_dir))
 
     @hookimpl
     def register_runtimes(self) -> Sequence[Runtime]:
@@ -88,6 +98,17 @@ class WorkersPlugin(Plugin):
             PythonRuntime(config.python, sdk, usable),
             JavaScriptRuntime(config.bun, config.node, sdk / "prelude.cjs", usable),
         ]
+
+    @hookimpl
+    def register_manifest_section(self) -> ManifestSection:
+        """Accept `worker`, which names the ports of an app."""
+        return ManifestSection(ports.KEY, ports.SCHEMA)
+
+    @hookimpl
+    async def app_installing(self, tx: Transaction, plan: InstallPlan) -> None:
+        """Have a running worker restarted whose ports changed."""
+        if not plan.first:
+            await tx.publish(PORTS_TOPIC, plan.app.id)
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -110,6 +131,7 @@ class WorkersPlugin(Plugin):
             return
         async with service.alive():
             self.tasks.every(0, service.reconciler.step, "reconciler")
+            self.tasks.every(10, service.quota.step, "disk quota")
             yield
 
     @hookimpl

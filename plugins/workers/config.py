@@ -34,6 +34,11 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     processes: Annotated[int, Meta(ge=1, le=4_194_304)] = 512
     file_mb: Annotated[int, Meta(ge=1, le=16_777_216)] = 1024
     readable: Sequence[str] = ()
+    cgroup: str = "auto"
+    cpus: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    oom_score_adj: Annotated[int, Meta(ge=0, le=1000)] = 500
+    nice: Annotated[int, Meta(ge=0, le=19)] = 5
+    max_disk_mb: Annotated[int, Meta(ge=0, le=1_073_741_824)] = 2048
 
     python: str = ""
     bun: str = ""
@@ -48,6 +53,11 @@ class WorkersConfig(Section, frozen=True, kw_only=True):
     backoff: Wait = 2.0
 
     runtime_url: str = ""
+
+    @property
+    def accounts(self) -> range:
+        """The accounts of apps."""
+        return range(self.uid_base, self.uid_base + self.uid_count)
 
     def check_accounts(self, data_dir: Path) -> None:
         """Check that no app gets an account that is in use on this machine. Raises BootError."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -12,8 +14,11 @@ from anyio.abc import TaskGroup
 from kernel.public import APP_LOGINS, LOGS, STATEMENTS, Context, LogLevel, Services, WorkerState
 
 from .config import WorkersConfig
-from .isolation.orphans import kill_orphans_of_dead_servers
+from .isolation.accounts import end_account_leftovers, holding, remove_shared
+from .isolation.cgroups import Cgroups
+from .isolation.orphans import kill_orphans_of_dead_servers, server_name
 from .isolation.sandbox import Sandbox
+from .ports import PortRules
 from .releases.folders import Folders
 from .runtimes import Runtimes
 from .store import WorkersStore
@@ -33,9 +38,11 @@ class Host:
         self.config = config
         self.folders = Folders(context.data_dir)
         self.sandbox = Sandbox(config, context.data_dir, context.config_file)
+        self.cgroups = Cgroups(config)
         self.statements = services.get(STATEMENTS)
         self.store = WorkersStore(self.statements)
         self.logins = services.find(APP_LOGINS)
+        self.ports = PortRules(services, self.statements, context.port)
         self.runtimes = Runtimes(())
         self.runtime_url = config.runtime_url or _api_url(context)
         self.server_name = ""
@@ -50,9 +57,36 @@ class Host:
     def prepare(self) -> None:
         """Make the folders, end orphaned processes and probe the sandbox. Blocking."""
         self.folders.prepare()
-        if killed := kill_orphans_of_dead_servers(self.folders.servers):
-            log.warning("processes of a server that was killed were ended", count=killed)
+        end_leftovers(self.config, self.folders)
         self.sandbox.prepare()
+
+    @contextmanager
+    def marked(self) -> Generator[None]:
+        """Mark what this server process starts for as long as this lasts. Raises BootError."""
+        with ExitStack() as held:
+            names = self.folders.servers, self.folders.upload()
+            self.server_name = held.enter_context(server_name(*names))
+            accounts = holding(self.config.accounts, self.server_name)
+            if self.sandbox.switches and not held.enter_context(accounts):
+                log.warning("other servers of this machine may end workers of this one")
+            self.cgroups.open(self.server_name)
+            held.callback(self.cgroups.close)
+            if path := self.cgroups.path:
+                with suppress(OSError), (names[0] / self.server_name).open("rb+") as file:
+                    file.write(os.fsencode(path))
+            yield
+
+    def tidy_memory(self, app_id: str, key: int) -> None:
+        """Remove what workers of an app left in memory, where they have no own. Blocking."""
+        uid = self.folders.owner(app_id, key)
+        if uid is not None and uid in self.config.accounts and not self.sandbox.private:
+            remove_shared({uid})
+
+    def remove_app(self, app_id: str, key: int) -> None:
+        """Remove what is left of an app that is uninstalled. Blocking."""
+        self.cgroups.end_app(f"{app_id}.{key}")
+        self.tidy_memory(app_id, key)
+        self.folders.remove(app_id, key)
 
     def spawn(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
         """Run `work` in the background; an exception is logged."""
@@ -74,6 +108,19 @@ class Host:
                     await listener(app_id, state)
             except Exception as error:
                 log.error("a listener failed", app_id=app_id, exc_info=error)
+
+
+def end_leftovers(config: WorkersConfig, folders: Folders) -> None:
+    """End what servers left that were killed. Blocking."""
+    try:
+        killed = kill_orphans_of_dead_servers(folders.servers)
+    except FileNotFoundError:  # the first start
+        return
+    if os.geteuid() == 0 and config.sandbox != "off":
+        used = {uid for uid in folders.owners() if uid in config.accounts}
+        killed += end_account_leftovers(config.accounts, used)
+    if killed:
+        log.warning("processes of a server that was killed were ended", count=killed)
 
 
 async def _guarded(work: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> None:

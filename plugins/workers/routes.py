@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from kernel.public import (
     APP_ADMIN,
     APP_USER,
+    CORE_ADMIN,
     MAX_BODY,
     WORKERS,
     BadRequest,
@@ -29,6 +30,7 @@ from kernel.public import (
 )
 
 from .models import PutBack, RpcBody, ShownReplica, ShownVersion
+from .ports import AllowedPorts, Ports
 from .releases.folders import full_disk
 from .replica.callers import CALLERS
 from .service import SERVICE
@@ -76,6 +78,15 @@ class WorkersRoutes:
             Route(
                 "GET", f"{APP}/worker/replicas", self.replicas, APP_USER,
                 returns=list[ShownReplica],
+            ),
+            Route("GET", f"{APP}/worker/ports", self.show_ports, APP_ADMIN, returns=Ports),
+            Route(
+                "POST",
+                f"{APP}/worker/ports",
+                self.allow_ports,
+                CORE_ADMIN,
+                AllowedPorts,
+                returns=Ports,
             ),
             Route("GET", f"{APP}/worker/status", self.status, APP_USER, returns=WorkerStatus),
             Route(
@@ -131,6 +142,19 @@ class WorkersRoutes:
         app_id = request.path("app_id")
         await self._services.get(SERVICE).put_back(request.actor, app_id, body.version)
         return reply({"message": f"version {body.version} of worker '{app_id}' started"})
+
+    async def show_ports(self, request: Request) -> Response:
+        """Show the TCP ports that the manifest names, those allowed, and those that are both."""
+        return reply(await self._services.get(SERVICE).host.ports.of(request.path("app_id")))
+
+    async def allow_ports(self, request: Request, body: AllowedPorts) -> Response:
+        """Replace the TCP ports that the worker may serve at; a running one starts again.
+
+        Each must be in `worker.ports` of the manifest; the server's own port never is.
+        """
+        app_id, rules = request.path("app_id"), self._services.get(SERVICE).host.ports
+        await rules.allow(request.actor, app_id, body.ports)
+        return reply(await rules.of(app_id))
 
     async def rpc(self, request: Request, body: RpcBody) -> Response:
         """Call a method of the worker; the reply is the return value of its handler.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -21,6 +22,7 @@ from kernel.public import (
     BadRequest,
     Caller,
     ConcurrencyLimiter,
+    KernelError,
     Measure,
     NotFound,
     ServiceKey,
@@ -34,6 +36,7 @@ from kernel.public import (
 )
 
 from . import store
+from .control.quota import DiskQuota
 from .control.reconciler import Reconciler
 from .control.supervisor import Supervisor
 from .host import Host, OnChange
@@ -58,6 +61,7 @@ class WorkersService:
         self._access = host.services.get(ACCESS)
         self._builder = Builder(host)
         self.reconciler = Reconciler(host, self._builder)
+        self.quota = DiskQuota(host, self.reconciler, partial(self.stop, server_actor()))
         self._uploads = ConcurrencyLimiter(
             16, per_key=8, message="too many archives are being received", retry_after=10
         )
@@ -261,6 +265,14 @@ class WorkersService:
         if replica is not None and await self._builder.is_outdated(replica.spec):
             await self.restart(app_id)
 
+    async def on_ports(self, payload: str | None) -> None:
+        """Start workers again whose ports changed; of all apps when `payload` is None."""
+        for app_id in self.running() if payload is None else [payload]:
+            try:
+                await self.refresh(app_id)
+            except KernelError as error:
+                log.warning("a change of ports waits for the next start", **failure(error))
+
     # Status
 
     async def versions(self, app_id: str) -> bytes:
@@ -305,7 +317,7 @@ class WorkersService:
     ) -> dict[str, Any]:
         sandbox = self.host.sandbox
         uid = None if number is None else sandbox.uid(number)
-        found = sandbox.active_limits(replica.spec.uid if replica else uid)
+        found = self._limits(replica.spec.bounds.uid if replica else uid)
         if replica is not None:
             found["program"] = replica.spec.program
         logins = self.host.logins
@@ -316,7 +328,11 @@ class WorkersService:
     def described(self) -> dict[str, Any]:
         """Return what runs in this process and how it is confined, for the server's status."""
         sandbox = self.host.sandbox
-        return {"running": len(self.running()), "sandbox": sandbox.active_limits(sandbox.uid(0))}
+        return {"running": len(self.running()), "sandbox": self._limits(sandbox.uid(0))}
+
+    def _limits(self, uid: int | None) -> dict[str, Any]:
+        found = self.host.sandbox.active_limits(uid)
+        return found | {"cgroup": self.host.cgroups.level}
 
     def crashed(self) -> Sequence[str]:
         """Return the apps whose worker crashed too often here, sorted."""

@@ -13,6 +13,8 @@ from kernel.public import Event, NotFound, Statements, Transaction, Unavailable,
 from .models import DesiredState, Release, ReplicaRow
 
 TOPIC: Final = "workers"
+PORTS_TOPIC: Final = "workers_ports"
+"""Notifications of apps whose ports changed."""
 CRASHED: Final = """
 select string_agg(distinct app_id, ', ' order by app_id) from caudex_workers.replicas
 where state = 'crashed' and heartbeat > now() - interval '1 minute'"""
@@ -117,6 +119,11 @@ select $1::uuid, app_id, state, version from reported
 on conflict (server_id, app_id) do update
 set state = excluded.state, version = excluded.version, heartbeat = now()"""
 
+_PORTS: Final = "select to_json(ports) from caudex_workers.ports where app_id = $1::text"
+_PUT_PORTS: Final = """
+insert into caudex_workers.ports (app_id, ports) values ($1::text, $2::integer[])
+on conflict (app_id) do update set ports = excluded.ports"""
+
 _DATABASE: Final = """
 select format('%s-%s', s.system_identifier, d.oid)
 from pg_database as d, pg_control_system() as s where d.datname = current_database()"""
@@ -169,6 +176,11 @@ class WorkersStore:
         """Read one chunk of an archive; None after the last."""
         text = await self._statements.fetch(_READ_CHUNK, release.app_id, release.version, position)
         return None if text is None else base64.b64decode(text)
+
+    async def ports(self, app_id: str) -> list[int]:
+        """Read the ports that a core admin allowed an app."""
+        row = await self._statements.fetch(_PORTS, app_id)
+        return [] if row is None else msgspec.json.decode(row, type=list[int])
 
     async def beat(self, server_id: str, replicas: Iterable[ReplicaRow]) -> None:
         """Write the states of this server process, and its heartbeat."""
@@ -224,6 +236,11 @@ async def set_desired(tx: Transaction, app_id: str, wanted: bool) -> int | None:
     """Store whether an app's worker should run. Returns the attempt, None without a version."""
     attempt = await tx.execute(_SET_DESIRED, app_id, wanted)
     return None if attempt is None else int(attempt)
+
+
+async def put_ports(tx: Transaction, app_id: str, ports: Sequence[int]) -> None:
+    """Store the ports that an app may serve at."""
+    await tx.execute(_PUT_PORTS, app_id, ports)
 
 
 async def record(tx: Transaction, operation: str, app_id: str, more: Mapping[str, object]) -> None:

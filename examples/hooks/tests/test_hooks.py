@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -135,6 +136,16 @@ def test_diagnose(shop: Server, tmp_path: Path) -> None:
 def test_register_manifest_section(shop: Server, make_server: MakeServer) -> None:
     assert example(shop, "register_manifest_section").reminders["shop"] == ["count the till"]
     assert make_server().install(SHOP)["ignored"] == ["reminders"]
+
+
+def test_address_binding(shop: Server) -> None:
+    plugin = example(shop, "address_binding")
+    with subprocess.Popen(["sleep", "60"]) as helper:
+        plugin.note.write_text(str(helper.pid), "ascii")
+        for _ in range(2):
+            shop.kernel.bus.collect(hookspecs.address_binding)
+        assert helper.wait(5) == -signal.SIGTERM
+    assert not plugin.note.exists()
 
 
 def test_plugins_loaded(shop: Server) -> None:

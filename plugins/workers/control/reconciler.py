@@ -137,7 +137,7 @@ class Reconciler:
         # while none ran.
         for key in here.keys() - known - self.supervisors.keys():
             if stale is None or here[key] in stale:
-                self._host.spawn(to_thread.run_sync, folders.remove, here[key], key)
+                self._host.spawn(to_thread.run_sync, self._host.remove_app, here[key], key)
 
     def _apply(self, row: DesiredState) -> None:
         if row.release is not None:

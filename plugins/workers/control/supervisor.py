@@ -156,7 +156,7 @@ class Supervisor:
         for replica in self.replicas():
             await replica.kill()
         try:
-            await to_thread.run_sync(self._host.folders.remove, self.app_id, self.key)
+            await to_thread.run_sync(self._host.remove_app, self.app_id, self.key)
         except Exception as error:  # the next start tries again
             log.error("files of an uninstalled app remain", app_id=self.app_id, exc_info=error)
         self.ended = True
@@ -249,6 +249,7 @@ class Supervisor:
             else:
                 await replica.stop(config.shutdown_wait, config.term_wait)
             self.replica = None
+            await to_thread.run_sync(self._host.tidy_memory, self.app_id, self.key)
         self._settled, self._failure, self._restart = attempt, None, False
         await self._become("stopped")
 

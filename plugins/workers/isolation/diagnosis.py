@@ -11,6 +11,7 @@ from kernel.public import BadRequest, BootError, Finding, Runtime
 from plugins.workers.config import WorkersConfig
 from plugins.workers.runtimes import JavaScriptRuntime, PythonRuntime
 
+from .cgroups import Cgroups
 from .sandbox import Sandbox
 
 NAME: Final = "workers"
@@ -28,7 +29,10 @@ def findings(config: WorkersConfig, data_dir: Path, config_file: str = "") -> li
         (JavaScriptRuntime(config.bun, config.node, Path(), sandbox.can_run), "index.js"),
     )
     languages = [_language(runtime, Path(entry)) for runtime, entry in runtimes]
-    return [_confinement(sandbox, config), *map(_bad, sandbox.notes), *languages]
+    groups = Cgroups(config)
+    groups.look()
+    more = [] if config.sandbox == "off" else [_level(groups), *_leftovers(sandbox, groups)]
+    return [_confinement(sandbox, config), *more, *map(_bad, sandbox.notes), *languages]
 
 
 def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
@@ -40,6 +44,31 @@ def _confinement(sandbox: Sandbox, config: WorkersConfig) -> Finding:
     return Finding(
         name=NAME, text=f"each app runs under {account}{within}", state="ok" if good else "warn"
     )
+
+
+def _level(groups: Cgroups) -> Finding:
+    """Describe whether limits hold for an app or for each of its processes."""
+    if groups.level:
+        text = f"{', '.join(groups.level)} are limited for each app, by cgroup v2 at {groups.base}"
+        return Finding(name=NAME, text=text)
+    if groups.base is not None:
+        why = f"{groups.base} has no controller"
+    else:
+        why = "no cgroup v2 is delegated to the server (Delegate=yes in its systemd unit)"
+    return _bad(f"memory and CPU are limited for each process, not for an app: {why}")
+
+
+def _leftovers(sandbox: Sandbox, groups: Cgroups) -> list[Finding]:
+    """Describe what is not ended of a worker: with cgroups or an account for each app, nothing."""
+    if sandbox.switches or groups.base is not None:
+        return []
+    port = "; it cannot take the server's port" if sandbox.keeps_port else ""
+    return [
+        _bad(
+            "a process that leaves its worker and clears its environment is not ended: this needs"
+            f" a delegated cgroup v2, or a server that runs as root{port}"
+        )
+    ]
 
 
 def _language(runtime: Runtime, entry: Path) -> Finding:

@@ -9,11 +9,13 @@ it.
 
 import ctypes
 import enum
+import errno
 import fcntl
 import json
 import os
 import resource
 import signal
+import struct
 import sys
 
 
@@ -40,16 +42,26 @@ class _Beneath(ctypes.Structure):
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
 
+class _Port(ctypes.Structure):
+    _fields_ = [("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64)]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
 def main() -> None:
     """Restrict this process, then become the worker."""
     settings, program = json.loads(sys.argv[1]), sys.argv[2:]
+    if settings["cgroup"]:
+        join(settings["cgroup"])
     parent_pipe = int(os.environ.pop("CAUDEX_PARENT_PIPE", "2"))
     variables = handed_over(int(os.environ.pop("CAUDEX_VARIABLES_FILE", "-1")))
     # A server with children of its own has inheritable sockets, and uvloop closes none of them.
     os.closerange(3, parent_pipe)
     os.closerange(parent_pipe + 1, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 4096))
-    if settings["counts"]:
-        count_apart()
+    give_way(settings["oom_score_adj"], settings["nice"])
+    unshare(settings["counts"], settings["private_mb"])
     limit(settings["limits"])
     os.umask(0o077)
     if settings["powerless"] and os.geteuid() == 0 and sys.platform.startswith("linux"):
@@ -61,7 +73,11 @@ def main() -> None:
         die_with_parent(settings["parent"], parent_pipe)
         prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
         if settings["landlock"]:
-            confine(settings["landlock"], settings["readable"], settings["writable"])
+            confine(
+                settings["landlock"], settings["readable"], settings["writable"], settings["ports"]
+            )
+        if settings["filter"]:
+            refuse_calls(leaves_memory=not settings["private_mb"])
     try:
         os.execve(program[0], program, {**variables, **os.environ})
     except (OSError, ValueError) as error:
@@ -86,21 +102,58 @@ def limit(limits: dict[str, int]) -> None:
             resource.setrlimit(kind, (value, value))
 
 
-def count_apart() -> None:
-    """Count the processes of this worker by themselves, not with all others of the account.
+def join(cgroup: str) -> None:
+    """Move into a cgroup, whose limits hold for all that this process starts."""
+    try:
+        put(f"{cgroup}/cgroup.procs", "0")
+    except OSError as error:
+        sys.exit(f"cannot confine the worker: {cgroup}: {error.strerror}")
 
-    It needs a user namespace (CLONE_NEWUSER, Linux 5.14), where nothing else changes for an
-    ordinary user. The limit is set afterwards, or it would count for the whole account.
+
+def give_way(oom_score_adj: int, nice: int) -> None:
+    """Have the system end and delay this worker before the server. A container may refuse it."""
+    for act in (
+        lambda: put("/proc/self/oom_score_adj", str(oom_score_adj)),
+        lambda: os.nice(max(0, nice - os.getpriority(os.PRIO_PROCESS, 0))),
+    ):
+        try:
+            act()
+        except OSError:
+            continue
+
+
+def unshare(counts: bool, private_mb: int) -> None:
+    """Move into namespaces of this worker alone.
+
+    `counts`: its processes are counted by themselves, not with all others of the account. It needs
+    a user namespace (CLONE_NEWUSER, Linux 5.14), where nothing else changes for an ordinary user.
+    The limit is set afterwards, or it would count for the whole account. `private_mb` is the size
+    of a `/dev/shm` of its own; that and System V memory end with the worker.
     """
     uid, gid = os.geteuid(), os.getegid()
-    check(libc.unshare(0x10000000))
-    maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
-    for name, text in maps.items():
-        try:
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-        except OSError as error:
-            sys.exit(f"cannot confine the worker: {name}: {error.strerror}")
+    private = 0x08020000 if private_mb else 0  # CLONE_NEWIPC | CLONE_NEWNS
+    if flags := private | (0x10000000 if counts else 0):
+        check(libc.unshare(flags))
+    if counts:
+        for name, text in (
+            ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"),
+        ):  # fmt: skip
+            try:
+                put(f"/proc/self/{name}", text)
+            except OSError as error:
+                sys.exit(f"cannot confine the worker: {name}: {error.strerror}")
+    if private:
+        # MS_REC | MS_PRIVATE: else the system would get the new /dev/shm as well.
+        check(libc.mount(None, b"/", None, ctypes.c_ulong(0x44000), None))
+        options = f"mode=1777,size={private_mb}m".encode()
+        # MS_NOSUID | MS_NODEV
+        check(libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(6), options))
+
+
+def put(path: str, text: str) -> None:
+    """Write a file of the system. Raises OSError."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def change_account(uid: int) -> None:
@@ -133,19 +186,22 @@ def die_with_parent(parent: int, parent_pipe: int) -> None:
         sys.exit("the server is gone")
 
 
-def confine(abi: int, readable: list[str], writable: list[str]) -> None:
+def confine(abi: int, readable: list[str], writable: list[str], ports: list[int]) -> None:
     """Leave nothing but these folders to this process and its children (Landlock).
 
-    From version 6 on, abstract sockets and signals reach no process outside of the worker.
+    From version 4 on, it binds these TCP ports only. From version 6 on, abstract sockets and
+    signals reach no process outside of the worker.
     """
     handled = (1 << (13 if abi < 2 else 14 if abi < 3 else 15)) - 1
-    attributes = _Ruleset(handled, 0, 0b11 if abi >= 6 else 0)
+    attributes = _Ruleset(handled, 1 if abi >= 4 else 0, 0b11 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ruleset = syscall(444, ctypes.byref(attributes), ctypes.c_size_t(size), 0)
     for path in readable:
         allow(ruleset, path, READING & handled)
     for path in writable:
         allow(ruleset, path, handled)
+    for port in ports if abi >= 4 else ():
+        syscall(445, ruleset, 2, ctypes.byref(_Port(1, port)), 0)
     syscall(446, ruleset, 0)
     os.close(ruleset)
 
@@ -159,6 +215,43 @@ def allow(ruleset: int, path: str, rights: int) -> None:
     rights = rights if os.path.isdir(path) else rights & ON_FILES
     syscall(445, ruleset, 1, ctypes.byref(_Beneath(rights, parent)), 0)
     os.close(parent)
+
+
+NUMBERS = {
+    "x86_64": (0xC000003E, 41, (29, 64, 68, 240)),
+    "aarch64": (0xC00000B7, 198, (194, 190, 186, 180)),
+}
+"""Of each architecture: its name for the kernel (AUDIT_ARCH), and the numbers of socket and of
+shmget, semget, msgget and mq_open."""
+
+
+def refuse_calls(*, leaves_memory: bool) -> None:
+    """Refuse system calls that would evade the other limits, by a filter (seccomp(2)).
+
+    Landlock judges TCP by its protocol number. MPTCP and SMC serve TCP clients under another one,
+    and io_uring makes sockets without the call. Programs of another architecture have other
+    numbers. With `leaves_memory` also what makes System V memory and message queues.
+    """
+    arch, socket, keeps = NUMBERS[os.uname().machine]
+    no_call = 0x50000 | errno.ENOSYS  # SECCOMP_RET_ERRNO
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    refused = (425, *(keeps if leaves_memory else ()))  # io_uring_setup
+    steps = [
+        (load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, no_call),
+        (load, 0, 0, 0), (at_least, 0, 1, 0x40000000), (answer, 0, 0, no_call),
+    ]  # fmt: skip
+    for number in refused:
+        steps += [(equal, 0, 1, number), (answer, 0, 0, no_call)]
+    steps += [
+        (equal, 1, 0, socket), (answer, 0, 0, 0x7FFF0000),
+        (load, 0, 0, 16), (equal, 0, 1, 43), (answer, 0, 0, 0x50000 | errno.EAFNOSUPPORT),
+        (load, 0, 0, 32), (equal, 0, 1, 262), (answer, 0, 0, 0x50000 | errno.EPROTONOSUPPORT),
+        (answer, 0, 0, 0x7FFF0000),
+    ]  # fmt: skip
+    code = b"".join(struct.pack("HBBI", *step) for step in steps)
+    held = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(steps), ctypes.cast(held, ctypes.c_void_p))
+    check(libc.prctl(22, 2, ctypes.byref(program), 0, 0))  # PR_SET_SECCOMP, a filter
 
 
 def prctl(option: int, value: int) -> None:

@@ -1,8 +1,9 @@
 """Kills processes that a worker started and that left its process group.
 
-A daemon (a new session, two forks) is no child of the worker any more, and not in its group. But a
-process keeps its first environment, which `/proc` shows (proc(5)), and a variable there marks it. A
-process without that variable, under an account that only the app has, hides.
+A daemon (a new session, two forks) is no child of the worker any more, and not in its group. Where
+there are cgroups, they end it (`cgroups.py`). Elsewhere a variable marks it: a process keeps its
+first environment, which `/proc` shows (proc(5)). A process without that variable, or with one that
+marks no running worker, hides; it is found under an account that only the app has.
 
 A server that is killed ends no process. Marks begin with the server's name, which is the name of a
 file in the data folder. A live server holds a lock on the file (flock(2)), which the system
@@ -17,11 +18,14 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from . import cgroups
+from .accounts import real_uid, signal_all
 
 REPLICA_VARIABLE: Final = "CAUDEX_REPLICA"
 """Variable that every process of a worker inherits; its value identifies the worker."""
@@ -33,7 +37,10 @@ INIT: Final = 1
 
 @contextmanager
 def server_name(folder: Path, draft: Path) -> Generator[str]:
-    """Hold a name in the folder for as long as this lasts; `draft` is a path for a new file."""
+    """Hold a name in the folder for as long as this lasts; `draft` is a path for a new file.
+
+    Write the path of a cgroup into the file: the next start ends what is left in it.
+    """
     name = secrets.token_hex(8)
     with ExitStack() as held:
         with suppress(OSError):  # a name without a lock would look like a dead server's
@@ -58,6 +65,8 @@ def kill_orphans_of_dead_servers(folder: Path) -> int:
                 # Not one of a folder that was copied, whose server may live, nor of who started us.
                 if path.name.startswith(_origin(file.fileno())) and path.name not in own:
                     begin.append(f"{REPLICA_VARIABLE}={path.name}.".encode())
+                    if group := file.read(4096):
+                        cgroups.end(Path(os.fsdecode(group)))
         return _kill_all(lambda pid: _is_left(pid, tuple(begin))) if begin else 0
 
 
@@ -66,32 +75,55 @@ def _origin(fd: int) -> str:
     return f"{found.st_dev:x}-{found.st_ino:x}-"
 
 
-def kill_orphans(mark: str, uid: int | None) -> None:
+def kill_orphans(mark: str, uid: int | None, is_live: Callable[[str], bool] = bool) -> None:
     """Kill what is left of a child that has ended. Blocking: reads the list of all processes.
 
-    `uid` is the account, where only the app has it: a process without the mark and without a parent
-    is killed there as well. Never under root's account or our own.
+    `uid` is the account, where only the app has it: what descends from no live worker is killed
+    there as well. Never under root's account or our own. `is_live` says so of a mark.
     """
     uid = None if uid in (0, os.geteuid()) else uid
-    wanted = _ANY + mark.encode()
     # One search waits so long in all for environments that look empty, as in an execve(2).
-    patient = time.monotonic() + 0.25
-    _kill_all(lambda pid: _is_orphan(pid, wanted, uid, patient))
+    search = _Search(mark.encode(), uid, is_live, time.monotonic() + 0.25)
+    _kill_all(search.is_orphan)
+    # A process that is replaced by its child all the time has another id at each search.
+    if uid is not None and signal_all({uid}, 0):
+        with _stopped(uid):
+            _kill_all(search.is_orphan)
 
 
-def _kill_all(is_meant: Callable[[int], bool], *, rounds: int = 20) -> int:
-    """Search several times: one search can miss a process that forks all the time."""
-    killed = set[int]()
-    for _ in range(rounds):
-        found = [pid for pid in _pids() if is_meant(pid)]
-        if not found:
-            break
+def is_held(folder: Path, name: str) -> bool:
+    """Return whether a live server holds a name in the folder."""
+    try:
+        with (folder / name).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _kill_all(is_meant: Callable[[int], bool], *, seconds: float = 5.0) -> int:
+    """Search until nothing is found: one search can miss a process that forks all the time."""
+    killed, deadline = set[int](), time.monotonic() + seconds
+    while found := [pid for pid in _pids() if is_meant(pid)]:
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         killed.update(found)
+        if time.monotonic() > deadline:
+            break
         time.sleep(PAUSE)
     return len(killed)
+
+
+@contextmanager
+def _stopped(uid: int) -> Generator[None]:
+    signal_all({uid}, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all({uid}, signal.SIGCONT)
 
 
 def _pids() -> list[int]:
@@ -101,26 +133,48 @@ def _pids() -> list[int]:
         return []  # not Linux: the group is all there is
 
 
-def _is_orphan(pid: int, wanted: bytes, uid: int | None, patient: float) -> bool:
-    try:
-        if uid is not None and os.stat(f"/proc/{pid}").st_uid != uid:
-            return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
-        variables = _environment(pid)
-        if wanted in variables:
-            return _status(pid)[0] != b"Z"
-        if uid is None or any(variable.startswith(_ANY) for variable in variables):
-            return False
-        state, parent = _status(pid)
-        if os.getpid() == INIT:
-            return False  # here children of our own look like orphans
-        if state == b"Z" or parent != INIT:
-            return False
-        time.sleep(PAUSE)
-        while (variables := _environment(pid)) == [b""] and time.monotonic() < patient:
+class _Search(NamedTuple):
+    """Recognizes orphans of the child with a mark."""
+
+    mark: bytes
+    uid: int | None
+    is_live: Callable[[str], bool]
+    patient: float
+
+    def is_orphan(self, pid: int) -> bool:
+        try:
+            if self.uid is not None and real_uid(pid) != self.uid:
+                return False  # no process of a worker leaves its account (PR_SET_NO_NEW_PRIVS)
+            if _status(pid)[0] == b"Z":
+                return False
+            if self.mark in (found := _marks(_environment(pid))):
+                return True
+            # Children of our own look like orphans where we are the first process.
+            if self.uid is None or self._belongs(pid, found) or os.getpid() == INIT:
+                return False
             time.sleep(PAUSE)
-        return wanted in variables or not any(variable.startswith(_ANY) for variable in variables)
-    except OSError:
-        return False  # it has ended, or is not ours
+            while (variables := _environment(pid)) == [b""] and time.monotonic() < self.patient:
+                time.sleep(PAUSE)
+            found = _marks(variables)
+            return self.mark in found or not self._belongs(pid, found)
+        except OSError:
+            return False  # it has ended, or is not ours
+
+    def _belongs(self, pid: int, marks: Sequence[bytes]) -> bool:
+        """Return whether a process, or one that it descends from, is of a live worker."""
+        for _ in range(1000):
+            if any(self.is_live(mark.decode("utf-8", "replace")) for mark in marks):
+                return True
+            pid = _status(pid)[1]
+            if pid <= INIT or real_uid(pid) != self.uid:
+                return pid > INIT
+            marks = _marks(_environment(pid))
+        return False
+
+
+def _marks(variables: Sequence[bytes]) -> list[bytes]:
+    found = [each for each in variables if each.startswith(_ANY)]
+    return [each.removeprefix(_ANY) for each in found]
 
 
 def _is_left(pid: int, begin: tuple[bytes, ...]) -> bool:

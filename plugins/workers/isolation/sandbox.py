@@ -17,6 +17,8 @@ import structlog
 from kernel.public import BootError
 from plugins.workers.config import WorkersConfig
 
+from .exec_wrapper import NUMBERS
+
 EXEC_WRAPPER: Final = Path(__file__).with_name("exec_wrapper.py")
 LANDLOCK_VERSION: Final = (444, None, 0, 1)
 SYSTEM: Final = (
@@ -29,8 +31,10 @@ FORK: Final = "import os\nos.fork() or os._exit(0)"
 """Starts a second process."""
 
 DEVICES: Final = (
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm",
+    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty",
 )  # fmt: skip
+SHARED: Final = "/dev/shm"
+"""Files in memory. What a worker leaves there must not outlive it."""
 HIDDEN: Final = ("/etc/caudex",)
 FILE_VARIABLE: Final = re.compile(r"CAUDEX_\w+_FILE")
 """Names a file that holds a value of the configuration, such as a key."""
@@ -43,6 +47,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    ports: tuple[int, ...] = ()
+    """TCP ports that it may serve at."""
+    cgroup: str = ""
 
 
 class Sandbox:
@@ -60,6 +67,10 @@ class Sandbox:
         self.switches = os.geteuid() == 0 and not off
         self.counts = False
         """Whether processes of a worker are counted by themselves under our account."""
+        self.private = False
+        """Whether each worker has a `/dev/shm` and System V memory of its own."""
+        self.filters = False
+        """Whether system calls that evade the other limits are refused."""
         self._readable: list[str] = []
 
     def prepare(self) -> None:
@@ -104,6 +115,34 @@ class Sandbox:
             self.counts = self._can_count()
             if not self.counts:
                 self.notes.append("nothing limits how many processes a worker starts")
+        if self._config.sandbox != "off":
+            self._look_further()
+
+    def _look_further(self) -> None:
+        """Find out what keeps workers from the server's port, and from leaving memory behind."""
+        linux = sys.platform.startswith("linux")
+        known = linux and os.uname().machine in NUMBERS
+        spaces = linux and (os.geteuid() == 0 or self.counts)
+        for self.filters, self.private in ((True, True), (True, False), (False, True)):
+            if self.filters <= known and self.private <= spaces and self._can_run_anything():
+                break
+        else:
+            self.filters = self.private = False
+        if not self.keeps_port:
+            self.notes.append(
+                "a worker that goes on after a server was killed can take its port: this needs"
+                " Linux 6.7 with Landlock"
+            )
+        if not (self.private or self.filters):
+            self.notes.append("System V memory of a worker outlives it")
+
+    def _can_run_anything(self) -> bool:
+        return _succeeds(self._wrapped(["/bin/sh", "-c", "true"], self.uid(0), Place()))
+
+    @property
+    def keeps_port(self) -> bool:
+        """Whether no worker can serve at the server's port."""
+        return self.landlock >= 4 and self.filters
 
     def uid(self, number: int) -> int | None:
         """The account of an app, or None where it is the server's own."""
@@ -137,21 +176,32 @@ class Sandbox:
             "uid": uid,
             "landlock": self.landlock or None,
             "memory_mb": config.memory_mb,
+            "disk_mb": config.max_disk_mb or None,
             "files": config.files,
             "processes": config.processes if "NPROC" in self._limits(uid) else None,
+            "ports": "closed" if self.keeps_port else None,
+            "shared_memory": "private" if self.private else None,
         }
         return found | ({"notes": self.notes} if self.notes else {})
 
     def _wrapped(
         self, argv: Sequence[str], uid: int | None, place: Place, **limits: int
     ) -> list[str]:
-        writable = [*map(str, place.writable), *DEVICES]
+        # Without a /dev/shm of its own, an account of its own says whose files are left there.
+        shared = [SHARED] if self.private or uid is not None else []
+        writable = [*map(str, place.writable), *DEVICES, *shared]
         own = [*map(str, place.readable), *self._config.readable, *_homes(argv[0])]
         settings = {
             "parent": os.getpid(),
             "uid": uid,
             "powerless": self._config.sandbox != "off",
             "counts": self.counts and uid is None,
+            "private_mb": self._config.memory_mb if self._is_private(uid) else 0,
+            "filter": self.filters,
+            "ports": place.ports,
+            "cgroup": place.cgroup,
+            "oom_score_adj": self._config.oom_score_adj,
+            "nice": self._config.nice,
             "limits": self._limits(uid) | limits,
             "landlock": self.landlock,
             "readable": [*self._readable, *own] if self.landlock else [],
@@ -159,6 +209,10 @@ class Sandbox:
         }
         text = msgspec.json.encode(settings).decode()
         return [sys.executable, "-I", "-S", str(EXEC_WRAPPER), text, *argv]
+
+    def _is_private(self, uid: int | None) -> bool:
+        """Return whether a process gets namespaces: as root, or in a user namespace."""
+        return self.private and (os.geteuid() == 0 or (self.counts and uid is None))
 
     def _limits(self, uid: int | None) -> dict[str, int]:
         config = self._config

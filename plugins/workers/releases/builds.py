@@ -11,14 +11,14 @@ from typing import Final
 
 import anyio
 from anyio import to_thread
+from msgspec.structs import replace
 
 from kernel.public import APPS, HOOKS, BadRequest, LogLevel, Transaction, Unavailable, hookspecs
 from plugins.workers import store
 from plugins.workers.host import Host
 from plugins.workers.isolation.orphans import REPLICA_VARIABLE
-from plugins.workers.isolation.sandbox import Place
 from plugins.workers.models import Release
-from plugins.workers.replica.process import Child, Listener
+from plugins.workers.replica.process import Bounds, Child, Listener
 from plugins.workers.replica.protocol import Hello
 from plugins.workers.replica.replica import ReplicaSpec
 
@@ -68,11 +68,15 @@ class Builder:
             credentials=await self._secrets(release.app_id),
             database_url=await logins.url(app) if (logins := self._host.logins) else None,
         )
-        return await to_thread.run_sync(self._spec, release, hello)
+        ports = tuple((await self._host.ports.of(release.app_id)).usable)
+        return await to_thread.run_sync(self._spec, release, hello, ports)
 
     async def is_outdated(self, spec: ReplicaSpec) -> bool:
-        """Return whether the secrets changed since a worker was started. Raises KernelError."""
-        return await self._secrets(spec.release.app_id) != spec.hello.credentials
+        """Return whether secrets or ports changed since a start. Raises KernelError."""
+        app_id = spec.release.app_id
+        if await self._secrets(app_id) != spec.hello.credentials:
+            return True
+        return tuple((await self._host.ports.of(app_id)).usable) != spec.ports
 
     async def tidy(self, app_id: str, key: int, running: Iterable[Release]) -> None:
         """Delete the code of old versions.
@@ -109,7 +113,7 @@ class Builder:
         finally:
             archive.unlink(missing_ok=True)
 
-    def _spec(self, release: Release, hello: Hello) -> ReplicaSpec:
+    def _spec(self, release: Release, hello: Hello, ports: tuple[int, ...]) -> ReplicaSpec:
         host = self._host
         folder = host.folders.release(release)
         runtime, entry = host.runtimes.find(folder)
@@ -117,7 +121,9 @@ class Builder:
         program = launch.argv[0]
         uid = host.sandbox.uid_for(program, release.number)
         host.folders.make_app(release, uid)
+        bounds = self._bounds(release, uid)
         place = host.folders.place(release, folder)
+        place = replace(place, ports=ports, cgroup=bounds.cgroup)
         return ReplicaSpec(
             release=release,
             argv=host.sandbox.command(launch.argv, release.number, place),
@@ -129,8 +135,18 @@ class Builder:
             program=program,
             folder=folder,
             hello=hello,
-            uid=uid,
+            bounds=bounds,
+            ports=ports,
         )
+
+    def _bounds(self, release: Release, uid: int | None) -> Bounds:
+        """Make what finds the processes of an app. Raises Unavailable."""
+        host = self._host
+        try:
+            cgroup = host.cgroups.make(f"{release.app_id}.{release.key}")
+        except OSError as error:
+            raise Unavailable(f"no cgroup can be made: {error.strerror}") from None
+        return Bounds(uid, cgroup, host.folders.servers)
 
     async def build(self, release: Release, archive: Path) -> Path:
         """Build a release and return its folder. Raises BadRequest with the tool's last lines."""
@@ -181,9 +197,11 @@ class Builder:
         environment = self._environment(release, command[0])
         environment.update(host.config.install_environment)
         place = host.folders.place(release, folder)
-        place = Place(readable=place.readable, writable=(*place.writable, folder))
+        # Without the account: the running version has it too.
+        bounds = await to_thread.run_sync(self._bounds, release, None)
+        place = replace(place, writable=(*place.writable, folder), cgroup=bounds.cgroup)
         wrapped = await to_thread.run_sync(host.sandbox.command, command, release.number, place)
-        tool = _Tool(host, release.app_id)
+        tool = _Tool(host, release.app_id, bounds)
         verb = f" {command[1]}" if name == "npm" else ""
         host.write_log(release.app_id, "system", f"installing dependencies with {shown}{verb}")
         status = await tool.run(wrapped, environment, folder, host.config.install_timeout)
@@ -216,7 +234,8 @@ def _locks(folder: Path) -> set[tuple[str, bytes]]:
 class _Tool(Listener):
     """Runs a command and keeps its last lines."""
 
-    def __init__(self, host: Host, app_id: str) -> None:
+    def __init__(self, host: Host, app_id: str, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._host = host
         self._app_id = app_id
         self.tail: deque[str] = deque(maxlen=20)
@@ -225,7 +244,7 @@ class _Tool(Listener):
         self, argv: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float
     ) -> int | None:
         """Run it and return its exit status, None when it took too long."""
-        child = await Child.spawn(self, argv, environment, folder)
+        child = await Child.spawn(self, argv, environment, folder, self._bounds)
         try:
             child.close_input()
             return child.status if await child.exits_within(seconds) else None

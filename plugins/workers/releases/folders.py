@@ -125,6 +125,15 @@ class Folders:
         found = [each.name.rpartition(".") for each in _entries(self.base / (self.database or "-"))]
         return {int(key): app_id for app_id, _, key in found if key.isdigit()}
 
+    def owner(self, app_id: str, key: int) -> int | None:
+        """Return the account of an app that has a folder here."""
+        return _owner(self.app(app_id, key) / "home")
+
+    def owners(self) -> set[int]:
+        """Return the accounts of all apps that have a folder here, of any database."""
+        homes = [*self.base.glob("[!.]*/*/home"), *self.base.glob(".gone-*/home")]
+        return {uid for uid in map(_owner, homes) if uid is not None}
+
     def remove(self, app_id: str, key: int) -> None:
         """Remove the folder of an app."""
         grave = self.base / f".gone-{secrets.token_hex(8)}"
@@ -253,6 +262,13 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
 
 
 def _changed(path: Path) -> float:

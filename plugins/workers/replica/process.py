@@ -15,14 +15,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
 from kernel.public import LogLevel, Unavailable
-from plugins.workers.isolation.orphans import REPLICA_VARIABLE, kill_orphans
+from plugins.workers.isolation import cgroups
+from plugins.workers.isolation.accounts import SERVERS
+from plugins.workers.isolation.orphans import REPLICA_VARIABLE, is_held, kill_orphans
 
 from .protocol import MAX_FRAME, LineSplitter, ids_in, text_of
 
@@ -65,12 +67,39 @@ class Listener:
         """Handle its end, after all of its output."""
 
 
+class Bounds(NamedTuple):
+    """What finds the processes that a child leaves: the app's account, its cgroup, if there is one,
+    and the folder with the names of servers that run."""
+
+    uid: int | None = None
+    cgroup: str = ""
+    servers: Path | None = None
+
+    def end(self, mark: str) -> None:
+        """End them. Blocking."""
+        if self.cgroup:
+            cgroups.end(Path(self.cgroup))
+        own, servers = mark.rpartition(".")[0], self.servers
+
+        def is_live(other: str) -> bool:
+            """Whether another child with this mark may run: a process can invent a mark."""
+            if other in Child.live or servers is None:
+                return True
+            server = other.rpartition(".")[0]
+            return server != own and (is_held(servers, server) or is_held(SERVERS, server))
+
+        kill_orphans(mark, self.uid, is_live)
+
+
 class Child(asyncio.SubprocessProtocol):
     """A program in a process group of its own. Made by `spawn`."""
 
-    def __init__(self, listener: Listener, mark: str, uid: int | None = None) -> None:
+    live: ClassVar[set[str]] = set()
+    """The marks of the children of this process that have not ended."""
+
+    def __init__(self, listener: Listener, mark: str, bounds: Bounds) -> None:
         self._listener = listener
-        self._uid = uid
+        self._bounds = bounds
         self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
@@ -100,19 +129,20 @@ class Child(asyncio.SubprocessProtocol):
         argv: Sequence[str],
         environment: Mapping[str, str],
         folder: Path,
-        uid: int | None = None,
+        bounds: Bounds | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> Child:
         """Start a program, wrapped by `Sandbox.command`.
 
-        `uid` is the account of the app, if it has one of its own. The program gets `variables`
+        `bounds` finds what it leaves. The program gets `variables`
         too. The exec wrapper does not: it runs with the server's rights until it has confined
         itself, and variables that an app chooses could steer its interpreter and libraries. Raises
         OSError, ValueError.
         """
         loop = asyncio.get_running_loop()
         mark = f"{environment.get(REPLICA_VARIABLE, '')}.{secrets.token_hex(8)}"
-        child = cls(listener, mark, uid)
+        child = cls(listener, mark, bounds or Bounds())
+        cls.live.add(mark)
         child._parent_pipe = pipe = open_parent_pipe()
         files = {} if pipe is None else {PARENT_PIPE: pipe}
         try:
@@ -134,6 +164,7 @@ class Child(asyncio.SubprocessProtocol):
                 pass_fds=[*files.values()],
             )
         except BaseException:
+            cls.live.discard(mark)
             child._close_parent_pipe()
             raise
         finally:
@@ -306,7 +337,8 @@ class Child(asyncio.SubprocessProtocol):
             self.release(reason)
         if self._open or self._waiting():
             self._loop.call_later(DRAIN_SECONDS, self._stop_reading)
-        killing = self._loop.run_in_executor(None, kill_orphans, self._mark, self._uid)
+        self.live.discard(self._mark)
+        killing = self._loop.run_in_executor(None, self._bounds.end, self._mark)
         killing.add_done_callback(self._on_orphans_killed)
 
     def _stop_reading(self) -> None:

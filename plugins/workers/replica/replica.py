@@ -17,7 +17,7 @@ from plugins.workers.host import Host
 from plugins.workers.models import Release
 
 from .calls import Call, Calls, Collections, Progress
-from .process import Child, Listener
+from .process import Bounds, Child, Listener
 from .protocol import (
     EDGE,
     AppEvent,
@@ -74,7 +74,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     folder: Path
     hello: Hello
-    uid: int | None
+    bounds: Bounds
+    ports: tuple[int, ...] = ()
 
 
 class Replica(Listener):
@@ -126,7 +127,7 @@ class Replica(Listener):
         spec, secrets = self.spec, self.spec.hello.credentials
         try:
             self._child = await Child.spawn(
-                self, spec.argv, spec.environment, spec.folder, spec.uid, secrets
+                self, spec.argv, spec.environment, spec.folder, spec.bounds, secrets
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

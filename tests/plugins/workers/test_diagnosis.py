@@ -39,6 +39,20 @@ def test_it_names_the_apps_whose_worker_crashed(server: Server):
     assert not crashed_workers(server.sql(CRASHED)[0][0])
 
 
+NO_CGROUP = (
+    "memory and CPU are limited for each process, not for an app: no cgroup v2 is delegated"
+    " to the server (Delegate=yes in its systemd unit)"
+)
+NOT_ENDED = (
+    "a process that leaves its worker and clears its environment is not ended: this needs a"
+    " delegated cgroup v2, or a server that runs as root"
+)
+PORT_TAKEN = (
+    "a worker that goes on after a server was killed can take its port: this needs Linux"
+    " 6.7 with Landlock"
+)
+
+
 def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("plugins.workers.isolation.sandbox.landlock_version", lambda: 0)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -50,6 +64,10 @@ def test_it_tells_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "each app runs under the server's account",
             "this kernel has no Landlock: files that others may read, workers read too",
             "nothing limits how many processes a worker starts",
+            NO_CGROUP,
+            NOT_ENDED,
+            PORT_TAKEN,
+            "System V memory of a worker outlives it",
             f"this server has no Python that workers could run with{need}",
             f"this server has neither bun nor node to run JavaScript with{need}",
         ],

@@ -287,8 +287,9 @@ async def test_a_fault_of_the_database_ends_nothing_and_what_cannot_be_removed_i
     folders.make_app(release(), None)
     store, spawned = Store(), list[Any]()
     host: Any = SimpleNamespace(
-        store=store, folders=folders, listeners=[], spawn=lambda *work: spawned.append(work)
-    )
+        store=store, folders=folders, listeners=[], spawn=lambda *work: spawned.append(work),
+        remove_app=folders.remove,
+    )  # fmt: skip
     builder: Any = None
     follower = Reconciler(host, builder)
 

@@ -149,13 +149,17 @@ def test_who_is_just_starting_does_not_hide(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(orphans, "_status", lambda pid: (b"S", -1))
     own, uid = os.getpid(), os.stat(f"/proc/{os.getpid()}").st_uid
     mark = orphans.REPLICA_VARIABLE.encode() + b"="
+
+    def is_orphan(pid: int, patient: float) -> bool:
+        return orphans._Search(b"mine", uid, bool, patient).is_orphan(pid)
+
     for number in (1, 10):
         looks += [[b""]] * number + [[mark + b"of-another"]]
-        assert not orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 60)
+        assert not is_orphan(own, time.monotonic() + 60)
         looks += [[b""]] * number + [[mark + b"mine"]]
-        assert orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 60)
+        assert is_orphan(own, time.monotonic() + 60)
         assert looks == []
-    assert orphans._is_orphan(own, mark + b"mine", uid, time.monotonic() + 0.1)  # it stays empty
+    assert is_orphan(own, time.monotonic() + 0.1)  # it stays empty
 
 
 def _parent(pid: int) -> int:
@@ -169,7 +173,7 @@ def test_nobody_else_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         "plugins.workers.isolation.orphans.os.kill", lambda pid, _: ended.append(pid)
     )
-    monkeypatch.setitem(orphans._kill_all.__kwdefaults__, "rounds", 1)
+    monkeypatch.setitem(orphans._kill_all.__kwdefaults__, "seconds", 0.001)
     environments = [
         {REPLICA_VARIABLE: MINE},
         {REPLICA_VARIABLE: new_mark()},

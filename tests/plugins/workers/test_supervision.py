@@ -816,12 +816,12 @@ def test_a_change_of_state_is_told(workers: Server):
 def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Server):
     user, callers = workers.user(), workers.services.get(CALLERS)
     actor = Actor(user_id=user.id, username=user.username)
-    caller = workers.run(callers.of, actor)
+    caller = workers.run(callers.of, actor, "app")
     assert (caller.user_id, caller.username) == (user.id, user.username)
-    assert workers.run(callers.of, actor) is caller
+    assert workers.run(callers.of, actor, "app") is caller
     for unknown in (None, "", "nonsense", "00000000-0000-0000-0000-000000000000"):
         with pytest.raises(Unauthenticated):
-            workers.run(callers.of, Actor(user_id=unknown))
+            workers.run(callers.of, Actor(user_id=unknown), "app")
 
 
 def test_secrets_that_change_while_a_worker_comes_up_reach_it(workers: Server):

@@ -1,0 +1,190 @@
+"""Control groups (cgroup v2): limits for an app as a whole, and an end for all of its processes.
+
+No process leaves its cgroup, however it forks. The system must have delegated a part of the
+hierarchy to the server, as systemd does with `Delegate=yes` (cgroups(7), "Cgroups delegation").
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from kernel.public import BootError
+from plugins.workers.config import WorkersConfig
+
+CONTROLLERS: Final = ("memory", "pids", "cpu")
+
+
+class Cgroups:
+    """The cgroups of one server process: `<base>/<server>/<app>.<key>/<replica>`. Blocking."""
+
+    def __init__(self, config: WorkersConfig) -> None:
+        self._config = config
+        self.base = find_base(config.cgroup) if config.sandbox != "off" else None
+        """The delegated cgroup; None where there is none."""
+        self.controllers: tuple[str, ...] = ()
+        """Those that limit apps here. Without any, processes are ended all the same."""
+        self._server = ""
+
+    def look(self) -> None:
+        """Find out which controllers limit apps here, without a change."""
+        if self.base is not None:
+            offered = _read(self.base / "cgroup.controllers").split()
+            self.controllers = tuple(name for name in CONTROLLERS if name in offered)
+
+    def open(self, server: str) -> None:
+        """Make the cgroup of this server process. Raises BootError where it was configured."""
+        self.look()
+        if self.base is None:
+            return
+        try:
+            self.base.mkdir(parents=True, exist_ok=True)
+            self._make_room(self.base)
+            own = self.base / server
+            own.mkdir()
+            for folder in (self.base, own):
+                for name in self.controllers:
+                    _write(folder / "cgroup.subtree_control", f"+{name}")
+        except OSError as error:
+            if self._config.cgroup != "auto":
+                said = f"{error.filename}: {error.strerror}"
+                remedy = 'name a delegated cgroup v2, or set cgroup = "auto"'
+                raise BootError("[plugins.workers] cgroup", said, remedy) from None
+            self.base, self.controllers = None, ()
+            return
+        self._server = server
+
+    def _make_room(self, base: Path) -> None:
+        """Move processes in the base itself aside: a cgroup with children has none of its own."""
+        pids = _read(base / "cgroup.procs").split()
+        if str(os.getpid()) in pids:
+            leaf = base / "server"
+            leaf.mkdir(exist_ok=True)
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    _write(leaf / "cgroup.procs", pid)
+
+    @property
+    def level(self) -> Sequence[str] | None:
+        """The limits that hold for an app as a whole; None where its processes have their own."""
+        return list(self.controllers) if self.base is not None and self.controllers else None
+
+    def limits(self) -> Mapping[str, str]:
+        """Return what is written to the files of an app's cgroup."""
+        config = self._config
+        cpus = config.cpus or max(1.0, (os.cpu_count() or 1) / 2)
+        texts = {
+            "memory": ("memory.max", str(config.memory_mb * 2**20)),
+            "pids": ("pids.max", str(config.processes)),
+            "cpu": ("cpu.max", f"{int(cpus * 100_000)} 100000"),
+        }
+        return dict(texts[name] for name in self.controllers)
+
+    def make(self, app: str) -> str:
+        """Make a cgroup for a process of an app and return its path; empty where there is none.
+
+        Raises OSError.
+        """
+        if self.base is None or not self._server:
+            return ""
+        group = self.base / self._server / app
+        group.mkdir(exist_ok=True)
+        for name, text in self.limits().items():
+            _write(group / name, text)
+        leaf = group / secrets.token_hex(8)
+        leaf.mkdir()
+        return str(leaf)
+
+    def end_app(self, app: str) -> None:
+        """End all processes of an app in this server process."""
+        if self.base is not None and self._server:
+            end(self.base / self._server / app)
+
+    @property
+    def path(self) -> str:
+        """The cgroup of this server process; empty where there is none."""
+        return str(self.base / self._server) if self.base is not None and self._server else ""
+
+    def close(self) -> None:
+        """End every process that is left, and remove the cgroups of this server process."""
+        if path := self.path:
+            end(Path(path))
+
+
+def find_base(setting: str) -> Path | None:
+    """Return the cgroup that a configuration means; None where none is delegated."""
+    if setting in ("auto", "off"):
+        return _delegated() if setting == "auto" else None
+    return Path(setting)
+
+
+def _delegated() -> Path | None:
+    """Return the cgroup of this process, or the one above it, that systemd marked as delegated."""
+    mounts = [line.split() for line in _read(Path("/proc/self/mountinfo")).splitlines()]
+    mount = next((words[4] for words in mounts if "cgroup2" in words[words.index("-") :]), None)
+    lines = _read(Path("/proc/self/cgroup")).splitlines()
+    path = next((line[4:] for line in lines if line.startswith("0::/")), "")
+    if mount is None or not path:
+        return None
+    own = Path(mount) / path
+    return next((folder for folder in (own, own.parent) if _is_delegated(folder)), None)
+
+
+def _is_delegated(folder: Path) -> bool:
+    for name in ("user.delegate", "trusted.delegate"):
+        with suppress(OSError, AttributeError):  # macOS has no such attributes
+            if os.getxattr(folder, name) == b"1":
+                return os.access(folder / "cgroup.procs", os.W_OK)
+    return False
+
+
+def end(group: Path, seconds: float = 5.0) -> bool:
+    """End all processes in a cgroup and below it, and remove it. False if some are left."""
+    if not group.is_dir():
+        return True
+    deadline = time.monotonic() + seconds
+    while not (empty := "populated 1" not in _read(group / "cgroup.events")):
+        if time.monotonic() > deadline:
+            break
+        _kill(group)
+        time.sleep(0.01)
+    for folder in (*_below(group), group):
+        with suppress(OSError):
+            folder.rmdir()
+    return empty
+
+
+def _kill(group: Path) -> None:
+    try:
+        _write(group / "cgroup.kill", "1", create=False)
+    except OSError:  # before Linux 5.14
+        for folder in (*_below(group), group):
+            for pid in _read(folder / "cgroup.procs").split():
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(pid), signal.SIGKILL)
+
+
+def _below(group: Path) -> Iterator[Path]:
+    """Yield the cgroups below one, those farthest down first."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        if Path(folder) != group:
+            yield Path(folder)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str, *, create: bool = True) -> None:
+    """Write a file of a cgroup. In a folder that stands for the hierarchy it is made."""
+    with open(path, "w" if create else "r+", encoding="ascii") as file:
+        file.write(text)

@@ -1,0 +1,89 @@
+"""TCP ports that workers serve at: named in the manifest, and allowed by a core admin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from kernel.public import APPS, Actor, BadRequest, Event, Services, Statements, Transaction
+
+from . import store
+from .store import PORTS_TOPIC, WorkersStore
+
+KEY: Final = "worker"
+SCHEMA: Final[dict[str, Any]] = {
+    "title": "Worker",
+    "description": "What the worker of the app needs.",
+    "type": "object",
+    "properties": {
+        "ports": {
+            "title": "Ports",
+            "description": "TCP ports that it serves at, once a core admin allowed them.",
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+            "maxItems": 16,
+            "uniqueItems": True,
+            "default": [],
+        }
+    },
+    "additionalProperties": False,
+}
+
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+
+
+class AllowedPorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST worker/ports: all ports that the worker may serve at."""
+
+    ports: Annotated[list[Port], msgspec.Meta(max_length=16)]
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Ports of an app: those in its manifest, those that a core admin allowed, and both."""
+
+    declared: Sequence[int]
+    allowed: Sequence[int]
+    usable: Sequence[int]
+
+
+class PortRules:
+    """Reads and stores the ports. `own` is the port of the server, which no worker gets."""
+
+    def __init__(self, services: Services, statements: Statements, own: int) -> None:
+        self._services = services
+        self._statements = statements
+        self._store = WorkersStore(statements)
+        self._own = own
+
+    async def of(self, app_id: str) -> Ports:
+        """Return the ports of an app. Raises NotFound."""
+        apps = self._services.get(APPS)
+        await apps.app(app_id)
+        sections = {each.app_id: each.value for each in await apps.sections(KEY)}
+        declared: list[int] = sections.get(app_id, {}).get("ports", [])
+        allowed = await self._store.ports(app_id)
+        usable = [port for port in declared if port in allowed and port != self._own]
+        return Ports(declared=declared, allowed=allowed, usable=usable)
+
+    async def allow(self, actor: Actor, app_id: str, ports: Sequence[int]) -> None:
+        """Replace the ports that the worker of an app may serve at; it starts again.
+
+        Raises BadRequest for a port that the manifest does not name, and for the server's own.
+        """
+        before = await self.of(app_id)
+        for port in ports:
+            if port == self._own:
+                raise BadRequest(f"ports: the server listens on {port}")
+            if port not in before.declared:
+                raise BadRequest(f"ports: the manifest does not name {port} in worker.ports")
+
+        async def write(tx: Transaction) -> None:
+            await store.put_ports(tx, app_id, ports)
+            said = {"allowed": list(ports)}
+            await tx.record(Event.core("workers", "PORTS_ALLOWED", actor, app_id, new=said))
+            await tx.publish(PORTS_TOPIC, app_id)
+
+        await self._statements.run(actor, write)
