@@ -15,7 +15,7 @@ import tarfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from pyotp.totp import TOTP
@@ -150,9 +150,10 @@ class Story:
     def _settled(self, value: Any) -> Any:
         """Put a fixed value in the place of each that differs from run to run."""
         if isinstance(value, dict):
-            return {name: self._member(name, item) for name, item in value.items()}
+            members = cast("dict[str, Any]", value)
+            return {name: self._member(name, item) for name, item in members.items()}
         if isinstance(value, list):
-            return [self._settled(item) for item in value]
+            return [self._settled(item) for item in cast("list[Any]", value)]
         if not isinstance(value, str):
             return value
         for pattern, word in SETTLED:
@@ -161,7 +162,7 @@ class Story:
 
     def _member(self, name: str, value: Any) -> Any:
         if name == "postgres" and isinstance(value, dict):  # no port where it is not embedded
-            return {**value, "port": 5480}
+            return {**cast("dict[str, Any]", value), "port": 5480}
         return 1001 if name == "id" and isinstance(value, int) else self._settled(value)
 
     def _id(self, found: str) -> str:
@@ -226,10 +227,12 @@ def _apps(story: Story, token: str) -> None:
 
 
 def _records(story: Story, token: str) -> None:
-    more: dict[str, str] = {"token": token, "app_id": "crm", "entity": "contacts"}
+    more: dict[str, Any] = {"token": token, "app_id": "crm", "entity": "contacts"}
     alice = {"first_name": "Alice", "last_name": "Martin", "email": "alice@acme.com"}
     made = story.ask(f"POST {ENTITY}", alice | {"tags": ["vip"]}, status=201, **more)
-    bulk = [{"first_name": "Bo", "tags": []}, {"first_name": "Cleo", "email": "cleo@acme.com"}]
+    bulk: list[dict[str, Any]] = [
+        {"first_name": "Bo", "tags": []}, {"first_name": "Cleo", "email": "cleo@acme.com"}
+    ]  # fmt: skip
     story.ask(f"POST {ENTITY}/bulk", bulk, status=201, **more)
     story.ask(f"GET {ENTITY}", query="?limit=1&sort=first_name&order=asc", **more)
     where = {"$or": [{"email": {"$like": "cleo@%"}}, {"tags": {"$contains": ["vip"]}}]}
@@ -245,8 +248,8 @@ def _records(story: Story, token: str) -> None:
     _many_records(story, more)
 
 
-def _many_records(story: Story, more: dict[str, str]) -> None:
-    app = {"token": more["token"], "app_id": more["app_id"]}
+def _many_records(story: Story, more: dict[str, Any]) -> None:
+    app: dict[str, Any] = {"token": more["token"], "app_id": more["app_id"]}
     contact = {"first_name": "Dora", "email": "dora@acme.com"}
     operations = [
         {"op": "create", "entity": "contacts", "as": "dora", "data": contact},
@@ -262,7 +265,8 @@ def _many_records(story: Story, more: dict[str, str]) -> None:
 
 
 def _roles(story: Story, token: str, bob: str) -> None:
-    roles, more = f"{APP}/roles", {"token": token, "app_id": "crm"}
+    roles = f"{APP}/roles"
+    more: dict[str, Any] = {"token": token, "app_id": "crm"}
     sales = {"name": "sales", "permissions": ["contacts.read", "contacts.update.own"]}
     story.ask(f"POST {roles}", sales, **more)
     story.ask(f"PATCH {roles}/{{role}}", {"description": "Who sells"}, role="sales", **more)
@@ -284,10 +288,11 @@ def _roles(story: Story, token: str, bob: str) -> None:
 
 def _secrets(story: Story, token: str) -> None:
     of_app, of_platform = f"{APP}/secrets", f"{API}/platform/secrets"
-    for path, key, more in (
+    rows: list[tuple[str, str, dict[str, Any]]] = [
         (of_app, "OPENAI_API_KEY", {"app_id": "crm"}),
         (of_platform, "SMTP_PASSWORD", {}),
-    ):
+    ]
+    for path, key, more in rows:
         story.ask(f"POST {path}", {"key": key, "value": "sk-0123456789"}, token=token, **more)
         story.ask(f"GET {path}", token=token, **more)
         story.ask(f"GET {path}/usage", token=token, **more)
@@ -295,7 +300,7 @@ def _secrets(story: Story, token: str) -> None:
 
 
 def _work(story: Story, token: str) -> None:
-    more = {"token": token, "app_id": "crm"}
+    more: dict[str, Any] = {"token": token, "app_id": "crm"}
     _deploy(story, token)
     story.ask(f"POST {APP}/worker/stop", **more)
     story.ask(f"POST {APP}/worker/start", **more)
@@ -395,7 +400,7 @@ def _second_factors(story: Story, token: str, bob: str) -> None:
 
 
 def _grants(story: Story, token: str) -> None:
-    more = {"token": token, "app_id": "billing"}
+    more: dict[str, Any] = {"token": token, "app_id": "billing"}
     story.ask(f"POST {API}/apps", {"appId": "billing", "name": "Billing"}, token=token)
     grant = {"app": "crm", "permissions": ["contacts.read"]}
     story.ask(f"POST {APP}/grants", grant, **more)
