@@ -89,6 +89,8 @@ class DatabaseConfig(Section, frozen=True, kw_only=True):
     """libpq connection string, as `postgresql://user:password@host/name`."""
     direct_url: str = ""
     """Beside a transaction pooler: an address that LISTEN can use."""
+    replica_url: str = ""
+    """A streaming standby that answers some reads, see the plugin `replica`."""
     pool_size: Annotated[int, Meta(ge=1, le=500)] = 10
     """Maximum number of connections of each server process."""
     statement_timeout: Seconds = 10.0
@@ -336,7 +338,7 @@ def _faults(config: Config) -> Iterator[tuple[str, str, str, str]]:
             ip_network(network)
         except ValueError as error:
             yield "server", "trusted_proxies", str(error), 'write CIDRs: ["10.0.0.0/8"]'
-    for key in ("url", "direct_url"):
+    for key in ("url", "direct_url", "replica_url"):
         url = getattr(config.database, key)
         if url and (problem := url_problem(url)):
             remedy = (

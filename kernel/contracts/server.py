@@ -202,6 +202,11 @@ class Registry(Protocol):
         ...
 
     @property
+    def has_replica(self) -> bool:
+        """Whether `database.replica_url` names a standby that answers some reads."""
+        ...
+
+    @property
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         ...

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor, Event
 
 __all__ = [
-    "NOTIFICATIONS", "POOL", "SETTINGS", "SET_ASIDE_PREFIX", "STATEMENTS", "Begin",
-    "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader", "Scalar",
-    "Statements", "Transaction", "Writer",
+    "NOTIFICATIONS", "POOL", "READS", "SETTINGS", "SET_ASIDE_PREFIX", "STATEMENTS", "Begin",
+    "HeldConnection", "Notifications", "Param", "Pool", "Query", "Reader", "Reads", "Scalar",
+    "Statements", "StreamReader", "Transaction", "Writer",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -51,6 +51,33 @@ class Reader(Protocol):
         self, query: Query, *params: Param, custom_plan: bool = False
     ) -> list[bytes]:
         """Return the first column of every row (NULL as b'null'); for results of bounded size."""
+        ...
+
+
+class StreamReader(Reader, Protocol):
+    """Reads of bounded size, and streams."""
+
+    def stream(
+        self, query: Query, *params: Param
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
+        """See `Statements.stream`."""
+        ...
+
+
+class Reads(Protocol):
+    """Where reads for a request are sent, which a replica of the database may answer in part.
+
+    Never for what decides about access (tokens, roles) or for the catalog: use STATEMENTS there.
+    """
+
+    @property
+    def prompt(self) -> Reader:
+        """For pages and single records: the primary, unless the request accepts old data."""
+        ...
+
+    @property
+    def large(self) -> StreamReader:
+        """For complete lists, exports, aggregates and searches of the trail."""
         ...
 
 
@@ -148,7 +175,7 @@ class Transaction(Reader, Writer, Protocol):
         ...
 
 
-class Statements(Reader, Writer, Protocol):
+class Statements(StreamReader, Writer, Protocol):
     """Single statements, each its own transaction, and `run` for those that belong together."""
 
     async def run(
@@ -199,6 +226,11 @@ class Pool(Statements, Protocol):
 
     def on_away(self, callback: Callable[[], None], /) -> None:
         """Call `callback` in `go_offline`."""
+        ...
+
+    @property
+    def replica(self) -> Pool | None:
+        """The pool of a standby, where `database.replica_url` names one. It refuses writes."""
         ...
 
     @property
@@ -284,4 +316,5 @@ database that has nothing else."""
 
 STATEMENTS = ServiceKey[Statements]("statements")
 POOL = ServiceKey[Pool]("pool")
+READS = ServiceKey[Reads]("reads")
 NOTIFICATIONS = ServiceKey[Notifications]("notifications")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from operator import itemgetter
 from os import dup
 from socket import SHUT_RDWR, socket
@@ -82,6 +88,8 @@ class Database(dialect.FirstColumns):
         self.prepares = config.prepare
         limit = config.statement_timeout
         self.answer_timeout = limit + ANSWER_GRACE if limit else None
+        standby = msgspec.structs.replace(config, url=config.replica_url, replica_url="")
+        self.replica = Database(standby, bus, services) if config.replica_url else None
 
     def go_offline(self) -> None:
         """See `Pool.go_offline`."""
@@ -99,10 +107,11 @@ class Database(dialect.FirstColumns):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Database]:
-        """Keep the pool open."""
+        """Keep the pool open, and that of the replica."""
         await self._pool.open()
         try:
-            yield self
+            async with self.replica.opened() if self.replica else nullcontext():
+                yield self
         finally:
             with anyio.CancelScope(shield=True):  # cancelled, it would leave connections open
                 await self._pool.close(timeout=5.0)

@@ -114,6 +114,11 @@ class Kernel:
         return self.config.database.direct_url or self.config.database.url
 
     @property
+    def has_replica(self) -> bool:
+        """Whether a replica is configured."""
+        return bool(self.config.database.replica_url)
+
+    @property
     def port(self) -> int | None:
         """Port of the embedded PostgreSQL, or None where it is not embedded."""
         return self.config.database.embedded_port

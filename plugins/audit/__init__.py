@@ -9,6 +9,7 @@ from kernel.public import (
     ACCESS,
     APPS,
     AUDIT,
+    READS,
     RECORDS,
     STATEMENTS,
     Event,
@@ -35,13 +36,13 @@ class AuditPlugin(Plugin):
     name = "audit"
     Config = AuditConfig
     requires = (STATEMENTS, ACCESS)
-    uses = (APPS,)
+    uses = (APPS, READS)
     finds = (RECORDS,)
 
     @hookimpl
     def provide_services(self) -> Sequence[Provider]:
         """Provide the reading of the trail."""
-        return [provide(AUDIT, lambda services: AuditService(services.get(STATEMENTS)))]
+        return [provide(AUDIT, _service)]
 
     @hookimpl
     def register_routes(self, services: Services) -> Sequence[Route]:
@@ -68,3 +69,8 @@ class AuditPlugin(Plugin):
     async def event_recorded(self, tx: Transaction, event: Event) -> None:
         """Write what the system did; rows of apps are the triggers' affair."""
         await store.record(tx, event)
+
+
+def _service(services: Services) -> AuditService:
+    reads = services.find(READS)
+    return AuditService(services.get(STATEMENTS) if reads is None else reads.large)

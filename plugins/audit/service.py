@@ -19,6 +19,7 @@ from kernel.public import (
     BootError,
     Forbidden,
     KernelError,
+    Reader,
     Statements,
     Transaction,
     failure,
@@ -38,19 +39,19 @@ log = structlog.get_logger("caudex.audit")
 class AuditService:
     """See `kernel.contracts.logs.Audit`."""
 
-    def __init__(self, statements: Statements) -> None:
-        self._statements = statements
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def search(self, wanted: AuditFilter) -> bytes:
         """Return a JSON array of audit rows. Raises BadRequest for a value that no row can have."""
         _check_values(wanted)
         if wanted.operation is not None:
             await self._check_operation(wanted.operation)
-        return await store.search(self._statements, wanted)
+        return await store.search(self._reader, wanted)
 
     async def _check_operation(self, operation: str) -> None:
         """Refuse a misspelt operation: an empty reply would mean that it never happened."""
-        if operation in OPERATIONS or await store.knows_operation(self._statements, operation):
+        if operation in OPERATIONS or await store.knows_operation(self._reader, operation):
             return
         meant = nearest(operation, OPERATIONS)
         raise BadRequest(f"no operation {operation!r} is on record; {meant}")

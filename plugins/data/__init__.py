@@ -10,6 +10,7 @@ from kernel.public import (
     HOOKS,
     IDEMPOTENCY,
     IDENTITY,
+    READS,
     RECORDS,
     STATEMENTS,
     Plugin,
@@ -30,6 +31,7 @@ class DataPlugin(Plugin):
 
     name = "data"
     requires = (STATEMENTS, APPS, HOOKS)
+    uses = (READS,)
     finds = (ACCESS, IDENTITY, IDEMPOTENCY)
 
     @hookimpl
@@ -45,7 +47,7 @@ class DataPlugin(Plugin):
 
 def _build(services: Services) -> RecordsService:
     statements, apps, bus = services.get(STATEMENTS), services.get(APPS), services.get(HOOKS)
-    return RecordsService(
+    records = RecordsService(
         statements,
         apps,
         bus,
@@ -53,3 +55,6 @@ def _build(services: Services) -> RecordsService:
         identity=lambda: services.find(IDENTITY),
         idempotency=lambda: services.find(IDEMPOTENCY),
     )
+    if (reads := services.find(READS)) is not None:
+        records.read_from(reads)
+    return records

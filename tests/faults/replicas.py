@@ -21,6 +21,10 @@ from tests.waiting import eventually
 
 STREAMING = "select count(*) from pg_stat_replication where state = 'streaming'"
 DATABASE = "replicated"
+SYNCHRONOUS = "alter system set synchronous_standby_names = '*'"
+RELOAD = "select pg_reload_conf()"
+PROMOTE = "select pg_promote(wait_seconds => 30)"
+COPY = ("--write-recovery-conf", "--checkpoint=fast")
 
 
 class Pair:
@@ -56,18 +60,16 @@ class Pair:
         self._standby = Postmaster(self._plan)
         eventually(lambda: ask(self.primary(), STREAMING) == [(1,)], 30, "no standby streams")
         if self._synchronous:
-            ask(self.primary(), "alter system set synchronous_standby_names = '*'")
-            ask(self.primary(), "select pg_reload_conf()")
+            ask(self.primary(), SYNCHRONOUS)
+            ask(self.primary(), RELOAD)
 
     def _copy(self, plan: Plan) -> None:
         """Copy the primary's cluster, under the account that runs both."""
         self._layout.pgdata.mkdir(mode=0o700)
         plan.account.own(self._layout.pgdata)
-        done = plan.account.run([
-            plan.binaries.program("pg_basebackup"), "--dbname", self.primary(),
-            "--pgdata", self._layout.pgdata, "--write-recovery-conf", "--checkpoint=fast",
-            "--no-sync",
-        ])  # fmt: skip
+        program, pgdata = plan.binaries.program("pg_basebackup"), self._layout.pgdata
+        place = (f"--dbname={self.primary()}", f"--pgdata={pgdata}", "--no-sync")
+        done = plan.account.run([program, *place, *COPY])
         assert done.returncode == 0, done.stderr
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +97,13 @@ class Pair:
 
     def lose_primary(self) -> None:
         """End every process of the first server at once, as the loss of its machine does."""
-        pgdata = self._folder / "one-data" / "postgres"
+        self._lose(self._folder / "one-data" / "postgres")
+
+    def lose_standby(self) -> None:
+        """End every process of the second server at once."""
+        self._lose(self._layout.pgdata)
+
+    def _lose(self, pgdata: Path) -> None:
         while pids := postgres_processes(pgdata):
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -106,9 +114,9 @@ class Pair:
         behind = "select count(*) from pg_stat_replication where replay_lsn < pg_current_wal_lsn()"
         eventually(lambda: ask(self.primary(), behind) == [(0,)], 10, "the standby is behind")
         ask(self.standby(), "alter system set primary_conninfo = ''")
-        ask(self.standby(), "select pg_reload_conf()")
+        ask(self.standby(), RELOAD)
         eventually(lambda: ask(self.primary(), STREAMING) == [(0,)], 10, "it still streams")
 
     def promote(self) -> None:
         """Let the standby accept writes."""
-        assert ask(self.standby(), "select pg_promote(wait_seconds => 30)") == [(True,)]
+        assert ask(self.standby(), PROMOTE) == [(True,)]

@@ -62,7 +62,11 @@ class Site:
 
     def user(self, server: Served, name: str = "admin") -> User:
         """Register somebody, unless that was done before, and sign in."""
-        self._users.append(User(server.url, name))
+        return self.user_at(server.url, name)
+
+    def user_at(self, url: str, name: str = "admin") -> User:
+        """The same at an address."""
+        self._users.append(User(url, name))
         return self._users[-1]
 
     def serve(self, *words: str, env: Mapping[str, str] | None = None) -> Served:

@@ -13,9 +13,10 @@ import pytest
 
 from kernel.testing import Client
 from tests.faults.at_work import Jobs, deploy
-from tests.faults.replicas import Pair
+from tests.faults.replicas import COPY, PROMOTE, RELOAD, SYNCHRONOUS, Pair
 from tests.faults.support import Load, Site, User, ask, no_traceback, notes
 from tests.kernel.processes import Served
+from tests.pages import ROOT
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -80,6 +81,12 @@ def direct(user: User, app: str) -> str:
         return ask(answer.json(), "show transaction_read_only")[0][0]
     except psycopg.OperationalError as error:
         return str(error)
+
+
+def test_the_guide_names_the_commands_of_these_tests() -> None:
+    guide = (ROOT / "docs" / "howto" / "run-several-servers.md").read_text("utf-8")
+    assert all(f"{statement};" in guide for statement in (SYNCHRONOUS, RELOAD, PROMOTE))
+    assert " ".join(COPY) in guide
 
 
 @pytest.mark.parametrize("driver", ["pipeline", "kernel"])

@@ -67,7 +67,7 @@ class RecordReads(SearchedScopes):
             return await self._get(scope, record_id)
         rows = scope.record(record_id)
         selected = select(scope, rows, view, expansions)
-        return await self._one(scope, rows, selected, record_id, self._statements)
+        return await self._one(scope, rows, selected, record_id, self._prompt)
 
     @on_new_schema
     async def page(self, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page) -> bytes:
@@ -119,7 +119,7 @@ class RecordReads(SearchedScopes):
         texts = table.texts(rows, order, limit, page.offset, selected.items)
         # A generic plan could scan the whole table where these conditions match few rows.
         custom = len(rows.parts) > in_one
-        fetch = partial(self._statements.fetch, custom_plan=custom)
+        fetch = partial(self._prompt.fetch, custom_plan=custom)
         async with self._limited(app_id, rows):
             raw = await fetch(table.page(texts, sort, limit, cursor), *rows.params)
             if raw == TOO_LARGE:
@@ -160,7 +160,7 @@ class RecordReads(SearchedScopes):
             return 0
         query = scope.table.count(rows)
         async with self._limited(app_id, rows):
-            found = await self._statements.fetch(query, *rows.params, custom_plan=True)
+            found = await self._prompt.fetch(query, *rows.params, custom_plan=True)
         return int(found or 0)
 
     @on_new_schema
@@ -178,7 +178,7 @@ class RecordReads(SearchedScopes):
         await self._match(actor, grant, scope, rows, wanted.where, wanted.search)
         query = compile_aggregation(scope.table, rows, wanted)
         async with self._limited(app_id, rows):
-            found = await self._statements.fetch(query, *rows.params, custom_plan=True)
+            found = await self._large.fetch(query, *rows.params, custom_plan=True)
         if found is None or found == TOO_LARGE:
             raise BadRequest("these groups are too large together: ask for fewer by limit")
         return found
@@ -221,7 +221,7 @@ class RecordReads(SearchedScopes):
                 yield csv_pieces(selected.columns, records, raw=raw)
 
     async def _get(self, scope: RowScope, record_id: str, reader: Reader | None = None) -> Tagged:
-        reader = reader or JOINED.get() or self._statements
+        reader = reader or JOINED.get() or self._prompt
         if scope.trees:
             rows = scope.record(record_id)
             return await self._one(scope, rows, scope.table.everything, record_id, reader)
@@ -246,7 +246,7 @@ class RecordReads(SearchedScopes):
         own, skip, items = scope.own_only, page.offset > 0, selected.items
         query = scope.table.listed(sort, page.order, limit, items, own_only=own, skip=skip)
         # A generic plan could scan the whole table for an owner of few records.
-        fetch = partial(self._statements.fetch, custom_plan=own)
+        fetch = partial(self._prompt.fetch, custom_plan=own)
         owner = (scope.user_id,) if own else ()
         raw = await fetch(query, *owner, *([page.offset] if skip else ()))
         if raw == TOO_LARGE:
@@ -279,7 +279,7 @@ class RecordReads(SearchedScopes):
         assert page.after is not None
         rows = scope.record(page.after)
         query = scope.table.last_seen(rows, _sort(scope, page))
-        raw = await self._statements.fetch(query, *rows.params)
+        raw = await self._prompt.fetch(query, *rows.params)
         if raw is None:
             raise _unseen(page)
         return _last_seen(check_readable(raw, page.after))
@@ -304,7 +304,7 @@ class RecordReads(SearchedScopes):
         if rank is not None and page.order_by is None:
             order = scope.table.ranked(rank)
         query = scope.table.every(rows, order, page.offset, selected.items, limit)
-        stream = self._statements.stream(query, *rows.params)
+        stream = self._large.stream(query, *rows.params)
         return selected, await stack.enter_async_context(stream)
 
 

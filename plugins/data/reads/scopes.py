@@ -21,8 +21,11 @@ from kernel.public import (
     HookBus,
     Identity,
     NotFound,
+    Reader,
+    Reads,
     SchemaChanged,
     Statements,
+    StreamReader,
     Transaction,
     hookspecs,
 )
@@ -88,6 +91,8 @@ class RecordScopes:
         identity: Callable[[], Identity | None] = lambda: None,
     ) -> None:
         self._statements = statements
+        self._prompt: Reader = statements
+        self._large: StreamReader = statements
         self._apps = apps
         self._bus = bus
         self._access = access
@@ -110,6 +115,10 @@ class RecordScopes:
             message="too many complete lists are being read for this user",
             retry_after=5,
         )
+
+    def read_from(self, reads: Reads) -> None:
+        """Send reads where a replica may answer them; those for a write stay with STATEMENTS."""
+        self._prompt, self._large = reads.prompt, reads.large
 
     async def app_key(self, app_id: str) -> int:
         """Return the key of an installation of an app. Raises NotFound."""

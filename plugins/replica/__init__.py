@@ -1,0 +1,90 @@
+"""Reads from a standby: large ones, and those of requests that accept old data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from kernel.public import (
+    NOTIFICATIONS,
+    POOL,
+    READS,
+    REGISTRY,
+    STATEMENTS,
+    DatabaseQuery,
+    Finding,
+    Measure,
+    Plugin,
+    Provider,
+    Reads,
+    Services,
+    hookimpl,
+    provide,
+)
+
+from .config import ReplicaConfig
+from .monitor import Monitor
+from .positions import PositionMiddleware
+from .reads import AllReads, ReadsService
+
+ASYNCHRONOUS = """
+select count(*) from pg_stat_replication where sync_state = 'async'
+having count(*) > 0 and count(*) = (select count(*) from pg_stat_replication)"""
+
+
+class ReplicaPlugin(Plugin):
+    """Provides READS. Without a `database.replica_url` all reads go to the database."""
+
+    name = "replica"
+    requires = (STATEMENTS, POOL, NOTIFICATIONS, REGISTRY)
+    Config = ReplicaConfig
+    config: ReplicaConfig
+
+    _monitor: Monitor | None = None
+    _reads: ReadsService | None = None
+
+    @hookimpl
+    def provide_services(self) -> Sequence[Provider]:
+        """Provide READS."""
+        return [provide(READS, self._make)]
+
+    def _make(self, services: Services) -> Reads:
+        statements, replica = services.get(STATEMENTS), services.get(POOL).replica
+        if replica is None:
+            return AllReads(statements, statements)
+        monitor = self._monitor = Monitor(statements, replica, self.config.max_lag)
+        services.get(NOTIFICATIONS).subscribe("apps", monitor.on_catalog)
+        self._reads = ReadsService(monitor, statements, replica)
+        return self._reads
+
+    @hookimpl
+    def plugins_loaded(self, services: Services) -> None:
+        """Add the middleware of positions, only where a replica is configured."""
+        registry = services.get(REGISTRY)
+        if registry.has_replica:
+            wrap = PositionMiddleware.around(lambda: services.get(STATEMENTS))
+            registry.middleware.append((self.name, wrap))
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncGenerator[None]:
+        """Compare the replica with the database every second."""
+        if self._monitor is not None:
+            self.tasks.every(1, self._monitor.check, "compare the replica")
+        yield
+
+    @hookimpl
+    def diagnose(self, query: DatabaseQuery) -> Sequence[Finding]:
+        """Warn where a standby could take over that lacks acknowledged writes."""
+        if not query(ASYNCHRONOUS):
+            return []
+        text = (
+            "no standby is synchronous: when one takes over, writes of the last moments that were "
+            "acknowledged can be lost; set synchronous_standby_names of PostgreSQL to prevent that"
+        )
+        return [Finding(name="standby", text=text, state="warn")]
+
+    @hookimpl(optionalhook=True)
+    async def measure(self) -> Sequence[Measure]:
+        """Count the reads that the replica answered, and those that it could not answer."""
+        return [] if self._reads is None else self._reads.measured()

@@ -1,0 +1,105 @@
+"""READS: what the replica answers, and what goes to the primary."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import psycopg
+
+from kernel.public import Measure, Param, Pool, Query, Reader, Statements, StreamReader, Unavailable
+
+from .monitor import Monitor
+from .positions import WANTED
+
+T = TypeVar("T")
+CANCELED: Final = "57014"
+"""SQLSTATE of a statement that ran for too long: it would do so on the primary, too."""
+
+
+@dataclass(frozen=True)
+class AllReads:
+    """See `kernel.contracts.statements.Reads`; all reads have the same destination."""
+
+    prompt: Reader
+    large: StreamReader
+
+
+class DivertedReads:
+    """Reads that the replica answers where it can; see `StreamReader`."""
+
+    def __init__(self, monitor: Monitor, primary: Statements, replica: Pool, always: bool) -> None:
+        """Without `always` only for requests that accept old data."""
+        self._monitor = monitor
+        self._primary = primary
+        self._replica = replica
+        self._always = always
+        self.answered = 0
+        """Reads that the replica answered."""
+        self.left = 0
+        """Reads that it could have answered, if it had been fresh enough and available."""
+
+    async def fetch(self, query: Query, *params: Param, custom_plan: bool = False) -> bytes | None:
+        """See `Reader.fetch`."""
+        return await self._attempt(lambda at: at.fetch(query, *params, custom_plan=custom_plan))
+
+    async def fetch_all(
+        self, query: Query, *params: Param, custom_plan: bool = False
+    ) -> list[bytes]:
+        """See `Reader.fetch_all`."""
+        return await self._attempt(lambda at: at.fetch_all(query, *params, custom_plan=custom_plan))
+
+    @asynccontextmanager
+    async def stream(
+        self, query: Query, *params: Param
+    ) -> AsyncGenerator[AsyncIterator[list[bytes]]]:
+        """See `Statements.stream`; once it has begun it stays where it is."""
+        async with AsyncExitStack() as stack:
+            yield await self._attempt(
+                lambda at: stack.enter_async_context(at.stream(query, *params))
+            )
+
+    async def _attempt(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        wanted = WANTED.get()
+        if wanted is None or not (self._always or wanted.any):
+            return await work(self._primary)
+        if await self._monitor.has(wanted.position):
+            try:
+                found = await work(self._replica)
+                self.answered += 1
+                return found
+            except Unavailable as error:
+                cause = error.__cause__
+                if isinstance(cause, psycopg.Error) and cause.sqlstate == CANCELED:
+                    raise
+                self._monitor.lost(error)
+        self.left += 1
+        return await work(self._primary)
+
+
+class ReadsService:
+    """See `kernel.contracts.statements.Reads`."""
+
+    def __init__(self, monitor: Monitor, primary: Statements, replica: Pool) -> None:
+        self.prompt = DivertedReads(monitor, primary, replica, always=False)
+        self.large = DivertedReads(monitor, primary, replica, always=True)
+
+    def measured(self) -> Sequence[Measure]:
+        """Return how many reads the replica answered, and how many it left to the primary."""
+        both = (self.prompt, self.large)
+        counts = {
+            "answered": sum(each.answered for each in both),
+            "left": sum(each.left for each in both),
+        }
+        return [
+            Measure(
+                name="caudex_replica_reads",
+                help="Reads that the replica answered, or left to the primary.",
+                value=count,
+                labels={"outcome": outcome},
+                kind="counter",
+            )
+            for outcome, count in counts.items()
+        ]
