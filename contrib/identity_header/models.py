@@ -39,6 +39,13 @@ class Claim(Struct, frozen=True, kw_only=True):
         )
 
 
+class UsersQuery(Struct, frozen=True, kw_only=True):
+    """Query parameters of the list of users."""
+
+    limit: int | None = None
+    after: str | None = None
+
+
 class NewUser(Struct, frozen=True, kw_only=True):
     """Body of an account made by an admin; members that are not named here are dropped."""
 

@@ -19,10 +19,11 @@ from kernel.public import (
     ServiceKey,
     Services,
     UserView,
+    limit_of,
     reply,
 )
 
-from .models import NewUser, UserChanges
+from .models import NewUser, UserChanges, UsersQuery
 from .service import HeaderIdentity
 
 MAX_BODY: Final = 64_000
@@ -45,7 +46,7 @@ class IdentityHeaderRoutes:
                 "GET", f"{auth}/me", self.me, ANY_USER, returns=UserView, errors=(404,),
                 workers=True,
             ),
-            Route("GET", users, self.users, ANY_USER, returns=list[UserView]),
+            Route("GET", users, self.users, ANY_USER, returns=list[UserView], query=UsersQuery),
             Route(
                 "POST", users, self.add, CORE_ADMIN, NewUser, MAX_BODY, returns=UserView, status=201
             ),
@@ -76,8 +77,19 @@ class IdentityHeaderRoutes:
         return reply(user.view)
 
     async def users(self, request: Request) -> Response:
-        """List every account by username."""
-        return reply([user.view for user in await self._identity.users()])
+        """List the accounts by username: all, or a page of `limit` of them.
+
+        A full page has the header `Link` with the address of the next one, where `after` is the id
+        of the last user.
+        """
+        given = request.query()
+        limit = limit_of(given["limit"], 0) if "limit" in given else None
+        found = await self._identity.page(limit, given.get("after"))
+        headers: dict[str, str] = {}
+        if limit is not None and len(found) == limit:
+            following = f"/api/v1/users?limit={limit}&after={found[-1].id}"
+            headers["link"] = f'<{following}>; rel="next"'
+        return reply([user.view for user in found], headers=headers)
 
     async def add(self, request: Request, body: NewUser) -> Response:
         """Create an account before the first sign-in of its user."""

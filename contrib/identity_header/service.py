@@ -98,6 +98,15 @@ class HeaderIdentity:
         """See `Identity.users`."""
         return await store.users(self._statements)
 
+    async def page(self, limit: int | None, after: str | None) -> list[User]:
+        """Return accounts by username, those after the account with the id `after`.
+
+        Raises BadRequest where there is none with that id.
+        """
+        if after is not None and await self.user(after) is None:
+            raise BadRequest("after: there is no user with this id")
+        return await store.users(self._statements, limit, after)
+
     async def add(self, actor: Actor, person: Person) -> User:
         """See `Identity.add`."""
         claim = Claim.cleaned(person.username, person.email, person.display_name)

@@ -19,7 +19,12 @@ _BY_ID: Final = _USERS.replace("{rest}", "where id = $1::uuid")
 _LOCKED: Final = _USERS.replace("{rest}", "where id = $1::uuid for update")
 _BY_NAME: Final = _USERS.replace("{rest}", "where username_key = $1::text")
 _BY_EMAIL: Final = _USERS.replace("{rest}", "where email_key = $1::text")
-_ALL: Final = _USERS.replace("{rest}", "order by username_key")
+_PAGE: Final = _USERS.replace(
+    "{rest}",
+    """where $1::uuid is null or username_key > (
+        select username_key from caudex_identity_header.users where id = $1::uuid)
+    order by username_key limit $2::int""",
+)
 _ANY: Final = "select 1 from caudex_identity_header.users limit 1"
 _ALONE: Final = "lock table caudex_identity_header.users in share row exclusive mode"
 _INSERT: Final = """
@@ -58,9 +63,9 @@ async def by_email(reader: Reader, email: str | None) -> User | None:
     return _found(await reader.fetch(_BY_EMAIL, _key(email))) if email else None
 
 
-async def users(reader: Reader) -> list[User]:
-    """Return every account by username."""
-    return [_user(raw) for raw in await reader.fetch_all(_ALL)]
+async def users(reader: Reader, limit: int | None = None, after: str | None = None) -> list[User]:
+    """Return accounts by username: all, or at most `limit` of those after the account `after`."""
+    return [_user(raw) for raw in await reader.fetch_all(_PAGE, after, limit)]
 
 
 async def any_user(reader: Reader) -> bool:

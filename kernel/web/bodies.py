@@ -44,6 +44,7 @@ class Bodies:
     def __init__(self, most: int = 3 * MAX_BODY, free: int = 64_000) -> None:
         self._free = free
         self._held = ConcurrencyLimiter(most, per_key=(most + 1) // 2, message=BODIES)
+        self._anonymous = ConcurrencyLimiter(most // 3, message=BODIES)
 
     async def handled(
         self,
@@ -56,7 +57,7 @@ class Bodies:
         slow body.
 
         The first bytes of each body are not counted, so that large slow ones do not keep small ones
-        out. One user has at most half of the rest, and so have all anonymous callers together.
+        out. One user has at most half of the rest. Anonymous callers have a pool of their own.
         Raises TooLarge, Unavailable.
         """
         began = time.monotonic()
@@ -68,6 +69,7 @@ class Bodies:
                 await again()
             return await handle(whole)
         sender = request.scope["caudex.actor"].user_id
+        held = self._anonymous if sender is None else self._held
         pieces, size, counted = list[bytes](), 0, 0
         try:
             while True:
@@ -79,7 +81,7 @@ class Bodies:
                     raise TooLarge(limit)
                 more = max(0, size - self._free) - counted
                 if more:
-                    self._held.take(sender, more)
+                    held.take(sender, more)
                     counted += more
                 if not message.get("more_body", False):
                     break
@@ -89,7 +91,7 @@ class Bodies:
             await again()
             return await handle(whole)
         finally:
-            self._held.give_back(sender, counted)
+            held.give_back(sender, counted)
 
 
 async def limited(request: starlette.requests.Request, limit: int) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -295,6 +296,24 @@ def test_a_person_costs_no_statement_from_one_request_to_the_next(server, monkey
 
     monkeypatch.setattr(HeaderIdentity, "_admit", admit)
     assert client.get("/api/v1/users").status_code == 200
+
+
+def test_the_list_of_users_has_pages(make_server):
+    server = make_server(behind_proxy(secret=SECRET))
+    root = client_of(server, "root")
+    for name in ("zoe", "Ann", "bob"):
+        root.post("/api/v1/users", json={"username": name}).raise_for_status()
+    names, following = [], "/api/v1/users?limit=2"
+    while following:
+        answer = root.get(following)
+        names.append([user["username"] for user in answer.json()])
+        following = answer.links.get("next", {}).get("url")
+    assert names == [["Ann", "bob"], ["root", "zoe"], []]
+    assert [user["username"] for user in root.get("/api/v1/users").json()] == [
+        name for page in names for name in page
+    ]
+    for bad in ("limit=0", "after=x", f"after={uuid4()}"):
+        assert root.get(f"/api/v1/users?{bad}").status_code == 400
 
 
 def test_without_create_only_those_get_in_who_were_added(make_server):

@@ -1,0 +1,53 @@
+"""Bodies of anonymous callers that are in memory count apart from those of users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from starlette.responses import Response
+
+from kernel.contracts.base import Actor
+from kernel.errors import Unavailable
+from kernel.web.bodies import Bodies
+
+
+class Sent:
+    """A request whose body has a first piece, and a last one when `finish` is set."""
+
+    def __init__(self, user_id: str | None, size: int, finish: anyio.Event) -> None:
+        self.scope = {"caudex.actor": Actor(user_id=user_id)}
+        self._pieces = [bytes(size), b""]
+        self._finish = finish
+
+    async def receive(self) -> dict[str, Any]:
+        if len(self._pieces) == 1:
+            await self._finish.wait()
+        piece = self._pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(self._pieces)}
+
+
+async def handled(bodies: Bodies, request: Sent) -> Response:
+    async def handle(body: bytes) -> Response:
+        return Response()
+
+    async def again() -> None:
+        pass
+
+    return await bodies.handled(request, 1000, handle, again)  # type: ignore[arg-type]
+
+
+async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None:
+    bodies, finish = Bodies(most=300, free=0), anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(handled, bodies, Sent(None, 100, finish))
+        await anyio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await handled(bodies, Sent(None, 10, finish))
+        for user in ("ann", "bob"):  # half of all each, as if there were no others
+            tasks.start_soon(handled, bodies, Sent(user, 150, finish))
+        await anyio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await handled(bodies, Sent("eve", 10, finish))
+        finish.set()
