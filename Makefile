@@ -12,7 +12,7 @@ compile := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench profile console-size console-check screenshots bench-lock faults soak lock audit clean
+.PHONY: help setup run test test-all demo check lint types imports fmt-check fmt docs-check docs bench bench-check profile console-size console-check screenshots bench-lock faults soak lock audit clean
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ docs: .venv/.dev ## Generate the reference pages of docs/, and a site of all pag
 
 bench: .bench/.ready ## Measure speed beside others, in ratios (ARGS="--quick --only jobs,rpc")
 	$(python) -m tests.benchmarks $(ARGS)
+
+bench-check: .bench/.ready ## Fail where a request costs more processor time than at the last tag
+	$(python) -m tests.benchmarks.check $(or $(ARGS),--statements pipeline --only get,list,filter,create,update,bulk,login,jobs,rpc)
 
 profile: .bench/.ready ## Draw a flame graph of the server under reads
 	$(python) -m tests.benchmarks.profile $(ARGS)

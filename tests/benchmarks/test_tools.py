@@ -19,7 +19,7 @@ import pytest
 
 import tests.benchmarks.__main__ as command
 from kernel.toolkit.limiter import ConcurrencyLimiter
-from tests.benchmarks import processes
+from tests.benchmarks import check, processes
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
 from tests.benchmarks.figures import Case, Measured, ratio
@@ -323,3 +323,23 @@ def test_what_is_compared_with_is_pinned_by_hash_and_names_no_address():
             assert f"\n{name}==" in lock
     assert "--hash=sha256:" in lock
     assert "://" not in lock
+
+
+def test_processor_time_that_grew_is_found() -> None:
+    def spent(server: float | None, database: float | None) -> list[Measured]:
+        return [Measured(rate=1, server_cpu=server, database_cpu=database)]
+
+    before = {
+        "get": {"caudex (pipeline)": spent(60e-6, 40e-6), "pgbench": spent(1e-6, None)},
+        "old": {"caudex (pipeline)": spent(1.0, 1.0)},
+    }
+    now = {
+        "get": {"caudex (pipeline)": spent(70e-6, 41e-6), "pgbench": spent(9e-6, None)},
+        "new": {"caudex (pipeline)": spent(1.0, 1.0)},
+        "old": {"caudex (pool)": spent(1.0, 1.0), "caudex (pipeline)": spent(None, None)},
+    }
+    ratios = check.compare(now, before)
+    assert ratios == {("get", "caudex (pipeline)"): pytest.approx(1.11)}
+    assert check.show(ratios, "v0") == 1
+    assert check.show(check.compare(before, before), "v0") == 0
+    assert check.show({}, "v0") == 1  # nothing was compared
