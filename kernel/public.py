@@ -16,7 +16,8 @@ from kernel.hooks.services import Services
 from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
-from kernel.toolkit.files import sync_folder, write_file
+from kernel.toolkit.files import files_route, sync_folder, write_file
+from kernel.toolkit.former import current_of
 from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
@@ -29,7 +30,7 @@ from kernel.web.http import *  # noqa: F403
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
     "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry",
-    "Section", "Services", "Tasks", "compare_key", "decode", "dialect",
+    "Section", "Services", "Tasks", "compare_key", "decode", "dialect", "files_route",
     "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited",
     "load_key", "place", "read_body", "register_app", "server_key",
     "sync_folder", "unregister_app", "write_file",
@@ -39,3 +40,8 @@ __all__ += errors.__all__
 __all__ += http.__all__
 __all__ += plugin.__all__
 __all__ += values.__all__
+
+
+def __getattr__(name: str) -> object:
+    """Return what a former name is called now."""
+    return globals()[current_of(name)]

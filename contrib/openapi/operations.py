@@ -79,7 +79,7 @@ def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
 
 def operation_id(method: str, path: str) -> str:
     """Make the id of an operation, unique for method and path."""
-    page = f"{path}index" if path.endswith("/") else path  # the address of a page
+    page = f"{path}index" if path.endswith("/") else path.replace("*}", "}")
     words = re.sub(r"[^A-Za-z0-9]+", "_", page.removeprefix("/api/v1")).strip("_")
     return f"{method.lower()}_{words}"
 
@@ -92,7 +92,7 @@ def tag(plugin: str, route: Route) -> Schema:
 
 def put(tree: Schema, path: str, method: str, described: Schema) -> None:
     """Add an operation to a document."""
-    tree["paths"].setdefault(path, {})[method.lower()] = described
+    tree["paths"].setdefault(path.replace("*}", "}"), {})[method.lower()] = described
 
 
 def tags_of(pairs: Iterable[tuple[str, Route]]) -> list[Schema]:
@@ -113,7 +113,7 @@ def _words(route: Route) -> tuple[str, str]:
 def _path_parameters(path: str) -> list[Schema]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"\{(\w+)\}", path)
+        for name in re.findall(r"\{(\w+)\*?\}", path)
     ]
 
 

@@ -8,8 +8,11 @@ import queue
 import re
 import select
 import sys
+import warnings
 from collections.abc import MutableMapping
+from functools import lru_cache
 from logging.handlers import QueueListener
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -29,6 +32,8 @@ MASKED = re.compile(
 )
 QUEUE = 5_000
 """Lines that wait for the reader; further ones are dropped and counted."""
+PARTS = ("__init__", "config", "errors", "models", "routes", "service", "store")
+"""Modules of a plugin's package."""
 LINE = 20_000
 """Characters of a line that are kept."""
 
@@ -140,9 +145,21 @@ def configure(config: LogConfig, stream: TextIO | None = None) -> NonBlockingWri
         cache_logger_on_first_use=False,
     )
     logging.getLogger().handlers = [_ToStructlog()]
+    warnings.showwarning = _on_warning
     set_level(config.level)
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each cancelled statement
     return writer
+
+
+def _on_warning(said: object, _kind: object, file: str, line: int, *_: object) -> None:
+    _warn_once(str(said), Path(file), line)
+
+
+@lru_cache(1000)
+def _warn_once(said: str, path: Path, line: int) -> None:
+    """Log a warning of Python, with the plugin whose code it is."""
+    plugin = (path.parent.name if path.stem in PARTS else path.stem).removeprefix("caudex_")
+    structlog.get_logger("caudex.plugins").warning(said, plugin=plugin, at=f"{path}:{line}")
 
 
 def set_level(name: str) -> None:

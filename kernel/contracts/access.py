@@ -61,7 +61,8 @@ def entity(action: Action) -> Needs:
 def app_permission(key: str) -> Needs:
     """A permission that every app has: a role holds it by its name, or by `*`.
 
-    Admins of the app and of `core` hold it. It is not among the keys of the app.
+    Admins of the app and of `core` hold it. It is among the keys of the app where a plugin has
+    registered it with `on="app"`.
     """
     return Needs("app_permission", key)
 
@@ -88,10 +89,14 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """A permission key with the words that explain it."""
+    """A permission key with the words that explain it.
+
+    One that a plugin registers is held by roles of `core`, or with `on="app"` by roles of each app.
+    """
 
     key: str
     description: str = ""
+    on: Literal["core", "app"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):

@@ -220,15 +220,26 @@ class Provider(msgspec.Struct, frozen=True):
     """A factory for a service key; made by `provide`, which checks the types."""
 
     key: ServiceKey[Any]
-    factory: Callable[[Services], Any]
+    factory: Callable[..., Any]
+    over: bool = False
 
 
 def provide(
     key: ServiceKey[T],
-    factory: Callable[[Services], T] | Callable[[Services], AbstractAsyncContextManager[T]],
+    factory: Callable[[Services], T]
+    | Callable[[Services], AbstractAsyncContextManager[T]]
+    | Callable[[Services, T], T]
+    | Callable[[Services, T], AbstractAsyncContextManager[T]],
+    *,
+    over: bool = False,
 ) -> Provider:
-    """Provide `factory` as an implementation of `key`; an async context manager is kept open."""
-    return Provider(key, factory)
+    """Provide `factory` as an implementation of `key`; an async context manager is kept open.
+
+    With `over` the factory wraps the engine that the operator has chosen: it gets the services and
+    that engine, and what it returns takes the engine's place. Several plugins may wrap a key; the
+    engine of one is what the plugin before it, by name, returned.
+    """
+    return Provider(key, factory, over)
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

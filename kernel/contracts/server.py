@@ -81,6 +81,8 @@ class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     origin: str
     provides: tuple[str, ...] = ()
+    wraps: tuple[str, ...] = ()
+    """Services whose engine it wraps (`provide(..., over=True)`)."""
     requires: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()

@@ -26,7 +26,23 @@ class Services:
         self._chosen = dict(chosen or {})
         self._preferred = dict(preferred or {})
         self._offers: dict[str, dict[str, Factory]] = {}
+        self._wrappers: dict[str, dict[str, Callable[..., Any]]] = {}
         self._built: dict[str, Any] = {}
+
+    def wrap(self, key: ServiceKey[T], factory: Callable[..., Any], *, by: str) -> None:
+        """Let plugin `by` wrap what provides `key`."""
+        self._wrappers.setdefault(key.name, {})[by] = factory
+
+    def chain(self, name: str, before: str = "") -> list[str]:
+        """Return the provider of a key and the plugins that wrap it, innermost first; with `before`
+        those that this plugin, which wraps it, comes after."""
+        wrappers = sorted(self._wrappers.get(name, ()))
+        inner = wrappers[: wrappers.index(before)] if before in wrappers else wrappers
+        return [*filter(None, [self.provider(name)]), *inner]
+
+    def wrapped_by(self, plugin: str) -> list[str]:
+        """Return the names of the keys that a plugin wraps."""
+        return [name for name, wrappers in self._wrappers.items() if plugin in wrappers]
 
     def provide(self, key: ServiceKey[T], factory: Factory, *, by: str) -> None:
         """Take `factory` as plugin `by`'s implementation of `key`."""
@@ -102,7 +118,11 @@ class Services:
                     if self.provider(name) != plugin or name in self._built:
                         continue
                     with starting(f"plugin {plugin}, service {name!r}"):
-                        self._built[name] = await _build(self._offers[name][plugin], self, own)
+                        self._built[name] = await _build(self._offers[name][plugin], own, self)
+                for name in self.wrapped_by(plugin):
+                    with starting(f"plugin {plugin}, over service {name!r}"):
+                        wrap, inner = self._wrappers[name][plugin], self._built[name]
+                        self._built[name] = await _build(wrap, own, self, inner)
                 await stack.enter_async_context(own.pop_all())
         stack.callback(self._built.clear)
 
@@ -126,8 +146,8 @@ class Services:
         self._built[key.name] = service
 
 
-async def _build(factory: Factory, services: Services, stack: AsyncExitStack) -> object:
-    built = factory(services)
+async def _build(factory: Callable[..., Any], stack: AsyncExitStack, *given: object) -> object:
+    built = factory(*given)
     if isinstance(built, AbstractAsyncContextManager):
         entered = cast("AbstractAsyncContextManager[object]", built)
         return await stack.enter_async_context(entered)

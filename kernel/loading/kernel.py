@@ -260,6 +260,7 @@ class Kernel:
         needs += [(f"routes of {by} need", "access") for by in sorted(asking - {plugin})]
         reasons = [f"{user} {name!r}" for user, name in needs if provider(name) == plugin]
         cls = next((type(each) for each in self.instances if each.name == plugin), None)
+        reasons += [f"it wraps {name!r}" for name in self.services.wrapped_by(plugin)]
         return reasons + [f"it guards by {guards}" for guards in [guard_hooks(cls)] if guards]
 
 

@@ -172,6 +172,7 @@ def _info(kernel: Kernel, plugin: Plugin, source: Source) -> PluginInfo:
         state="on",
         origin=source.origin,
         provides=tuple(kernel.services.offered_by(plugin.name)),
+        wraps=tuple(kernel.services.wrapped_by(plugin.name)),
         requires=tuple(key.name for key in plugin.requires),
         uses=tuple(key.name for key in (*plugin.uses, *plugin.finds)),
         settings=type(plugin).Config.__struct_encode_fields__,
@@ -192,7 +193,8 @@ def _bind_services(kernel: Kernel, plugin: Plugin) -> None:
         problem = "provide_services did not return providers"
         raise BootError(where, problem, "return a list of provide(KEY, factory)")
     for item in providers:
-        kernel.services.provide(item.key, item.factory, by=plugin.name)
+        bind = kernel.services.wrap if item.over else kernel.services.provide
+        bind(item.key, item.factory, by=plugin.name)
 
 
 def _unmet(kernel: Kernel) -> list[BootError]:
@@ -207,7 +209,8 @@ def _unmet(kernel: Kernel) -> list[BootError]:
     chosen = {error.where.removeprefix("[services] ") for error in errors}
     for plugin in kernel.instances:
         remedy = f"enable a plugin that does{known}, or disable {plugin.name}"
-        for name in {key.name for key in plugin.requires} - {*KERNEL_SERVICES, *chosen}:
+        needed = {*(key.name for key in plugin.requires), *kernel.services.wrapped_by(plugin.name)}
+        for name in needed - {*KERNEL_SERVICES, *chosen}:
             if plugin.name not in own and not kernel.services.provider(name):
                 problem = f"needs the service {name!r}, which no plugin provides"
                 errors.append(BootError(f"plugin {plugin.name}", problem, remedy))
@@ -235,9 +238,10 @@ def _order(kernel: Kernel) -> list[BootError]:
 
 def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str, str]:
     """Map the waiting plugins that this one needs to the service."""
-    keys = (*waiting[name].requires, *waiting[name].uses)
-    needs = [(kernel.services.provider(key.name), key.name) for key in keys]
-    return {by: key for by, key in needs if by is not None and by in waiting and by != name}
+    keys = [key.name for key in (*waiting[name].requires, *waiting[name].uses)]
+    keys += kernel.services.wrapped_by(name)
+    needs = [(by, key) for key in keys for by in kernel.services.chain(key, before=name)]
+    return {by: key for by, key in needs if by in waiting and by != name}
 
 
 def _circle(kernel: Kernel, waiting: Mapping[str, Plugin]) -> BootError:

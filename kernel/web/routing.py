@@ -26,6 +26,7 @@ from kernel.web.http import Request
 class _Node(msgspec.Struct):
     literal: dict[str, _Node] = {}
     parameter: _Node | None = None
+    rest: _Node | None = None
     routes: dict[str, _Target] = {}
 
 
@@ -38,7 +39,8 @@ class _Target(msgspec.Struct):
 
 
 class RouteTable:
-    """The routes of all plugins. A literal segment wins over a parameter; the cost depends on the
+    """The routes of all plugins. A literal segment wins over a parameter, and that over the rest of
+    a path; the cost depends on the
     length of the path, not on the number of routes."""
 
     def __init__(self, services: Services, bus: HookBus) -> None:
@@ -52,7 +54,11 @@ class RouteTable:
         """Add a route, or return the name of the plugin that already has it."""
         node, names = self._root, list[str]()
         for segment in route.path.removeprefix("/").split("/"):
-            if segment.startswith("{"):
+            if segment.endswith("*}"):
+                names.append(segment[1:-2])
+                node.rest = node.rest or _Node()
+                node = node.rest
+            elif segment.startswith("{"):
                 names.append(segment[1:-1])
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
@@ -167,8 +173,12 @@ class RouteTable:
 def _walk(
     node: _Node, segments: Sequence[str], values: list[str]
 ) -> tuple[_Node, list[str]] | None:
-    """Follow the segments; where a literal and a parameter match, try them in that order."""
+    """Follow the segments; where several match, try a literal, a parameter and the rest of the
+    path, in that order."""
     for at, segment in enumerate(segments, 1):
+        if node.rest is not None:
+            others, rest = msgspec.structs.replace(node, rest=None), segments[at - 1 :]
+            return _walk(others, rest, values[:]) or (node.rest, [*values, "/".join(rest)])
         following = node.literal.get(segment)
         if following is None:
             following = node.parameter if segment else None

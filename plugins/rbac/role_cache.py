@@ -99,7 +99,7 @@ class AppPermissions:
 
     def __init__(self, row: AppRow, core_keys: Sequence[Permission]) -> None:
         self.entities = frozenset(row.entities)
-        self.permissions = tuple(core_keys if row.app_id == CORE else row.permissions)
+        self.permissions = _permissions(row, core_keys)
         self.roles: dict[str, Role] = {role.name: role for role in row.roles}
         self._rules = row.field_rules
         self._expanded = with_field_keys(self.roles, self._rules) if self._rules else self.roles
@@ -116,6 +116,15 @@ class AppPermissions:
         if (rights := self._rights.get(held)) is None:
             rights = self._rights[held] = Rights(expand(held, self._expanded), self._rules)
         return rights
+
+
+def _permissions(row: AppRow, registered: Sequence[Permission]) -> tuple[Permission, ...]:
+    """Return the keys of an app: its own ones, then those that plugins registered for apps."""
+    if row.app_id == CORE:
+        return tuple(each for each in registered if each.on != "app")
+    own = {each.key: each for each in row.permissions}
+    added = (each for each in registered if each.on == "app" and each.key not in own)
+    return (*row.permissions, *(Permission(each.key, each.description) for each in added))
 
 
 class RoleCache:

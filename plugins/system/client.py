@@ -27,8 +27,7 @@ def running_plugins(registry: Registry, url: str, token: str) -> list[dict[str, 
         status, body = _get(address, "/api/v1/plugins", bearer | local)
         problem = f"it answers {status}"
         if status == 200:
-            answer = msgspec.json.decode(body)["plugins"]
-            return [{**plugin, "routes": len(plugin["routes"])} for plugin in answer]
+            return [dict(plugin) for plugin in msgspec.json.decode(body)["plugins"]]
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
         problem = f"it does not tell: {error}"
     raise KernelError(f"{address}: {problem}; name a running server by --url, and {TOKEN}")

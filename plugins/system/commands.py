@@ -15,7 +15,7 @@ from kernel.public import BootError, Command, OpenServices, Registry
 
 from .client import TOKEN, running_plugins
 from .examination.doctor import findings
-from .inventory import warnings_of
+from .inventory import inventory, warnings_of
 from .plan import left_out, plan
 from .switching.commands import purge_command
 
@@ -59,6 +59,8 @@ def system_commands(registry: Registry, config_file: str) -> list[Command]:
             click.Option(["--token"], default="", metavar="TOKEN", envvar="CAUDEX_TOKEN",
                          help="of a core admin; prefer CAUDEX_TOKEN: other accounts can read "
                          "command lines"),
+            click.Option(["--json", "as_json"], is_flag=True,
+                         help="print JSON, as GET /api/v1/plugins has it"),
         ],
         actions=[plan, purge_command(registry)],
         needs_plugins=False,
@@ -124,8 +126,13 @@ async def _plan(
     return status
 
 
-async def _plugins(registry: Registry, _: OpenServices, *, url: str, token: str) -> int:
+async def _plugins(
+    registry: Registry, _: OpenServices, *, url: str, token: str, as_json: bool
+) -> int:
     """Print every plugin that is found; or those of a running server, with what they cost."""
+    if as_json:
+        print(msgspec.json.format(_encoded(registry, url, token)).decode())
+        return 0
     if not url and not token:
         loaded = registry.with_plugins({})  # raises where one does not load
         routes = Counter(plugin for plugin, _ in loaded.routes)
@@ -137,7 +144,7 @@ async def _plugins(registry: Registry, _: OpenServices, *, url: str, token: str)
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
         return 0
     plugins = running_plugins(registry, url, token)
-    _table(PLUGIN, plugins)
+    _table(PLUGIN, [{**plugin, "routes": len(plugin["routes"])} for plugin in plugins])
     for plugin in plugins:
         if said := plugin.get("warnings"):
             print(f"\nwarning: plugin {plugin['name']}: {'; '.join(said)}")
@@ -148,6 +155,13 @@ async def _plugins(registry: Registry, _: OpenServices, *, url: str, token: str)
         print()
         _table(TASK, tasks)
     return 0
+
+
+def _encoded(registry: Registry, url: str, token: str) -> bytes:
+    """Encode the plugins as `GET /api/v1/plugins` does, also where no server runs."""
+    if url or token:
+        return msgspec.json.encode(running_plugins(registry, url, token))
+    return msgspec.json.encode(inventory(registry.with_plugins({}).services, {}).plugins)
 
 
 async def _routes(registry: Registry, _: OpenServices) -> int:

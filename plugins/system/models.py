@@ -87,6 +87,7 @@ class PluginState(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     warnings: list[str]
     boot_seconds: float
+    wraps: tuple[str, ...]
     provides: tuple[str, ...]
     requires: tuple[str, ...]
     uses: tuple[str, ...]

@@ -24,9 +24,11 @@ from kernel.public import (
 from .asked import undeclared
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-PATH: Final = re.compile(r"(/([^/{}?#\s]+|\{[a-z_]\w*\}))+|/|/(?!api/)([\w-]+/)+")
-"""A path; outside `/api/` it may end in a slash, as the address of a page with relative links does.
-"""
+PATH: Final = re.compile(
+    r"(?=.)(/([^/{}?#\s]+|\{[a-z_]\w*\}))*(/\{[a-z_]\w*\*\})?|/|/(?!api/)([\w-]+/)+"
+)
+"""A path; `{name*}` at its end takes the rest. Outside `/api/` it may end in a slash, as the
+address of a page with relative links does."""
 OF_AN_APP: Final = ("app_user", "app_admin", "app_permission", "entity")
 SUBJECT: Final = re.compile(r"\*|[a-z][a-z0-9_]*\.(\*|[a-z][a-z0-9_]*)")
 WITH_SUBJECTS: Final = ("record_writing", "event_recorded", "event_committed")
@@ -93,7 +95,7 @@ def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:
     if route.method not in METHODS:
         return "has an unknown method", nearest(route.method.upper(), METHODS)
     if not PATH.fullmatch(route.path):
-        return "is no path", "write it as /api/v1/things/{id}"
+        return "is no path", "write it as /api/v1/things/{id}, or /ui/{path*} for all below"
     for kinds, part, word in ((OF_AN_APP, "{app_id}", "app"), (("entity",), "{entity}", "entity")):
         if needs.kind in kinds and part not in route.path:
             return f"needs {needs}, and its path names no {word}", f"put {part} into the path"
@@ -121,8 +123,11 @@ def _of_need(loaded: LoadedPlugins, needs: Needs) -> Fault | None:
     lost = any(info.state == "failed" for info in loaded.plugins)  # perhaps it provides access
     if needs.kind not in ("public", "user") and not (lost or loaded.services.provider(ACCESS.name)):
         return "needs the service 'access', which no plugin provides", "enable plugin rbac"
-    permissions = {permission.key for permission in loaded.permissions}
-    if needs.kind == "core_permission" and needs.key not in permissions:
+    on = needs.kind.removesuffix("_permission")
+    permissions = {each.key for each in loaded.permissions if (each.on or "core") == on}
+    # Those of the platform have a colon: every app has them.
+    registered = on != needs.kind and not needs.key.startswith("core:")
+    if registered and needs.key not in permissions:
         remedy = nearest(needs.key, permissions) or "return it from register_permissions"
         return f"needs the permission {needs.key!r}, which no plugin registers", remedy
     return None

@@ -125,3 +125,36 @@ def test_one_service_can_be_built_before_the_others() -> None:
     assert services.build_early(TEA) == "tea"
     assert start(services, "butler", ask=lambda s: s.get(TEA)) == "tea"
     assert built == ["tea"]
+
+
+def test_a_wrapper_gets_the_chosen_engine_and_takes_its_place() -> None:
+    services = Services({"tea": "butler"})
+    services.provide(TEA, lambda _: "tea", by="butler")
+    services.provide(TEA, lambda _: "coffee", by="maid")
+    services.wrap(TEA, lambda _, inner: f"sweet {inner}", by="sugar")
+    services.wrap(TEA, lambda _, inner: f"cold {inner}", by="ice")
+    assert services.chain("tea") == ["butler", "ice", "sugar"]
+    assert services.chain("tea", before="sugar") == ["butler", "ice"]
+    plugins = ("maid", "butler", "ice", "sugar")
+    assert start(services, *plugins, ask=lambda s: s.get(TEA)) == "sweet cold tea"
+    assert services.provider("tea") == "butler"
+
+
+def test_a_wrapper_that_is_a_context_manager_is_left_before_the_engine() -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def engine(_: Services) -> AsyncGenerator[str]:
+        yield "tea"
+        seen.append("engine left")
+
+    @asynccontextmanager
+    async def wrapper(_: Services, inner: str) -> AsyncGenerator[str]:
+        yield f"sweet {inner}"
+        seen.append("wrapper left")
+
+    services = Services()
+    services.provide(TEA, engine, by="butler")
+    services.wrap(TEA, wrapper, by="sugar")
+    assert start(services, "butler", "sugar", ask=lambda s: s.get(TEA)) == "sweet tea"
+    assert seen == ["wrapper left", "engine left"]
