@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import calls, growth, login, queues, requests, surroundings
+from . import beyond, calls, growth, login, queues, requests, surroundings
 from .chart import svg
 from .figures import Case, Ratio
 from .load import WRK
@@ -29,6 +29,7 @@ STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "a filtered list",
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
+    "beyond": "linked records, reports, searches, batches, files",
     "jobs": "jobs", "rpc": "calls to a worker", "growth": "tables that grow, the audit trail",
     "processes": "two server processes", "plugins": "idle plugins and a listener",
     "sse": "100 clients that follow a log", "memory": "memory, streams, the start",
@@ -188,6 +189,8 @@ def _run(
     if "growth" in only:
         results.ratios += growth.pages(one, plan.sizes, plan.rounds)
         results.ratios += growth.audit(one, plan.rounds)
+    if "beyond" in only:
+        _beyond(one, results, plan)
     if "memory" in only:
         _bounds(one, idle, results, plan)
 
@@ -205,6 +208,23 @@ def _everyday(stages: Sequence[Stage], results: Results, plan: Plan, only: set[s
         results.add(found, plan)
 
 
+def _beyond(one: Stage, results: Results, plan: Plan) -> None:
+    say("Querying, searching and moving many records")
+    one.sign_in()
+    beyond.prepare(one, plan.sizes[-1])
+    results.ratios += beyond.ratios(one, plan.rounds)
+    found = results.bounds["beyond"] = beyond.files_and_searches(one)
+    table = Table("Searches and files", "measured", "bound")
+    milliseconds = 1000 * found.search_database_seconds
+    table.row(
+        f"PostgreSQL, for a search with {found.search_hits} hits", *bound(milliseconds, 30, "ms")
+    )
+    table.row("memory that an export adds", *bound(found.export_memory, STREAM_LIMIT, "MB"))
+    table.row("memory that an import adds", *bound(found.import_memory, STREAM_LIMIT, "MB"))
+    table.note(f"An import has {found.import_of_copy:.2f} of the speed of COPY, by processor time.")
+    table.show()
+
+
 def _bounds(one: Stage, idle: float, results: Results, plan: Plan) -> None:
     say(f"Watching the memory for {plan.minutes:g} minutes of load")
     memory = surroundings.memory(one, idle, plan.minutes)
@@ -212,7 +232,7 @@ def _bounds(one: Stage, idle: float, results: Results, plan: Plan) -> None:
     boot = one.start()
     one.sign_in()
     streamed = growth.stream(one, plan.sizes[-1])  # a fresh process has no memory to spare
-    results.bounds = {"memory_mb": memory, "stream": streamed, "boot_seconds": boot}
+    results.bounds |= {"memory_mb": memory, "stream": streamed, "boot_seconds": boot}
     table = Table("Bounds", "measured", "bound")
     table.row("memory when idle, a worker included", *bound(idle, IDLE_LIMIT, "MB"))
     grown = memory.late - memory.early
