@@ -211,18 +211,22 @@ class VaultFileService:
     # Opening
 
     def _opened(self, app_id: str) -> dict[str, str]:
-        keys, found = self._keyring.read(), dict[str, str]()
+        keys, found, broken = self._keyring.read(), dict[str, str](), set[str]()
         for scope in (None, app_id):
             for name in self._folder.names(scope):
                 try:
                     value = self._open(keys, scope, name)
                 except (Unopenable, OSError) as error:
-                    # The name of the app's own scope: what fails here must not hide the others.
                     log.error("a secret cannot be opened", app=scope, name=name, why=str(error))
-                    found.pop(name, None)
+                    broken.add(name)
                 else:
                     if value is not None:  # else it was deleted meanwhile
                         found[name] = value
+                        broken.discard(name)
+        if broken:
+            raise BadRequest(
+                f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
+            )
         return found
 
     def _open(self, keys: Keys[bytes], app_id: str | None, name: str) -> str | None:

@@ -36,7 +36,7 @@ class Vault(Protocol):
     async def reveal(self, app_id: str) -> dict[str, str]:
         """The platform's secrets overlaid by the app's, opened: for the app's worker only.
 
-        One that cannot be opened is left out and logged by its name.
+        Raises BadRequest that names those that cannot be opened: no worker starts without them.
         """
         ...
 

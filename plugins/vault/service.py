@@ -67,17 +67,21 @@ class VaultService:
 
     async def reveal(self, app_id: str) -> dict[str, str]:
         """See `Vault.reveal`."""
-        found: dict[str, str] = {}
+        found, broken = dict[str, str](), set[str]()
         scopes = (_scope(None), _scope(app_id))
         rows = await store.secrets_for(self._statements, app_id)
         keys = [row for scope in scopes for row in await store.data_keys(self._statements, scope)]
         for row in rows:
             try:
                 found[row.key] = self._open(row, keys)
+                broken.discard(row.key)
             except Unopenable:
-                # The name of the app's own scope: what fails here must not hide the others.
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
-                found.pop(row.key, None)
+                broken.add(row.key)
+        if broken:
+            raise BadRequest(
+                f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
+            )
         if found:
             await store.mark_used(self._statements, app_id)
         return found

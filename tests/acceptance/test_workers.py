@@ -751,3 +751,23 @@ worker.run()
     done = eventually(lambda: job if (job := user.get(url).json())["status"] == "completed" else 0)
     expected = {"sent": True, "to": "x", "by": user.username, "contacts": 0}
     assert (done["result"], done["attempts"]) == (expected, 1)
+
+
+@pytest.mark.slow
+def test_a_secret_that_does_not_open_stops_the_start_and_is_named(patient: Server):
+    app = deployed(patient)
+    path = f"/api/v1/apps/{app}"
+    patient.admin.post(f"{path}/worker/stop").raise_for_status()
+    secret = {"key": "SEALED_KEY", "value": "v"}
+    patient.admin.post(f"{path}/secrets", json=secret).raise_for_status()
+    patient.sql(
+        "update caudex_vault.secrets set sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
+        " where app_id = %s",
+        app,
+    )
+    answer = patient.admin.post(f"{path}/worker/start")
+    assert answer.status_code == 503
+    assert "set them again: SEALED_KEY" in answer.text
+    assert deploy(patient.admin, app, {"worker.py": PYTHON}).status_code == 400
+    patient.admin.post(f"{path}/secrets", json=secret).raise_for_status()
+    patient.admin.post(f"{path}/worker/start").raise_for_status()

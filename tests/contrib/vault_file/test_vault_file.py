@@ -90,14 +90,16 @@ def test_a_file_opens_in_its_place_only(server, app):
     put(server, None, "SECOND", "platform")
     shutil.copy(file_of(server, app, "MINE"), file_of(server, app, "SECOND"))
     shutil.copy(file_of(server, app, "MINE"), file_of(server, other, "MINE"))
-    assert reveal(server, app)["MINE"] == "mine"
-    assert "SECOND" not in reveal(server, app), "nor does the platform's show instead"
-    assert "MINE" not in reveal(server, other)
-    assert reveal(server, other)["SECOND"] == "platform"
+    with pytest.raises(
+        BadRequest, match="set them again: SECOND"
+    ):  # the platform's is no substitute
+        reveal(server, app)
+    with pytest.raises(BadRequest, match="set them again: MINE"):
+        reveal(server, other)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "too long", "another kind"])
-def test_a_damaged_file_costs_that_secret_only(server, app, damage):
+def test_a_damaged_file_is_named_and_stops_the_start(server, app, damage):
     put(server, app, "BROKEN", "x")
     put(server, app, "WHOLE", "y")
     path = file_of(server, app, "BROKEN")
@@ -110,9 +112,8 @@ def test_a_damaged_file_costs_that_secret_only(server, app, damage):
         "another kind": b"x" * len(content),
     }
     path.write_bytes(broken[damage])
-    found = reveal(server, app)
-    assert "BROKEN" not in found
-    assert found["WHOLE"] == "y"
+    with pytest.raises(BadRequest, match="set them again: BROKEN"):
+        reveal(server, app)
     put(server, app, "BROKEN", "mended")
     assert reveal(server, app)["BROKEN"] == "mended"
 
@@ -122,7 +123,8 @@ def test_a_link_is_not_followed(server, app, tmp_path):
     path = file_of(server, app, "LINK")
     shutil.move(path, tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    assert "LINK" not in reveal(server, app)
+    with pytest.raises(BadRequest, match="LINK"):
+        reveal(server, app)
 
 
 def test_foreign_files_are_no_secrets(server, app):
