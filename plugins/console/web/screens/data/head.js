@@ -59,7 +59,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
         body: { ...query, limit: 100 },
       }}
     />
-    <${Menu} title="Import and export" className="icon quiet" align="end" label=${icon('more')}>
+    <${Menu} title="Import and export" className="icon quiet more" align="end" label=${icon('more')}>
       ${(close) => html`${
         creates && html`<${A} to=${['import', appId, entity.name]}>${icon('upload')}Import CSV<//>`
       }

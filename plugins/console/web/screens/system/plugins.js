@@ -129,7 +129,7 @@ function Detail({ plugin: p }) {
                 <tbody>
                   ${p.hooks.map(
                     (h) => html`<tr key=${h.hook}>
-                      <td><code>${h.hook}</code></td>
+                      <td class="nowrap"><code>${h.hook}</code></td>
                       <td class="num">${h.calls}</td>
                       <td class="num">${ms(h.p50_ms)}</td>
                       <td class="num">${ms(h.p99_ms)}</td>

@@ -64,12 +64,12 @@ function Screen({ path, picker }) {
     <${Loaded} of=${names}>
       ${(list) =>
         list.length
-          ? html`<table class="list">
+          ? html`<div class="scrollx"><table class="list">
             <thead><tr><th>Name</th><th>Set</th><th>Last used</th><th /></tr></thead>
             <tbody>
               ${list.map(
                 ({ key, updated_at: set_at, used_at: at, used_by: by }) => html`<tr key=${key}>
-                  <td><code>${key}</code></td>
+                  <td class="nowrap"><code>${key}</code></td>
                   <td class="nowrap"><${Ago} at=${set_at} /></td>
                   <td class="nowrap">
                     <${Ago} at=${at} />
@@ -87,7 +87,7 @@ function Screen({ path, picker }) {
                 </tr>`,
               )}
             </tbody>
-          </table>`
+          </table></div>`
           : html`<${Empty} title="No secrets" glyph="secret">
             Keys and passwords that the app's worker needs.
           <//>`}
