@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -26,6 +27,8 @@ from .history import remember
 from .programs import tool
 
 SCRATCH: Final = ".caudex-backup-"
+DATED: Final = "caudex-%Y%m%dT%H%M%SZ.tar"
+DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar")
 
 
 def backup_commands(context: Context) -> list[Command]:
@@ -41,6 +44,8 @@ def backup_commands(context: Context) -> list[Command]:
                 click.Option(["--with-keys"], is_flag=True,
                              help="include the keys: protect such a file like a key"),
                 click.Option(["--force"], is_flag=True, help="replace an existing file"),
+                click.Option(["--keep"], type=click.IntRange(min=1), metavar="N",
+                             help="FILE is a folder: write a new file there, keep the N newest"),
             ],
             needs_services=False,
         ),
@@ -59,12 +64,33 @@ def backup_commands(context: Context) -> list[Command]:
 
 
 async def _backup(
-    context: Context, open_services: OpenServices, *, file: Path, with_keys: bool, force: bool
+    context: Context,
+    open_services: OpenServices,
+    *,
+    file: Path,
+    with_keys: bool,
+    force: bool,
+    keep: int | None,
 ) -> int:
     with reported():
+        path = file if keep is None else _next_in(file)
         async with open_services() as services:
-            print(_write(context, file, services, with_keys=with_keys, force=force))
+            print(_write(context, path, services, with_keys=with_keys, force=force))
+        for old in _dated(file)[:-keep] if keep is not None else ():
+            old.unlink()
+            print(f"removed {old}")
     return 0
+
+
+def _next_in(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise BadRequest(f"{folder} is no folder: --keep writes into one")
+    return folder / datetime.now(UTC).strftime(DATED)
+
+
+def _dated(folder: Path) -> list[Path]:
+    """Backups that `--keep` has written into a folder, the oldest first."""
+    return sorted(path for path in folder.iterdir() if DATED_NAME.fullmatch(path.name))
 
 
 def _write(

@@ -654,6 +654,22 @@ def test_a_link_in_a_backup_is_refused(tmp_path):
         unpack(file, folder)
 
 
+@pytest.mark.slow
+def test_only_the_newest_dated_files_are_kept(caudex, make_server, tmp_path):
+    server, folder = make_server({"server": {"data_dir": str(tmp_path / "one")}}), tmp_path / "all"
+    caudex(server.dsn, "backup", "--keep", "2", str(folder), data_dir=tmp_path / "one", status=1)
+    folder.mkdir()
+    old = [f"caudex-2026010{day}T000000Z.tar" for day in (1, 2, 3)]
+    for name in (*old, "mine.tar"):
+        (folder / name).touch()
+    said = caudex(server.dsn, "backup", "--keep", "2", str(folder), data_dir=tmp_path / "one")
+    assert [name in said for name in old] == [True, True, False]
+    kept = sorted(path.name for path in folder.iterdir())
+    assert (kept[0], kept[2]) == (old[2], "mine.tar")
+    assert len(kept) == 3
+    unpack(folder / kept[1], tmp_path)
+
+
 def test_doctor_tells_the_age_of_the_last_backup(tmp_path):
     assert remark(tmp_path).state == "warn"
     remember(tmp_path, Path("/backups/x"), "2020-01-01T00:00:00+00:00")
