@@ -4,7 +4,7 @@ from kernel import VERSION, contracts, errors
 from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
 from kernel.contracts import hookspecs
-from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec
+from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec, subjects_from
 from kernel.database import dialect
 from kernel.database.installations import register_app, unregister_app
 from kernel.errors import *  # noqa: F403
@@ -33,7 +33,7 @@ __all__ = [
     "Section", "Services", "Tasks", "compare_key", "decode", "dialect", "files_route",
     "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited",
     "load_key", "place", "read_body", "register_app", "server_key",
-    "sync_folder", "unregister_app", "write_file",
+    "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

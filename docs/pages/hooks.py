@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import iscoroutinefunction
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,39 @@ the reverse) stops the start, with file and line.
 
 Each hook of the kernel has a complete plugin as an example; the tests run all of them.
 """
+LOAD = ("at the load of each process and command", "each process", "once for each load")
+START = ("at the start", "each server process", "once for each start")
+
+IN_TX = ("in the transaction, before its commit", "the process of the request",
+         "exactly once for each commit, again where the transaction is repeated")  # fmt: skip
+NOT_SQL = "does not reach it: only triggers see that"
+FACTS: Mapping[str, tuple[str, str, str, str]] = {
+    **dict.fromkeys(("provide_services", "register_routes", "register_middleware", "register_permissions", "register_commands", "register_manifest_section", "plugins_loaded"), (*LOAD, "")),
+    "diagnose": ("at `caudex doctor`", "the process of the command", "once", ""),
+    "lifespan": (*START, ""),
+    "register_runtimes": (*START, ""),
+    "authenticate": ("before a route that is not public", "the process of the request",
+                     "at most once for each request; again after a slow body", ""),
+    "session_settings": ("before each write", "the process of the request",
+                         "at least once for each write", NOT_SQL),
+    "record_scope": ("before each read, update and delete of records",
+                     "the process of the request", "at least once for each request", NOT_SQL),
+    "record_writing": (*IN_TX, NOT_SQL),
+    "event_recorded": (*IN_TX, NOT_SQL),
+    "event_committed": ("after the commit, before the reply", "the process of the request",
+                        "at most once: a crash after the commit, a time-out or an open breaker "
+                        "loses it", NOT_SQL),
+    "app_installing": (*IN_TX, ""),
+    "app_removing": (*IN_TX, ""),
+    "account_created": (*IN_TX, ""),
+    "account_closing": (*IN_TX, ""),
+    "worker_environment": ("before a worker starts", "the process that runs the worker",
+                           "once for each start of a replica", ""),
+    "health": ("when `/health/ready` or the status is requested",
+               "the process of the request", "at most once for each round", ""),
+}  # fmt: skip
+"""When, in which process, how often, and whether SQL of a worker reaches it."""
+ORDER = "plugins in the order of what they need; providers come first"
 EXAMPLES = ROOT / "examples" / "hooks"
 
 
@@ -41,7 +76,23 @@ def _hook(kernel: Kernel, spec: Any) -> str:
     users = ", ".join(f"`{name}`" for name in _users(kernel, spec.__name__))
     implemented = f"\n\nImplemented by {users}." if users else ""
     code = f"```python\n{signature(spec)}\n```"
-    return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{implemented}{_example(spec.__name__)}"
+    facts = _facts(spec)
+    example = _example(spec.__name__)
+    return f"### {spec.__name__}\n\n{code}\n\n{doc(spec)}{facts}{implemented}{example}"
+
+
+def _facts(spec: Any) -> str:
+    """What an author has to know of a hook of the kernel, as a table."""
+    if (known := FACTS.get(spec.__name__)) is None:
+        return ""
+    when, process, delivery, worker_sql = known
+    limit = "`[server] hook_timeout`" if iscoroutinefunction(spec) else "none: it must not block"
+    rows = {"when": when, "where": process, "order": ORDER, "time limit": limit,
+            "delivery": delivery}  # fmt: skip
+    if worker_sql:
+        rows["SQL of workers"] = worker_sql
+    lines = [f"| {name} | {said} |" for name, said in rows.items()]
+    return "\n\n" + "\n".join(["| | |", "|---|---|", *lines])
 
 
 def _users(kernel: Kernel, hook: str) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
@@ -83,11 +85,21 @@ def server_actor(request_id: str = "") -> Actor:
     return Actor(user_id=None, username="server", request_id=request_id)
 
 
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened: a record of an app changed, or the system did (app `core`).
 
-    `old` and `new` are JSON text. For records they are what the API shows, and `old` is known
-    only where the write ran in a transaction (see `record_writing`).
+    `id` is unique, and the same as that of the `Change` before it. `time` is when the event was
+    described, in UTC; the commit comes later. `old` and `new` are JSON text. For records they are
+    what the API shows. `old` is there where a hook takes part in the transaction of the write, and
+    where an observer asks for it: `@for_subjects("crm.contacts", old=True)`.
     """
 
     app_id: str
@@ -97,6 +109,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     record_id: str | None = None
     old: bytes | None = None
     new: bytes | None = None
+    id: str = msgspec.field(default_factory=_new_id)
+    time: datetime = msgspec.field(default_factory=_now)
 
     @classmethod
     def core(
@@ -132,7 +146,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, kw_only=True):
     """A record about to be written; a hook may change `values` (field name to JSON value).
 
-    `values` is empty for a delete, `record_id` None for a create.
+    `values` is empty for a delete, `record_id` None for a create. `old` is the record before an
+    update or a delete, as JSON text. `id` is that of the `Event` that follows, `time` is in UTC.
     """
 
     app_id: str
@@ -141,6 +156,9 @@ class Change(msgspec.Struct, kw_only=True):
     actor: Actor
     record_id: str | None = None
     values: dict[str, Any] = {}
+    old: bytes | None = None
+    id: str = msgspec.field(default_factory=_new_id)
+    time: datetime = msgspec.field(default_factory=_now)
 
     @property
     def subject(self) -> str:

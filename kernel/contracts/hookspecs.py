@@ -47,14 +47,33 @@ hookimpl = pluggy.HookimplMarker(NAMESPACE)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def for_subjects(*patterns: str) -> Callable[[F], F]:
+def for_subjects(*patterns: str, old: bool = False) -> Callable[[F], F]:
     """Limit a hook implementation to subjects: `crm.contacts`, `crm.*`, `core.*`.
 
-    Without it `record_writing`, `event_recorded` and `event_committed` get every subject.
+    Without it `record_writing`, `event_recorded` and `event_committed` get every subject. With
+    `old` an observer gets the record before each update and delete, whichever other plugins listen.
+    For that the write needs a transaction, which is slower than one statement.
     """
 
     def mark(function: F) -> F:
         function.caudex_subjects = patterns  # type: ignore[attr-defined]
+        function.caudex_old = old  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def subjects_from(method: str, *, old: bool = False) -> Callable[[F], F]:
+    """Limit a hook implementation to the subjects that a method of the plugin returns.
+
+    `def method(self) -> Sequence[str]` returns patterns as for `@for_subjects`, such as those of
+    its configuration, or of the manifests that it has read. It is called for each write and must be
+    quick.
+    """
+
+    def mark(function: F) -> F:
+        function.caudex_subjects_from = method  # type: ignore[attr-defined]
+        function.caudex_old = old  # type: ignore[attr-defined]
         return function
 
     return mark

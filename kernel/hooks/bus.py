@@ -34,9 +34,9 @@ log = structlog.get_logger("caudex.hooks")
 class Implementation:
     """One plugin's implementation of one hook, with the statistics of its calls."""
 
-    __slots__ = ("_retry_at", "arguments", "calls", "durations", "errors", "failed_at", "function",
-                 "hook", "in_a_row", "last_error", "limit", "observe", "patterns", "plugin",
-                 "refusals", "returns", "seconds")  # fmt: skip
+    __slots__ = ("_retry_at", "arguments", "calls", "durations", "errors", "failed_at", "fixed",
+                 "function", "hook", "in_a_row", "last_error", "limit", "observe", "old", "plugin",
+                 "refusals", "returns", "seconds", "subjects")  # fmt: skip
 
     def __init__(
         self, plugin: str, function: Callable[..., Any], arguments: Iterable[str], hook: str = ""
@@ -45,7 +45,14 @@ class Implementation:
         self.hook = hook or function.__name__
         self.function = function
         self.arguments = tuple(arguments)
-        self.patterns: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
+        method = getattr(function, "caudex_subjects_from", "")
+        self.subjects: Callable[[], Iterable[str]] | None = None
+        """Returns the patterns at the moment, where `@subjects_from` names a method."""
+        if method:
+            self.subjects = getattr(function.__self__, method)  # type: ignore[attr-defined]
+        self.fixed: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
+        self.old: bool = getattr(function, "caudex_old", False)
+        """Whether it asks for the record before a change."""
         self.limit = inf
         """Seconds that an async call may take (`[server] hook_timeout`)."""
         self.returns: Any = object
@@ -65,6 +72,11 @@ class Implementation:
         self.observe: Callable[[float], None] | None = None
         """Called with the seconds of each call, where one measures more than this does."""
         self._retry_at = 0.0
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The subjects that it is limited to."""
+        return self.fixed if self.subjects is None else tuple(self.subjects())
 
     def matches(self, subject: str) -> bool:
         """Whether `subject` (`crm.contacts`) matches a pattern of `@for_subjects`."""
@@ -340,9 +352,12 @@ class HookBus:
             return impls
         key = spec.__name__, subject
         if (found := self._listeners.get(key)) is None:
+            found = [impl for impl in impls if impl.matches(subject)]
+            if any(impl.subjects is not None for impl in impls):
+                return found  # it can be another one next time
             if len(self._listeners) >= self.max_subjects:
                 self._listeners.clear()
-            found = self._listeners[key] = [impl for impl in impls if impl.matches(subject)]
+            self._listeners[key] = found
         return found
 
 

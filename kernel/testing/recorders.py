@@ -157,7 +157,7 @@ class EventRecorder(_Recorder[Event]):
             self._record(event)
 
         listener = Implementation(f"recorder-{id(self)}", event_committed, ["event"])
-        listener.patterns = tuple(subjects) or ("*",)
+        listener.fixed = tuple(subjects) or ("*",)
         bus.add(listener)
         self._undo.append(partial(bus.drop, listener.plugin))
 

@@ -11,6 +11,7 @@ import pytest
 
 from docs import generate
 from docs.pages import cli, services
+from docs.pages import hooks as hooks_page
 from docs.pages.code import plugin_classes, with_contrib
 from kernel import errors
 from kernel.config.settings import SECTIONS, load_config
@@ -78,6 +79,18 @@ def test_every_permission_and_every_need_is_documented(kernel: Kernel) -> None:
         assert f"`{permission.key}`" in text
     for _, route in kernel.routes:
         assert f"| `{route.method} {route.path}` | `{route.needs}` |" in text
+
+
+def test_every_hook_of_the_kernel_says_when_where_and_how_often_it_is_called() -> None:
+    known = {spec.__name__ for spec in hooks_page.specs(hookspecs)}
+    assert known == set(hooks_page.FACTS)
+    text = page("hooks")
+    for row in ("when", "where", "order", "time limit", "delivery"):
+        assert text.count(f"| {row} |") == len(known)
+    writes = ("session_settings", "record_scope", "record_writing", "event_recorded")
+    for name in (*writes, "event_committed"):
+        section = text.split(f"### {name}\n")[1].split("### ")[0]
+        assert "| SQL of workers | does not reach it" in section
 
 
 def test_every_error_is_documented() -> None:

@@ -33,9 +33,16 @@ class TransactionalWrites:
     def has_listeners(self, table: Table) -> bool:
         """Whether a plugin takes part in the writes of an entity."""
         subject, listening = table.entity.subject, self._bus.has_listeners
-        return listening(hookspecs.record_writing, subject) or listening(
-            hookspecs.event_recorded, subject
+        return (
+            listening(hookspecs.record_writing, subject)
+            or listening(hookspecs.event_recorded, subject)
+            or self._asked_for_old(subject)
         )
+
+    def _asked_for_old(self, subject: str) -> bool:
+        """Whether an observer wants the record before a change: a transaction reads it."""
+        observers = self._bus.listeners(hookspecs.event_committed, subject)
+        return bool(observers) and any(observer.old for observer in observers)
 
     def has_observers(self, table: Table) -> bool:
         """Whether a plugin wants to know of committed writes of an entity."""
@@ -44,16 +51,18 @@ class TransactionalWrites:
     async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
         """Create records and return them in order."""
         table = table.full
-        changed = [await self._changed(tx, table, "create", None, row) for row in rows]
+        written = [await self._changed(tx, table, "create", None, row) for row in rows]
+        changed = [row for row, _ in written]
         unified = await run_in_thread_if_large(changed, unify_columns, table.columns, changed)
         statement = table.insert_many(tuple(unified[0]), versioned=True)
         raw = await tx.execute(statement, NO_SETTINGS, encode(unified), tx.actor.user_id)
         made = [split_version(each) for each in records_in(raw or b"[]")]
         records = [Tagged(table.rendering.record(record), etag) for record, etag in made]
         if self.has_listeners(table) or self.has_observers(table):
-            for each in records:
+            for each, (_, change) in zip(records, written, strict=True):
                 new = each.record
-                await tx.record(event_of(table, "INSERT", tx.actor, id_of(new), new=new))
+                event = event_of(table, "INSERT", tx.actor, id_of(new), new=new, change=change)
+                await tx.record(event)
         return records
 
     async def update(
@@ -63,7 +72,7 @@ class TransactionalWrites:
         table = scope.table.full
         old = await self._locked(tx, scope, record_id)
         condition.check(record_id, old)
-        changed = await self._changed(tx, table, "update", record_id, row)
+        changed, change = await self._changed(tx, table, "update", record_id, row, old.record)
         if not changed:
             return None
         rows = scope.record(record_id, NO_SETTINGS, encode(changed))
@@ -72,7 +81,10 @@ class TransactionalWrites:
             raise record_not_found(record_id)
         record, etag = split_version(raw)
         new = table.rendering.record(record)
-        await tx.record(event_of(table, "UPDATE", tx.actor, record_id, old=old.record, new=new))
+        event = event_of(
+            table, "UPDATE", tx.actor, record_id, old=old.record, new=new, change=change
+        )
+        await tx.record(event)
         return Tagged(new, etag)
 
     async def delete(
@@ -82,11 +94,12 @@ class TransactionalWrites:
         table = scope.table.full
         old = await self._locked(tx, scope, record_id)
         condition.check(record_id, old)
-        await self._changed(tx, table, "delete", record_id, {})
+        _, change = await self._changed(tx, table, "delete", record_id, {}, old.record)
         rows = scope.record(record_id, NO_SETTINGS)
         if await tx.execute(table.delete(rows), *rows.params) is None:
             raise record_not_found(record_id)
-        await tx.record(event_of(table, "DELETE", tx.actor, record_id, old=old.record))
+        event = event_of(table, "DELETE", tx.actor, record_id, old=old.record, change=change)
+        await tx.record(event)
 
     async def _locked(self, tx: Transaction, scope: RowScope, record_id: str) -> Tagged:
         rows, table = scope.record(record_id), scope.table.full
@@ -97,10 +110,18 @@ class TransactionalWrites:
         return Tagged(table.rendering.record(record), etag)
 
     async def _changed(
-        self, tx: Transaction, table: Table, action: Action, record_id: str | None, row: Row
-    ) -> Row:
+        self,
+        tx: Transaction,
+        table: Table,
+        action: Action,
+        record_id: str | None,
+        row: Row,
+        old: bytes | None = None,
+    ) -> tuple[Row, Change | None]:
         """Let the hooks change a copy of the row: a transaction may be run again."""
         entity = table.entity
+        if not (hooks := self._bus.listeners(hookspecs.record_writing, entity.subject)):
+            return row, None
         change = Change(
             app_id=entity.app_id,
             entity=entity.name,
@@ -108,8 +129,9 @@ class TransactionalWrites:
             actor=tx.actor,
             record_id=record_id,
             values=dict(row),
+            old=old,
         )
-        for hook in self._bus.listeners(hookspecs.record_writing, entity.subject):
+        for hook in hooks:
             before = dict(change.values)
             await hook.call({"tx": tx, "change": change})
             if action != "delete" and change.values != before:
@@ -118,7 +140,7 @@ class TransactionalWrites:
                     row = row_of(entity, table.columns, change.values, creating=creating)
                 except BadRequest as error:  # the plugin's mistake, not the caller's
                     raise hook.failed(HookFailed(f"its values are wrong: {error}")) from error
-        return row
+        return row, change
 
 
 def event_of(
@@ -129,8 +151,10 @@ def event_of(
     *,
     old: bytes | None = None,
     new: bytes | None = None,
+    change: Change | None = None,
 ) -> Event:
-    """Describe a completed write."""
+    """Describe a completed write, with the id of the change before it."""
+    known = {} if change is None else {"id": change.id}
     return Event(
         app_id=table.entity.app_id,
         entity=table.entity.name,
@@ -139,4 +163,5 @@ def event_of(
         record_id=record_id,
         old=old,
         new=new,
+        **known,
     )

@@ -76,7 +76,7 @@ def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
 
 def _of_subjects(impl: Implementation) -> Iterator[Fault]:
     """Find patterns of `@for_subjects` that match nothing, or that the hook ignores."""
-    if not hasattr(impl.function, "caudex_subjects"):
+    if not (hasattr(impl.function, "caudex_subjects") or impl.subjects):
         return
     if hasattr(hookspecs, impl.hook) and impl.hook not in WITH_SUBJECTS:
         yield f"{impl.hook} ignores @for_subjects", f"it is for {', '.join(WITH_SUBJECTS)}"

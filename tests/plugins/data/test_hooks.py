@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -58,6 +59,55 @@ def test_every_write_is_told_with_old_and_new(admin: Client, witness: WitnessPlu
         ("update", made["id"], {"name": "b"}),
         ("delete", made["id"], {}),
     ]
+
+
+def test_a_change_and_its_event_have_one_id_the_time_and_the_record_before(
+    admin: Client, witness: WitnessPlugin
+):
+    began = datetime.now(UTC)
+    made = create(admin, name="a")
+    changed = admin.patch(f"{SAMPLES}/{made['id']}", json={"name": "b"}).json()
+    admin.delete(f"{SAMPLES}/{made['id']}")
+    admin.post(f"{SAMPLES}/bulk", json=[{"name": "a"}, {"name": "b"}])
+    changes, events = witness.changes, witness.recorded
+    assert [change.id for change in changes] == [event.id for event in events]
+    assert len({event.id for event in events}) == 5
+    assert [change.old and json.loads(change.old) for change in changes] == [
+        None, made, changed, None, None,
+    ]  # fmt: skip
+    times = [began, *(each.time for pair in zip(changes, events, strict=True) for each in pair)]
+    assert times[:7] == sorted(times[:7])
+    assert {event.entity for event in events} == {"samples"}
+
+
+def test_an_observer_that_asks_for_it_gets_the_record_before_whoever_else_listens(
+    postgres: Postgres,
+):
+    with running_server(postgres, overrides("OldPlugin", "ObserverPlugin")) as server:
+        installed(server)
+        asking, other = _plugin(server, "old"), _plugin(server, "observer")
+        made = create(server.admin, name="a")
+        path = f"{SAMPLES}/{made['id']}"
+        changed = server.admin.patch(path, json={"name": "b"}).json()
+        server.admin.delete(path)
+        told = [(e.operation, e.old and json.loads(e.old)) for e in asking.committed]
+        assert told == [("INSERT", None), ("UPDATE", made), ("DELETE", changed)]
+        ids = [event.id for event in asking.committed]
+        assert ids == [event.id for event in other.committed if event.app_id == "lab"]
+
+
+def test_subjects_come_from_the_configuration_of_the_plugin(postgres: Postgres):
+    with running_server(postgres, overrides("ConfiguredPlugin")) as server:
+        installed(server)
+        plugin = _plugin(server, "configured")
+        create(server.admin, name="a")
+        assert plugin.recorded == []
+        plugin.wanted = ["lab.samples"]
+        create(server.admin, name="b")
+        assert [event.subject for event in plugin.recorded] == ["lab.samples"]
+        plugin.wanted = ["lab.others"]
+        create(server.admin, name="c")
+        assert len(plugin.recorded) == 1
 
 
 def test_a_bulk_is_told_row_by_row(admin: Client, witness: WitnessPlugin):

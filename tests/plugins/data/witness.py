@@ -16,6 +16,7 @@ from kernel.public import (
     Transaction,
     for_subjects,
     hookimpl,
+    subjects_from,
 )
 
 
@@ -133,3 +134,39 @@ class ScopePlugin(Plugin):
         """Narrow."""
         self.asked.append((entity.subject, action))
         return self.trees.get(entity.name, self.tree)
+
+
+class OldPlugin(Plugin):
+    """Observes, and asks for the record before each change."""
+
+    name = "old"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.committed: list[Event] = []
+
+    @hookimpl
+    @for_subjects("lab.samples", old=True)
+    async def event_committed(self, event: Event) -> None:
+        """Remember an event."""
+        self.committed.append(event)
+
+
+class ConfiguredPlugin(Plugin):
+    """Listens to what its configuration names, which a test sets."""
+
+    name = "configured"
+
+    def __init__(self, config: Any, context: Any) -> None:
+        super().__init__(config, context)
+        self.wanted: list[str] = []
+        self.recorded: list[Event] = []
+
+    def _wanted(self) -> list[str]:
+        return self.wanted
+
+    @hookimpl
+    @subjects_from("_wanted")
+    async def event_recorded(self, tx: Transaction, event: Event) -> None:
+        """Remember an event."""
+        self.recorded.append(event)
