@@ -20,14 +20,20 @@ the reverse) stops the start, with file and line.
 
 Each hook of the kernel has a complete plugin as an example; the tests run all of them.
 """
-LOAD = ("at the load of each process and command", "each process", "once for each load")
+LOAD = ("at the load of each process and command", "each process", "once for each load", "")
 START = ("at the start", "each server process", "once for each start")
 
 IN_TX = ("in the transaction, before its commit", "the process of the request",
          "exactly once for each commit, again where the transaction is repeated")  # fmt: skip
 NOT_SQL = "does not reach it: only triggers see that"
 FACTS: Mapping[str, tuple[str, str, str, str]] = {
-    **dict.fromkeys(("provide_services", "register_routes", "register_middleware", "register_permissions", "register_commands", "register_manifest_section", "plugins_loaded"), (*LOAD, "")),
+    "provide_services": LOAD,
+    "register_routes": LOAD,
+    "register_middleware": LOAD,
+    "register_permissions": LOAD,
+    "register_commands": LOAD,
+    "register_manifest_section": LOAD,
+    "plugins_loaded": LOAD,
     "diagnose": ("at `caudex doctor`", "the process of the command", "once", ""),
     "lifespan": (*START, ""),
     "register_runtimes": (*START, ""),
@@ -40,8 +46,7 @@ FACTS: Mapping[str, tuple[str, str, str, str]] = {
     "record_writing": (*IN_TX, NOT_SQL),
     "event_recorded": (*IN_TX, NOT_SQL),
     "event_committed": ("after the commit, before the reply", "the process of the request",
-                        "at most once: a crash after the commit, a time-out or an open breaker "
-                        "loses it", NOT_SQL),
+                        "at most once: lost by a crash, a time-out or an open breaker", NOT_SQL),
     "app_installing": (*IN_TX, ""),
     "app_removing": (*IN_TX, ""),
     "account_created": (*IN_TX, ""),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from kernel.public import (
     Action,
     Actor,
@@ -154,8 +156,7 @@ def event_of(
     change: Change | None = None,
 ) -> Event:
     """Describe a completed write, with the id of the change before it."""
-    known = {} if change is None else {"id": change.id}
-    return Event(
+    event = Event(
         app_id=table.entity.app_id,
         entity=table.entity.name,
         operation=operation,
@@ -163,5 +164,5 @@ def event_of(
         record_id=record_id,
         old=old,
         new=new,
-        **known,
     )
+    return event if change is None else msgspec.structs.replace(event, id=change.id)
