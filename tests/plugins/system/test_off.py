@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kernel.contracts.statements import STATEMENTS
+from kernel.contracts.statements import READS, STATEMENTS
 from kernel.testing import MakeServer, Server
 from tests.kernel.support import BUILT_IN
 
@@ -64,6 +64,13 @@ def pipeline(server: Server) -> None:
     assert type(server.services.get(STATEMENTS)).__module__ == "kernel.database.pool"
 
 
+def replica(server: Server) -> None:
+    assert server.services.find(READS) is None
+    server.install(TEA)
+    server.admin.post(CUPS, json={"title": "x"}).raise_for_status()
+    assert len(server.admin.get(CUPS).json()) == 1
+
+
 def scaffold(server: Server) -> None:
     assert "plugin" not in {command.name for command in server.kernel.commands}
 
@@ -79,7 +86,7 @@ def workers(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (audit, app_logins, backup, console, idempotency, jobs, logs, pipeline, scaffold,
+    for each in (audit, app_logins, backup, console, idempotency, jobs, logs, pipeline, replica, scaffold,
                  vault, workers)
 }  # fmt: skip
 NEEDED = {"apps", "auth", "data", "http_server", "notifications", "postgres", "rbac", "system"}
