@@ -86,8 +86,8 @@ def workers(server: Server) -> None:
 
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (audit, app_logins, backup, console, idempotency, jobs, logs, pipeline, replica, scaffold,
-                 vault, workers)
+    for each in (audit, app_logins, backup, console, idempotency, jobs, logs, pipeline, replica,
+                 scaffold, vault, workers)
 }  # fmt: skip
 NEEDED = {"apps", "auth", "data", "http_server", "notifications", "postgres", "rbac", "system"}
 """Without these nothing above can be tried; other tests do so (`test_system`, `test_loader`)."""
