@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kernel.testing import Postgres, running_server
 
@@ -57,7 +58,8 @@ def test_it_has_the_rooms_of_a_plugin(package: Path) -> None:
     found = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     rooms = ("__init__", "config", "errors", "models", "routes", "service", "store")
     assert found == {
-        ".gitignore", "README.md", "caudex.toml", "pyproject.toml",
+        ".github/workflows/ci.yml", ".gitignore", "AGENTS.md", "PUBLISHING.md", "README.md",
+        "caudex.toml", "pyproject.toml",
         *(f"caudex_order_mail/{room}.py" for room in rooms),
         "caudex_order_mail/py.typed", "caudex_order_mail/migrations/0001_notes.sql",
         "tests/test_order_mail.py", "tests/test_rules.py",
@@ -69,6 +71,21 @@ def test_nothing_of_the_template_shows(package: Path) -> None:
         assert "sample" not in path.name.lower()
         if path.is_file():
             assert "sample" not in path.read_text("utf-8").lower(), path
+
+
+def test_its_ci_runs_what_its_pages_say(package: Path) -> None:
+    [job] = yaml.safe_load((package / ".github/workflows/ci.yml").read_text("utf-8"))[
+        "jobs"
+    ].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert "pytest" in commands
+    build = "pip wheel --no-deps --wheel-dir dist ."
+    assert build in commands
+    assert build in (package / "PUBLISHING.md").read_text("utf-8")
+    assert "ruff check . && ruff format --check ." in commands
+    agents = (package / "AGENTS.md").read_text("utf-8")
+    assert "`ruff check . && ruff format --check .`" in agents
+    assert "caudex-plugin-order-mail" in (package / "PUBLISHING.md").read_text("utf-8")
 
 
 def test_the_entry_point_names_the_class(package: Path) -> None:
