@@ -7,11 +7,11 @@ Throughput depends on what else the machine does; processor time for one request
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -58,9 +58,6 @@ def main(arguments: Sequence[str]) -> int:
     folder = BENCH / "base"
     _git("worktree", "add", "--force", "--detach", str(folder), base)
     try:
-        link = folder / ".bench"
-        if not link.exists():
-            link.symlink_to(BENCH)
         say(f"Measuring {base}")
         before = _measure(folder, BENCH / "base.json", arguments)
         say("Measuring this version")
@@ -81,11 +78,17 @@ def show(ratios: Mapping[tuple[str, str], float], base: str) -> int:
 
 
 def _measure(folder: Path, file: Path, arguments: Sequence[str]) -> Cases:
-    chart = file.with_suffix(".svg")
-    command = [sys.executable, "-m", "tests.benchmarks", *arguments, "--json", file]
-    environment: dict[str, Any] = {**os.environ, "PYTHONPATH": str(folder)}
-    subprocess.run([*command, "--chart", chart], cwd=folder, env=environment, check=True)
+    """Run a version's own benchmark with the packages of its own lock file."""
+    words = [*arguments, "--json", str(file), "--chart", str(file.with_suffix(".svg"))]
+    command = ["make", "--directory", folder, "bench", f"ARGS={shlex.join(words)}"]
+    subprocess.run(command, env=_environment(), check=True)
     return msgspec.json.decode(file.read_bytes(), type=Results).measured
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without what a make passes on to those that it starts."""
+    inner = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS")
+    return {name: value for name, value in os.environ.items() if name not in inner}
 
 
 def _git(*words: str) -> bool:
