@@ -4,9 +4,9 @@ from kernel import VERSION, contracts, errors
 from kernel.config.settings import Section
 from kernel.contracts import *  # noqa: F403 - each module lists its names in `__all__`
 from kernel.contracts import hookspecs
+from kernel.contracts.apps import register_app, unregister_app
 from kernel.contracts.hookspecs import for_subjects, hookimpl, hookspec, subjects_from
 from kernel.database import dialect
-from kernel.database.installations import register_app, unregister_app
 from kernel.errors import *  # noqa: F403
 from kernel.hooks import plugin
 from kernel.hooks.bus import HOOKS, HookBus, Implementation

@@ -28,14 +28,7 @@ from kernel.config import log as logging
 from kernel.config.log import masked
 from kernel.config.settings import Config
 from kernel.contracts import hookspecs
-from kernel.contracts.server import (
-    HTTP_SERVER,
-    PROCESS_MANAGER,
-    DatabaseServer,
-    HttpServer,
-    ProcessReady,
-    ServerProcesses,
-)
+from kernel.contracts import server as contract
 from kernel.errors import EX_CONFIG, BootError, plugin_at_fault, starting
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
@@ -50,7 +43,9 @@ log = structlog.get_logger("caudex.serve")
 
 
 @contextmanager
-def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseServer | None]:
+def database_for(
+    kernel: Kernel, *, share: bool = True
+) -> Generator[contract.DatabaseServer | None]:
     """Give the kernel a database: the configured one, a running server's, or an embedded one.
 
     Runs on the main thread: an embedded server ends with the thread that started it. Without
@@ -67,10 +62,10 @@ def database_for(kernel: Kernel, *, share: bool = True) -> Generator[DatabaseSer
         server.stop()
 
 
-def http_server(kernel: Kernel) -> HttpServer:
+def http_server(kernel: Kernel) -> contract.HttpServer:
     """Return the plugin's server of HTTP. Raises BootError without one."""
     with starting("HTTP server"):
-        return kernel.provided_early(HTTP_SERVER, "HTTP server")
+        return kernel.provided_early(contract.HTTP_SERVER, "HTTP server")
 
 
 def serve(config: Config, read: Again, *, reload: bool = False) -> int:
@@ -89,14 +84,14 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
         http_server(kernel)  # without it no database need start
         count = 1 if reload else kernel.config.server.workers
         several = reload or count > 1
-        manager = kernel.provided_early(PROCESS_MANAGER, "processes") if several else None
+        manager = kernel.provided_early(contract.PROCESS_MANAGER, "processes") if several else None
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener)
             look = partial(_checked, server.ensure_running) if server else None
             if manager is None:
                 return Serving(kernel, listener, look=look).run_until_signal(announce)
             target = partial(child, kernel.config, read, reload, listener)
-            processes = ServerProcesses(
+            processes = contract.ServerProcesses(
                 target=target, count=count, listener=listener, announce=announce, reload=reload,
                 look=look or _nothing, ending=signals.ending(),
             )  # fmt: skip
@@ -107,9 +102,11 @@ def _at_hangup(read: Again) -> Again | None:
     return None if signal.SIGHUP in signals.ending() else read
 
 
-def _ready(kernel: Kernel, began: float) -> ProcessReady:
-    manager = kernel.services.build_early(PROCESS_MANAGER)
-    return ProcessReady(manager.files(kernel) if manager else {}, began, kernel.context.notices)
+def _ready(kernel: Kernel, began: float) -> contract.ProcessReady:
+    manager = kernel.services.build_early(contract.PROCESS_MANAGER)
+    return contract.ProcessReady(
+        manager.files(kernel) if manager else {}, began, kernel.context.notices
+    )
 
 
 def _leave(*_: object) -> NoReturn:
@@ -312,7 +309,7 @@ def at_port(config: Config, listener: socket.socket) -> Config:
 
 def _banner(
     kernel: Kernel,
-    server: DatabaseServer | None,
+    server: contract.DatabaseServer | None,
     listener: socket.socket,
     of_child: Sequence[str] = (),
 ) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    aclosing,
-    asynccontextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import itemgetter
 from os import dup
 from socket import SHUT_RDWR, socket
@@ -95,7 +90,10 @@ class Database(dialect.FirstColumns):
         """See `Pool.go_offline`."""
         self.online = False
         for connection in self._in_use:
-            with suppress(psycopg.Error, OSError), socket(fileno=dup(connection.fileno())) as end:
+            with (
+                contextlib.suppress(psycopg.Error, OSError),
+                socket(fileno=dup(connection.fileno())) as end,
+            ):
                 end.shutdown(SHUT_RDWR)
         for callback in self._on_away:
             callback()
@@ -110,7 +108,7 @@ class Database(dialect.FirstColumns):
         """Keep the pool open, and that of the replica."""
         await self._pool.open()
         try:
-            async with self.replica.opened() if self.replica else nullcontext():
+            async with self.replica.opened() if self.replica else contextlib.nullcontext():
                 yield self
         finally:
             with anyio.CancelScope(shield=True):  # cancelled, it would leave connections open
@@ -191,7 +189,7 @@ class Database(dialect.FirstColumns):
         try:
             async with self._connection() as connection, connection.transaction():
                 await streams.begin(connection, query, params)
-                async with aclosing(streams.batches(connection)) as batches:
+                async with contextlib.aclosing(streams.batches(connection)) as batches:
                     yield batches
         finally:
             self._streams.release_on_behalf_of(token)
@@ -232,7 +230,7 @@ class Database(dialect.FirstColumns):
         self, query: Query, params: Sequence[Param], custom_plan: bool = False
     ) -> PGresult | None:
         """See `Pool.read`."""
-        with suppress(ConnectionLost):
+        with contextlib.suppress(ConnectionLost):
             return await self._once(query, params, custom_plan)
         return await self._once(query, params, custom_plan)
 
