@@ -35,6 +35,8 @@ FACTS: Mapping[str, tuple[str, str, str, str]] = {
     "register_manifest_section": LOAD,
     "plugins_loaded": LOAD,
     "diagnose": ("at `caudex doctor`", "the process of the command", "once", ""),
+    "address_binding": ("before the address is bound", "the parent of all processes",
+                        "once for each start", ""),
     "lifespan": (*START, ""),
     "register_runtimes": (*START, ""),
     "authenticate": ("before a route that is not public", "the process of the request",
