@@ -87,7 +87,7 @@ def serve(config: Config, read: Again, *, reload: bool = False) -> int:
         manager = kernel.provided_early(contract.PROCESS_MANAGER, "processes") if several else None
         with database_for(kernel, share=False) as server:
             announce = partial(_banner, kernel, server, listener)
-            look = partial(_checked, server.ensure_running) if server else None
+            look = partial(checked, server.ensure_running) if server else None
             if manager is None:
                 return Serving(kernel, listener, look=look).run_until_signal(announce)
             target = partial(child, kernel.config, read, reload, listener)
@@ -266,7 +266,7 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(20_000)
 
 
-def _checked(look: Callable[[], object]) -> None:
+def checked(look: Callable[[], object]) -> None:
     """Look after a subsystem; a failure is logged."""
     try:
         look()

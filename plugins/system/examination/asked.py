@@ -21,7 +21,7 @@ def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str,
     declared = {key.name for key in (*plugin.requires, *plugin.uses, *plugin.finds)}
     known = {*declared, *provided, *ALWAYS}
     for module in _modules(plugin):
-        for code in _codes(module):
+        for code in _codes(_values(module, type(plugin))):
             if any(name in code.co_names for name in ASKING):
                 for line, key in _asked(code, vars(module)):
                     if key.name not in known:
@@ -36,9 +36,9 @@ def _modules(plugin: Plugin) -> list[ModuleType]:
             if each == name or each.startswith(inner)]  # fmt: skip
 
 
-def _codes(module: ModuleType) -> Iterator[CodeType]:
-    """Yield the code of each function and method of a module, and of those within them."""
-    waiting = [_function(value) for value in _values(module)]
+def _codes(values: Iterator[Any]) -> Iterator[CodeType]:
+    """Yield the code of each function and method, and of those within them."""
+    waiting = [_function(value) for value in values]
     codes = [found.__code__ for found in waiting if found is not None]
     while codes:
         code = codes.pop()
@@ -46,7 +46,11 @@ def _codes(module: ModuleType) -> Iterator[CodeType]:
         codes += [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
-def _values(module: ModuleType) -> Iterator[Any]:
+def _values(module: ModuleType, kind: type[Plugin]) -> Iterator[Any]:
+    """Yield what a module defines; of a module of tests only the plugin's class."""
+    if module.__name__.rpartition(".")[2].startswith(("test_", "conftest")):
+        yield from vars(kind).values()
+        return
     for value in list(vars(module).values()):
         if getattr(value, "__module__", None) == module.__name__:
             yield value
