@@ -180,7 +180,7 @@ def _of_hooks(bus: HookBus) -> Iterable[Family]:
     calls, errors = _counter("calls", "Calls of hooks."), _counter("errors", "Calls that failed.")
     refusals = _counter("refusals", "Calls that ended in a refusal, such as 401 or 403.")
     seconds = _counter("seconds", "Seconds that calls took.")
-    for each in bus.everything():
+    for each in bus.all_implementations():
         labels = {"plugin": each.plugin, "hook": each.hook}
         for family, value in (
             (calls, each.calls), (errors, each.errors), (refusals, each.refusals),

@@ -285,7 +285,7 @@ class HookBus:
         self._implementations[implementation.hook].append(implementation)
         self._listeners.clear()
 
-    def everything(self) -> Iterator[Implementation]:
+    def all_implementations(self) -> Iterator[Implementation]:
         """Return every implementation of every hook."""
         return chain.from_iterable(self._implementations.values())
 

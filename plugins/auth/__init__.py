@@ -37,12 +37,12 @@ from .commands import users_command
 from .config import AuthConfig
 from .passwords import PasswordHasher, PasswordRules, read_common
 from .routes import AuthRoutes
-from .security.demands import Demands
-from .security.limits import LoginLimiter
-from .security.second_factor import SecondFactors
-from .security.setup_token import SetupToken, setup_notice
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
+from .sign_in.demands import Demands
+from .sign_in.limits import LoginLimiter
+from .sign_in.second_factor import SecondFactors
+from .sign_in.setup_token import SetupToken, setup_notice
 from .store import AuthStore
 from .tokens import Tokens
 

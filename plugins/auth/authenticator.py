@@ -16,7 +16,7 @@ from kernel.public import (
     Unauthenticated,
 )
 
-from .security.demands import CHANGE_PASSWORD, SET_UP_FACTOR, Demands, allowed
+from .sign_in.demands import CHANGE_PASSWORD, SET_UP_FACTOR, Demands, allowed
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from kernel.public import Section
 
-from .security.demands import Policy
+from .sign_in.demands import Policy
 
 DAY = 86_400
 Lifetime = Annotated[int, Meta(ge=1, le=3650 * DAY)]

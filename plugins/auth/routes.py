@@ -39,8 +39,8 @@ from .models import (
     UserChanges,
     UsersQuery,
 )
-from .security.routes import SecondFactorRoutes
 from .service import AUTH, Auth
+from .sign_in.routes import SecondFactorRoutes
 
 MAX_BODY: Final = 64_000
 

@@ -26,10 +26,10 @@ from .accounts import Accounts
 from .authenticator import REVOKED_SESSION, TokenAuthenticator
 from .models import Account, Client, Credentials, LoggedIn, PasswordChange, Registration
 from .passwords import MAX_PASSWORD, PasswordHasher
-from .security.limits import LoginLimiter, login_keys, network_of, throttled
-from .security.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
-from .security.setup_token import SetupToken
 from .sessions import AccountChanged, Login, Sessions
+from .sign_in.limits import LoginLimiter, login_keys, network_of, throttled
+from .sign_in.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
+from .sign_in.setup_token import SetupToken
 from .store import AuthStore
 
 

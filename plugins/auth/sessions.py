@@ -23,7 +23,7 @@ from .models import (
     Refreshed,
     SessionView,
 )  # fmt: skip
-from .security.limits import LoginLimiter, network_of
+from .sign_in.limits import LoginLimiter, network_of
 from .store import AuthStore
 from .tokens import ACCESS_SECONDS, RefreshClaims, Tokens, digest
 

@@ -180,7 +180,7 @@ def manual(services: Services, plugin: str) -> Manual:
 
 
 def _home(services: Services, plugin: str) -> Path | None:
-    for implementation in services.get(HOOKS).everything():
+    for implementation in services.get(HOOKS).all_implementations():
         if implementation.plugin == plugin:
             module = sys.modules[implementation.function.__module__]
             return Path(module.__file__ or "").parent

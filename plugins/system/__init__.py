@@ -89,7 +89,7 @@ class SystemPlugin(Plugin):
         self.tasks.every(30, Disk(self.context.data_dir).watch, "watch the disk")
         if (registry := services.get(REGISTRY)).server.server_timing:
             time_services(services)
-        for plugin, said in warnings_of(services.get(HOOKS).everything(), {}).items():
+        for plugin, said in warnings_of(services.get(HOOKS).all_implementations(), {}).items():
             log.warning("a plugin slows others down", plugin=plugin, warnings=said)
         if self.config.safe:
             self.context.notices[:0] = await notices(self.context.config_file)

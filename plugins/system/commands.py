@@ -139,7 +139,7 @@ async def _plugins(
         _table(
             PLUGIN, [{**msgspec.to_builtins(p), "routes": routes[p.name]} for p in loaded.plugins]
         )
-        for plugin, said in warnings_of(loaded.bus.everything(), {}).items():
+        for plugin, said in warnings_of(loaded.bus.all_implementations(), {}).items():
             print(f"\nwarning: plugin {plugin}: {'; '.join(said)}")
         print(f"\nTo see what the hooks of a running server cost, {TOKEN}.")
         return 0

@@ -25,7 +25,7 @@ def inventory(services: Services, blocked: Mapping[str, str]) -> Inventory:
     `blocked` is the place where each plugin held the event loop.
     """
     registry = services.get(REGISTRY)
-    implementations = list(services.get(HOOKS).everything())
+    implementations = list(services.get(HOOKS).all_implementations())
     warnings = warnings_of(implementations, blocked)
     plugins = [
         PluginState(

@@ -88,7 +88,7 @@ def _parts(loaded: LoadedPlugins, name: str) -> list[str]:
         *(f"a middleware {by}" for plugin, _ in loaded.middleware if plugin == name),
         *(
             f"hook {impl.hook} {by}"
-            for impl in loaded.bus.everything()
+            for impl in loaded.bus.all_implementations()
             if impl.plugin == name and impl.hook not in LISTED
         ),
         *(

@@ -56,7 +56,9 @@ class SystemService:
     def degraded(self) -> list[str]:
         """Names of plugins that were left out, or whose observers are skipped; sorted."""
         plugins = self._services.get(REGISTRY).plugins
-        failing = {each.plugin for each in self._services.get(HOOKS).everything() if each.is_open}
+        failing = {
+            each.plugin for each in self._services.get(HOOKS).all_implementations() if each.is_open
+        }
         return sorted(failing.union(info.name for info in plugins if info.state == "degraded"))
 
     def _blocking(self) -> dict[str, str]:

@@ -91,7 +91,7 @@ def time_plugins(services: Services) -> None:
     timers = [(plugin, partial(_timed_middleware, wrap, plugin)) for plugin, wrap in others]
     registry.middleware[:] = [("system", ServerTiming), kernels, *timers]
     registry.wrap_handlers(lambda plugin, handler: timed(handler, f"{plugin}.handler"))
-    for impl in services.get(HOOKS).everything():
+    for impl in services.get(HOOKS).all_implementations():
         impl.observe = partial(spent, f"{impl.plugin}.{impl.hook}")
 
 

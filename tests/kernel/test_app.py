@@ -177,7 +177,7 @@ async def test_a_plugin_that_may_be_missed_is_left_out_when_it_fails_to_start(
         assert services.find(ServiceKey[str]("alpha")) is None
         assert services.get(ServiceKey[str]("beta")) == "beta"
         assert "enter gamma" in LOG
-        assert not [i for i in kernel.bus.everything() if i.plugin == "alpha"]
+        assert not [i for i in kernel.bus.all_implementations() if i.plugin == "alpha"]
         [info] = [info for info in kernel.plugins if info.state == "degraded"]
         assert info.name == "alpha"
         assert "/alpha.py:" in info.note

@@ -32,8 +32,8 @@ from plugins.data.store import MAX_PAGE_BYTES, Selection
 
 from .aggregates import compile_aggregation
 from .scopes import JOINED, on_new_schema
-from .search import Terms, read_terms
-from .searching import SearchedScopes
+from .search_query import SearchedScopes
+from .search_terms import Terms, read_terms
 from .selection import Expansions, read_expand, select
 
 MAX_OFFSET: Final = 2**31

@@ -43,7 +43,7 @@ def mistakes(loaded: LoadedPlugins) -> Iterator[BootError]:
         if fault := _of_route(loaded, route):
             where = f"plugin {plugin}, {place(route.handler)}"
             yield BootError(where, f"the route {route.method} {route.path} {fault[0]}", fault[1])
-    for impl in loaded.bus.everything():
+    for impl in loaded.bus.all_implementations():
         for problem, remedy in _of_subjects(impl):
             yield BootError(f"plugin {impl.plugin}, {place(impl.function)}", problem, remedy)
     for permission in loaded.permissions:

@@ -11,8 +11,8 @@ import pyotp
 import pytest
 
 from kernel.public import IDENTITY, new_delegation
-from plugins.auth.security import codes
 from plugins.auth.service import AUTH
+from plugins.auth.sign_in import codes
 
 PASSWORD = "Str0ngPass!x"
 TOTP = "/api/v1/auth/totp"

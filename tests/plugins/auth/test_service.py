@@ -24,9 +24,9 @@ from kernel.public import (
 )
 from plugins.auth import store
 from plugins.auth.models import Family
-from plugins.auth.security.limits import network_of
 from plugins.auth.service import AUTH
 from plugins.auth.sessions import find_link
+from plugins.auth.sign_in.limits import network_of
 from plugins.auth.tokens import Tokens, digest
 
 PASSWORD = "Str0ngPass!x"

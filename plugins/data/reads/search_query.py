@@ -8,7 +8,7 @@ from plugins.data.scope import RowScope, Tree
 from plugins.data.store import TRIGRAMS, Table
 
 from .scopes import UNKNOWN, RecordScopes
-from .search import Matching, Terms, read_terms
+from .search_terms import Matching, Terms, read_terms
 
 
 class SearchedScopes(RecordScopes):
