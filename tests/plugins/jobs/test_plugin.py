@@ -12,7 +12,7 @@ class Done:
     async def enqueue(self, actor, app_id, job):
         return "1"
 
-    async def get(self, app_id, job_id):
+    async def get(self, app_id, job_id, *, user_id=None):
         return b'{"id": "1", "status": "completed"}'
 
 
