@@ -213,7 +213,7 @@ def test_the_package_of_the_guide_has_what_the_guide_says(tmp_path):
     package = tmp_path / entered.removeprefix("cd ")
     files = {path.name for path in package.rglob("*")}
     rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     for name in (Path(name).name for row in rows for name in SPAN.findall(row)):
         assert name in files, name
     project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))
