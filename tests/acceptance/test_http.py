@@ -397,7 +397,7 @@ class LatePlugin(Plugin):
 
     @hookimpl
     def register_routes(self, services):
-        closed = Route("POST", "/closed", self.take, PUBLIC, dict, admit=self.refuse)
+        closed = Route("POST", "/closed", self.keep, PUBLIC, dict, admit=self.refuse)
         return [Route("POST", "/late", self.take, needs=PUBLIC), closed]
 
     async def refuse(self, request):
@@ -406,6 +406,9 @@ class LatePlugin(Plugin):
     async def take(self, request):
         await asyncio.sleep(0.6)
         return reply((await request.body()).decode())
+
+    async def keep(self, request, body):
+        return reply(body)
 """
 FORM = """
 from caudex import PUBLIC, Plugin, Route, hookimpl, reply
