@@ -119,7 +119,7 @@ def test_it_says_so_of_those_whose_start_has_no_order(planned: Run) -> None:
         "plugin workers uses the service 'logs' and would run without it",
     ]
     told = lines(planned("--disable", "workers"), "warn")
-    assert {line.split()[1] for line in told} == {"jobs", "vault"}
+    assert {line.split()[1] for line in told} == {"app_logins", "jobs", "vault"}
 
 
 def test_who_would_break_is_told_with_the_remedy_and_status_78(planned: Run) -> None:

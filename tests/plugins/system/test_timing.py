@@ -149,7 +149,7 @@ def test_it_is_on_while_somebody_develops_on_their_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], table: str, on: bool
 ) -> None:
     served: list[Any] = []
-    monkeypatch.setattr(cli, "serve", lambda config, **_: served.append(config) or 0)
+    monkeypatch.setattr(cli, "serve", lambda config, _read, **_: served.append(config) or 0)
     (tmp_path / "caudex.toml").write_text(f"[server]\n{table}\n")
     assert cli.main(["serve", "--config", str(tmp_path / "caudex.toml"), *words]) == 0
     assert bool(served[0].server.server_timing) is on
