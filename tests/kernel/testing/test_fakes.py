@@ -43,8 +43,11 @@ from kernel.testing.fakes import every_fake
 
 ADA = Actor(user_id="ada", username="ada")
 BOB = Actor(user_id="bob", username="bob")
-OF_THE_KERNEL = {*KERNEL_SERVICES, "http_server", "database_server", "idempotency"}
-"""Real in every test: PostgreSQL is never faked, and the last one gives work a transaction."""
+OF_THE_KERNEL = {
+    *KERNEL_SERVICES, "http_server", "database_server", "process_manager", "reads", "idempotency",
+}  # fmt: skip
+"""Real in every test: processes and PostgreSQL, which `reads` is a standby of, are never faked, and
+the last one gives work a transaction."""
 CRM = {"app_id": "crm", "entity": "contacts"}
 
 pytestmark = pytest.mark.anyio
