@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import sys
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from types import CodeType, FunctionType, ModuleType
@@ -20,42 +19,53 @@ def undeclared(plugin: Plugin, provided: Collection[str]) -> Iterator[tuple[str,
     """Yield the place and the name of each service that a plugin asks for and does not declare."""
     declared = {key.name for key in (*plugin.requires, *plugin.uses, *plugin.finds)}
     known = {*declared, *provided, *ALWAYS}
-    for module in _modules(plugin):
-        for code in _codes(_values(module, type(plugin))):
-            if any(name in code.co_names for name in ASKING):
-                for line, key in _asked(code, vars(module)):
-                    if key.name not in known:
-                        yield f"{code.co_filename}:{line}", key.name
+    for code, names in _codes(type(plugin)):
+        if any(name in code.co_names for name in ASKING):
+            for line, key in _asked(code, names):
+                if key.name not in known:
+                    yield f"{code.co_filename}:{line}", key.name
 
 
-def _modules(plugin: Plugin) -> list[ModuleType]:
-    """Return the plugin's module, and those of its package."""
-    name = type(plugin).__module__
-    inner = f"{name}." if hasattr(sys.modules[name], "__path__") else f"{name}:"
-    return [module for each, module in list(sys.modules.items())
-            if each == name or each.startswith(inner)]  # fmt: skip
+def _codes(plugin: type[Plugin]) -> Iterator[tuple[CodeType, dict[str, Any]]]:
+    """Yield the code that a plugin's class leads to within its module or package, with its globals.
+
+    What stands beside it and is not used by it, such as tests, is not the plugin's.
+    """
+    home = plugin.__module__
+    waiting: list[Any] = [plugin]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or not _is_within(getattr(value, "__module__", None), home):
+            continue
+        seen.add(id(value))
+        if isinstance(value, type):
+            waiting += [*value.__bases__, *map(_function, vars(value).values())]
+        elif (function := _function(value)) is not None:
+            for code in _nested(function.__code__):
+                yield code, function.__globals__
+                waiting += _named(code, function.__globals__, home)
 
 
-def _codes(values: Iterator[Any]) -> Iterator[CodeType]:
-    """Yield the code of each function and method, and of those within them."""
-    waiting = [_function(value) for value in values]
-    codes = [found.__code__ for found in waiting if found is not None]
-    while codes:
-        code = codes.pop()
-        yield code
-        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+def _is_within(module: str | None, home: str) -> bool:
+    return module is not None and (module == home or module.startswith(f"{home}."))
 
 
-def _values(module: ModuleType, kind: type[Plugin]) -> Iterator[Any]:
-    """Yield what a module defines; of a module of tests only the plugin's class."""
-    if module.__name__.rpartition(".")[2].startswith(("test_", "conftest")):
-        yield from vars(kind).values()
-        return
-    for value in list(vars(module).values()):
-        if getattr(value, "__module__", None) == module.__name__:
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code of a function, and of those within it."""
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _nested(each)
+
+
+def _named(code: CodeType, names: dict[str, Any], home: str) -> Iterator[Any]:
+    """Yield what code refers to by name, also as an attribute of a module of the package."""
+    for value in [names[name] for name in code.co_names if name in names]:
+        if isinstance(value, ModuleType) and _is_within(value.__name__, home):
+            yield from (vars(value)[name] for name in code.co_names if name in vars(value))
+        else:
             yield value
-            if isinstance(value, type):
-                yield from vars(value).values()
 
 
 def _function(value: Any) -> FunctionType | None:

@@ -120,6 +120,15 @@ def test_a_service_that_is_declared_or_provided_or_only_named(load_plugins: Load
     load_plugins(on, fine=plugin("fine", named), other=plugin("other", provided, own))
 
 
+def test_code_that_a_plugin_leads_to_is_its_own_and_no_other(
+    load_plugins: LoadPlugins, refusal: Refusal
+) -> None:
+    beside = "def helper(s): return s.get(ACCESS)"
+    load_plugins({"plugins.system": {}}, fine=plugin("fine", "", beside))
+    [said] = refusal(odd=plugin("odd", "def ask(self, s): return helper(s)", beside))
+    assert "asks for the service 'access', which it does not declare" in said
+
+
 def test_the_plugins_of_caudex_declare_what_they_ask_for() -> None:
     on = {f"plugins.{name}": {"enabled": True} for name in ("cron", "metrics", "openapi")}
     kernel = load(load_config(environ={}, overrides=on))

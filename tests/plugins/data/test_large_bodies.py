@@ -70,6 +70,9 @@ class Silent:
     def has_listeners(self, hook: object, subject: str) -> bool:
         return False
 
+    def listeners(self, hook: object, subject: str) -> Sequence[object]:
+        return ()
+
     def settings(self, actor: object) -> bytes:
         return b"{}"
 
