@@ -82,8 +82,8 @@ class VaultFileService:
             raise _missing(app_id, key)
         await self._change(actor, lambda tx, _: self._delete(tx, app_id, key))
 
-    async def reveal(self, app_id: str) -> dict[str, str]:
-        return await self._guarded(self._there(lambda: self._opened(app_id)))
+    async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
+        return await self._guarded(self._there(lambda: self._opened(app_id, skip_broken)))
 
     async def forget(self, tx: Transaction, app_id: str) -> None:
         """Delete the files that an app has now, as soon as the transaction is committed."""
@@ -130,7 +130,7 @@ class VaultFileService:
         """Copy every secret of another vault; it is only read, and no worker is notified."""
         actor, done, lost = server_actor(), 0, list[str]()
         for app_id in [None, *(app.id for app in apps)]:
-            revealed = await source.reveal(app_id or NO_APP)
+            revealed = await source.reveal(app_id or NO_APP, skip_broken=True)
             for name in await source.names(app_id):
                 if (value := revealed.get(name)) is None:
                     lost.append(_shown(app_id, name))
@@ -210,7 +210,7 @@ class VaultFileService:
 
     # Opening
 
-    def _opened(self, app_id: str) -> dict[str, str]:
+    def _opened(self, app_id: str, skip_broken: bool) -> dict[str, str]:
         keys, found, broken = self._keyring.read(), dict[str, str](), set[str]()
         for scope in (None, app_id):
             for name in self._folder.names(scope):
@@ -223,11 +223,11 @@ class VaultFileService:
                     if value is not None:  # else it was deleted meanwhile
                         found[name] = value
                         broken.discard(name)
-        if broken:
+        if broken and not skip_broken:
             raise BadRequest(
                 f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
             )
-        return found
+        return {name: value for name, value in found.items() if name not in broken}
 
     def _open(self, keys: Keys[bytes], app_id: str | None, name: str) -> str | None:
         if (content := self._folder.read(app_id, name)) is None:

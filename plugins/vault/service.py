@@ -65,7 +65,7 @@ class VaultService:
         """See `Vault.delete`."""
         await self._statements.run(actor, lambda tx: self._delete(tx, _scope(app_id), key))
 
-    async def reveal(self, app_id: str) -> dict[str, str]:
+    async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
         """See `Vault.reveal`."""
         found, broken = dict[str, str](), set[str]()
         scopes = (_scope(None), _scope(app_id))
@@ -78,13 +78,13 @@ class VaultService:
             except Unopenable:
                 log.error("a secret cannot be opened", app=row.app_id, name=row.key)
                 broken.add(row.key)
-        if broken:
+        if broken and not skip_broken:
             raise BadRequest(
                 f"secrets cannot be opened, set them again: {', '.join(sorted(broken))}"
             )
         if found:
             await store.mark_used(self._statements, app_id)
-        return found
+        return {key: value for key, value in found.items() if key not in broken}
 
     async def usage(self, app_id: str | None) -> bytes:
         """Return when each secret was set and last used, a JSON array; never a value."""

@@ -35,7 +35,7 @@ class FakeVault:
         if self.secrets[app_id].pop(key, None) is None:
             raise NotFound(f"secret '{key}' not found")
 
-    async def reveal(self, app_id: str) -> dict[str, str]:
+    async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
         return {**self.secrets[None], **self.secrets[app_id]}
 
 

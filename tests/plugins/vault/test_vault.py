@@ -98,6 +98,10 @@ def test_a_flipped_bit_is_named_and_stops_the_start_of_no_other_app(server, app)
     with pytest.raises(BadRequest, match="set them again: BROKEN"):
         reveal(server, app)
     assert reveal(server, other)["OWN"] == "own"
+    put(server, None, "BROKEN", "platform")
+    skipped = server.run(lambda: server.services.get(VAULT).reveal(app, skip_broken=True))
+    assert (skipped["WHOLE"], "BROKEN" in skipped) == ("y", False)
+    server.run(lambda: server.services.get(VAULT).delete(ACTOR, None, "BROKEN"))
     put(server, app, "BROKEN", "new")
     assert reveal(server, app)["WHOLE"] == "y"
 
