@@ -147,7 +147,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_site_holds_every_page(site: Path) -> None:
     folders = ("docs", "plugins", "contrib", "examples")
     pages = [path for name in folders for path in (ROOT / name).rglob("*.md")]
-    pages.remove(ROOT / "plugins/scaffold/template/README.md")  # a new plugin's, not ours
+    for page in (ROOT / "plugins/scaffold/template").glob("*.md"):  # a new plugin's, not ours
+        pages.remove(page)
     assert len(pages) > 30
     missing = [
         str(page) for page in pages
