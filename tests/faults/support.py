@@ -362,7 +362,8 @@ def no_traceback(*servers: Served) -> None:
     """Nothing that happens to a server is a fault of its own."""
     for server in servers:
         lines = server.err.splitlines()
-        assert not [line for line in lines if "Traceback" in line or '"exception"' in line]
+        faults = [line for line in lines if "Traceback" in line or '"exception"' in line]
+        assert not faults, faults[0]
         assert not [line for line in lines if '"critical"' in line]
 
 
