@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
@@ -240,8 +240,12 @@ def _needs(kernel: Kernel, waiting: Mapping[str, Plugin], name: str) -> dict[str
     """Map the waiting plugins that this one needs to the service."""
     keys = [key.name for key in (*waiting[name].requires, *waiting[name].uses)]
     keys += kernel.services.wrapped_by(name)
-    needs = [(by, key) for key in keys for by in kernel.services.chain(key, before=name)]
-    return {by: key for by, key in needs if by in waiting and by != name}
+    found = dict[str, str]()
+    for key in keys:
+        with suppress(BootError):  # `_unmet` reports a wrong choice
+            chain = kernel.services.chain(key, before=name)
+            found |= {by: key for by in chain if by in waiting and by != name}
+    return found
 
 
 def _circle(kernel: Kernel, waiting: Mapping[str, Plugin]) -> BootError:
