@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.pages import cli, config, errors, hooks, permissions, rest, services, testing
+from docs.pages import api, cli, config, errors, hooks, permissions, rest, services, testing
 from kernel.config.settings import load_config
 from kernel.loading.kernel import Kernel
 from kernel.loading.loader import load
@@ -19,6 +19,7 @@ from kernel.loading.loader import load
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by `python -m docs.generate`: change the code, not this page. -->\n\n"
 PAGES: Mapping[str, Callable[[Kernel], str]] = {
+    "api": api.page,
     "cli": cli.page,
     "config": config.page,
     "errors": errors.page,

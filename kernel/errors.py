@@ -48,7 +48,10 @@ log = structlog.get_logger("caudex.boot")
 
 
 class KernelError(Exception):
-    """A request that cannot be served; its message is one sentence for the caller."""
+    """A request that cannot be served; its message is one sentence for the caller.
+
+    `status` is that of the reply.
+    """
 
     status: ClassVar[int] = 500
     members: Mapping[str, Any] = {}
@@ -152,7 +155,7 @@ class HookTimeout(Unavailable):
 
 
 class HookFailed(Exception):
-    """A plugin's hook returned what it must not, or a statement of it failed."""
+    """A plugin's hook returned what it must not, or a statement of it failed; `status` is 500."""
 
     status: ClassVar[int] = 500
 

@@ -21,12 +21,15 @@ __all__ = [
 ]  # fmt: skip
 
 Action = Literal["create", "read", "update", "delete"]
+"""What a caller does with records; a permission on an entity is `<entity>.<action>`."""
+
 PERMISSION_KEY = re.compile(r"(?=.{1,128}$)[A-Za-z][A-Za-z0-9_-]*([.:][A-Za-z0-9_-]+)*")
 """The key of a permission that a manifest declares, of at most 128 characters."""
 Kind = Literal[
     "public", "user", "core_admin", "app_user", "app_admin", "app_permission", "entity",
     "core_permission",
 ]  # fmt: skip
+"""What a route can need, each made by a constant or a function of this room."""
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -47,10 +50,15 @@ class Needs(msgspec.Struct, frozen=True):
 
 
 PUBLIC = Needs("public")
+"""The route needs nothing, not even a token."""
 ANY_USER = Needs("user")
+"""The route needs a valid token; where more is needed, the handler asks ACCESS."""
 CORE_ADMIN = Needs("core_admin")
+"""The route needs the role `admin` on `core`."""
 APP_USER = Needs("app_user")
+"""The route needs any role on the app of the path's `app_id`."""
 APP_ADMIN = Needs("app_admin")
+"""The route needs the role `admin` on the app of the path's `app_id`, or on `core`."""
 
 
 def entity(action: Action) -> Needs:
@@ -68,8 +76,11 @@ def app_permission(key: str) -> Needs:
 
 
 JOBS_READ = app_permission("core:jobs.read")
+"""The route needs the permission to see the jobs of every user of an app."""
 JOBS_MANAGE = app_permission("core:jobs.manage")
+"""The route needs the permission to cancel the jobs of every user of an app."""
 LOGS_READ = app_permission("core:logs.read")
+"""The route needs the permission to read the log of an app."""
 
 
 def core_permission(key: str) -> Needs:

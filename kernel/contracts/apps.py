@@ -21,6 +21,7 @@ FieldType = Literal[
     "text", "file", "number", "boolean", "date", "timestamp", "json", "uuid", "entity_link",
     "[text]", "[number]",
 ]  # fmt: skip
+"""Types that a manifest may give to a field, aliases resolved."""
 ValueKind = Literal[
     "text", "number", "boolean", "date", "timestamp", "json", "uuid", "texts", "numbers"
 ]
@@ -41,6 +42,7 @@ FIELD_KINDS: Final[Mapping[FieldType, ValueKind]] = {
 """The kind of each field type but `entity_link`, whose kind is that of the id it names."""
 
 OnDelete = Literal["cascade", "restrict", "set_null"]
+"""What becomes of a record whose link points at a record that is deleted."""
 MANIFEST_KEYS = (
     "$schema", "appId", "name", "version", "description", "type", "icon", "dataContract",
     "permissions", "app_id", "data_contract",
@@ -165,7 +167,7 @@ class InstallPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstalledSection(msgspec.Struct, frozen=True, kw_only=True):
-    """A section of an installed app's manifest; the stamp and key are the app's (see `App`)."""
+    """A section of an installed app's manifest; `version_stamp` and `key` are those of `App`."""
 
     app_id: str
     version_stamp: int

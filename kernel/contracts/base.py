@@ -179,7 +179,7 @@ class ServiceKey(Generic[T]):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A reply of success, to give again."""
+    """A reply of success, to give again: `status` is that of HTTP, `body` its bytes."""
 
     status: int
     body: bytes
@@ -220,7 +220,7 @@ Middleware = Callable[["ASGIApp"], "ASGIApp"]
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """The deployment, as far as a plugin needs it."""
+    """The deployment, as far as a plugin needs it. `port` is 0 where the system chooses one."""
 
     data_dir: Path
     host: str
@@ -326,3 +326,4 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OpenServices = Callable[[], AbstractAsyncContextManager["Services"]]
+"""Connects a command to the database and builds the services, for as long as the context lasts."""

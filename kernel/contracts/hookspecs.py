@@ -40,6 +40,7 @@ NAMESPACE = "caudex"
 """The project name of pluggy's markers."""
 
 hookspec = pluggy.HookspecMarker(NAMESPACE)
+"""Marks a function as a hook, in the `hookspecs.py` of the plugin that owns and calls it."""
 
 hookimpl = pluggy.HookimplMarker(NAMESPACE)
 """Marks a method as the implementation of the hook that has its name."""

@@ -18,7 +18,9 @@ __all__ = ["JOBS", "Jobs", "NewJob"]
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue. `payload` is JSON; `run_at` RFC 3339 text; `timeout_s` in seconds.
 
-    `key` is an idempotency key: while a job with it is pending or running, that one is returned.
+    After `max_attempts` errors of its handler the job has failed. A job of a higher `priority` runs
+    before others of its app. `key` is an idempotency key: while a job with it is pending or
+    running, that one is returned.
     """
 
     payload: msgspec.Raw

@@ -14,6 +14,7 @@ from kernel.contracts.base import ServiceKey
 __all__ = ["AUDIT", "LOGS", "Audit", "AuditFilter", "LogLevel", "LogLine", "Logs"]
 
 LogLevel = Literal["debug", "info", "warn", "error", "stdout", "stderr", "system", "event"]
+"""Where a line comes from: a call of the log, a stream of the worker, or the server itself."""
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):

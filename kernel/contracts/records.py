@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PAGE = 1000
+"""Records of a page at most."""
 SHAPE: Final = "x-caudex-shape"
 """Marks, in the schema of a type, what depends on the entity: a document of an app puts the fields
 there. It does not affect decoding."""
@@ -69,8 +70,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of a collection is wanted, validated against the entity by the provider.
 
     `where` is a tree as in POST …/query; `after` the id of the last record seen (keyset). Without
-    `order_by` the order is that of `created_at`, of a `search` by rank. For a `view` or a `search`
-    the provider must be one of `Collections`.
+    `order_by` the order is that of `created_at`, of a `search` by rank. `limit` is the number of
+    records, 1 to MAX_PAGE; `offset` the number that is skipped. For a `view` or a `search` the
+    provider must be one of `Collections`.
     """
 
     where: Mapping[str, Any] | None = None
@@ -87,7 +89,8 @@ class Aggregation(msgspec.Struct, frozen=True, kw_only=True):
     """Groups of records and what is computed of each, validated by the provider.
 
     `group_by` holds fields and objects `{"$month": field}`; `aggregate` maps names to objects
-    `{"$sum": field}`; `having` is a where-tree over both.
+    `{"$sum": field}`; `having` is a where-tree over both. `limit` is the number of groups, `offset`
+    the number that is skipped, `timezone` an IANA name.
     """
 
     where: Mapping[str, Any] | None = None

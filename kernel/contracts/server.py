@@ -36,15 +36,17 @@ MAX_BODY = 50_000_000
 """Bytes of the body that a route accepts by default."""
 
 Handler = Callable[..., Awaitable["Response"]]
+"""Answers the requests of a route: `async def (request)`, or `async def (request, body)`."""
 
 
 class Route(msgspec.Struct, frozen=True):
     """One method on one path: `Route("POST", "/api/v1/things/{id}", handler, needs=ANY_USER)`.
 
     With `body` the handler is `async def (request, body)` and gets the decoded JSON, without it
-    `async def (request)`. `needs` is checked before the body is read, and so is `admit`, for what
-    no `needs` expresses: `async def (request)`, which raises Forbidden. Only with `workers` a
-    worker may call it on behalf of a user (see `Delegation`); others get 403.
+    `async def (request)`. A body has at most `max_body` bytes. `needs` is checked before the body
+    is read, and so is `admit`, for what no `needs` expresses: `async def (request)`, which raises
+    Forbidden. Only with `workers` a worker may call it on behalf of a user (see `Delegation`);
+    others get 403.
 
     The rest documents the API and costs a request nothing: `returns` is the type of the reply's
     JSON and `status` its code, `query` a Struct with a field for each query parameter, `errors`
@@ -109,7 +111,8 @@ class TaskInfo(msgspec.Struct, frozen=True):
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One number. `name` is `caudex_<plugin>_<what>`, with its unit at the end (`_seconds`).
+    """One number. `name` is `caudex_<plugin>_<what>`, with the unit of `value` at the end
+    (`_seconds`).
 
     A counter only grows while the process runs. `shared` numbers are the whole deployment's, from
     the database: every process measures the same.
@@ -279,7 +282,7 @@ class ProcessReady(msgspec.Struct, frozen=True):
 
 class ServerProcesses(msgspec.Struct, frozen=True, kw_only=True):
     """The processes to run. `target` runs one in a new process and sends a `ProcessReady`, or a
-    text that says why it does not start; it ends when the pipe breaks."""
+    text that says why it does not start; it ends when the pipe breaks. `count` is their number."""
 
     target: Callable[[Connection], None]
     count: int
@@ -388,6 +391,7 @@ PageSlot = Literal["page", "tile", "record", "field", "action", "palette"]
 values, in a dialog for chosen records, or in a dialog from the palette."""
 
 ColumnKind = Literal["text", "number", "time", "code", "state", "json"]
+"""How the console draws the values of a column."""
 
 
 class PageColumn(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ Query = LiteralString | bytes
 Literal text, or bytes that were compiled from `psycopg.sql` for names of a manifest."""
 
 Scalar = str | int | float | bool | bytes | UUID | datetime | None
+"""A parameter that is no array."""
 Param = Scalar | Sequence[str] | Sequence[int] | Sequence[float]
 """A parameter travels as text: `bytes` are used as text unchanged (JSON that is already
 encoded), a sequence becomes an array literal, a UUID or datetime its ISO form."""

@@ -51,6 +51,7 @@ MAX_SECRET = 64 * 1024
 MAX_SECRETS = 1000
 """Secrets of one scope: a worker gets them all at its start."""
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+"""The name of a secret, which is that of an environment variable."""
 RESERVED_VARIABLE = re.compile(
     r"PATH|HOME|LANG|TMPDIR|LOCPATH|GCONV_PATH|GLIBC_TUNABLES|NODE_OPTIONS"
     r"|LD_.*|DYLD_.*|PYTHON.*|BUN_.*|CAUDEX_.*",

@@ -23,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 WorkerState = Literal["starting", "running", "stopping", "stopped", "crashed"]
+"""The state of a worker or of one replica."""
 
 
 class WorkerLost(Exception):
@@ -61,7 +62,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The worst of the replicas' states, with the limits that apply."""
+    """The worst of the replicas' states, with the limits that apply.
+
+    `replicas` is the number of processes that run, `version` the number of the deploy.
+    """
 
     app_id: str
     status: WorkerState

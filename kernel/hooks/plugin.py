@@ -30,8 +30,8 @@ class Plugin:
     `services.find`. Their providers start before it and end after it. `finds` names services that
     it looks up only after the start, such as in a handler; they do not affect the order.
     `name` is also the name of its folder, of its config table `[plugins.<name>]` and of its SQL
-    schema `caudex_<name>`. `migrations` is the folder of its numbered `.sql` files, by default the
-    one beside the module.
+    schema `caudex_<name>`. `kernel_api` is the version of KERNEL_API that it was written for.
+    `migrations` is the folder of its numbered `.sql` files, by default the one beside the module.
     """
 
     name: ClassVar[str]

@@ -45,7 +45,7 @@ class Services:
         return [name for name, wrappers in self._wrappers.items() if plugin in wrappers]
 
     def provide(self, key: ServiceKey[T], factory: Factory, *, by: str) -> None:
-        """Take `factory` as plugin `by`'s implementation of `key`."""
+        """Take `factory` as plugin `by`'s implementation of `key`. Raises BootError for two."""
         offers = self._offers.setdefault(key.name, {})
         if by in offers:
             raise BootError(f"plugin {by}", f"provides the service {key.name!r} twice")

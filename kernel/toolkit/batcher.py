@@ -35,7 +35,10 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """Which errors are worth another try, and the seconds before it, which double each time."""
+    """Which errors are worth another try, and the seconds before it, which double each time.
+
+    The pauses grow from `first` to `longest`, in seconds.
+    """
 
     on: tuple[type[Exception], ...] = (Unavailable,)
     first: float = 0.5

@@ -92,7 +92,10 @@ class Keyring(Generic[Id]):
         return Keys(self.key_id(keys[0]), {self.key_id(key): key for key in keys})
 
     def check(self, recorded: Id) -> None:
-        """Compare with the id of the key that encrypted the data in the database."""
+        """Compare with the id of the key that encrypted the data in the database.
+
+        Raises BootError where it is another one.
+        """
         if recorded not in self.read().known:
             problem = "it is not the key that this database's secrets are sealed with"
             remedy = f"restore {self.file} or the configured master_key"

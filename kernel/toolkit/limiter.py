@@ -20,7 +20,8 @@ class ConcurrencyLimiter:
     """Bounds concurrent work: `total` in all, `per_key` for each user, app or address.
 
     Beyond that `hold` waits for its turn, in the order of arrival: at most `queue` callers of each
-    key, each for `timeout` seconds. All others get Unavailable with `message`. Give one user
+    key, each for `timeout` seconds. All others get Unavailable with `message`, which asks them to
+    come back after `retry_after` seconds. Give one user
     `per_key=(total + 1) // 2`, so that one user alone never takes all of it.
     """
 

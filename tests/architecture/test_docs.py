@@ -1,19 +1,23 @@
 """The reference says what the code says, of hooks, services, settings, errors and commands."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from docs import generate
-from docs.pages import cli, services
+from docs.pages import api, cli, services
 from docs.pages import hooks as hooks_page
 from docs.pages.code import plugin_classes, with_contrib
-from kernel import errors
+from kernel import errors, public
 from kernel.config.settings import SECTIONS, load_config
 from kernel.contracts import hookspecs
 from kernel.contracts.access import Kind
@@ -91,6 +95,54 @@ def test_every_hook_of_the_kernel_says_when_where_and_how_often_it_is_called() -
     for name in (*writes, "event_committed"):
         section = text.split(f"### {name}\n")[1].split("### ")[0]
         assert "| SQL of workers | does not reach it" in section
+
+
+def test_every_public_name_is_documented() -> None:
+    """Each has words of its own, each method has, and each number is explained with its unit."""
+    text, found = page("api"), {each.name: each for each in api.names()}
+    assert set(found) == set(public.__all__)
+    for name, each in found.items():
+        assert f"\n### {name}\n" in text
+        assert len(each.doc) > 10, f"{name} has no docstring"
+        if inspect.isclass(each.value) and each.value.__module__.startswith("kernel."):
+            words = " ".join(
+                [each.doc, *(f"{n} {text}" for n, text in api.fields(each.value).items())]
+            )
+            for number in numbers(each.value):
+                assert re.search(rf"\b{number}\b", words), f"{name}: say what {number} counts"
+
+
+def numbers(cls: type) -> list[str]:
+    """The fields of a class that hold numbers and do not describe themselves."""
+    _, node = api.class_source(cls)
+    declared = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+    texts = {ast.unparse(each.target): ast.unparse(each.annotation) for each in declared}
+    return [
+        name
+        for name, kind in texts.items()
+        if re.search(r"\b(int|float)\b", kind) and "description=" not in kind and name[0] != "_"
+    ]
+
+
+def test_public_functions_name_the_errors_that_they_raise() -> None:
+    for name, function in functions():
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        for node in ast.walk(tree):
+            match node:
+                case ast.Raise(exc=ast.Call(func=ast.Name(id=error))):
+                    assert error in (function.__doc__ or ""), f"{name} raises {error}"
+                case _:
+                    pass
+
+
+def functions() -> Iterator[tuple[str, Any]]:
+    """Every public function, and every public method of a public class."""
+    for each in api.names():
+        if inspect.isfunction(each.value):
+            yield each.name, each.value
+        elif inspect.isclass(each.value) and each.value.__module__.startswith("kernel."):
+            for name, function, _ in api.members(each.value):
+                yield f"{each.name}.{name}", function
 
 
 def test_every_error_is_documented() -> None:
