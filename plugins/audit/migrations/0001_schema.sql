@@ -20,14 +20,14 @@ create table caudex_audit.log (
     owner_id uuid
 ) partition by range (changed_at);
 alter sequence caudex_audit.log_id owned by caudex_audit.log.id;
--- Each search walks one of these from its newest end, so its cost does not grow with the trail. They are ordered by
+-- Each search, but that for a request, walks one of these from its newest end, so its cost does not grow with the trail. They are ordered by
 -- `-id` and searched in that order, so that PostgreSQL never prefers the index on `id`: it would walk the whole trail
 -- backwards, in the hope of rows that are rare or old.
 create index log_kind on caudex_audit.log (table_schema, table_name, operation, (-id));
 create index log_record on caudex_audit.log (record_id, (-id));
 create index log_actor on caudex_audit.log (actor_id, (-id));
 create index log_latest on caudex_audit.log (id);
-create index log_commits on caudex_audit.log (xid, id);
+create index log_request on caudex_audit.log using hash (request_id);
 -- Which tables and operations the trail knows: a search for a part of (schema, table, operation) looks the whole ones
 -- up here, and one index serves them all.
 create table caudex_audit.kinds (
@@ -76,9 +76,26 @@ create trigger refuse before update or delete or truncate on caudex_audit.log_de
 alter table caudex_audit.log_default enable always trigger refuse;
 revoke update, delete, truncate on caudex_audit.log, caudex_audit.log_default from current_user;
 -- in an adopted database as well:
+-- Columns that the trail leaves out: the owner has a column of its own, and the words of a search are computed. It is
+-- inlined, as is `as_json`.
+create function caudex_audit.hidden() returns text[]
+language sql immutable as $$
+    select '{_owner,_search,_search_1,_search_2,_search_3,_search_4,_search_5,_search_6,_search_7,_search_8,_search_9}'
+        ::text[]
+$$;
+-- Timestamps are in UTC and numbers complete, whatever the session's settings. The server's own sessions have these
+-- settings, and to set them again for each row takes longer than to make its JSON.
+create function caudex_audit.as_json_in_utc(whole anyelement) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp set timezone = 'UTC' set extra_float_digits = 1 as $$
+    select to_jsonb(whole)
+$$;
+create function caudex_audit.as_json(whole anyelement) returns jsonb
+language sql stable as $$
+    select case when current_setting('timezone') = 'UTC' and current_setting('extra_float_digits') = '1'
+        then to_jsonb(whole) else caudex_audit.as_json_in_utc(whole) end
+$$;
 -- Attached to every entity table, with the app's key as argument. It runs as the server's own role, so a login that
--- may write the table needs no right on the trail, and has none. Timestamps are in UTC and numbers complete, whatever
--- the session's settings.
+-- may write the table needs no right on the trail, and has none.
 --
 -- A few bytes that change one value of a large row must not write all its others into the trail, twice. In a row over
 -- 1 MB (10^6 bytes) the values that an update leaves alone are replaced by their length and SHA-256, the largest
@@ -86,7 +103,7 @@ revoke update, delete, truncate on caudex_audit.log, caudex_audit.log_default fr
 -- change.
 create or replace function caudex_audit.record() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' set extra_float_digits = 1 as $$
+set search_path = pg_catalog, pg_temp as $$
 declare
     old_row jsonb;
     new_row jsonb;
@@ -96,11 +113,11 @@ declare
     request text;
 begin
     if tg_level = 'ROW' then
-        old_row := to_jsonb(old);
-        new_row := to_jsonb(new);
+        old_row := caudex_audit.as_json(old);
+        new_row := caudex_audit.as_json(new);
         owner := (coalesce(new_row, old_row) ->> '_owner')::uuid;
-        old_row := old_row - '_owner';
-        new_row := new_row - '_owner';
+        old_row := old_row - caudex_audit.hidden();
+        new_row := new_row - caudex_audit.hidden();
         if pg_column_size(old_row) > 1000000 or pg_column_size(new_row) > 1000000 then
             old_row := caudex_audit.shrunk(old_row);
             new_row := caudex_audit.shrunk(new_row);
@@ -133,5 +150,59 @@ begin
     values (tg_table_schema, tg_table_name, coalesce(new_row, old_row) ->> 'id', tg_op,
             old_row, new_row, actor, request, tg_argv[0]::bigint, owner);
     return null;
+end $$;
+-- Rows that a statement creates or deletes reach the trail by one statement too: for 1,000 rows that is half of the
+-- work of a call for each. It is a trigger `after insert` or `after delete` that names its rows `changed`. The alias
+-- `_r` of a whole row is a name that no field can have. An update stays with `record`: its old and new rows have no
+-- key that pairs them, and a single one is what people write.
+create function caudex_audit.record_all() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+    actor uuid;
+    request text;
+begin
+    -- The login of a worker could set these to anything; only the server's is believed.
+    if pg_has_role(session_user, current_user, 'member') then
+        actor := nullif(current_setting('caudex.actor_id', true), '')::uuid;
+        request := nullif(current_setting('caudex.request_id', true), '');
+    end if;
+    insert into caudex_audit.log
+        (table_schema, table_name, record_id, operation, old_record, new_record,
+         actor_id, request_id, app_key, owner_id)
+    select tg_table_schema, tg_table_name, shown ->> 'id', tg_op,
+        case tg_op when 'DELETE' then shown end, case tg_op when 'INSERT' then shown end,
+        actor, request, tg_argv[0]::bigint, owner
+    from (
+        select owner, case when pg_column_size(kept) > 1000000 then caudex_audit.shrunk(kept) else kept end as shown
+        from (
+            select (whole ->> '_owner')::uuid as owner, whole - caudex_audit.hidden() as kept
+            from (select caudex_audit.as_json(_r) as whole from changed as _r offset 0) as w offset 0
+        ) as k offset 0
+    ) as s;
+    return null;
+end $$;
+-- Called where the plugin is switched off or on. While it is off its triggers are; the trail itself says from when to
+-- when it recorded nothing.
+create function caudex_audit.switched(enabled boolean, since timestamptz) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    said text := case when enabled then 'TRAIL_RESUMED' else 'TRAIL_STOPPED' end;
+    found record;
+begin
+    for found in
+        select t.tgrelid::regclass as on_table, t.tgname as name
+        from pg_trigger as t
+        join pg_proc as p on p.oid = t.tgfoid join pg_class as c on c.oid = t.tgrelid
+        where p.pronamespace = 'caudex_audit'::regnamespace and c.relnamespace <> 'caudex_audit'::regnamespace
+        and not t.tgisinternal
+    loop
+        execute format('alter table %s %s trigger %I', found.on_table,
+            case when enabled then 'enable' else 'disable' end, found.name);
+    end loop;
+    insert into caudex_audit.kinds (table_schema, table_name, operation)
+        values ('core', 'audit', said) on conflict do nothing;
+    insert into caudex_audit.log (table_schema, table_name, operation, new_record, app_key)
+        values ('core', 'audit', said, case when enabled then jsonb_build_object('offSince', since) end, 0);
 end $$;
 revoke execute on all functions in schema caudex_audit from public;

@@ -48,6 +48,8 @@ class _Child:
         for number, handler in before.items():
             signal.signal(number, handler)
         theirs.close()
+        self.started = False
+        self.hangups = 0  # those that it was sent
 
     def ready(self) -> ProcessReady | str | None:
         """Return what the process sent, and only once."""
@@ -83,7 +85,8 @@ class ProcessManager:
         self._children: list[_Child] = []
         self._fault = ""
         self._signals = 0
-        self._announced = self._hung_up = False
+        self._announced = False
+        self._hangups = 0
         self._not_before = 0.0
 
     def files(self, plugins: LoadedPlugins) -> Mapping[str, tuple[str, ...]]:
@@ -93,13 +96,14 @@ class ProcessManager:
     def run(self, server: ServerProcesses, ready: ProcessReady) -> int:
         """See `kernel.contracts.server.ProcessManager.run`."""
         self._server = server
-        self._handle([signal.SIGHUP], self._pass_on)
+        self._handle([signal.SIGHUP], self._count_hangup)
         self._handle(server.ending, self._count_signal)
         status = 0
         while not self._signals and not status:
             status = self._replace_dead()
             for child in self._children:
                 ready = self._learn(child) or ready
+                self._pass_on(child)
             self._tick()
             if server.reload and self._watcher.changed(ready.files, ready.began):
                 log.info("a file has changed")
@@ -120,8 +124,7 @@ class ProcessManager:
         if not isinstance(sent, ProcessReady):
             self._fault = sent or self._fault
             return None
-        if self._hung_up:  # it has started with the configuration of before
-            child.signal(signal.SIGHUP)
+        child.started = True
         if not self._announced:
             self._announced = True
             self._server.announce(sent.notices)
@@ -130,10 +133,14 @@ class ProcessManager:
     def _count_signal(self, *_: object) -> None:
         self._signals += 1
 
-    def _pass_on(self, number: int, _: object) -> None:
-        self._hung_up = True
-        for child in self._children:
-            child.signal(number)
+    def _count_hangup(self, *_: object) -> None:
+        self._hangups += 1
+
+    def _pass_on(self, child: _Child) -> None:
+        """Send a hangup once to each process; one that starts has the configuration of before."""
+        if child.started and child.hangups < self._hangups:
+            child.hangups = self._hangups
+            child.signal(signal.SIGHUP)
 
     def _tick(self) -> None:
         self._server.look()
