@@ -138,7 +138,7 @@ class AuthPlugin(Plugin):
         accounts = Accounts(statements, store, services.get(HOOKS), hasher, rules, tokens)
         demands = Demands(config.second_factor, lambda: services.find(ACCESS))
         authenticator = TokenAuthenticator(tokens, store, services.get(NOTIFICATIONS), demands)
-        limiter = LoginLimiter(statements, store, enabled=config.rate_limit_logins)
+        limiter = LoginLimiter(statements, enabled=config.rate_limit_logins)
         setup = SetupToken(statements, key) if self.context.public else None
         registrations = Registrations(
             self._registration, setup, accounts, authenticator, limiter,

@@ -49,7 +49,7 @@ from .models import (
 )
 from .reads.records import answer
 from .rendering import count_in, last_id
-from .store import keep
+from .statements.entity import keep
 from .writes.tags import is_none_match
 
 RECORD: Final = f"{COLLECTION}/{{id}}"

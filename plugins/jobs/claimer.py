@@ -11,7 +11,7 @@ import anyio
 
 from .config import JobsConfig
 from .models import Claimed, ClaimRequest
-from .run import Run
+from .outcome import Run
 from .store import JobsStore
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from kernel.public import BadRequest, Batcher, BatchLimits, KernelError, Retry, Unavailable
 
 from .models import Outcome, Progress
-from .run import INVALID_RESULT
+from .outcome import INVALID_RESULT
 from .store import JobsStore
 
 log = structlog.get_logger("caudex.jobs")

@@ -26,11 +26,12 @@ from kernel.public import (
     failure,
 )
 
+from .callers import Callers
 from .claimer import Claimer, Slots
 from .config import JobsConfig
 from .models import Claimed, Outcome, Progress, Renewed, Status
+from .outcome import Ending, Run
 from .results import ResultBatcher
-from .run import Callers, Ending, Run
 from .store import JobsStore
 
 RETRY_PAUSE: Final = 0.5

@@ -28,6 +28,7 @@ from kernel.public import (
 )
 
 from . import store
+from .callers import Callers
 from .config import JobsConfig
 from .enqueue import (
     CANCEL,
@@ -41,7 +42,6 @@ from .enqueue import (
 )
 from .maintenance import Maintenance
 from .models import STATUSES, Cursor, NewRow, Status
-from .run import Callers
 from .runner import Runner
 from .store import MAX_COUNT, JobsStore
 

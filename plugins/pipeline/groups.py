@@ -109,7 +109,7 @@ class ConnectionGroup:
                     member.release()
 
     def close(self) -> None:
-        """Stop accepting; the connections are closed by the keeper."""
+        """Stop accepting; the connections are closed by the reconnector."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

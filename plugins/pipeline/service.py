@@ -26,7 +26,7 @@ from kernel.public import (
 from .config import PipelineConfig
 from .connection import SendOutcome
 from .groups import ConnectionGroup, checked
-from .keeper import Keeper
+from .reconnect import Reconnector
 from .transactions import HeldByTransaction
 
 T = TypeVar("T")
@@ -69,10 +69,10 @@ class PipelinedStatements(dialect.FirstColumns):
         async with anyio.create_task_group() as tasks:
             attempts = list[anyio.Event]()
             for name, group in self.groups.items():
-                keeper = Keeper(name, group, self._pool, PLANS.get(name, GENERIC))
+                reconnector = Reconnector(name, group, self._pool, PLANS.get(name, GENERIC))
                 for _ in range(getattr(self._config, name)):
                     attempts.append(anyio.Event())
-                    tasks.start_soon(keeper.keep, attempts[-1])
+                    tasks.start_soon(reconnector.keep_open, attempts[-1])
             for attempted in attempts:
                 await attempted.wait()
             try:

@@ -50,7 +50,7 @@ def test_authors_get_what_hooks_and_contracts_speak_of_from_caudex() -> None:
             for name in node.names:
                 known = hasattr(caudex, name.name) or name.name == "NAMESPACE"
                 assert known, f"{name.name} of {node.module}"
-    for path in (ROOT / "kernel/contracts").glob("[!_h]*.py"):
+    for path in (ROOT / "kernel/contracts").rglob("[!_h]*.py"):
         for name in _declared(path):
             assert hasattr(caudex, name) or name in ("T", "shape"), f"{name} of {path.name}"
 

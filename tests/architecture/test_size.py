@@ -54,7 +54,7 @@ def test_constructors_have_few_parameters() -> None:
 
 
 def test_contracts_hold_no_behaviour() -> None:
-    for path in (KERNEL / "contracts").glob("*.py"):
+    for path in (KERNEL / "contracts").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not isinstance(node, ast.For | ast.While | ast.Try | ast.With), path
 

@@ -1,1 +1,1 @@
-"""What protects accounts beside their passwords: the setup token, and the second factor."""
+"""What protects accounts beside their passwords: limits, the setup token, the second factor."""

@@ -7,7 +7,8 @@ from ipaddress import ip_address, ip_network
 
 from kernel.public import Actor, Statements, Throttled, Transaction
 from plugins.auth.models import Account
-from plugins.auth.store import AuthStore
+
+from .attempts import AttemptStore
 
 
 class LoginLimiter:
@@ -17,9 +18,9 @@ class LoginLimiter:
     is counted and nothing is blocked.
     """
 
-    def __init__(self, statements: Statements, store: AuthStore, *, enabled: bool) -> None:
+    def __init__(self, statements: Statements, *, enabled: bool) -> None:
         self._statements = statements
-        self._store = store
+        self._store = AttemptStore(statements)
         self._enabled = enabled
 
     async def check(self, keys: list[str], tx: Transaction | None = None) -> None:

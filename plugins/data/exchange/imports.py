@@ -16,7 +16,7 @@ from kernel.public import (
     Grant,
     Transaction,
 )
-from plugins.data.reads.scopes import on_new_schema
+from plugins.data.reads.tables import on_new_schema
 from plugins.data.store import NO_SETTINGS, Table
 from plugins.data.writes.batch import Batches
 from plugins.data.writes.rows import Row, encode, unify_columns

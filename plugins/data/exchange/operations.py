@@ -21,7 +21,7 @@ from plugins.data.models import (
     UpsertRows,
 )
 from plugins.data.reads.records import answer
-from plugins.data.store import MAX_PAGE_BYTES
+from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .groups import grouped_file
 from .imports import Imports

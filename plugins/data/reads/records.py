@@ -27,14 +27,15 @@ from plugins.data.exchange.export import Format, csv_pieces, ndjson_pieces
 from plugins.data.filters import Conditions
 from plugins.data.models import LastSeen
 from plugins.data.rendering import TOO_LARGE, Rendering, check_readable, count_in, split_version
-from plugins.data.scope import RowScope, Tree, record_not_found
-from plugins.data.store import MAX_PAGE_BYTES, Selection
+from plugins.data.row_scope import RowScope, Tree, record_not_found
+from plugins.data.statements.entity import Selection
+from plugins.data.statements.lists import MAX_PAGE_BYTES
 
 from .aggregates import compile_aggregation
-from .scopes import JOINED, on_new_schema
 from .search_query import SearchedScopes
 from .search_terms import Terms, read_terms
 from .selection import Expansions, read_expand, select
+from .tables import JOINED, on_new_schema
 
 MAX_OFFSET: Final = 2**31
 

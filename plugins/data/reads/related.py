@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from kernel.public import Access, Actor, Entity, Field, Forbidden, Grant, Identity, NotFound, entity
 from plugins.data.columns import Columns
-from plugins.data.scope import RowScope, Tree, entities_in
+from plugins.data.row_scope import RowScope, Tree, entities_in
 from plugins.data.store import Table
 
 from .selection import Expansions, entities_of

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from kernel.public import Actor, Grant
 from plugins.data.filters import Conditions
-from plugins.data.scope import RowScope, Tree
-from plugins.data.store import TRIGRAMS, Table
+from plugins.data.row_scope import RowScope, Tree
+from plugins.data.statements.lists import TRIGRAMS
+from plugins.data.store import Table
 
-from .scopes import UNKNOWN, RecordScopes
 from .search_terms import Matching, Terms, read_terms
+from .tables import UNKNOWN, EntityTables
 
 
-class SearchedScopes(RecordScopes):
+class SearchedScopes(EntityTables):
     """Adds searches to the rows of callers."""
 
     async def _matching(

@@ -16,8 +16,9 @@ from kernel.public import BadRequest, View, nearest, show_value
 from plugins.data.columns import Columns, Link
 from plugins.data.filters import Conditions, join
 from plugins.data.rendering import NestedRendering
-from plugins.data.scope import RowScope, Tree
-from plugins.data.store import ETAG, Selection, Table, keep
+from plugins.data.row_scope import RowScope, Tree
+from plugins.data.statements.entity import ETAG, Selection, keep
+from plugins.data.store import Table
 
 MAX_DEPTH: Final = 3
 MAX_EXPANDED: Final = 20

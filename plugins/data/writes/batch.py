@@ -19,9 +19,9 @@ from kernel.public import (
     nearest,
 )
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.scopes import on_new_schema
+from plugins.data.reads.tables import on_new_schema
 from plugins.data.rendering import id_of
-from plugins.data.scope import RowScope
+from plugins.data.row_scope import RowScope
 
 from .conditional import ConditionalWrites
 from .records import at, placed, row_for

@@ -9,8 +9,8 @@ import msgspec
 
 from kernel.public import Action, Actor, BadRequest, Grant, Param, Transaction
 from plugins.data.filters import Conditions
-from plugins.data.reads.scopes import on_new_schema
-from plugins.data.scope import RowScope, Tree
+from plugins.data.reads.tables import on_new_schema
+from plugins.data.row_scope import RowScope, Tree
 from plugins.data.store import NO_SETTINGS
 
 from .records import row_for

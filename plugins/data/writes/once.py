@@ -18,12 +18,12 @@ from kernel.public import (
     Statements,
     Transaction,
 )
-from plugins.data.reads.scopes import JOINED, hooked
+from plugins.data.reads.tables import JOINED, hooked
 
-from .answers import WriteAnswers
+from .replies import WriteReplies
 
 
-class KeyedWrites(WriteAnswers):
+class KeyedWrites(WriteReplies):
     """Adds writes that join the transaction of a key."""
 
     def __init__(

@@ -25,9 +25,9 @@ from kernel.public import (
     hookspecs,
 )
 from plugins.data.errors import PreconditionFailed
-from plugins.data.reads.scopes import JOINED, on_new_schema
+from plugins.data.reads.tables import JOINED, on_new_schema
 from plugins.data.rendering import describe_size_error, id_of, records_in, split_version
-from plugins.data.scope import RowScope, record_not_found
+from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .once import KeyedWrites

@@ -10,7 +10,7 @@ import msgspec
 from kernel.public import BadRequest, Tagged
 from plugins.data.errors import PreconditionFailed
 from plugins.data.filters import Conditions
-from plugins.data.store import ETAG
+from plugins.data.statements.entity import ETAG
 
 _TAG: Final = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 

@@ -19,7 +19,7 @@ from kernel.public import (
     hookspecs,
 )
 from plugins.data.rendering import check_readable, id_of, records_in, split_version
-from plugins.data.scope import RowScope, record_not_found
+from plugins.data.row_scope import RowScope, record_not_found
 from plugins.data.store import NO_SETTINGS, Table
 
 from .rows import Row, encode, row_of, run_in_thread_if_large, unify_columns

@@ -16,8 +16,8 @@ from kernel.public import (
     Transaction,
     nearest,
 )
-from plugins.data.reads.scopes import on_new_schema
-from plugins.data.scope import RowScope
+from plugins.data.reads.tables import on_new_schema
+from plugins.data.row_scope import RowScope
 
 from .records import MAX_BULK, RecordWrites, at, check_locked
 from .rows import Row, check_needed, encode, row_of

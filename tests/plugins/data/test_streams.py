@@ -22,7 +22,8 @@ from plugins.data.models import LastSeen
 from plugins.data.rendering import id_of
 from plugins.data.routes import StreamedArray
 from plugins.data.service import RecordsService
-from plugins.data.store import Order, Table
+from plugins.data.statements.entity import Order
+from plugins.data.store import Table
 from tests.plugins.data.support import SAMPLES, clear, installed, refused
 
 MANY = 50_000

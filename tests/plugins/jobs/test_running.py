@@ -23,8 +23,9 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import running_server
-from plugins.jobs import claimer, run, runner
-from plugins.jobs.run import Callers, backoff
+from plugins.jobs import claimer, outcome, runner
+from plugins.jobs.callers import Callers
+from plugins.jobs.outcome import backoff
 from tests.plugins.jobs.support import (
     all_ended,
     become,
@@ -100,7 +101,7 @@ def test_a_handler_that_meets_something_unavailable_runs_again_without_a_failure
 def test_a_job_that_meets_something_unavailable_twenty_times_in_a_row_fails(
     server, app, monkeypatch
 ):
-    monkeypatch.setattr(run, "backoff", lambda _: 0.01)
+    monkeypatch.setattr(outcome, "backoff", lambda _: 0.01)
 
     async def handler(job):
         if fake(server).started.count(job.id) == 3:

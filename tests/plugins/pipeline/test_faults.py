@@ -15,7 +15,7 @@ from kernel.contracts.statements import Transaction
 from kernel.database.dialect import OutcomeUnknown
 from kernel.errors import BadRequest, KernelError, Unavailable
 from kernel.testing import Postgres
-from plugins.pipeline import groups, keeper
+from plugins.pipeline import groups, reconnect
 from plugins.pipeline.config import PipelineConfig
 from plugins.pipeline.prepared import MAX_BYTES
 from tests.kernel.databases import ACTOR, kill, sql, table
@@ -279,7 +279,7 @@ async def test_a_connection_that_took_a_large_buffer_is_replaced(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq keeps the buffer of its largest message: 93 MB for one of 49."""
-    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(reconnect, "CHECK_INTERVAL", 0.05)
     async with pipelined(dsn, ONE) as (driver, _):
         before = pids(driver, "writes")
         assert await driver.execute("select length($1::text)", "x" * 3_000_000) == b"3000000"
@@ -292,7 +292,7 @@ async def test_a_connection_that_took_a_large_buffer_is_replaced(
 async def test_a_connection_that_brought_a_large_answer_is_replaced(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(reconnect, "CHECK_INTERVAL", 0.05)
     many = "select repeat('x', 3000000) from generate_series(1, 10)"
     async with pipelined(dsn, ONE) as (driver, _):
         for name, call in (("reads", driver.fetch_all), ("writes", driver.execute_all)):
@@ -309,19 +309,19 @@ async def test_a_connection_is_replaced_when_it_is_old_and_idle(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age = [0.0]
-    clock = SimpleNamespace(  # as much of anyio as a keeper uses
+    clock = SimpleNamespace(  # as much of anyio as a reconnector uses
         current_time=lambda: anyio.current_time() + age[0],
         move_on_after=anyio.move_on_after,
         sleep=anyio.sleep,
     )
-    monkeypatch.setattr(keeper, "CHECK_INTERVAL", 0.05)
-    monkeypatch.setattr(keeper, "anyio", clock)
+    monkeypatch.setattr(reconnect, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(reconnect, "anyio", clock)
     async with pipelined(dsn, ONE) as (driver, _):
         before = pids(driver, "transactions")
 
         async def slow(tx: Transaction) -> bytes | None:
             first = await tx.fetch(PID)
-            age[0] = 2 * keeper.LIFETIME  # it is old by now, and in use
+            age[0] = 2 * reconnect.LIFETIME  # it is old by now, and in use
             await asyncio.sleep(0.6)
             assert await tx.fetch(PID) == first
             return first
@@ -456,7 +456,7 @@ async def test_a_large_statement_and_a_large_answer_hold_up_nobody(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        keeper, "CHECK_INTERVAL", 60.0
+        reconnect, "CHECK_INTERVAL", 60.0
     )  # what is oversized by it is not replaced yet
     async with pipelined(dsn, ONE) as (driver, _):
         [pid] = pids(driver, "writes")

@@ -1,4 +1,4 @@
-"""Keeps the connections of a group open."""
+"""Opens the connections of a group, and replaces those that break or are old."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHECK_INTERVAL: Final = 5.0
 log = structlog.get_logger("caudex.pipeline")
 
 
-class Keeper:
+class Reconnector:
     """Opens the connections of one group, and replaces those that break."""
 
     def __init__(self, name: str, group: ConnectionGroup, pool: Pool, setting: bytes) -> None:
@@ -33,7 +33,7 @@ class Keeper:
         self._setting = setting
         self._away = False
 
-    async def keep(self, attempted: anyio.Event) -> None:
+    async def keep_open(self, attempted: anyio.Event) -> None:
         """Keep one connection open for ever; `attempted` is set after the first attempt.
 
         That one may fail: a group without connections leaves its work to the pool and does not

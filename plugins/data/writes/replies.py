@@ -9,14 +9,14 @@ from kernel.public import entity as on_entity
 from plugins.data.errors import PreconditionFailed
 from plugins.data.reads.records import RecordReads
 from plugins.data.rendering import id_of
-from plugins.data.scope import RowScope
+from plugins.data.row_scope import RowScope
 from plugins.data.store import Table
 
 from .rows import only, without
 from .tags import Condition, read_if_match
 
 
-class WriteAnswers(RecordReads):
+class WriteReplies(RecordReads):
     """Adds the rights on records that were written."""
 
     async def _reading(self, actor: Actor, table: Table) -> RowScope | None:

@@ -22,7 +22,8 @@ from kernel.public import (
 
 from .columns import Columns
 from .filters import RELATION_OPERATORS, Conditions
-from .store import OWNER, Table
+from .statements.entity import OWNER
+from .store import Table
 
 Tree = Mapping[str, Any]
 """A where-tree."""

@@ -31,8 +31,9 @@ from kernel.public import (
 )
 from plugins.data.columns import links_of
 from plugins.data.filters import Conditions
-from plugins.data.scope import RowScope, Tree, resolve_scope
-from plugins.data.store import Table, keep
+from plugins.data.row_scope import RowScope, Tree, resolve_scope
+from plugins.data.statements.entity import keep
+from plugins.data.store import Table
 
 from .related import Related
 from .selection import Expansions
@@ -45,7 +46,7 @@ _IN: Final = (hookspecs.record_writing, hookspecs.event_recorded)
 """Hooks that take part in the transaction of a write."""
 
 P = ParamSpec("P")
-R = TypeVar("R", bound="RecordScopes")
+R = TypeVar("R", bound="EntityTables")
 T = TypeVar("T")
 """The schema of the extension pg_trgm."""
 
@@ -79,7 +80,7 @@ def hooked(bus: HookBus, subjects: Iterable[str]) -> str:
     return next((each for each in subjects if any(bus.has_listeners(h, each) for h in _IN)), "")
 
 
-class RecordScopes:
+class EntityTables:
     """What reads and writes of records have in common."""
 
     def __init__(

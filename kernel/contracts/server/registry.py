@@ -1,0 +1,220 @@
+"""The plugins of a server and what they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from kernel.contracts.access import Permission
+from kernel.contracts.base import ManifestSection, Middleware, ServiceKey
+from kernel.contracts.server.routes import Handler, Route
+
+if TYPE_CHECKING:
+    from kernel.config.settings import Config, ServerConfig
+    from kernel.database.migrations import Migration
+    from kernel.hooks.bus import HookBus
+    from kernel.hooks.plugin import Plugin
+    from kernel.hooks.services import Services
+
+__all__ = ["REGISTRY", "LoadedPlugins", "Measure", "PluginInfo", "Registry", "TaskInfo"]
+
+
+class PluginInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin that was found; `state` is on, off or degraded, `origin` where it comes from."""
+
+    name: str
+    version: str
+    state: str
+    origin: str
+    provides: tuple[str, ...] = ()
+    wraps: tuple[str, ...] = ()
+    """Services whose engine it wraps (`provide(..., over=True)`)."""
+    requires: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    """Keys that its table of the configuration may have."""
+    configured: tuple[str, ...] = ()
+    """Those that it has; never the values."""
+    sources: Mapping[str, str] = {}
+    """Where each of these comes from: an environment variable, or the path of the file."""
+    note: str = ""
+
+
+class TaskInfo(msgspec.Struct, frozen=True):
+    """A background task; `state` is starting, running, standby, failing or failed.
+
+    A task on standby runs in another process. One that failed is tried every five minutes.
+    `failures` counts those since it last ran without one. `error` is the class of the last one and
+    where it was raised.
+    """
+
+    name: str
+    state: str
+    failures: int = 0
+    error: str = ""
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """One number. `name` is `caudex_<plugin>_<what>`, with the unit of `value` at the end
+    (`_seconds`).
+
+    A counter only grows while the process runs. `shared` numbers are the whole deployment's, from
+    the database: every process measures the same.
+    """
+
+    name: str
+    help: str
+    value: float
+    labels: Mapping[str, str] = {}
+    kind: Literal["gauge", "counter"] = "gauge"
+    shared: bool = False
+
+
+class Registry(Protocol):
+    """Fixed once the server has loaded its plugins."""
+
+    @property
+    def plugins(self) -> Sequence[PluginInfo]:
+        """Every plugin found, on or off, those that are on in dependency order."""
+        ...
+
+    @property
+    def boot_seconds(self) -> Mapping[str, float]:
+        """Seconds to import, create and start each plugin."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Sequence[TaskInfo]]:
+        """The background tasks of each plugin that is on, in this process."""
+        ...
+
+    @property
+    def routes(self) -> Sequence[tuple[str, Route]]:
+        """(plugin, route) pairs."""
+        ...
+
+    @property
+    def permissions(self) -> Sequence[Permission]:
+        """Permission keys on `core` that plugins registered."""
+        ...
+
+    @property
+    def manifest_sections(self) -> Sequence[tuple[str, ManifestSection]]:
+        """(plugin, section) pairs: the top-level manifest keys that plugins understand."""
+        ...
+
+    @property
+    def server(self) -> ServerConfig:
+        """The table `[server]` of the configuration."""
+        ...
+
+    @property
+    def middleware(self) -> list[tuple[str, Middleware]]:
+        """(plugin, middleware) pairs, outermost first; the first is the kernel's own, which writes
+        the reply to every error. Others can be added in `plugins_loaded`, and not later."""
+        ...
+
+    def wrap_handlers(self, wrap: Callable[[str, Handler], Handler]) -> None:
+        """Serve each route by what `wrap(plugin, handler)` returns; call it in `plugins_loaded`."""
+        ...
+
+    def plugin_of(self, module: str) -> str:
+        """Return the plugin that a Python module belongs to, or an empty text."""
+        ...
+
+    @property
+    def reloads(self) -> bool:
+        """Whether SIGHUP should reload the configuration; not where a terminal may send it."""
+        ...
+
+    def reread(self) -> tuple[LoadedPlugins, LoadedPlugins]:
+        """Return this server, and its configuration read and loaded again; nothing starts.
+
+        Only where it `reloads`. Raises BootErrors where a server would not start.
+        """
+        ...
+
+    def with_plugins(self, enabled: Mapping[str, bool], *, to_serve: bool = False) -> LoadedPlugins:
+        """Load the configuration again, with these plugins enabled or disabled; nothing starts.
+
+        Raises BootErrors for mistakes; with `to_serve` also where a server would lack a part, such
+        as a database.
+        """
+        ...
+
+    @property
+    def database_url(self) -> str:
+        """The libpq connection string of the database, for tools such as pg_dump. A secret.
+
+        It bypasses a pooler (`database.direct_url`), where sessions share settings.
+        """
+        ...
+
+    @property
+    def has_replica(self) -> bool:
+        """Whether `database.replica_url` names a standby that answers some reads."""
+        ...
+
+    @property
+    def port(self) -> int | None:
+        """Port of the embedded PostgreSQL, or None where it is not embedded."""
+        ...
+
+
+class LoadedPlugins(Registry, Protocol):
+    """Plugins that are loaded and not started, as `Registry.with_plugins` returns them."""
+
+    @property
+    def instances(self) -> Sequence[Plugin]:
+        """The plugins that are enabled, in dependency order."""
+        ...
+
+    @property
+    def services(self) -> Services:
+        """The providers of each service; none is built."""
+        ...
+
+    @property
+    def bus(self) -> HookBus:
+        """The implementations of hooks."""
+        ...
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration. It holds secrets."""
+        ...
+
+    def adopt(self, config: Config) -> None:
+        """Use the limits, origins, hosts, proxies and the log level of a configuration from now on.
+
+        The rest of `config` must be the one that the server was started with.
+        """
+        ...
+
+    def attach_database(self) -> bool:
+        """Whether a database is configured, or the embedded one runs; it is not started.
+
+        Raises BootError where no database is configured and no plugin runs one.
+        """
+        ...
+
+    async def examine_database(self) -> tuple[int, int]:
+        """Connect to the database and return PostgreSQL's version and the missing migrations.
+
+        Raises BootError for one that does not answer or cannot be used.
+        """
+        ...
+
+    def migrations(self) -> Sequence[Migration]:
+        """Return the migrations of the plugins that are enabled, in dependency order."""
+        ...
+
+
+REGISTRY = ServiceKey[Registry]("registry")

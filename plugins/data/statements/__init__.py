@@ -1,0 +1,1 @@
+"""Statements of one entity that read, and parts of all statements."""
