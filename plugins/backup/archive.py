@@ -12,6 +12,8 @@ import msgspec
 
 from kernel.public import BadRequest
 
+from .sealing import opened, sealed
+
 ABOUT: Final = "about.json"
 DUMP: Final = "database.dump"
 KEYS: Final = "keys"
@@ -20,26 +22,33 @@ KEY: Final = re.compile(r"\w[\w.-]*\.key", re.ASCII)
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup holds; `made_at` is RFC 3339 text, `roles` get rights within it."""
+    """What a backup holds; `made_at` is RFC 3339 text, `roles` get rights within it.
+
+    `counts` are the rows of each table as the dump has them.
+    """
 
     caudex: str
     made_at: str
     keys: list[str] = []
     roles: list[str] = []
+    counts: dict[str, int] = {}
     format: int = 1
 
 
-def pack(file: Path, about: About, dump: Path, keys: list[Path]) -> None:
-    """Write a backup: beside the dump, with mode 0600, then into place in one step."""
+def pack(file: Path, about: About, dump: Path, keys: list[Path], key: bytes | None = None) -> None:
+    """Write a backup: beside the dump, with mode 0600, then into place in one step.
+
+    With a `key` it is encrypted.
+    """
     aside = dump.with_name("backup.partial")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
-            with tarfile.open(fileobj=stream, mode="w") as tar:
+            with sealed(stream, key) as out, tarfile.open(fileobj=out, mode="w|") as tar:
                 _add_text(tar, ABOUT, msgspec.json.encode(about), dump.parent)
                 tar.add(dump, DUMP, filter=_plain)
-                for key in keys:
-                    tar.add(key, f"{KEYS}/{key.name}", filter=_plain)
+                for each in keys:
+                    tar.add(each, f"{KEYS}/{each.name}", filter=_plain)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(file)
@@ -47,11 +56,15 @@ def pack(file: Path, about: About, dump: Path, keys: list[Path]) -> None:
         aside.unlink(missing_ok=True)
 
 
-def unpack(file: Path, folder: Path) -> About:
+def unpack(file: Path, folder: Path, key: bytes | None = None) -> About:
     """Unpack the known members of a backup into a folder. Raises BadRequest for anything else, and
     OSError where the folder cannot be written."""
     try:
-        with tarfile.open(file, "r:") as tar:
+        with (
+            file.open("rb") as stream,
+            opened(stream, key) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as tar,
+        ):
             for member in tar:
                 _unpack_one(tar, member, folder)
         about = _about(folder)

@@ -1,19 +1,14 @@
-"""`caudex backup FILE` and `caudex restore FILE`."""
+"""`caudex backup FILE`, `caudex backup verify FILE` and `caudex restore FILE`."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
-import tempfile
-import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 import psycopg
@@ -22,70 +17,122 @@ from kernel.public import REGISTRY, VERSION, BadRequest, Command, Context, OpenS
 
 from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
+from .config import BackupConfig
 from .errors import reported
-from .history import remember
 from .programs import tool
+from .scratch import scratch
+from .sealing import read_key
+from .verify import verify
 
-SCRATCH: Final = ".caudex-backup-"
 DATED: Final = "caudex-%Y%m%dT%H%M%SZ.tar"
-DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar")
+DATED_NAME: Final = re.compile(r"caudex-\d{8}T\d{6}Z\.tar(\.enc)?")
 
 
-def backup_commands(context: Context) -> list[Command]:
+def backup_commands(context: Context, config: BackupConfig) -> list[Command]:
     """Make the subcommands."""
-    path = click.Path(path_type=Path)
+    path, here = click.Path(path_type=Path), _Here(context, config)
+    key = click.Option(["--key-file"], type=path, metavar="FILE", default=config.key_path or None,
+                       help="the key of encrypted backups ([plugins.backup] key_path)")  # fmt: skip
     return [
         Command(
             name="backup",
-            help="write the database, and on request the keys, to one file; servers keep running",
-            run=partial(_backup, context),
+            help="write the database, and on request the keys, to one file; servers keep running."
+            " With verify FILE restore that file into a scratch database and compare the rows",
+            run=here.backup,
             parameters=[
-                click.Argument(["file"], type=path),
+                click.Argument(["file"], type=path, nargs=-1),
                 click.Option(["--with-keys"], is_flag=True,
                              help="include the keys: protect such a file like a key"),
                 click.Option(["--force"], is_flag=True, help="replace an existing file"),
                 click.Option(["--keep"], type=click.IntRange(min=1), metavar="N",
                              help="FILE is a folder: write a new file there, keep the N newest"),
+                key,
+                click.Option(["--into"], metavar="URL",
+                             help="verify: a server that the scratch database is created on"),
             ],
             needs_services=False,
         ),
         Command(
             name="restore",
             help="restore a backup into an empty database, while no server runs on it",
-            run=partial(_restore, context),
+            run=here.restore,
             parameters=[
                 click.Argument(["file"], type=path),
                 click.Option(["--replace"], is_flag=True,
                              help="drop the database's current content once all is restored"),
+                key,
             ],
             needs_services=False,
         ),
     ]  # fmt: skip
 
 
-async def _backup(
-    context: Context,
-    open_services: OpenServices,
-    *,
-    file: Path,
-    with_keys: bool,
-    force: bool,
-    keep: int | None,
-) -> int:
-    with reported():
-        path = file if keep is None else _next_in(file)
-        async with open_services() as services:
-            print(_write(context, path, services, with_keys=with_keys, force=force))
-        for old in _dated(file)[:-keep] if keep is not None else ():
-            old.unlink()
-            print(f"removed {old}")
-    return 0
+@dataclass(frozen=True)
+class _Here:
+    """The commands of one deployment."""
+
+    context: Context
+    config: BackupConfig
+
+    async def backup(
+        self,
+        open_services: OpenServices,
+        *,
+        file: Sequence[Path],
+        with_keys: bool,
+        force: bool,
+        keep: int | None,
+        key_file: Path | None,
+        into: str | None,
+    ) -> int:
+        """Write a backup, or verify one: a file that is called `verify` is named alone."""
+        with reported():
+            if len(file) == 2 and str(file[0]) == "verify":
+                key = read_key(key_file) if key_file else None
+                async with open_services() as services:
+                    print(verify(services, file[1].absolute(), key, into))
+                return 0
+            if len(file) != 1:
+                raise BadRequest("name one file: caudex backup FILE, or caudex backup verify FILE")
+            sealed = key_file is not None
+            path = file[0] if keep is None else _next_in(file[0], sealed=sealed)
+            wanted = Wanted(path.absolute(), with_keys, force, key_file)
+            async with open_services() as services:
+                print(_write(self.context, wanted, services))
+            for old in _dated(file[0])[:-keep] if keep is not None else ():
+                old.unlink()
+                print(f"removed {old}")
+        return 0
+
+    async def restore(
+        self, open_services: OpenServices, *, file: Path, replace: bool, key_file: Path | None
+    ) -> int:
+        """Restore a backup."""
+        data_dir = self.context.data_dir
+        with reported(), scratch(None) as folder:
+            about = unpack(file, folder, read_key(key_file) if key_file else None)
+            async with open_services() as services:
+                _read(services, about, folder, replace=replace)
+                print(f"restored the backup of {about.made_at}")
+                print(_put_keys(data_dir, folder / KEYS, about))
+                if replace:
+                    _drop_replaced(services.get(REGISTRY).database_url)
+        return 0
 
 
-def _next_in(folder: Path) -> Path:
+class Wanted(NamedTuple):
+    """What a backup is to be written to, and how."""
+
+    file: Path
+    with_keys: bool
+    force: bool
+    key_file: Path | None
+
+
+def _next_in(folder: Path, *, sealed: bool) -> Path:
     if not folder.is_dir():
         raise BadRequest(f"{folder} is no folder: --keep writes into one")
-    return folder / datetime.now(UTC).strftime(DATED)
+    return folder / (datetime.now(UTC).strftime(DATED) + (".enc" if sealed else ""))
 
 
 def _dated(folder: Path) -> list[Path]:
@@ -93,11 +140,9 @@ def _dated(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if DATED_NAME.fullmatch(path.name))
 
 
-def _write(
-    context: Context, file: Path, services: Services, *, with_keys: bool, force: bool
-) -> str:
-    file = file.absolute()
-    if file.exists() and not force:
+def _write(context: Context, wanted: Wanted, services: Services) -> str:
+    file = wanted.file
+    if file.exists() and not wanted.force:
         raise BadRequest(f"{file} exists: name another file, or say --force")
     if not file.parent.is_dir():
         raise BadRequest(f"{file.parent} is no folder: make it, or name another file")
@@ -105,18 +150,29 @@ def _write(
     if postgres.is_put_aside(url):
         problem = "a restore is under way on this database, or was killed"
         raise BadRequest(f"{problem}: wait for it, or say `caudex restore` once more")
-    program = tool(services, "pg_dump", url)
-    keys = keys_of(context.data_dir / "config") if with_keys else []
-    about = About(
-        caudex=VERSION, made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        keys=[key.name for key in keys], roles=postgres.other_roles(url),
-    )  # fmt: skip
-    with _scratch(file.parent) as folder:
-        postgres.dump(program, url, folder / DUMP)
-        pack(file, about, folder / DUMP, keys)
-    remember(context.data_dir, file, about.made_at)
-    held = f"with {', '.join(about.keys)}" if keys else "without keys: keep a copy of them"
-    return f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), {held}"
+    program, key = tool(services, "pg_dump", url), _sealing_key(wanted)
+    keys = keys_of(context.data_dir / "config") if wanted.with_keys else []
+    made_at, roles = datetime.now(UTC).isoformat(timespec="seconds"), postgres.other_roles(url)
+    with scratch(file.parent) as folder:
+        counts = postgres.dump(program, url, folder / DUMP)
+        names = [each.name for each in keys]
+        about = About(caudex=VERSION, made_at=made_at, keys=names, roles=roles, counts=counts)
+        pack(file, about, folder / DUMP, keys, key)
+    said = f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB), "
+    said += f"with {', '.join(names)}" if keys else "without keys: keep a copy of them"
+    noted = postgres.note_made(url, file, made_at)
+    return said if noted else f"{said}\nthe database does not record it: doctor will not know it"
+
+
+def _sealing_key(wanted: Wanted) -> bytes | None:
+    if wanted.key_file is None:
+        return None
+    if wanted.key_file.resolve().parent == wanted.file.resolve().parent:
+        problem = f"{wanted.key_file} is in the folder of the backup that it opens"
+        raise BadRequest(f"{problem}: keep the key in another place")
+    if not wanted.key_file.exists():
+        print(f"makes {wanted.key_file}: store a copy apart from the backups, which it opens")
+    return read_key(wanted.key_file, may_create=True)
 
 
 def keys_of(folder: Path) -> list[Path]:
@@ -134,20 +190,6 @@ def keys_of(folder: Path) -> list[Path]:
         remedy = "leave out --with-keys, or name the server's folder by --data-dir"
         raise BadRequest(f"{folder}: there are no keys: {remedy}")
     return keys
-
-
-async def _restore(
-    context: Context, open_services: OpenServices, *, file: Path, replace: bool
-) -> int:
-    with reported(), _scratch(None) as folder:
-        about = unpack(file, folder)
-        async with open_services() as services:
-            _read(services, about, folder, replace=replace)
-            print(f"restored the backup of {about.made_at}")
-            print(_put_keys(context.data_dir, folder / KEYS, about))
-            if replace:
-                _drop_replaced(services.get(REGISTRY).database_url)
-    return 0
 
 
 def _read(services: Services, about: About, folder: Path, *, replace: bool) -> None:
@@ -205,42 +247,3 @@ def _put_keys(data_dir: Path, folder: Path, about: About) -> str:
             kept.chmod(0o600)
             lines.append(f"{name} differs from yours: the backup's is {kept}; rename it to use it")
     return "\n".join(lines)
-
-
-@contextmanager
-def _scratch(parent: Path | None) -> Generator[Path]:
-    """A private folder; beside the backup, so that a large dump finds the room it needs anyway."""
-    _sweep(parent or Path(tempfile.gettempdir()))
-    made = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=parent)
-    with made as folder, reported(Path(folder).parent), _locked(Path(folder)):
-        yield Path(folder)
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[bool]:
-    """Lock a folder while it is in use. Yields False where another command has done so, or where
-    the file system has no locks of folders, as NFS."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        yield _lock(handle)
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what commands left that were killed: dumps, and keys, in clear."""
-    for old in parent.glob(f"{SCRATCH}*"):
-        with suppress(OSError):
-            found = old.lstat()
-            # After a minute the command that created a folder has locked it.
-            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - 60.0:
-                with _locked(old) as unused:
-                    if unused:
-                        shutil.rmtree(old)

@@ -1,53 +1,38 @@
-"""When the last backup was made, for `caudex doctor`."""
+"""The ages of the last backup and of the last verification, for `caudex doctor`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from kernel.public import Finding, write_file
-
-FILE: Final = "last-backup.json"
-OLD: Final = timedelta(days=7)
+from kernel.public import Finding
 
 
-class LastBackup(msgspec.Struct, frozen=True):
-    """Where the last backup was written, and when (RFC 3339)."""
+class Last(msgspec.Struct, frozen=True):
+    """The newest backup and verification of all folders; None where there was none."""
 
-    file: str
-    made_at: datetime
-
-
-def remember(data_dir: Path, file: Path, made_at: str) -> None:
-    """Note a backup in the data directory, in one step."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    write_file(data_dir / FILE, msgspec.json.encode({"file": str(file), "made_at": made_at}))
+    file: str | None = None
+    made_at: datetime | None = None
+    verified_at: datetime | None = None
+    verified_file: str | None = None
 
 
-def last_made(data_dir: Path) -> str | None:
-    """Return the time of the last backup (RFC 3339), None where there is none to be read."""
-    try:
-        last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return last.made_at.isoformat()
-
-
-def remark(data_dir: Path) -> Finding:
-    """Tell the age of the last backup."""
-    recent = False
-    try:
-        last = msgspec.json.decode((data_dir / FILE).read_bytes(), type=LastBackup)
-        age = datetime.now(UTC) - last.made_at
-        recent, text = age < OLD, f"the last one is {_words(age)} old: {last.file}"
-    except FileNotFoundError:
-        text = "none was made yet: caudex backup FILE"
-    except (OSError, msgspec.MsgspecError) as error:
-        text = f"{data_dir / FILE} is not readable: {error}"
-    return Finding(state="ok" if recent else "warn", name="backup", text=text)
+def remark(last: Last, due: timedelta) -> Finding:
+    """Tell the ages; a backup older than `due` is a warning."""
+    if last.made_at is None:
+        text = "none was made yet: caudex backup FILE, or set [plugins.backup] folder"
+        return Finding(state="warn", name="backup", text=text)
+    age, state = datetime.now(UTC) - last.made_at, "ok"
+    text = f"the last one is {_words(age)} old: {last.file}"
+    if age > due:
+        state = "warn"
+    if last.verified_at is None:
+        text += "; none was verified yet: caudex backup verify FILE"
+    else:
+        verified = _words(datetime.now(UTC) - last.verified_at)
+        text += f"; {last.verified_file} was verified {verified} ago"
+    return Finding(state=state, name="backup", text=text)
 
 
 def _words(age: timedelta) -> str:

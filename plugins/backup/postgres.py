@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -18,6 +19,7 @@ from kernel.public import SET_ASIDE_PREFIX, BadRequest, Unavailable
 
 LOCK_WAIT: Final = 60_000
 """Milliseconds that a backup waits for all tables, and a restore for each."""
+SCRATCH_DATABASE: Final = "caudex_verify_"
 _REPLACED: Final = "replaced: "
 """How the comment of a schema put aside begins that is not to come back, before the name it had; of
 another one the name is all of it. No app can be called by either."""
@@ -36,6 +38,24 @@ select s.nspname, obj_description(s.oid, 'pg_namespace') from pg_namespace s
 where starts_with(s.nspname, %s)
     and not starts_with(obj_description(s.oid, 'pg_namespace'), %s)
 order by 1"""
+_TABLES: Final = """
+select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+    and not starts_with(n.nspname, %s)
+    and not exists (select from pg_depend d
+        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+order by 1, 2"""
+_MADE: Final = """
+insert into caudex_backup.last as l (folder, file, made_at) values (%s, %s, %s)
+on conflict (folder) do update set file = excluded.file, made_at = excluded.made_at"""
+_VERIFIED: Final = """
+insert into caudex_backup.last as l (folder, file, made_at, verified_file, verified_at)
+values (%s, %s, %s, %s, now()) on conflict (folder) do update
+set verified_file = excluded.verified_file, verified_at = excluded.verified_at"""
+_ABANDONED: Final = """
+select d.datname from pg_database d where starts_with(d.datname, %s)
+    and not exists (select from pg_stat_activity a where a.datname = d.datname)
+    and to_timestamp(substring(d.datname from '_([0-9]+)_')::float8) < now() - interval '1 hour'"""
 _ROLES: Final = """
 select distinct r.rolname from pg_shdepend d join pg_roles r on r.oid = d.refobjid
 where d.refclassid = 'pg_authid'::regclass and r.rolname <> current_user
@@ -49,17 +69,90 @@ def major_of(url: str) -> int:
         return connection.info.server_version // 10_000
 
 
-def dump(program: Path, url: str, file: Path) -> None:
-    """Dump a database in custom format, without leftovers. Raises BadRequest with what the tool
-    says."""
+def dump(program: Path, url: str, file: Path) -> dict[str, int]:
+    """Dump a database in custom format, without leftovers. Returns the rows of each table.
+
+    Both see the same snapshot. Raises BadRequest with what the tool says.
+    """
     # A login of an app may lock its tables for as long as it likes.
     arguments = ["--format=custom", f"--file={file}", f"--exclude-schema={SET_ASIDE_PREFIX}*"]
     arguments.append(f"--lock-wait-timeout={LOCK_WAIT}")
-    _run([str(program), *arguments, *_without_password(url)], url)
+    with _connected(url, autocommit=True) as connection:
+        connection.execute("begin isolation level repeatable read, read only")
+        # The locks of the count keep a change of tables from coming between it and the dump.
+        counts = _counts(connection)
+        [snapshot] = connection.execute("select pg_export_snapshot()").fetchone() or [""]
+        arguments.append(f"--snapshot={snapshot}")
+        _run([str(program), *arguments, *_without_password(url)], url)
+    return counts
 
 
-def restore(program: Path, url: str, file: Path) -> None:
-    """Restore a dump into an empty database, whole or not at all."""
+def counts_in(url: str) -> dict[str, int]:
+    """Count the rows of each table."""
+    with _connected(url) as connection:
+        return _counts(connection)
+
+
+def _counts(connection: psycopg.Connection) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for schema, table in connection.execute(_TABLES, [SET_ASIDE_PREFIX]).fetchall():
+        statement = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
+        [counts[f"{schema}.{table}"]] = connection.execute(statement).fetchone() or [0]
+    return counts
+
+
+@contextmanager
+def scratch_database(url: str) -> Generator[str]:
+    """Create an empty database beside the one of `url`, and drop it afterwards. Yields its url.
+
+    Removes those of commands that were killed. Raises BadRequest where the login may not.
+    """
+    name = f"{SCRATCH_DATABASE}{int(time.time())}_{secrets.token_hex(4)}"
+    with _connected(url, autocommit=True) as connection:
+        for (old,) in connection.execute(_ABANDONED, [SCRATCH_DATABASE]).fetchall():
+            _drop_database(connection, old)
+        statement = sql.SQL("create database {} template template0")
+        try:
+            connection.execute(statement.format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            problem = "the database login may not create a database to verify in"
+            raise BadRequest(f"{problem}: give it CREATEDB, or name another with --into") from None
+        try:
+            yield make_conninfo(url, dbname=name)
+        finally:
+            _drop_database(connection, name)
+
+
+def _drop_database(connection: psycopg.Connection, name: str) -> None:
+    statement = sql.SQL("drop database if exists {} with (force)")
+    connection.execute(statement.format(sql.Identifier(name)))
+
+
+def note_made(url: str, file: Path, made_at: str) -> bool:
+    """Record a backup in the database. Returns False where the login may not, or no table is."""
+    return _noted(url, _MADE, [str(file.parent), str(file), made_at])
+
+
+def note_verified(url: str, file: Path, made_at: str) -> bool:
+    """Record that a restore of a backup succeeded; returns what `note_made` does."""
+    return _noted(url, _VERIFIED, [str(file.parent), str(file), made_at, str(file)])
+
+
+def _noted(url: str, statement: LiteralString, values: list[str]) -> bool:
+    try:
+        with _connected(url) as connection:
+            connection.execute(statement, values)
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable,
+            psycopg.errors.InvalidSchemaName, psycopg.errors.ReadOnlySqlTransaction):  # fmt: skip
+        return False
+    return True
+
+
+def restore(program: Path, url: str, file: Path, *, privileges: bool = True) -> None:
+    """Restore a dump into an empty database, whole or not at all.
+
+    Without `privileges` grants are left out, whose roles may be missing.
+    """
     wanted = file.with_name("list")
     listed = _run([str(program), "--list", str(file)], url).splitlines()
     with _connected(url) as connection:
@@ -67,6 +160,7 @@ def restore(program: Path, url: str, file: Path) -> None:
     kept = [line for line in listed if not any(f" SCHEMA - {name} " in line for name in there)]
     wanted.write_text("\n".join(kept))
     arguments = ["--single-transaction", "--exit-on-error", "--no-owner", f"--use-list={wanted}"]
+    arguments += [] if privileges else ["--no-privileges"]
     _run([str(program), *arguments, str(file), *_without_password(url)], url)
 
 
@@ -173,6 +267,8 @@ def _connected(url: str, *, autocommit: bool = False) -> Generator[psycopg.Conne
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("select set_config('statement_timeout', '0', false)")
         connection.execute("select set_config('lock_timeout', %s, false)", [str(LOCK_WAIT)])
+        idle = "select set_config('idle_in_transaction_session_timeout', '0', false)"
+        connection.execute(idle)
         connection.autocommit = autocommit
         yield connection
 

@@ -190,4 +190,4 @@ def test_status_shows_pool_disk_and_backup(server: Server):
     status = server.admin.get("/api/v1/status").json()
     assert status["pool"]["connections"] >= 1
     assert 0 < status["disk"]["free"] <= status["disk"]["size"]
-    assert status["backup"] == {"state": "Online", "last": None}
+    assert status["backup"] == {"state": "Online", "last": None, "verified": None}

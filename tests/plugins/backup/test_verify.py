@@ -1,0 +1,105 @@
+"""`caudex backup verify FILE`: a restore into a scratch database, and the rows compared."""
+
+import secrets
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from kernel.public import BadRequest
+from plugins.backup.archive import DUMP, About, pack, unpack
+from plugins.backup.postgres import SCRATCH_DATABASE, scratch_database
+from plugins.backup.verify import _compare
+from tests.plugins.backup.support import caudex, filled, line, login
+
+__all__ = ["caudex"]
+
+
+def scratch_databases(dsn):
+    query = "select datname from pg_database where starts_with(datname, %s)"
+    with psycopg.connect(dsn) as connection:
+        return {name for (name,) in connection.execute(query, [SCRATCH_DATABASE])}
+
+
+def changed(file, target, folder, **counts):
+    """Write a backup that says that its tables had other rows."""
+    folder.mkdir()
+    about = unpack(file, folder)
+    other = About(caudex="1", made_at=about.made_at, counts={**about.counts, **counts})
+    pack(target, other, folder / DUMP, [])
+
+
+def test_a_backup_is_proved_by_a_restore_that_leaves_nothing(make_server, tmp_path, caudex):
+    server = filled(make_server, tmp_path / "one")
+    before = scratch_databases(server.dsn)
+    file, damaged, fewer = tmp_path / "all", tmp_path / "damaged", tmp_path / "fewer"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    path = "/api/v1/apps/crm/collections/notes"
+    server.admin.post(path, json={"body": "later"}).raise_for_status()
+    said = caudex(server.dsn, "backup", "verify", str(file), data_dir=tmp_path / "one")
+    assert "as many as when it was made" in said
+    status = server.admin.get("/api/v1/status").json()["backup"]
+    assert status["last"] < status["verified"]
+
+    changed(file, fewer, tmp_path / "a", **{"crm.notes": 21})
+    said = caudex(server.dsn, "backup", "verify", str(fewer), data_dir=tmp_path / "one", status=1)
+    assert "crm.notes has 20 rows, not 21" in line(said)
+    (tmp_path / "b").mkdir()
+    about = unpack(file, tmp_path / "b")
+    dump = (tmp_path / "b" / DUMP).read_bytes()
+    (tmp_path / "b" / DUMP).write_bytes(dump[: len(dump) * 9 // 10])
+    pack(damaged, about, tmp_path / "b" / DUMP, [])
+    words = ("backup", "verify", str(damaged))
+    assert "pg_restore: " in line(caudex(server.dsn, *words, data_dir=tmp_path / "one", status=1))
+    assert scratch_databases(server.dsn) == before
+
+
+def test_a_table_too_many_or_too_few_is_named():
+    about = About(caudex="1", made_at="now", counts={"crm.notes": 1, "crm.gone": 2})
+    with pytest.raises(BadRequest, match=r"crm.gone has no rows, not 2; crm.new has 3 rows, not a"):
+        _compare(about, {"crm.notes": 1, "crm.new": 3})
+
+
+def test_a_login_that_may_create_no_database_is_told_of_another_server(
+    make_server, postgres, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    file = tmp_path / "all"
+    caudex(server.dsn, "backup", str(file), data_dir=tmp_path / "one")
+    with login(server.dsn) as dsn:
+        words = ("backup", "verify", str(file))
+        said = line(caudex(dsn, *words, data_dir=tmp_path / "one", status=1))
+        assert "--into" in said
+        said = caudex(dsn, *words, "--into", server.dsn, data_dir=tmp_path / "one")
+        assert "as many as when it was made" in said
+        assert "does not record it" in said
+
+
+def test_the_scratch_database_of_a_killed_command_is_dropped(database):
+    old, young, foreign = (
+        f"{SCRATCH_DATABASE}1000_{secrets.token_hex(4)}",
+        f"{SCRATCH_DATABASE}99999999999_{secrets.token_hex(4)}",
+        f"{SCRATCH_DATABASE}{secrets.token_hex(4)}",
+    )
+    with psycopg.connect(database, autocommit=True) as connection:
+        try:
+            for name in (old, young, foreign):
+                connection.execute(f"create database {name}")
+            with scratch_database(database) as made:
+                psycopg.connect(made).close()
+            left = scratch_databases(database)
+            assert {young, foreign} <= left
+            assert old not in left
+        finally:
+            for name in (old, young, foreign):
+                connection.execute(f"drop database if exists {name}")
+
+
+def test_a_database_of_an_older_version_is_backed_up_and_not_recorded(
+    make_server, tmp_path, caudex
+):
+    server = filled(make_server, tmp_path / "one")
+    with psycopg.connect(make_conninfo(server.dsn), autocommit=True) as connection:
+        connection.execute("drop schema caudex_backup cascade")
+    said = caudex(server.dsn, "backup", str(tmp_path / "all"), data_dir=tmp_path / "one")
+    assert "does not record it" in said
