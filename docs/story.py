@@ -322,6 +322,11 @@ def _work(story: Story, token: str) -> None:
     later = {"payload": payload, "run_at": f"{time.gmtime().tm_year + 1}-12-31T00:00:00Z"}
     late = story.ask(f"POST {jobs}", later, status=201, **more)["job_id"]
     story.ask(f"POST {jobs}/{{job_id}}/cancel", job_id=late, **more)
+    story.ask(f"GET {jobs}/{{job_id}}/attempts", job_id=job_id, **more)
+    story.ask(f"GET {jobs}/counts", **more)
+    story.ask(f"POST {jobs}", later, status=201, **more)
+    story.ask(f"POST {jobs}/cancel", {"status": "pending"}, **more)
+    story.ask(f"POST {jobs}/retry", {"status": "cancelled"}, **more)
 
 
 def _deploy(story: Story, token: str) -> None:

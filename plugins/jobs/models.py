@@ -21,6 +21,52 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     )
 
 
+Ended = Literal["failed", "cancelled", "completed"]
+Unfinished = Literal["pending", "running"]
+Size = Annotated[int, Meta(ge=1, le=1000, description="jobs of one request")]
+Before = Annotated[str | None, Meta(description="`next` of the previous reply")]
+
+
+class CancelJobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs to cancel, newest first."""
+
+    status: Unfinished
+    before: Before = None
+    limit: Size = 1000
+
+
+class RetryJobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs to enqueue once more, newest first."""
+
+    status: Ended
+    before: Before = None
+    limit: Size = 1000
+
+
+Portion = CancelJobs | RetryJobs
+
+
+class PortionDone(msgspec.Struct, frozen=True):
+    """How many jobs of a portion were cancelled or enqueued.
+
+    `next` is the `before` of the next request; null after the last portion.
+    """
+
+    done: int
+    next: str | None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A start of a job. `ended_at` is null while it runs; `error` is null where it has no message.
+
+    Of the attempts before the last one, twenty are kept.
+    """
+
+    started_at: str | None
+    ended_at: str | None
+    error: str | None
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """The reply to a new job; `warning` only where nothing runs jobs."""
 

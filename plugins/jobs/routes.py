@@ -1,4 +1,4 @@
-"""Jobs over HTTP: enqueue, show, list, cancel."""
+"""Jobs over HTTP: enqueue, show, list, cancel, and all of a state at once."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from kernel.public import (
     Message,
     Needs,
     NewJob,
+    NotFound,
     Request,
     Response,
     Route,
@@ -33,7 +34,18 @@ from kernel.public import (
     reply,
 )
 
-from .models import STATUSES, Accepted, Job, JobsQuery
+from .many import ManyJobs
+from .models import (
+    STATUSES,
+    Accepted,
+    Attempt,
+    CancelJobs,
+    Job,
+    JobsQuery,
+    PortionDone,
+    RetryJobs,
+    Status,
+)
 
 OF_APP: Final = "/api/v1/apps/{app_id}/jobs"
 ONE: Final = f"{OF_APP}/{{job_id}}"
@@ -76,6 +88,26 @@ class JobsRoutes:
                 returns=Message,
                 errors=(400,),
                 workers=True,
+            ),
+            Route("GET", f"{OF_APP}/counts", self.counts, APP_USER, returns=dict[Status, int]),
+            Route(
+                "GET",
+                f"{ONE}/attempts",
+                self.attempts,
+                APP_USER,
+                returns=list[Attempt],
+                errors=(400,),
+            ),
+            Route(
+                "POST",
+                f"{OF_APP}/cancel",
+                self.cancel_many,
+                APP_USER,
+                CancelJobs,
+                returns=PortionDone,
+            ),
+            Route(
+                "POST", f"{OF_APP}/retry", self.retry_many, APP_USER, RetryJobs, returns=PortionDone
             ),
         ]
 
@@ -139,6 +171,31 @@ class JobsRoutes:
         await self._jobs.cancel(request.actor, request.path("app_id"), job_id, user_id=user_id)
         return reply({"message": f"job '{job_id}' cancelled"})
 
+    async def counts(self, request: Request) -> Response:
+        """Count the jobs of an app by state, up to 10,000; without `core:jobs.read` one's own."""
+        user_id = await self._restricted(request, JOBS_READ)
+        return reply(await self._many.counts(request.path("app_id"), user_id=user_id))
+
+    async def attempts(self, request: Request) -> Response:
+        """List the attempts of a job, oldest first, with their errors."""
+        user_id = await self._restricted(request, JOBS_READ)
+        app_id, job_id = request.path("app_id"), request.path("job_id")
+        return reply(await self._many.attempts(app_id, job_id, user_id=user_id))
+
+    async def cancel_many(self, request: Request, body: CancelJobs) -> Response:
+        """Cancel all jobs of a state, a portion with each request; without `core:jobs.manage` one's
+        own."""
+        user_id = await self._restricted(request, JOBS_MANAGE)
+        app_id = request.path("app_id")
+        return reply(await self._many.cancel_many(request.actor, app_id, body, user_id=user_id))
+
+    async def retry_many(self, request: Request, body: RetryJobs) -> Response:
+        """Enqueue all ended jobs of a state once more, a portion with each request; without
+        `core:jobs.manage` one's own. The new jobs are the caller's; the old ones remain."""
+        user_id = await self._restricted(request, JOBS_MANAGE)
+        app_id = request.path("app_id")
+        return reply(await self._many.retry_many(request.actor, app_id, body, user_id=user_id))
+
     async def _restricted(self, request: Request, needs: Needs) -> str | None:
         """Return the caller's id where only their own jobs are theirs: also for a worker's."""
         actor = request.actor
@@ -149,6 +206,13 @@ class JobsRoutes:
         except Forbidden:
             return actor.user_id
         return None
+
+    @property
+    def _many(self) -> ManyJobs:
+        jobs = self._jobs
+        if not isinstance(jobs, ManyJobs):
+            raise NotFound("the provider of jobs has no such route")
+        return jobs
 
     @cached_property
     def _jobs(self) -> Jobs:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import cast
+
+import msgspec
 
 from kernel.public import (
     APPS,
@@ -41,7 +43,7 @@ from .enqueue import (
     validate,
 )
 from .maintenance import Maintenance
-from .models import STATUSES, Cursor, NewRow, Status
+from .models import STATUSES, Cursor, NewRow, Portion, PortionDone, Status
 from .runner import Runner
 from .store import MAX_COUNT, JobsStore
 
@@ -131,6 +133,56 @@ class JobsService:
                 await tx.publish(TOPIC, CANCEL + job_id.lower())
 
         await self._statements.run(actor, write)
+
+    # All of a state: see `ManyJobs`
+
+    async def counts(self, app_id: str, *, user_id: str | None = None) -> Mapping[Status, int]:
+        """See `ManyJobs.counts`."""
+        await self._apps.app(app_id)
+        return await self._store.counts(app_id, user_id, MAX_COUNT // 10)
+
+    async def attempts(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
+        """See `ManyJobs.attempts`."""
+        found = await self._store.attempts(app_id, check_id(job_id), user_id)
+        if found is None:
+            raise _not_found(job_id)
+        return found
+
+    async def cancel_many(
+        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+    ) -> PortionDone:
+        """See `ManyJobs.cancel_many`."""
+        app = await self._apps.app(app_id)
+        last = await self._start(app.id, wanted, user_id)
+
+        async def write(tx: Transaction) -> PortionDone:
+            done = await store.cancel_many(tx, app.id, wanted, last, user_id)
+            if wanted.status == "running":
+                await tx.publish(TOPIC, REMOVED + app.id)
+            return done
+
+        return await self._statements.run(actor, write)
+
+    async def retry_many(
+        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+    ) -> PortionDone:
+        """See `ManyJobs.retry_many`."""
+        app = await self._apps.app(app_id)
+        nothing = NewJob(payload=msgspec.Raw(b"null"))
+        like = [validate(actor, app.id, nothing) for _ in range(wanted.limit)]
+        last = await self._start(app.id, wanted, user_id)
+
+        async def write(tx: Transaction) -> PortionDone:
+            return await store.retry_many(tx, like, wanted, last, user_id)
+
+        done = await self._statements.run(actor, write)
+        if done.done:
+            self._wake(like[0])
+        return done
+
+    async def _start(self, app_id: str, wanted: Portion, user_id: str | None) -> Cursor | None:
+        before = wanted.before
+        return None if before is None else await self._cursor(app_id, before, user_id)
 
     # Apps
 

@@ -17,6 +17,8 @@ from .models import (
     Cursor,
     NewRow,
     Outcome,
+    Portion,
+    PortionDone,
     Progress,
     Promoted,
     Renewed,
@@ -94,14 +96,82 @@ _STATUS: Final = """
 select status from caudex_jobs.jobs
 where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)"""
 
-_CANCEL: Final = """
-update caudex_jobs.jobs
+_SET_CANCELLED: Final = """
 set status = case status when 'pending' then 'cancelled' else status end,
     ended_at = case status when 'pending' then now() end, due = false,
-    cancelled_at = coalesce(cancelled_at, now()), updated_at = now()
+    cancelled_at = coalesce(cancelled_at, now()), updated_at = now()"""
+
+_CANCEL: Final = """
+update caudex_jobs.jobs {set}
 where id = $2::uuid and app_id = $1::text and ($3::uuid is null or user_id = $3::uuid)
     and status in ('pending', 'running')
-returning status"""
+returning status""".replace("{set}", _SET_CANCELLED)
+
+_COUNTS: Final = """
+select json_object_agg(s.status, c.count) from unnest($2::text[]) as s (status)
+cross join lateral (
+    select count(*) from (
+        select from caudex_jobs.jobs as j
+        where j.app_id = $1::text and j.status = s.status
+            and ($3::uuid is null or j.user_id = $3::uuid)
+        limit $4::integer
+    ) as found
+) as c"""
+
+_ATTEMPTS: Final = """
+select j.earlier || case when j.started_at is null or j.status = 'pending' then '[]'::jsonb
+    else jsonb_build_array(jsonb_build_object(
+        'started_at', caudex_jobs.shown_time(j.started_at),
+        'ended_at', caudex_jobs.shown_time(j.ended_at),
+        'error', case when j.status <> 'running' then left(j.error, 2000) end)) end
+from caudex_jobs.jobs as j
+where j.id = $2::uuid and j.app_id = $1::text and ($3::uuid is null or j.user_id = $3::uuid)"""
+
+# `next` is the id of the last job of a full portion.
+_CANCEL_MANY: Final = """
+with portion as materialized (
+    select j.id, j.created_at from caudex_jobs.jobs as j
+    where j.app_id = $1::text and j.status = $2::text
+        and ($3::uuid is null or j.user_id = $3::uuid)
+        and (j.created_at, j.id) < ($4::timestamptz, $5::uuid)
+    order by j.created_at desc, j.id desc limit $6::integer
+),
+cancelled as (
+    update caudex_jobs.jobs {set}
+    where id = any(array(select id from portion)) and status in ('pending', 'running')
+    returning id
+)
+select json_build_object('done', (select count(*) from cancelled), 'next',
+    case when count(*) = $6::integer then (array_agg(id order by created_at, id))[1] end)
+from portion""".replace("{set}", _SET_CANCELLED)
+
+# A portion is bounded by bytes as well; it holds at least one job.
+_RETRY_MANY: Final = """
+with page as materialized (
+    select j.id, j.created_at, j.priority, j.max_attempts, j.timeout_s, j.payload
+    from caudex_jobs.jobs as j
+    where j.app_id = $1::text and j.status = $2::text
+        and ($3::uuid is null or j.user_id = $3::uuid)
+        and (j.created_at, j.id) < ($4::timestamptz, $5::uuid)
+    order by j.created_at desc, j.id desc limit $6::integer
+),
+portion as materialized (
+    select p.* from (
+        select *, row_number() over w as n, octet_length(payload::text) as size,
+            sum(octet_length(payload::text)) over w as upto
+        from page window w as (order by created_at desc, id desc)
+    ) as p where p.upto - p.size < $7::bigint
+),
+made as (
+    insert into caudex_jobs.jobs (id, app_id, due, priority, max_attempts, timeout_s, user_id,
+        delegation_ends, delegation_epoch, run_at, payload)
+    select ($8::uuid[])[n], $1::text, true, priority, max_attempts, timeout_s, $9::uuid,
+        to_timestamp($10::double precision), $11::text, now(), payload from portion
+)
+select json_build_object('done', count(*), 'next',
+    case when count(*) = $6::integer or count(*) < (select count(*) from page)
+        then (array_agg(id order by created_at, id))[1] end)
+from portion"""
 
 # A quarantined job waits five seconds for an idle worker; from then on busy workers make room.
 _CLAIM: Final = """
@@ -166,6 +236,7 @@ _renewed = msgspec.json.Decoder(Renewed).decode
 _promoted = msgspec.json.Decoder(Promoted).decode
 _counts = msgspec.json.Decoder(dict[str, int]).decode
 _cursor = msgspec.json.Decoder(Cursor).decode
+_portion_done = msgspec.json.Decoder(PortionDone).decode
 
 
 class JobsStore:
@@ -210,6 +281,17 @@ class JobsStore:
     async def count(self) -> dict[str, int]:
         """Count unfinished jobs by state; `scheduled` jobs are pending and not due yet."""
         return _counts(await self._statements.fetch(_COUNT, MAX_COUNT, custom_plan=True) or b"{}")
+
+    async def counts(self, app_id: str, user_id: str | None, most: int) -> dict[Status, int]:
+        """Count the jobs of an app by state, each up to `most`."""
+        raw = await self._statements.fetch(
+            _COUNTS, app_id, STATUSES, user_id, most, custom_plan=True
+        )
+        return msgspec.json.decode(raw or b"{}", type=dict[Status, int])
+
+    async def attempts(self, app_id: str, job_id: str, user_id: str | None) -> bytes | None:
+        """Return the attempts of a job as a JSON array, oldest first."""
+        return await self._statements.fetch(_ATTEMPTS, app_id, job_id, user_id, custom_plan=True)
 
     async def claim(
         self, requests: Iterable[ClaimRequest], token: str, lease: float
@@ -278,6 +360,30 @@ async def status(tx: Transaction, app_id: str, job_id: str, user_id: str | None)
     """Return the status of a job."""
     row = await tx.fetch(_STATUS, app_id, job_id, user_id)
     return None if row is None else msgspec.convert(row.decode(), Status)
+
+
+async def cancel_many(
+    tx: Transaction, app_id: str, wanted: Portion, last: Cursor | None, user_id: str | None
+) -> PortionDone:
+    """Cancel a portion of the jobs after `last`, newest first."""
+    after = last or _NEWEST
+    bounds = (user_id, after.created_at, after.id, wanted.limit)
+    return _portion_done(await tx.execute(_CANCEL_MANY, app_id, wanted.status, *bounds) or b"")
+
+
+async def retry_many(
+    tx: Transaction, like: Sequence[NewRow], wanted: Portion, last: Cursor | None, only: str | None
+) -> PortionDone:
+    """Enqueue a portion of the jobs after `last` once more, newest first; `only` those of a user.
+
+    The new jobs have the ids, and the app, the user and the delegation, of `like`.
+    """
+    after, new, ids = last or _NEWEST, like[0], [row.id for row in like]
+    bounds = (only, after.created_at, after.id, len(like), MAX_PAGE_BYTES)
+    more = (ids, new.user_id, new.delegation_ends, new.delegation_epoch)
+    return _portion_done(
+        await tx.execute(_RETRY_MANY, new.app_id, wanted.status, *bounds, *more) or b""
+    )
 
 
 async def forget_app(tx: Transaction, app_id: str) -> None:
