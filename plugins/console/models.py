@@ -126,6 +126,7 @@ def page_id(title: str) -> str:
 
 
 class Manual(msgspec.Struct, frozen=True):
-    """The README of a plugin, Markdown text; empty where it has none."""
+    """The README of a plugin, Markdown text, empty where it has none; and its migrations."""
 
     text: str
+    migrations: list[str] = []

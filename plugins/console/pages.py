@@ -169,14 +169,15 @@ LARGEST: Final = 200_000
 
 
 def manual(services: Services, plugin: str) -> Manual:
-    """Return the README beside a plugin's module. Raises NotFound for an unknown plugin."""
+    """Return what is beside a plugin's module. Raises NotFound for an unknown plugin."""
     if plugin not in {info.name for info in services.get(REGISTRY).plugins}:
         raise NotFound(f"plugin '{plugin}' not found")
     folder = _home(services, plugin)
-    path = folder / "README.md" if folder else None
-    if path is None or not path.is_file():
+    if folder is None:
         return Manual("")
-    return Manual(path.read_bytes()[:LARGEST].decode(errors="replace"))
+    path = folder / "README.md"
+    text = path.read_bytes()[:LARGEST].decode(errors="replace") if path.is_file() else ""
+    return Manual(text, sorted(each.name for each in folder.glob("migrations/[0-9]*.sql")))
 
 
 def _home(services: Services, plugin: str) -> Path | None:

@@ -42,12 +42,13 @@ class Hello(ToWorker, frozen=True, tag="discover", omit_defaults=True):
 
 
 class Rpc(ToWorker, frozen=True, tag="rpc"):
-    """A call."""
+    """A call; `request_id` is that of the HTTP request, and of audit rows."""
 
     id: str
     method: str
     params: msgspec.Raw
     caller: Caller
+    request_id: str = ""
 
 
 class Job(ToWorker, frozen=True, tag="job"):

@@ -210,9 +210,11 @@ class Replica(Listener):
         call = Call(caller, _request_id())
         self._calls.add(call_id, call)
         try:
-            await self._send(
-                Rpc(id=call_id, method=method, params=single_line(params), caller=caller)
-            )
+            request = Rpc(
+                id=call_id, method=method, params=single_line(params), caller=caller,
+                request_id=call.request_id,
+            )  # fmt: skip
+            await self._send(request)
             with anyio.move_on_after(seconds):
                 return await call.future
         finally:

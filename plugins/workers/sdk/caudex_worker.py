@@ -111,6 +111,8 @@ class Context:
         self.auth_token = known.get("authToken")
         """A bearer token that is valid for as long as the call or job may run; empty in a job that
         runs over a week after the user's last action."""
+        self.request_id = call_id
+        """The id of the request or job; rows of the audit trail and links of the log name it."""
         self.cancelled = False
         """Whether the job was cancelled; a long job should check it now and then."""
         self.blocking = False
@@ -361,6 +363,7 @@ class Worker:
             self.say({"type": "rpc_response", "id": call_id, "error": error})
         else:
             context = Context(self, call_id, message.get("caller"))
+            context.request_id = message.get("request_id") or call_id
             await self._answer("rpc_response", call_id, handler, message.get("params"), context)
 
     async def _work(self, call_id: str, message: dict[str, Any], context: Context) -> None:

@@ -129,8 +129,10 @@
     };
   }
 
-  function contextFor(call, caller) {
+  // `requestId` is in the audit rows of what the handler writes; that of a job is the job's id.
+  function contextFor(call, caller, requestId = call) {
     return {
+      requestId,
       ...app,
       app_id: app.appId,
       runtime_url: app.runtimeUrl,
@@ -188,8 +190,8 @@
       }
     }
 
-    async function answer(type, id, caller, work) {
-      const ctx = contextFor(id, caller);
+    async function answer(type, id, caller, work, requestId) {
+      const ctx = contextFor(id, caller, requestId || id);
       contexts.set(id, ctx);
       if (type === "job_result") jobs.add(id);
       try {
@@ -229,9 +231,8 @@
         return undefined;
       }
       const caller = message.caller === undefined ? null : message.caller;
-      return answer("rpc_response", message.id, caller, (ctx) =>
-        handler(message.params, caller, ctx),
-      );
+      const work = (ctx) => handler(message.params, caller, ctx);
+      return answer("rpc_response", message.id, caller, work, message.request_id);
     }
 
     function job(message) {

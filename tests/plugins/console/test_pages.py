@@ -18,7 +18,7 @@ def server_options() -> ServerOptions:
 
 def test_a_caller_sees_the_pages_that_it_may(server: Server):
     titles = [page["title"] for page in server.user().get(PAGES).json()]
-    assert titles[:6] == ["Guests", "Module", "Broken", "Empty", "Tile", "Beside"]
+    assert titles[:6] == ["Guests", "Module", "Broken", "Empty", "Loops", "Tile"]
     assert "Admins" in [page["title"] for page in server.admin.get(PAGES).json()]
 
 

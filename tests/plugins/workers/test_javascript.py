@@ -63,6 +63,7 @@ serve(
   {
     count: async (params, caller, ctx) => (await ctx.collection("contacts").find({})).length,
     add: (params, caller, ctx) => ctx.collection("contacts").insert(params),
+    request: (params, caller, ctx) => ctx.requestId,
     bad: () => { throw new Error("so bad"); },
   },
   { onStart: (ctx) => log.info(`up ${ctx.appId}`), onJob: (payload) => payload },
@@ -114,6 +115,8 @@ def test_a_flat_object_with_hooks_runs_unchanged(server: Server):
     refused = rpc(reader, app, "add", {"name": "Bob"})
     assert (refused.status_code, "contacts.create" in refused.json()["error"]) == (500, True)
     assert rpc(server.admin, app, "bad").json() == {"error": "so bad"}
+    called = rpc(server.admin, app, "request")
+    assert called.json() == called.headers["x-request-id"]
 
 
 def test_one_object_in_typescript_under_src(server: Server):

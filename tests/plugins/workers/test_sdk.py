@@ -117,7 +117,9 @@ def plain(params, ctx): return {"got": params, "who": ctx.username, "app": ctx.a
 @worker.rpc
 async def later(params, ctx): return [ctx.user_id, ctx.credentials["KEY"], ctx.runtime_url]
 @worker.rpc("a name")
-def named(params): return None
+def named(params, ctx): return ctx.request_id if params else None
+@worker.job
+def job(payload, ctx): return ctx.request_id
 """,
         interpreter,
     )
@@ -128,6 +130,10 @@ def named(params): return None
     assert talk.hear() == {"type": "rpc_response", "id": "r2", "result": ["u1", "v", "http://x"]}
     talk.say(type="rpc", id="r3", method="a name", params={}, caller=CALLER)
     assert talk.hear()["result"] is None
+    talk.say(type="rpc", id="r5", method="a name", params=1, caller=CALLER, request_id="q")
+    assert talk.hear()["result"] == "q"
+    talk.say(type="job", id="j1", payload=1)
+    assert talk.hear()["result"] == "j1"
     talk.say(type="rpc", id="r4", method="absent", params={}, caller=CALLER)
     assert talk.hear()["error"] == "unknown method: absent"
     assert talk.end() == 0

@@ -60,6 +60,13 @@ export function may(appId, entity, action) {
   return Boolean(held && (held.has(`${entity}.${action}`) || held.has(`${entity}.${action}.own`)));
 }
 
+/** Whether the caller holds a permission that every app has, as `core:logs.read`. */
+export const holds = (app, key) => admin.value || app.admin || app.permissions.has(key);
+
+/** Whether the caller may read the trail of an app. */
+export const readsTrail = (appId) =>
+  features.value.has('audit') && (admin.value || findApp(appId)?.admin);
+
 export const readable = (app) => app.entities.filter((name) => may(app.id, name, 'read'));
 export const isAppAdmin = computed(() => (apps.value ?? []).some((app) => app.admin));
 
@@ -72,13 +79,13 @@ export function pagesFor(slot, ...names) {
 /** An entity with the fields that the caller may read; `locked` are those that it may not write. */
 function forCaller(appId, entity) {
   const held = findApp(appId)?.permissions ?? new Set();
-  const holds = (f, action) =>
+  const allowed = (f, action) =>
     !f.access?.[action] || held.has(`${entity.name}.${f.name}.${action}`);
   const fields = entity.fields
-    .filter((f) => holds(f, 'read'))
+    .filter((f) => allowed(f, 'read'))
     .map((f) => ({
       ...f,
-      locked: f.generated || !holds(f, 'write'),
+      locked: f.generated || !allowed(f, 'write'),
       page: pagesFor('field', appId, entity.name, f.name)[0],
     }));
   return { ...entity, fields };

@@ -1,9 +1,13 @@
-/** The place of a plugin's module: it may throw, be missing or hang, the console goes on. */
+/**
+ * The place of a plugin's module: it may throw or be missing, the console goes on. One that never
+ * returns keeps this tab busy until it is closed; other tabs go on, and none opens it again unasked.
+ */
 import { html, useEffect, useErrorBoundary, useState } from '../core/kit.js';
 import { Loading } from '../core/ui.js';
 import { kit } from './kit.js';
 
-const MARK = 'caudex.opening';
+/** Milliseconds within which a module shows something. */
+const WITHIN = 1500;
 
 /**
  * @param {any} props `page`; `part` is the export that is shown, and `fallback` is shown where the
@@ -12,20 +16,21 @@ const MARK = 'caudex.opening';
 export function Plugin({ page, part = 'default', fallback = null, ...props }) {
   const [module, set] = useState(null);
   const [error, reset] = useErrorBoundary((e) => console.warn(`page of plugin ${page.plugin}:`, e));
-  const key = `${page.plugin}/${page.id}`;
-  // A page that kept the browser busy until it was reloaded is not opened again unasked.
-  const [hung, allow] = useState(() => sessionStorage.getItem(MARK) === key);
+  // In the storage of all tabs: the mark of a module that hung outlives its tab.
+  const mark = `caudex.opening.${page.plugin}/${page.id}`;
+  const [hung, allow] = useState(() => Date.now() - Number(localStorage[mark] ?? NaN) > WITHIN);
   useEffect(() => {
     if (hung) return undefined;
-    sessionStorage.setItem(MARK, key);
-    const timer = setTimeout(() => sessionStorage.removeItem(MARK), 1500);
+    const done = () => delete localStorage[mark];
+    localStorage[mark] = Date.now();
+    const timer = setTimeout(done, WITHIN);
     import(page.module).then(
       (m) => set({ Component: m[part] }),
       (e) => set({ error: e }),
     );
     return () => {
       clearTimeout(timer);
-      sessionStorage.removeItem(MARK);
+      done();
     };
   }, [page.module, hung]);
   if (hung)
@@ -33,7 +38,7 @@ export function Plugin({ page, part = 'default', fallback = null, ...props }) {
       <b>The page “${page.title}” of plugin ${page.plugin} did not answer the last time.</b>
       <button
         onClick=${() => {
-          sessionStorage.removeItem(MARK);
+          delete localStorage[mark];
           allow(false);
         }}
       >

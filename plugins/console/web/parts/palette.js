@@ -8,6 +8,8 @@ import { icon, openDialog } from '../core/ui.js';
 import { findRecords } from './titles.js';
 import { places } from './shell.js';
 
+/** Screens that are about one app each. */
+const OF_APP = ['jobs', 'workers', 'logs', 'roles'];
 let open = false;
 
 export async function openPalette() {
@@ -23,8 +25,9 @@ export async function openPalette() {
  *   run?: () => void}} Item
  */
 async function known() {
+  const shown = places();
   /** @type {Item[]} */
-  const found = places().map(([to, title, glyph]) => ({
+  const found = shown.map(([to, title, glyph]) => ({
     title,
     glyph,
     at: href([to]),
@@ -39,7 +42,15 @@ async function known() {
         at: href(['data', app.id, name]),
         kind: 'Table',
       });
-    for (const to of ['jobs', 'workers', 'logs', 'roles'])
+    if (app.admin)
+      found.push({
+        title: app.name,
+        sub: app.id,
+        glyph: 'app',
+        at: href(['apps', app.id]),
+        kind: 'App',
+      });
+    for (const [to] of shown.filter(([name]) => OF_APP.includes(name)))
       found.push({
         title: `${words(to)} of ${app.name}`,
         glyph: to === 'roles' ? 'shield' : to.replace(/s$/, ''),

@@ -3,6 +3,14 @@ import { html, useState } from '../core/kit.js';
 import { openDialog, toast } from '../core/ui.js';
 
 /**
+ * Let the server work on everything of a kind, in portions. `step` gets the place where the
+ * portion before it ended, and returns `{done, next}`; the last one returns no `next`.
+ * @param {string} title @param {string} noun
+ * @param {{total: number, step: (next: any) => Promise<{done: number, next: any}>}} task
+ */
+export const runPortions = (title, noun, task) => runMany(title, noun, /** @type {any} */ (task));
+
+/**
  * @param {string} title What is done, as "Deleting".
  * @param {string} noun As "record".
  * @param {{ids: any, total: number, size?: number, work: (part: any[]) => Promise<any>}} task
@@ -17,11 +25,26 @@ export async function runMany(title, noun, task) {
   toast(text, { kind: failed ? 'bad' : 'ok', detail: said });
 }
 
-function Progress({ title, ids, total, size = 1, work, close }) {
+function Progress({ title, ids, total, size = 1, work, step, close }) {
   const [state, set] = useState({ done: 0, failed: 0, said: '', stop: false });
   const start = async (bar) => {
     if (!bar || state.running) return;
     state.running = true;
+    if (step) {
+      try {
+        for (let next = null, last = false; !last && !state.stop; last = !next) {
+          const part = await step(next);
+          next = part.next;
+          state.done += part.done;
+          set({ ...state });
+        }
+      } catch (error) {
+        state.failed = Math.max(1, total - state.done);
+        state.said = error.message;
+      }
+      close(state);
+      return;
+    }
     // The ids first: a filter may no longer match what has been changed.
     const all = [];
     for await (const id of ids) all.push(id);
@@ -45,7 +68,7 @@ function Progress({ title, ids, total, size = 1, work, close }) {
   };
   const now = state.done + state.failed;
   return html`<h2>${title}</h2>
-    <progress ref=${start} max=${total} value=${now} aria-label=${title} />
+    <progress ref=${start} max=${Math.max(total, now)} value=${now} aria-label=${title} />
     <p class="dim">${now} of ${total}${state.failed ? `, ${state.failed} failed` : ''}</p>
     <div class="actions">
       <button

@@ -7,6 +7,7 @@ import {
   apps,
   features,
   findApp,
+  holds,
   isAppAdmin,
   keep,
   loadAll,
@@ -18,7 +19,8 @@ import { ErrorBox, Loading, Menu, icon, setTheme, theme } from '../core/ui.js';
 
 const drawer = signal(false);
 const on = (plugin) => features.value.has(plugin);
-const some = (plugin) => on(plugin) && (apps.value ?? []).length > 0;
+const some = (plugin, key) =>
+  on(plugin) && (apps.value ?? []).some((app) => !key || holds(app, key));
 const admins = () => admin.value || isAppAdmin.value;
 
 /** First segment of the address -> the module of the screen. */
@@ -53,7 +55,7 @@ export const PLACES = [
   ['roles', 'Roles', 'shield', () => admin.value || (apps.value ?? []).length > 0, 'r'],
   ['jobs', 'Jobs', 'jobs', () => some('jobs'), 'j'],
   ['workers', 'Workers', 'worker', () => some('workers'), 'w'],
-  ['logs', 'Logs', 'log', () => some('logs'), 'l'],
+  ['logs', 'Logs', 'log', () => some('logs', 'core:logs.read'), 'l'],
   ['audit', 'Audit', 'audit', () => on('audit') && admins(), 't'],
   ['secrets', 'Secrets', 'secret', () => on('vault') && admins(), 's'],
   ['plugins', 'Plugins', 'plug', () => admin.value, 'p'],

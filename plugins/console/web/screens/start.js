@@ -4,7 +4,7 @@ import { post } from '../core/api.js';
 import { pretty } from '../core/json.js';
 import { go } from '../core/router.js';
 import { loadApps, readable, findApp } from '../core/store.js';
-import { ErrorBox, icon } from '../core/ui.js';
+import { ErrorBox, Head, icon } from '../core/ui.js';
 
 export default function Start() {
   const [state, set] = useState({});
@@ -25,11 +25,11 @@ export default function Start() {
     go(['data', 'crm', 'deals']);
   });
   return html`<div class="start">
-    <h1>What should this server do first?</h1>
-    <p class="dim">
-      An app is a manifest: its tables, fields and permissions. Tables, an API, roles, history and
-      this console follow from it.
-    </p>
+    <${Head}
+      title="What should this server do first?"
+      sub="An app is a manifest: its tables, fields and permissions. Tables, an API, roles, history and this console follow from it."
+      request=${{ method: 'POST', path: '/api/v1/apps', body: {} }}
+    />
     <div class="cards">
       <button class="card offer" disabled=${state.busy} onClick=${example}>
         ${icon('users')}

@@ -50,7 +50,7 @@ class GuestsPlugin(Plugin):
 
     @hookimpl(optionalhook=True)
     def register_pages(self, services: Services) -> Sequence[ConsolePage]:
-        """Show one declared page, and modules that work, throw, or are missing an export."""
+        """Show one declared page, and modules that work, throw, never end, or export nothing."""
         path = "/api/v1/guests"
         return [
             ConsolePage(
@@ -66,6 +66,7 @@ class GuestsPlugin(Plugin):
             ConsolePage("Module", module="works.js"),
             ConsolePage("Broken", module="throws.js"),
             ConsolePage("Empty", module="empty.js"),
+            ConsolePage("Loops", module="loops.js"),
             ConsolePage("Admins", needs=CORE_ADMIN, text="Only for admins."),
             ConsolePage("Tile", module="works.js", slot="tile"),
             ConsolePage("Beside", module="beside.js", slot="record"),

@@ -60,6 +60,8 @@ def look(tab: Tab) -> list[str]:
     """Return what is wrong with a screen: in light and dark colours, and 360 pixels wide."""
     page = tab.page
     found = tab.axe()
+    if not page.query_selector("[aria-label^='Copy as'], .empty:has-text('no such page')"):
+        found.append("its request cannot be copied")
     page.emulate_media(color_scheme="dark")
     found += [f"dark: {each}" for each in tab.axe("color-contrast")]
     page.set_viewport_size({"width": 360, "height": 740})

@@ -19,11 +19,12 @@ worker = Worker()
 
 @worker.rpc
 def add(params, ctx):
-    worker.log.info(f"adding {params}")
+    worker.log.info(f"adding {params} for {ctx.request_id}")
     return {"sum": params["a"] + params["b"]}
 
 @worker.job("report")
 def report(payload, ctx):
+    worker.log.info(f"reporting for {ctx.request_id}")
     if payload.get("fail"):
         raise ValueError("no paper left")
     return {"pages": 3}
@@ -76,17 +77,28 @@ def test_a_worker_is_deployed_called_and_its_log_read(crm: Server, new_tab):
     assert page.query_selector(".ll:has-text(\"'a': 7\")") is None
     page.click("text=Resume")
     page.wait_for_selector(".ll:has-text(\"'a': 7\")")
+    page.click(".ll:has-text(\"'a': 7\") a:has-text('audit')")
+    page.wait_for_url("**audit?app=crm&request=**")
     _jobs(crm, tab)
 
 
 def _jobs(crm: Server, tab) -> None:
-    crm.admin.post("/api/v1/apps/crm/jobs", json={"payload": {"type": "report", "fail": True}})
-    tab.open("jobs/crm")
+    path = "/api/v1/apps/crm/jobs"
+    body = {"payload": {"type": "report", "fail": True}, "max_attempts": 2}
+    failing = crm.admin.post(path, json=body).json()["job_id"]
+    tab.open("logs/crm")
     page = tab.page
+    page.click(f".ll:has-text('{failing}') a:has-text('job')")
+    page.wait_for_selector(".timeline li:has-text('Attempt') :text('no paper left')")
+    page.click("dialog button:has-text('Cancel the job')")
+    page.wait_for_selector(".toast:has-text('Cancelled')")
+    crm.admin.post(path, json={"payload": {"type": "report", "fail": True}})
+    tab.open("jobs/crm")
     page.click("text=New job")
     page.fill("dialog textarea", '{"type": "report"}')
     page.click("dialog button:has-text('Enqueue')")
     page.wait_for_selector(".tag.good:has-text('completed')")
+    page.wait_for_selector(".tabs button:has-text('failed') small:has-text('1')")
     page.click(".tabs button:has-text('failed')")
     page.wait_for_selector("td:has-text('no paper left')")
     assert "status=failed" in page.url
@@ -96,8 +108,11 @@ def _jobs(crm: Server, tab) -> None:
     page.wait_for_selector(".toast:has-text('Enqueued again')")
     assert "job=" not in page.url
     page.click("text=Retry all that are failed")
+    sent: list[str] = []
+    page.on("request", lambda r: r.method == "POST" and sent.append(r.url))
     page.click("dialog button:has-text('Retry')")
     page.wait_for_selector(".toast:has-text('jobs done')")
+    assert [url.rsplit("/", 1)[1] for url in sent] == ["retry"]
     page.keyboard.press("Control+k")
     page.wait_for_selector(".palette input")
     page.keyboard.type("report")
@@ -106,15 +121,34 @@ def _jobs(crm: Server, tab) -> None:
     page.keyboard.press("Escape")
 
 
-def test_a_pending_job_is_cancelled(crm: Server, new_tab):
+def test_pending_jobs_are_cancelled_one_and_all(crm: Server, new_tab):
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     body = {"payload": {"type": "later"}, "run_at": tomorrow}
-    assert crm.admin.post("/api/v1/apps/crm/jobs", json=body).status_code == 201
+    for _ in range(3):
+        assert crm.admin.post("/api/v1/apps/crm/jobs", json=body).status_code == 201
     page = new_tab().sign_in(crm.admin).open("jobs/crm?status=pending").page
     page.click("tr:has-text('later') button:has-text('Cancel')")
+    until(page, "document.querySelectorAll('td button.small').length === 2")
+    page.click("text=Cancel all that are pending")
+    page.click("dialog button.danger")
+    page.wait_for_selector(".toast:has-text('2 jobs done')")
     page.wait_for_selector("tr:has-text('later')", state="detached")
-    jobs = crm.admin.get("/api/v1/apps/crm/jobs?status=cancelled").json()
-    assert jobs[0]["payload"] == {"type": "later"}
+    counts = crm.admin.get("/api/v1/apps/crm/jobs/counts").json()
+    assert counts["pending"] == 0
+    assert counts["cancelled"] >= 3
+
+
+def test_a_user_without_the_permission_sees_no_way_to_the_log(crm: Server, new_tab):
+    reader = crm.user(permissions={"crm": ["deals.read"]})
+    page = new_tab().sign_in(reader).open("logs/crm").page
+    assert "no app here that you may look at" in page.inner_text("main")
+    side = page.inner_text("nav.side")
+    assert "Jobs" in side  # one's own
+    assert "Logs" not in side
+    operator = crm.user(permissions={"crm": ["core:logs.read"]})
+    page = new_tab().sign_in(operator).open("logs/crm").page
+    page.wait_for_selector("nav.side a:has-text('Logs')")
+    page.wait_for_selector("[role=status]:has-text('live')")
 
 
 def test_a_secret_is_set_and_never_shown(crm: Server, new_tab):

@@ -1,7 +1,7 @@
 """Pages of plugins in a real browser: declared ones, modules, and those that fail."""
 
 from kernel.testing import Server
-from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.browser import needs_browser, until
 from tests.plugins.console.demo import STORE
 
 pytestmark = needs_browser
@@ -45,10 +45,26 @@ def test_a_page_that_throws_shows_a_box_and_the_rest_works(server: Server, new_t
     assert "export default" in tab.page.inner_text(".notice.bad")
 
 
-def test_a_page_that_hung_is_not_opened_again_unasked(server: Server, new_tab):
+def test_a_page_that_never_ends_stops_its_tab_alone_and_is_not_opened_again(
+    server: Server, new_tab
+):
     tab = new_tab().sign_in(server.admin).open("health")
-    tab.page.evaluate("sessionStorage.setItem('caudex.opening', 'guests/module')")
-    tab.page.evaluate("location.hash = '#/pages/guests/module'")
+    page, other = tab.page, tab.page.context.new_page()
+    page.evaluate("setInterval(() => { localStorage.beat = Date.now(); }, 20)")
+    page.evaluate("setTimeout(() => { location.hash = '#/pages/guests/loops'; })")
+    tab.page = other
+    tab.open("health", ready="h1:has-text('Health')")
+    until(other, "(beat => localStorage.beat && Date.now() - localStorage.beat > 1600)()")
+    tab.page.click("nav.side a:has-text('Plugins')")
+    tab.page.wait_for_selector("td a:has-text('guests')")
+    page.close()
+    tab.open("pages/guests/loops", ready=".notice.warn")
+    assert "plugin guests did not answer" in tab.page.inner_text(".notice.warn")
+    assert tab.page.is_visible("text=Open it anyway")
+    tab.open("pages/guests/module", ready="h1:has-text('A module: Module')")
+    tab.open("health")
+    tab.page.evaluate("localStorage['caudex.opening.guests/module'] = 1")
+    tab.open("pages/guests/module", ready=".notice.warn")
     tab.page.click("text=Open it anyway")
     tab.page.wait_for_selector("text=0 guests")
 

@@ -1,7 +1,7 @@
 /** Accounts, and the roles of one user on every app. */
 import { html, useState } from '../../core/kit.js';
 import { get, patch, post, remove, url, user as me } from '../../core/api.js';
-import { A, go } from '../../core/router.js';
+import { A, go, setQuery } from '../../core/router.js';
 import { admin, apps, forgetUsers, loadApps } from '../../core/store.js';
 import {
   Ago,
@@ -19,9 +19,8 @@ import {
 
 const nameOf = (u) => u.display_name || u.username;
 
-export default function Users({ parts: [id] }) {
+export default function Users({ parts: [id], query: { q: find = '' } }) {
   const users = useLoad(() => get('/api/v1/users'), []);
-  const [find, setFind] = useState('');
   const reload = () => {
     forgetUsers();
     users.reload();
@@ -44,7 +43,7 @@ export default function Users({ parts: [id] }) {
         aria-label="Find a user"
         placeholder="Find"
         value=${find}
-        onInput=${(e) => setFind(e.target.value)}
+        onInput=${(e) => setQuery({ q: e.target.value || null }, { replace: true })}
       />
       ${
         admin.value && html`<button class="primary" onClick=${add}>${icon('plus')}New user</button>`
@@ -163,6 +162,7 @@ function User({ user, reload }) {
       title=${nameOf(user)}
       sub=${html`${user.username}
         ${user.email ? ` · ${user.email}` : ''} · since <${Ago} at=${user.created_at} />`}
+      request=${{ method: 'GET', path: '/api/v1/users' }}
     >
       ${
         admin.value &&

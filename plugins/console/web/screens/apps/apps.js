@@ -9,7 +9,11 @@ import { Manifest } from './manifest.js';
 
 export default function Apps({ parts: [id, tab], query }) {
   if (id === 'new')
-    return html`<${Head} title="New app" sub="Paste or write a manifest, look at the plan, install." />
+    return html`<${Head}
+        title="New app"
+        sub="Paste or write a manifest, look at the plan, install."
+        request=${{ method: 'POST', path: '/api/v1/apps/schema/verify', body: {} }}
+      />
       <${Manifest} />`;
   if (id) return html`<${AppDetail} key=${id} id=${id} tab=${tab} query=${query} />`;
   const shown = apps.value.filter((app) => app.admin || admin.value);

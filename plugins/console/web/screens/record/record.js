@@ -54,7 +54,14 @@ function Create({ appId, entity, preset }) {
   const done = (row) =>
     go(row ? ['record', appId, entity.name, row.id] : ['data', appId, entity.name]);
   return html`<${Crumbs} appId=${appId} entity=${entity}>New<//>
-    <${Head} title="New record" />
+    <${Head}
+      title="New record"
+      request=${{
+        method: 'POST',
+        path: url`/api/v1/apps/${appId}/collections/${entity.name}`,
+        body: preset,
+      }}
+    />
     <${NewRecord} appId=${appId} entityName=${entity.name} preset=${preset} done=${done} page />`;
 }
 

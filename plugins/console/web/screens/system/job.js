@@ -1,6 +1,8 @@
 /** One job: its dialog, what can be done with it, and a form for a new one. */
 import { html, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
+import { A } from '../../core/router.js';
+import { readsTrail } from '../../core/store.js';
 import { pretty } from '../../core/json.js';
 import { ErrorBox, Loaded, fail, openDialog, toast, useLoad, when } from '../../core/ui.js';
 
@@ -16,18 +18,6 @@ export const OPEN = ['pending', 'running'];
 export const cancel = (path, job) => post(`${path}/${job.id}/cancel`);
 export const again = (path, job) => post(path, { payload: job.payload });
 
-/** All jobs in a state, page by page, at most 10,000. */
-export async function allJobs(path, status) {
-  const found = [];
-  while (found.length < 10000) {
-    const before = found[found.length - 1]?.id;
-    const page = await get(path, { status, limit: 1000, before });
-    found.push(...page);
-    if (page.length < 1000) break;
-  }
-  return found;
-}
-
 /** Show a job in a dialog, as it is now. */
 export const openJob = (path, id, reload) =>
   openDialog(
@@ -39,7 +29,13 @@ export const openJob = (path, id, reload) =>
   );
 
 function Job({ path, id, reload, close }) {
-  const found = useLoad(() => get(`${path}/${id}`), [id]);
+  const found = useLoad(async () => {
+    const [job, tries] = await Promise.all([
+      get(`${path}/${id}`),
+      get(`${path}/${id}/attempts`).catch(() => []),
+    ]);
+    return { ...job, tries };
+  }, [id]);
   const act = (work, said) => () =>
     work(path, found.data).then(() => {
       close();
@@ -53,14 +49,18 @@ function Job({ path, id, reload, close }) {
       </div>
       <ol class="timeline">
         <li><b>Created</b> ${when(j.created_at)}</li>
-        <li><b>Due</b> ${when(j.run_at)}</li>
         ${
-          j.attempts > 0 &&
-          html`<li><b>Started</b> ${j.attempts} ${j.attempts === 1 ? 'time' : 'times'}</li>`
+          j.attempts > j.tries.length &&
+          html`<li>${j.attempts - j.tries.length} attempts that are not kept</li>`
         }
+        ${j.tries.map((each, i) => html`<${Attempt} key=${i} ...${each} />`)}
         <li>
-          <b>${OPEN.includes(j.status) ? 'Last change' : `Ended: ${j.status}`}</b>${' '}
-          ${when(j.updated_at)}
+          ${
+            j.status === 'pending'
+              ? html`<b>${j.attempts ? 'Next attempt' : 'Due'}</b> ${when(j.run_at)}`
+              : html`<b>${j.status === 'running' ? 'Last change' : `Ended: ${j.status}`}</b>${' '}
+                  ${when(j.updated_at)}`
+          }
         </li>
       </ol>
       ${j.error && html`<div class="notice bad">${j.error}</div>`}
@@ -68,6 +68,17 @@ function Job({ path, id, reload, close }) {
       <pre tabindex="0">${pretty(j.payload)}</pre>
       ${j.result !== null && html`<h3>Result</h3><pre tabindex="0">${pretty(j.result)}</pre>`}
       <div class="actions">
+        ${
+          readsTrail(j.app_id) &&
+          html`<${A}
+            class="button"
+            to=${['audit']}
+            query=${{ app: j.app_id, request: j.id }}
+            onClick=${() => close()}
+          >
+            What it changed
+          <//>`
+        }
         ${
           OPEN.includes(j.status) &&
           html`<button onClick=${act(cancel, 'Cancelled.')}>Cancel the job</button>`
@@ -77,6 +88,14 @@ function Job({ path, id, reload, close }) {
       </div>`}
   <//>`;
 }
+
+const Attempt = ({ started_at: start, ended_at: end, error }) => html`<li>
+  <b>Attempt</b> ${when(start)}
+  ${end && start && html`<span class="dim"> for ${span(Date.parse(end) - Date.parse(start))}</span>`}
+  ${error && html`<div class="cut2">${error}</div>`}
+</li>`;
+/** "1.5 s" */
+const span = (ms) => (ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 60000)} min`);
 
 export function NewJob({ path, close }) {
   const [text, setText] = useState('{"type": ""}');

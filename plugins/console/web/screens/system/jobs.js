@@ -1,6 +1,6 @@
 /** Jobs of an app: by state, over the last hour, with payload, result and error; and its crons. */
 import { html, useEffect, useState } from '../../core/kit.js';
-import { get, url } from '../../core/api.js';
+import { get, post, url } from '../../core/api.js';
 import { setQuery } from '../../core/router.js';
 import { features, findApp } from '../../core/store.js';
 import {
@@ -19,10 +19,12 @@ import {
 } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 import { Bars } from '../../parts/chart.js';
-import { runMany } from '../../parts/progress.js';
+import { runPortions } from '../../parts/progress.js';
 import { Crons } from './crons.js';
-import { COLOURS, NewJob, OPEN, again, allJobs, cancel, openJob } from './job.js';
+import { COLOURS, NewJob, OPEN, again, cancel, openJob } from './job.js';
 
+/** Jobs of a state that the server counts. */
+const MOST = 10000;
 const STATES = ['pending', 'running', 'completed', 'failed', 'cancelled'];
 
 export default function Jobs({ parts: [appId], query }) {
@@ -40,24 +42,21 @@ export default function Jobs({ parts: [appId], query }) {
 function Screen({ appId, picker, status, chosen }) {
   const path = url`/api/v1/apps/${appId}/jobs`;
   const [older, setOlder] = useState([]);
+  const counts = useLoad(() => get(`${path}/counts`).catch(() => ({})), [appId]);
   const recent = useLoad(() => get(path, { limit: 1000 }), [appId]);
   const list = useLoad(() => {
     setOlder([]);
     return get(path, { status, limit: 100 });
   }, [appId, status]);
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) {
-        list.reload();
-        recent.reload();
-      }
-    }, 10000);
-    return () => clearInterval(timer);
-  }, [appId, status]);
   const reload = () => {
     list.reload();
     recent.reload();
+    counts.reload();
   };
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || reload(), 10000);
+    return () => clearInterval(timer);
+  }, [appId, status]);
   const enqueue = async () => {
     if (
       await openDialog(({ close }) => html`<${NewJob} path=${path} close=${close} />`, {
@@ -68,8 +67,8 @@ function Screen({ appId, picker, status, chosen }) {
       reload();
   };
   const number = (state) => {
-    const n = (recent.data ?? []).filter((j) => j.status === state).length;
-    return recent.data?.length === 1000 ? `${n}+` : n;
+    const n = counts.data?.[state];
+    return n >= MOST ? '> 10,000' : (n ?? '');
   };
   const shown = [...(list.data ?? []), ...older];
   const more = async () => {
@@ -89,11 +88,9 @@ function Screen({ appId, picker, status, chosen }) {
       : 'Each is enqueued again as a new job with the same payload.';
     if (!(await confirm(`${verb} all ${status} jobs?`, text, { yes: verb, danger: cancels })))
       return;
-    const found = await allJobs(path, status);
-    await runMany(cancels ? 'Cancelling' : 'Enqueueing again', 'job', {
-      ids: found,
-      total: found.length,
-      work: ([job]) => (cancels ? cancel(path, job) : again(path, job)),
+    await runPortions(cancels ? 'Cancelling' : 'Enqueueing again', 'job', {
+      total: counts.data?.[status] ?? shown.length,
+      step: (before) => post(`${path}/${verb.toLowerCase()}`, { status, before }),
     });
     reload();
   };

@@ -1,7 +1,8 @@
 /** The log of an app as it grows: pause, level, text; resumes behind the last line. */
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { stream, url } from '../../core/api.js';
-import { setQuery } from '../../core/router.js';
+import { A, setQuery } from '../../core/router.js';
+import { features, holds, readsTrail } from '../../core/store.js';
 import { Empty, ErrorBox, Head, icon } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
 
@@ -9,7 +10,8 @@ const LEVELS = ['debug', 'info', 'warn', 'error', 'stdout', 'stderr', 'system', 
 const KEPT = 5000;
 
 export default function Logs({ parts: [appId], query }) {
-  return html`<${WithApp} screen="logs" appId=${appId}>
+  const fits = (app) => holds(app, 'core:logs.read');
+  return html`<${WithApp} screen="logs" appId=${appId} fits=${fits}>
     ${(id, picker) => html`<${Screen} key=${id} appId=${id} picker=${picker} query=${query} />`}
   <//>`;
 }
@@ -56,6 +58,29 @@ function parse(event) {
       ?.slice(name.length + 2);
   const data = field('data');
   return data ? { id: field('id'), ...JSON.parse(data) } : null;
+}
+
+/** Ids of requests; those of jobs have dashes, and are the ids of what the job requested as well. */
+const IDS = /\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})\b/;
+
+/** The text of a line, with links from each id to what it changed and to its job. */
+function linked(appId, text) {
+  const parts = text.split(IDS);
+  if (parts.length === 1) return text;
+  return parts.map((part, i) =>
+    i % 2 === 0
+      ? part
+      : html`<span class="id" key=${i}
+          >${part}${' '}${
+            readsTrail(appId) &&
+            html`<${A} to=${['audit']} query=${{ app: appId, request: part }}>audit<//>${' '}`
+          }${
+            part.includes('-') &&
+            features.value.has('jobs') &&
+            html`<${A} to=${['jobs', appId]} query=${{ job: part }}>job<//>`
+          }</span
+        >`,
+  );
 }
 
 function Screen({ appId, picker, query }) {
@@ -134,7 +159,7 @@ function Screen({ appId, picker, query }) {
         (l, i) => html`<div key=${l.id ?? i} class="ll ${l.level}">
           <time datetime=${l.ts}>${l.ts.slice(11, 23)}</time>
           <b>${l.level}</b>
-          <span>${l.message}</span>
+          <span>${linked(appId, l.message)}</span>
         </div>`,
       )}
       ${

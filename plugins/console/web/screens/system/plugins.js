@@ -99,10 +99,11 @@ function Detail({ plugin: p }) {
     <${Head}
       title=${p.name}
       sub=${html`${p.origin} · version ${p.version} · started in ${Math.round(p.boot_seconds * 1000)} ms`}
+      request=${{ method: 'GET', path: url`/api/v1/console/manuals/${p.name}` }}
     >
       <span class="tag ${COLOURS[p.state]}">${p.state}</span>
     <//>
-    ${p.note && html`<div class="notice warn">${p.note}</div>`}
+    ${[p.note, ...p.warnings].map((said) => said && html`<div class="notice warn">${said}</div>`)}
     <div class="split">
       <div class="stack">
         ${
@@ -196,6 +197,7 @@ function Detail({ plugin: p }) {
             ${list('Provides', p.provides)}
             ${list('Requires', p.requires)}
             ${list('Uses', p.uses)}
+            ${list('Migrations', manual.data?.migrations ?? [])}
           </dl>
         </section>
         ${
