@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -16,6 +17,7 @@ from kernel.public import (
     JOBS_MANAGE,
     JOBS_READ,
     WORKERS,
+    Actor,
     Answer,
     BadRequest,
     Forbidden,
@@ -34,7 +36,6 @@ from kernel.public import (
     reply,
 )
 
-from .many import ManyJobs
 from .models import (
     STATUSES,
     Accepted,
@@ -42,6 +43,7 @@ from .models import (
     CancelJobs,
     Job,
     JobsQuery,
+    Portion,
     PortionDone,
     RetryJobs,
     Status,
@@ -55,6 +57,34 @@ NOT_RUN: Final = (
 PARAMETERS: Final = frozenset(JobsQuery.__struct_fields__)
 
 _encode = msgspec.json.Encoder().encode
+
+
+@runtime_checkable
+class ManyJobs(Protocol):
+    """What a provider of JOBS can do beyond its contract; that of this plugin can.
+
+    With `user_id` the jobs of other users do not exist.
+    """
+
+    async def counts(self, app_id: str, *, user_id: str | None = None) -> Mapping[Status, int]:
+        """Count the jobs of each state, up to 10,000."""
+        ...
+
+    async def attempts(self, app_id: str, job_id: str, *, user_id: str | None = None) -> bytes:
+        """The attempts of a job as a JSON array, oldest first. Raises NotFound."""
+        ...
+
+    async def cancel_many(
+        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+    ) -> PortionDone:
+        """Cancel pending or running jobs, newest first."""
+        ...
+
+    async def retry_many(
+        self, actor: Actor, app_id: str, wanted: Portion, *, user_id: str | None = None
+    ) -> PortionDone:
+        """Enqueue ended jobs once more for the caller, newest first; the old ones remain."""
+        ...
 
 
 class JobsRoutes:
