@@ -10,13 +10,11 @@ import structlog
 from starlette.types import ASGIApp
 
 from kernel.contracts import hookspecs
-from kernel.contracts.server import REGISTRY
 from kernel.contracts.statements import POOL, STATEMENTS
 from kernel.database.connect import wait_for_database
 from kernel.database.migrations import migrate
 from kernel.database.pool import Database
 from kernel.errors import BootError, starting, unwrapped
-from kernel.hooks.bus import HOOKS
 from kernel.hooks.services import KERNEL, Services
 from kernel.loading.kernel import Kernel
 
@@ -48,18 +46,22 @@ async def running(kernel: Kernel) -> AsyncGenerator[Services]:
             yield kernel.services
 
 
-async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
-    config, services = kernel.config.database, kernel.services
+async def migrated(kernel: Kernel) -> list[str]:
+    """Wait for the database and bring it up to date; return what was applied. Raises BootError."""
+    config = kernel.config.database
     if not config.url:
         raise BootError("database", "no database is configured", "set [database] url")
     await wait_for_database(config)
-    for name in await migrate(config, kernel.migrations()):
+    return await migrate(config, kernel.migrations)
+
+
+async def _start(kernel: Kernel, stack: AsyncExitStack) -> None:
+    services = kernel.services
+    for name in await migrated(kernel):
         log.info("migrated", migration=name)
-    database = Database(config, kernel.bus, services)
+    database = Database(kernel.config.database, kernel.bus, services)
     kernel.database = await stack.enter_async_context(database.opened())
     services.put(POOL, kernel.database)
-    services.put(REGISTRY, kernel)
-    services.put(HOOKS, kernel.bus)
     for name in [KERNEL, *(plugin.name for plugin in kernel.instances)]:
         with kernel.starting(name):
             await services.start(stack, [name])

@@ -14,15 +14,13 @@ from typing import Any, NoReturn
 import click
 
 from kernel import VERSION
-from kernel.app import running
+from kernel.app import migrated, running
 from kernel.cli.serve import database_for, serve
 from kernel.cli.signals import handle
 from kernel.config import log as logging
 from kernel.config.settings import Config, ConfigErrors, LogConfig, load_config
 from kernel.contracts.base import Command
 from kernel.contracts.server import DATABASE_SERVER
-from kernel.database.connect import wait_for_database
-from kernel.database.migrations import migrate
 from kernel.errors import EX_CONFIG, BootError, BootErrors, KernelError
 from kernel.hooks.services import Services
 from kernel.loading.contributions import KERNEL_COMMANDS
@@ -220,14 +218,9 @@ def _served(
 def _migrate() -> int:
     kernel = load(_config())
     with database_for(kernel):
-        applied = asyncio.run(_migrated(kernel))
+        applied = asyncio.run(migrated(kernel))
     print("\n".join(f"applied {name}" for name in applied) or "the database is up to date")
     return 0
-
-
-async def _migrated(kernel: Kernel) -> list[str]:
-    await wait_for_database(kernel.config.database)
-    return await migrate(kernel.config.database, kernel.migrations())
 
 
 if __name__ == "__main__":

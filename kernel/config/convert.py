@@ -59,11 +59,7 @@ def convert(
 
 def current_name(key: str, into: type[msgspec.Struct]) -> str:
     """Return the name of a key that may be an old one."""
-    return _renamed(into).get(key, key)
-
-
-def _renamed(into: type[msgspec.Struct]) -> Mapping[str, str]:
-    return getattr(into, "renamed", {})
+    return getattr(into, "renamed", {}).get(key, key)
 
 
 def move_renamed(
@@ -76,9 +72,9 @@ def move_renamed(
 
     Raises BootError where the current name has a value, too.
     """
-    table = tables.get(plugin, {})
-    for old in _renamed(into).keys() & table.keys():
-        to, dot, key = _renamed(into)[old].partition(".")
+    table, renamed = tables.get(plugin, {}), getattr(into, "renamed", {})
+    for old in renamed.keys() & table.keys():
+        to, dot, key = renamed[old].partition(".")
         if dot:
             name, value = f"{to}.{key}", table.pop(old)
             variable = variables.get(f"plugins.{plugin}", {}).pop(old, "")

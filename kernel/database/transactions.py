@@ -132,7 +132,7 @@ class Transaction(FirstColumns):
     async def record(self, event: Event) -> None:
         """See `Transaction.record`."""
         await self._bus.emit(hookspecs.event_recorded, tx=self, event=event)
-        if self._bus.has_listeners(hookspecs.event_committed, event.subject):
+        if self._bus.listeners(hookspecs.event_committed, event.subject):
             self.after_commit(lambda: self._bus.notify(hookspecs.event_committed, event=event))
 
     async def publish(self, topic: str, payload: str = "") -> None:

@@ -242,7 +242,8 @@ class HookBus:
 
     def add_specs(self, specs: ModuleType, owner: str) -> None:
         """Add the hooks that a plugin declares in its `hookspecs.py`."""
-        names = {name for name, value in vars(specs).items() if _is_spec(value)}
+        marked = f"{NAMESPACE}_spec"
+        names = {n for n, each in vars(specs).items() if isfunction(each) and hasattr(each, marked)}
         if not names:
             remedy = "mark it with @hookspec"
             raise errors.BootError(f"plugin {owner}", "its hookspecs hold none", remedy)
@@ -288,10 +289,6 @@ class HookBus:
     def all_implementations(self) -> Iterator[Implementation]:
         """Return every implementation of every hook."""
         return chain.from_iterable(self._implementations.values())
-
-    def has_listeners(self, spec: Callable[..., Any], subject: str) -> bool:
-        """Whether an implementation of the hook matches `subject` (`crm.contacts`)."""
-        return bool(self.listeners(spec, subject))
 
     def collect(
         self, spec: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -346,7 +343,7 @@ class HookBus:
         return self.implementations(spec) if subject is None else self.listeners(spec, subject)
 
     def listeners(self, spec: Callable[..., Any], subject: str) -> list[Implementation]:
-        """Return the implementations that match, looked up once for each subject."""
+        """Return the implementations that match `subject` (`crm.contacts`), looked up once."""
         impls = self._implementations[spec.__name__]
         if not impls:
             return impls
@@ -365,10 +362,6 @@ def _by_name(args: tuple[object, ...]) -> None:
     """Implementations get their arguments by name."""
     if args:
         raise TypeError("the arguments of a hook are passed by name")
-
-
-def _is_spec(value: object) -> bool:
-    return isfunction(value) and hasattr(value, f"{NAMESPACE}_spec")
 
 
 HOOKS = ServiceKey[HookBus]("hooks")

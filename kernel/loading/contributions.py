@@ -44,7 +44,7 @@ def collect(kernel: Kernel) -> Faults:
             faults.append(error)
     for plugin in kernel.instances:
         try:
-            kernel.migration_files += migrations_of(plugin)
+            kernel.migrations += migrations_of(plugin)
         except BootError as error:
             faults.append(error)
     list(_asked(kernel, hookspecs.plugins_loaded, object, faults))

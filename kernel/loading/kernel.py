@@ -15,7 +15,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from kernel.config.log import masked, set_level
-from kernel.config.settings import Config, ServerConfig
+from kernel.config.settings import Config
 from kernel.contracts import hookspecs
 from kernel.contracts import server as contract
 from kernel.contracts.access import Permission
@@ -66,7 +66,8 @@ class Kernel:
         self.plugins: list[contract.PluginInfo] = []
         self.table = RouteTable(self.services, self.bus)
         self.permissions: list[Permission] = []
-        self.migration_files: list[Migration] = []
+        self.migrations: list[Migration] = []
+        """Those of the plugins that are on, in dependency order."""
         self.manifest_sections: list[tuple[str, ManifestSection]] = []
         self.commands: list[Command] = []
         self.owners: dict[str, str] = {}
@@ -80,11 +81,6 @@ class Kernel:
     def routes(self) -> Sequence[tuple[str, contract.Route]]:
         """(plugin, route) pairs."""
         return self.table.declared()
-
-    @property
-    def server(self) -> ServerConfig:
-        """The table `[server]` of the configuration."""
-        return self.config.server
 
     @property
     def working(self) -> Sequence[Plugin]:
@@ -112,16 +108,6 @@ class Kernel:
     def database_url(self) -> str:
         """The libpq connection string for tools such as pg_dump; never a pooler's."""
         return self.config.database.direct_url or self.config.database.url
-
-    @property
-    def has_replica(self) -> bool:
-        """Whether a replica is configured."""
-        return bool(self.config.database.replica_url)
-
-    @property
-    def port(self) -> int | None:
-        """Port of the embedded PostgreSQL, or None where it is not embedded."""
-        return self.config.database.embedded_port
 
     def wrap_handlers(self, wrap: Callable[[str, contract.Handler], contract.Handler]) -> None:
         """Serve each route by what `wrap(plugin, handler)` returns."""
@@ -184,11 +170,7 @@ class Kernel:
         """See `LoadedPlugins.examine_database`."""
         config = msgspec.structs.replace(self.config.database, wait=0.0)
         version = await wait_for_database(config)
-        return version, len(await pending(config, self.migrations()))
-
-    def migrations(self) -> list[Migration]:
-        """Return the migrations of the plugins that are on, in dependency order."""
-        return self.migration_files
+        return version, len(await pending(config, self.migrations))
 
     def with_plugins(self, enabled: Mapping[str, bool], *, to_serve: bool = False) -> Kernel:
         """See `Registry.with_plugins`."""

@@ -34,7 +34,7 @@ class Postgres:
 
     def migrated(self, kernel: Kernel) -> str:
         """Create a database with the migrations of the kernel's plugins, and return its DSN."""
-        migrations = kernel.migrations()
+        migrations = kernel.migrations
         key = tuple(f"{m.plugin}/{m.checksum}" for m in migrations)
         if key not in self._templates:
             url = self.create()

@@ -61,7 +61,7 @@ class ReplicaPlugin(Plugin):
     def plugins_loaded(self, services: Services) -> None:
         """Add the middleware of positions, only where a replica is configured."""
         registry = services.get(REGISTRY)
-        if registry.has_replica:
+        if registry.config.database.replica_url:
             wrap = PositionMiddleware.around(lambda: services.get(STATEMENTS))
             registry.middleware.append((self.name, wrap))
 

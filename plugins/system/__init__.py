@@ -67,7 +67,7 @@ class SystemPlugin(Plugin):
     def register_routes(self, services: Services) -> Sequence[Route]:
         """Declare health and status, and where roles are known, the plugins."""
         registry = services.get(REGISTRY)
-        self._watch = LoopWatch(registry, always=bool(registry.server.server_timing))
+        self._watch = LoopWatch(registry, always=bool(registry.config.server.server_timing))
         return SystemRoutes(services, self._watch).routes()
 
     @hookimpl
@@ -78,7 +78,7 @@ class SystemPlugin(Plugin):
         """
         if found := list(mistakes(cast("LoadedPlugins", services.get(REGISTRY)))):
             raise BootErrors(found)
-        if services.get(REGISTRY).server.server_timing:
+        if services.get(REGISTRY).config.server.server_timing:
             time_plugins(services)
 
     @hookimpl
@@ -87,7 +87,7 @@ class SystemPlugin(Plugin):
         """Watch disk and event loop; time the services for `Server-Timing`, where it is on; name
         what is broken in safe mode; reload the configuration at SIGHUP."""
         self.tasks.every(30, Disk(self.context.data_dir).watch, "watch the disk")
-        if (registry := services.get(REGISTRY)).server.server_timing:
+        if (registry := services.get(REGISTRY)).config.server.server_timing:
             time_services(services)
         for plugin, said in warnings_of(services.get(HOOKS).all_implementations(), {}).items():
             log.warning("a plugin slows others down", plugin=plugin, warnings=said)

@@ -42,7 +42,7 @@ def is_running(registry: Registry) -> bool:
 
 def local_address(registry: Registry) -> str:
     """Return where the configured server is reached from its own machine."""
-    host, port = registry.server.host, registry.server.port
+    host, port = registry.config.server.host, registry.config.server.port
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

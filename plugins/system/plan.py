@@ -123,7 +123,7 @@ def _without(before: LoadedPlugins, after: LoadedPlugins) -> list[str]:
 def _tables(loaded: LoadedPlugins, others: set[str]) -> list[str]:
     """Return the tables that migrations create, of plugins that are not among the others."""
     found: dict[str, list[str]] = {}
-    for migration in loaded.migrations():
+    for migration in loaded.migrations:
         if migration.plugin not in others:
             tables = found.setdefault(migration.plugin, [])
             for verb, table in _statements(migration.text):

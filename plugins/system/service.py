@@ -70,7 +70,7 @@ class SystemService:
     async def status(self) -> dict[str, Any]:
         """The states of the contract, then those of the subsystems by name."""
         database, subsystems = await self._ask()
-        port = self._services.get(REGISTRY).port
+        port = self._services.get(REGISTRY).config.database.embedded_port
         status: dict[str, Any] = {
             "runtime": {"version": VERSION, "state": "Online"},
             "postgres": {"state": database, "port": port},

@@ -12,7 +12,7 @@ from kernel.contracts.base import ManifestSection, Middleware, ServiceKey
 from kernel.contracts.server.routes import Handler, Route
 
 if TYPE_CHECKING:
-    from kernel.config.settings import Config, ServerConfig
+    from kernel.config.settings import Config
     from kernel.database.migrations import Migration
     from kernel.hooks.bus import HookBus
     from kernel.hooks.plugin import Plugin
@@ -106,8 +106,8 @@ class Registry(Protocol):
         ...
 
     @property
-    def server(self) -> ServerConfig:
-        """The table `[server]` of the configuration."""
+    def config(self) -> Config:
+        """The whole configuration. It holds secrets."""
         ...
 
     @property
@@ -152,16 +152,6 @@ class Registry(Protocol):
         """
         ...
 
-    @property
-    def has_replica(self) -> bool:
-        """Whether `database.replica_url` names a standby that answers some reads."""
-        ...
-
-    @property
-    def port(self) -> int | None:
-        """Port of the embedded PostgreSQL, or None where it is not embedded."""
-        ...
-
 
 class LoadedPlugins(Registry, Protocol):
     """Plugins that are loaded and not started, as `Registry.with_plugins` returns them."""
@@ -186,11 +176,6 @@ class LoadedPlugins(Registry, Protocol):
         """Owners of names: `permission 'x'`, `command 'y'`, `manifest section 'z'`."""
         ...
 
-    @property
-    def config(self) -> Config:
-        """The whole configuration. It holds secrets."""
-        ...
-
     def adopt(self, config: Config) -> None:
         """Use the limits, origins, hosts, proxies and the log level of a configuration from now on.
 
@@ -212,8 +197,9 @@ class LoadedPlugins(Registry, Protocol):
         """
         ...
 
+    @property
     def migrations(self) -> Sequence[Migration]:
-        """Return the migrations of the plugins that are enabled, in dependency order."""
+        """The migrations of the plugins that are enabled, in dependency order."""
         ...
 
 

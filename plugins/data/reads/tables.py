@@ -77,7 +77,7 @@ def on_new_schema(
 
 def hooked(bus: HookBus, subjects: Iterable[str]) -> str:
     """Return the first subject whose writes hooks take part in, or an empty text."""
-    return next((each for each in subjects if any(bus.has_listeners(h, each) for h in _IN)), "")
+    return next((each for each in subjects if any(bus.listeners(h, each) for h in _IN)), "")
 
 
 class EntityTables:

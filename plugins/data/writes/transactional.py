@@ -34,8 +34,8 @@ class TransactionalWrites:
 
     def has_listeners(self, table: Table) -> bool:
         """Whether a plugin takes part in the writes of an entity."""
-        subject, listening = table.entity.subject, self._bus.has_listeners
-        return (
+        subject, listening = table.entity.subject, self._bus.listeners
+        return bool(
             listening(hookspecs.record_writing, subject)
             or listening(hookspecs.event_recorded, subject)
             or self._asked_for_old(subject)
@@ -48,7 +48,7 @@ class TransactionalWrites:
 
     def has_observers(self, table: Table) -> bool:
         """Whether a plugin wants to know of committed writes of an entity."""
-        return self._bus.has_listeners(hookspecs.event_committed, table.entity.subject)
+        return bool(self._bus.listeners(hookspecs.event_committed, table.entity.subject))
 
     async def create(self, tx: Transaction, table: Table, rows: Sequence[Row]) -> list[Tagged]:
         """Create records and return them in order."""

@@ -36,7 +36,7 @@ def findings(registry: Registry, context: Context, query: DatabaseQuery) -> Iter
 
 def _hosts(registry: Registry, loopback: bool) -> Iterator[Finding]:
     """A proxy on the same machine passes on the name that the browser asked for."""
-    server = registry.server
+    server = registry.config.server
     if loopback and server.trusted_proxies and not server.allowed_hosts:
         text = "only localhost is served: name what the proxy hands on in [server] allowed_hosts"
         yield Finding(name="hosts", text=text, state="warn")
@@ -71,7 +71,7 @@ def _keys(folder: Path) -> Iterator[Finding]:
 
 
 def _port(registry: Registry, query: DatabaseQuery) -> Finding:
-    host, port = registry.server.host, registry.server.port
+    host, port = registry.config.server.host, registry.config.server.port
     place = f"{host}:{port}"
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

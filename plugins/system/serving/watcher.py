@@ -32,7 +32,7 @@ class FileWatcher:
     def files(self, plugins: LoadedPlugins) -> dict[str, tuple[str, ...]]:
         """The configuration, the plugins, and files that may be plugins."""
         found: dict[str, tuple[str, ...]] = {str(self._config.parent): (self._config.name,)}
-        if folder := plugins.server.plugins_dir:
+        if folder := plugins.config.server.plugins_dir:
             found[os.path.abspath(folder)] = SOURCES
         for plugin in plugins.instances:
             file = Path(str(sys.modules[type(plugin).__module__].__file__)).absolute()

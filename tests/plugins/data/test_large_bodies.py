@@ -67,9 +67,6 @@ class Silent:
     def implementations(self, hook: object) -> Sequence[object]:
         return ()
 
-    def has_listeners(self, hook: object, subject: str) -> bool:
-        return False
-
     def listeners(self, hook: object, subject: str) -> Sequence[object]:
         return ()
 
