@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from kernel.contracts.base import Actor
     from kernel.contracts.statements import Transaction
 
-__all__ = ["JOBS", "Jobs", "NewJob"]
+__all__ = ["JOBS", "Jobs", "NewJob", "plugin_jobs"]
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +33,16 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
+def plugin_jobs(plugin: str) -> str:
+    """Return what stands for the app in jobs of a plugin's own: `plugin:<name>`."""
+    return f"plugin:{plugin}"
+
+
 class Jobs(Protocol):
     """Runs jobs at least once: no acknowledged job is lost, and each one ends. Returns JSON.
 
-    With `user_id` the jobs of other users do not exist.
+    With `user_id` the jobs of other users do not exist. With `plugin_jobs(name)` as the app a job
+    is that plugin's own: its handler runs it (`handling`), as the server.
     """
 
     async def enqueue(
@@ -42,7 +50,8 @@ class Jobs(Protocol):
     ) -> str:
         """Accept a job and return its id.
 
-        With `tx` the job is part of that transaction, and exists only if it commits.
+        With `tx` the job is part of that transaction, and exists only if it commits. Raises
+        NotFound for an app that is not installed, or a plugin that is off.
         """
         ...
 
@@ -66,6 +75,18 @@ class Jobs(Protocol):
         self, actor: Actor, app_id: str, job_id: str, *, user_id: str | None = None
     ) -> None:
         """Cancel a pending or running job. Raises BadRequest for one that has ended."""
+        ...
+
+    def handling(
+        self, plugin: str, handler: Callable[[bytes], Awaitable[object]]
+    ) -> AbstractAsyncContextManager[None]:
+        """Run the jobs of a plugin in this process, for as long as the context lasts.
+
+        `handler` gets the payload, and what it returns is the result, as JSON. An error that it
+        raises is a failure, but Unavailable is none: the job runs again later. It is cancelled when
+        its time is over or the job is cancelled. Jobs wait while no process handles them. At the
+        end of the context jobs have a few seconds to end; the others run again elsewhere.
+        """
         ...
 
 

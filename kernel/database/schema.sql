@@ -19,7 +19,7 @@ create table if not exists caudex_kernel.leases (
     expires timestamptz not null
 );
 
--- The installed apps, and `core`, which is the server itself. A later installation of the same
+-- The installed apps, `core`, which is the server itself, and `plugin:<name>` for plugins with jobs. A later installation of the same
 -- app_id has another key. Rows of plugins reference app_id with `on delete cascade`, so that none
 -- outlives the installation that it belongs to.
 create table if not exists caudex_kernel.apps (

@@ -12,6 +12,7 @@ from kernel.public import (
     IDENTITY,
     JOBS,
     NOTIFICATIONS,
+    REGISTRY,
     STATEMENTS,
     WORKERS,
     App,
@@ -34,10 +35,10 @@ from .service import JobsService
 
 
 class JobsPlugin(Plugin):
-    """Provides JOBS; without WORKERS jobs are accepted and wait."""
+    """Provides JOBS; without WORKERS jobs of apps are accepted and wait."""
 
     name = "jobs"
-    requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, APPS, IDENTITY, REGISTRY)
     uses = (ACCESS, WORKERS)
     finds = (IDEMPOTENCY,)
     Config = JobsConfig

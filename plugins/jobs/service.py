@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import cast
 
@@ -14,6 +14,7 @@ from kernel.public import (
     APPS,
     IDENTITY,
     NOTIFICATIONS,
+    REGISTRY,
     STATEMENTS,
     Actor,
     BadRequest,
@@ -27,10 +28,11 @@ from kernel.public import (
     Transaction,
     Workers,
     one_of,
+    plugin_jobs,
+    server_actor,
 )
 
 from . import store
-from .callers import Callers
 from .config import JobsConfig
 from .enqueue import (
     CANCEL,
@@ -44,8 +46,13 @@ from .enqueue import (
 )
 from .maintenance import Maintenance
 from .models import STATUSES, Cursor, NewRow, Portion, PortionDone, Status
-from .runner import Runner
+from .running.callers import Callers
+from .running.handlers import Handlers
+from .running.runner import Runner
 from .store import MAX_COUNT, JobsStore
+
+PLUGIN = plugin_jobs("")
+"""Prefix of the plugins that jobs belong to."""
 
 
 class JobsService:
@@ -54,6 +61,7 @@ class JobsService:
     def __init__(self, config: JobsConfig, services: Services) -> None:
         self._config = config
         self._apps = services.get(APPS)
+        self._registry = services.get(REGISTRY)
         self._statements = services.get(STATEMENTS)
         self._store = JobsStore(self._statements)
         self._enqueue_batcher = Batcher[NewRow, None](
@@ -63,14 +71,19 @@ class JobsService:
         )
         self._notifier = PendingNotifier(self._statements)
         self._callers = Callers(services.get(IDENTITY), services.get(NOTIFICATIONS))
+        self._owners: set[str] = set()
+        """Plugins whose row is known to be there."""
+        self._handlers = Handlers(config.drain / 3)
         self._runner: Runner | None = None
 
     async def enqueue(
         self, actor: Actor, app_id: str, job: NewJob, tx: Transaction | None = None
     ) -> str:
         """See `Jobs.enqueue`."""
-        app = await self._apps.app(app_id)
-        row = validate(actor, app.id, job)
+        if await self._is_plugin(app_id):
+            actor = server_actor(actor.request_id)
+            await self._add_owner(app_id, tx)
+        row = validate(actor, app_id, job)
         if tx is not None:
             return await self._enqueue_within(tx, row)
         if row.key is None:
@@ -79,6 +92,13 @@ class JobsService:
             return other
         self._wake(row)
         return row.id
+
+    async def _add_owner(self, app_id: str, tx: Transaction | None) -> None:
+        """Have the row that jobs of a plugin reference. That of a transaction may be undone."""
+        if app_id not in self._owners:
+            await self._store.add_owner(app_id, tx)
+            if tx is None:
+                self._owners.add(app_id)
 
     async def _enqueue_within(self, tx: Transaction, row: NewRow) -> str:
         job_id = await store.insert_within(tx, row)
@@ -107,7 +127,7 @@ class JobsService:
         user_id: str | None = None,
     ) -> bytes:
         """See `Jobs.list`. Raises BadRequest for a page that is too large."""
-        await self._apps.app(app_id)
+        await self._is_plugin(app_id)
         wanted = None if status is None else cast("Status", one_of("status", status, STATUSES))
         last = None if before is None else await self._cursor(app_id, before, user_id)
         page = await self._store.page(app_id, wanted, limit, last, user_id)
@@ -184,7 +204,25 @@ class JobsService:
         before = wanted.before
         return None if before is None else await self._cursor(app_id, before, user_id)
 
+    # Plugins
+
+    def handling(
+        self, plugin: str, handler: Callable[[bytes], Awaitable[object]]
+    ) -> AbstractAsyncContextManager[None]:
+        """See `Jobs.handling`."""
+        return self._handlers.handling(plugin, handler)
+
     # Apps
+
+    async def _is_plugin(self, app_id: str) -> bool:
+        """Whether jobs are a plugin's. Raises NotFound for an app or a plugin that is not there."""
+        if not app_id.startswith(PLUGIN):
+            await self._apps.app(app_id)
+            return False
+        name = app_id.removeprefix(PLUGIN)
+        if not any(info.name == name and info.state == "on" for info in self._registry.plugins):
+            raise NotFound(f"plugin '{name}' is not on")
+        return True
 
     async def removed(self, tx: Transaction, app_id: str) -> None:
         """Delete the jobs of an app, and end those that run."""
@@ -223,13 +261,11 @@ class JobsService:
 
     @asynccontextmanager
     async def working(self, tasks: Tasks, workers: Workers | None) -> AsyncGenerator[None]:
-        """Run jobs in the workers of this process, and maintain the table."""
+        """Run jobs in the workers and plugins of this process, and maintain the table."""
         Maintenance(self._config, self._store, self._notifier.notify_pending).start(tasks)
-        if workers is None:
-            yield
-            return
+        self._handlers.workers = workers
         runner = self._runner = Runner(
-            self._config, self._store, workers, self._callers, self._notifier.notify_pending
+            self._config, self._store, self._handlers, self._callers, self._notifier.notify_pending
         )
         async with runner.working(tasks):
             yield

@@ -47,6 +47,11 @@ from json_to_recordset($1::json) as n (id uuid, app_id text, priority integer,
     max_attempts integer, timeout_s double precision, user_id uuid, key text,
     delegation_ends double precision, delegation_epoch text, run_at timestamptz, payload text)"""
 
+_ADD_OWNER: Final = """
+insert into caudex_kernel.apps (app_id)
+select $1::text where not exists (select from caudex_kernel.apps where app_id = $1::text)
+on conflict do nothing"""
+
 _INSERT_KEYED: Final = (
     _INSERT
     + """
@@ -244,6 +249,10 @@ class JobsStore:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+
+    async def add_owner(self, app_id: str, tx: Transaction | None) -> None:
+        """Add the row that jobs of a plugin reference, as those of an app do."""
+        await (tx or self._statements).execute(_ADD_OWNER, app_id)
 
     async def insert(self, rows: Sequence[NewRow]) -> None:
         """Add jobs that have no key."""

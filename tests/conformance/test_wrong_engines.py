@@ -55,6 +55,7 @@ def test_an_engine_that_accepts_everything_for_everybody_does_not_pass(postgres,
     assert broken == {
         "test_a_bad_job_is_refused",
         "test_a_job_is_reached_through_its_own_app_only",
+        "test_a_job_of_a_plugin_is_retried_as_others_are",
         "test_a_list_can_be_of_one_status",
         "test_an_unknown_job_is_not_found",
         "test_jobs_are_listed_newest_first_page_by_page",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -13,9 +14,9 @@ import msgspec
 import pytest
 
 from kernel.contracts.base import server_actor
-from kernel.contracts.jobs import JOBS, NewJob
+from kernel.contracts.jobs import JOBS, NewJob, plugin_jobs
 from kernel.contracts.workers import WORKERS, Caller, HandlerFailed, WorkerLost, WorkerStopped
-from kernel.errors import BadRequest, NotFound
+from kernel.errors import BadRequest, NotFound, Unavailable
 from kernel.testing import FakeWorkers, MoreOptions, Server
 from kernel.testing.conformance.kit import (
     Conformance,
@@ -135,6 +136,11 @@ class JobsConformance(Conformance):
     def idle(self, server: Server) -> AppJobs:
         """An app whose worker does not run."""
         return AppJobs(server)
+
+    @pytest.fixture
+    def own(self, server: Server) -> PluginJobs:
+        """Jobs of a plugin, which nothing handles."""
+        return PluginJobs(server)
 
     @pytest.fixture
     def app(self, idle: AppJobs) -> AppJobs:
@@ -325,6 +331,48 @@ class JobsConformance(Conformance):
         assert job_id in workers(second).started
         assert job_id not in workers(server).started
 
+    # Jobs of plugins
+
+    def test_a_plugin_runs_jobs_of_its_own(self, server: Server, own: PluginJobs) -> None:
+        before = own.enqueue({"n": 1})
+        assert own.look(before)["status"] == "pending"
+        with own.handled():
+            after = own.enqueue({"n": 2})
+            for job_id, number in ((before, 1), (after, 2)):
+                job = own.ended(job_id)
+                assert (job["status"], job["result"]) == ("completed", {"n": number})
+                assert (job["app_id"], job["attempts"]) == (own.id, 1)
+        assert own.look(own.enqueue({"n": 3}))["status"] == "pending"
+
+    def test_a_job_of_a_plugin_is_retried_as_others_are(self, own: PluginJobs) -> None:
+        with own.handled():
+            fails = own.enqueue({"fails": "no such address"}, max_attempts=2)
+            away = own.enqueue({"away": "no answer"})
+            job = own.ended(fails)
+            assert (job["status"], job["attempts"]) == ("failed", 2)
+            assert "no such address" in job["error"]
+            job = own.ended(away)
+            assert (job["status"], job["result"], job["attempts"]) == ("completed", "later", 2)
+
+    def test_a_job_of_a_plugin_is_cancelled_at_the_end_of_its_time(self, own: PluginJobs) -> None:
+        with own.handled():
+            job = own.ended(own.enqueue({"hangs": True}, timeout_s=0.5))
+            assert (job["status"], "timed out" in job["error"]) == ("failed", True)
+            assert own.cancelled == [job["payload"]]
+
+    def test_a_job_of_a_plugin_runs_where_the_plugin_handles_it(
+        self, server: Server, second: Server, own: PluginJobs
+    ) -> None:
+        job_id = own.enqueue({"n": 1})
+        with (elsewhere := PluginJobs(second)).handled():
+            assert own.ended(job_id)["status"] == "completed"
+        assert (len(elsewhere.seen), own.seen) == (1, [])
+
+    def test_no_job_is_accepted_for_a_plugin_that_is_off(self, own: PluginJobs) -> None:
+        own.id = plugin_jobs("no_such_plugin")
+        with pytest.raises(NotFound):
+            own.enqueue({"n": 1})
+
     # Lists
 
     def test_jobs_are_listed_newest_first_page_by_page(self, idle: AppJobs) -> None:
@@ -396,10 +444,12 @@ class AppJobs:
 
     def enqueue(self, do: str, value: object = None, **more: Any) -> str:
         """Enqueue a job and return its id; `more` are other members of `NewJob`."""
-        payload = msgspec.Raw(msgspec.json.encode({"do": do, "value": value}))
-        return self._server.run(
-            self._engine.enqueue, ACTOR, self.id, NewJob(payload=payload, **more)
-        )
+        return self.put({"do": do, "value": value}, **more)
+
+    def put(self, value: object, **more: Any) -> str:
+        """Enqueue a job with any payload."""
+        job = NewJob(payload=msgspec.Raw(msgspec.json.encode(value)), **more)
+        return self._server.run(self._engine.enqueue, ACTOR, self.id, job)
 
     def look(self, job_id: str) -> dict[str, Any]:
         """Return the current state of a job."""
@@ -423,3 +473,48 @@ class AppJobs:
             return job if job["status"] in ENDED else None
 
         return cast("dict[str, Any]", eventually(probe, seconds))
+
+
+class PluginJobs(AppJobs):
+    """The jobs of the plugin that provides JOBS on a server, which is on for certain."""
+
+    def __init__(self, server: Server) -> None:
+        self.plugin = server.kernel.services.provider(JOBS.name) or ""
+        super().__init__(server, plugin_jobs(self.plugin))
+        self.seen: list[Any] = []
+        self.cancelled: list[Any] = []
+
+    def enqueue(self, payload: object, **more: Any) -> str:  # type: ignore[override]
+        """Enqueue a job that `handle` understands."""
+        return self.put(payload, **more)
+
+    @contextmanager
+    def handled(self) -> Generator[None]:
+        """Handle the jobs on this server for as long as the context lasts."""
+        context = self._engine.handling(self.plugin, self.handle)
+        self._server.run(context.__aenter__)
+        try:
+            yield
+        finally:
+            self._server.run(context.__aexit__, None, None, None)
+
+    async def handle(self, raw: bytes) -> object:
+        """Return the payload, or do what it says."""
+        payload = msgspec.json.decode(raw)
+        self.seen.append(payload)
+        try:
+            match payload:
+                case {"fails": why}:
+                    raise ValueError(why)
+                case {"away": why} if self.seen.count(payload) == 1:
+                    raise Unavailable(why)
+                case {"away": _}:
+                    return "later"
+                case {"hangs": _}:
+                    await anyio.sleep_forever()
+                case _:
+                    pass
+        except anyio.get_cancelled_exc_class():
+            self.cancelled.append(payload)
+            raise
+        return payload

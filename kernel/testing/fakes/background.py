@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ ENDED = ("completed", "failed", "cancelled")
 
 
 class FakeJobs:
-    """JOBS in memory: `jobs` by app, oldest first. Nothing runs them: `end` ends one."""
+    """JOBS in memory: `jobs` by app, oldest first. Nothing runs them: `end` ends one.
+
+    `handlers` has the handlers of plugins (`handling`), for a test to call.
+    """
 
     def __init__(self) -> None:
         self.jobs = defaultdict[str, list[dict[str, Any]]](list)
+        self.handlers: dict[str, Callable[[bytes], Awaitable[object]]] = {}
 
     def end(self, job_id: str, result: Any = None, *, error: str | None = None) -> None:
         """End a job as completed, or as failed with `error`."""
@@ -76,6 +81,15 @@ class FakeJobs:
         if job["status"] in ENDED:
             raise BadRequest(f"job '{job_id}' has ended already: it is {job['status']}")
         job["status"] = "cancelled"
+
+    @asynccontextmanager
+    async def handling(
+        self, plugin: str, handler: Callable[[bytes], Awaitable[object]]
+    ) -> AsyncGenerator[None]:
+        """See `Jobs.handling`; nothing calls the handler."""
+        self.handlers[plugin] = handler
+        yield
+        del self.handlers[plugin]
 
     def _job(self, app_id: str, job_id: str, user_id: str | None = None) -> dict[str, Any]:
         for job in self.jobs[app_id]:

@@ -54,6 +54,8 @@ join pg_class as own on own.oid = k.conrelid
 where c.relnamespace in (select oid from ours) and own.relnamespace not in (select oid from ours)
     and k.conparentid = 0
 union all
+select format('jobs of %s', app_id) from caudex_kernel.apps where app_id = 'plugin:' || $2::text
+union all
 select format('migration %s', name) from caudex_kernel.migrations where plugin = $2::text"""
 
 _HAS_PURGED: Final = "select to_regprocedure($1::text || '.purged()') is not null"
@@ -61,7 +63,8 @@ _HAS_PURGED: Final = "select to_regprocedure($1::text || '.purged()') is not nul
 _FORGET: Final = """
 with a as (delete from caudex_kernel.migrations where plugin = $1::text),
 b as (delete from caudex_kernel.keys where name = $1::text),
-c as (delete from caudex_kernel.leases where starts_with(name, $1::text || '.'))
+c as (delete from caudex_kernel.leases where starts_with(name, $1::text || '.')),
+d as (delete from caudex_kernel.apps where app_id = 'plugin:' || $1::text)
 delete from caudex_system.switches where plugin = $1::text"""
 
 

@@ -3,9 +3,9 @@
 import anyio
 import msgspec
 
-from plugins.jobs.claimer import Claimer, Slots
 from plugins.jobs.config import JobsConfig
 from plugins.jobs.models import Claimed, Promoted
+from plugins.jobs.running.claimer import Claimer, Slots
 
 APPS = ("busy", "other")
 

@@ -9,7 +9,7 @@ import pytest
 
 from kernel.public import IDENTITY, MAX_DELEGATION, HandlerFailed, new_delegation
 from kernel.testing import running_server
-from plugins.jobs.callers import Callers
+from plugins.jobs.running.callers import Callers
 from tests.plugins.jobs.support import become, ended, fake, install, overrides, row_of
 from tests.waiting import eventually
 

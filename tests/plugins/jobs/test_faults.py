@@ -14,7 +14,7 @@ from plugins.jobs.config import JobsConfig
 from plugins.jobs.enqueue import PENDING, TOPIC, PendingNotifier
 from plugins.jobs.maintenance import Maintenance
 from plugins.jobs.models import Progress
-from plugins.jobs.results import ResultBatcher
+from plugins.jobs.running.results import ResultBatcher
 from tests.plugins.jobs.support import ended, enqueue, install, overrides
 from tests.waiting import eventually
 

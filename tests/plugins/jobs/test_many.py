@@ -149,7 +149,7 @@ def test_a_wrong_portion_is_refused(server, app, verb, body):
 
 
 def test_the_attempts_of_a_job_are_kept_with_their_errors(server, app, monkeypatch):
-    monkeypatch.setattr("plugins.jobs.outcome.backoff", lambda failures: 0.05)
+    monkeypatch.setattr("plugins.jobs.running.outcome.backoff", lambda failures: 0.05)
     tried = []
 
     async def third(job):

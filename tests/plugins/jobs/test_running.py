@@ -23,9 +23,9 @@ from kernel.public import (
     server_actor,
 )
 from kernel.testing import running_server
-from plugins.jobs import claimer, outcome, runner
-from plugins.jobs.callers import Callers
-from plugins.jobs.outcome import backoff
+from plugins.jobs.running import claimer, outcome, runner
+from plugins.jobs.running.callers import Callers
+from plugins.jobs.running.outcome import backoff
 from tests.plugins.jobs.support import (
     all_ended,
     become,

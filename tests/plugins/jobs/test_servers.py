@@ -13,7 +13,7 @@ import pytest
 
 from kernel.public import JOBS, Unavailable
 from kernel.testing import running_server
-from plugins.jobs import runner
+from plugins.jobs.running import runner
 from tests.kernel.processes import Served, write_config
 from tests.plugins.jobs import dying
 from tests.plugins.jobs.support import (

@@ -14,8 +14,7 @@ from kernel.public import (
     NotFound,
     Notifications,
 )
-
-from .models import Claimed
+from plugins.jobs.models import Claimed
 
 
 class _Key(NamedTuple):

@@ -10,10 +10,10 @@ import structlog
 from msgspec.structs import replace
 
 from kernel.public import BadRequest, Batcher, BatchLimits, KernelError, Retry, Unavailable
+from plugins.jobs.models import Outcome, Progress
+from plugins.jobs.store import JobsStore
 
-from .models import Outcome, Progress
 from .outcome import INVALID_RESULT
-from .store import JobsStore
 
 log = structlog.get_logger("caudex.jobs")
 

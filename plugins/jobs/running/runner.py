@@ -1,4 +1,5 @@
-"""Run jobs in the workers of this process: start, time out, cancel, renew leases, release."""
+"""Run jobs in this process, in workers and by plugins: start, time out, cancel, renew leases,
+release."""
 
 from __future__ import annotations
 
@@ -20,19 +21,19 @@ from kernel.public import (
     Tasks,
     Unavailable,
     WorkerLost,
-    Workers,
     WorkerState,
     WorkerStopped,
     failure,
 )
+from plugins.jobs.config import JobsConfig
+from plugins.jobs.models import Claimed, Outcome, Progress, Renewed, Status
+from plugins.jobs.store import JobsStore
 
 from .callers import Callers
 from .claimer import Claimer, Slots
-from .config import JobsConfig
-from .models import Claimed, Outcome, Progress, Renewed, Status
+from .handlers import Handlers
 from .outcome import Ending, Run
 from .results import ResultBatcher
-from .store import JobsStore
 
 RETRY_PAUSE: Final = 0.5
 """Seconds after the database, or a worker, was unavailable."""
@@ -47,7 +48,7 @@ class Runner:
         self,
         config: JobsConfig,
         store: JobsStore,
-        workers: Workers,
+        workers: Handlers,
         callers: Callers,
         notify_pending: Callable[[str], None],
     ) -> None:
@@ -122,7 +123,7 @@ class Runner:
         return None
 
     def _running(self) -> Sequence[str]:
-        """Apps whose workers take jobs."""
+        """Apps whose workers take jobs, and plugins that handle their own."""
         if self._closing:
             return ()
         return [app for app in self._workers.running() if app not in self._replacing]

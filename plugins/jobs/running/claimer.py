@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import anyio
 
-from .config import JobsConfig
-from .models import Claimed, ClaimRequest
+from plugins.jobs.config import JobsConfig
+from plugins.jobs.models import Claimed, ClaimRequest
+from plugins.jobs.store import JobsStore
+
 from .outcome import Run
-from .store import JobsStore
 
 
 class _App:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 from msgspec.structs import replace
 
-from .models import Claimed, Outcome
+from plugins.jobs.models import Claimed, Outcome
 
 INVALID_RESULT: Final = "its result cannot be stored"
 

@@ -1,0 +1,147 @@
+"""What runs jobs in this process: the workers of apps, and the handlers of plugins beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import structlog
+
+from kernel.public import (
+    Caller,
+    HandlerFailed,
+    HandlerUnavailable,
+    KernelError,
+    Unavailable,
+    Workers,
+    WorkerState,
+    WorkerStopped,
+    failure,
+    plugin_jobs,
+)
+
+Handle = Callable[[bytes], Awaitable[object]]
+OnChange = Callable[[str, WorkerState], Awaitable[None]]
+
+log = structlog.get_logger("caudex.jobs")
+
+
+class _Handler:
+    """The handler of a plugin, and its jobs under way."""
+
+    def __init__(self, plugin: str, handle: Handle) -> None:
+        self.plugin = plugin
+        self.handle = handle
+        self.scopes: dict[str, anyio.CancelScope] = {}
+        self.ended = anyio.Event()
+        """Set when one of its jobs ends."""
+        self.closing = False
+
+    async def run(self, job_id: str, payload: bytes) -> bytes:
+        """Run a job and return its result as JSON. Raises as `Workers.run_job`."""
+        if self.closing:
+            raise Unavailable("the plugin stops")
+        with anyio.CancelScope() as scope:
+            self.scopes[job_id] = scope
+            try:
+                return msgspec.json.encode(await self.handle(payload))
+            except Unavailable as error:
+                raise HandlerUnavailable(error.message) from error
+            except Exception as error:
+                raise self._failed(job_id, error) from error
+            finally:
+                del self.scopes[job_id]
+                self.ended.set()
+        raise WorkerStopped("the job was asked to end")
+
+    async def end(self, seconds: float) -> None:
+        """Take no more jobs, wait for those that run, then cancel the others."""
+        self.closing = True
+        with anyio.move_on_after(seconds, shield=True):
+            await self._idle()
+        for scope in self.scopes.values():
+            scope.cancel()
+        with anyio.move_on_after(1, shield=True):
+            await self._idle()
+
+    async def _idle(self) -> None:
+        while self.scopes:
+            self.ended = anyio.Event()
+            await self.ended.wait()
+
+    def _failed(self, job_id: str, error: Exception) -> HandlerFailed:
+        log.warning("a job of a plugin failed", plugin=self.plugin, job=job_id, **failure(error))
+        known = isinstance(error, KernelError)
+        return HandlerFailed(error.message if known else f"{type(error).__name__}: {error}")
+
+
+class Handlers:
+    """Runs a job by the worker of its app, or by the handler of its plugin.
+
+    It is what a `Runner` needs of WORKERS; without a provider of that only plugins run jobs.
+    """
+
+    def __init__(self, drain: float) -> None:
+        self.workers: Workers | None = None
+        self._drain = drain
+        self._handlers: dict[str, _Handler] = {}
+        self._callbacks: list[OnChange] = []
+
+    @asynccontextmanager
+    async def handling(self, plugin: str, handle: Handle) -> AsyncGenerator[None]:
+        """See `Jobs.handling`."""
+        queue, handler = plugin_jobs(plugin), _Handler(plugin, handle)
+        if queue in self._handlers:
+            raise RuntimeError(f"the plugin {plugin} handles its jobs already")
+        self._handlers[queue] = handler
+        await self._announce(queue, "running")
+        try:
+            yield
+        finally:
+            await handler.end(self._drain)
+            del self._handlers[queue]
+
+    def running(self) -> Sequence[str]:
+        """Return the apps and the plugins whose jobs this process runs."""
+        handled = [queue for queue, handler in self._handlers.items() if not handler.closing]
+        return [*handled, *(self.workers.running() if self.workers else ())]
+
+    def on_change(self, callback: OnChange) -> None:
+        """Call `callback` when a worker or a handler starts."""
+        self._callbacks.append(callback)
+        if self.workers is not None:
+            self.workers.on_change(callback)
+
+    async def run_job(
+        self,
+        app_id: str,
+        job_id: str,
+        payload: bytes,
+        caller: Caller | None,
+        progress: Callable[[bytes], Awaitable[None]],
+    ) -> bytes:
+        """See `Workers.run_job`."""
+        if (handler := self._handlers.get(app_id)) is not None:
+            return await handler.run(job_id, payload)
+        if self.workers is None:
+            raise Unavailable("nothing in this process runs the job")
+        return await self.workers.run_job(app_id, job_id, payload, caller, progress)
+
+    async def cancel_job(self, app_id: str, job_id: str) -> None:
+        """Cancel a job of a plugin, or notify the worker."""
+        if app_id in self._handlers:
+            if (scope := self._handlers[app_id].scopes.get(job_id)) is not None:
+                scope.cancel()
+        elif self.workers is not None:
+            await self.workers.cancel_job(app_id, job_id)
+
+    async def restart(self, app_id: str) -> None:
+        """Replace a worker; a handler that ignores its cancellation cannot be replaced."""
+        if self.workers is not None and app_id not in self._handlers:
+            await self.workers.restart(app_id)
+
+    async def _announce(self, queue: str, state: WorkerState) -> None:
+        for callback in self._callbacks:
+            await callback(queue, state)
