@@ -371,10 +371,11 @@ class WorkersService:
             raise BadRequest("params are over the limit of 10 MB")
         if method.startswith("__"):
             raise NotFound(f"unknown method: {method}")
-        try:
-            params.decode()  # they are passed on as they are
-        except UnicodeDecodeError:
-            raise BadRequest("params must be in UTF-8") from None
+        if not params.isascii():
+            try:
+                params.decode()  # they are passed on as they are
+            except UnicodeDecodeError:
+                raise BadRequest("params must be in UTF-8") from None
         replica = await self._running_replica(app_id)
         try:
             return await replica.rpc(method, params, caller, self.host.config.rpc_timeout)
@@ -395,18 +396,24 @@ class WorkersService:
 
     async def _running_replica(self, app_id: str) -> Replica:
         """Return the replica that answers calls. Raises Unavailable."""
-        if (replica := await self._replica(app_id)) is None:
+        app = await self._apps.app(app_id)
+        replica = usable(self.reconciler.supervisors.get(app.key))
+        if replica is None:
             raise Unavailable(f"the worker of app '{app_id}' is not running")
         return replica
 
     async def _replica(self, app_id: str) -> Replica | None:
-        supervisor = await self._supervisor(app_id)
-        replica = None if supervisor is None else supervisor.replica
-        return replica if replica is not None and replica.usable else None
+        return usable(await self._supervisor(app_id))
 
     async def _supervisor(self, app_id: str) -> Supervisor | None:
         """Return the supervisor of the app that has this name now. Raises NotFound."""
         return self.reconciler.supervisors.get((await self._apps.app(app_id)).key)
+
+
+def usable(supervisor: Supervisor | None) -> Replica | None:
+    """Return the replica that takes calls."""
+    replica = None if supervisor is None else supervisor.replica
+    return replica if replica is not None and replica.usable else None
 
 
 SERVICE = ServiceKey[WorkersService]("workers_service")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -48,7 +49,10 @@ log = structlog.get_logger("caudex.workers")
 class Call:
     """A call or a job; audit rows of its writes carry `request_id`."""
 
-    __slots__ = ("caller", "future", "is_job", "latest", "progress", "request_id", "unwanted")
+    __slots__ = (
+        "caller", "deadline", "future", "is_job", "latest", "progress", "request_id", "seconds",
+        "unwanted",
+    )  # fmt: skip
 
     def __init__(
         self, caller: Caller | None, request_id: str, progress: Progress | None = None
@@ -61,7 +65,28 @@ class Call:
         self.unwanted = False
         """Whether it was cancelled; a worker that has not received it ignores that."""
         self.is_job = progress is not None
+        self.seconds, self.deadline = 0.0, math.inf
+        """How long it may take, and until when; see `Calls.limit`."""
         self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def succeed(self, result: bytes) -> None:
+        """Settle it with its result."""
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, message: str, *, unavailable: bool = False) -> None:
+        """Settle it with an error of the app's code, or one that replaces its answer."""
+        unknown = not self.is_job and message.strip().lower().startswith("unknown method")
+        if unavailable:
+            self.fail_with(HandlerUnavailable(message))
+        else:
+            self.fail_with(NotFound(message) if unknown else HandlerFailed(message))
+
+    def fail_with(self, error: Exception) -> None:
+        """Settle it with an error."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # marks it as seen, although the caller may be gone
 
 
 class Calls:
@@ -74,6 +99,8 @@ class Calls:
         self._idle = asyncio.Event()
         self._idle.set()
         self._lost = False
+        self._sweep_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
     def next_id(self) -> str:
         """Make an id for an rpc."""
@@ -95,13 +122,41 @@ class Calls:
         self._pending[call_id] = call
         if call.is_job:
             self._jobs += 1
-        else:
+        elif same == 0:
             self._idle.clear()
+
+    def limit(self, call: Call, seconds: float) -> None:
+        """Fail a pending call that is not settled in this time. One timer serves all calls."""
+        loop = asyncio.get_running_loop()
+        call.seconds, call.deadline = seconds, loop.time() + seconds
+        if call.deadline < self._sweep_at:
+            self._stop_timer()
+            self._sweep_at = call.deadline
+            self._timer = loop.call_later(seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        """Fail what is late, and look again when the next call may be."""
+        now, self._timer, self._sweep_at = asyncio.get_running_loop().time(), None, math.inf
+        running = [call for call in self._pending.values() if not call.future.done()]
+        for call in sorted(running, key=lambda call: call.deadline):
+            if call.deadline <= now:
+                call.fail_with(HandlerFailed(f"rpc timeout ({call.seconds:g}s)"))
+            elif call.deadline < math.inf:
+                self._sweep_at = call.deadline
+                self._timer = asyncio.get_running_loop().call_later(
+                    call.deadline - now, self._sweep
+                )
+                break
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def remove(self, call_id: str, call: Call) -> None:
         """Drop a call that has ended, or whose caller is gone."""
         del self._pending[call_id]
-        call.future.cancel()
+        if not call.future.done():
+            call.future.cancel()
         if call.is_job:
             self._jobs -= 1
         elif len(self._pending) == self._jobs:
@@ -111,34 +166,12 @@ class Calls:
         """Wait until no rpc is pending. Jobs may take long, and run again elsewhere."""
         await self._idle.wait()
 
-    def succeed(self, call_id: str, result: bytes) -> None:
-        """Settle a call with its result, if it is pending."""
-        call = self._pending.get(call_id)
-        if call is not None and not call.future.done():
-            call.future.set_result(result)
-
-    def fail(self, call_id: str, message: str, *, unavailable: bool = False) -> None:
-        """Settle a call with an error of the app's code, or one that replaces its answer."""
-        call = self._pending.get(call_id)
-        if call is None or call.future.done():
-            return
-        unknown = not call.is_job and message.strip().lower().startswith("unknown method")
-        if unavailable:
-            _fail(call, HandlerUnavailable(message))
-        else:
-            _fail(call, NotFound(message) if unknown else HandlerFailed(message))
-
     def lose_all(self, why: str, *, on_purpose: bool) -> None:
         """Fail every call, because the worker is gone, and accept none any more."""
         self._lost = True
+        self._stop_timer()
         for call in self._pending.values():
-            if not call.future.done():
-                _fail(call, (WorkerStopped if on_purpose else WorkerLost)(why))
-
-
-def _fail(call: Call, error: Exception) -> None:
-    call.future.set_exception(error)
-    call.future.exception()  # marks it as seen, although the caller may be gone
+            call.fail_with((WorkerStopped if on_purpose else WorkerLost)(why))
 
 
 class Collections:

@@ -179,10 +179,13 @@ class Child(asyncio.SubprocessProtocol):
 
     # Writing
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it reads its input, so that `ready` need not wait."""
+        return self._writable.is_set()
+
     async def ready(self, seconds: float = 5.0) -> None:
         """Wait until it reads its input, for a limited time. Raises Unavailable."""
-        if self._writable.is_set():
-            return
         with anyio.move_on_after(seconds):
             await self._writable.wait()
             return
@@ -268,7 +271,10 @@ class Child(asyncio.SubprocessProtocol):
 
     def _waiting(self) -> LineSplitter | None:
         """Return a splitter that has lines."""
-        return next((splitter for splitter in self._splitters.values() if splitter.has_line), None)
+        for splitter in self._splitters.values():  # no generator: this runs for each line
+            if splitter.has_line:
+                return splitter
+        return None
 
     def _read_on(self) -> None:
         if self._paused:

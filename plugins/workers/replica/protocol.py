@@ -183,7 +183,8 @@ def read(line: bytes) -> Incoming | InvalidOp | None:
     if not line.startswith(b"{"):
         return None
     try:
-        line.decode()  # parts of it are passed on as they are, so all of it must be UTF-8
+        if not line.isascii():
+            line.decode()  # parts of it are passed on as they are, so all of it must be UTF-8
         return _decode(line)
     except msgspec.ValidationError as error:
         return _invalid_op(line, str(error))
@@ -242,7 +243,9 @@ def mask_json(value: msgspec.Raw, mask: Mask) -> msgspec.Raw:
 
 def mask_text(text: str, mask: Mask) -> str:
     """Return a text with secrets hidden; of a long text only its length remains."""
-    return mask.hide(text) if len(text) <= MAX_LINE or not mask else _OVER_LIMIT
+    if not mask:
+        return text
+    return mask.hide(text) if len(text) <= MAX_LINE else _OVER_LIMIT
 
 
 def _hide(value: Any, mask: Mask) -> Any:
@@ -323,7 +326,7 @@ class LineSplitter:
             self._begun = bytearray()
 
     def _end(self, piece: bytes) -> None:
-        if self._unfinished or len(piece) > MAX_LINE:
+        if self._begun or self._head is not None or len(piece) > MAX_LINE:
             self._add(piece)
             piece, self._begun = bytes(self._begun), bytearray()
         if self._head is None:

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from structlog.contextvars import get_contextvars
 
-from kernel.public import Caller, HandlerFailed, LogLevel, Mask, WorkerLost
+from kernel.public import Caller, LogLevel, Mask, WorkerLost
 from plugins.workers.host import Host
 from plugins.workers.models import Release
 
@@ -215,11 +215,10 @@ class Replica(Listener):
                 request_id=call.request_id,
             )  # fmt: skip
             await self._send(request)
-            with anyio.move_on_after(seconds):
-                return await call.future
+            self._calls.limit(call, seconds)
+            return await call.future
         finally:
             self._calls.remove(call_id, call)
-        raise HandlerFailed(f"rpc timeout ({seconds:g}s)")
 
     async def run_job(
         self, job_id: str, payload: bytes, caller: Caller | None, progress: Progress
@@ -247,10 +246,12 @@ class Replica(Listener):
             self._child.write(frame(JobCancel(id=job_id)))
 
     async def _send(self, message: Rpc | Job) -> None:
-        if self._child is None:
+        child = self._child
+        if child is None:
             raise WorkerLost("the worker is gone")
-        await self._child.ready()
-        self._child.write(frame(message))
+        if not child.is_ready:
+            await child.ready()
+        child.write(frame(message))
 
     # Messages from the worker
 
@@ -274,7 +275,8 @@ class Replica(Listener):
     def on_unreadable(self, ids: list[str], why: str) -> None:
         """See `Listener`."""
         for call_id in ids:
-            self._calls.fail(call_id, why)
+            if call := self._calls.find(call_id):
+                call.fail(why)
 
     def on_gone(self) -> None:
         """See `Listener`."""
@@ -307,11 +309,11 @@ class Replica(Listener):
         if call is None or call.is_job != isinstance(outcome, JobResult):
             return
         if not outcome.failed:
-            self._calls.succeed(outcome.id, bytes(outcome.result))
+            call.succeed(bytes(outcome.result))
         else:
             text = mask_text(self._describe(outcome.error), self._mask)
             away = bytes(outcome.unavailable) == b"true"
-            self._calls.fail(outcome.id, text or "the handler failed", unavailable=away)
+            call.fail(text or "the handler failed", unavailable=away)
 
     def _describe(self, value: msgspec.Raw) -> str:
         """Make a text of a value, with secrets hidden in the texts within it."""

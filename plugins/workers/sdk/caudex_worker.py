@@ -37,7 +37,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 MAX_FRAME = 10 * 1024 * 1024
@@ -94,7 +94,7 @@ class Context:
 
     def __init__(self, worker: Worker, call_id: str | None, caller: dict[str, Any] | None) -> None:
         self._worker = worker
-        self._call_id = call_id
+        self.call_id = call_id
         self.app_id = worker.app_id
         self.runtime_url = worker.runtime_url
         """Where the server's API answers."""
@@ -119,7 +119,7 @@ class Context:
 
     def progress(self, value: object) -> None:
         """Report the progress of a job: 0.4, or any JSON."""
-        self._worker.say({"type": "job_progress", "id": self._call_id, "value": value})
+        self._worker.say({"type": "job_progress", "id": self.call_id, "value": value})
 
     def emit(self, name: str, data: object = None) -> None:
         """Report an event."""
@@ -127,7 +127,7 @@ class Context:
 
     def collection(self, entity: str) -> Collection:
         """Records, with the rights of the caller."""
-        return Collection(self._worker, entity, self._call_id, blocking=self.blocking)
+        return Collection(self._worker, entity, self.call_id, blocking=self.blocking)
 
 
 class Collection:
@@ -250,10 +250,14 @@ class Worker:
         self._jobs: dict[str, Handler] = {}
         self._on_start: list[Handler] = []
         self._on_shutdown: list[Handler] = []
-        self._contexts: dict[str, Context] = {}
+        self._contexts: dict[str | None, Context] = {}
         self._operations: dict[str, asyncio.Future[Any]] = {}
         self._count = 0
+        self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._due: list[tuple[str, Handler, tuple[Any, ...], Context]] = []
+        """Handlers that start on threads in the next turn of the event loop."""
+        self._blocking: set[Future[None]] = set()
         self._last: asyncio.Task[None] | None = None
         self._known: dict[int, tuple[int, bool]] = {}
         self._threads = ThreadPoolExecutor(64, thread_name_prefix="handler")
@@ -324,17 +328,16 @@ class Worker:
 
     def _take(self, message: dict[str, Any]) -> None:
         kind, call_id = message.get("type"), str(message.get("id", ""))
-        if kind == "discover":
-            self._begin(self._start(message))
-        elif kind == "rpc":
-            self._begin(self._call(call_id, message))
+        if kind == "rpc":
+            self._call(call_id, message)
         elif kind == "job":  # its context is there at once: a cancel may come right behind
-            context = self._contexts[call_id] = Context(self, call_id, message.get("caller"))
-            self._begin(self._work(call_id, message, context))
-        elif kind == "job_cancel" and call_id in self._contexts:
-            self._contexts[call_id].cancelled = True
+            self._work(call_id, message)
         elif kind == "collection_op_result" and call_id in self._operations:
             self._settle(self._operations.pop(call_id), message)
+        elif kind == "job_cancel" and call_id in self._contexts:
+            self._contexts[call_id].cancelled = True
+        elif kind == "discover":
+            self._begin(self._start(message))
         elif kind == "shutdown" and self._last is None:
             self._last = self.loop.create_task(self._shut_down())
 
@@ -355,7 +358,7 @@ class Worker:
             self._end(error)
         self.say({"type": "discover", "methods": sorted(self._methods)})
 
-    async def _call(self, call_id: str, message: dict[str, Any]) -> None:
+    def _call(self, call_id: str, message: dict[str, Any]) -> None:
         method = message.get("method", "")
         handler = self._methods.get(method)
         if handler is None:
@@ -364,50 +367,86 @@ class Worker:
         else:
             context = Context(self, call_id, message.get("caller"))
             context.request_id = message.get("request_id") or call_id
-            await self._answer("rpc_response", call_id, handler, message.get("params"), context)
+            self._handle("rpc_response", handler, message.get("params"), context)
 
-    async def _work(self, call_id: str, message: dict[str, Any], context: Context) -> None:
+    def _work(self, call_id: str, message: dict[str, Any]) -> None:
         payload: Any = message.get("payload")
         try:
             kind = str(payload["type"])
         except (TypeError, KeyError, IndexError):
             kind = ""
         handler = self._jobs.get(kind) or self._jobs.get("")
-        try:
-            if handler is None:
-                error = "no handler takes this job" + (f": {kind}" if kind else "")
-                self.say({"type": "job_result", "id": call_id, "error": error})
-            else:
-                await self._answer("job_result", call_id, handler, payload, context)
-        finally:
-            if self._contexts.get(call_id) is context:  # else it runs again already
-                del self._contexts[call_id]
+        if handler is None:
+            error = "no handler takes this job" + (f": {kind}" if kind else "")
+            self.say({"type": "job_result", "id": call_id, "error": error})
+        else:
+            context = Context(self, call_id, message.get("caller"))
+            with self._lock:
+                self._contexts[call_id] = context
+            self._handle("job_result", handler, payload, context)
 
-    async def _answer(
-        self, kind: str, call_id: str, handler: Handler, data: object, context: Context
-    ) -> None:
+    def _handle(self, kind: str, handler: Handler, data: object, context: Context) -> None:
+        """Run a handler: a coroutine as a task, another on a thread, without a task."""
         takes, is_async = self._known.get(id(handler)) or self._know(handler)
         arguments = (data, context)[:takes]
+        if is_async:
+            self._begin(self._answer(kind, handler, arguments, context))
+            return
+        context.blocking = True
+        if not self._due:  # after the other messages of this turn, which may cancel it
+            self.loop.call_soon(self._submit)
+        self._due.append((kind, handler, arguments, context))
+
+    def _submit(self) -> None:
+        due, self._due = self._due, []
+        for work in due:
+            future = self._threads.submit(self._answer_blocking, *work)
+            self._blocking.add(future)
+            future.add_done_callback(self._blocking.discard)
+
+    async def _answer(
+        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
+    ) -> None:
         try:
-            if is_async:
-                self._tell(kind, call_id, await handler(*arguments))
-            else:
-                context.blocking = True
-                await self._on_thread(lambda: self._tell(kind, call_id, handler(*arguments)))
+            self._tell(kind, context, await handler(*arguments))
         except (SystemExit, KeyboardInterrupt):
             raise  # to `run`, before anything else happens
         except BaseException as error:
-            away = _is_unavailable(error)
-            write = self.log.warn if away else self.log.error
-            write("".join(traceback.format_exception(None, error, error.__traceback__)))
-            message = {"type": kind, "id": call_id, "error": _message_of(error)}
-            self.say({**message, **({"unavailable": True} if away else {})})
+            self._fail(kind, context, error)
 
-    def _tell(self, kind: str, call_id: str, result: object) -> None:
+    def _answer_blocking(
+        self, kind: str, handler: Handler, arguments: tuple[Any, ...], context: Context
+    ) -> None:
+        try:
+            self._tell(kind, context, handler(*arguments))
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._end(error)  # from here: the event loop may be held up
+        except StopIteration:
+            self._fail(kind, context, RuntimeError("handler raised StopIteration"))
+        except BaseException as error:
+            self._fail(kind, context, error)
+
+    def _fail(self, kind: str, context: Context, error: BaseException) -> None:
+        """Send an error as the outcome, and its trace to the log."""
+        self._forget(context)
+        away = _is_unavailable(error)
+        write = self.log.warn if away else self.log.error
+        write("".join(traceback.format_exception(None, error, error.__traceback__)))
+        message = {"type": kind, "id": context.call_id, "error": _message_of(error)}
+        self.say({**message, **({"unavailable": True} if away else {})})
+
+    def _forget(self, context: Context) -> None:
+        with self._lock:
+            if self._contexts.get(context.call_id) is context:  # else it runs again already
+                del self._contexts[context.call_id]
+
+    def _tell(self, kind: str, context: Context, result: object) -> None:
         """Send an outcome, where the handler ran. The outcome of a job is written before any other
         handler runs, because that one may end the process, and lose what is held."""
-        message = {"type": kind, "id": call_id, "result": result}
+        message = {"type": kind, "id": context.call_id, "result": result}
         self._wire.send(message, soon=kind == "rpc_response")
+        if kind == "job_result":
+            self._forget(context)
 
     async def _run(self, handler: Handler, *arguments: Any) -> None:
         """Run a start or shutdown handler, with as many of the arguments as it takes."""
@@ -440,8 +479,9 @@ class Worker:
 
     async def _shut_down(self) -> None:
         """Finish what is under way, for a bounded time."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=SHUTDOWN_SECONDS)
+        self._submit()
+        if running := {*self._tasks, *map(asyncio.wrap_future, list(self._blocking))}:
+            await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
         for handler in self._on_shutdown:
             try:
                 await asyncio.wait_for(self._run(handler), SHUTDOWN_SECONDS)
@@ -494,7 +534,7 @@ class Worker:
             pause = min(2 * pause, 5.0)
 
     def _may_wait(self, call: str | None) -> bool:
-        context = self._contexts.get(call or "")
+        context = self._contexts.get(call)
         return context is not None and not context.cancelled and self._last is None
 
     async def _ask(

@@ -18,17 +18,35 @@
 
   const MAX_FRAME = 10 * 1024 * 1024;
   const MAX_TEXT = 640 * 1024;
+  const HELD = 64 * 1024;
+  const HELD_MS = 1;
   const SHUTDOWN_MS = 9000;
   const READS = ["find", "findOne", "query", "export"];
   const HOOKS = ["onStart", "onJob", "onError", "onShutdown"];
   const stdout = process.stdout;
 
-  function say(message) {
+  let held = "";
+  let heldAt = 0;
+
+  function flush() {
+    const lines = held;
+    held = "";
+    if (lines) stdout.write(lines);
+  }
+
+  // Writes a message at once. With `soon` it waits for the others of this turn of the event loop, so
+  // that one write takes all of them.
+  function say(message, soon) {
     const line = JSON.stringify(message) + "\n";
     if (line.length > MAX_FRAME / 3 && Buffer.byteLength(line) > MAX_FRAME) {
       throw new Error(`the ${message.type} is over ${MAX_FRAME / 1048576} MB`);
     }
-    stdout.write(line);
+    if (soon && held === "") {
+      heldAt = performance.now();
+      process.nextTick(flush);
+    }
+    held += line;
+    if (!soon || held.length > HELD) flush();
   }
 
   function writer(level) {
@@ -62,7 +80,8 @@
   const operations = new Map();
   const contexts = new Map();
   const jobs = new Set();
-  const running = new Set();
+  let running = 0;
+  let allDone = () => {};
   let operationCount = 0;
   let served = false;
   let leaving = false;
@@ -96,7 +115,7 @@
       const id = `op${++operationCount}`;
       operations.set(id, { resolve, reject });
       try {
-        say({ type: "collection_op", id, op, entity, data, call, ...marks });
+        say({ type: "collection_op", id, op, entity, data, call, ...marks }, true);
       } catch (error) {
         operations.delete(id);
         reject(error);
@@ -130,21 +149,22 @@
   }
 
   // `requestId` is in the audit rows of what the handler writes; that of a job is the job's id.
-  function contextFor(call, caller, requestId = call) {
-    return {
-      requestId,
-      ...app,
-      app_id: app.appId,
-      runtime_url: app.runtimeUrl,
-      database_url: app.databaseUrl,
-      userId: caller ? caller.userId : undefined,
-      username: caller ? caller.username : undefined,
-      log,
-      emit,
-      cancelled: false,
-      progress: (value) => say({ type: "job_progress", id: call, value }),
-      collection: (entity) => collection(entity, call),
-    };
+  // A class rather than a literal: each call would make its members one by one.
+  class Context {
+    constructor(call, caller, requestId = call) {
+      this.requestId = requestId;
+      this.appId = this.app_id = app.appId;
+      this.runtimeUrl = this.runtime_url = app.runtimeUrl;
+      this.databaseUrl = this.database_url = app.databaseUrl;
+      this.credentials = app.credentials;
+      this.userId = caller ? caller.userId : undefined;
+      this.username = caller ? caller.username : undefined;
+      this.log = log;
+      this.emit = emit;
+      this.cancelled = false;
+      this.progress = (value) => say({ type: "job_progress", id: call, value });
+      this.collection = (entity) => collection(entity, call);
+    }
   }
 
   // Cut, because a reply that is too large is not sent.
@@ -190,13 +210,26 @@
       }
     }
 
-    async function answer(type, id, caller, work, requestId) {
-      const ctx = contextFor(id, caller, requestId || id);
+    function begun() {
+      running++;
+    }
+
+    function ended() {
+      if (--running === 0) allDone();
+    }
+
+    async function answer(type, message, handler, data) {
+      const { id } = message;
+      const caller = message.caller === undefined ? null : message.caller;
+      const ctx = new Context(id, caller, message.request_id || id);
+      const isJob = type === "job_result";
       contexts.set(id, ctx);
-      if (type === "job_result") jobs.add(id);
+      if (isJob) jobs.add(id);
+      begun();
       try {
-        const result = await work(ctx);
-        say({ type, id, result: result === undefined ? null : result });
+        const result = await handler(data, caller, ctx);
+        // Of a job at once: the next handler may end the process.
+        say({ type, id, result: result === undefined ? null : result }, !isJob);
       } catch (error) {
         const away = error instanceof Unavailable;
         if (away) log.warn(error.stack);
@@ -204,7 +237,8 @@
         say({ type, id, error: messageOf(error), unavailable: away || undefined });
       } finally {
         contexts.delete(id);
-        jobs.delete(id);
+        if (isJob) jobs.delete(id);
+        ended();
       }
     }
 
@@ -213,37 +247,32 @@
       app.runtimeUrl = message.runtime_url;
       app.databaseUrl = message.database_url;
       app.credentials = message.credentials || {};
+      begun();
       try {
-        if (typeof used.onStart === "function") await used.onStart(contextFor(undefined, null));
+        if (typeof used.onStart === "function") await used.onStart(new Context(undefined, null));
       } catch (error) {
         failed(error);
         leave(1);
         return;
+      } finally {
+        ended();
       }
       say({ type: "discover", methods: [...methods.keys()] });
     }
 
     function call(message) {
       const handler = methods.get(message.method);
-      if (handler === undefined) {
+      if (handler !== undefined) answer("rpc_response", message, handler, message.params);
+      else {
         const error = `unknown method: ${message.method}`;
         say({ type: "rpc_response", id: message.id, error });
-        return undefined;
       }
-      const caller = message.caller === undefined ? null : message.caller;
-      const work = (ctx) => handler(message.params, caller, ctx);
-      return answer("rpc_response", message.id, caller, work, message.request_id);
     }
 
     function job(message) {
-      if (typeof used.onJob !== "function") {
-        say({ type: "job_result", id: message.id, error: "no handler takes this job" });
-        return undefined;
-      }
-      const caller = message.caller === undefined ? null : message.caller;
-      return answer("job_result", message.id, caller, (ctx) =>
-        used.onJob(message.payload, caller, ctx),
-      );
+      if (typeof used.onJob === "function") {
+        answer("job_result", message, (...given) => used.onJob(...given), message.payload);
+      } else say({ type: "job_result", id: message.id, error: "no handler takes this job" });
     }
 
     function settle(message) {
@@ -263,7 +292,8 @@
     async function shutDown() {
       leaving = true;
       const late = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
-      await Promise.race([Promise.allSettled([...running]), late]);
+      const done = new Promise((resolve) => (allDone = resolve));
+      if (running > 0) await Promise.race([done, late]);
       try {
         if (typeof used.onShutdown === "function") await used.onShutdown();
       } catch (error) {
@@ -273,13 +303,8 @@
     }
 
     function leave(status) {
+      flush();
       stdout.write("", () => process.exit(status));
-    }
-
-    function keep(work) {
-      if (work === undefined) return;
-      running.add(work);
-      work.finally(() => running.delete(work));
     }
 
     function take(line) {
@@ -290,9 +315,9 @@
         return;
       }
       if (message === null || typeof message !== "object") return;
-      if (message.type === "discover") keep(start(message));
-      else if (message.type === "rpc") keep(call(message));
-      else if (message.type === "job") keep(job(message));
+      if (message.type === "rpc") call(message);
+      else if (message.type === "job") job(message);
+      else if (message.type === "discover") start(message);
       else if (message.type === "collection_op_result") settle(message);
       else if (message.type === "shutdown") shutDown();
       else if (message.type === "job_cancel" && contexts.has(message.id)) {
@@ -305,11 +330,29 @@
       process.on("unhandledRejection", (error) => failed(error));
     }
     process.stdin.setEncoding("utf8");
+    process.on("exit", flush);
     // Each in a turn of its own: a handler that has ended is answered before the next one begins, which
-    // may end the process.
-    let turns = Promise.resolve();
+    // may end the process, or take long.
+    const waiting = [];
+    let taking = false;
+    async function takeAll() {
+      taking = true;
+      for (let at = 0; at < waiting.length; at++) {
+        if (held && performance.now() - heldAt > HELD_MS) flush();
+        try {
+          take(waiting[at]);
+        } catch (error) {
+          failed(error);
+        }
+        await null;
+        await null;
+      }
+      waiting.length = 0;
+      taking = false;
+    }
     const takeInTurn = (line) => {
-      turns = turns.then(() => take(line)).catch(failed);
+      waiting.push(line);
+      if (!taking) takeAll();
     };
     process.stdin.on("data", lines(takeInTurn));
     process.stdin.on("end", () => process.exit(0));

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -404,6 +405,7 @@ def test_a_blocking_handler_does_not_hold_up_the_others(python):
     talk = python(
         """
 import threading
+import time
 go = threading.Event()
 @worker.rpc
 def wait(params, ctx): return go.wait(5)
@@ -416,6 +418,23 @@ def release(params, ctx): go.set()
     talk.say(type="rpc", id="2", method="release", params={}, caller=CALLER)
     answers = {talk.hear()["id"]: True for _ in range(2)}
     assert answers == {"1": True, "2": True}
+
+
+def test_blocking_handlers_need_no_tasks(python):
+    talk = python(
+        """
+import asyncio, threading
+all_here = threading.Barrier(8)
+@worker.rpc
+def count(params, ctx):
+    all_here.wait(5)
+    return len(asyncio.all_tasks(worker.loop))
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "method": "count", "params": {}, "caller": CALLER}
+    talk.say_at_once(*({**call, "id": f"r{n}"} for n in range(8)))
+    assert [talk.hear("rpc_response")["result"] for _ in range(8)] == [1] * 8
 
 
 def test_jobs_go_to_the_handler_of_their_type_or_to_the_bare_one(python):
@@ -811,6 +830,61 @@ serve({{}}, {{ onJob: {handler} {{
 """
     )
     assert outcomes_beside_a_killer(talk) == NEIGHBOURS
+
+
+def test_outcomes_of_javascript_of_one_moment_come_in_one_piece(javascript):
+    talk = javascript(
+        """
+let pieces = 0;
+const write = process.stdout.write;
+process.stdout.write = (...given) => { pieces++; return write.apply(process.stdout, given); };
+serve({
+  echo: async (params) => params,
+  logs: (params) => { log.info("between"); return params; },
+  pieces: () => pieces,
+});
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "method": "echo", "caller": CALLER}
+    talk.say_at_once(*({**call, "id": f"r{n}", "params": n} for n in range(30)))
+    assert [talk.hear("rpc_response")["result"] for _ in range(30)] == list(range(30))
+    talk.say(**{**call, "method": "pieces", "id": "p"})
+    assert talk.hear("rpc_response")["result"] <= 4  # discover, and what the pipe delivered at once
+    two = {**call, "id": "r31", "params": 31}, {**call, "id": "r32", "method": "logs"}
+    talk.say_at_once(*two)
+    assert [talk.hear()["type"] for _ in range(3)] == ["rpc_response", "log", "rpc_response"]
+
+
+def test_a_handler_of_javascript_that_takes_long_holds_no_answer_back(javascript):
+    talk = javascript(
+        """
+const busy = (ms) => { const end = Date.now() + ms; while (Date.now() < end); };
+serve({ quick: () => { busy(5); return 1; }, long: () => { busy(3000); return 2; } });
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "params": {}, "caller": CALLER}
+    talk.say_at_once(
+        {**call, "id": "r1", "method": "quick"},
+        {**call, "id": "r2", "method": "quick"},
+        {**call, "id": "r3", "method": "long"},
+    )
+    began = time.monotonic()
+    assert talk.hear("rpc_response")["result"] == 1
+    assert time.monotonic() - began < 2.5
+
+
+def test_what_has_ended_is_answered_by_javascript_that_exits(javascript):
+    talk = javascript("serve({ echo: (params) => params, die: () => process.exit(7) });")
+    talk.hear("discover")
+    call = {"type": "rpc", "method": "echo", "caller": CALLER}
+    talk.say_at_once(
+        *({**call, "id": f"r{n}", "params": n} for n in range(9)),
+        {**call, "id": "killer", "method": "die"},
+    )
+    assert talk.process.wait(10) == 7
+    assert [talk.hear("rpc_response")["result"] for _ in range(9)] == list(range(9))
 
 
 @pytest.mark.parametrize(

@@ -790,6 +790,7 @@ def test_a_job_that_is_cancelled_while_its_worker_is_not_ready_hears_of_it(
         await usual(self)
 
     monkeypatch.setattr(Child, "ready", later)
+    monkeypatch.setattr(Child, "is_ready", False)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(job, workers, app, b'{"type": "long"}')
         assert waits.wait(10)
