@@ -13,7 +13,16 @@ from typing import Final, NamedTuple
 import click
 import psycopg
 
-from kernel.public import REGISTRY, VERSION, BadRequest, Command, Context, OpenServices, Services
+from kernel.public import (
+    DATABASE_SERVER,
+    REGISTRY,
+    VERSION,
+    BadRequest,
+    Command,
+    Context,
+    OpenServices,
+    Services,
+)
 
 from . import postgres
 from .archive import DUMP, KEY, KEYS, About, pack, unpack
@@ -54,10 +63,14 @@ def backup_commands(context: Context, config: BackupConfig) -> list[Command]:
         ),
         Command(
             name="restore",
-            help="restore a backup into an empty database, while no server runs on it",
+            help="restore a backup into an empty database, or the embedded cluster as it was at a"
+            " time, while no server runs on it",
             run=here.restore,
             parameters=[
-                click.Argument(["file"], type=path),
+                click.Argument(["file"], type=path, required=False),
+                click.Option(["--at"], metavar="TIME",
+                             help="instead of a file: the embedded cluster as it was at a time"
+                             " (2026-01-31T12:00:00Z), from its archive"),
                 click.Option(["--replace"], is_flag=True,
                              help="drop the database's current content once all is restored"),
                 key,
@@ -105,9 +118,21 @@ class _Here:
         return 0
 
     async def restore(
-        self, open_services: OpenServices, *, file: Path, replace: bool, key_file: Path | None
+        self,
+        open_services: OpenServices,
+        *,
+        file: Path | None,
+        at: str | None,
+        replace: bool,
+        key_file: Path | None,
     ) -> int:
-        """Restore a backup."""
+        """Restore a backup, or the archive of the embedded cluster."""
+        if (file is None) == (at is None):
+            raise BadRequest("name a file, or a time: caudex restore FILE, or --at TIME")
+        if file is None:
+            async with open_services() as services:
+                print(_recover(services, _time(at or "")))
+            return 0
         data_dir = self.context.data_dir
         with reported(), scratch(None) as folder:
             about = unpack(file, folder, read_key(key_file) if key_file else None)
@@ -118,6 +143,26 @@ class _Here:
                 if replace:
                     _drop_replaced(services.get(REGISTRY).database_url)
         return 0
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(f"{text!r} is no time: write 2026-01-31T12:00:00Z") from None
+    if at.tzinfo is None:
+        raise BadRequest(f"{text} has no time zone: write {text}Z for UTC")
+    if at > datetime.now(UTC):
+        raise BadRequest(f"{text} is not over yet")
+    return at
+
+
+def _recover(services: Services, at: datetime) -> str:
+    server = services.find(DATABASE_SERVER)
+    if server is None:
+        raise BadRequest("there is no embedded database: restore yours by its own tools")
+    said = server.recover(at)
+    return f"restored the embedded database as of {at.isoformat()}; {said}"
 
 
 class Wanted(NamedTuple):

@@ -47,7 +47,9 @@ class PostgresConfig(Section, frozen=True, kw_only=True):
 
     `settings` are further PostgreSQL parameters by name, as in postgresql.conf; they win over the
     two memory and connection figures. `account` is for root, `bin_dir` replaces the search for the
-    programs; `ephemeral` trades all durability for speed, for tests only.
+    programs; `ephemeral` trades all durability for speed, for tests only. With a folder `archive`
+    the cluster can be restored to any moment: a base backup every `archive_days`, of which
+    `archive_keep` are kept, and the log since the oldest of them.
     """
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 5480
@@ -57,3 +59,6 @@ class PostgresConfig(Section, frozen=True, kw_only=True):
     account: str = ""
     bin_dir: str = ""
     ephemeral: bool = False
+    archive: str = ""
+    archive_days: Annotated[float, Meta(ge=0.01, le=365)] = 7.0
+    archive_keep: Annotated[int, Meta(ge=1, le=1000)] = 2

@@ -4,15 +4,18 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from .account import Account, server_account
+from .archive import Archive, base_for, system_identifier
 from .binaries import Binaries, find_binaries, reachable
 from .config import DEFAULTS, EPHEMERAL, EmbeddedPostgresError, PostgresConfig, checked_settings
 from .layout import Layout, make_cluster, read_password
 from .postmaster import Keeper, Plan, Postmaster
 from .processes import clear_orphans, remove_lock_files, stop_orphans, sweep_init_folders
+from .recovery import BEFORE, recover
 from .state import (
     LOOPBACK,
     DataLock,
@@ -130,11 +133,20 @@ class EmbeddedServer:
         version = self._layout.cluster_version()
         binaries = reachable(find_binaries(version, self._config.bin_dir), account, self.data_dir)
         if version is None:
+            self._refuse_lost_swap()
             make_cluster(self._layout, binaries, account, durable=not self._config.ephemeral)
         read_password(self._layout)
         clear_orphans(self._layout.pgdata)
         self._launch(binaries, account)
         return Started(self._running_plan(), self._config.port, new_cluster=version is None)
+
+    def _refuse_lost_swap(self) -> None:
+        """Refuse a new cluster where a recovery was killed between its two renames."""
+        for before in sorted(self.data_dir.glob(f"{BEFORE}*Z"), reverse=True):
+            raise EmbeddedPostgresError(
+                f"a restore was interrupted: rename {before} to {self._layout.pgdata} and "
+                f"{before.name}.password to {self._layout.password.name}, then restore again"
+            )
 
     def _require_way_in(self, account: Account) -> None:
         if not account.can_enter(self.data_dir):
@@ -152,7 +164,8 @@ class EmbeddedServer:
     def _launch(self, binaries: Binaries, account: Account) -> None:
         port = choose_port(self._config.port, strict=self._strict_port)
         socket_dir = choose_socket_dir(self._layout.pgdata, account)
-        plan = Plan(self._layout, binaries, account, port, socket_dir, self._settings)
+        settings = self._settings | self._archived(account)
+        plan = Plan(self._layout, binaries, account, port, socket_dir, settings)
         for _ in range(2):
             try:
                 return self._run(plan)
@@ -162,6 +175,34 @@ class EmbeddedServer:
                     raise
             plan = replace(plan, port=choose_port(self._config.port, strict=self._strict_port))
         return self._run(plan)
+
+    def _archived(self, account: Account) -> dict[str, str]:
+        """Prepare the archive, if there is one. A minute without a full segment ends it."""
+        if not self._config.archive:
+            return {}
+        archive = Archive(self._config.archive, system_identifier(self._layout.pgdata))
+        archive.prepare(account)
+        timeout = self._settings.get("archive_timeout", "60")
+        return {**archive.settings(), "archive_timeout": timeout}
+
+    def recover(self, at: datetime) -> Path:
+        """Restore the cluster as it was at a time, and run it. Returns where the replaced one is.
+
+        Raises EmbeddedPostgresError, and runs what was there, where that is not possible.
+        """
+        plan = self._running_plan()
+        if not self._config.archive:
+            raise EmbeddedPostgresError(
+                "there is no archive to restore from: set plugins.postgres.archive"
+            )
+        base = base_for(self._config.archive, at)
+        if self._keeper and self._keeper.postmaster:
+            self._keeper.postmaster.stop()
+        try:
+            return recover(plan, base, at, self._report_line)
+        finally:
+            remove_lock_files(self._layout.pgdata)
+            self._launch(plan.binaries, plan.account)
 
     def _run(self, plan: Plan) -> None:
         self._plan = plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -57,6 +58,17 @@ class EmbeddedDatabase:
         """Find a client program of the version that fits the data. Raises BootError."""
         with _boot_errors():
             return pg_bin(name, self._context.data_dir, bin_dir=self._config.bin_dir)
+
+    def recover(self, at: datetime) -> str:
+        """Restore the data as it was at a time, and return what to tell. Main thread only."""
+        with _boot_errors():
+            if self._server is None:
+                raise EmbeddedPostgresError(
+                    "the embedded PostgreSQL does not belong to this command: stop the server that "
+                    "runs, or see to the configured database.url"
+                )
+            before = self._server.recover(at)
+            return f"the former cluster is {before}: remove it when you need it no more"
 
     @property
     def port(self) -> int | None:

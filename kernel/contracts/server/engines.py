@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -119,6 +120,13 @@ class DatabaseServer(Protocol):
 
     def program(self, name: str) -> Path:
         """A client program of the same version: `pg_dump`, `psql`. Raises BootError."""
+        ...
+
+    def recover(self, at: datetime) -> str:
+        """Restore the data as it was at a time, keep what is replaced, and return what to tell.
+
+        Blocks; main thread only, and only where this process started it. Raises BootError.
+        """
         ...
 
     @property

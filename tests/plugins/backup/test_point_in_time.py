@@ -1,0 +1,99 @@
+"""`caudex restore --at TIME`: the embedded cluster, records and accounts as they were."""
+
+import signal
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from tests.kernel.processes import Served, caudex, open_folder, write_config
+from tests.plugins.backup.support import MANIFEST
+from tests.waiting import eventually
+
+PASSWORD = "Str0ngPass!x"
+NOTES = "/api/v1/apps/crm/collections/notes"
+
+
+@contextmanager
+def signed_in(url):
+    with httpx.Client(base_url=url, timeout=30) as client:
+        body = {"username": "admin", "password": PASSWORD}
+        client.post("/api/v1/auth/register", json=body)
+        tokens = client.post("/api/v1/auth/login", json=body).raise_for_status().json()
+        client.headers["authorization"] = f"Bearer {tokens['accessToken']}"
+        yield client
+
+
+def bodies(client):
+    return sorted(note["body"] for note in client.get(NOTES).raise_for_status().json())
+
+
+def moment():
+    time.sleep(0.2)
+    at = datetime.now(UTC).isoformat()
+    time.sleep(0.2)
+    return at
+
+
+@pytest.mark.slow
+def test_records_come_back_as_they_were_before_a_mistake_and_a_kill():
+    with open_folder() as folder:
+        archive, here = folder / "archive", ("--data-dir", str(folder / "data"))
+        tables = {
+            "plugins.postgres": {"port": 0, "archive": str(archive)},
+            "plugins.workers": {"enabled": False},
+        }
+        write_config(folder, tables)
+        with Served(*here, cwd=folder) as server, signed_in(server.url) as client:
+            client.post("/api/v1/apps", json=MANIFEST).raise_for_status()
+            eventually(lambda: list(archive.glob("*/base/*Z")), 60)
+            for body in ("one", "two"):
+                client.post(NOTES, json={"body": body}).raise_for_status()
+            at = moment()
+            for note in client.get(NOTES).json():
+                client.delete(f"{NOTES}/{note['id']}").raise_for_status()
+            client.post(NOTES, json={"body": "after"}).raise_for_status()
+            running = caudex("restore", "--at", at, *here, cwd=folder)
+            assert "stop the server that runs" in running.refusal
+            told = caudex("doctor", *here, cwd=folder).out
+            assert "archive: any time since" in told
+            server.end(signal.SIGKILL)
+
+        early = datetime.now(UTC) - timedelta(days=3)
+        assert "no base backup before" in caudex(
+            "restore", "--at", early.isoformat(), *here, cwd=folder
+        ).refusal  # fmt: skip
+        done = caudex("restore", "--at", at, *here, cwd=folder)
+        assert done.status == 0, done.err
+        assert "postgres.before-" in done.out
+        with Served(*here, cwd=folder) as server, signed_in(server.url) as client:
+            assert bodies(client) == ["one", "two"]
+            client.post(NOTES, json={"body": "three"}).raise_for_status()
+            assert bodies(client) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name a file, or a time"),
+        (["x.tar", "--at", "2026-01-01T00:00:00Z"], "name a file, or a time"),
+        (["--at", "yesterday"], "is no time: write 2026-01-31T12:00:00Z"),
+        (["--at", "2026-01-01T00:00:00"], "has no time zone"),
+        (["--at", "2999-01-01T00:00:00Z"], "is not over yet"),
+        (["--at", "2026-01-01T00:00:00Z"], "does not belong to this command"),
+    ],
+)
+def test_a_time_that_cannot_be_meant_is_refused(caudex_here, words, said):
+    assert said in caudex_here("restore", *words)
+
+
+@pytest.fixture
+def caudex_here(database, tmp_path):
+    def run(*words):
+        ended = caudex(*words, cwd=tmp_path, env={"CAUDEX_DATABASE__URL": database})
+        assert ended.status in (1, 78), ended.out + ended.err
+        return ended.err
+
+    return run
