@@ -17,6 +17,7 @@ from plugins.data.writes.records import check_locked
 from plugins.data.writes.rows import Row, check_needed, coerced, row_of
 
 from .export import FORMULA, Format
+from .faults import fault_column
 
 CHUNK_ROWS: Final = 1000
 CHUNK_CHARACTERS: Final = 4_000_000
@@ -62,8 +63,22 @@ class RowReader:
         self._whole = whole
         self._raw = raw
         self._number = 0
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        self._items = self._csv(text) if kind == "csv" else self._ndjson(text)
+        self._read = 0
+        """Rows of the file: the header and empty lines count as well."""
+        self._file = file
+        self._names: Sequence[str] = ()
+        self._items = self._csv() if kind == "csv" else self._ndjson()
+
+    def _lines(self) -> Iterator[str]:
+        text = io.TextIOWrapper(
+            self._file, encoding="utf-8-sig", errors="surrogateescape", newline=""
+        )
+        try:
+            for line in text:  # noqa: UP028 - `yield from` would close the file with itself
+                yield line
+        finally:
+            if not self._file.closed:  # a wrapper closes its file, which is read again
+                text.detach()
 
     def chunk(self) -> Chunk | None:
         """Return the next rows, or None at the end."""
@@ -80,29 +95,48 @@ class RowReader:
                 if found.read >= CHUNK_ROWS or size >= CHUNK_CHARACTERS:
                     break
         except csv.Error as error:
-            raise BadRequest(f"row {self._number + 1} is not CSV: {error}") from None
+            raise self._fault(error) from None
         return found if found.read else None
 
-    def _csv(self, text: io.TextIOWrapper) -> Iterator[tuple[Row | Problem, int]]:
+    def _csv(self) -> Iterator[tuple[Row | Problem, int]]:
         csv.field_size_limit(MAX_CELL)
-        lines = csv.reader(text, strict=True)
-        header = next(lines, None)
-        columns = self._header(header or [])
-        for cells in lines:
+        lines = csv.reader(self._lines(), strict=True)
+        self._names = next(lines, ())
+        columns = self._header(self._names)
+        for self._read, cells in enumerate(lines, 1):
             if not cells:
                 continue
             self._number += 1
             weight = sum(map(len, cells))
-            if len(cells) != len(columns):
-                said = f"the row has {len(cells)} cells, and the header has {len(columns)}"
-                yield Problem(self._number, None, None, said), weight
-                continue
-            yield self._row(zip(columns, cells, strict=True)), weight
+            if len(cells) == len(columns):
+                yield self._row(zip(columns, cells, strict=True)), weight
+            else:
+                yield self._uneven(cells), weight
+
+    def _uneven(self, cells: Sequence[str]) -> Problem:
+        """Name the first column without a cell, or show the first cell without a column."""
+        missing, beyond = self._names[len(cells) :], cells[len(self._names) :]
+        said = f"the row has {len(cells)} cells, and the header has {len(self._names)}"
+        return Problem(
+            self._number,
+            missing[0] if missing else None,
+            _shown(beyond[0]) if beyond else None,
+            said,
+        )
+
+    def _fault(self, error: csv.Error) -> BadRequest:
+        """Say where a file stops being CSV."""
+        rows = self._read + 1 if self._names else 0
+        self._file.seek(0)
+        place = fault_column(self._lines(), rows)
+        name = repr(self._names[place][:80]) if place < len(self._names) else place + 1
+        row = f"row {self._number + 1}" if self._names else "the header"
+        return BadRequest(f"{row}, column {name} is not CSV: {error}")
 
     def _header(self, names: Sequence[str]) -> list[Column | None]:
         """Return the columns of a header; None for those that the server sets."""
-        if not all(map(_is_utf8, names)):
-            raise BadRequest("the header is not UTF-8")
+        if (broken := next((n for n in names if not _is_utf8(n)), None)) is not None:
+            raise BadRequest(f"the header is not UTF-8 in column {names.index(broken) + 1}")
         if not any(names):
             raise BadRequest("the first row must be a header with names of fields")
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -156,8 +190,8 @@ class RowReader:
             return self._problem(error, row)
         return {name: row[name] for name in columns.ordered(row)}
 
-    def _ndjson(self, text: io.TextIOWrapper) -> Iterator[tuple[Row | Problem, int]]:
-        for line in text:
+    def _ndjson(self) -> Iterator[tuple[Row | Problem, int]]:
+        for line in self._lines():
             if not line.strip():
                 continue
             self._number += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import httpx
@@ -173,7 +174,7 @@ def test_what_is_wrong_is_reported_with_row_and_field(admin: Client):
         {"row": 3, "field": "company_id", "value": "nonsense"},
         {"row": 4, "field": "company_id", "value": missing,
          "error": "contacts.company_id: no such companies record"},
-        {"row": 5, "field": None, "value": None,
+        {"row": 5, "field": "company_id", "value": None,
          "error": "the row has 1 cells, and the header has 2"},
     ]  # fmt: skip
     for params in ({}, {"dryRun": "true"}):
@@ -203,11 +204,13 @@ def test_what_is_wrong_is_reported_with_row_and_field(admin: Client):
         ("title,title\nx,y\n", "names 'title' twice"),
         ("", "must be a header"),
         ("\n", "must be a header"),
-        ("title\n\u00e9\n".encode("utf-16"), "the header is not UTF-8"),
-        ("title,t\u00eftel\nx,y\n".encode("latin-1"), "the header is not UTF-8"),
-        ("title,details\n" + '"a"\n' * 3 + '"b"c,\n', "row 4 is not CSV"),
-        ('title\n"a" b\n', "is not CSV"),
-        ('title\n"a', "is not CSV"),
+        ("title\n\u00e9\n".encode("utf-16"), "the header is not UTF-8 in column 1"),
+        ("title,t\u00eftel\nx,y\n".encode("latin-1"), "the header is not UTF-8 in column 2"),
+        ("title,details\n" + '"a"\n' * 3 + '"b"c,\n', "row 4, column 'title' is not CSV"),
+        ('title,note\na,b\n\nx,"a" b\n', "row 2, column 'note' is not CSV"),
+        ('title,note\n"a, ""b""\n",c\nx,"a', "row 2, column 'note' is not CSV"),
+        ('title\na,"b" c\n', "row 1, column 2 is not CSV"),
+        ('title,"note"s\n', "the header, column 2 is not CSV"),
     ],
 )
 def test_columns_are_never_lost_in_silence(admin: Client, body: str | bytes, said: str):
@@ -328,6 +331,14 @@ def test_an_export_can_be_imported(admin: Client):
         admin.delete(f"{DEALS}/{newest['id']}")
 
 
+def test_a_cell_without_a_column_is_named(admin: Client):
+    [problem] = report(imported(admin, DEALS, "title,note\na,b,c,d\n"))["errors"]
+    assert problem == {
+        "row": 1, "field": None, "value": "c",
+        "error": "the row has 4 cells, and the header has 2",
+    }  # fmt: skip
+
+
 def test_a_request_with_a_key_imports_once(admin: Client):
     for _ in range(2):
         answer = admin.post(
@@ -440,6 +451,39 @@ def test_any_file_is_read_or_refused_with_row_and_field(
         for each in shop.admin.get(DEALS, params={"order": "asc"}).json()
     ]
     assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+
+
+def read_by_python(text: str) -> tuple[list[list[str]], str]:
+    """Rows before the first error, and what that says."""
+    rows: list[list[str]] = []
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
+            rows += [cells] if cells else []
+    except csv.Error as error:
+        return rows, str(error)
+    return rows, ""
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=st.text(st.sampled_from('",\r\n ab'), max_size=30))
+def test_any_text_is_read_as_python_reads_it_or_refused_with_row_and_column(
+    shop: Server, text: str
+):
+    """What is no CSV at all is compared with Python's own reader."""
+    empty(shop)
+    answer = imported(shop.admin, DEALS, f"title,note\n{text}", mode="valid")
+    rows, error = read_by_python(text)
+    if error:
+        named = rf"row {len(rows) + 1}, column ('title'|'note'|\d+) is not CSV: {re.escape(error)}"
+        assert re.fullmatch(named, refused(answer))
+        assert query(shop.admin, DEALS)["total"] == 0
+        return
+    done = report(answer)
+    wrong = [number for number, cells in enumerate(rows, 1) if len(cells) != 2]
+    assert [each["row"] for each in done["errors"]] == wrong
+    assert all(each["field"] == "note" or each["value"] is not None for each in done["errors"])
+    found = [(each["title"] or "", each["note"] or "") for each in shop.admin.get(DEALS).json()]
+    assert sorted(found) == sorted(tuple(cells) for cells in rows if len(cells) == 2)
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,9 @@ def test_every_call_is_tried_once_more_with_the_new_catalog(server: Server):
         "create": lambda s: s.create(*caller, {"name": "x"}),
         "create_many": lambda s: s.create_many(*caller, [{"name": "x"}]),
         "update": lambda s: s.update(*caller, record_id, {"name": "y"}),
+        "import": lambda s: s.import_file(
+            *caller, io.BytesIO(b"code,name\nq,x\n"), "csv", on="code"
+        ),
     }
 
     async def stream(service: RecordsService) -> bytes:
