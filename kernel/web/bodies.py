@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kernel.contracts.server import MAX_BODY
-from kernel.errors import BadRequest, TooLarge
+from kernel.errors import BadRequest, TooLarge, nearest
 from kernel.toolkit.limiter import ConcurrencyLimiter
 from kernel.web.http import JSON
 
@@ -139,7 +139,7 @@ def decode(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
             _check_utf8(raw)
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise BadRequest(_in_words(str(error))) from None
+        raise BadRequest(_in_words(str(error)) + _hint(str(error), decoder.type)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("the request body is not valid JSON") from None
 
@@ -199,3 +199,17 @@ def _in_words(problem: str) -> str:
         return f"{f'{place}.' if place else ''}{missing[1]} is required"
     said = said[0].lower() + said[1:]
     return f"{place}: {said}" if place else f"the request body: {said}"
+
+
+def _hint(problem: str, kind: Any) -> str:
+    """Return the word that a body of this type has for an unknown member or value, as a clause."""
+    wrong = re.search(r"unknown field `(.*?)`|enum value '(.*?)'", problem)
+    if wrong is None:
+        return ""
+    schemas = msgspec.json.schema_components([kind])[1].values()
+    members = {name: each for one in schemas for name, each in one.get("properties", {}).items()}
+    if wrong[1] is not None:
+        return f"; {nearest(wrong[1], members)}"
+    each = members.get(problem.rpartition(".")[2].rstrip("`"), {})
+    options = (each, *each.get("anyOf", ()))
+    return f"; {nearest(wrong[2], (str(word) for one in options for word in one.get('enum', ())))}"

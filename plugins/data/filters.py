@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, cast
 
 import msgspec
 
-from kernel.public import BadRequest, Param, ValueKind, coerce_value, show_value
+from kernel.public import BadRequest, Param, ValueKind, coerce_value, nearest, show_value
 
 from .columns import Column, Columns, Link
 from .models import PARAMETERS
@@ -174,8 +174,7 @@ class Conditions:
         if name == "$not":
             return b"(not %b)" % self._tree(wanted, depth + 1)
         if name.startswith("$"):
-            unknown = f"unknown operator {name[:80]!r}"
-            raise BadRequest(f"where: {unknown}; {_known(('$and', '$or', '$not'))}")
+            raise BadRequest(f"where: {_unknown(name, ('$and', '$or', '$not'))}")
         if _is_relation(wanted) or name not in self._columns:
             return self._relation(name, wanted, depth)
         return self._field(self._columns.find(name, PARAMETERS), wanted)
@@ -189,8 +188,8 @@ class Conditions:
         known = RELATION_OPERATORS[1:] if link.reverse else RELATION_OPERATORS[:1]
         wrong = next((operator for operator in operators if operator not in known), None)
         if wrong is not None or not operators:
-            which = f"unknown operator {wrong[:80]!r}" if wrong else "an operator is wanted"
-            raise BadRequest(f"{self._columns.entity.name}.{name}: {which}; {_known(known)}")
+            which = _unknown(wrong, known) if wrong is not None else _wanted(known)
+            raise BadRequest(f"{self._columns.entity.name}.{name}: {which}")
         return _joined(
             [self._linked(link, operator, tree, depth) for operator, tree in operators.items()],
             b" and ",
@@ -231,7 +230,7 @@ class Conditions:
             return self._term(column, "$eq", wanted)
         operators = cast("Mapping[str, Any]", wanted)
         if not operators:
-            raise BadRequest(f"{column.label}: an operator is wanted, {_known(_ALLOWED)}")
+            raise BadRequest(f"{column.label}: {_wanted(_ALLOWED)}")
         return _joined(
             [self._term(column, operator, value) for operator, value in operators.items()],
             b" and ",
@@ -241,8 +240,9 @@ class Conditions:
     def _term(self, column: Column, operator: str, value: Any) -> bytes:
         kinds = _ALLOWED.get(operator)
         if kinds is None:
-            unknown = f"unknown operator {operator[:80]!r}"
-            raise BadRequest(f"{column.label}: {unknown}; {_known(_ALLOWED)}")
+            is_link = column.name in self._columns.links
+            known = (*_ALLOWED, *RELATION_OPERATORS[:1]) if is_link else _ALLOWED
+            raise BadRequest(f"{column.label}: {_unknown(operator, known)}")
         if column.kind not in kinds:
             raise BadRequest(f"{column.label}: {operator} does not work on {column.type}")
         self._count_term()
@@ -366,5 +366,9 @@ def _joined(parts: Sequence[bytes], word: bytes, empty: bytes) -> bytes:
     return b"(%b)" % word.join(parts) if parts else empty
 
 
-def _known(names: Iterable[str]) -> str:
-    return f"known are {', '.join(names)}"
+def _wanted(operators: Iterable[str]) -> str:
+    return f"an operator is wanted; known: {', '.join(operators)}"
+
+
+def _unknown(operator: str, known: Iterable[str]) -> str:
+    return f"unknown operator {operator[:80]!r}; {nearest(operator, known)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,12 +12,14 @@ from kernel.public import (
     RECORDS,
     Action,
     Answer,
+    BadRequest,
     Collections,
     Records,
     Request,
     Response,
     Services,
     Unavailable,
+    nearest,
     one_of,
     reply,
 )
@@ -95,6 +97,13 @@ def header_of(request: Request, name: bytes) -> str | None:
 def names_of(request: Request) -> tuple[str, str]:
     """Return the app and the entity of a request."""
     return request.path("app_id"), request.path("entity")
+
+
+def check_parameters(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise BadRequest for a query parameter that the route does not have."""
+    known = frozenset(known)
+    if (unknown := next((name for name in given if name not in known), None)) is not None:
+        raise BadRequest(f"unknown parameter {unknown[:80]!r}; {nearest(unknown, known)}")
 
 
 def flag(given: Mapping[str, str], name: str) -> bool:

@@ -21,7 +21,6 @@ from kernel.public import (
     Route,
     entity,
     limited,
-    nearest,
     one_of,
     reply,
 )
@@ -29,7 +28,7 @@ from kernel.public import (
 from .exchange.export import MEDIA, Format
 from .exchange.imports import Mode
 from .exchange.operations import needs_of
-from .handlers import COLLECTION, CollectionRoutes, flag, header_of, names_of
+from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
 from .models import (
     Batch,
     Bulk,
@@ -85,6 +84,7 @@ class ManyRoutes(CollectionRoutes):
         row what became of it.
         """
         caller, given = (request.actor, request.grant, *names_of(request)), request.query()
+        check_parameters(given, ("on", "then"))
         if "on" not in given:
 
             async def create() -> Response:
@@ -146,10 +146,7 @@ class ManyRoutes(CollectionRoutes):
         With `on`, rows that have the key of a record change it, which needs `update` as well.
         """
         given = request.query()
-        if unknown := next((name for name in given if name not in IMPORT_PARAMETERS), None):
-            raise BadRequest(
-                f"unknown parameter {unknown[:80]!r}; {nearest(unknown, IMPORT_PARAMETERS)}"
-            )
+        check_parameters(given, IMPORT_PARAMETERS)
         kind = _given_format(request)
         mode = cast("Mode", one_of("mode", given.get("mode", "all"), ("all", "valid")))
         options = {"dry_run": flag(given, "dryRun"), "raw": flag(given, "raw")}

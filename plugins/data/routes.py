@@ -37,7 +37,7 @@ from kernel.public import (
 
 from .exchange.export import Format, wanted_format
 from .exchange.groups import grouped_file
-from .handlers import COLLECTION, CollectionRoutes, flag, header_of, names_of
+from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
 from .models import (
     PARAMETERS,
     VIEW_PARAMETERS,
@@ -112,7 +112,9 @@ class RecordRoutes(CollectionRoutes):
         names, record_id = names_of(request), request.path("id")
         view = EVERYTHING
         if request.scope["query_string"]:
-            view = _view(request.query(), await self._own_parameters(request))
+            given = request.query()
+            check_parameters(given, VIEW_PARAMETERS)
+            view = _view(given, await self._own_parameters(request))
         if self._whole is None:
             return reply(await self._records.get(request.actor, request.grant, *names, record_id))
         caller = (request.actor, request.grant, *names)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, cast
+from zoneinfo import available_timezones
 
 import msgspec
 
@@ -79,6 +81,19 @@ def compile_aggregation(table: Table, rows: Conditions, wanted: Aggregation) -> 
     return _statement(table, rows, wanted, groups, members)
 
 
+@contextmanager
+def named_time_zone(timezone: str | None) -> Generator[None]:
+    """Name the member and a known time zone where PostgreSQL knows none of this name."""
+    try:
+        yield
+    except BadRequest as error:
+        if timezone is None or not error.message.startswith("time zone "):
+            raise
+        hint = nearest(timezone, available_timezones())
+        more = f"; {hint}" if hint.startswith("did you mean") else ""
+        raise BadRequest(f"timezone: {timezone[:80]!r} is not known{more}") from None
+
+
 def _statement(
     table: Table,
     rows: Conditions,
@@ -113,10 +128,13 @@ def _statement(
         ending = b"', \"total\": ' || (select count(*) from _h) || '}'"
     texts = b"select row_to_json(_r)::text as json from (%b) _r offset 0" % page
     array = table.page(texts, table.columns.id, min(wanted.limit, MAX_PAGE), None)
+    known = b""
+    if wanted.timezone:  # PostgreSQL looks at its name also where no row has a time
+        known = b" where now() at time zone %b is not null" % rows.bind(wanted.timezone, b"text")
     return (
         b"with _g as (%b), _h as (select * from _g as g%b) select case when _p.json = '%b'"
-        b" then _p.json else '{\"data\": ' || _p.json || %b end from (%b) _p(json)"
-        % (source, having, TOO_LARGE, ending, array)
+        b" then _p.json else '{\"data\": ' || _p.json || %b end from (%b) _p(json)%b"
+        % (source, having, TOO_LARGE, ending, array, known)
     )
 
 
@@ -161,8 +179,8 @@ def _group(columns: Columns, rows: Conditions, item: object, timezone: str | Non
         return _Member(column.name, column.sql, column.kind, column.cast)
     unit, name = _single(item, "groupBy")
     if unit not in UNITS and unit != HOUR:
-        known = ", ".join([*UNITS, HOUR])
-        raise BadRequest(f"groupBy: unknown unit {unit[:80]!r}; known are {known}")
+        hint = nearest(unit, (*UNITS, HOUR))
+        raise BadRequest(f"groupBy: unknown unit {unit[:80]!r}; {hint}")
     column = columns.find(name)
     allowed = ("timestamp",) if unit == HOUR else ("timestamp", "date")
     if column.kind not in allowed:
@@ -185,8 +203,8 @@ def _aggregate(columns: Columns, groups: Sequence[str], alias: str, item: object
     name, field = _single(item, f"aggregate.{alias[:80]}")
     function = FUNCTIONS.get(name)
     if function is None:
-        known = ", ".join(FUNCTIONS)
-        raise BadRequest(f"aggregate.{alias}: unknown function {name[:80]!r}; known are {known}")
+        hint = nearest(name, FUNCTIONS)
+        raise BadRequest(f"aggregate.{alias}: unknown function {name[:80]!r}; {hint}")
     if name == "$count" and field == "*":
         return _Member(alias, b"count(*)", "number", b"numeric")
     column = columns.find(field)

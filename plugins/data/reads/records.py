@@ -31,7 +31,7 @@ from plugins.data.row_scope import RowScope, Tree, record_not_found
 from plugins.data.statements.entity import Selection
 from plugins.data.statements.lists import MAX_PAGE_BYTES
 
-from .aggregates import compile_aggregation
+from .aggregates import compile_aggregation, named_time_zone
 from .search_query import SearchedScopes
 from .search_terms import Terms, read_terms
 from .selection import Expansions, read_expand, select
@@ -179,7 +179,8 @@ class RecordReads(SearchedScopes):
         await self._match(actor, grant, scope, rows, wanted.where, wanted.search)
         query = compile_aggregation(scope.table, rows, wanted)
         async with self._limited(app_id, rows):
-            found = await self._large.fetch(query, *rows.params, custom_plan=True)
+            with named_time_zone(wanted.timezone):
+                found = await self._large.fetch(query, *rows.params, custom_plan=True)
         if found is None or found == TOO_LARGE:
             raise BadRequest("these groups are too large together: ask for fewer by limit")
         return found

@@ -48,7 +48,6 @@ _IN: Final = (hookspecs.record_writing, hookspecs.event_recorded)
 P = ParamSpec("P")
 R = TypeVar("R", bound="EntityTables")
 T = TypeVar("T")
-"""The schema of the extension pg_trgm."""
 
 
 def on_new_schema(

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import plugins.apps.schema.checks
+import plugins.data.statements.entity
+import plugins.data.statements.lists
 import plugins.data.store
 from kernel.testing import Server
 from plugins.apps.manifest.fields import SERVER_COLUMNS
@@ -17,7 +19,12 @@ from plugins.data.routes import PARAMETERS
 OWN = ("id", "created_at", "updated_at")
 STATEMENTS = "".join(
     Path(str(module.__file__)).read_text("utf-8")
-    for module in (plugins.apps.schema.checks, plugins.data.store)
+    for module in (
+        plugins.apps.schema.checks,
+        plugins.data.statements.entity,
+        plugins.data.statements.lists,
+        plugins.data.store,
+    )
 )
 FIELDS = sorted(
     {*re.findall(r"\b[a-z][a-z0-9_]{0,40}\b", STATEMENTS), *"abcdefghijklmnopqrstuvwxyz", "made"}
