@@ -32,14 +32,13 @@ from kernel.public import (
 
 from . import hookspecs
 from .accounts import Accounts
-from .authenticator import TOPIC, TokenAuthenticator, authorization
+from .authenticator import TOPIC, Demands, TokenAuthenticator, authorization
 from .commands import users_command
 from .config import AuthConfig
 from .passwords import PasswordHasher, PasswordRules, read_common
 from .routes import AuthRoutes
 from .service import AUTH, Auth, LoginGuard, Logins, Registrations
 from .sessions import Sessions
-from .sign_in.demands import Demands
 from .sign_in.limits import LoginLimiter
 from .sign_in.second_factor import SecondFactors
 from .sign_in.setup_token import SetupToken, setup_notice

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from kernel.public import (
+    Access,
     Actor,
     Delegation,
+    FactorDemands,
     Forbidden,
     InvalidatedCache,
     Notifications,
@@ -16,7 +20,7 @@ from kernel.public import (
     Unauthenticated,
 )
 
-from .sign_in.demands import CHANGE_PASSWORD, SET_UP_FACTOR, Demands, allowed
+from .config import Policy
 from .store import AuthStore
 from .tokens import MAX_TOKEN, Tokens
 
@@ -24,6 +28,12 @@ TOPIC: Final = "auth"
 """Notifications of what ended: `session:<id>` or `user:<id>`."""
 HEADER: Final = re.compile(rb"Bearer ([A-Za-z0-9_.-]+)")
 REVOKED_SESSION: Final = "session revoked: log in again"
+SET_UP_FACTOR: Final = "second factor must be set up"
+CHANGE_PASSWORD: Final = "password change required"
+ALLOWED: Final = ("/api/v1/auth/password", "/api/v1/auth/me", "/api/v1/auth/totp")
+"""Routes that work while a demand is not met, with those below them. Logout needs no token."""
+
+_BELOW: Final = tuple(f"{route}/" for route in ALLOWED)
 
 
 class CachedToken(NamedTuple):
@@ -39,6 +49,27 @@ class CachedToken(NamedTuple):
     delegation: Delegation | None
     password_temporary: bool
     factor: bool
+
+
+class Demands:
+    """Decides by the configuration and the user's roles whether a second factor is needed."""
+
+    def __init__(self, policy: Policy, find_access: Callable[[], Access | None]) -> None:
+        self._policy = policy
+        self._find_access = find_access
+
+    @cached_property
+    def _roles(self) -> FactorDemands | None:
+        access = self._find_access()
+        return access if isinstance(access, FactorDemands) else None
+
+    async def factor(self, user_id: str) -> bool:
+        """Whether the user needs a second factor. Raises Unavailable."""
+        if self._policy == "required":
+            return True
+        if self._roles is None:
+            return False
+        return await self._roles.demands_factor(user_id, of_admins=self._policy == "admins")
 
 
 class TokenAuthenticator:
@@ -74,9 +105,9 @@ class TokenAuthenticator:
         token = self._cache.get(header)
         if token is None:
             token = await self._cache.get_or_load(header, lambda: self._check(header))
-        if token.password_temporary and not allowed(path):
+        if token.password_temporary and not _allowed(path):
             raise Forbidden(CHANGE_PASSWORD).of(token.user_id, token.session_id)
-        if not token.factor and await self._demands.factor(token.user_id) and not allowed(path):
+        if not token.factor and await self._demands.factor(token.user_id) and not _allowed(path):
             raise Forbidden(SET_UP_FACTOR).of(token.user_id, token.session_id)
         return Actor(
             user_id=token.user_id,
@@ -108,6 +139,11 @@ def _remaining(token: CachedToken) -> float:
 def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
     kind, name = payload.partition(":")[::2]
     return {"session": token.session_id, "user": token.user_id}.get(kind, name) == name
+
+
+def _allowed(path: str) -> bool:
+    """Whether a route works while a demand is not met."""
+    return path in ALLOWED or path.startswith(_BELOW)
 
 
 def authorization(request: Request) -> bytes | None:

@@ -9,9 +9,8 @@ from msgspec import Meta
 
 from kernel.public import Section
 
-from .sign_in.demands import Policy
-
 DAY = 86_400
+Policy = Literal["optional", "admins", "required"]
 Lifetime = Annotated[int, Meta(ge=1, le=3650 * DAY)]
 
 

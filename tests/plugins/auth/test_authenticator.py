@@ -8,9 +8,8 @@ import pytest
 from kernel.public import Delegation, Unauthenticated
 from kernel.testing import FakeNotifications
 from kernel.toolkit import cache
-from plugins.auth.authenticator import TOPIC, TokenAuthenticator
+from plugins.auth.authenticator import TOPIC, Demands, TokenAuthenticator
 from plugins.auth.models import Identified
-from plugins.auth.sign_in.demands import Demands
 from plugins.auth.tokens import Tokens
 
 tokens = Tokens(bytes(range(32)))
