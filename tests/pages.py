@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"(?:#|--) (\S+\.\w+)\n")
+NAMED = re.compile(r"(?:#|--|//|<!--) (\S+\.\w+)(?: -->)?\n")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 INDENTED = re.compile(r"(?:^    .+\n)+", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")

@@ -34,7 +34,7 @@ class Vault(Protocol):
         ...
 
     async def reveal(self, app_id: str, *, skip_broken: bool = False) -> dict[str, str]:
-        """The platform's secrets overlaid by the app's, opened: for the app's worker only.
+        """The platform's secrets overlaid by the app's, opened: for what acts for the app only.
 
         Raises BadRequest that names those that cannot be opened: no worker starts without them.
         With `skip_broken` they are left out instead, as a copy to another vault needs it.
