@@ -17,7 +17,7 @@ from kernel.toolkit import values
 from kernel.toolkit.batcher import Batcher, BatchLimits, Retry
 from kernel.toolkit.cache import InvalidatedCache
 from kernel.toolkit.files import files_route, sync_folder, write_file
-from kernel.toolkit.former import current_of
+from kernel.toolkit.former import current_of, deprecated
 from kernel.toolkit.keys import Keyring, Keys, compare_key, load_key, server_key
 from kernel.toolkit.limiter import ConcurrencyLimiter, RateLimiter
 from kernel.toolkit.masking import Mask
@@ -29,11 +29,10 @@ from kernel.web.http import *  # noqa: F403
 
 __all__ = [
     "HOOKS", "VERSION", "BatchLimits", "Batcher", "ConcurrencyLimiter", "HookBus", "Implementation",
-    "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry",
-    "Section", "Services", "Tasks", "compare_key", "decode", "dialect", "files_route",
-    "for_subjects", "hookimpl", "hookspec", "hookspecs", "limited",
-    "load_key", "place", "read_body", "register_app", "server_key",
-    "subjects_from", "sync_folder", "unregister_app", "write_file",
+    "InvalidatedCache", "Keyring", "Keys", "Mask", "RateLimiter", "Retry", "Section", "Services",
+    "Tasks", "compare_key", "decode", "deprecated", "dialect", "files_route", "for_subjects",
+    "hookimpl", "hookspec", "hookspecs", "limited", "load_key", "place", "read_body",
+    "register_app", "server_key", "subjects_from", "sync_folder", "unregister_app", "write_file",
 ]  # fmt: skip
 __all__ += contracts.__all__
 __all__ += errors.__all__

@@ -32,8 +32,6 @@ MASKED = re.compile(
 )
 QUEUE = 5_000
 """Lines that wait for the reader; further ones are dropped and counted."""
-PARTS = ("__init__", "config", "errors", "models", "routes", "service", "store")
-"""Modules of a plugin's package."""
 LINE = 20_000
 """Characters of a line that are kept."""
 
@@ -158,7 +156,9 @@ def _on_warning(said: object, _kind: object, file: str, line: int, *_: object) -
 @lru_cache(1000)
 def _warn_once(said: str, path: Path, line: int) -> None:
     """Log a warning of Python, with the plugin whose code it is."""
-    plugin = (path.parent.name if path.stem in PARTS else path.stem).removeprefix("caudex_")
+    home = next(each for each in path.parents if not (each / "__init__.py").is_file())
+    names = [each for each in path.relative_to(home).parts if each not in ("plugins", "contrib")]
+    plugin = names[0].removesuffix(".py").removeprefix("caudex_")
     structlog.get_logger("caudex.plugins").warning(said, plugin=plugin, at=f"{path}:{line}")
 
 

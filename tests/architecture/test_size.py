@@ -14,7 +14,7 @@ KERNEL = numbers.ROOT / "kernel"
 SOURCES = numbers.sources()
 LIMITS = {
     numbers.kernel_lines: 3611,  # the goal is 3,600
-    numbers.toolkit_lines: 737,  # 600
+    numbers.toolkit_lines: 739,  # 600
     numbers.kernel_entries: 14,
     numbers.layers: 9,
     numbers.constants_per_thousand: 5,

@@ -73,6 +73,17 @@ class FormerPlugin(Plugin):
     def provide_services(self):
         return [offer(KEY, lambda services: "given")]
 """
+TEA = """
+from caudex import Plugin, deprecated
+
+
+def brew():
+    deprecated("tea.brew", "tea.make", "2.0")
+
+
+class TeaPlugin(Plugin):
+    name = "tea"
+"""
 MANIFEST = {
     "appId": "crm", "name": "CRM",
     "dataContract": [{"entityName": "notes", "fields": [{"name": "text", "type": "text"}]}],
@@ -161,6 +172,34 @@ def test_a_former_name_works_and_is_named_with_place_and_release(tmp_path):
     )
     assert (line["plugin"], line["at"], line["level"]) == ("former", f"{path}:2", "warning")
     assert re.search(r"^former .* former ", ended.out, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_what_a_plugin_deprecates_is_named_once_for_each_place(tmp_path):
+    tea = tmp_path / "tea.py"
+    tea.write_text(TEA)
+    package = tmp_path / "caudex_kettle"
+    (package / "parts").mkdir(parents=True)
+    for folder in (package, package / "parts"):
+        (folder / "__init__.py").touch()
+    (package / "parts" / "heat.py").write_text(
+        "from caudex_file_tea import brew\n\nfor _ in range(3):\n    brew()\nbrew()\n"
+    )
+    user = tmp_path / "kettle.py"
+    user.write_text(
+        "import sys\n\nsys.path.append(str(__file__).rpartition('/')[0])\n"
+        "import caudex_kettle.parts.heat\nfrom caudex import Plugin\n\n\n"
+        "class KettlePlugin(Plugin):\n    name = 'kettle'\n"
+    )
+    ended = caudex("plugins", "--plugin", str(tea), "--plugin", str(user), cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    lines = [json.loads(each) for each in ended.err.splitlines() if "deprecated" in each]
+    said = "tea.brew is deprecated and stops working in 2.0; write tea.make"
+    assert [line["event"] for line in lines] == [said, said]
+    heat = package / "parts" / "heat.py"
+    assert [(line["plugin"], line["at"]) for line in lines] == [
+        ("kettle", f"{heat}:4"), ("kettle", f"{heat}:5"),
+    ]  # fmt: skip
 
 
 def test_plugins_are_printed_as_json(tmp_path):
