@@ -18,6 +18,8 @@ from kernel.testing import Client, Server
 
 ARTEFACTS = Path("build/console")
 """Where pictures of failed tests are kept."""
+WIDE: Any = {"width": 1280, "height": 800}
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
 WATCH = """
 addEventListener('securitypolicyviolation', (e) => console.error(
     `CSP: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`));
@@ -50,23 +52,70 @@ def axe_script() -> str:
     return (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 
 
+class Pages:
+    """Pages of closed tabs. The next tab takes one: it has the files in its cache and, of the same
+    user, a session. Signing in and starting a page take a second each."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._idle: list[tuple[str, Any]] = []
+
+    def new(self, **options: Any) -> Any:
+        """Return a page that nobody used."""
+        options = {"viewport": WIDE, "locale": "en-GB", "permissions": CLIPBOARD} | options
+        page = self._browser.new_context(**options).new_page()
+        page.add_init_script(WATCH)
+        return page
+
+    def take(self, username: str) -> tuple[str, Any]:
+        """Return a page and the user who is signed in there, of this user where there is one."""
+        for at, (user, _) in enumerate(self._idle):
+            if user == username:
+                return self._idle.pop(at)
+        if not self._idle:
+            return "", self.new()
+        _, page = self._idle.pop(0)
+        page.context.clear_cookies()
+        return "", page
+
+    def give_back(self, username: str, page: Any) -> None:
+        """Keep a page; nothing is in it but the cookie."""
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.goto("about:blank")
+        page.set_viewport_size(WIDE)
+        page.emulate_media(color_scheme="light")
+        self._idle.append((username, page))
+
+
 class Tab:
     """A page of the console, with what it must not do: errors, violations, other hosts."""
 
-    def __init__(self, page: Any, server: Server, sessions: dict[str, Any]) -> None:
-        """`sessions` are the cookies of users whose tabs are closed."""
-        self._sessions = sessions
+    def __init__(self, pages: Pages, server: Server, **options: Any) -> None:
+        """With options the page is a new one, and not used again."""
+        self._pages = pages
+        self._own = bool(options)
         self._user = ""
-        self.page = page
         self.server = server
         self.problems: list[str] = []
         self.requests: list[str] = []
         self._allowed: set[int] = set()
+        self._listeners: list[tuple[str, Callable[[Any], Any]]] = []
+        self.page: Any = None
+        if self._own:
+            options.pop("fresh", None)
+            self._watch(pages.new(**options))
+
+    def _watch(self, page: Any) -> None:
+        self.page = page
         page.set_default_timeout(10_000)
-        page.add_init_script(WATCH)
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
-        page.on("request", self._request)
+        self.on("console", self._console)
+        self.on("pageerror", self._error)
+        self.on("request", self._request)
+
+    def on(self, event: str, listen: Callable[[Any], Any]) -> None:
+        """Listen to the page until the tab is closed."""
+        self.page.on(event, listen)
+        self._listeners.append((event, listen))
 
     def allow(self, *statuses: int) -> Tab:
         """Expect replies of these statuses: Chromium writes each to its console."""
@@ -82,6 +131,9 @@ class Tab:
             return
         self.problems.append(f"console {message.type}: {message.text}")
 
+    def _error(self, error: Any) -> None:
+        self.problems.append(f"page error: {error}")
+
     def _request(self, request: Any) -> None:
         self.requests.append(request.url)
         if not request.url.startswith((self.server.url, "data:", "blob:")):
@@ -90,27 +142,36 @@ class Tab:
     def sign_in(self, client: Client) -> Tab:
         """Keep a session of this user in the cookie, as the form does."""
         self._user = client.username
-        if kept := self._sessions.pop(client.username, None):
-            self.page.context.add_cookies(kept)
-            return self
-        tokens = self.server.login(client.username).tokens
-        answer = self.page.request.post(
-            f"{self.server.url}/api/v1/console/session",
-            data={"refreshToken": tokens["refreshToken"]},
-            headers={"Sec-Fetch-Site": "same-origin"},
-        )
-        assert answer.ok, answer.text()
+        signed_in = ""
+        if self.page is None:
+            signed_in, page = self._pages.take(client.username)
+            self._watch(page)
+        if signed_in != client.username:
+            tokens = self.server.login(client.username).tokens
+            answer = self.page.request.post(
+                f"{self.server.url}/api/v1/console/session",
+                data={"refreshToken": tokens["refreshToken"]},
+                headers={"Sec-Fetch-Site": "same-origin"},
+            )
+            assert answer.ok, answer.text()
         return self
 
-    def leave(self) -> None:
-        """Close the tab; the next one of the same user continues its session."""
-        cookies = self.page.context.cookies()
-        if self._user and cookies:
-            self._sessions[self._user] = cookies
-        self.page.context.close()
+    def leave(self, keep: bool) -> None:
+        """Close the tab, or keep its page for the next one."""
+        if self.page is None:
+            return
+        if self._own or not keep or not self.page.context.cookies():
+            self.page.context.close()
+            return
+        for event, listen in self._listeners:
+            self.page.remove_listener(event, listen)
+        self._pages.give_back(self._user, self.page)
 
     def open(self, address: str = "", ready: str = "main h1, main .empty, .start") -> Tab:
         """Open a screen by its address behind `#/`, without a reload where another one is open."""
+        if self.page is None:
+            self._watch(self._pages.new())
+            self._own = True
         if self.page.evaluate(LEAVE, f"#/{address}"):
             ready = ", ".join(f"{each}:not([data-old])" for each in ready.split(", "))
         else:
@@ -119,12 +180,14 @@ class Tab:
         self.page.wait_for_selector(ready)
         return self
 
-    def axe(self, rules: str = "") -> list[str]:
-        """Return the serious findings of axe-core, of all its rules or of one."""
+    def axe(self, where: str = "html", **options: Any) -> list[str]:
+        """Return the serious findings of axe-core, of all its rules or as its options say."""
         if not self.page.evaluate("Boolean(window.axe)"):
             self.page.evaluate(axe_script())
-        options = {"resultTypes": ["violations"]} | ({"runOnly": [rules]} if rules else {})
-        found = self.page.evaluate("(options) => axe.run(options)", options)
+        # Without `preload` it does not fetch the styles once more.
+        options = {"resultTypes": ["violations"], "preload": False} | options
+        run = "([where, options]) => axe.run(where, options)"
+        found = self.page.evaluate(run, [where, options])
         return [
             f"{v['id']}: {node['target']} {node['html'][:200]}"
             for v in found["violations"]
@@ -167,38 +230,30 @@ OpenTab = Callable[..., Tab]
 def _keep(opened: list[Tab], name: str) -> None:
     """Keep a picture of every tab."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    for number, tab in enumerate(opened):
+    for number, tab in enumerate(each for each in opened if each.page):
         tab.page.screenshot(path=str(ARTEFACTS / f"{name}-{number}.png"))
 
 
 @contextmanager
 def tabs(
-    browser: Any,
-    server: Server,
-    name: str,
-    failed: Callable[[], bool] = lambda: False,
-    sessions: dict[str, Any] | None = None,
+    pages: Pages, server: Server, name: str, failed: Callable[[], bool] = lambda: False
 ) -> Generator[OpenTab]:
     """Yield a function that opens tabs; at the end each must be without problems."""
     opened: list[Tab] = []
-    known = {} if sessions is None else sessions
 
     def new(**options: Any) -> Tab:
-        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | options
-        tab = Tab(browser.new_context(**options).new_page(), server, known)
-        opened.append(tab)
-        return tab
+        opened.append(Tab(pages, server, **options))
+        return opened[-1]
 
+    broken = True
     try:
         yield new
-    except BaseException:
-        _keep(opened, name)
-        raise
+        broken = failed()
     finally:
-        if failed():
+        if broken:
             _keep(opened, name)
         for tab in opened:
-            tab.leave()
+            tab.leave(keep=not broken)
     problems = [problem for tab in opened for problem in tab.problems]
     assert not problems, "\n".join(problems)
 

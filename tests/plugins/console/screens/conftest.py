@@ -11,7 +11,7 @@ import pytest
 
 from kernel.testing import Postgres, Server
 from kernel.testing.servers import run_server
-from tests.plugins.console.browser import OpenTab, Tab, chromium, missing, tabs
+from tests.plugins.console.browser import OpenTab, Pages, Tab, chromium, missing, tabs
 from tests.plugins.console.demo import GuestsPlugin
 
 FAILED = pytest.StashKey[bool]()
@@ -36,26 +36,24 @@ def browser(server: Server) -> Generator[Any]:
 
 
 @pytest.fixture(scope="package")
-def sessions() -> dict[str, Any]:
-    """Cookies of users whose tabs are closed: signing in again takes its time."""
-    return {}
+def pages(browser: Any) -> Pages:
+    """The pages that tests take turns with."""
+    return Pages(browser)
 
 
 @pytest.fixture
-def new_tab(
-    browser: Any, server: Server, sessions: dict[str, Any], request: pytest.FixtureRequest
-) -> Generator[OpenTab]:
+def new_tab(pages: Pages, server: Server, request: pytest.FixtureRequest) -> Generator[OpenTab]:
     """Return a function that opens a tab."""
     name = re.sub(r"[^\w-]+", "-", request.node.name)
     failed = lambda: request.node.stash.get(FAILED, False)  # noqa: E731
-    with tabs(browser, server, name, failed, sessions) as new:
+    with tabs(pages, server, name, failed) as new:
         yield new
 
 
 @pytest.fixture
 def tab(new_tab: OpenTab, crm: Server) -> Tab:
     """A tab of the admin."""
-    return new_tab(permissions=["clipboard-read", "clipboard-write"]).sign_in(crm.admin)
+    return new_tab().sign_in(crm.admin)
 
 
 @pytest.hookimpl(wrapper=True)

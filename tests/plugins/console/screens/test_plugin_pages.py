@@ -48,7 +48,7 @@ def test_a_page_that_throws_shows_a_box_and_the_rest_works(server: Server, new_t
 def test_a_page_that_never_ends_stops_its_tab_alone_and_is_not_opened_again(
     server: Server, new_tab
 ):
-    tab = new_tab().sign_in(server.admin).open("health")
+    tab = new_tab(fresh=True).sign_in(server.admin).open("health")
     page, other = tab.page, tab.page.context.new_page()
     page.evaluate("setInterval(() => { localStorage.beat = Date.now(); }, 20)")
     page.evaluate("setTimeout(() => { location.hash = '#/pages/guests/loops'; })")

@@ -20,7 +20,7 @@ def deal(crm: Server) -> dict:
 def test_a_form_saves_only_what_was_changed(crm: Server, new_tab, deal):
     tab = new_tab().sign_in(crm.admin).open(f"record/crm/deals/{deal['id']}")
     sent: list[str] = []
-    tab.page.on("request", lambda r: r.method == "PATCH" and sent.append(r.post_data))
+    tab.on("request", lambda r: r.method == "PATCH" and sent.append(r.post_data))
     tab.page.fill("#f-notes", "called twice")
     tab.page.keyboard.press("Control+Enter")
     tab.page.wait_for_selector(".toast:has-text('Saved')")

@@ -119,9 +119,9 @@ def test_an_ended_session_asks_again_and_keeps_what_is_typed(crm: Server, new_ta
 
 
 def test_first_paint_is_small_and_fast(crm: Server, new_tab):
-    tab = new_tab()
+    tab = new_tab(fresh=True)
     sizes: list[int] = []
-    tab.page.on("response", lambda r: sizes.append(int(r.headers.get("content-length", 0))))
+    tab.on("response", lambda r: sizes.append(int(r.headers.get("content-length", 0))))
     tab.open(ready="[name=username]")
     assert len([url for url in tab.requests if not url.startswith("data:")]) <= 15
     assert sum(sizes) <= 60_000
@@ -131,7 +131,7 @@ def test_the_first_list_comes_within_300_ms_after_signing_in(crm: Server, new_ta
     # The least of some rounds: what else the machine does is no matter of the console.
     took = list[float]()
     while len(took) < 12 and min(took, default=1000) > 300:
-        took.append(_first_list(crm, new_tab()))
+        took.append(_first_list(crm, new_tab(fresh=True)))
     assert min(took) <= 300, took
 
 

@@ -183,7 +183,7 @@ def test_the_box_asks_the_servers_search_where_there_is_one(crm: Server, new_tab
     crm.admin.post("/api/v1/apps/wiki/collections/pages/bulk", json=rows)
     tab = new_tab().sign_in(crm.admin).open("data/wiki/pages", ready=".gs .gr")
     sent: list[dict] = []
-    tab.page.on("request", lambda r: "query" in r.url and sent.append(json.loads(r.post_data)))
+    tab.on("request", lambda r: "query" in r.url and sent.append(json.loads(r.post_data)))
     tab.page.fill("[data-filter]", "swim whale")
     until(tab.page, "document.querySelectorAll('.gs .gr').length === 1")
     assert (sent[-1]["search"], "where" in sent[-1]) == ("swim whale", False)
@@ -247,7 +247,7 @@ def test_a_view_is_saved_and_applied(table):
 def test_a_block_is_copied_and_pasted(table, crm: Server):
     page = table.page
     sent: list[str] = []
-    page.on("request", lambda r: r.url.endswith("/batch") and sent.append(r.url))
+    table.on("request", lambda r: r.url.endswith("/batch") and sent.append(r.url))
     page.evaluate("navigator.clipboard.writeText('pasted one\\t11\\npasted two\\t12')")
     page.click("#c-0-0")
     page.keyboard.press("Control+v")
@@ -270,9 +270,10 @@ def test_all_that_match_are_changed_and_deleted(crm: Server, new_tab):
     rows = [{"name": f"Bulk {n}", "industry": "Other"} for n in range(130)]
     crm.admin.post(f"{DATA}/companies/bulk", json=rows)
     address = f"data/crm/companies?where={json.dumps({'industry': {'$eq': 'Other'}})}"
-    page = new_tab().sign_in(crm.admin).open(address, ready=".gs .gr").page
+    tab = new_tab().sign_in(crm.admin).open(address, ready=".gs .gr")
+    page = tab.page
     sent: list[str] = []
-    page.on("request", lambda r: r.method != "GET" and sent.append(r.url))
+    tab.on("request", lambda r: r.method != "GET" and sent.append(r.url))
     page.focus(".grid")
     page.keyboard.press("x")
     page.wait_for_selector("text=1 selected")
@@ -310,7 +311,7 @@ def test_html_and_scripts_are_shown_never_run(crm: Server, new_tab):
         f"{DATA}/companies", json={"name": hostile, "website": "javascript:alert(3)"}
     )
     tab = new_tab().sign_in(crm.admin).open("data/crm/companies", ready=".gs .gr")
-    tab.page.on("dialog", lambda d: tab.problems.append(f"an alert: {d.message}"))
+    tab.on("dialog", lambda d: tab.problems.append(f"an alert: {d.message}"))
     tab.page.wait_for_selector(".gs .gr :text('<img src=x')")
     tab.open(f"record/crm/companies/{made.json()['id']}")
     assert tab.page.inner_text("h1").startswith("<img src=x")
@@ -352,7 +353,7 @@ def test_a_million_rows_scroll_without_a_count(crm: Server, new_tab):
     _fill(crm)
     tab = new_tab().sign_in(crm.admin)
     bodies: list[str] = []
-    tab.page.on("request", lambda r: bodies.append(r.post_data or "") if "query" in r.url else None)
+    tab.on("request", lambda r: bodies.append(r.post_data or "") if "query" in r.url else None)
     tab.open("data/big/rows", ready=".gs .gr")
     shown = 0
     for _ in range(60):
@@ -372,9 +373,12 @@ def test_a_million_rows_scroll_without_a_count(crm: Server, new_tab):
 
 
 def _fill(server: Server) -> None:
+    """Make a million rows. Ids in order, and no write-ahead log, take a third of the time."""
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
+        connection.execute("alter table big.rows set unlogged")
         connection.execute(
-            "insert into big.rows (subject) select 'n' || n from generate_series(1, 1000000) as n"
+            "insert into big.rows (id, subject) select lpad(to_hex(n), 32, '0')::uuid, 'n' || n"
+            " from generate_series(1, 1000000) as n"
         )
         connection.execute("analyze big.rows")
