@@ -123,20 +123,35 @@ class Limits(NamedTuple):
 class NewSession(Struct, frozen=True):
     """A session to begin, with the hash of its first refresh token; it ends in `seconds`.
 
-    `external`: another plugin has authenticated the user, without a password.
+    `external`: another plugin has authenticated the user, without a password. It begins unless one
+    of the limiter's `keys` is blocked.
     """
 
     id: str
     first_hash: str
     seconds: int
     external: bool
+    keys: list[str]
+
+
+class Begun(Struct, frozen=True):
+    """Whether a session began, else for how many seconds one of its keys is blocked.
+
+    `full`: the account had as many sessions as it may have. `noted`: its network was noted within
+    the last hour.
+    """
+
+    begun: bool
+    blocked: int
+    full: bool
+    noted: bool
 
 
 class Account(Struct, frozen=True, kw_only=True):
     """A row of users with its password hash.
 
-    `factor`: a second factor is set up. `password_temporary`: an admin has set the password. See
-    `AuthStore.named` for `known_network`.
+    `factor`: a second factor is set up. `password_temporary`: an admin has set the password.
+    `known_network`: it has signed in from the network of `AuthStore.sign_in` within 30 days.
     """
 
     id: str
@@ -162,6 +177,15 @@ class Account(Struct, frozen=True, kw_only=True):
             created_at=self.created_at,
             disabled=self.disabled,
         )
+
+
+class SignIn(Struct, frozen=True):
+    """The account that a login names, the limiter's keys of the attempt, and for how many seconds
+    one of them is blocked."""
+
+    account: Account | None
+    keys: list[str]
+    blocked: int
 
 
 class NewAccount(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from .authenticator import REVOKED_SESSION, TokenAuthenticator
 from .models import Account, Client, Credentials, LoggedIn, PasswordChange, Registration
 from .passwords import MAX_PASSWORD, PasswordHasher
 from .sessions import AccountChanged, Login, Sessions
-from .sign_in.limits import LoginLimiter, login_keys, network_of, throttled
+from .sign_in.limits import LoginLimiter, network_of, throttled
 from .sign_in.second_factor import CodeUsed, SecondFactorRequired, SecondFactors
 from .sign_in.setup_token import SetupToken
 from .store import AuthStore
@@ -135,11 +135,9 @@ class Logins:
         if form.username is None and form.email is None:
             raise BadRequest("username is required")
         network = network_of(caller.address)
-        account = await self._store.named(
-            key := fold_name(form.username or form.email or ""), network
-        )
-        keys = login_keys(account, key, network)
-        await self._limiter.check(keys)
+        found = await self._store.sign_in(fold_name(form.username or form.email or ""), network)
+        account, keys = found.account, found.keys
+        self._limiter.refuse(found.blocked)
         if not await self._matches(account, form.password) or account is None or account.disabled:
             await self._failed(caller, account, keys)
         use_code = None

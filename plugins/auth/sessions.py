@@ -72,28 +72,30 @@ class Sessions:
         """Begin a session. Raises Throttled, AccountChanged, and what `use_code` raises."""
         session_id, jti = str(uuid.uuid4()), self._tokens.first()
         seconds = min(self._limits.idle, self._limits.total)
-        session = NewSession(session_id, digest(jti), seconds, login.external)
-        keys, new_hash = login.keys, login.new_hash
+        keys, new_hash = self._limiter.counted(login.keys), login.new_hash
+        session = NewSession(session_id, digest(jti), seconds, login.external, keys)
+        network = network_of(client.address)
         actor = replace(
             caller, user_id=account.id, username=account.username, session_id=session_id
         )
 
         async def insert(tx: Transaction) -> None:
-            await self._limiter.check(keys, tx)
             seen = account
             if new_hash is not None:
                 # First: two that both read the row and then write it would wait for each other.
                 await self._store.renew_hash(tx, account.id, account.password_hash, new_hash)
                 seen = replace(account, password_hash=new_hash)
-            if not await self._store.insert_session(tx, session, seen, client):
+            found = await self._store.begin_session(tx, session, seen, client, network)
+            self._limiter.refuse(found.blocked)
+            if not found.begun:
                 raise AccountChanged("invalid credentials")
             if login.use_code is not None:
                 await login.use_code(tx)
-            await self._limiter.forgive(tx, keys)
             await _record(tx, "LOGIN", actor, session_id)
-            for oldest in await self._store.excess(tx, account.id):
+            for oldest in await self._store.excess(tx, account.id) if found.full else ():
                 await self._end(tx, actor, oldest, "too many sessions")
-            await self._note_network(tx, account.id, client.address)
+            if network and not found.noted:
+                await self._store.note_network(tx, account.id, network)
 
         await self._statements.run(actor, insert)
         expires_in = min(ACCESS_SECONDS, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ from kernel.public import Reader, Statements, Transaction, User
 
 from .models import (
     Account,
+    Begun,
     Client,
     Delegator,
     Family,
@@ -18,6 +20,7 @@ from .models import (
     NewAccount,
     NewSession,
     SessionView,
+    SignIn,
     Taken,
 )  # fmt: skip
 
@@ -54,6 +57,22 @@ select row_to_json(r) from (
         ) as known_network
     from caudex_auth.users u where username_key = $1::text or email_key = $1::text
 ) r"""
+# The account, its keys of the limiter, and how long these are blocked. It has a key of its own, and
+# no other, where it has signed in: no stranger can use it up. Elsewhere it is judged like any name.
+_SIGN_IN: Final = """
+select row_to_json(r) from (
+    select a.found as account, k.keys, coalesce((
+        select ceil(extract(epoch from max(t.blocked_until) - clock_timestamp()))::int
+        from caudex_auth.throttle t
+        where t.key = any (k.keys) and t.blocked_until > clock_timestamp()
+    ), 0) as blocked
+    from (values (true)) as one left join ({named}) as a on true
+    cross join lateral (select case
+        when a.known_network then array['account:' || a.id || '@' || $2::text]
+        else array[coalesce('account:' || a.id, $4::text)] || case $2::text
+            when '' then '{}'::text[] else array['address:' || $2::text] end
+    end) as k (keys)
+) r""".replace("{named}", _NAMED.replace("(r)", "(r) as found, r.*"))
 _ACCOUNT: Final = """
 select row_to_json(r) from (
     select id, username, email, email_key, display_name, created_at, disabled, password_hash,
@@ -85,16 +104,39 @@ _RENEW_HASH: Final = """
 update caudex_auth.users set password_hash = $3::text, updated_at = now(),
     password_temporary = password_temporary and not $4::boolean
 where id = $1::uuid and password_hash = $2::text returning id"""
-_INSERT_SESSION: Final = """
-insert into caudex_auth.sessions
-    (id, user_id, expires_at, address, user_agent, current_hash, external)
-select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text,
-    $8::boolean
-from caudex_auth.users u where id = $2::uuid and password_hash = $3::text and not disabled
-and ($8::boolean or $9::boolean = exists (
-    select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
-))
-for share of u returning id"""
+# A session, unless one of the keys is blocked. The last two answers are of before it began.
+_BEGIN_SESSION: Final = """
+with throttled as materialized (
+    select ceil(extract(epoch from max(blocked_until) - clock_timestamp()))::int as seconds
+    from caudex_auth.throttle where key = any ($10::text[]) and blocked_until > clock_timestamp()
+),
+begun as (
+    insert into caudex_auth.sessions
+        (id, user_id, expires_at, address, user_agent, current_hash, external)
+    select $1::uuid, id, now() + make_interval(secs => $4::int), $5::text, $6::text, $7::text,
+        $8::boolean
+    from caudex_auth.users u, throttled
+    where throttled.seconds is null and id = $2::uuid and password_hash = $3::text and not disabled
+    and ($8::boolean or $9::boolean = exists (
+        select from caudex_auth.totp t where t.user_id = u.id and t.confirmed_at is not null
+    ))
+    for share of u returning id
+),
+forgiven as (
+    delete from caudex_auth.throttle where key = ($10::text[])[1] and exists (select from begun)
+)
+select json_build_object(
+    'begun', exists (select from begun),
+    'blocked', (select coalesce(seconds, 0) from throttled),
+    'full', exists (
+        select from caudex_auth.sessions where user_id = $2::uuid and revoked_at is null
+        order by created_at desc offset $11::int
+    ),
+    'noted', exists (
+        select from caudex_auth.networks
+        where user_id = $2::uuid and network = $12::text and seen_at > now() - interval '1 hour'
+    )
+)"""
 _EXCESS: Final = """
 select id::text from caudex_auth.sessions where user_id = $1::uuid and revoked_at is null
 order by created_at desc offset $2::int limit 10"""
@@ -181,6 +223,8 @@ delete from caudex_auth.throttle where key in (
 )"""
 
 _account = msgspec.json.Decoder(Account).decode
+_sign_in = msgspec.json.Decoder(SignIn).decode
+_begun = msgspec.json.Decoder(Begun).decode
 _identified = msgspec.json.Decoder(Identified).decode
 _family = msgspec.json.Decoder(Family).decode
 _delegator = msgspec.json.Decoder(Delegator).decode
@@ -206,13 +250,19 @@ class AuthStore:
         """Read accounts by username: all, or at most `limit` of those after the account `after`."""
         return [_user(row) for row in await self._statements.fetch_all(_USERS, after, limit)]
 
-    async def named(self, key: str, network: str = "") -> Account | None:
-        """Find the account with this username or email, given as a folded key.
-
-        `known_network` says whether it has signed in from `network` within 30 days.
-        """
-        row = await self._statements.fetch(_NAMED, key, network, NETWORK_SECONDS)
+    async def named(self, key: str) -> Account | None:
+        """Find the account with this username or email, given as a folded key."""
+        row = await self._statements.fetch(_NAMED, key, "", NETWORK_SECONDS)
         return None if row is None else _account(row)
+
+    async def sign_in(self, key: str, network: str) -> SignIn:
+        """Find the account that a login names, and what its failures have led to.
+
+        A name that no account has is hashed: any text may be typed, of any length.
+        """
+        typed = f"name:{hashlib.sha256(key.encode()).hexdigest()}"
+        row = await self._statements.fetch(_SIGN_IN, key, network, NETWORK_SECONDS, typed)
+        return _sign_in(row or b"")
 
     async def account(self, user_id: str) -> Account | None:
         """Read an account with its password hash."""
@@ -264,15 +314,19 @@ class AuthStore:
 
     # Sessions
 
-    async def insert_session(
-        self, tx: Transaction, session: NewSession, account: Account, client: Client
-    ) -> bool:
-        """Add a session, unless the account was disabled, or its hash or second factor changed,
-        since it was read."""
+    async def begin_session(
+        self, tx: Transaction, session: NewSession, account: Account, client: Client, network: str
+    ) -> Begun:
+        """Add a session, and forgive the failures of its first key.
+
+        Not where a key is blocked, or the account was disabled, or its hash or second factor
+        changed, since it was read.
+        """
         seen = account.id, account.password_hash, session.seconds
         used = client.address, client.user_agent, session.first_hash
-        how = session.external, account.factor
-        return await tx.execute(_INSERT_SESSION, session.id, *seen, *used, *how) is not None
+        how = session.external, account.factor, session.keys, MAX_SESSIONS - 1, network
+        row = await tx.execute(_BEGIN_SESSION, session.id, *seen, *used, *how)
+        return _begun(row or b"")
 
     async def excess(self, reader: Reader, user_id: str) -> list[str]:
         """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""

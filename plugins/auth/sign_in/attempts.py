@@ -91,7 +91,3 @@ class AttemptStore:
         Returns the seconds until then for an attempt beyond the allowed ones, else 0.
         """
         return int(await tx.execute(_COUNT_ADDRESS, key) or 0)
-
-    async def forgive(self, tx: Transaction, key: str) -> None:
-        """Delete the failures of an account."""
-        await tx.execute("delete from caudex_auth.throttle where key = $1::text", key)

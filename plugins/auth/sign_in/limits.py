@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from ipaddress import ip_address, ip_network
 
 from kernel.public import Actor, Statements, Throttled, Transaction
-from plugins.auth.models import Account
 
 from .attempts import AttemptStore
 
@@ -25,7 +23,16 @@ class LoginLimiter:
 
     async def check(self, keys: list[str], tx: Transaction | None = None) -> None:
         """Raise Throttled while one of the keys is blocked."""
-        if self._enabled and keys and (seconds := await self._store.blocked_for(tx, keys)):
+        if keys := self.counted(keys):
+            self.refuse(await self._store.blocked_for(tx, keys))
+
+    def counted(self, keys: list[str]) -> list[str]:
+        """Return the keys that can be blocked: all or none."""
+        return keys if self._enabled else []
+
+    def refuse(self, seconds: int) -> None:
+        """Raise Throttled where a key is blocked for more than 0 seconds."""
+        if self._enabled and seconds:
             raise throttled(seconds)
 
     async def count_failure(self, tx: Transaction, keys: list[str]) -> int:
@@ -44,11 +51,6 @@ class LoginLimiter:
             blocked = blocked or await self._store.blocked_for(tx, keys) or 1
         return blocked
 
-    async def forgive(self, tx: Transaction, keys: list[str]) -> None:
-        """Delete the failures of an account after a login."""
-        if self._enabled and keys:
-            await self._store.forgive(tx, keys[0])
-
     async def count_registration(self, caller: Actor) -> None:
         """Raise Throttled for too many registrations from a network; each costs a hash."""
         if not self._enabled or not caller.address:
@@ -61,20 +63,6 @@ class LoginLimiter:
             )
         if seconds:
             raise throttled(seconds, "registrations")
-
-
-def login_keys(account: Account | None, name_key: str, network: str) -> list[str]:
-    """Return the keys of an attempt: the one of the account, and the one of the network.
-
-    In each network in which it has signed in an account has a key of its own, and no other: no
-    stranger can use it up. Elsewhere it has one key for all networks, and is judged like a name
-    that no account has. A name is hashed: any text may be typed, of any length.
-    """
-    if account is not None and account.known_network:
-        return [f"account:{account.id}@{network}"]
-    typed = hashlib.sha256(name_key.encode()).hexdigest()
-    keys = [f"name:{typed}" if account is None else f"account:{account.id}"]
-    return [*keys, f"address:{network}"] if network else keys
 
 
 def network_of(address: str) -> str:

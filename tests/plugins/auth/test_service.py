@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from kernel.database.dialect import FirstColumns
 from kernel.public import (
     ACCESS,
     IDENTITY,
@@ -16,12 +17,15 @@ from kernel.public import (
     BootError,
     Forbidden,
     NotFound,
+    Param,
     Person,
+    Query,
     Unauthenticated,
     load_key,
     new_delegation,
     server_actor,
 )
+from kernel.testing import MakeServer
 from plugins.auth import store
 from plugins.auth.models import Family
 from plugins.auth.service import AUTH
@@ -381,3 +385,30 @@ def test_the_oldest_sessions_of_an_account_make_room(server, monkeypatch):
     assert alive == [401, 401, 200, 200, 200]
     assert user.get("/api/v1/auth/me").status_code == 401
     assert len(tokens[-1].get("/api/v1/auth/sessions").json()) == 3
+
+
+def test_a_login_is_two_statements_and_the_row_of_the_trail(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    server = make_server({"plugins": {"auth": {"rate_limit_logins": True}}})
+    user = server.user()
+    body = {"username": user.username, "password": user.password}
+    sent = list[str]()
+
+    def noted(name: str):
+        original = getattr(FirstColumns, name)
+
+        async def call(self: object, query: Query, *params: Param, **more: bool):
+            sent.append(query if isinstance(query, str) else query.decode())
+            return await original(self, query, *params, **more)
+
+        monkeypatch.setattr(FirstColumns, name, call)
+
+    assert server.http.post("/api/v1/auth/login", json=body).status_code == 200
+    for name in ("fetch", "fetch_all", "execute", "execute_all"):
+        noted(name)
+    assert server.http.post("/api/v1/auth/login", json=body).status_code == 200
+    assert len(sent) == 3, sent
+    assert "from caudex_auth.users" in sent[0]
+    assert "insert into caudex_auth.sessions" in sent[1]
+    assert "insert into caudex_audit.log" in sent[2]
