@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kernel.contracts.hookspecs import record_writing
 from kernel.contracts.jobs import JOBS
 from kernel.testing import Client, Postgres, Server, running_server
 from tests.pages import ROOT, blocks, write_files
@@ -110,7 +111,7 @@ def plugin(server: Server, name: str) -> Any:
 def test_every_recipe_is_a_plugin_of_the_page(server: Server, folder: Path) -> None:
     on = {info.name for info in server.kernel.plugins if info.state == "on"}
     written = {block.text.split()[1] for block in blocks(TEXT) if block.language == "python"}
-    assert len(written) == 10
+    assert len(written) == 11
     assert {name.removesuffix(".py") for name in written} <= on
 
 
@@ -151,6 +152,27 @@ def test_an_order_moves_along_the_arrows_only(server: Server) -> None:
     assert server.admin.post(ORDERS, json={"state": "paid"}).status_code == 400
 
 
+def test_records_of_entities_that_a_manifest_names_are_kept(server: Server) -> None:
+    fields = [{"name": "text", "type": "text"}]
+    contract = [{"entityName": name, "fields": fields} for name in ("notes", "drafts")]
+    notes = {"appId": "notes", "name": "Notes", "kept": ["notes"], "dataContract": contract}
+    server.install(notes)
+    path = "/api/v1/apps/notes/collections"
+    draft = create(server.admin, f"{path}/drafts", text="x")
+    assert server.admin.delete(f"{path}/drafts/{draft['id']}").is_success
+    note = create(server.admin, f"{path}/notes", text="x")
+    answer = server.admin.delete(f"{path}/notes/{note['id']}")
+    said = "notes.notes: its records are kept"
+    assert (answer.status_code, answer.json()) == (403, {"error": said})
+    assert [i.plugin for i in server.kernel.bus.listeners(record_writing, "notes.notes")] == [
+        "kept"
+    ]
+    assert server.kernel.bus.listeners(record_writing, "notes.drafts") == []
+    server.install({**notes, "kept": []})
+    assert server.admin.delete(f"{path}/notes/{note['id']}").is_success
+
+
+@pytest.mark.slow
 def test_a_webhook_is_signed_and_repeated_until_it_arrives(
     server: Server, receiver: SimpleNamespace
 ) -> None:
