@@ -1,13 +1,21 @@
 """Each built-in plugin that is off has no effect: what it does is tried, not only its routes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kernel.contracts.statements import READS, STATEMENTS
+from kernel.config.settings import load_config
+from kernel.contracts.access import ACCESS
+from kernel.contracts.records import RECORDS
+from kernel.contracts.server import DATABASE_SERVER
+from kernel.contracts.statements import NOTIFICATIONS, READS, STATEMENTS
+from kernel.errors import BootErrors
+from kernel.loading.loader import load
 from kernel.testing import MakeServer, Server
-from tests.kernel.support import BUILT_IN
+from tests.kernel.here import caudex_here
+from tests.kernel.processes import environment
 
 TEA = {
     "appId": "tea",
@@ -84,28 +92,118 @@ def workers(server: Server) -> None:
     assert server.admin.post("/api/v1/apps/tea/rpc", json={}).status_code == 404
 
 
+def apps(server: Server) -> None:
+    assert server.http.get("/api/v1/apps").status_code == 404
+    assert server.http.post("/api/v1/apps", json=TEA).status_code == 404
+    assert server.sql("select app_id from caudex_kernel.apps") == [("core",)]
+
+
+def auth(server: Server) -> None:
+    account = {"username": "ada", "password": "Str0ngPass!x"}
+    assert server.http.post("/api/v1/auth/register", json=account).status_code == 404
+    assert server.http.post("/api/v1/auth/login", json=account).status_code == 404
+    assert server.kernel.bus.implementations("authenticate") == []
+
+
+def data(server: Server) -> None:
+    server.install(TEA)
+    assert server.sql("select count(*) from tea.cups") == [(0,)]  # the table is that of apps
+    assert server.admin.post(CUPS, json={"title": "x"}).status_code == 404
+    assert server.services.find(RECORDS) is None
+
+
+def notifications(server: Server) -> None:
+    listening = "select count(*) from pg_stat_activity where query ilike 'listen%%' and datname = "
+    assert server.sql(f"{listening} current_database()") == [(0,)]
+    assert server.services.find(NOTIFICATIONS) is None
+
+
+def postgres(server: Server) -> None:
+    assert server.services.find(DATABASE_SERVER) is None
+    assert not (server.kernel.config.data_dir / "postgres").exists()
+
+
+def rbac(server: Server) -> None:
+    assert server.kernel.bus.implementations("account_created") == []
+    assert server.http.get("/api/v1/apps/core/roles").status_code == 404
+    assert server.services.find(ACCESS) is None
+
+
+def system(server: Server) -> None:
+    assert server.admin.get("/api/v1/plugins").status_code == 404
+    commands = {command.name for command in server.kernel.commands}
+    assert commands.isdisjoint({"doctor", "plugins", "routes", "init"})
+
+
 EFFECTS: dict[str, Callable[[Server], None]] = {
     each.__name__: each
-    for each in (audit, app_logins, backup, console, idempotency, jobs, logs, pipeline, replica,
-                 scaffold, vault, workers)
+    for each in (apps, audit, auth, app_logins, backup, console, data, idempotency, jobs, logs,
+                 notifications, pipeline, postgres, rbac, replica, scaffold, system, vault, workers)
 }  # fmt: skip
-NEEDED = {"apps", "auth", "data", "http_server", "notifications", "postgres", "rbac", "system"}
-"""Without these nothing above can be tried; other tests do so (`test_system`, `test_loader`)."""
-WITH: dict[str, tuple[str, ...]] = {"vault": ("backup",), "logs": ("jobs", "workers")}
-"""What has to be off as well, because it needs the plugin."""
+ALWAYS = {"http_server"}
+"""Nothing is served without it: `test_what_nothing_is_served_without_is_refused_beforehand`."""
 
 
 def test_each_built_in_plugin_is_looked_at() -> None:
-    import plugins
     from kernel.loading.loader import folders
 
-    assert plugins.__name__ == "plugins"
-    assert set(folders("plugins")) == EFFECTS.keys() | NEEDED
-    assert set(BUILT_IN) > NEEDED
+    assert set(folders("plugins")) == EFFECTS.keys() | ALWAYS
+
+
+def without(name: str) -> set[str]:
+    """A plugin, and those that do not start without what it provides."""
+    off = {name}
+    while True:
+        overrides = {f"plugins.{each}": {"enabled": False} for each in off}
+        try:
+            load(load_config(environ={}, overrides=overrides))
+        except BootErrors as caught:
+            off |= {error.plugin for error in caught.errors}
+        else:
+            return off
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EFFECTS)
 def test_a_plugin_that_is_off_has_no_effect(make_server: MakeServer, name: str) -> None:
-    off: dict[str, Any] = {each: {"enabled": False} for each in (name, *WITH.get(name, ()))}
-    EFFECTS[name](make_server({"plugins": off}))
+    off: dict[str, Any] = {each: {"enabled": False} for each in without(name)}
+    server = make_server({"plugins": off})
+    EFFECTS[name](server)
+    assert name not in server.kernel.tasks
+    used = {each.plugin for each in server.kernel.bus.all_implementations()}
+    assert name not in used | {plugin for plugin, _ in server.kernel.routes}
+    schema = f"select count(*) from pg_namespace where nspname = 'caudex_{name}'"
+    assert server.sql(schema) == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["apps", "auth", "notifications", "rbac"])
+def test_those_that_need_it_are_named_with_the_remedy(name: str) -> None:
+    config = load_config(environ={}, overrides={f"plugins.{name}": {"enabled": False}})
+    with pytest.raises(BootErrors) as caught:
+        load(config)
+    for error in caught.value.errors:
+        assert "needs the service" in error.problem
+        disable = f"(not on: {name}), or disable {error.plugin}"
+        assert disable in error.remedy or error.remedy == f"enable plugin {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("http_server", "HTTP server: no plugin that is on provides it"),
+        ("postgres", "database: none is configured and no plugin runs one"),
+        ("apps", "plugin data: needs the service 'apps', which no plugin provides"),
+    ],
+)
+def test_what_nothing_is_served_without_is_refused_beforehand(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    """`config check`, `plugins plan` and `serve` say the same, and nothing is made."""
+    here = {**environment(), "CAUDEX_DATA_DIR": str(tmp_path / "data")}
+    planned = caudex_here("plugins", "plan", "--disable", name, cwd=tmp_path, env=here)
+    assert (planned.status, reason in planned.out) == (78, True)
+    off = {**here, f"CAUDEX_PLUGINS__{name.upper()}__ENABLED": "false"}
+    for words in (("config", "check"), ("serve", "--port", "0")):
+        refused = caudex_here(*words, cwd=tmp_path, env=off)
+        assert (refused.status, reason in refused.err) == (78, True), words
+    assert not (tmp_path / "data").exists()
