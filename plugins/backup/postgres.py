@@ -157,7 +157,9 @@ def restore(program: Path, url: str, file: Path, *, privileges: bool = True) -> 
     listed = _run([str(program), "--list", str(file)], url).splitlines()
     with _connected(url) as connection:
         there = [name for _, name in connection.execute(_OF_EXTENSIONS)]
-    kept = [line for line in listed if not any(f" SCHEMA - {name} " in line for name in there)]
+    # A comment of an extension belongs to its owner, who may be another login.
+    out = [" COMMENT - EXTENSION ", *(f" SCHEMA - {name} " for name in there)]
+    kept = [line for line in listed if not any(part in line for part in out)]
     wanted.write_text("\n".join(kept))
     arguments = ["--single-transaction", "--exit-on-error", "--no-owner", f"--use-list={wanted}"]
     arguments += [] if privileges else ["--no-privileges"]

@@ -17,7 +17,7 @@ from kernel.public import (
     provide,
 )
 
-from .archive import BaseBackups, remark
+from .archiving.archive import BaseBackups, remark
 from .config import EmbeddedPostgresError, PostgresConfig
 from .server import EmbeddedServer, Started
 from .service import EmbeddedDatabase

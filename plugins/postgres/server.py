@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Self
 
 from .account import Account, server_account
-from .archive import Archive, base_for, system_identifier
+from .archiving.archive import Archive, base_for, system_identifier
+from .archiving.recovery import BEFORE, recover
 from .binaries import Binaries, find_binaries, reachable
 from .config import DEFAULTS, EPHEMERAL, EmbeddedPostgresError, PostgresConfig, checked_settings
 from .layout import Layout, make_cluster, read_password
 from .postmaster import Keeper, Plan, Postmaster
 from .processes import clear_orphans, remove_lock_files, stop_orphans, sweep_init_folders
-from .recovery import BEFORE, recover
+from .role import prepare_role, role_password
 from .state import (
     LOOPBACK,
     DataLock,
     ServerState,
     choose_port,
     choose_socket_dir,
+    login_dsn,
     make_dsn,
     port_is_free,
     read_state,
@@ -267,6 +269,12 @@ class EmbeddedServer:
         plan = self._running_plan()
         socket_dir = None if tcp else plan.socket_dir
         return make_dsn(read_password(self._layout), plan.port, socket_dir, dbname)
+
+    def role_dsn(self) -> str:
+        """Prepare the ordinary role that owns the database, and return its libpq URI."""
+        plan, password = self._running_plan(), read_password(self._layout)
+        prepare_role(self.dsn(), role_password(password))
+        return login_dsn(self._layout, plan.port, plan.socket_dir, role=True)
 
     def __enter__(self) -> Self:
         self.start()

@@ -35,12 +35,13 @@ class EmbeddedDatabase:
             server = EmbeddedServer(folder, self._config, strict_port=strict, report=log.warning)
             self._started = server.start()
             self._server = server
-            return server.dsn()
+            # Tests look at everything, and change settings of the cluster.
+            return server.dsn() if self._config.ephemeral else server.role_dsn()
 
     def attach(self) -> str | None:
         """Find the server that another process runs; an error without the right to look."""
         with _boot_errors():
-            return attach_in_time(self._context.data_dir)
+            return attach_in_time(self._context.data_dir, role=not self._config.ephemeral)
 
     def ensure_running(self) -> None:
         """Start it again when it died, without waiting for it; for each second, main thread."""
@@ -68,6 +69,7 @@ class EmbeddedDatabase:
                     "runs, or see to the configured database.url"
                 )
             before = self._server.recover(at)
+            self._server.role_dsn()
             return f"the former cluster is {before}: remove it when you need it no more"
 
     @property

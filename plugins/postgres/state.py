@@ -18,14 +18,21 @@ from .binaries import Binaries, find_binaries
 from .config import LOOPBACK, EmbeddedPostgresError
 from .layout import SUPERUSER, Layout, read_password
 from .processes import is_alive, postgres_processes
+from .role import ROLE, role_password
 
 
-def make_dsn(password: str, port: int, socket_dir: Path | None, dbname: str = "postgres") -> str:
+def make_dsn(
+    password: str,
+    port: int,
+    socket_dir: Path | None,
+    dbname: str = "postgres",
+    user: str = SUPERUSER,
+) -> str:
     """Return a libpq URI over the Unix socket, or over TCP without a socket folder.
 
     Everything is percent-encoded: a path may hold spaces, `%`, `&` or letters beyond ASCII.
     """
-    login = f"{SUPERUSER}:{quote(password, safe='')}"
+    login = f"{user}:{quote(password, safe='')}"
     database = quote(dbname, safe="")
     if socket_dir is None:
         return f"postgresql://{login}@{LOOPBACK}:{port}/{database}"
@@ -201,24 +208,36 @@ def running_state(data_dir: str | os.PathLike[str]) -> ServerState | None:
     return state if state.postmaster in postgres_processes(layout.pgdata) else None
 
 
-def attach(data_dir: str | os.PathLike[str]) -> str | None:
+def attach(data_dir: str | os.PathLike[str], *, role: bool = False) -> str | None:
     """Return the DSN of the server that another process runs in a data folder, or None.
+
+    It is the superuser's, or with `role` that of the ordinary role.
 
     Raises EmbeddedPostgresError where this account may not read its password.
     """
     state = running_state(data_dir)
     if state is None:
         return None
-    return make_dsn(read_password(Layout(data_dir)), state.port, Path(state.socket_dir))
+    return login_dsn(Layout(data_dir), state.port, Path(state.socket_dir), role=role)
 
 
-def attach_in_time(data_dir: str | os.PathLike[str], timeout: float = 10.0) -> str | None:
+def login_dsn(layout: Layout, port: int, socket_dir: Path, *, role: bool) -> str:
+    """Return the DSN of the superuser, or of the ordinary role."""
+    password = read_password(layout)
+    if not role:
+        return make_dsn(password, port, socket_dir)
+    return make_dsn(role_password(password), port, socket_dir, user=ROLE)
+
+
+def attach_in_time(
+    data_dir: str | os.PathLike[str], timeout: float = 10.0, *, role: bool = False
+) -> str | None:
     """Return the same, waiting while the owner of the data folder starts or restarts PostgreSQL.
 
     Raises EmbeddedPostgresError when it stays down.
     """
     layout, deadline = Layout(data_dir), time.monotonic() + timeout
-    while (dsn := attach(data_dir)) is None and is_held(layout.lock):
+    while (dsn := attach(data_dir, role=role)) is None and is_held(layout.lock):
         if time.monotonic() >= deadline:
             raise EmbeddedPostgresError(
                 f"a server runs in {layout.data_dir}, but its PostgreSQL is down: "

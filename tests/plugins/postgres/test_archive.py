@@ -13,7 +13,7 @@ import pytest
 
 from kernel.public import Unavailable
 from plugins.postgres import EmbeddedPostgresError, EmbeddedServer, PostgresConfig
-from plugins.postgres.archive import ENDED, Archive, BaseBackups, base_for, remark
+from plugins.postgres.archiving.archive import ENDED, Archive, BaseBackups, base_for, remark
 from tests.plugins.postgres.support import ask
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kernel.public import sync_folder, write_file
+from plugins.postgres.layout import Layout
+from plugins.postgres.postmaster import Plan, Postmaster
+from plugins.postgres.processes import INIT_CLUSTER, INIT_PREFIX, remove_lock_files
+from plugins.postgres.state import choose_socket_dir, remove_socket_dir
 
 from .archive import PASSWORD, Archive, Base, recovery_settings, system_identifier
-from .layout import Layout
-from .postmaster import Plan, Postmaster
-from .processes import INIT_CLUSTER, INIT_PREFIX, remove_lock_files
-from .state import choose_socket_dir, remove_socket_dir
 
 BEFORE = "postgres.before-"
 _SEGMENT = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")

@@ -20,12 +20,11 @@ import structlog
 from anyio import to_thread
 
 from kernel.public import DatabaseQuery, Finding, Statements, Unavailable, sync_folder, write_file
-
-from .account import Account, environment
-from .binaries import Binaries
-from .config import EmbeddedPostgresError, PostgresConfig
-from .layout import SUPERUSER, Layout, read_password
-from .state import running_state
+from plugins.postgres.account import Account, environment
+from plugins.postgres.binaries import Binaries
+from plugins.postgres.config import EmbeddedPostgresError, PostgresConfig
+from plugins.postgres.layout import SUPERUSER, Layout, read_password
+from plugins.postgres.state import running_state
 
 FAILED = """
 select last_failed_wal from pg_stat_archiver
