@@ -18,8 +18,9 @@ class AdmissionControl:
     """The bound on concurrent requests of a process, and of each client address.
 
     A request is admitted while its address has fewer requests under way than there are free
-    places: one busy address gets half of all places, two get a third each. A proxy and the machine
-    itself, which send requests of many clients, may use all of them.
+    places: one busy address gets half of all places, the next one half of the rest. A proxy, which
+    sends requests of many clients, may use all of them. The processes of this machine, such as
+    workers, count as one address, also where it is a proxy's and the request names no client.
     """
 
     def __init__(self, limit: int, proxies: Networks) -> None:
@@ -69,7 +70,9 @@ def client_address(scope: Scope, trusted: Networks) -> str:
 def _origin(proxies: Networks, text: str) -> str:
     """The address, or the /64 network that an IPv6 customer has; "" when there is no limit."""
     address = _parsed(text)
-    if address is None or address.is_loopback or _within(address, proxies):
+    if address is not None and address.is_loopback:
+        return "localhost"
+    if address is None or _within(address, proxies):
         return ""
     return str(ip_network((int(address), 64 if address.version == 6 else 32), strict=False))
 

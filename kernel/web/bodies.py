@@ -21,7 +21,7 @@ from kernel.web.http import JSON
 
 AGAIN = "caudex.again"
 """Key in a scope of the function that repeats the guard of the route."""
-BODIES = "too many large bodies at once"
+BODIES = "too many unfinished or large bodies at once"
 MAX_DEPTH = 64
 """Nesting of a JSON body; code that walks it stays far from Python's limit of recursion."""
 MAX_VALUES = 1_000_000
@@ -57,38 +57,36 @@ class Bodies:
         slow body.
 
         The first bytes of each body are not counted, so that large slow ones do not keep small ones
-        out. One user has at most half of the rest. Anonymous callers have a pool of their own.
-        Raises TooLarge, Unavailable.
+        out. One user has at most half of the rest. Anonymous callers have a pool of their own, of
+        which each unfinished body takes a part, however small it is. Raises TooLarge, Unavailable.
         """
         began = time.monotonic()
-        message = await request.receive()
-        whole: bytes = message.get("body", b"")
-        ended = message["type"] == "http.request" and not message.get("more_body", False)
-        if ended and len(whole) <= min(limit, self._free):  # nearly all requests
-            if time.monotonic() - began > 1.0:  # seconds; permissions can change meanwhile
-                await again()
-            return await handle(whole)
         sender = request.scope["caudex.actor"].user_id
-        held = self._anonymous if sender is None else self._held
-        pieces, size, counted = list[bytes](), 0, 0
+        held, least = (self._anonymous, 4 * self._free) if sender is None else (self._held, 0)
+        pieces, size, counted = list[bytes](), 0, least
+        held.take(sender, counted)
         try:
             while True:
+                message = await request.receive()
                 if message["type"] != "http.request":
                     raise ClientDisconnect
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 if size > limit:
                     raise TooLarge(limit)
-                more = max(0, size - self._free) - counted
-                if more:
-                    held.take(sender, more)
-                    counted += more
+                more = max(least, size - self._free) - counted
+                held.take(sender, more)
+                counted += more
                 if not message.get("more_body", False):
                     break
-                message = await request.receive()
+            slow = len(pieces) > 1 or time.monotonic() - began > 1.0  # permissions can change
             whole = b"".join(pieces)
             pieces.clear()
-            await again()
+            if size <= self._free:
+                held.give_back(sender, counted)
+                counted = 0
+            if slow or size > self._free:
+                await again()
             return await handle(whole)
         finally:
             held.give_back(sender, counted)

@@ -386,6 +386,35 @@ def test_one_address_leaves_others_places(make_server: MakeServer):
         assert server.http.get("/nothing").status_code == 404, "the proxy itself"
 
 
+def test_local_processes_leave_places_to_the_clients_of_a_proxy(make_server: MakeServer):
+    """A worker, which is no trusted proxy, opens all the requests that it can."""
+    server = make_server({"server": {"max_requests": 8, "trusted_proxies": ["127.0.0.2/32"]}})
+    proxy = httpx.HTTPTransport(local_address="127.0.0.2")
+    with ExitStack() as stack:
+        clients = stack.enter_context(httpx.Client(base_url=server.url, transport=proxy))
+        own = [stack.enter_context(stalled_login(server)) for _ in range(30)]
+        eventually(lambda: len(select.select(own, [], [], 0)[0]) == len(own) - 4)
+        assert server.http.get("/nothing").status_code == 503
+        for n in range(50):
+            headers = {"x-forwarded-for": f"203.0.113.{n}"}
+            assert clients.get("/nothing", headers=headers).status_code == 404
+
+
+@pytest.mark.slow
+def test_unfinished_logins_of_many_addresses_keep_nobody_out(make_server: MakeServer):
+    """They have a pool of their own, which is smaller than the number of places."""
+    limits = {"max_requests": 250, "trusted_proxies": ["127.0.0.0/8"]}
+    server = make_server({"server": limits})
+    admin = server.admin
+    with ExitStack() as stack:
+        addresses = [f"203.0.{n // 200}.{n % 200 + 1}" for n in range(400)]
+        stalled = [stack.enter_context(stalled_login(server, each)) for each in addresses]
+        eventually(lambda: len(select.select(stalled, [], [], 0)[0]) > 200)
+        assert admin.get("/api/v1/apps").status_code == 200
+        refused = select.select(stalled, [], [], 0)[0][0].recv(4096)
+        assert b"too many unfinished or large bodies at once" in refused
+
+
 LATE = """
 import asyncio
 

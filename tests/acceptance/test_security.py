@@ -172,9 +172,9 @@ def begun(server: Server, client: Client, size: int, bodies: Bodies) -> Iterator
 def test_large_bodies_have_a_bound_together_and_small_ones_pass(
     server: Server, admin: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=600_000))
     one, other = server.login("admin"), server.user()
     server.assign(other, "vault_door", "admin")
+    monkeypatch.setattr(server.kernel.table, "_bodies", bodies := Bodies(most=600_000))
     with begun(server, one, 350_000, bodies), begun(server, other, 350_000, bodies):
         refused = admin.post(NOTES, json={"title": "x" * 200_000})
         assert refused.status_code == 503

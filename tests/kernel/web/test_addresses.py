@@ -47,9 +47,15 @@ def test_who_counts_as_one(one: str, other: str, same: bool) -> None:
     assert taken(places, other) == (0 if same else 1)
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", ""]
-)
+def test_the_processes_of_this_machine_count_as_one_address() -> None:
+    for proxies in (PROXIES, [ip_network("127.0.0.0/8")]):
+        places = AdmissionControl(64, proxies)
+        local = ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1")
+        assert [taken(places, address) for address in local] == [32, 0, 0, 0]
+        assert taken(places, "203.0.113.9") == 16
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", ""])
 def test_who_hands_on_for_many_has_all_places(address: str) -> None:
     places = AdmissionControl(10, PROXIES)
     assert taken(places, address) == 10

@@ -51,3 +51,38 @@ async def test_unfinished_bodies_of_anonymous_callers_keep_no_user_out() -> None
         with pytest.raises(Unavailable):
             await handled(bodies, Sent("eve", 10, finish))
         finish.set()
+
+
+async def test_unfinished_bodies_of_anonymous_callers_are_few_however_small() -> None:
+    bodies, finish = Bodies(most=3000, free=50), anyio.Event()  # 1000 for them, 200 for each
+    async with anyio.create_task_group() as tasks:
+        for size in (0, 1, 1, 40, 150):
+            tasks.start_soon(handled, bodies, Sent(None, size, finish))
+        await anyio.sleep(0.01)
+        with pytest.raises(Unavailable):
+            await handled(bodies, Sent(None, 1, finish))
+        for _ in range(20):
+            tasks.start_soon(handled, bodies, Sent("ann", 1, finish))
+        await anyio.sleep(0.01)
+        finish.set()
+    for _ in range(20):  # each place is free again
+        assert (await handled(bodies, Sent(None, 1, finish))).status_code == 200
+
+
+async def test_a_body_that_is_complete_keeps_no_anonymous_caller_out() -> None:
+    bodies, finish, go = Bodies(most=300, free=25), anyio.Event(), anyio.Event()
+    finish.set()
+
+    async def handle(body: bytes) -> Response:
+        await go.wait()
+        return Response()
+
+    async def again() -> None:
+        pass
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):  # one at a time may be unfinished
+            request: Any = Sent(None, 10, finish)
+            tasks.start_soon(bodies.handled, request, 1000, handle, again)
+            await anyio.sleep(0.01)
+        go.set()
