@@ -196,7 +196,7 @@ def raised_at(error: BaseException) -> str:
         return f"{error.filename}:{error.lineno}"
     steps = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
     steps = [step for step in steps if not any(part in step[0] for part in NOT_OWN)]
-    home = str(Path(steps[0][0]).parent) if steps else ""
+    home = steps[0][0].rpartition("/")[0] if steps else ""  # empty for a relative path
     own = [f"{file}:{line}" for file, line in steps if file.startswith(home)]
     return own[-1] if own else ""
 

@@ -54,7 +54,10 @@ def for_subjects(*patterns: str, old: bool = False) -> Callable[[F], F]:
     Without it `record_writing`, `event_recorded` and `event_committed` get every subject. With
     `old` an observer gets the record before each update and delete, whichever other plugins listen.
     For that the write needs a transaction, which is slower than one statement.
+    Raises TypeError where it names none.
     """
+    if not patterns or callable(patterns[0]):
+        raise TypeError('name the subjects: @for_subjects("crm.contacts")')
 
     def mark(function: F) -> F:
         function.caudex_subjects = patterns  # type: ignore[attr-defined]
@@ -68,9 +71,11 @@ def subjects_from(method: str, *, old: bool = False) -> Callable[[F], F]:
     """Limit a hook implementation to the subjects that a method of the plugin returns.
 
     `def method(self) -> Sequence[str]` returns patterns as for `@for_subjects`, such as those of
-    its configuration, or of the manifests that it has read. It is called for each write and must be
-    quick.
+    its configuration, or of the manifests that it has read. It is called at the load and for each
+    write, and must be quick. Raises TypeError where it names none.
     """
+    if callable(method):
+        raise TypeError('name a method of the plugin: @subjects_from("_subjects")')
 
     def mark(function: F) -> F:
         function.caudex_subjects_from = method  # type: ignore[attr-defined]

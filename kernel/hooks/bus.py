@@ -49,7 +49,7 @@ class Implementation:
         self.subjects: Callable[[], Iterable[str]] | None = None
         """Returns the patterns at the moment, where `@subjects_from` names a method."""
         if method:
-            self.subjects = getattr(function.__self__, method)  # type: ignore[attr-defined]
+            self.subjects = getattr(function.__self__, method, None)  # type: ignore[attr-defined]
         self.fixed: tuple[str, ...] = getattr(function, "caudex_subjects", ("*",))
         self.old: bool = getattr(function, "caudex_old", False)
         """Whether it asks for the record before a change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from inspect import getmembers, iscoroutinefunction, isfunction, signature, unwrap
+from inspect import getmembers, iscoroutinefunction, isroutine, signature, unwrap
 from typing import Any
 
 from kernel.contracts.hookspecs import NAMESPACE
@@ -14,7 +14,7 @@ def mistakes(
     plugin: type[object], name: str, specs: Mapping[str, Callable[..., Any]]
 ) -> Iterable[BootError]:
     """Find implementations that would never be called, or not as intended."""
-    for attribute, method in getmembers(plugin, isfunction):
+    for attribute, method in getmembers(plugin, isroutine):
         where, marks = f"plugin {name}, {place(method)}", getattr(method, f"{NAMESPACE}_impl", None)
         spec = specs.get(attribute)
         if marks is None:

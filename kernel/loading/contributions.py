@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
 from kernel.contracts import hookspecs
 from kernel.contracts.access import Permission
@@ -93,16 +93,16 @@ def _where(impl: Implementation) -> str:
 
 
 def _answer(impl: Implementation, kind: Any, given: dict[str, object]) -> list[Any]:
-    with blamed(f"plugin {impl.plugin}", f"{impl.hook} failed"):
-        result = impl.invoke(given)
-        items = [result] if kind is ManifestSection else list(result or ())
-    items = [item for item in items if item is not None]
-    for item in items:
-        if not isinstance(item, kind):
-            problem = f"{impl.hook} returned a {type(item).__name__}"
-            wanted = "a" if kind is ManifestSection else "a list of"
-            raise BootError(_where(impl), problem, f"return {wanted} {kind.__name__}")
-    return items
+    with blamed(f"plugin {impl.plugin}", f"{impl.hook} failed", place(impl.function)):
+        result: Any = impl.invoke(given)
+        found: Any = [result] if kind is ManifestSection else result
+        items = list(cast("Iterable[Any]", found)) if isinstance(found, Iterable) else None
+    wrong = [result] if items is None else [one for one in items if not isinstance(one, kind)]
+    if any(one is not None for one in wrong) or (items is None and kind is not object):
+        odd = next((f"a {type(one).__name__}" for one in wrong if one is not None), "nothing")
+        wanted = f"return a{'' if kind is ManifestSection else ' list of'} {kind.__name__}"
+        raise BootError(_where(impl), f"{impl.hook} returned {odd}", wanted)
+    return [one for one in items or () if one is not None]
 
 
 def _add_route(kernel: Kernel, plugin: str, route: Route) -> None:
@@ -112,4 +112,5 @@ def _add_route(kernel: Kernel, plugin: str, route: Route) -> None:
     with blamed(where, f"{what} cannot be declared"):
         taken = kernel.table.add(plugin, route)
     if taken:
-        raise BootError(where, f"{what} is already plugin {taken}'s", "disable one of the two")
+        remedy = f"{'remove' if taken == plugin else 'disable'} one of the two"
+        raise BootError(where, f"{what} is already plugin {taken}'s", remedy)

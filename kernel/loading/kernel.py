@@ -269,7 +269,7 @@ def missing(key: ServiceKey[Any], where: str) -> BootError:
 def migrations_of(plugin: Plugin) -> list[Migration]:
     """Return the migrations of a plugin in order. Raises BootError."""
     source = Path(sys.modules[type(plugin).__module__].__file__ or ".")
-    folder = plugin.migrations
+    folder = plugin.migrations and Path(plugin.migrations)
     if folder is None and source.stem == "__init__":
         folder = source.parent / "migrations"
         return find_migrations(plugin.name, folder) if folder.is_dir() else []

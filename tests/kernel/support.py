@@ -17,7 +17,7 @@ BUILT_IN = [
 ]
 NOBODY = 65534
 HEAD = """
-from caudex import *; from caudex import APP_ADMIN
+from caudex import *; from caudex import APP_ADMIN, subjects_from
 from caudex import Plugin, hookimpl, for_subjects, provide, ServiceKey, Route, Permission, entity
 from caudex import Command, ManifestSection, PUBLIC, ANY_USER, CORE_ADMIN, core_permission, ACCESS
 """

@@ -76,14 +76,26 @@ def _hook_of(loaded: LoadedPlugins, owner: str) -> str:
 
 def _of_subjects(impl: Implementation) -> Iterator[Fault]:
     """Find patterns of `@for_subjects` that match nothing, or that the hook ignores."""
-    if not (hasattr(impl.function, "caudex_subjects") or impl.subjects):
+    method = getattr(impl.function, "caudex_subjects_from", "")
+    mark = "@subjects_from" if method else "@for_subjects"
+    if not (method or hasattr(impl.function, "caudex_subjects")):
         return
     if hasattr(hookspecs, impl.hook) and impl.hook not in WITH_SUBJECTS:
-        yield f"{impl.hook} ignores @for_subjects", f"it is for {', '.join(WITH_SUBJECTS)}"
-    for pattern in impl.patterns:
+        yield f"{impl.hook} ignores {mark}", f"it is for {', '.join(WITH_SUBJECTS)}"
+    if method and not callable(impl.subjects):
+        yield f"@subjects_from({method!r}) names no method", "name one of the plugin's class"
+        return
+    try:
+        patterns = impl.patterns
+    except Exception as error:
+        said = f"@subjects_from({method!r}) failed: {type(error).__name__}: {error}"
+        yield said, "its method is called before the start, too: give what it reads a first value"
+        return
+    for pattern in patterns:
         if not SUBJECT.fullmatch(pattern):
             remedy = "write <app>.<entity>, <app>.* or core.*, as crm.contacts"
-            yield f"@for_subjects({pattern!r}) names no app and entity", remedy
+            named = f"{mark}({pattern!r})" if not method else f"{mark}({method!r}): {pattern!r}"
+            yield f"{named} names no app and entity", remedy
 
 
 def _of_route(loaded: LoadedPlugins, route: Route) -> Fault | None:

@@ -335,7 +335,7 @@ def test_what_a_hook_returns_at_load_is_looked_at(
 def test_one_item_where_a_list_is_wanted(refusal: Refusal) -> None:
     [said] = refusal(odd=plugin("odd", giving("register_permissions", "Permission('tea')")))
     assert said.startswith("plugin odd")
-    assert "register_permissions failed: TypeError: 'Permission' object is not iterable" in said
+    assert "register_permissions returned a Permission; return a list of Permission" in said
 
 
 def test_what_is_offered_must_be_an_offer(refusal: Refusal) -> None:

@@ -35,8 +35,27 @@ MISTAKES = [
      "record_scope ignores @for_subjects",
      "it is for record_writing, event_recorded, event_committed"),
     (hook("health", "self", "@for_subjects('crm.*')"), "health ignores @for_subjects", "it is for"),
-    (hook("register_permissions", "self", "@for_subjects('core.*')", word="def"),
+    ("@hookimpl\n@for_subjects('core.*')\ndef register_permissions(self): return []",
      "register_permissions ignores @for_subjects", "it is for"),
+    (hook("app_installing", "self, tx", "@subjects_from('_none')"),
+     "app_installing ignores @subjects_from", "it is for"),
+    # Methods that return subjects.
+    (hook("event_committed", "self, event", "@subjects_from('_none')"),
+     "@subjects_from('_none') names no method", "name one of the plugin's class"),
+    ("def _late(self): return self.not_yet\n"
+     + hook("event_recorded", "self, event", "@subjects_from('_late')"),
+     "@subjects_from('_late') failed: AttributeError",
+     "its method is called before the start, too"),
+    ("def _odd(self): return ['contacts']\n"
+     + hook("record_writing", "self, change", "@subjects_from('_odd')"),
+     "@subjects_from('_odd'): 'contacts' names no app and entity", "write <app>.<entity>"),
+    # What a hook returns.
+    ("@hookimpl\ndef register_permissions(self): return Permission('x.y')",
+     "register_permissions returned a Permission", "return a list of Permission"),
+    (hook("register_routes", "self, services", word="def"),
+     "register_routes returned nothing", "return a list of Route"),
+    ("@hookimpl\ndef register_commands(self): return 5",
+     "register_commands returned a int", "return a list of Command"),
     # Marks of pluggy that have no effect here.
     ("@hookimpl(tryfirst=True)\nasync def authenticate(self, request): ...",
      "authenticate is marked tryfirst or trylast, which has no effect",
@@ -49,15 +68,47 @@ MISTAKES = [
     (hook("authenticate", "request"), "authenticate has no self", "make it the first argument"),
     (hook("register_permissions", "", word="def"), "register_permissions has no self", "make it"),
     (hook("event_committed", ""), "event_committed has no self", "make it"),
+    ("@classmethod\n@hookimpl\ndef register_commands(cls): return []",
+     "register_commands has no self", "make it"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("body", "problem", "remedy"), MISTAKES)
 def test_a_mistake_in_a_hook(refusal: Refusal, body: str, problem: str, remedy: str) -> None:
-    [said] = refusal(odd=plugin("odd", body))
+    said = refusal(odd=plugin("odd", body))[0]
     assert re.match(r"plugin odd, /\S+/odd\.py:\d+: ", said), said
     assert f": {problem}" in said
     assert f"; {remedy}" in said
+
+
+@pytest.mark.parametrize(
+    ("mark", "remedy"),
+    [
+        ("@for_subjects()", 'name the subjects: @for_subjects("crm.contacts")'),
+        ("@for_subjects", 'name the subjects: @for_subjects("crm.contacts")'),
+        ("@subjects_from", 'name a method of the plugin: @subjects_from("_subjects")'),
+    ],
+)
+def test_a_mark_that_names_nothing(refusal: Refusal, mark: str, remedy: str) -> None:
+    [said] = refusal(odd=plugin("odd", hook("event_committed", "self, event", mark)))
+    assert re.match(r"plugin odd, /\S+/odd\.py:\d+: cannot be imported: TypeError: ", said), said
+    assert remedy in said
+
+
+def test_a_file_that_is_named_from_here_has_its_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("odd.py").write_text("\n\nimport no_such_module\n", "utf-8")
+    ended = caudex_here("config", "check", "--plugin", "odd.py")
+    assert "plugin odd, odd.py:3: cannot be imported: ModuleNotFoundError" in ended.err
+
+
+def test_a_route_that_a_plugin_has_twice_is_removed(refusal: Refusal) -> None:
+    route = "Route('GET', '/x', self.get, PUBLIC)"
+    body = f"@hookimpl\ndef register_routes(self, services): return [{route}, {route}]\n"
+    [said] = refusal(odd=plugin("odd", f"{body}async def get(self, request): ..."))
+    assert said.endswith("the route GET /x is already plugin odd's; remove one of the two")
 
 
 ROUTES = [
