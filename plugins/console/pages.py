@@ -177,7 +177,8 @@ def manual(services: Services, plugin: str) -> Manual:
         return Manual("")
     path = folder / "README.md"
     text = path.read_bytes()[:LARGEST].decode(errors="replace") if path.is_file() else ""
-    return Manual(text, sorted(each.name for each in folder.glob("migrations/[0-9]*.sql")))
+    files = (each.name for each in folder.glob("migrations/[0-9]*.sql"))
+    return Manual(text, sorted(name for name in files if not name.endswith(".adopt.sql")))
 
 
 def _home(services: Services, plugin: str) -> Path | None:

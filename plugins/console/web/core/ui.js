@@ -107,6 +107,31 @@ export function Loaded({ of, children }) {
   return children(of.data);
 }
 
+// --- forms
+
+/**
+ * The values of a form, what binds an input to one of them, and what sets all.
+ * @returns {[any, (name: string) => object, (form: any) => void]}
+ */
+export function useForm(start) {
+  const [form, set] = useState(start);
+  const bind = (name) => ({
+    name,
+    value: form[name],
+    onInput: (e) => set((f) => ({ ...f, [name]: e.target.value })),
+  });
+  return [form, bind, set];
+}
+
+/** An input below its title; `box` is a reference to the input, `note` a word behind the title. */
+export const Input = ({ title, note = '', box = null, children = null, ...rest }) => html`<label
+  class="field"
+>
+  <span>${title}${note && html` <i>${note}</i>`}</span>
+  <input ref=${box} ...${rest} />
+  ${children}
+</label>`;
+
 // --- dialogs
 
 const dialogs = signal([]);

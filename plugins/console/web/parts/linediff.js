@@ -2,7 +2,7 @@
 
 /** @param {string} before @param {string} after @returns {['+'|'-'|' ', string][]} */
 export function lineDiff(before, after) {
-  const [a, b] = [before.split('\n'), after.split('\n')];
+  const [a, b] = [before, after].map((text) => (text ? text.split('\n') : []));
   let start = 0;
   while (start < Math.min(a.length, b.length) && a[start] === b[start]) start += 1;
   let end = 0;

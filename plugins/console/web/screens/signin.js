@@ -1,7 +1,7 @@
 /** Signing in; on a new server, making the first account. */
 import { focusNow, html, useEffect, useRef, useState } from '../core/kit.js';
 import { get, post, signIn } from '../core/api.js';
-import { ErrorBox, Loading } from '../core/ui.js';
+import { ErrorBox, Input, Loading, useForm } from '../core/ui.js';
 
 const name = document.documentElement.dataset.name;
 
@@ -28,17 +28,13 @@ export function SignIn({ setup, done }) {
 }
 
 /** Load what is shown after signing in, from the first letter that is typed. */
-const prefetch = () => Promise.all([import('../parts/shell.js'), import('./data/list.js')]);
+const prefetch = () => void Promise.all([import('../parts/shell.js'), import('./data/list.js')]);
 
 /** Name and password, and the code of a second factor where the server asks for it. */
 export function Password({ done, fixed = '' }) {
-  const [form, set] = useState({ username: fixed, password: '', code: '' });
+  const [form, bind] = useForm({ username: fixed, password: '', code: '' });
   const [state, setState] = useState({});
   const code = useRef(null);
-  const field = (key) => (e) => {
-    if (!form[key]) prefetch();
-    set({ ...form, [key]: e.target.value });
-  };
   const submit = async (e) => {
     e.preventDefault();
     setState({ busy: true, second: state.second });
@@ -51,44 +47,32 @@ export function Password({ done, fixed = '' }) {
       if (second) setTimeout(() => code.current?.focus());
     }
   };
-  return html`<form onSubmit=${submit} class="stack">
-    <label class="field">
-      <span>Username or email</span>
-      <input
-        name="username"
-        autocomplete="username"
-        required
-        ref=${fixed ? null : focusNow}
-        readonly=${!!fixed}
-        value=${form.username}
-        onInput=${field('username')}
-      />
-    </label>
-    <label class="field">
-      <span>Password</span>
-      <input
-        name="password"
-        type="password"
-        autocomplete="current-password"
-        required
-        ref=${fixed ? focusNow : null}
-        value=${form.password}
-        onInput=${field('password')}
-      />
-    </label>
+  return html`<form onSubmit=${submit} onInput=${prefetch} class="stack">
+    <${Input}
+      title="Username or email"
+      autocomplete="username"
+      required
+      box=${fixed ? null : focusNow}
+      readonly=${!!fixed}
+      ...${bind('username')}
+    />
+    <${Input}
+      title="Password"
+      type="password"
+      autocomplete="current-password"
+      required
+      box=${fixed ? focusNow : null}
+      ...${bind('password')}
+    />
     ${
       state.second &&
-      html`<label class="field">
-        <span>Code of the second factor</span>
-        <input
-          ref=${code}
-          name="code"
-          inputmode="numeric"
-          autocomplete="one-time-code"
-          value=${form.code}
-          onInput=${field('code')}
-        />
-      </label>`
+      html`<${Input}
+        title="Code of the second factor"
+        box=${code}
+        inputmode="numeric"
+        autocomplete="one-time-code"
+        ...${bind('code')}
+      />`
     }
     <${ErrorBox} error=${state.error} />
     <button class="primary wide" disabled=${state.busy}>Sign in</button>
@@ -96,9 +80,8 @@ export function Password({ done, fixed = '' }) {
 }
 
 function FirstAccount({ setup, done }) {
-  const [form, set] = useState({ username: '', password: '', email: '' });
+  const [form, bind] = useForm({ username: '', password: '', email: '' });
   const [state, setState] = useState({});
-  const field = (key) => (e) => set({ ...form, [key]: e.target.value });
   const submit = async (e) => {
     e.preventDefault();
     setState({ busy: true });
@@ -119,42 +102,32 @@ function FirstAccount({ setup, done }) {
       <h1>Welcome</h1>
       <p class="dim">The first account is the administrator of this server.</p>
     </div>
-    <label class="field">
-      <span>Username</span>
-      <input
-        name="username"
-        autocomplete="username"
-        required
-        ref=${focusNow}
-        value=${form.username}
-        onInput=${field('username')}
-      />
-    </label>
-    <label class="field">
-      <span>Email <i>optional</i></span>
-      <input
-        name="email"
-        type="email"
-        autocomplete="email"
-        value=${form.email}
-        onInput=${field('email')}
-      />
-    </label>
-    <label class="field">
-      <span>Password</span>
-      <input
-        name="password"
-        type="password"
-        autocomplete="new-password"
-        required
-        minlength="10"
-        value=${form.password}
-        onInput=${field('password')}
-      />
+    <${Input}
+      title="Username"
+      autocomplete="username"
+      required
+      box=${focusNow}
+      ...${bind('username')}
+    />
+    <${Input}
+      title="Email"
+      note="optional"
+      type="email"
+      autocomplete="email"
+      ...${bind('email')}
+    />
+    <${Input}
+      title="Password"
+      type="password"
+      autocomplete="new-password"
+      required
+      minlength="10"
+      ...${bind('password')}
+    >
       <small>
         At least 10 characters with an upper-case letter, a lower-case letter and a digit.
       </small>
-    </label>
+    <//>
     <${ErrorBox} error=${state.error} />
     <button class="primary wide" disabled=${state.busy}>Create account</button>
   </form>`;

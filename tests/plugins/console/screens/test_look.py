@@ -66,6 +66,8 @@ def look(tab: Tab, frame: bool) -> list[str]:
     found = tab.axe(rules={CONTRAST: {"enabled": False}}) + tab.axe(where, runOnly=[CONTRAST])
     if not page.query_selector("[aria-label^='Copy as'], .empty:has-text('no such page')"):
         found.append("its request cannot be copied")
+    if not reached_by_keyboard(tab):
+        found.append("no key leads into it")
     page.emulate_media(color_scheme="dark")
     found += [f"dark: {each}" for each in tab.axe(where, runOnly=[CONTRAST])]
     page.set_viewport_size({"width": 360, "height": 740})
@@ -75,6 +77,16 @@ def look(tab: Tab, frame: bool) -> list[str]:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1280, "height": 800})
     return found
+
+
+def reached_by_keyboard(tab: Tab) -> bool:
+    """Skip the navigation by its first link, go on by Tab, and look where the focus is seen."""
+    page = tab.page
+    page.evaluate("document.activeElement.blur()")
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    return page.evaluate("document.querySelector('#main :focus-visible') !== null")
 
 
 # In three parts, so that processes can share them.
@@ -88,6 +100,28 @@ def test_every_screen_looks_well_in_both_colours_and_on_a_phone(tab: Tab, addres
             found[name] = problems
         checked.append(name)
     assert not found, "\n".join(f"{k}: {p}" for k, ps in found.items() for p in ps)
+
+
+ASKS_NOTHING = {"home", "start", "new", "import", "apps", "new-app", "missing"}
+"""Screens that are drawn from what the frame knows."""
+SAID = "the database is having a rest"
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_every_screen_says_what_the_server_refused(tab: Tab, addresses, status: int):
+    tab.allow(status).open("health")
+
+    def refuse(route):
+        body = {"error": SAID}
+        route.fulfill(status=status, json=body, headers={"x-request-id": "walk-1"})
+
+    tab.page.route("**/api/v1/**", refuse)
+    said = f"#main [role=alert]:has-text('{SAID}'):has-text('walk-1')"
+    # The log tries again by itself.
+    waits = {"logs": "#main [role=status]:has-text('waiting')"} if status == 503 else {}
+    for name in sorted(addresses.keys() - ASKS_NOTHING):
+        tab.open(addresses[name], ready=waits.get(name, said))
+    tab.page.unroute("**/api/v1/**")
 
 
 def test_the_navigation_opens_at_360_pixels(crm: Server, new_tab: OpenTab):

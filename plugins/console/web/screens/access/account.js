@@ -1,7 +1,18 @@
 /** The caller's own account: password, sessions, rights. */
 import { html, useState } from '../../core/kit.js';
 import { get, post, remove, signOut, url, user } from '../../core/api.js';
-import { Ago, ErrorBox, Head, Loaded, fail, icon, toast, useLoad } from '../../core/ui.js';
+import {
+  Ago,
+  ErrorBox,
+  Head,
+  Input,
+  Loaded,
+  fail,
+  icon,
+  toast,
+  useForm,
+  useLoad,
+} from '../../core/ui.js';
 import { apps } from '../../core/store.js';
 
 export default function Account() {
@@ -80,7 +91,7 @@ const agent = (text) =>
   (text.slice(0, 60) || 'unknown');
 
 function Password() {
-  const [form, set] = useState({ current: '', new: '' });
+  const [form, bind, set] = useForm({ current: '', new: '' });
   const [error, setError] = useState(null);
   const submit = async (e) => {
     e.preventDefault();
@@ -96,27 +107,21 @@ function Password() {
   return html`<form class="card stack" onSubmit=${submit}>
     <h2>Password</h2>
     <input type="text" hidden autocomplete="username" value=${user.value.username} />
-    <label class="field">
-      <span>Current password</span>
-      <input
-        type="password"
-        required
-        autocomplete="current-password"
-        value=${form.current}
-        onInput=${(e) => set({ ...form, current: e.target.value })}
-      />
-    </label>
-    <label class="field">
-      <span>New password</span>
-      <input
-        type="password"
-        required
-        minlength="10"
-        autocomplete="new-password"
-        value=${form.new}
-        onInput=${(e) => set({ ...form, new: e.target.value })}
-      />
-    </label>
+    <${Input}
+      title="Current password"
+      type="password"
+      required
+      autocomplete="current-password"
+      ...${bind('current')}
+    />
+    <${Input}
+      title="New password"
+      type="password"
+      required
+      minlength="10"
+      autocomplete="new-password"
+      ...${bind('new')}
+    />
     <${ErrorBox} error=${error} />
     <div><button>Change</button></div>
   </form>`;

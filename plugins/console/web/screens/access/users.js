@@ -8,12 +8,14 @@ import {
   Empty,
   ErrorBox,
   Head,
+  Input,
   Loaded,
   confirm,
   fail,
   icon,
   openDialog,
   toast,
+  useForm,
   useLoad,
 } from '../../core/ui.js';
 
@@ -74,7 +76,7 @@ export default function Users({ parts: [id], query: { q: find = '' } }) {
 }
 
 function NewUser({ close }) {
-  const [form, set] = useState({ username: '', password: '', email: '', display_name: '' });
+  const [form, bind] = useForm({ username: '', password: '', email: '', display_name: '' });
   const [error, setError] = useState(null);
   const submit = async (e) => {
     e.preventDefault();
@@ -89,26 +91,18 @@ function NewUser({ close }) {
       setError(problem);
     }
   };
-  const input = (name, title, more = {}) => html`<label class="field">
-    <span>${title}</span>
-    <input
-      name=${name}
-      value=${form[name]}
-      onInput=${(e) => set({ ...form, [name]: e.target.value })}
-      autocomplete="off"
-      ...${more}
-    />
-  </label>`;
-  return html`<form class="stack" onSubmit=${submit}>
+  return html`<form class="stack" onSubmit=${submit} autocomplete="off">
     <h2>New user</h2>
-    ${input('username', 'Username', { required: true, autofocus: true })}
-    ${input('display_name', 'Display name')}
-    ${input('email', 'Email', { type: 'email' })}
-    ${input('password', 'Password', {
-      type: 'password',
-      required: true,
-      autocomplete: 'new-password',
-    })}
+    <${Input} title="Username" required autofocus ...${bind('username')} />
+    <${Input} title="Display name" ...${bind('display_name')} />
+    <${Input} title="Email" type="email" ...${bind('email')} />
+    <${Input}
+      title="Password"
+      type="password"
+      required
+      autocomplete="new-password"
+      ...${bind('password')}
+    />
     <${ErrorBox} error=${error} />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
@@ -186,7 +180,7 @@ function User({ user, reload }) {
 }
 
 function EditUser({ user, close, save }) {
-  const [form, set] = useState({
+  const [form, bind] = useForm({
     display_name: user.display_name ?? '',
     email: user.email ?? '',
     password: '',
@@ -203,19 +197,16 @@ function EditUser({ user, close, save }) {
       'User changed.',
     );
   };
-  const input = (name, title, more) => html`<label class="field">
-    <span>${title}</span>
-    <input
-      value=${form[name]}
-      onInput=${(e) => set({ ...form, [name]: e.target.value })}
-      ...${more}
-    />
-  </label>`;
   return html`<form class="stack" onSubmit=${submit}>
     <h2>${user.username}</h2>
-    ${input('display_name', 'Display name', { autofocus: true })}
-    ${input('email', 'Email', { type: 'email' })}
-    ${input('password', 'New password', { type: 'password', autocomplete: 'new-password' })}
+    <${Input} title="Display name" autofocus ...${bind('display_name')} />
+    <${Input} title="Email" type="email" ...${bind('email')} />
+    <${Input}
+      title="New password"
+      type="password"
+      autocomplete="new-password"
+      ...${bind('password')}
+    />
     <div class="actions">
       <button type="button" onClick=${() => close()}>Cancel</button>
       <button class="primary">Save</button>

@@ -28,6 +28,11 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
       />`,
       { label: 'Columns' },
     );
+  const request = {
+    method: 'POST',
+    path: url`/api/v1/apps/${appId}/collections/${entity.name}/query`,
+    body: { ...query, limit: 100 },
+  };
   const save = () =>
     asCsv(appId, entity, fields, query).then((file) => saveAs(file, `${entity.name}.csv`), fail);
   return html`<header class="datahead">
@@ -52,13 +57,7 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
     <button class="icon quiet" title="Reload" aria-label="Reload" onClick=${data.reload}>
       ${icon('refresh')}
     </button>
-    <${CopyAs}
-      request=${{
-        method: 'POST',
-        path: url`/api/v1/apps/${appId}/collections/${entity.name}/query`,
-        body: { ...query, limit: 100 },
-      }}
-    />
+    <${CopyAs} request=${request} />
     <${Menu} title="Import and export" className="icon quiet more" align="end" label=${icon('more')}>
       ${(close) => html`${
         creates && html`<${A} to=${['import', appId, entity.name]}>${icon('upload')}Import CSV<//>`
@@ -70,6 +69,14 @@ export function TableHead({ appId, entity, address, where, query, fields, data, 
           }}
         >
           ${icon('down')}Export what is seen as CSV
+        </button>
+        <button
+          onClick=${() => {
+            close();
+            import('../../parts/code.js').then((m) => m.openCode(request));
+          }}
+        >
+          ${icon('code')}Copy as curl, Python or TypeScript
         </button>`}
     <//>
     ${

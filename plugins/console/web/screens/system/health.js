@@ -3,7 +3,6 @@ import { html, useEffect } from '../../core/kit.js';
 import { get } from '../../core/api.js';
 import { features, words } from '../../core/store.js';
 import { Ago, Head, Loaded, icon, useLoad } from '../../core/ui.js';
-import { pretty } from '../../core/json.js';
 
 const COLOURS = { Online: 'good', Offline: '', Starting: 'info', Stopping: 'warn', Error: 'bad' };
 
@@ -58,5 +57,7 @@ export default function Health() {
 function Fact({ name, value }) {
   if (name === 'last') return html`<${Ago} at=${value} />`;
   if (['free', 'size'].includes(name) && value > 1e6) return `${(value / 1e9).toFixed(1)} GB`;
-  return typeof value === 'object' ? html`<code>${pretty(value, '', 40)}</code>` : String(value);
+  if (typeof value !== 'object') return String(value);
+  const known = Object.entries(value).filter(([, v]) => v !== null);
+  return known.map(([k, v]) => `${k.replaceAll('_', ' ')} ${v}`).join(', ');
 }

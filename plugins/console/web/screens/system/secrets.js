@@ -7,12 +7,14 @@ import {
   Empty,
   ErrorBox,
   Head,
+  Input,
   Loaded,
   confirm,
   fail,
   icon,
   openDialog,
   toast,
+  useForm,
   useLoad,
 } from '../../core/ui.js';
 import { WithApp } from '../../parts/apppick.js';
@@ -95,7 +97,7 @@ function Screen({ path, picker }) {
 }
 
 function SetSecret({ path, name, close }) {
-  const [form, set] = useState({ key: name, value: '' });
+  const [form, bind] = useForm({ key: name, value: '' });
   const [error, setError] = useState(null);
   const submit = async (e) => {
     e.preventDefault();
@@ -108,18 +110,15 @@ function SetSecret({ path, name, close }) {
   };
   return html`<form class="stack" onSubmit=${submit}>
     <h2>${name ? `Set ${name}` : 'New secret'}</h2>
-    <label class="field">
-      <span>Name</span>
-      <input
-        class="mono"
-        required
-        autofocus=${!name}
-        readonly=${Boolean(name)}
-        autocomplete="off"
-        value=${form.key}
-        onInput=${(e) => set({ ...form, key: e.target.value })}
-      />
-    </label>
+    <${Input}
+      title="Name"
+      class="mono"
+      required
+      autofocus=${!name}
+      readonly=${Boolean(name)}
+      autocomplete="off"
+      ...${bind('key')}
+    />
     <label class="field">
       <span>Value</span>
       <textarea
@@ -129,8 +128,7 @@ function SetSecret({ path, name, close }) {
         autofocus=${Boolean(name)}
         autocomplete="off"
         spellcheck=${false}
-        value=${form.value}
-        onInput=${(e) => set({ ...form, value: e.target.value })}
+        ...${bind('value')}
       />
     </label>
     <${ErrorBox} error=${error} />
