@@ -59,6 +59,7 @@ def _crons(story: Story, more: Mapping[str, str]) -> None:
     crons = f"{APP}/crons"
     story.ask(f"GET {crons}", **more)
     story.ask(f"POST {crons}/{{cron}}/trigger", status=201, **more)
+    story.ask(f"GET {crons}/{{cron}}/upcoming", **more)
     story.ask(f"GET {crons}/{{cron}}/runs", query="?limit=1", **more)
     story.ask(f"PATCH {crons}/{{cron}}", {"enabled": False}, **more)
 

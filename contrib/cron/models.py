@@ -76,6 +76,12 @@ class Shown(Declared, frozen=True, kw_only=True):
     last_run: Run | None
 
 
+class Upcoming(msgspec.Struct, frozen=True):
+    """The next due times of a cron, RFC 3339 text in UTC; none while it is disabled."""
+
+    due: list[str]
+
+
 class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Enables or disables a cron until the manifest changes `enabled`."""
 

@@ -17,7 +17,7 @@ from kernel.public import (
     whole_number,
 )
 
-from .models import Run, RunQuery, Shown, Switch
+from .models import Run, RunQuery, Shown, Switch, Upcoming
 from .service import SERVICE, CronService
 
 OF_APP: Final = "/api/v1/apps/{app_id}/crons"
@@ -35,6 +35,7 @@ class CronRoutes:
             Route("GET", OF_APP, self.list, APP_USER, returns=list[Shown]),
             Route("PATCH", ONE, self.switch, APP_ADMIN, Switch, returns=Shown),
             Route("POST", f"{ONE}/trigger", self.trigger, APP_ADMIN, returns=Run, status=201),
+            Route("GET", f"{ONE}/upcoming", self.upcoming, APP_USER, returns=Upcoming),
             Route("GET", f"{ONE}/runs", self.runs, APP_USER, returns=list[Run], query=RunQuery),
         ]
 
@@ -51,6 +52,11 @@ class CronRoutes:
         """Run a cron now, as if it were due; its overlap policy applies."""
         app_id, name = request.path("app_id"), request.path("cron")
         return reply(await self._crons.trigger(request.actor, app_id, name), 201)
+
+    async def upcoming(self, request: Request) -> Response:
+        """Show the next five due times of a cron."""
+        app_id, name = request.path("app_id"), request.path("cron")
+        return reply(await self._crons.upcoming(app_id, name))
 
     async def runs(self, request: Request) -> Response:
         """Show the run log of a cron, newest first."""

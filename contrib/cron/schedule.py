@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -61,6 +62,10 @@ class Schedule:
         for found in self._times(moment):
             return found
         raise BadSchedule("schedule", f"{self._text!r} never comes")
+
+    def upcoming(self, moment: datetime, count: int) -> list[datetime]:
+        """Return the first due times after a moment, in UTC; fewer where the schedule ends."""
+        return list(islice(self._times(moment), count))
 
     def passed(self, due: datetime, now: datetime, oldest: datetime) -> Passed:
         """Return the due times that have passed since `due`, without those before `oldest`."""

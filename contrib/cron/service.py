@@ -31,7 +31,7 @@ from kernel.public import (
 
 from . import section, store
 from .config import CronConfig
-from .models import Cron, Declared, NewRun, Waiting
+from .models import Cron, Declared, NewRun, Shown, Upcoming, Waiting
 from .schedule import BadSchedule, Passed, Schedule
 from .store import Far, Waiter
 
@@ -269,6 +269,23 @@ class CronService:
         """Return the crons of an app as JSON, in the manifest's order."""
         await self._apps.app(app_id)
         return await store.shown(self._statements, app_id)
+
+    async def upcoming(self, app_id: str, name: str) -> Upcoming:
+        """Return the next five due times of a cron. Raises NotFound."""
+        found = msgspec.json.decode(
+            await store.shown(self._statements, app_id, name), type=list[Shown]
+        )
+        if not found:
+            raise _not_found(name)
+        [cron] = found
+        if cron.next_due is None:
+            return Upcoming([])
+        first = datetime.fromisoformat(cron.next_due)
+        try:
+            times = Schedule(cron.schedule, cron.timezone).upcoming(first, 4)
+        except BadSchedule:  # this machine lacks a time zone of the installing one
+            times = []
+        return Upcoming([cron.next_due, *(f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in times)])
 
     async def runs(self, app_id: str, name: str, limit: int, before: int | None) -> bytes:
         """Return a page of a cron's run log as JSON, newest first. Raises NotFound."""

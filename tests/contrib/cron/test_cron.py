@@ -88,6 +88,20 @@ def test_the_list_shows_what_the_manifest_declares_in_its_order(server):
     }  # fmt: skip
 
 
+def test_the_next_five_due_times_are_shown(server):
+    off = {"name": "off", "enabled": False}
+    app = app_with(server, {"name": "tick", "schedule": "59 * * * MON-FRI"}, off, {"name": "year"})
+    due = server.admin.get(f"{path(app)}/tick/upcoming").json()["due"]
+    assert due[0] == shown(server, app, "tick")["next_due"]
+    assert due == sorted(set(due))
+    times = [datetime.fromisoformat(each) for each in due]
+    assert [(each.minute, each.weekday() < 5) for each in times] == [(59, True)] * 5
+    assert server.admin.get(f"{path(app)}/off/upcoming").json() == {"due": []}
+    years = server.admin.get(f"{path(app)}/year/upcoming").json()["due"]
+    assert [int(each[:4]) - int(years[0][:4]) for each in years] == list(range(5))
+    assert server.admin.get(f"{path(app)}/absent/upcoming").status_code == 404
+
+
 def test_a_bad_section_is_a_400_and_nothing_is_installed(server):
     body = {"appId": "badcron", "name": "x", "crons": [{"name": "a", "schedule": "0 25 * * *"}]}
     answer = server.admin.post("/api/v1/apps", json=body)

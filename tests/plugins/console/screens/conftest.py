@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kernel.testing import Postgres, Server
+from kernel.testing.options import ServerOptions
 from kernel.testing.servers import run_server
 from tests.plugins.console.browser import OpenTab, Pages, Tab, chromium, missing, tabs
 from tests.plugins.console.demo import GuestsPlugin
@@ -19,8 +20,9 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.fixture(scope="package")
 def server(postgres: Postgres) -> Generator[Server]:
-    """A server with pages of a plugin."""
-    with run_server(postgres, {"plugins": [GuestsPlugin]}) as running:
+    """A server with crons, and pages of a plugin."""
+    options: ServerOptions = {"plugins": [GuestsPlugin], "config": {"plugins": {"cron": {}}}}
+    with run_server(postgres, options) as running:
         yield running
 
 

@@ -138,6 +138,19 @@ def test_pending_jobs_are_cancelled_one_and_all(crm: Server, new_tab):
     assert counts["cancelled"] >= 3
 
 
+def test_crons_show_their_next_times_and_run_now(crm: Server, new_tab):
+    cron = {"name": "sweep", "schedule": "30 8 * * 1-5"}
+    crm.install({"appId": "timed", "name": "Timed", "dataContract": [], "crons": [cron]})
+    page = new_tab().sign_in(crm.admin).open("jobs/timed").page
+    row = ".crons tr:has-text('sweep')"
+    page.wait_for_selector(f"{row} :text('on weekdays at 08:30')")
+    assert page.locator(f"{row} td:nth-child(3) div").count() == 5
+    page.click(f"{row} button:has-text('Run now')")
+    page.wait_for_selector(f"{row} td:has-text('fired')")
+    page.click(f"{row} button:has-text('Disable')")
+    page.wait_for_selector(f"{row} .tag:has-text('disabled')")
+
+
 def test_a_user_without_the_permission_sees_no_way_to_the_log(crm: Server, new_tab):
     reader = crm.user(permissions={"crm": ["deals.read"]})
     page = new_tab().sign_in(reader).open("logs/crm").page

@@ -5,6 +5,7 @@ import json
 from kernel.testing import Server
 from kernel.testing.servers import PASSWORD
 from tests.plugins.console.browser import Tab, needs_browser
+from tests.plugins.console.conftest import DATA
 
 pytestmark = needs_browser
 
@@ -71,10 +72,19 @@ def test_the_palette_finds_tables_records_and_users(crm: Server, new_tab):
     page.wait_for_selector(".palette input")
     page.keyboard.type("admin")
     page.wait_for_selector(".palette li:has-text('User')")
+    deal = crm.admin.get(f"{DATA}/deals?limit=1").json()[0]
+    kinds = {"crm": "App", "guests": "Page", deal["id"]: "Record", "POST /api/v1/auth": "Route"}
+    for text, kind in kinds.items():
+        page.fill(".palette input", text)
+        page.wait_for_selector(f".palette li:has-text('{kind}')")
     page.keyboard.press("Escape")
-    page.keyboard.press("g")
-    page.keyboard.press("p")
-    page.wait_for_selector("h1:has-text('Plugins')")
+    titles = {"d": "Companies", "a": "Apps", "j": "Jobs", "l": "Log", "p": "Plugins"}
+    for key, title in titles.items():
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_selector(f"h1:has-text('{title}')")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog h2:has-text('Keyboard')")
 
 
 def test_the_theme_follows_the_user(crm: Server, new_tab):

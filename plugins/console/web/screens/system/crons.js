@@ -3,10 +3,18 @@ import { html } from '../../core/kit.js';
 import { get, patch, post, url } from '../../core/api.js';
 import { Ago, fail, toast, useLoad, when } from '../../core/ui.js';
 
+/** Crons whose next times are asked for. */
+const SHOWN = 20;
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
 
 export function Crons({ appId, admin }) {
-  const list = useLoad(() => get(url`/api/v1/apps/${appId}/crons`), [appId]);
+  const path = url`/api/v1/apps/${appId}/crons`;
+  const list = useLoad(async () => {
+    const crons = await get(path);
+    const next = (c) => get(`${path}/${encodeURIComponent(c.name)}/upcoming`);
+    const due = await Promise.all(crons.map((c, i) => (i < SHOWN ? next(c) : { due: [] })));
+    return crons.map((c, i) => ({ ...c, due: due[i].due }));
+  }, [appId]);
   if (!list.data?.length) return null;
   const act = (work, said) => async () => {
     try {
@@ -26,7 +34,7 @@ export function Crons({ appId, admin }) {
         </thead>
         <tbody>
           ${list.data.map((c) => {
-            const path = url`/api/v1/apps/${appId}/crons/${c.name}`;
+            const one = `${path}/${encodeURIComponent(c.name)}`;
             return html`<tr key=${c.name}>
               <td><b>${c.name}</b></td>
               <td>
@@ -37,7 +45,7 @@ export function Crons({ appId, admin }) {
               <td>
                 ${
                   c.next_due
-                    ? nextTimes(c).map(
+                    ? c.due.map(
                         (t, i) => html`<div key=${t} class=${i ? 'dim' : ''}>${when(t)}</div>`,
                       )
                     : html`<span class="tag warn">disabled</span>`
@@ -55,13 +63,13 @@ export function Crons({ appId, admin }) {
                   admin &&
                   html`<button
                       class="small"
-                      onClick=${act(() => post(`${path}/trigger`), 'Triggered.')}
+                      onClick=${act(() => post(`${one}/trigger`), 'Triggered.')}
                     >
                       Run now
                     </button> <button
                       class="small quiet"
                       onClick=${act(
-                        () => patch(path, { enabled: !c.enabled }),
+                        () => patch(one, { enabled: !c.enabled }),
                         c.enabled ? 'Disabled.' : 'Enabled.',
                       )}
                     >
@@ -101,22 +109,4 @@ export function inWords(schedule) {
   if (number(day) && month === '*' && weekday === '*' && number(minute) && number(hour))
     return `on day ${day} of each month at ${time}`;
   return schedule;
-}
-
-/** The next five times where they follow from the first one by a fixed step; else the first. */
-function nextTimes({ schedule, next_due: first }) {
-  const said = inWords(schedule);
-  /** @type {[RegExp, number][]} */
-  const steps = [
-    [/^every minute$/, 60],
-    [/^every (\d+) minutes/, 60],
-    [/^every hour/, 3600],
-    [/^every (\d+) hours/, 3600],
-    [/^every day/, 86400],
-    [/^every \w+day at/, 604800],
-  ];
-  const found = steps.find(([pattern]) => pattern.test(said));
-  if (!found) return [first];
-  const step = (Number(found[0].exec(said)[1]) || 1) * found[1] * 1000;
-  return Array.from({ length: 5 }, (_, i) => new Date(Date.parse(first) + i * step).toISOString());
 }
