@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel.hooks.plugin import KERNEL_API
 from kernel.testing import Server
 from plugins.console.files import TYPES, WEB, lean
 from plugins.console.size import ALL_BYTES, budget, sizes
@@ -105,3 +106,7 @@ def test_no_file_names_another_host():
         text = path.read_text("utf-8")
         found = set(re.findall(r"https?://[\w.-]+", text)) - {"http://www.w3.org"}
         assert not {host for host in found if ".example" not in host and "${" not in host}, path
+
+
+def test_the_version_of_the_kit_is_that_of_the_kernels_api():
+    assert f"export const KIT = {KERNEL_API};" in (WEB / "core/kit.js").read_text("utf-8")

@@ -1,6 +1,7 @@
 """Jobs, workers, logs, audit, secrets, plugins and health, in a real browser."""
 
 import io
+import json
 import tarfile
 from datetime import UTC, datetime, timedelta
 
@@ -136,6 +137,24 @@ def test_pending_jobs_are_cancelled_one_and_all(crm: Server, new_tab):
     counts = crm.admin.get("/api/v1/apps/crm/jobs/counts").json()
     assert counts["pending"] == 0
     assert counts["cancelled"] >= 3
+
+
+def test_the_log_resumes_behind_its_last_line(crm: Server, new_tab):
+    tab = new_tab().sign_in(crm.admin).open("health")
+    asked: list[str | None] = []
+
+    def answer(route):
+        asked.append(route.request.headers.get("last-event-id"))
+        line = {"level": "info", "message": f"line {len(asked)}", "ts": "2031-01-01T10:00:00Z"}
+        body = f"id: {6 + len(asked)}\ndata: {json.dumps(line)}\n\n"
+        route.fulfill(content_type="text/event-stream", body=body)
+
+    tab.page.route("**/logs?tail=500", answer)
+    tab.open("logs/crm", ready=".ll:has-text('line 1')")
+    tab.page.wait_for_selector(".ll:has-text('line 2')")
+    assert asked[:2] == [None, "7"]
+    assert tab.page.locator(".ll > span").all_inner_texts()[:2] == ["line 1", "line 2"]
+    tab.page.unroute("**/logs?tail=500")
 
 
 def test_crons_show_their_next_times_and_run_now(crm: Server, new_tab):

@@ -236,10 +236,12 @@ def test_a_view_is_saved_and_applied(table):
     page.click("button[title='Saved views']")
     page.click("text=Save this view")
     page.fill("dialog input", "Cheapest first")
+    page.select_option("dialog select", "admin")
     page.click("dialog button:has-text('Save')")
     page.wait_for_selector(".toast:has-text('saved')")
     table.open("data/crm/deals", ready=".gs .gr")
     page.click("button[title='Saved views']")
+    page.wait_for_selector(".viewline small:has-text('admin')")
     page.click("text=Cheapest first")
     page.wait_for_url("**sort=value**")
 
