@@ -55,7 +55,7 @@ def _prepared(story: Story) -> str:
     return token
 
 
-def _crons(story: Story, more: Mapping[str, str]) -> None:
+def _crons(story: Story, more: Mapping[str, Any]) -> None:
     crons = f"{APP}/crons"
     story.ask(f"GET {crons}", **more)
     story.ask(f"POST {crons}/{{cron}}/trigger", status=201, **more)
