@@ -28,6 +28,7 @@ from .stage import PIPELINE, POOL, Stage, stage
 STREAM_LIMIT, IDLE_LIMIT, BOOT_LIMIT, GROWTH_LIMIT = 64, 120, 2.0, 16
 GROUPS = {
     "get": "GET by id", "list": "lists of 20 and 100", "filter": "a filtered list",
+    "expand": "lists with linked records, and filtered by them",
     "create": "create", "update": "update", "bulk": "bulk of 1000", "login": "login",
     "beyond": "linked records, reports, searches, batches, files",
     "jobs": "jobs", "rpc": "calls to a worker", "growth": "tables that grow, the audit trail",
@@ -36,7 +37,8 @@ GROUPS = {
 }  # fmt: skip
 GROUP_OF = {
     "GET by id": "get", "list of 20": "list", "list of 100": "list",
-    "filtered list of 20": "filter", "create": "create", "update": "update",
+    "filtered list of 20": "filter", "list of 20, one link": "expand",
+    "list of 20 by a link": "expand", "create": "create", "update": "update",
     "bulk of 1000": "bulk",
 }  # fmt: skip
 PROVIDERS = {"pool": (POOL,), "pipeline": (PIPELINE,), "both": (POOL, PIPELINE)}

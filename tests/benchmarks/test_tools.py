@@ -174,6 +174,20 @@ def test_records_are_found_in_whatever_they_are_wrapped(found):
     assert records(json.dumps(found).encode()) == [RECORD]
 
 
+@pytest.mark.parametrize(
+    "linked",
+    [
+        {"company_id": "c1", "expand": {"company_id": {"id": "c1", "name": "Acme"}}},
+        {"company": "c1", "expand": {"company": {"id": "c1", "name": "Acme"}}},
+        {"company_id": "c1", "company": {"id": "c1", "name": "Acme"}},
+    ],
+    ids=["ours", "PocketBase", "by hand"],
+)
+def test_linked_records_are_compared_wherever_they_are(linked):
+    found = json.dumps([{**RECORD, **linked}]).encode()
+    assert records(found) == [{**RECORD, "company": "Acme"}]
+
+
 def test_nothing_is_timed_that_answers_otherwise():
     one, other = b'[{"title": "A"}]', b'[{"title": "B"}]'
     same("x", 1, [Told("ours", one), Told("theirs", one)])

@@ -168,8 +168,9 @@ class Collection:
         """Create a record and return it."""
         return self._do("insert", data)
 
-    def update(self, data: dict[str, Any], **more: Any) -> Any:
-        """Change the record that `id` in the data names, and return it."""
+    def update(self, record: str | dict[str, Any], **more: Any) -> Any:
+        """Change a record by its id, or the one that `id` in the data names, and return it."""
+        data = record if isinstance(record, dict) else {"id": record}
         return self._do("update", {**data, **more})
 
     def delete(self, record: str | dict[str, Any]) -> Any:

@@ -17,19 +17,27 @@ from .program import Peer, free_port, program, serving
 TABLES = """
 create schema peer;
 create table peer.accounts (username text primary key, password_hash text not null);
+create table peer.companies (
+    id uuid primary key, name text not null, industry text, website text, phone text,
+    address text, notes text
+);
+insert into peer.companies
+select id, name, industry, website, phone, address, notes from crm.companies;
 create table peer.deals (
     id uuid primary key default gen_random_uuid(),
     title text not null, value double precision, stage text not null,
-    contact_id uuid references crm.contacts (id), company_id uuid references crm.companies (id),
+    contact_id uuid references crm.contacts (id), company_id uuid references peer.companies (id),
     close_date date, notes text,
     created_at timestamptz not null default now(), updated_at timestamptz not null default now()
 );
 create index on peer.deals (created_at desc, id desc);
 create index on peer.deals (stage);
+create index on peer.deals (company_id);
 insert into peer.deals
 select id, title, value, stage, contact_id, company_id, close_date, notes, created_at, updated_at
 from crm.deals;
-vacuum analyze peer.deals
+vacuum analyze peer.deals;
+vacuum analyze peer.companies
 """
 
 

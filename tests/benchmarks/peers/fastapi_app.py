@@ -18,9 +18,9 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.concurrency import run_in_threadpool
 from pwdlib import PasswordHash
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select
+from sqlalchemy import ForeignKey, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, selectinload
 from sqlalchemy.types import DateTime
 
 engine = create_async_engine(
@@ -39,6 +39,21 @@ class Base(DeclarativeBase):
     """Base of the tables."""
 
 
+class Company(Base):
+    """What deals link to."""
+
+    __tablename__ = "companies"
+    __table_args__ = ({"schema": "peer"},)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    industry: Mapped[str | None]
+    website: Mapped[str | None]
+    phone: Mapped[str | None]
+    address: Mapped[str | None]
+    notes: Mapped[str | None]
+
+
 class Deal(Base):
     """A row."""
 
@@ -50,7 +65,8 @@ class Deal(Base):
     value: Mapped[float | None]
     stage: Mapped[str]
     contact_id: Mapped[uuid.UUID | None]
-    company_id: Mapped[uuid.UUID | None]
+    company_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Company.id))
+    company: Mapped[Company | None] = relationship(lazy="raise")
     close_date: Mapped[date | None]
     notes: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
@@ -105,6 +121,26 @@ class DealOut(DealIn):
     updated_at: datetime
 
 
+class CompanyOut(BaseModel):
+    """A company within a deal."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: uuid.UUID
+    name: str
+    industry: str | None
+    website: str | None
+    phone: str | None
+    address: str | None
+    notes: str | None
+
+
+class DealWithCompany(DealOut):
+    """A deal and its company."""
+
+    company: CompanyOut | None
+
+
 async def session() -> AsyncGenerator[AsyncSession]:
     """One session a request."""
     async with sessions() as opened:
@@ -124,12 +160,23 @@ async def get_deal(deal_id: uuid.UUID, db: Session) -> DealOut:
 
 
 @app.get("/deals")
-async def list_deals(db: Session, limit: int = 20, stage: str | None = None) -> list[DealOut]:
-    """A page."""
+async def list_deals(
+    db: Session,
+    limit: int = 20,
+    stage: str | None = None,
+    industry: str | None = None,
+    expand: str | None = None,
+) -> list[DealWithCompany] | list[DealOut]:
+    """A page, with the companies where they are wanted."""
     query = select(Deal).order_by(Deal.created_at.desc(), Deal.id.desc()).limit(limit)
     if stage is not None:
         query = query.where(Deal.stage == stage)
-    return [DealOut.model_validate(deal) for deal in await db.scalars(query)]
+    if industry is not None:
+        query = query.join(Deal.company).where(Company.industry == industry)
+    if expand is None:
+        return [DealOut.model_validate(deal) for deal in await db.scalars(query)]
+    query = query.options(selectinload(Deal.company))
+    return [DealWithCompany.model_validate(deal) for deal in await db.scalars(query)]
 
 
 @app.post("/deals", status_code=201)

@@ -18,6 +18,13 @@ ADMIN = "admin@example.com"
 USER = "bench@example.com"
 PORTION = 500
 SIGNED_IN = "@request.auth.id != ''"
+COMPANY = ("name", "industry", "website", "phone", "address", "notes")
+COMPANIES = {
+    "name": "companies",
+    "type": "base",
+    **dict.fromkeys(("listRule", "viewRule", "createRule", "updateRule"), SIGNED_IN),
+    "fields": [{"name": name, "type": "text"} for name in COMPANY],
+}
 DEALS = {
     "name": "deals",
     "type": "base",
@@ -35,6 +42,7 @@ DEALS = {
     "indexes": [
         "create index deals_place on deals (place)",
         "create index deals_stage on deals (stage, place)",
+        "create index deals_company on deals (company)",
     ],
 }
 SETTINGS = {
@@ -44,8 +52,13 @@ SETTINGS = {
 }
 ROWS = """
 select (json_agg(json_build_object('title', title, 'value', value, 'stage', stage,
-    'close_date', close_date, 'notes', notes) order by created_at desc, id desc))::text
+    'close_date', close_date, 'notes', notes, 'company', company_id)
+    order by created_at desc, id desc))::text
 from crm.deals
+"""
+LINKED = """
+select (json_agg(json_build_object('key', id, 'name', name, 'industry', industry)))::text
+from crm.companies
 """
 
 
@@ -72,24 +85,32 @@ def pocketbase(stage: Stage, ids: int) -> Generator[PocketBase]:
     ):
         _sign_in(http, "_superusers", ADMIN)
         _send(http, "PATCH", "/settings", SETTINGS)
-        _send(http, "POST", "/collections", DEALS)
+        companies = _send(http, "POST", "/collections", COMPANIES)["id"]
+        link = {"name": "company", "type": "relation", "collectionId": companies, "maxSelect": 1}
+        deals = {**DEALS, "fields": [*DEALS["fields"], link]}
+        _send(http, "POST", "/collections", deals)
         account = {"email": USER, "password": PASSWORD, "passwordConfirm": PASSWORD}
         _send(http, "POST", "/collections/users/records", account)
-        made = _fill(http, msgspec.json.decode(stage.ask(ROWS)))
+        linked = msgspec.json.decode(stage.ask(LINKED))
+        keys = [each.pop("key") for each in linked]
+        known = dict(zip(keys, _fill(http, linked, "companies"), strict=True))
+        rows = msgspec.json.decode(stage.ask(ROWS))
+        for place, row in enumerate(rows):
+            row |= {"place": place, "company": known[row["company"]]}
+        made = _fill(http, rows, "deals")
         yield PocketBase(peer, _sign_in(http, "users", USER), made[-ids:][::-1])
 
 
-def batch(rows: Sequence[object]) -> dict[str, object]:
+def batch(rows: Sequence[object], collection: str = "deals") -> dict[str, object]:
     """The body that creates many records at once."""
-    url = "/api/collections/deals/records"
+    url = f"/api/collections/{collection}/records"
     return {"requests": [{"method": "POST", "url": url, "body": row} for row in rows]}
 
 
-def _fill(http: httpx.Client, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _fill(http: httpx.Client, rows: Sequence[dict[str, Any]], collection: str) -> list[str]:
     ids: list[str] = []
-    placed = [{**row, "place": place} for place, row in enumerate(rows)]
-    for start in range(0, len(placed), PORTION):
-        answer = _send(http, "POST", "/batch", batch(placed[start : start + PORTION]))
+    for start in range(0, len(rows), PORTION):
+        answer = _send(http, "POST", "/batch", batch(rows[start : start + PORTION], collection))
         ids += [one["body"]["id"] for one in answer]
     return ids
 

@@ -1,6 +1,7 @@
 """The Python SDK and the JavaScript prelude, each in a process of its own, without a server."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from queue import Empty, Queue
 
 import pytest
 
+from plugins.data.exchange.operations import KINDS
 from plugins.workers.releases.folders import SDK
 from tests.plugins.workers.support import bun
 
@@ -923,3 +925,74 @@ def test_long_messages_arrive_whole(javascript):
     assert talk.hear("rpc_response")["result"] == 900_000
     talk.say(type="rpc", id="2", method="echo", params={"text": "é" * 900_000}, caller=CALLER)
     assert talk.hear("rpc_response")["result"] == {"text": "é" * 900_000}
+
+
+# Both
+
+CALLS = [
+    ('insert({"a": 1})', "insert({a: 1})"),
+    ('update({"id": "1", "a": 2})', 'update({id: "1", a: 2})'),
+    ('update("1", a=2)', 'update("1", {a: 2})'),
+    ('delete("1")', 'delete("1")'),
+    ('delete({"id": "1"})', 'delete({id: "1"})'),
+    ("find()", "find()"),
+    ('find({"a": 1})', "find({a: 1})"),
+    ('find_one({"a": 1})', "findOne({a: 1})"),
+    ('query({"a": 1}, order_by="a", group_by=["a"], expand=["b"], search="x")',
+     'query({a: 1}, {orderBy: "a", groupBy: ["a"], expand: ["b"], search: "x"})'),
+    ('export({"a": 1}, format="ndjson")', 'export({a: 1}, {format: "ndjson"})'),
+    ('import_file("a\\n1", on="a", mode="valid", dry_run=True)',
+     'importFile("a\\n1", {on: "a", mode: "valid", dryRun: true})'),
+    ('insert_many([{"a": 1}])', "insertMany([{a: 1}])"),
+    ('upsert([{"a": 1}], "a", "ignore")', 'upsert([{a: 1}], "a", "ignore")'),
+    ('upsert([{"a": 1}], "a")', 'upsert([{a: 1}], "a")'),
+    ('update_where({"a": 1}, {"a": 2}, expect=3)', "updateWhere({a: 1}, {a: 2}, {expect: 3})"),
+    ('delete_where({"a": 1}, max=3)', "deleteWhere({a: 1}, {max: 3})"),
+    ('batch([{"op": "delete"}], dry_run=True)', 'batch([{op: "delete"}], {dryRun: true})'),
+    ('batch([{"op": "delete"}])', 'batch([{op: "delete"}])'),
+    ('once("k").insert({"a": 1})', 'once("k").insert({a: 1})'),
+    ('if_match("e").update("1", a=2)', 'ifMatch("e").update("1", {a: 2})'),
+]  # fmt: skip
+"""Each call of a collection in Python and in JavaScript."""
+
+
+def test_both_languages_have_the_same_calls_and_send_the_same(python, javascript):
+    names = "[n for n in dir(type(rows)) if not n.startswith('_')]"
+    talk = python(f"""
+@worker.rpc
+async def work(params, ctx):
+    rows = ctx.collection("things")
+    for call in {[mine for mine, _ in CALLS]!r}:
+        await eval("rows." + call)
+    return {names}
+""")
+    ours, known = asked_by(talk)
+    talk = javascript(f"""
+serve({{ work: async (params, caller, ctx) => {{
+  const rows = ctx.collection("things");
+  for (const call of {json.dumps([theirs for _, theirs in CALLS])}) await eval("rows." + call);
+  return Object.keys(rows);
+}} }});
+""")
+    theirs, camel = asked_by(talk)
+    assert sorted(re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name) for name in camel) == known
+    assert set(known) == {part.partition("(")[0] for mine, _ in CALLS for part in mine.split(").")}
+    assert ours == theirs
+    assert {each["op"] for each in ours} == {*KINDS, "find", "findOne"}
+
+
+def asked_by(talk: Talk) -> tuple[list[dict], list[str]]:
+    """What a call of `work` asks for, without what has its default, and its reply."""
+    talk.hear("discover")
+    talk.say(type="rpc", id="r1", method="work", params=None, caller=CALLER)
+    found: list[dict] = []
+    while (message := talk.hear())["type"] != "rpc_response":
+        if message["type"] == "collection_op":
+            data = {
+                name: value
+                for name, value in message["data"].items()
+                if (name, value) not in (("then", "update"), ("dryRun", False))
+            }
+            found.append({**message, "data": data, "id": ""})
+            talk.say(type="collection_op_result", id=message["id"], result=None)
+    return found, message["result"]
