@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from kernel.public import SHAPE, VERSION, App, Entity, Grant, Needs, Route
+from kernel.public import entity as on_entity
 
-from .fields import filters, operators, shapes, sort_field, visible
+from .fields import Link, filters, links_of, operators, shapes, sort_field, visible
 from .models import Schema
 from .operations import JSON, operation, operation_id, put, query_parameter, skeleton, tags_of
 from .schemas import PREFIX, Schemas, needed, replaced, unmarked
@@ -20,6 +21,7 @@ Allowed = Mapping[tuple[Needs, str], Grant]
 """Rights of a caller in an app: need and entity (or "") to the grant."""
 APP: Final = "{app_id}"
 ENTITY: Final = "{entity}"
+_READ: Final = on_entity("read")
 _OWN: Final = "\n\nOnly records that the caller created."
 _SERVER: Final = """\
 Every route of this server. Sign in by `POST /api/v1/auth/login` and send the access token as a
@@ -65,8 +67,9 @@ def of_app(app: App, pairs: Pairs, schemas: Schemas, allowed: Allowed) -> Schema
     tree = skeleton(app.name, app.version, _APP)
     app = msgspec.structs.replace(app, entities=_visible(app, allowed))
     own = AppSchemas(schemas)
+    readable = [e for e in app.entities.values() if (_READ, e.name) in allowed]
     for entity in app.entities.values():
-        own.add(entity)
+        own.add(entity, links_of(entity, readable))
     shown: list[tuple[str, Route]] = []
     for plugin, route in pairs:
         if ENTITY in route.path:
@@ -101,9 +104,9 @@ class AppSchemas:
         bare = {name: unmarked(schema) for name, schema in schemas.components.items()}
         self.components: dict[str, Schema] = bare | operators()
 
-    def add(self, entity: Entity) -> None:
+    def add(self, entity: Entity, links: Mapping[str, Link]) -> None:
         """Add the shapes of an entity, and the components that refer to them."""
-        for name, schema in shapes(entity).items():
+        for name, schema in shapes(entity, links).items():
             self.components[f"{entity.name}.{name}"] = schema
         for name in self._schemas.shaped:
             schema = self.fitted(self._schemas.components[name], entity)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -28,7 +28,16 @@ _TYPES: Final[Mapping[str, Schema]] = {
     "[number]": {"type": "array", "items": {"type": "number"}},
 }
 _LISTS: Final = ("[text]", "[number]")
+_RELATIONS: Final = (("$has",), ("$some", "$none"))
+"""Filters by a link, and by a reverse link."""
 _ORDERED: Final = ("$gt", "$gte", "$lt", "$lte")
+
+
+class Link(NamedTuple):
+    """A way to records of an entity, or to users (`""`); `reverse` by their links to this one."""
+
+    entity: str
+    reverse: bool = False
 
 
 def type_of(field: Field) -> str:
@@ -44,12 +53,31 @@ def columns(entity: Entity) -> dict[str, str]:
     return {"id": entity.id_type, **fields, "created_at": "timestamp", "updated_at": "timestamp"}
 
 
-def shapes(entity: Entity) -> dict[str, Schema]:
-    """The schemas of an entity by the name of the shape."""
+def shapes(entity: Entity, links: Mapping[str, Link]) -> dict[str, Schema]:
+    """The schemas of an entity by the name of the shape; `links` are those of the caller."""
     return {
-        "Record": _record(entity), "NewRecord": _new(entity), "RecordChanges": _changes(entity),
-        "Where": _where(entity),
+        "Record": _record(entity, links), "NewRecord": _new(entity),
+        "RecordChanges": _changes(entity), "Where": _where(entity, links),
     }  # fmt: skip
+
+
+def links_of(entity: Entity, readable: Iterable[Entity]) -> dict[str, Link]:
+    """Find the links from an entity, and those to it, to entities that the caller may read."""
+    others = list(readable)
+    names = {each.name for each in others}
+    found = {
+        f"{each.name}_via_{field.name}": Link(each.name, reverse=True)
+        for each in others
+        for field in each.fields
+        if field.references is not None and field.references.entity == entity.name
+    }
+    for field in entity.fields:
+        found.pop(field.name, None)
+        if field.references is not None:
+            target = field.references.entity
+            if target in names or ":" in target:  # `core:users` is of no app
+                found[field.name] = Link(target if target in names else "")
+    return found
 
 
 def sort_field(entity: Entity) -> Schema:
@@ -85,9 +113,11 @@ def visible(entity: Entity, hidden: Collection[str]) -> Entity:
     return msgspec.structs.replace(entity, fields=fields)
 
 
-def _record(entity: Entity) -> Schema:
+def _record(entity: Entity, links: Mapping[str, Link]) -> Schema:
+    linked = {name: _linked(link) for name, link in links.items()}
+    said = "Linked records, by the links of `expand`."
     properties = {
-        "expand": {"type": "object", "description": "Linked records, by the links of `expand`."},
+        "expand": {"type": "object", "description": said, "properties": linked},
         "_etag": {"type": "string", "description": "The entity tag, in lists with `etag`."},
         "id": _TYPES[entity.id_type],
         **{field.name: _value(field) for field in entity.fields},
@@ -96,6 +126,18 @@ def _record(entity: Entity) -> Schema:
     }
     said = f"A record of {entity.name}; with `fields` it has only these."
     return closed(properties, description=said, required=["id"])
+
+
+def _linked(link: Link) -> Schema:
+    """A linked record, or null; of a reverse link an array of them."""
+    record = _reference(link, "Record")
+    if link.reverse:
+        return {"type": "array", "items": record}
+    return {"anyOf": [record, {"type": "null"}]}
+
+
+def _reference(link: Link, shape: str) -> Schema:
+    return {"$ref": f"{PREFIX}{link.entity}.{shape}"} if link.entity else {"type": "object"}
 
 
 def _new(entity: Entity) -> Schema:
@@ -151,9 +193,15 @@ def _nullable(schema: Schema) -> Schema:
     return schema | {"type": [schema["type"], "null"]} | more
 
 
-def _where(entity: Entity) -> Schema:
+def _where(entity: Entity, links: Mapping[str, Link]) -> Schema:
     itself = {"$ref": f"{PREFIX}{entity.name}.Where"}
-    asked = {name: {"$ref": PREFIX + where_name(kind)} for name, kind in columns(entity).items()}
+    asked: dict[str, Schema] = {
+        name: {"$ref": PREFIX + where_name(kind)} for name, kind in columns(entity).items()
+    }
+    for name, link in links.items():
+        about = dict.fromkeys(_RELATIONS[link.reverse], _reference(link, "Where"))
+        filtered = closed(about, minProperties=1)
+        asked[name] = filtered if link.reverse else {"anyOf": [asked[name], filtered]}
     several = {"type": "array", "items": itself}
     said = f"Which records of {entity.name}: all that is named must hold."
     return closed(asked | {"$and": several, "$or": several, "$not": itself}, description=said)

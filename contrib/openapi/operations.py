@@ -17,6 +17,8 @@ from .schemas import Schemas
 VERSION: Final = "3.1.1"
 JSON: Final = "application/json"
 _RESPONSES: Final = "#/components/responses/"
+_SCHEMAS: Final = "#/components/schemas/"
+_FAILED: Final = 412
 _ERRORS: Final[Mapping[int, str]] = {
     400: "The input breaks a rule; the text names it.",
     401: "There is no valid bearer token.",
@@ -48,7 +50,7 @@ def skeleton(title: str, edition: str, description: str) -> Schema:
         "tags": [],
         "paths": {},
         "components": {
-            "schemas": {"Error": _envelope()},
+            "schemas": {"Error": _envelope(), "Conflict": _envelope(current={"type": "object"})},
             "headers": {"X-Request-Id": {"required": True, "schema": {"type": "string"}}},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
             "responses": {str(status): _error(status) for status in _ERRORS},
@@ -69,12 +71,13 @@ def operation(plugin: str, route: Route, schemas: Schemas) -> Schema:
         "security": [] if route.needs.kind == "public" else [{"bearer": []}],
     }
     parameters = [*_path_parameters(route.path), *_query_parameters(route, schemas)]
+    parameters += route.openapi.get("parameters", ())
     if parameters:
         described["parameters"] = parameters
     if route.body is not None:
         described["requestBody"] = {"required": True, "content": _json(schemas.of(route.body))}
     described["responses"] = _responses(route, schemas)
-    return _overlaid(described, route.openapi)
+    return _overlaid(described, {k: v for k, v in route.openapi.items() if k != "parameters"})
 
 
 def operation_id(method: str, path: str) -> str:
@@ -170,16 +173,16 @@ def _json(schema: Schema) -> Schema:
     return {JSON: {"schema": schema}}
 
 
-def _envelope() -> Schema:
+def _envelope(**more: Schema) -> Schema:
     said = "What every error says: one sentence for people."
-    return closed({"error": {"type": "string"}}, description=said, required=["error"])
+    return closed({"error": {"type": "string"}, **more}, description=said, required=["error"])
 
 
 def _error(status: int) -> Schema:
     return {
         "description": _ERRORS[status],
         "headers": _REQUEST_ID | _HEADERS.get(status, {}),
-        "content": _json({"$ref": "#/components/schemas/Error"}),
+        "content": _json({"$ref": _SCHEMAS + ("Conflict" if status == _FAILED else "Error")}),
     }
 
 

@@ -25,6 +25,7 @@ from kernel.public import (
     reply,
 )
 
+from .described import ACTED, IMPORTED, MET
 from .exchange.export import MEDIA, Format
 from .exchange.imports import Mode
 from .exchange.operations import needs_of
@@ -57,23 +58,23 @@ class ManyRoutes(CollectionRoutes):
         return [
             Route(
                 "POST", f"{COLLECTION}/bulk", self._bulk, create, Bulk,
-                returns=many, status=201, query=BulkQuery, workers=True,
+                returns=many, status=201, query=BulkQuery, workers=True, openapi=MET,
             ),
             Route(
                 "POST", f"{COLLECTION}/update-where", self._update_where, update, UpdateWhere,
-                returns=Updated, workers=True,
+                returns=Updated, workers=True, openapi=ACTED,
             ),
             Route(
                 "POST", f"{COLLECTION}/delete-where", self._delete_where, delete, DeleteWhere,
-                returns=Deleted, workers=True,
+                returns=Deleted, workers=True, openapi=ACTED,
             ),
             Route(
                 "POST", f"{COLLECTION}/import", self._import, create, returns=Imported,
-                query=ImportQuery, errors=(400,), workers=True,
+                query=ImportQuery, errors=(400,), workers=True, openapi=IMPORTED,
             ),
             Route(
                 "POST", BATCH, self._batch, APP_USER, Batch, returns=Results, errors=(404, 412),
-                workers=True,
+                workers=True, openapi=ACTED,
             ),
         ]  # fmt: skip
 

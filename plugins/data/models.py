@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from kernel.public import (
+    SHAPE,
     Aggregation,
     BadRequest,
     FieldFilters,
@@ -76,7 +77,13 @@ VIEW_PARAMETERS: Final = frozenset({"fields", "expand", "etag", "raw"})
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The reply of POST …/query; `total` is left out where the caller asked for no count."""
 
-    data: list[Record]
+    data: Annotated[
+        list[Any],
+        Meta(
+            description="Records; or groups, each with its fields, units and aggregates.",
+            extra_json_schema={"items": {"anyOf": [{SHAPE: "Record"}, {"type": "object"}]}},
+        ),
+    ]
     total: int | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -35,6 +35,7 @@ from kernel.public import (
     whole_number,
 )
 
+from .described import CHANGED, CREATED, LISTED, REMOVED, SHOWN
 from .exchange.export import Format, wanted_format
 from .exchange.groups import grouped_file
 from .handlers import COLLECTION, CollectionRoutes, check_parameters, flag, header_of, names_of
@@ -84,26 +85,29 @@ class RecordRoutes(CollectionRoutes):
         update, delete = entity("update"), entity("delete")
         one, many, bad = Record, list[Record], (400,)
         return [
-            Route("GET", COLLECTION, self._list, read, returns=many, query=ListQuery, workers=True),
+            Route(
+                "GET", COLLECTION, self._list, read, returns=many, query=ListQuery, workers=True,
+                openapi=LISTED,
+            ),
             Route(
                 "POST", COLLECTION, self._create, create, NewRecord, returns=one, status=201,
-                workers=True,
+                workers=True, openapi=CREATED,
             ),
             Route(
                 "GET", RECORD, self._get, read, returns=one, query=RecordQuery, errors=bad,
-                workers=True,
+                workers=True, openapi=SHOWN,
             ),
             Route(
                 "PATCH", RECORD, self._update, update, RecordChanges, returns=one, errors=(412,),
-                workers=True,
+                workers=True, openapi=CHANGED,
             ),
             Route(
                 "DELETE", RECORD, self._delete, delete, returns=Message, errors=(400, 412),
-                workers=True,
+                workers=True, openapi=REMOVED,
             ),
             Route(
                 "POST", f"{COLLECTION}/query", self._query, read, QueryBody, returns=Found,
-                query=ExportQuery, workers=True,
+                query=ExportQuery, workers=True, openapi=LISTED,
             ),
         ]  # fmt: skip
 

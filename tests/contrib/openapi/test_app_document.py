@@ -86,7 +86,7 @@ def test_a_list_is_sorted_and_filtered_by_the_fields_there_are(document):
     assert not parameters.keys() & {"tags", "more", "filters", "app_id", "entity"}
     assert reply_schema(told, "200")["items"] == {"$ref": "#/components/schemas/tasks.Record"}
     [record_id, *others] = document["paths"][f"{ONE}/{{id}}"]["get"]["parameters"]
-    assert [each["name"] for each in others] == ["fields", "expand"]
+    assert [each["name"] for each in others] == ["fields", "expand", "If-None-Match"]
     assert (record_id["name"], record_id["in"], record_id["required"]) == ("id", "path", True)
     assert record_id["schema"] == {"type": "string", "format": "uuid"}
 
@@ -102,6 +102,8 @@ def test_a_where_tree_knows_fields_and_operators(document):
         {"$or": [{"state": None}, {"$not": {"tags": {"$contains": ["home"]}}}]},
         {"owner": {"$in": ["3fa85f64-5717-4562-b3fc-2c963f66afa6", None]}, "$and": []},
         {"more": {"any": ["thing"]}, "board": {"$like": "a%"}},
+        {"board": {"$has": {"title": "x"}}, "owner": {"$has": {"username": "ada"}}},
+        {"board": {"$has": {"tasks_via_board": {"$none": {"state": "open"}}}}},
     ):
         assert validator.is_valid({"where": good}), good
     for bad in (
@@ -112,6 +114,9 @@ def test_a_where_tree_knows_fields_and_operators(document):
         {"urgent": {"$gt": True}},
         {"$or": {"title": "x"}},
         {"owner": "x"},
+        {"board": {"$has": {"nope": 1}}},
+        {"board": {"$has": {"tasks_via_board": {"$has": {}}}}},
+        {"title": {"$has": {}}},
     ):
         assert not validator.is_valid({"where": bad}), bad
     assert reply_schema(told, "200") == {"$ref": "#/components/schemas/tasks.Found"}
@@ -132,6 +137,48 @@ def test_what_the_document_refuses_the_server_refuses(server, document):
     ):  # fmt: skip
         assert not validator.is_valid(good | change), change
         assert server.admin.post(ONE, json=good | change).status_code == 400, change
+
+
+def test_headers_files_and_other_replies_are_told(document):
+    """What types of routes cannot say; the fuzz test compares it with the server."""
+
+    def headers(method: str, path: str) -> list[str]:
+        told = document["paths"][path][method]
+        return [each["name"] for each in told.get("parameters", ()) if each["in"] == "header"]
+
+    one = f"{ONE}/{{id}}"
+    keyed = [f"{ONE}/{name}" for name in ("bulk", "import", "update-where", "delete-where")]
+    for path in (ONE, "/api/v1/apps/tasks/batch", *keyed):
+        assert headers("post", path) == ["Idempotency-Key"], path
+    assert headers("get", one) == ["If-None-Match"]
+    assert headers("patch", one) == headers("delete", one) == ["If-Match"]
+    files = {"text/csv", "application/x-ndjson"}
+    for told in (document["paths"][ONE]["get"], document["paths"][f"{ONE}/query"]["post"]):
+        assert set(told["responses"]["200"]["content"]) == {"application/json", *files}
+    assert set(document["paths"][f"{ONE}/import"]["post"]["requestBody"]["content"]) == files
+    read = document["paths"][one]["get"]["responses"]
+    assert "ETag" in read["200"]["headers"]
+    assert "ETag" in read["304"]["headers"]
+    assert "ETag" in document["paths"][ONE]["post"]["responses"]["201"]["headers"]
+    met = reply_schema(document["paths"][f"{ONE}/bulk"]["post"], "200")["properties"]["data"]
+    assert met["items"]["properties"]["record"] == {"$ref": "#/components/schemas/tasks.Record"}
+
+
+def test_linked_records_are_told(document):
+    linked = schema(document, "tasks.Record")["properties"]["expand"]["properties"]
+    assert linked["board"]["anyOf"][0] == {"$ref": "#/components/schemas/boards.Record"}
+    assert linked["owner"]["anyOf"][0] == {"type": "object"}
+    linked = schema(document, "boards.Record")["properties"]["expand"]["properties"]
+    assert linked == {
+        "tasks_via_board": {"type": "array", "items": {"$ref": "#/components/schemas/tasks.Record"}}
+    }
+
+
+def test_no_link_is_told_to_what_the_caller_may_not_read(holder):
+    told = holder("tasks.read", "boards.create").get(PATH).json()
+    assert set(schema(told, "tasks.Record")["properties"]["expand"]["properties"]) == {"owner"}
+    where = schema(told, "tasks.Where")["properties"]
+    assert where["board"] == {"$ref": "#/components/schemas/Where.text"}
 
 
 def test_a_reader_sees_only_what_reads(holder):

@@ -60,6 +60,12 @@ EXAMPLES = settings().max_examples // 12
 Known = Mapping[str, list[str]]
 
 
+@schemathesis.serializer("text/csv", "application/x-ndjson")
+def files(_: Any, value: Any) -> bytes:
+    """A file is sent as it is."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
 @pytest.fixture(scope="module")
 def server(postgres):
     """A server with the CRM, and with every plugin of contrib that has routes and goes along."""

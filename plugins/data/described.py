@@ -1,0 +1,78 @@
+"""What the OpenAPI document says of routes beyond their types: headers, files, other replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kernel.public import SHAPE
+
+Members = Mapping[str, Any]
+
+
+def _header(name: str, description: str) -> Members:
+    return {
+        "name": name, "in": "header", "required": False, "description": description,
+        "schema": {"type": "string"},
+    }  # fmt: skip
+
+
+_FILES: Final[Members] = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/x-ndjson": {"schema": {"type": "string"}},
+}
+_KEY: Final = _header(
+    "Idempotency-Key", "The request acts once, however often it is sent within 24 hours."
+)
+_IF_MATCH: Final = _header("If-Match", "Entity tags: 412 where the record has none of them.")
+_IF_NONE_MATCH: Final = _header(
+    "If-None-Match", "Entity tags: 304 where the record has one of them; not with `expand`."
+)
+_ETAG: Final[Members] = {
+    "headers": {
+        "ETag": {
+            "description": "The version of the record, for callers that may read it.",
+            "schema": {"type": "string"},
+        }
+    }
+}
+_MET: Final[Members] = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["result", "record"],
+                "properties": {
+                    "result": {"type": "string", "enum": ["created", "updated", "ignored"]},
+                    "record": {SHAPE: "Record"},
+                },
+            },
+        }
+    },
+}
+
+LISTED: Final[Members] = {"responses": {"200": {"content": _FILES}}}
+CREATED: Final[Members] = {"parameters": [_KEY], "responses": {"201": _ETAG}}
+SHOWN: Final[Members] = {
+    "parameters": [_IF_NONE_MATCH],
+    "responses": {"200": _ETAG, "304": {"description": "Not Modified", **_ETAG}},
+}
+CHANGED: Final[Members] = {"parameters": [_IF_MATCH], "responses": {"200": _ETAG}}
+REMOVED: Final[Members] = {"parameters": [_IF_MATCH]}
+ACTED: Final[Members] = {"parameters": [_KEY]}
+MET: Final[Members] = {
+    "parameters": [_KEY],
+    "responses": {
+        "200": {
+            "description": "With `on`: what became of each row.",
+            "content": {"application/json": {"schema": _MET}},
+        }
+    },
+}
+IMPORTED: Final[Members] = {
+    "parameters": [_KEY],
+    "requestBody": {"required": True, "content": _FILES},
+}
