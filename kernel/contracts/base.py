@@ -230,6 +230,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The file that the configuration was read from, or an empty text."""
     public: bool = False
     """Whether other machines can reach the server, directly or through a trusted proxy."""
+    processes: int = 1
+    """How many server processes there are on this machine (`[server] workers`)."""
     notices: list[str] = []
     """Lines that `caudex serve` prints once the server has started; add to it in `lifespan`."""
 

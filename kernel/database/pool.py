@@ -67,7 +67,7 @@ class Database(dialect.FirstColumns):
             config.url,
             connection_class=Connection,
             kwargs=connect_options(config),
-            min_size=min(2, config.pool_size),
+            min_size=1,
             max_size=config.pool_size,
             timeout=config.pool_timeout,
             max_waiting=1000,

@@ -52,7 +52,7 @@ class Kernel:
         server = config.server
         self.context = Context(data_dir=config.data_dir, host=server.host, port=server.port,
                                loopback=config.loopback, config_file=config.source,
-                               public=config.public)  # fmt: skip
+                               public=config.public, processes=server.workers)  # fmt: skip
         self.read: Callable[[], Config] | None = None
         """Reads the configuration again, where `caudex serve` may do so at SIGHUP."""
         self.bus = HookBus(hookspecs, server.hook_timeout)

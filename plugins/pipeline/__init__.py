@@ -51,6 +51,7 @@ class PipelinePlugin(Plugin):
                 "the pipelined driver needs prepared statements, and database.prepare is false",
                 'set statements = "kernel"',
             )
-        async with PipelinedStatements(pool, self.config).opened() as statements:
+        shared = PipelinedStatements(pool, self.config, processes=self.context.processes)
+        async with shared.opened() as statements:
             self._service = statements
             yield statements

@@ -47,11 +47,17 @@ NUMBERS: Final[
 class PipelinedStatements(dialect.FirstColumns):
     """See `kernel.contracts.statements.Statements`."""
 
-    def __init__(self, pool: Pool, config: PipelineConfig, drain_timeout: float = 5.0) -> None:
-        """Statements under way have `drain_timeout` seconds at the end."""
+    def __init__(
+        self, pool: Pool, config: PipelineConfig, drain_timeout: float = 5.0, processes: int = 1
+    ) -> None:
+        """Statements under way have `drain_timeout` seconds at the end.
+
+        `processes` of the machine share the connections.
+        """
         self._pool = pool
         self._config = config
         self._drain_timeout = drain_timeout
+        self._processes = processes
         self._hooked = 0
         self.groups: Mapping[str, ConnectionGroup] = {
             name: ConnectionGroup(
@@ -70,7 +76,7 @@ class PipelinedStatements(dialect.FirstColumns):
             attempts = list[anyio.Event]()
             for name, group in self.groups.items():
                 reconnector = Reconnector(name, group, self._pool, PLANS.get(name, GENERIC))
-                for _ in range(getattr(self._config, name)):
+                for _ in range(self._config.share(name, self._processes)):
                     attempts.append(anyio.Event())
                     tasks.start_soon(reconnector.keep_open, attempts[-1])
             for attempted in attempts:
