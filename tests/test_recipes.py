@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kernel.contracts.access import ACCESS
 from kernel.contracts.hookspecs import record_writing
 from kernel.contracts.jobs import JOBS
 from kernel.testing import Client, Postgres, Server, running_server
@@ -81,6 +82,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def weekday(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no weekend, unless a test says so."""
+    monkeypatch.setattr(server.services.get(ACCESS), "is_weekend", lambda: False)
+
+
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, folder: Path, receiver: SimpleNamespace) -> Iterator[Server]:
     config = {"plugins": {"webhooks": {"url": receiver.url}, "workers": {"enabled": False}}}
@@ -111,7 +118,7 @@ def plugin(server: Server, name: str) -> Any:
 def test_every_recipe_is_a_plugin_of_the_page(server: Server, folder: Path) -> None:
     on = {info.name for info in server.kernel.plugins if info.state == "on"}
     written = {block.text.split()[1] for block in blocks(TEXT) if block.language == "python"}
-    assert len(written) == 11
+    assert len(written) == 12
     assert {name.removesuffix(".py") for name in written} <= on
 
 
@@ -232,6 +239,29 @@ def test_a_clerk_sees_and_writes_the_orders_of_the_own_branch(server: Server) ->
     eventually(lambda: north.get(ORDERS).json() == [], 5)
     nowhere = server.user("noel", roles={"shop": ["clerk"]})
     assert nowhere.get(ORDERS).status_code == 403
+
+
+def test_a_wrapped_engine_decides(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    access: Any = server.services.get(ACCESS)
+    assert type(access).__name__ == "Weekends"
+    for optional in ("demands_factor", "grants"):  # from Python 3.12 on `isinstance` looks there
+        assert hasattr(type(access), optional)
+    mia = clerk(server, "mia", "north-2")
+    monkeypatch.setattr(access, "is_weekend", lambda: False)
+    order = create(mia, total=1)
+    monkeypatch.setattr(access, "is_weekend", lambda: True)
+    path, said = f"{ORDERS}/{order['id']}", {"error": "records are not changed at weekends"}
+    for answer in (
+        mia.post(ORDERS, json={"total": 2}),
+        mia.patch(path, json={"total": 2}),
+        mia.delete(path),
+        mia.post(f"{ORDERS}/bulk", json=[{"total": 2}]),
+    ):
+        assert (answer.status_code, answer.json()) == (403, said)
+    assert mia.get(path).json()["total"] == 1
+    assert server.admin.patch(path, json={"total": 3}).is_success
+    [info] = [info for info in server.kernel.plugins if info.name == "weekends"]
+    assert info.wraps == ("access",)
 
 
 def test_other_services_are_called(server: Server) -> None:
