@@ -5,6 +5,8 @@ import hmac
 import http.server
 import importlib.util
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -120,6 +122,13 @@ def test_every_recipe_is_a_plugin_of_the_page(server: Server, folder: Path) -> N
     written = {block.text.split()[1] for block in blocks(TEXT) if block.language == "python"}
     assert len(written) == 12
     assert {name.removesuffix(".py") for name in written} <= on
+
+
+def test_the_recipes_are_tidy(folder: Path) -> None:
+    """Nothing is imported or named without a use, and nothing is used that is not there."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,B", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_comments_are_children_of_a_record(server: Server) -> None:

@@ -1,7 +1,7 @@
 """From the template to a package: the plugin *sample* under another name.
 
-The template is a plugin that works, so it is checked with everything else here; its name stands
-where another is to stand, and nowhere else.
+The template is a plugin that works, so it is checked with everything else here; its name is
+only where another name will be.
 """
 
 from __future__ import annotations

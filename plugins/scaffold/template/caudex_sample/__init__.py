@@ -25,7 +25,7 @@ from .service import NOTES, NotesService
 
 
 class SamplePlugin(Plugin):
-    """Notes for everybody, and one for each new app."""
+    """Notes for every user, and one for each new app."""
 
     name = "sample"
     version = "0.1.0"

@@ -16,7 +16,7 @@ from caudex_sample.service import NotesService
 
 @pytest.fixture
 def access() -> FakeAccess:
-    """Who may do what."""
+    """Rights of the users of these tests."""
     access = FakeAccess()
     access.allow("root", "core", "*")
     return access
@@ -36,7 +36,7 @@ def test_a_note_is_its_authors_and_the_admins(
 
 
 @pytest.mark.parametrize(("user", "author"), [("bob", "ada"), ("bob", None), (None, None)])
-def test_a_note_is_nobody_elses(
+def test_a_note_belongs_to_no_other_user(
     service: NotesService, user: str | None, author: str | None
 ) -> None:
     with pytest.raises(NotYours):

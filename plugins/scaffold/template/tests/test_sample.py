@@ -18,7 +18,7 @@ def server_options() -> ServerOptions:
     return {"plugins": [SamplePlugin]}
 
 
-def test_who_may_write_writes_and_everybody_reads(server: Server) -> None:
+def test_users_with_the_permission_write_and_all_users_read(server: Server) -> None:
     writer = server.user(permissions=WRITE)
     made = writer.post(NOTES, json={"text": "Tea at four"})
     assert made.status_code == 201
