@@ -16,6 +16,7 @@ from kernel.public import (
     SESSIONS,
     STATEMENTS,
     Actor,
+    App,
     Command,
     DatabaseQuery,
     Finding,
@@ -24,6 +25,7 @@ from kernel.public import (
     Request,
     Route,
     Services,
+    Transaction,
     compare_key,
     hookimpl,
     provide,
@@ -107,6 +109,11 @@ class AuthPlugin(Plugin):
         return await self._routes.authenticator.actor(
             header, request.request_id, request.address, request.scope["path"]
         )
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Forget the tokens of its workers: a later app of the name is another one."""
+        await tx.publish(TOPIC, f"app:{app.id}")
 
     @hookimpl
     @asynccontextmanager

@@ -128,8 +128,11 @@ class Accounts:
 
     async def issue_delegated_token(self, user_id: str, delegation: Delegation) -> str:
         """See `Identity.issue_delegated_token`; a disabled user is unknown, too."""
-        user = await self._store.delegator(user_id) if is_uuid(user_id) else None
-        if user is None or delegation.epoch not in ("", user.epoch):
+        app_id = delegation.app_id
+        user = await self._store.delegator(user_id, app_id) if is_uuid(user_id) else None
+        # A job of one app may be enqueued by the worker of another, whose installation it names.
+        withdrawals = delegation.epoch.partition(".")[0]
+        if user is None or withdrawals not in ("", user.withdrawals):
             raise _unknown(user_id)
         delegation = replace(delegation, epoch=user.epoch)
         return self._tokens.delegated(user.id, user.username, delegation)

@@ -123,7 +123,8 @@ class TokenAuthenticator:
         if match is None:
             raise Unauthenticated
         claims = self._tokens.read_access(match[1].decode("ascii"))
-        user = await self._store.identify(claims.sub, claims.sid, claims.epoch)
+        app_id = "" if claims.delegation is None else claims.delegation.app_id
+        user = await self._store.identify(claims.sub, claims.sid, claims.epoch, app_id)
         if user is None:
             raise Unauthenticated(REVOKED_SESSION).of(claims.sub, claims.sid)
         return CachedToken(
@@ -138,7 +139,9 @@ def _remaining(token: CachedToken) -> float:
 
 def _affects(payload: str, _: bytes, token: CachedToken) -> bool:
     kind, name = payload.partition(":")[::2]
-    return {"session": token.session_id, "user": token.user_id}.get(kind, name) == name
+    app_id = token.delegation.app_id if token.delegation else ""
+    of = {"session": token.session_id, "user": token.user_id, "app": app_id}
+    return of.get(kind, name) == name
 
 
 def _allowed(path: str) -> bool:

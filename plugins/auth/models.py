@@ -217,10 +217,15 @@ class Identified(Struct, frozen=True, kw_only=True):
 
 
 class Delegator(Struct, frozen=True, kw_only=True):
-    """An account that workers may act for; `epoch` changes when its delegations are revoked."""
+    """An account that workers of an app may act for.
+
+    `withdrawals` counts how often its delegations were revoked; `epoch` names the installation of
+    the app as well.
+    """
 
     id: str
     username: str
+    withdrawals: str
     epoch: str
 
 

@@ -150,11 +150,14 @@ select row_to_json(r) from (
     from caudex_auth.users u left join caudex_auth.sessions s
         on s.id = nullif($2::text, '')::uuid and s.user_id = u.id and s.revoked_at is null
     where u.id = $1::uuid and not u.disabled
-    and (s.id is not null or ($2::text = '' and u.withdrawals::text = $3::text))
+    and (s.id is not null or ($2::text = '' and $3::text in (u.withdrawals::text,
+        concat(u.withdrawals, '.', (select key from caudex_kernel.apps where app_id = $4::text)))))
 ) r"""
 _DELEGATOR: Final = """
 select row_to_json(r) from (
-    select id, username, withdrawals::text as epoch
+    select id, username, withdrawals::text,
+        concat(withdrawals, '.', (select key from caudex_kernel.apps where app_id = $2::text))
+            as epoch
     from caudex_auth.users where id = $1::uuid and not disabled
 ) r"""
 _REVOKE_DELEGATIONS: Final = """
@@ -332,17 +335,20 @@ class AuthStore:
         """Return up to ten sessions of a user beyond the newest MAX_SESSIONS."""
         return [raw.decode() for raw in await reader.fetch_all(_EXCESS, user_id, MAX_SESSIONS)]
 
-    async def identify(self, user_id: str, session_id: str, epoch: str) -> Identified | None:
-        """Return the user whose session or, where that is `''`, delegation is valid.
+    async def identify(
+        self, user_id: str, session_id: str, epoch: str, app_id: str
+    ) -> Identified | None:
+        """Return the user whose session or, where that is `''`, delegation to an app is valid.
 
         An external session, and a delegation, need neither a second factor nor a password.
         """
-        row = await self._statements.fetch(_IDENTIFY, user_id, session_id, epoch)
+        row = await self._statements.fetch(_IDENTIFY, user_id, session_id, epoch, app_id)
         return None if row is None else _identified(row)
 
-    async def delegator(self, user_id: str) -> Delegator | None:
-        """Read an account that workers may act for; None for a disabled or unknown one."""
-        row = await self._statements.fetch(_DELEGATOR, user_id)
+    async def delegator(self, user_id: str, app_id: str) -> Delegator | None:
+        """Read an account that the workers of an app may act for; None for a disabled or unknown
+        one."""
+        row = await self._statements.fetch(_DELEGATOR, user_id, app_id)
         return None if row is None else _delegator(row)
 
     async def revoke_delegations(self, tx: Transaction, user_id: str) -> None:

@@ -16,6 +16,7 @@ from kernel.public import (
     LOGS,
     NOTIFICATIONS,
     RECORDS,
+    REGISTRY,
     STATEMENTS,
     WORKERS,
     App,
@@ -53,7 +54,7 @@ class WorkersPlugin(Plugin):
 
     name = "workers"
     Config = WorkersConfig
-    requires = (STATEMENTS, NOTIFICATIONS, HOOKS, APPS, ACCESS, IDENTITY)
+    requires = (STATEMENTS, NOTIFICATIONS, HOOKS, REGISTRY, APPS, ACCESS, IDENTITY)
     uses = (APP_LOGINS,)
     finds = (LOGS, RECORDS)
     config: WorkersConfig

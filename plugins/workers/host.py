@@ -11,7 +11,16 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from kernel.public import APP_LOGINS, LOGS, STATEMENTS, Context, LogLevel, Services, WorkerState
+from kernel.public import (
+    APP_LOGINS,
+    LOGS,
+    REGISTRY,
+    STATEMENTS,
+    Context,
+    LogLevel,
+    Services,
+    WorkerState,
+)
 
 from .config import WorkersConfig
 from .isolation.accounts import end_account_leftovers, holding, remove_shared
@@ -42,7 +51,8 @@ class Host:
         self.statements = services.get(STATEMENTS)
         self.store = WorkersStore(self.statements)
         self.logins = services.find(APP_LOGINS)
-        self.ports = PortRules(services, self.statements, context.port)
+        database_port = services.get(REGISTRY).config.database.embedded_port
+        self.ports = PortRules(services, self.statements, {context.port, database_port or 0})
         self.runtimes = Runtimes(())
         self.runtime_url = config.runtime_url or _api_url(context)
         self.server_name = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -50,9 +50,10 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PortRules:
-    """Reads and stores the ports. `own` is the port of the server, which no worker gets."""
+    """Reads and stores the ports. `own` are those of the server and of an embedded PostgreSQL,
+    which no worker gets."""
 
-    def __init__(self, services: Services, statements: Statements, own: int) -> None:
+    def __init__(self, services: Services, statements: Statements, own: Collection[int]) -> None:
         self._services = services
         self._statements = statements
         self._store = WorkersStore(statements)
@@ -65,7 +66,7 @@ class PortRules:
         sections = {each.app_id: each.value for each in await apps.sections(KEY)}
         declared: list[int] = sections.get(app_id, {}).get("ports", [])
         allowed = await self._store.ports(app_id)
-        usable = [port for port in declared if port in allowed and port != self._own]
+        usable = [port for port in declared if port in allowed and port not in self._own]
         return Ports(declared=declared, allowed=allowed, usable=usable)
 
     async def allow(self, actor: Actor, app_id: str, ports: Sequence[int]) -> None:
@@ -75,7 +76,7 @@ class PortRules:
         """
         before = await self.of(app_id)
         for port in ports:
-            if port == self._own:
+            if port in self._own:
                 raise BadRequest(f"ports: the server listens on {port}")
             if port not in before.declared:
                 raise BadRequest(f"ports: the manifest does not name {port} in worker.ports")

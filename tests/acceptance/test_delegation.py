@@ -72,6 +72,20 @@ def token(server: Server, user: Client, app: str) -> httpx.Client:
     return httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {text}"})
 
 
+def test_a_token_of_an_app_is_none_of_a_later_app_of_the_name(server: Server):
+    manifest = {"appId": "again", "name": "x", "dataContract": [NOTES]}
+    path = "/api/v1/apps/again/collections/notes"
+    server.install(manifest)
+    with token(server, server.admin, "again") as former:
+        assert former.get(path).status_code == 200
+        assert server.admin.delete("/api/v1/apps/again").is_success
+        eventually(lambda: former.get(path).status_code == 401)
+        server.install(manifest)
+        assert former.get(path).status_code == 401
+        with token(server, server.admin, "again") as later:
+            assert later.get(path).status_code == 200
+
+
 @pytest.mark.slow
 def test_a_worker_does_not_become_core_admin_by_the_token_of_one(server: Server):
     """An admin of an app deploys the worker, and a core admin calls it."""
@@ -281,5 +295,6 @@ def test_a_grant_ends_with_the_app_that_has_it(server: Server):
         assert worker.get(path).status_code == 200
         server.admin.delete(f"/api/v1/apps/{one}").raise_for_status()
         server.install({"appId": one, "name": "another"})
+    with token(server, server.admin, one) as worker:
         eventually(lambda: worker.get(path).status_code == 403)
     assert server.admin.get(f"/api/v1/apps/{one}/grants").json() == []

@@ -149,13 +149,15 @@ def test_a_second_server_ends_nothing_of_a_live_one_and_says_that_the_port_is_ta
 
 @with_ports
 def test_a_worker_serves_at_ports_that_its_manifest_names_and_a_core_admin_allowed(
-    hurt: Site,
+    make_site: Callable[..., Site],
 ) -> None:
-    with hurt.serve() as server:
-        user, other = hurt.user(server), hurt.user(server, "owner")
+    site = make_site(dsn="", plugins__workers={**SETTINGS, "processes": 64})
+    with site.serve() as server:
+        user, other = site.user(server), site.user(server, "owner")
         own = int(server.url.rpartition(":")[2])
         port, third = free_port(), free_port()
-        app = hostile(user, worker={"ports": [port, own]})
+        database = int(site.sql("show port")[0][0])
+        app = hostile(user, worker={"ports": [port, own, database]})
         path = f"/api/v1/apps/{app}/worker/ports"
         role = {"userId": other.id, "role": "admin"}
         assert user.post(f"/api/v1/apps/{app}/roles/assign", json=role).status_code == 200
@@ -166,10 +168,11 @@ def test_a_worker_serves_at_ports_that_its_manifest_names_and_a_core_admin_allow
 
         assert not serves(port)
         assert other.post(path, json={"ports": [port]}).status_code == 403
-        for wrong in (own, third, 0, 70_000):
+        for wrong in (own, database, third, 0, 70_000):
             assert user.post(path, json={"ports": [wrong]}).status_code == 400, wrong
         answer = user.post(path, json={"ports": [port]})
-        assert answer.json() == {"declared": [port, own], "allowed": [port], "usable": [port]}
+        declared = [port, own, database]
+        assert answer.json() == {"declared": declared, "allowed": [port], "usable": [port]}
         eventually(lambda: serves(port), 20)
         assert not serves(third)
         assert not serves(own)

@@ -25,9 +25,9 @@ class Store:
         self.epochs = []
         self.pause = None
 
-    async def identify(self, user_id, session_id, epoch):
+    async def identify(self, user_id, session_id, epoch, app_id):
         self.asked += 1
-        self.epochs.append(epoch)
+        self.epochs.append((epoch, app_id) if app_id else epoch)
         name = self.live.get(session_id)
         if self.pause:
             await self.pause()
@@ -157,7 +157,13 @@ def test_a_token_of_no_session_is_for_work_on_a_users_behalf():
             actor = await authenticator.actor(sent)
             assert (actor.username, actor.session_id) == ("carol", None)
             assert actor.delegation == delegation
-        assert store.epochs == ["7"]
+        assert store.epochs == [("7", "crm")]
+        await notifications.notify(TOPIC, "app:other")
+        await authenticator.actor(sent)
+        assert len(store.epochs) == 1
+        await notifications.notify(TOPIC, "app:crm")
+        await authenticator.actor(sent)
+        assert len(store.epochs) == 2
         assert (await authenticator.actor(header())).delegation is None
 
     anyio.run(main)
