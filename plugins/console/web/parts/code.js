@@ -4,6 +4,8 @@ import { stringify } from '../core/json.js';
 import { copy, icon, openDialog } from '../core/ui.js';
 import { queryText } from '../core/api.js';
 
+/** A text of several lines in JavaScript. */
+const textOf = (text) => `\`${text.replace(/[`\\$]/g, '\\$&')}\``;
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function python(value, pad = '') {
@@ -42,12 +44,16 @@ export function codes({ method, path, query, body }) {
     'reply.raise_for_status()',
     'print(reply.json())',
   ].join('\n');
+  // A number that JavaScript would round is sent in a text.
+  const exact = json && json === JSON.stringify(JSON.parse(json), null, 2);
   const headers = `Authorization: \`Bearer \${process.env.TOKEN}\``;
   const ts = [
     `const reply = await fetch(${JSON.stringify(address)}, {`,
     `  method: ${JSON.stringify(method)},`,
     `  headers: { ${headers}${kept ? `, 'Content-Type': 'application/json'` : ''} },`,
-    ...(kept ? [`  body: JSON.stringify(${json.replaceAll('\n', '\n  ')}),`] : []),
+    ...(kept
+      ? [`  body: ${exact ? `JSON.stringify(${json.replaceAll('\n', '\n  ')})` : textOf(json)},`]
+      : []),
     '});',
     'if (!reply.ok) throw new Error((await reply.json()).error);',
     'console.log(await reply.json());',

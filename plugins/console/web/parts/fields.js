@@ -1,5 +1,6 @@
 /** A form made from the fields of an entity, or from a JSON Schema. */
 import { focusNow, html } from '../core/kit.js';
+import { parse } from '../core/json.js';
 import { words } from '../core/store.js';
 import { Tile } from '../kit/tile.js';
 import { Picker } from './picker.js';
@@ -175,15 +176,17 @@ export function schemaFields(schema) {
   });
 }
 
+const NUMBER = /^-?\d+(\.\d+)?$/;
+
 /** What was typed in a form of a schema, as its JSON; empty fields are left out. */
 export function schemaBody(fields, values) {
   const body = {};
   for (const f of fields) {
     const text = values[f.name];
     if (text === undefined || text === '') continue;
-    if (f.type === 'json') body[f.name] = JSON.parse(text);
+    if (f.type === 'json') body[f.name] = parse(text);
     else if (f.type === 'boolean') body[f.name] = text === 'true';
-    else body[f.name] = f.type === 'number' ? Number(text) : text;
+    else body[f.name] = f.type === 'number' && NUMBER.test(text) ? parse(text) : text;
   }
   return body;
 }

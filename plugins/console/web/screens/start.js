@@ -1,7 +1,7 @@
 /** The first app of a new server: the CRM example, or a manifest to paste. */
 import { html, useState } from '../core/kit.js';
 import { post } from '../core/api.js';
-import { pretty } from '../core/json.js';
+import { parse, pretty } from '../core/json.js';
 import { go } from '../core/router.js';
 import { loadApps, readable, findApp } from '../core/store.js';
 import { ErrorBox, Head, icon } from '../core/ui.js';
@@ -71,8 +71,9 @@ function Paste() {
     e.preventDefault();
     setError(null);
     try {
-      const { appId } = JSON.parse(text);
-      await post('/api/v1/apps', JSON.parse(text));
+      const manifest = parse(text);
+      const { appId } = manifest;
+      await post('/api/v1/apps', manifest);
       await loadApps();
       const app = findApp(appId);
       go(app && readable(app).length ? ['data', appId, readable(app)[0]] : ['apps', appId]);

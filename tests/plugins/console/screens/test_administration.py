@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kernel.testing import Server
-from tests.plugins.console.browser import needs_browser
+from tests.plugins.console.browser import needs_browser, until
 
 pytestmark = needs_browser
 
@@ -42,6 +42,7 @@ def test_the_plan_is_seen_before_anything_is_installed(stock: Server, new_tab):
     assert "colour" not in stock.admin.get("/api/v1/apps/stock").text
     page.click("button:has-text('Install')")
     page.wait_for_selector(".toast:has-text(\"app 'stock' installed\")")
+    page.wait_for_selector(".gs .gr")  # it leads to the first table
     assert "colour" in stock.admin.get("/api/v1/apps/stock").text
     tab.open("apps/stock/history", ready=".lines")
     assert page.inner_text(".lines ins").strip().startswith("+")
@@ -102,6 +103,11 @@ def test_a_user_is_made_given_a_role_and_disabled(crm: Server, new_tab):
     page.fill("dialog [name=display_name]", "Nina N.")
     page.fill("dialog [name=password]", "Str0ng-Passw0rd")
     page.click("dialog button:has-text('Create')")
+    page.wait_for_selector("td a:has-text('Nina N.')")
+    page.fill("[data-filter]", "nina")
+    until(page, "location.hash.endsWith('#/users?q=nina')")
+    until(page, "document.querySelectorAll('tbody tr').length === 1")
+    page.reload()
     page.click("td a:has-text('Nina N.')")
     page.select_option("[aria-label='Give a role on CRM']", "admin")
     page.wait_for_selector(".card:has-text('CRM') .tag:has-text('admin')")

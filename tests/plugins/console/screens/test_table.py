@@ -62,7 +62,8 @@ def test_a_refused_value_is_said_and_nothing_changes(table):
 
 def test_digits_are_never_rounded(crm: Server, new_tab):
     app = {"appId": "exact", "name": "Exact", "dataContract": [{"entityName": "rows", "fields": [
-        {"name": "label", "type": "text"}, {"name": "extra", "type": "json"}]}]}  # fmt: skip
+        {"name": "label", "type": "text"}, {"name": "size", "type": "number"},
+        {"name": "extra", "type": "json"}]}]}  # fmt: skip
     crm.install(app)
     digits = "123456789012345678901234567890"
     body = '{"label": "n", "extra": {"n": ' + digits + ', "t": 1.50}}'
@@ -83,6 +84,26 @@ def test_digits_are_never_rounded(crm: Server, new_tab):
     tab.page.click("button:has-text('Save')")
     tab.page.wait_for_selector("ins:has-text('98765432109876543210')")
     assert "98765432109876543210" in crm.admin.get(f"{path}/{made.json()['id']}").text
+    asked: list[str] = []
+    tab.on("request", lambda r: "query" in r.url and asked.append(r.post_data))
+    tab.allow(400)  # a column of numbers holds no such value
+    where = 'where={"size":{"$eq":' + digits + "}}"
+    tab.open(f"data/exact/rows?{where}", ready=f"[role=alert]:has-text('{digits}')")
+    assert asked
+    assert all(digits in body for body in asked)
+    tab.page.click("[aria-label^='Copy as']")
+    for kind in ("curl", "Python", "TypeScript"):
+        tab.page.click(f"dialog [role=tab]:has-text('{kind}')")
+        assert f'eq": {digits}' in tab.page.inner_text("dialog pre")
+    tab.page.keyboard.press("Escape")
+    tab.page.click("button[title=Filter]")
+    assert tab.page.input_value("#value") == digits
+    tab.open("jobs/exact")
+    tab.page.click("text=New job")
+    tab.page.fill("dialog textarea", '{"n": ' + digits + "}")
+    tab.page.click("dialog button:has-text('Enqueue')")
+    tab.page.wait_for_selector(".toast:has-text('enqueued')")
+    assert f'"n":{digits}' in crm.admin.get("/api/v1/apps/exact/jobs").text.replace(" ", "")
 
 
 def test_a_filter_is_built_shown_as_a_tree_and_kept_in_the_address(table):

@@ -1,7 +1,7 @@
 /** The manifest editor: nothing is installed before its plan was seen. */
 import { html, useEffect, useRef, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
-import { pretty } from '../../core/json.js';
+import { parse, pretty } from '../../core/json.js';
 import { go } from '../../core/router.js';
 import { findApp, loadApps, readable } from '../../core/store.js';
 import { ErrorBox, icon, toast, useLoad } from '../../core/ui.js';
@@ -56,7 +56,8 @@ export function Manifest({ text: given = NEW }) {
   };
   const read = () => {
     try {
-      return JSON.parse(text);
+      JSON.parse(text); // says where a mistake is
+      return parse(text);
     } catch (error) {
       const at = Number(/position (\d+)/.exec(error.message)?.[1] ?? NaN);
       if (at >= 0) {

@@ -1,6 +1,6 @@
 /** The filter builder: conditions and groups, and the tree that they make. */
 import { html, useState } from '../../core/kit.js';
-import { stringify } from '../../core/json.js';
+import { parse, stringify } from '../../core/json.js';
 import { words } from '../../core/store.js';
 import { ErrorBox, icon } from '../../core/ui.js';
 import { Control } from '../../parts/fields.js';
@@ -20,7 +20,7 @@ export function Filter({ appId, entity, where, onChange, close }) {
   const apply = (e) => {
     e.preventDefault();
     try {
-      onChange(raw === null ? toWhere(start) : raw.trim() ? JSON.parse(raw) : undefined);
+      onChange(raw === null ? toWhere(start) : raw.trim() ? parse(raw) : undefined);
       close();
     } catch (problem) {
       setError(problem);
@@ -29,7 +29,7 @@ export function Filter({ appId, entity, where, onChange, close }) {
   const asJson = () => setRaw(stringify(toWhere(start) ?? {}, 2));
   const asForm = () => {
     try {
-      const read = fromWhere(raw.trim() ? JSON.parse(raw) : undefined);
+      const read = fromWhere(raw.trim() ? parse(raw) : undefined);
       if (!read) throw new Error('The form cannot show this filter; it can be applied as it is.');
       setModel(read);
       setRaw(null);

@@ -1,6 +1,7 @@
 /** A table of records: filter, order, columns, inline edit, figures, actions on many. */
 import { html, useEffect, useMemo, useState } from '../../core/kit.js';
 import { post, url } from '../../core/api.js';
+import { parse, stringify } from '../../core/json.js';
 import { A, go, setQuery } from '../../core/router.js';
 import { describe, may, words } from '../../core/store.js';
 import { Empty, ErrorBox, Loaded, fail, openDialog, useLoad } from '../../core/ui.js';
@@ -35,7 +36,7 @@ export default function DataScreen({ parts: [appId, name], query }) {
 
 function readWhere(text) {
   try {
-    return text ? JSON.parse(text) : undefined;
+    return text ? parse(text) : undefined;
   } catch {
     return undefined;
   }
@@ -66,7 +67,7 @@ function Table({ appId, entity, address }) {
   useEffect(clear, [address.where, address.q]);
 
   const open = (row) => row && go(['record', appId, entity.name, row.id]);
-  const setWhere = (next) => setQuery({ where: next ? JSON.stringify(next) : null });
+  const setWhere = (next) => setQuery({ where: next ? stringify(next) : null });
   const add = (condition) => setWhere(both(where, condition));
   const onSort = (field) =>
     setQuery({ sort: field, order: sort === field && order !== 'desc' ? 'desc' : 'asc' });

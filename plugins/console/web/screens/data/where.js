@@ -1,5 +1,7 @@
 /** Filters: the where-tree of the API and what the builder shows are two spellings of the same. */
 
+import { Digits } from '../../core/json.js';
+
 const like = (text) => text.replace(/[%_\\]/g, '\\$&');
 const unlike = (text) => text.replace(/\\([%_\\])/g, '$1');
 
@@ -91,7 +93,8 @@ function item(where) {
 
 function leaf(field, given) {
   if (given === null) return { field, op: 'empty', value: '' };
-  if (typeof given !== 'object') return { field, op: 'eq', value: String(given) };
+  if (typeof given !== 'object' || given instanceof Digits)
+    return { field, op: 'eq', value: String(given) };
   const pairs = Object.entries(given);
   if (pairs.length !== 1)
     return { any: false, items: pairs.map(([op, v]) => leaf(field, { [op]: v })) };

@@ -3,7 +3,7 @@ import { html, useState } from '../../core/kit.js';
 import { get, post } from '../../core/api.js';
 import { A } from '../../core/router.js';
 import { readsTrail } from '../../core/store.js';
-import { pretty } from '../../core/json.js';
+import { parse, pretty } from '../../core/json.js';
 import { ErrorBox, Loaded, fail, openDialog, toast, useLoad, when } from '../../core/ui.js';
 
 export const COLOURS = {
@@ -105,7 +105,7 @@ export function NewJob({ path, close }) {
     e.preventDefault();
     try {
       const { job_id: id } = await post(path, {
-        payload: JSON.parse(text),
+        payload: parse(text),
         ...(at ? { run_at: new Date(at).toISOString() } : {}),
       });
       toast(`Job ${id.slice(0, 8)} enqueued.`);

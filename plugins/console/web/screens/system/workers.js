@@ -1,7 +1,7 @@
 /** The worker of an app: its state, deploying by drop, and a form to call its methods. */
 import { html, useEffect, useState } from '../../core/kit.js';
 import { get, post, url } from '../../core/api.js';
-import { pretty } from '../../core/json.js';
+import { parse, pretty } from '../../core/json.js';
 import { A } from '../../core/router.js';
 import { findApp } from '../../core/store.js';
 import {
@@ -224,7 +224,7 @@ function Rpc({ base }) {
     try {
       const value = await post(`${base}/rpc`, {
         method: form.method,
-        params: JSON.parse(form.params || '{}'),
+        params: parse(form.params || '{}'),
       });
       setState({ value: pretty(value), took: Math.round(performance.now() - began) });
     } catch (error) {
