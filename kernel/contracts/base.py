@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeGuard, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ __all__ = [
     "IDEMPOTENCY", "MAX_DELEGATION", "REVOKED", "Actor", "Answer", "Change", "Command", "Context",
     "DatabaseQuery", "Delegation", "Event", "Finding", "Health", "Idempotency", "ManifestSection",
     "Middleware", "OpenServices", "Provider", "ServiceKey", "new_delegation", "provide",
-    "server_actor",
+    "server_actor", "supports",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -176,6 +176,14 @@ class ServiceKey(Generic[T]):
 
     def __repr__(self) -> str:
         return f"ServiceKey({self.name!r})"
+
+
+def supports(service: object, part: type[T]) -> TypeGuard[T]:
+    """Whether a service has the methods of an optional part of its contract, as `FactorDemands`.
+
+    A wrapper may pass them on by `__getattr__`, which `isinstance` ignores from Python 3.12 on.
+    """
+    return all(hasattr(service, name) for name in vars(part) if not name.startswith("_"))
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from kernel import errors
 from kernel.contracts import hookspecs
 from kernel.contracts.access import ACCESS, Access, AppGrants, Grant
-from kernel.contracts.base import Actor, Delegation
+from kernel.contracts.base import Actor, Delegation, supports
 from kernel.contracts.server import Handler, Route
 from kernel.hooks.bus import HookBus
 from kernel.hooks.mistakes import place
@@ -165,7 +165,7 @@ class RouteTable:
     def _check_worker(self, route: Route, delegation: Delegation, path: Mapping[str, str]) -> None:
         """Refuse a worker's token, except for its own app, and for others if ACCESS has grants."""
         app_id = path.get("app_id", delegation.app_id)
-        granted = route.needs.kind != "user" and isinstance(self._access, AppGrants)
+        granted = route.needs.kind != "user" and supports(self._access, AppGrants)
         if not route.workers or (app_id != delegation.app_id and not granted):
             raise errors.Forbidden("a worker may not do this on behalf of a user")
 

@@ -18,6 +18,7 @@ from kernel.public import (
     Notifications,
     Request,
     Unauthenticated,
+    supports,
 )
 
 from .config import Policy
@@ -61,7 +62,7 @@ class Demands:
     @cached_property
     def _roles(self) -> FactorDemands | None:
         access = self._find_access()
-        return access if isinstance(access, FactorDemands) else None
+        return access if supports(access, FactorDemands) else None
 
     async def factor(self, user_id: str) -> bool:
         """Whether the user needs a second factor. Raises Unavailable."""

@@ -22,6 +22,7 @@ from kernel.public import (
     nearest,
     one_of,
     reply,
+    supports,
 )
 
 COLLECTION: Final = "/api/v1/apps/{app_id}/collections/{entity}"
@@ -42,7 +43,7 @@ class CollectionRoutes:
     @cached_property
     def _whole(self) -> Collections | None:
         """The provider of RECORDS if it has the whole data API; asking takes 20 µs."""
-        return self._records if isinstance(self._records, Collections) else None
+        return self._records if supports(self._records, Collections) else None
 
     @property
     def _collections(self) -> Collections:

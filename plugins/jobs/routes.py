@@ -34,6 +34,7 @@ from kernel.public import (
     limit_of,
     one_of,
     reply,
+    supports,
 )
 
 from .models import (
@@ -240,7 +241,7 @@ class JobsRoutes:
     @property
     def _many(self) -> ManyJobs:
         jobs = self._jobs
-        if not isinstance(jobs, ManyJobs):
+        if not supports(jobs, ManyJobs):
             raise NotFound("the provider of jobs has no such route")
         return jobs
 

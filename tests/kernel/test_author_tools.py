@@ -11,10 +11,12 @@ import pytest
 from kernel.config.settings import load_config
 from kernel.errors import BootError
 from kernel.loading.loader import load
+from kernel.public import ACCESS, AppGrants, Collections, FactorDemands, supports
 from kernel.testing import Postgres, running_server
 from tests.kernel.here import caudex_here
 from tests.kernel.processes import caudex
 
+ROOT = Path(__file__).parents[2]
 WRAPPING = '''
 from caudex import (
     ACCESS, Actor, Forbidden, Grant, Needs, Permission, Plugin, Route, app_permission, hookimpl,
@@ -30,9 +32,6 @@ class NoDeletes:
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
-
-    async def demands_factor(self, user_id, *, of_admins):
-        return await self._inner.demands_factor(user_id, of_admins=of_admins)
 
     async def authorize(self, actor, needs, path):
         if needs.kind == "entity" and needs.key == "delete":
@@ -110,6 +109,23 @@ def test_a_wrapped_engine_decides_for_routes_of_every_plugin(server):
     assert (info.wraps, info.provides) == (("access",), ())
     names = [plugin.name for plugin in server.kernel.instances]
     assert names.index("rbac") < names.index("no_deletes") < names.index("apps")
+
+
+def test_a_wrapper_passes_on_the_optional_parts_of_its_engine(server):
+    """`isinstance` does not see them from Python 3.12 on: a second factor must not be lost."""
+    access = server.services.get(ACCESS)
+    assert type(access).__name__ == "NoDeletes"
+    for part, name in ((FactorDemands, "demands_factor"), (AppGrants, "grants")):
+        assert supports(access, part)
+        assert not hasattr(type(access), name)
+        assert not supports(object(), part)
+    assert not supports(access, Collections)
+    uses = [
+        path for name in ("kernel", "plugins", "contrib") for path in (ROOT / name).rglob("*.py")
+    ]
+    for path in uses:
+        assert not re.search(r"isinstance\(.*(FactorDemands|AppGrants|Collections|ManyJobs)\)",
+                             path.read_text("utf-8")), path  # fmt: skip
 
 
 def test_a_role_of_an_app_holds_a_permission_of_a_plugin(server):

@@ -21,6 +21,7 @@ from kernel.public import (
     Records,
     Tagged,
     View,
+    supports,
 )
 from plugins.data.columns import Column
 from plugins.data.exchange.export import Format, csv_pieces, ndjson_pieces
@@ -404,6 +405,6 @@ async def answer(
 async def _counted(
     records: Records, actor: Actor, grant: Grant, app_id: str, entity: str, page: Page
 ) -> int:
-    if page.search is None or not isinstance(records, Collections):
+    if page.search is None or not supports(records, Collections):
         return await records.count(actor, grant, app_id, entity, page.where)
     return await records.count(actor, grant, app_id, entity, page.where, page.search)
