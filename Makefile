@@ -99,7 +99,7 @@ lock: .venv/.dev ## Write the lock files again (ARGS=--upgrade for newer version
 	$(python) .ci/sbom.py
 
 audit: .venv/.dev ## Look for known vulnerabilities in what is locked (needs an advisory service)
-	.venv/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
+	.venv/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 clean: ## Remove .venv and the files that the tools made
 	rm -rf .venv .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
