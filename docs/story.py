@@ -125,20 +125,31 @@ class Story:
         query: str = "",
         token: str = "",
         status: int = 200,
+        shows: str = "",
+        given: Mapping[str, str] | None = None,
         **path: str,
     ) -> Any:
-        """Send a request to a route, and return what it replies."""
+        """Send a request to a route, and return what it replies.
+
+        With `shows`, a few words, it is one more example of the route. `given` are headers.
+        """
         method, _, template = route.partition(" ")
         place = template.format(**path) + query
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers |= given or {}
         sent: dict[str, Any] = {} if body is None else {"json": body}
         if isinstance(body, str):
             headers["content-type"], sent = "text/csv", {"content": body.encode()}
         answer = self.http.request(method, place, headers=headers, **sent)
         assert answer.status_code == status, f"{route}: {answer.status_code} {answer.text}"
-        is_json = answer.headers["content-type"] == "application/json"
+        is_json = answer.headers.get("content-type") == "application/json"
         reply = answer.json() if is_json else answer.text
-        self.keep(route, place, body, status, reply)
+        if shows:
+            more = {"shows": shows, "path": place, "headers": dict(given or {}), "body": body}
+            found = self.examples[route].setdefault("more", [])
+            found.append(self._settled({**more, "status": status, "reply": reply}))
+        else:
+            self.keep(route, place, body, status, reply)
         return reply
 
     def keep(self, route: str, place: str, body: Any, status: int, reply: Any) -> None:
@@ -262,6 +273,113 @@ def _many_records(story: Story, more: dict[str, Any]) -> None:
     body = {"where": where, "set": {"last_name": "Diaz"}, "expect": 1}
     story.ask(f"POST {ENTITY}/update-where", body, **more)
     story.ask(f"POST {ENTITY}/delete-where", {"where": where, "max": 1}, **more)
+    _beyond_crud(story, more["token"])
+
+
+SALES = {
+    "appId": "sales",
+    "name": "Sales",
+    "dataContract": [
+        {
+            "entityName": "companies",
+            "fields": [
+                {"name": "name", "type": "text", "required": True},
+                {"name": "industry", "type": "text"},
+            ],
+            "indexes": [{"columns": ["name"], "unique": True}],
+            "search": {"fields": [{"name": "name", "weight": "A"}, "industry"]},
+        },
+        {
+            "entityName": "deals",
+            "fields": [
+                {"name": "title", "type": "text", "required": True},
+                {"name": "value", "type": "number"},
+                {"name": "stage", "type": "text"},
+                {"name": "closed_on", "type": "date"},
+                {
+                    "name": "label",
+                    "type": "text",
+                    "generated": {"$concat": ["title", " (", "stage", ")"]},
+                },
+                {
+                    "name": "company_id",
+                    "type": "entity_link",
+                    "references": {"entity": "companies"},
+                },
+            ],
+        },
+    ],
+}
+
+
+def _beyond_crud(story: Story, token: str) -> None:
+    """Show more of some routes, with an app of its own that is removed again."""
+    headers = {"authorization": f"Bearer {token}"}
+    story.http.post(f"{API}/apps", json=SALES, headers=headers).raise_for_status()
+    app: dict[str, Any] = {"token": token, "app_id": "sales"}
+    deals, companies = {**app, "entity": "deals"}, {**app, "entity": "companies"}
+    acme = {"name": "Acme", "industry": "Technology"}
+    deal = {"title": "Robots", "value": 4000, "stage": "Won", "closed_on": "2026-01-05"}
+    operations = [
+        {"op": "create", "entity": "companies", "as": "acme", "data": acme},
+        {"op": "create", "entity": "deals", "data": deal | {"company_id": {"$ref": "acme.id"}}},
+    ]
+    batch = f"POST {APP}/batch"
+    story.ask(batch, {"operations": operations, "dryRun": True}, shows="A link, and a trial", **app)
+    story.http.post(
+        batch.partition(" ")[2].format(**app), json={"operations": operations}, headers=headers
+    ).raise_for_status()
+    wrong = {"op": "create", "entity": "companies", "data": acme}
+    shown: dict[str, Any] = {"shows": "What fails is named", "status": 400}
+    story.ask(batch, {"operations": [wrong]}, **shown, **app)
+    _queries(story, deals, companies)
+    _changes(story, deals, companies)
+    story.http.delete(APP.format(app_id="sales"), headers=headers).raise_for_status()
+
+
+def _queries(story: Story, deals: dict[str, Any], companies: dict[str, Any]) -> None:
+    query = f"POST {ENTITY}/query"
+    body: dict[str, Any] = {"fields": ["label", "value"], "expand": ["company_id"]}
+    story.ask(query, body, shows="Some fields, and a linked record", **deals)
+    where = {"deals_via_company_id": {"$some": {"value": {"$gt": 1000}}}}
+    body = {"where": where, "fields": ["name"]}
+    story.ask(query, body, shows="A filter by linked records", **companies)
+    body = {
+        "groupBy": ["stage", {"$month": "closed_on"}],
+        "aggregate": {"n": {"$count": "*"}, "sum": {"$sum": "value"}},
+    }
+    story.ask(query, body, shows="Groups", **deals)
+    body = {"search": "technology ac", "fields": ["name"], "total": False}
+    story.ask(query, body, shows="A search", **companies)
+    given = {"accept": "text/csv"}
+    place = {"query": "?fields=label,value", "given": given}
+    story.ask(f"GET {ENTITY}", shows="A file", **place, **deals)
+
+
+def _changes(story: Story, deals: dict[str, Any], companies: dict[str, Any]) -> None:
+    made = story.ask(
+        f"POST {ENTITY}", {"title": "Lamps", "stage": "Lead"}, status=201, shows="Once",
+        given={"idempotency-key": "order-17"}, **deals,
+    )  # fmt: skip
+    one = f"{ENTITY}/{{id}}"
+    [found] = story.http.get(
+        ENTITY.format(**deals), params={"etag": "true", "title": "Lamps"},
+        headers={"authorization": f"Bearer {deals['token']}"},
+    ).json()  # fmt: skip
+    tag, record = found["_etag"], {"id": made["id"], **deals}
+    given = {"if-none-match": tag}
+    story.ask(f"GET {one}", status=304, shows="Unchanged", given=given, **record)
+    given = {"if-match": '"1-1"'}
+    body = {"stage": "Won"}
+    story.ask(f"PATCH {one}", body, status=412, shows="A conflict", given=given, **record)
+    rows = [{"name": "Acme", "industry": "Robotics"}, {"name": "Bolt"}]
+    story.ask(f"POST {ENTITY}/bulk", rows, query="?on=name", shows="An upsert", **companies)
+    body = {"where": {"stage": "Lead"}, "set": {"stage": "Lost"}}
+    where = f"POST {ENTITY}/update-where"
+    story.ask(where, body, status=400, shows="Without a number", **deals)
+    rows = "name,industry\nAcme,Machines\n,Toys\n"
+    place = {"query": "?on=name&mode=valid", "shows": "Rows that meet records"}
+    story.ask(f"POST {ENTITY}/import", rows, **place, **companies)
 
 
 def _roles(story: Story, token: str, bob: str) -> None:

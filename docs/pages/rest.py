@@ -101,17 +101,31 @@ def _route(
     refused = [status for status in described["responses"] if status >= "400"]
     most = f" A body has at most {route.max_body:,} bytes." * (route.max_body < MAX_BODY)
     parts.append(f"Errors: {', '.join(refused)}." + (most if "413" in refused else ""))
-    return parts if example is None else [*parts, *_example(route, example)]
+    if headers := [each for each in described.get("parameters", ()) if each["in"] == "header"]:
+        rows = [(f"`{each['name']}`", each["description"]) for each in headers]
+        parts.insert(-1, table(("header", "meaning"), rows))
+    if example is None:
+        return parts
+    shown = [part for each in example.get("more", ()) for part in _shown(route, each)]
+    return [*parts, *_example(route, example), *shown]
+
+
+def _shown(route: Route, example: dict[str, Any]) -> list[str]:
+    """One more example, under a few words."""
+    return [f"{example['shows']}:", *_example(route, example)]
 
 
 def _example(route: Route, example: dict[str, Any]) -> list[str]:
     """The request as it goes over the wire, without its headers, and the reply below it."""
     body, sent = example["body"], f"{route.method} {example['path']}"
+    sent += "".join(f"\n{name}: {value}" for name, value in example.get("headers", {}).items())
     if isinstance(body, str):
         sent += f"\n{body}"
     elif body is not None:
         sent += "\n\n" + _json(body)
     reply = example["reply"]
+    if reply == "":
+        return [f"```text\n{sent}\n```", f"{example['status']}."]
     shown = f"```text\n{reply}\n```" if isinstance(reply, str) else f"```json\n{_json(reply)}\n```"
     part = " (a part)" if _name(route) in story.CUT else ""
     return [f"```text\n{sent}\n```", f"{example['status']}{part}:", shown]
