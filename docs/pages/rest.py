@@ -126,7 +126,10 @@ def _example(route: Route, example: dict[str, Any]) -> list[str]:
     reply = example["reply"]
     if reply == "":
         return [f"```text\n{sent}\n```", f"{example['status']}."]
-    shown = f"```text\n{reply}\n```" if isinstance(reply, str) else f"```json\n{_json(reply)}\n```"
+    if isinstance(reply, str):  # a page has line feeds alone, CSV has both
+        shown = "```text\n{}\n```".format("\n".join(reply.splitlines()))
+    else:
+        shown = f"```json\n{_json(reply)}\n```"
     part = " (a part)" if _name(route) in story.CUT else ""
     return [f"```text\n{sent}\n```", f"{example['status']}{part}:", shown]
 
