@@ -352,7 +352,7 @@ def _queries(story: Story, deals: dict[str, Any], companies: dict[str, Any]) -> 
     body = {"search": "technology ac", "fields": ["name"], "total": False}
     story.ask(query, body, shows="A search", **companies)
     given = {"accept": "text/csv"}
-    place = {"query": "?fields=label,value", "given": given}
+    place: dict[str, Any] = {"query": "?fields=label,value", "given": given}
     story.ask(f"GET {ENTITY}", shows="A file", **place, **deals)
 
 

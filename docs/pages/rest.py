@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from contrib.openapi.operations import operation, tag
 from contrib.openapi.schemas import PREFIX, Schemas, needed, unmarked
@@ -160,9 +160,14 @@ def _kind(schema: dict[str, Any], schemas: Schemas) -> str:
         return " or ".join(f"`{value}`" for value in schema["enum"] if value is not None)
     if "anyOf" in schema:
         return " or ".join(_kind(each, schemas) for each in schema["anyOf"])
-    words = {"string": "text", "integer": "whole number", "array": "list", "null": "null"}
-    kind = schema.get("type", "any JSON")
-    kinds: Sequence[str] = kind if isinstance(kind, list) else [kind]
+    words: dict[str, str] = {
+        "string": "text",
+        "integer": "whole number",
+        "array": "list",
+        "null": "null",
+    }
+    kind: str | list[str] = schema.get("type", "any JSON")
+    kinds: Sequence[str] = [kind] if isinstance(kind, str) else kind
     of = f" of {_kind(schema['items'], schemas)}" if schema.get("items") else ""
     return " or ".join(words.get(each, each) for each in kinds) + of
 
@@ -178,7 +183,8 @@ def _written(value: Any, indent: str) -> str:
         return short
     inner = indent + "  "
     if isinstance(value, list):
-        items = [inner + _written(item, inner) for item in value]
+        items = [inner + _written(item, inner) for item in cast("list[Any]", value)]
         return "[\n" + ",\n".join(items) + f"\n{indent}]"
-    members = [f"{inner}{json.dumps(name)}: {_written(v, inner)}" for name, v in value.items()]
+    given = cast("dict[str, Any]", value).items()
+    members = [f"{inner}{json.dumps(name)}: {_written(v, inner)}" for name, v in given]
     return "{\n" + ",\n".join(members) + f"\n{indent}}}"
