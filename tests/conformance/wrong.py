@@ -98,7 +98,10 @@ class WrongIdentity:
 
     async def issue_delegated_token(self, user_id, delegation):
         late = replace(delegation, expires=delegation.expires + 3600)
-        return self._auth.sessions._tokens.delegated(user_id, "somebody", late)
+        try:
+            return await self._auth.accounts.issue_delegated_token(user_id, late)
+        except NotFound:
+            return self._auth.sessions._tokens.delegated(user_id, "somebody", late)
 
 
 class WrongIdentityPlugin(Plugin):
@@ -258,6 +261,7 @@ class WrongRecords(RecordsService):
 class WrongRecordsPlugin(Plugin):
     name = "wrong"
     requires = (STATEMENTS, APPS)
+    finds = (ACCESS,)
 
     @hookimpl
     def provide_services(self):

@@ -207,3 +207,14 @@ def test_what_nothing_is_served_without_is_refused_beforehand(
         refused = caudex_here(*words, cwd=tmp_path, env=off)
         assert (refused.status, reason in refused.err) == (78, True), words
     assert not (tmp_path / "data").exists()
+
+
+def test_a_plugin_that_is_left_out_is_said_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("import no_such_module\n", "utf-8")
+    text = '[server]\nplugin_files = ["bad.py"]\n[plugins.bad]\non_failure = "degrade"\n'
+    (tmp_path / "caudex.toml").write_text(text, "utf-8")
+    here = {**environment(), "CAUDEX_DATA_DIR": str(tmp_path / "data")}
+    said = "plugin bad is left out: plugin bad, bad.py:1: cannot be imported: ModuleNotFoundError"
+    for words in (("config", "check"), ("plugins", "plan", "--disable", "audit")):
+        ended = caudex_here(*words, cwd=tmp_path, env=here)
+        assert (ended.status, said in ended.out + ended.err) == (0, True), ended
