@@ -12,6 +12,7 @@ from kernel.public import (
     NOTIFICATIONS,
     STATEMENTS,
     Actor,
+    App,
     DatabaseQuery,
     Finding,
     Plugin,
@@ -19,6 +20,7 @@ from kernel.public import (
     Request,
     Route,
     Services,
+    Transaction,
     compare_key,
     hookimpl,
     provide,
@@ -29,7 +31,7 @@ from .config import IdentityHeaderConfig
 from .groups import GroupRoles
 from .headers import Headers
 from .routes import IdentityHeaderRoutes
-from .service import HeaderIdentity
+from .service import TOPIC, HeaderIdentity
 from .tokens import Tokens
 from .trust import Trust
 
@@ -77,6 +79,11 @@ class IdentityHeaderPlugin(Plugin):
         if services.provider(IDENTITY.name) == self.name:  # else no header is read
             Trust(self.config)
         return IdentityHeaderRoutes(services).routes()
+
+    @hookimpl
+    async def app_removing(self, tx: Transaction, app: App) -> None:
+        """Forget the tokens of its workers: a later app of the name is another one."""
+        await tx.publish(TOPIC, f"app:{app.id}")
 
     @hookimpl
     async def authenticate(self, request: Request) -> Actor | None:

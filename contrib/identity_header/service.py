@@ -75,7 +75,7 @@ class HeaderIdentity:
             TOPIC,
             size=20_000,
             ttl=lambda known: known.expires - time.time(),
-            affects=lambda user_id, _, known: known.user_id == user_id,
+            affects=lambda name, _, known: name in (known.user_id, _worker_of(known)),
         )
 
     # IDENTITY
@@ -128,7 +128,8 @@ class HeaderIdentity:
         user = await self.user(user_id)
         if user is None or user.disabled:
             raise _unknown(user_id)
-        return self._tokens.issue(user.id, delegation)
+        epoch = await store.installation(self._statements, delegation.app_id)
+        return self._tokens.issue(user.id, replace(delegation, epoch=epoch))
 
     def relation(self) -> tuple[str, str]:
         """See `Identity.relation`."""
@@ -160,6 +161,9 @@ class HeaderIdentity:
             user = await self.user(claims.sub)
             if user is None or user.disabled:
                 raise Unauthenticated("the account has ended")
+            app_id = claims.delegation.app_id
+            if claims.epoch != await store.installation(self._statements, app_id):
+                raise Unauthenticated("the app of the token was removed")
             return _KnownUser(user.id, user.username, claims.exp, claims.delegation)
 
         known = await self._known.get_or_load(token, load)
@@ -275,6 +279,10 @@ async def _record(
     await tx.publish(TOPIC, shown.id)
     before, after = old and old.view, new and new.view
     await tx.record(Event.core("users", operation, actor, shown.id, old=before, new=after))
+
+
+def _worker_of(known: _KnownUser) -> str:
+    return f"app:{known.delegation.app_id}" if known.delegation else known.user_id
 
 
 def _unknown(user_id: str) -> NotFound:

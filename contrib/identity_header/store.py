@@ -25,6 +25,7 @@ _PAGE: Final = _USERS.replace(
         select username_key from caudex_identity_header.users where id = $1::uuid)
     order by username_key limit $2::int""",
 )
+_INSTALLATION: Final = "select key::text from caudex_kernel.apps where app_id = $1::text"
 _ANY: Final = "select 1 from caudex_identity_header.users limit 1"
 _ALONE: Final = "lock table caudex_identity_header.users in share row exclusive mode"
 _INSERT: Final = """
@@ -61,6 +62,11 @@ async def by_name(reader: Reader, username: str) -> User | None:
 async def by_email(reader: Reader, email: str | None) -> User | None:
     """Return the account with an email, ignoring case."""
     return _found(await reader.fetch(_BY_EMAIL, _key(email))) if email else None
+
+
+async def installation(reader: Reader, app_id: str) -> str:
+    """Return the key of an app's installation; "" without one."""
+    return (await reader.fetch(_INSTALLATION, app_id) or b"").decode()
 
 
 async def users(reader: Reader, limit: int | None = None, after: str | None = None) -> list[User]:

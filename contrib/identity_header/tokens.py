@@ -14,8 +14,9 @@ from kernel.public import Delegation, Unauthenticated
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says; types and literals are checked when it is read. `aud` (`app:<app id>`) and
-    `ends` are of its delegation (see `kernel.contracts.base.Delegation`)."""
+    """What a token says; types and literals are checked when it is read. `aud` (`app:<app id>`),
+    `ends` and `epoch`, the key of the app's installation, are of its delegation (see
+    `kernel.contracts.base.Delegation`)."""
 
     sub: str
     iat: int
@@ -24,13 +25,14 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     typ: Literal["access"]
     aud: Annotated[str, msgspec.Meta(pattern="^app:")]
     ends: int = 0
+    epoch: str = ""
 
     @property
     def delegation(self) -> Delegation:
         """What lets a worker act that has this token. One of former versions says no end: it leads
         to nothing beyond its own."""
         app_id, ends = self.aud.removeprefix("app:"), max(self.exp, self.ends)
-        return Delegation(app_id=app_id, expires=self.exp, ends=ends)
+        return Delegation(app_id=app_id, expires=self.exp, ends=ends, epoch=self.epoch)
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +55,7 @@ class Tokens:
             typ="access",
             aud=f"app:{delegation.app_id}",
             ends=int(delegation.ends),
+            epoch=delegation.epoch,
         )
         header = {"alg": "HS256", "typ": "JWT"}
         return jws.serialize_compact(header, msgspec.json.encode(claims), self._key, ["HS256"])

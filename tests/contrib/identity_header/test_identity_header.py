@@ -87,6 +87,24 @@ def test_a_token_does_not_make_a_spoofed_header_good(server, root):
     refused(ask(server, {**headers, "x-forwarded-user": "root"}))
 
 
+def test_a_token_of_an_app_is_none_of_a_later_app_of_the_name(server, root):
+    issue = server.services.get(IDENTITY).issue_delegated_token
+    manifest, proxy = {"appId": "again", "name": "x"}, {"x-forwarded-user": "root"}
+
+    def asked(method, path, **more):
+        headers = {**proxy, "x-proxy-secret": SECRET}
+        answer = server.http.request(method, path, headers=headers, **more)
+        assert answer.is_success, answer.text
+
+    asked("POST", "/api/v1/apps", json=manifest)
+    token = {"authorization": f"Bearer {server.run(issue, root.id, new_delegation('again', 60))}"}
+    assert ask(server, token).json()["id"] == root.id
+    asked("DELETE", "/api/v1/apps/again")
+    eventually(lambda: ask(server, token).status_code == 401)
+    asked("POST", "/api/v1/apps", json=manifest)
+    assert ask(server, token).status_code == 401
+
+
 @pytest.mark.parametrize(
     "spoof",
     [
