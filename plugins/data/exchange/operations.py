@@ -22,6 +22,7 @@ from plugins.data.models import (
 )
 from plugins.data.reads.records import answer
 from plugins.data.statements.lists import MAX_PAGE_BYTES
+from plugins.data.writes.batch import NEEDED
 
 from .groups import grouped_file
 from .imports import Imports
@@ -48,12 +49,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "updateWhere": Kind(UpdateWhere, ("update", "read")),
     "deleteWhere": Kind(DeleteWhere, ("delete", "read")),
     "batch": Kind(Batch, ()),
-}
-_BATCHED: Final[Mapping[str, tuple[Action, ...]]] = {
-    "create": ("create",),
-    "update": ("update",),
-    "delete": ("delete",),
-    "upsert": ("create", "update"),
 }
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -173,7 +168,7 @@ class Operations(Imports):
 
 def needs_of(operations: Sequence[Operation]) -> Needed:
     """Return the permissions that the operations of a batch need."""
-    return [(each.entity, action) for each in operations for action in _BATCHED[each.op]]
+    return [(each.entity, action) for each in operations for action in NEEDED[each.op]]
 
 
 def _read(op: str, kind: Kind, data: Mapping[str, Any]) -> Any:

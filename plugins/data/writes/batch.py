@@ -30,12 +30,13 @@ from .tags import Condition
 from .upsert import Upsert, upserted_row
 
 MAX_OPERATIONS: Final = 1000
-_NEEDED: Final[Mapping[str, Action]] = {
-    "create": "create",
-    "update": "update",
-    "upsert": "create",
-    "delete": "delete",
+NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
+    "create": ("create",),
+    "update": ("update",),
+    "delete": ("delete",),
+    "upsert": ("create", "update"),
 }
+"""Permissions that an operation needs; the first one's grant says which records it reaches."""
 _record = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -112,7 +113,7 @@ class Batches(ConditionalWrites):
     async def _prepared(self, actor: Actor, app_id: str, place: int, given: Operation) -> Prepared:
         """Check the rights of an operation, and what can be said of it at once."""
         try:
-            grant = await self._granted(actor, app_id, given.entity, _NEEDED[given.op])
+            grant = await self._granted(actor, app_id, given.entity, NEEDED[given.op][0])
             _check_members(given)
             condition = await self._condition(actor, app_id, given.entity, given.if_match)
             upsert = None
@@ -120,7 +121,7 @@ class Batches(ConditionalWrites):
                 upsert = await self._upsert_plan(
                     actor, grant, app_id, given.entity, given.on or "", given.then
                 )
-            action = _NEEDED[given.op]
+            action = NEEDED[given.op][0]
             scope = await self._scope(actor, grant, app_id, given.entity, action)
         except KernelError as error:
             raise placed(error, place) from None
