@@ -16,6 +16,7 @@ import msgspec
 from . import beyond, calls, growth, login, queues, requests, surroundings
 from .chart import svg
 from .figures import Case, Ratio
+from .goals import costs
 from .load import WRK
 from .machine import machine
 from .peers.bare import bare
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "ratios": results.ratios, "bounds": results.bounds, "measured": results.measured,
             }  # fmt: skip
             _show(results.ratios, str(told), busy=busy)
+            costs(results.measured).show()
             _write(Path(options.json), Path(options.chart), found, results.ratios, str(told))
     return 0
 
@@ -176,7 +178,7 @@ def _run(
     _everyday(stages, results, plan, only)
     parts: Mapping[str, Callable[[], Sequence[Case]]] = {
         "jobs": lambda: queues.cases(stages),
-        "rpc": lambda: [calls.case(stages)],
+        "rpc": lambda: calls.cases(stages),
         "sse": lambda: surroundings.streams(one),
         "processes": lambda: surroundings.processes(opened, config, folder),
         "plugins": lambda: surroundings.plugins(opened, config, folder),

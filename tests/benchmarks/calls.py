@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,9 +15,10 @@ from statistics import median
 import msgspec
 
 from .figures import Case, Measured
+from .goals import HEALTH
 from .load import first_body, load, request, run
 from .processes import cpu
-from .queues import APP
+from .queues import APP, install
 from .stage import ROOT, Stage
 
 PARAMS = {"deal": "Deal 17", "stage": "Proposal", "value": 1200.5, "tags": ["fair", "2025"]}
@@ -30,6 +32,7 @@ while data := os.read(0, 65536):
         os.write(1, line + b"\\n")
 """
 PATH = f"/api/v1/apps/{APP}/rpc"
+SCRIPTED, SCRIPT = f"{APP}_js", b"serve({ echo: async (params) => params });"
 
 
 class OverHttp:
@@ -59,6 +62,44 @@ class OverHttp:
             rate=sample.per_second, p50=sample.p50, p99=sample.p99,
             server_cpu=(stage.cpu() - used) / sample.count, memory=stage.memory(),
         )  # fmt: skip
+
+
+class Many:
+    """Sixteen callers of a worker, which is the app `app`."""
+
+    def __init__(self, stage: Stage, app: str) -> None:
+        self.name = stage.name
+        self._stage, self._path = stage, f"/api/v1/apps/{app}/rpc"
+
+    def measure(self, seconds: float) -> Measured:
+        """Call."""
+        self._stage.sign_in()
+        body = msgspec.json.encode({"method": "echo", "params": PARAMS})
+        raw = request("POST", self._stage.url, self._path, self._stage.token, body)
+        return _costs(self._stage, raw, seconds)
+
+
+class Health:
+    """As many requests that reach no plugin's code."""
+
+    name = HEALTH
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def measure(self, seconds: float) -> Measured:
+        """Ask."""
+        return _costs(self._stage, request("GET", self._stage.url, "/health"), seconds)
+
+
+def _costs(stage: Stage, raw: bytes, seconds: float) -> Measured:
+    used = stage.cpu()
+    sample = load(stage.url, [raw], connections=16, seconds=seconds)
+    cpu_of_one = (stage.cpu() - used) / sample.count
+    return Measured(
+        rate=sample.per_second, p50=sample.p50, p99=sample.p99, server_cpu=cpu_of_one,
+        memory=stage.memory(),
+    )  # fmt: skip
 
 
 class Floor:
@@ -126,6 +167,22 @@ async def _trip(protocol: _Pipe, wire, line: bytes) -> bytes:
     found = await asyncio.wait_for(protocol.line, 30)
     protocol.line = asyncio.get_running_loop().create_future()
     return found
+
+
+def cases(stages: Sequence[Stage]) -> list[Case]:
+    """One caller beside a pipe, and many of each language's worker beside bare HTTP."""
+    apps = {"Python": APP}
+    if shutil.which("node"):
+        for stage in stages:
+            install(stage, SCRIPTED, "index.js", SCRIPT)
+        apps["JavaScript"] = SCRIPTED
+    many = [
+        Case(
+            f"rpc, {language} worker", [Many(stage, app) for stage in stages], [Health(stages[-1])]
+        )
+        for language, app in apps.items()
+    ]
+    return [case(stages), *many]
 
 
 def case(stages: Sequence[Stage]) -> Case:

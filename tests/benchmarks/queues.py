@@ -49,20 +49,23 @@ DEADLINE = 120.0
 GLANCE = 0.01
 
 
-def install(stage: Stage) -> None:
-    """Install an app with a worker and wait until it runs."""
-    manifest = {"appId": APP, "name": "Bench", "dataContract": []}
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def install(
+    stage: Stage, app: str = APP, file: str = WORKER.name, code: bytes | None = None
+) -> None:
+    """Install an app with a worker, which runs then."""
+    manifest = {"appId": app, "name": "Bench", "dataContract": []}
     stage.call("POST", "/api/v1/apps", manifest)
-    stage.upload(f"/api/v1/apps/{APP}/deploy", archive())
-    wait_for_worker(stage)
+    stage.upload(f"/api/v1/apps/{app}/deploy", archive(file, code or WORKER.read_bytes()))
 
 
-def archive() -> bytes:
+def archive(file: str, code: bytes) -> bytes:
     """The worker's code as it is deployed."""
-    code = Path(__file__).with_name("worker.py").read_bytes()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        entry = tarfile.TarInfo("worker.py")
+        entry = tarfile.TarInfo(file)
         entry.size = len(code)
         tar.addfile(entry, io.BytesIO(code))
     return packed.getvalue()

@@ -23,6 +23,7 @@ from tests.benchmarks import check, processes
 from tests.benchmarks.__main__ import GROUP_OF, GROUPS, groups
 from tests.benchmarks.chart import svg
 from tests.benchmarks.figures import Case, Measured, ratio
+from tests.benchmarks.goals import costs
 from tests.benchmarks.load import (
     BadReply,
     drain,
@@ -35,7 +36,7 @@ from tests.benchmarks.load import (
 )
 from tests.benchmarks.machine import machine
 from tests.benchmarks.peers.program import ROOT
-from tests.benchmarks.queues import archive
+from tests.benchmarks.queues import WORKER, archive
 from tests.benchmarks.report import Table, of_ratios
 from tests.benchmarks.requests import BULK, MANY, WANTS, records, same
 from tests.benchmarks.stage import CONFIG, crm_manifest
@@ -325,7 +326,9 @@ def test_a_machine_is_told_without_its_name():
 
 
 def test_the_worker_is_packed_as_it_is_deployed():
-    assert b"from caudex_worker import Worker" in gzip.decompress(archive())
+    assert b"from caudex_worker import Worker" in gzip.decompress(
+        archive("worker.py", WORKER.read_bytes())
+    )
 
 
 def test_what_is_compared_with_is_pinned_by_hash_and_names_no_address():
@@ -357,3 +360,29 @@ def test_processor_time_that_grew_is_found() -> None:
     assert check.show(ratios, "v0") == 1
     assert check.show(check.compare(before, before), "v0") == 0
     assert check.show({}, "v0") == 1  # nothing was compared
+
+
+def test_costs_stand_beside_their_goals(capsys: pytest.CaptureFixture[str]):
+    cpu = {"server_cpu": 0.000_07, "database_cpu": 0.000_025}
+    ours = [Measured(rate=1000, **cpu)]
+    measured = {
+        "GET by id": {
+            "caudex (pipeline)": ours,
+            "pgbench, same statements": [Measured(rate=4000)],
+            "FastAPI + SQLAlchemy": [Measured(rate=50)],
+        },
+        "rpc, Python worker": {
+            "caudex (pipeline)": ours,
+            "GET /health": [Measured(rate=1, server_cpu=0.000_02)],
+        },
+        "2 processes": {"2 processes": ours},
+    }
+    costs(measured).show()
+    lines = capsys.readouterr().out.splitlines()
+    got, rpc = (line for line in lines if line.startswith(("GET", "rpc")))
+    assert got.split("  ")[0] == "GET by id"
+    assert [cell.strip() for cell in got.split("  ") if cell.strip()][1:5] == [
+        "70", "25", "0.25 / 0.33 !", "20.0 / 15",
+    ]  # fmt: skip
+    assert "3.50 / 2.7 !" in rpc
+    assert "2 processes" not in "".join(lines)
