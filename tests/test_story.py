@@ -13,6 +13,7 @@ from docs.pages.rest import contrib_routes, is_page
 CONTRIB_STORIES = {"contrib": CONTRIB, "proxy": PROXY}
 
 
+@pytest.mark.slow
 def test_the_examples_are_true(make_server):
     """After a change that is wanted, with a server nobody has used: `python -m docs.story URL`."""
     server = make_server()

@@ -448,6 +448,7 @@ def test_a_session_that_has_expired_says_so(server):
     refused(refresh(server, user.tokens["refreshToken"]), 401, "expired")
 
 
+@pytest.mark.slow
 def test_logout_reaches_every_server_process_within_a_second(make_server):
     here = make_server()
     there = make_server(dsn=here.dsn, data_dir=here.kernel.context.data_dir)

@@ -292,6 +292,7 @@ def test_a_declared_size_is_refused_before_a_byte_is_read(server: Server):
     assert b"100 Continue" not in answer
 
 
+@pytest.mark.slow
 def test_401_comes_before_the_body(server: Server):
     request = head(
         f"POST {ROLES} HTTP/1.1", "Host: localhost", "Content-Type: application/json",

@@ -283,6 +283,7 @@ def test_a_large_archive_never_lies_in_memory(server: Server):
     assert (parts, size) == (-(-len(archive) // 1_000_000), len(archive))
 
 
+@pytest.mark.slow
 def test_five_versions_are_kept(server: Server):
     app = deployed(server)
     for _ in range(6):
@@ -515,6 +516,7 @@ def test_line_breaks_in_params_do_not_break_the_wire(server: Server, app: str):
     assert answer.json() == {"a": [1, 2], "b": "x\ny"}
 
 
+@pytest.mark.slow
 def test_a_handler_that_hangs_is_500_after_a_while(server: Server):
     app = deployed(server)
     started = time.monotonic()

@@ -127,6 +127,7 @@ def test_register_commands(shop: Server, tmp_path: Path) -> None:
     assert f"people: {count}\n" in said
 
 
+@pytest.mark.slow
 def test_diagnose(shop: Server, tmp_path: Path) -> None:
     said = caudex(shop, tmp_path, "doctor")
     assert "ok     disk: " in said

@@ -599,6 +599,7 @@ def test_an_app_whose_jobs_somebody_is_at_holds_up_no_other(make_server, overlap
         assert states(server, held, f"c{number}") == ["fired", later]
 
 
+@pytest.mark.slow
 def test_runs_that_wait_in_an_app_that_is_held_up_hold_up_no_other(make_server):
     server = make_server({**config(), "database": {"lock_timeout": 1.0}})
     apps = [app_with(server, {"name": "c", "overlap": "queue"}) for _ in range(2)]

@@ -321,6 +321,7 @@ def test_whoever_is_asked_answers_for_all_processes(make_server, tmp_path):
     assert list(by_process(one).values()) == [3]
 
 
+@pytest.mark.slow
 def test_a_process_that_died_is_forgotten(make_server, tmp_path):
     server = make_server(config(), data_dir=tmp_path)
     folder = tmp_path / "metrics"
@@ -357,6 +358,7 @@ class TeaPlugin(Plugin):
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("numbers_", "has"),
     [

@@ -28,6 +28,10 @@ def make_server(make_server):
 class TestVaultFile(VaultConformance):
     provider = "vault_file"
 
+    @pytest.mark.slow
+    def test_a_thousand_are_kept_and_one_more_is_refused(self, app):
+        super().test_a_thousand_are_kept_and_one_more_is_refused(app)
+
 
 def test_the_cases_over_http_are_about_files(server):
     server.admin.post(

@@ -459,6 +459,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [True, False], ids=["installed anew", "gone"])
 def test_what_an_app_left_that_went_while_the_plugin_was_off_is_nobodys(
     make_server, tmp_path, again

@@ -474,6 +474,7 @@ def test_an_address_that_is_not_ours_is_one_line(configured: Path, here: Here) -
     assert said.startswith("address 203.0.113.7:0: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--workers", "2"]])
 def test_a_data_folder_that_cannot_be_made_is_one_line(configured: Path, words: list[str]) -> None:
     (configured / "file").write_text("")
@@ -667,6 +668,7 @@ def test_doctor_warns_of_open_registration_on_an_open_address(
     assert "warn   registration" in here("doctor").out
 
 
+@pytest.mark.slow
 def test_doctor_tells_which_names_are_served(
     configured: Path, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,7 @@ async def test_large_rows_after_small_ones_take_no_more_memory(dsn: str) -> None
     assert peak < 4 * bound  # the pieces, what they are joined to, its parts, the batch before
 
 
+@pytest.mark.slow
 async def test_a_row_that_comes_in_many_pieces_is_put_together_once(dsn: str) -> None:
     """Joined anew with each of them it would be copied as often, and be there three times."""
     size = 80_000_000

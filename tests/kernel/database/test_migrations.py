@@ -396,6 +396,7 @@ def test_an_account_without_the_right_to_create_is_told_what_it_lacks(
     assert server["dbname"]
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_no_statement_and_no_lock_behind(database: str) -> None:
     """PostgreSQL looks for its clients also while it works for them (client_connection_check)."""
     holds_a_lock = (

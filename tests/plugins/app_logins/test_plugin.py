@@ -57,6 +57,7 @@ def test_a_worker_runs_without_a_login_where_it_is_off(start: Start):
         assert result(server.admin, app, "facts")["database_url"]
 
 
+@pytest.mark.slow
 def test_the_login_of_an_app_that_went_while_it_was_off_goes_at_the_next_start(start: Start):
     begin, admin = start
     with begin() as server:

@@ -92,6 +92,7 @@ def test_guessing_is_slowed_down_where_the_owner_has_been_too(server, owner):
     assert attempt(server, owner, STRANGER, PASSWORD).status_code == 200
 
 
+@pytest.mark.slow
 def test_failures_in_a_network_keep_no_account_out_that_has_been_there(server, owner):
     colleague = server.user()
     assert attempt(server, colleague, "192.0.2.200", PASSWORD).status_code == 200
@@ -125,6 +126,7 @@ def test_blocked_network_gives_every_other_name_the_same_answer(server, owner, m
     }
 
 
+@pytest.mark.slow
 def test_retry_after_of_a_network_grows(server, owner):
     for number in range(30):
         assert attempt(server, f"name{number}", HOME).status_code == 401
@@ -139,6 +141,7 @@ def test_retry_after_of_a_network_grows(server, owner):
     assert attempt(server, "one-more", HOME).headers["retry-after"] in ("59", "60")
 
 
+@pytest.mark.slow
 def test_slow_failures_of_a_network_are_free(server):
     for number in range(60):
         assert attempt(server, f"name{number}", HOME).status_code == 401

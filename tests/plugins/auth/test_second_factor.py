@@ -184,6 +184,7 @@ def test_code_before_a_used_one_is_refused(server, user, clock):
     refused(login(server, user.username, clock.code(user.secret)))
 
 
+@pytest.mark.slow
 def test_code_works_once_for_parallel_requests_at_two_servers(
     make_server, tmp_path, clock, monkeypatch
 ):

@@ -89,6 +89,7 @@ def test_limits_are_configurable_and_hold_for_sessions_that_began_before(make_se
     assert refresh(before, token).status_code == 200
 
 
+@pytest.mark.slow
 def test_short_limits_end_a_login_without_a_refresh(make_server):
     server = make_server({"plugins": {"auth": {"session_idle": 2}}})
     client = server.login(server.user().username)

@@ -168,6 +168,7 @@ def test_a_database_that_is_used_or_not_empty_is_refused(make_server, postgres, 
     postgres.drop(dsn)
 
 
+@pytest.mark.slow
 def test_a_restore_that_fails_leaves_what_was_there(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     before = postgres_tools.schemas(server.dsn)
@@ -203,6 +204,7 @@ def test_what_a_killed_restore_put_aside_comes_back(make_server, tmp_path, caude
     assert postgres_tools.schemas(server.dsn) == before
 
 
+@pytest.mark.slow
 def test_what_a_restore_that_was_killed_at_its_end_replaced_is_not_backed_up_and_goes(
     make_server, tmp_path, caudex
 ):
@@ -253,6 +255,7 @@ def test_no_server_sets_up_a_database_while_it_is_restored_or_after_a_kill(
     assert len(admin.get("/api/v1/apps/crm/collections/notes").json()) == 20
 
 
+@pytest.mark.slow
 def test_what_is_put_aside_beside_a_database_that_was_set_up_anew_goes_with_a_restore_only(
     make_server, tmp_path, caudex
 ):
@@ -345,6 +348,7 @@ def test_tools_go_past_a_pooler(make_server, tmp_path, caudex):
     caudex(pooler, *words, data_dir=tmp_path / "one", env=direct)
 
 
+@pytest.mark.slow
 def test_an_extension_in_a_schema_of_its_own_stays(make_server, postgres, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file, empty = tmp_path / "all.backup", postgres.create()
@@ -364,6 +368,7 @@ def test_an_extension_in_a_schema_of_its_own_stays(make_server, postgres, tmp_pa
     postgres.drop(empty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, number):
     server = filled(make_server, tmp_path / "one")
@@ -387,6 +392,7 @@ def test_a_backup_that_is_told_to_end_leaves_nothing(make_server, tmp_path, numb
     assert (tmp_path / "said").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_restore_that_is_told_to_end_leaves_what_was_there(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     file = tmp_path / "all.backup"

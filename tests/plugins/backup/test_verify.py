@@ -29,6 +29,7 @@ def changed(file, target, folder, **counts):
     pack(target, other, folder / DUMP, [])
 
 
+@pytest.mark.slow
 def test_a_backup_is_proved_by_a_restore_that_leaves_nothing(make_server, tmp_path, caudex):
     server = filled(make_server, tmp_path / "one")
     before = scratch_databases(server.dsn)

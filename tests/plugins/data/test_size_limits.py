@@ -39,6 +39,7 @@ def unaudited(lab: Server) -> Iterator[None]:
 # --- numbers --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_numbers_that_would_be_written_out_in_full_are_refused(lab: Server, admin: Client):
     """3 MB of them make 66 MB of text, each time that the record is read."""
     numbers = b"[" + b",".join([LONG] * TOO_MANY) + b"]"
@@ -124,6 +125,7 @@ def test_a_record_that_is_too_large_can_be_made_smaller(lab: Server, admin: Clie
     assert admin.get(f"{SAMPLES}/{heavy}").status_code == 200
 
 
+@pytest.mark.slow
 def test_changes_do_not_add_up_to_a_record_that_is_too_large(
     lab: Server, admin: Client, unaudited: None
 ):
@@ -137,6 +139,7 @@ def test_changes_do_not_add_up_to_a_record_that_is_too_large(
 # --- bulks ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_bulk_does_not_make_many_times_what_was_sent(lab: Server, admin: Client):
     rows = [{"title": f"n{number}"} for number in range(1000)]
     with little_memory(lab):

@@ -96,6 +96,7 @@ async def test_progress_is_stored_later():
     assert store.report.calls == [([Progress("1", "token", "0.5")],)]
 
 
+@pytest.mark.slow
 def test_a_server_outlives_them(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):
     server = make_server(overrides(lease=1.0))
     app = install(server)

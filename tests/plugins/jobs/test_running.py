@@ -131,6 +131,7 @@ def test_a_result_that_is_no_json_fails_the_job_alone(server, app):
     assert found == ["completed", "failed"] * 5
 
 
+@pytest.mark.slow
 def test_an_idle_worker_has_the_job_within_tens_of_milliseconds(make_server):
     server = make_server(overrides(poll_interval=60))  # a notification is needed to find a job
     app, started = install(server), []
@@ -374,6 +375,7 @@ def test_a_job_that_does_not_end_then_costs_the_worker_its_process_and_nobody_el
     assert row_of(server, other, "quarantined", "worker_crashes", "failures") == (False, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_job_in_a_worker_that_cannot_be_replaced_gives_its_place_to_others(
     server, app, monkeypatch
 ):

@@ -57,6 +57,7 @@ def pair(make_server, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_every_job_runs_exactly_once_on_one_of_them(both):
     one, two, second = both
     app = install(one, running=(one, two))
@@ -323,6 +324,7 @@ def test_a_claim_whose_answer_is_lost_is_given_back_at_once(both, monkeypatch):
     assert (job["status"], job["attempts"]) == ("completed", 1)
 
 
+@pytest.mark.slow
 def test_connections_that_break_lose_no_job(pair):
     one, two = pair(lease=2)
     app = install(one, running=(one, two))

@@ -98,6 +98,7 @@ def every_statement(connection, app):
     return found
 
 
+@pytest.mark.slow
 def test_statements_cost_the_same_however_many_jobs_wait_or_have_ended(connection):
     app, other = "flat", "other"
     fill(connection, app, 500)

@@ -126,6 +126,7 @@ def test_a_worker_that_is_killed_loses_no_job(server, app):
     assert pid not in {job["result"] for job in jobs}
 
 
+@pytest.mark.slow
 def test_a_handler_that_kills_its_process_fails_and_leaves_the_others_be(server, app):
     innocent = [enqueue(server, app, {"type": "sleep", "seconds": 0.3}) for _ in range(3)]
     poison = enqueue(server, app, {"type": "die"})
@@ -175,6 +176,7 @@ def test_jobs_wait_while_the_worker_is_stopped(server, app):
     ended(server, app, slow)
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_lets_jobs_end_before_it_stops_their_worker(make_server):
     server = make_server({"plugins": {"workers": SHORT, "jobs": {**QUICK, "drain": 5}}})
     app = deployed(server, WORKER)
@@ -185,6 +187,7 @@ def test_a_server_that_stops_lets_jobs_end_before_it_stops_their_worker(make_ser
         assert row_of(server, job_id, "status", "attempts") == ("completed", 1)
 
 
+@pytest.mark.slow
 def test_two_servers_run_every_job_once_each_in_a_worker_of_its_own(make_server, tmp_path):
     plugins = {"plugins": {"workers": SHORT, "jobs": QUICK}}
     one = make_server(plugins, data_dir=tmp_path / "one")

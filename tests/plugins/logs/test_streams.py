@@ -293,6 +293,7 @@ def test_a_stream_ends_when_the_app_is_removed(server, app):
         assert follower.ends()
 
 
+@pytest.mark.slow
 def test_a_stream_ends_with_its_token(server, app):
     user = reader_of(server, app)
     began = time.monotonic()

@@ -82,6 +82,7 @@ async def test_what_one_process_publishes_the_other_hears_within_a_second(databa
         assert other == []
 
 
+@pytest.mark.slow
 async def test_the_own_process_hears_before_the_transaction_returns_and_once(database: str) -> None:
     async with process(database) as one:
         heard = one.listen()
@@ -287,6 +288,7 @@ async def flood(db: Database) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_a_subscriber_that_fails_is_told_again_and_does_not_keep_others_from_hearing(
     database: str,
 ) -> None:

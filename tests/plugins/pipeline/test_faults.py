@@ -77,6 +77,7 @@ async def test_writes_on_a_connection_that_breaks_are_refused_and_never_repeated
         await driver.execute(insert.encode(), 4)
 
 
+@pytest.mark.slow
 async def test_statements_go_through_the_pool_while_no_connection_stands(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ async def test_a_write_that_a_lock_holder_waits_for_is_not_behind_one_that_waits
     assert sql(dsn, f"select n from {name}") == [(2,)]
 
 
+@pytest.mark.slow
 async def test_a_timeout_ends_a_statement_and_not_its_neighbours(dsn: str) -> None:
     async with pipelined(dsn, ONE, statement_timeout=2) as (driver, _):
         calls = [caught(driver.fetch("select pg_sleep($1::float8)", n % 2 * 5)) for n in range(6)]

@@ -94,6 +94,7 @@ class Play:
                 call_later(self._dice.random() * 0.03, task.cancel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [False, True])
 async def test_all_of_a_transaction_is_in_or_none(dsn: str, cuts: bool) -> None:
     name = table(dsn, "id int, row int, xid text default pg_current_xact_id()::text")

@@ -95,6 +95,7 @@ async def behind_tls(dsn: str, folder: Path) -> AsyncGenerator[str]:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_it_speaks_tls_and_sends_the_password(database: str, tmp_path: Path) -> None:
     if not str(conninfo_to_dict(database).get("host", "")).startswith("/"):
         pytest.skip("the database of this run is not on a Unix socket")

@@ -128,6 +128,7 @@ def test_the_owner_of_a_cluster_goes_on_running_it(folder: Path) -> None:
     assert server_account(folder / "postgres").name == "nobody"
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_wheel_that_the_account_cannot_reach_is_copied(folder: Path) -> None:
     found = find_binaries()

@@ -85,6 +85,7 @@ def test_files_go_though_the_worker_was_stopped_when_the_server_started(start: S
         eventually(lambda: not list(base.glob(".gone-*")))
 
 
+@pytest.mark.slow
 def test_files_go_at_the_start_of_a_server_that_was_down(start: Start):
     with start() as (server, admin):
         app, other, data = deployed(server), deployed(server), server.kernel.context.data_dir
@@ -101,6 +102,7 @@ def test_files_go_at_the_start_of_a_server_that_was_down(start: Start):
         assert list((folder_of(data, app) / "home").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_app_that_is_installed_again_while_the_server_was_down_finds_nothing_of_the_former_one(
     start: Start,
 ):
@@ -120,6 +122,7 @@ def test_an_app_that_is_installed_again_while_the_server_was_down_finds_nothing_
         assert Path(result(admin, app, "facts")["cwd"]).parent == folder_of(data, app)
 
 
+@pytest.mark.slow
 def test_a_server_that_hears_of_both_at_once_runs_nothing_of_the_former_one(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ):

@@ -296,6 +296,7 @@ def test_who_closes_its_output_is_ended_whatever_its_last_line_does(run: Run):
         run(work)
 
 
+@pytest.mark.slow
 def test_time_that_ends_in_an_error_is_charged(run: Run):
     class Costly(Heard):
         def on_line(self, line: bytes) -> None:
@@ -318,6 +319,7 @@ def test_time_that_ends_in_an_error_is_charged(run: Run):
         run(work)
 
 
+@pytest.mark.slow
 def test_one_piece_of_many_slow_lines_leaves_others_their_turn(run: Run):
     lines = [b"%d" % number for number in range(40)]
     listeners: list[Slow] = []

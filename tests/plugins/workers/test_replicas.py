@@ -109,6 +109,7 @@ def test_a_stop_and_a_start_are_in_force_at_the_other_soon(pair: Pair):
     eventually(lambda: rpc(there, app, "echo").status_code == 200, SOON)
 
 
+@pytest.mark.slow
 def test_the_status_is_the_worst_of_the_replicas(pair: Pair):
     one, two = pair
     app, there = deployed(one), at(two, one.admin)
@@ -143,6 +144,7 @@ def test_an_app_that_is_removed_is_gone_everywhere(pair: Pair):
     eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
+@pytest.mark.slow
 def test_deploys_at_both_at_once_end_in_one_version(pair: Pair):
     one, two = pair
     app, there, codes = deployed(one), at(two, one.admin), []
@@ -196,6 +198,7 @@ def test_a_server_that_vanishes_no_longer_counts(pair: Pair):
     eventually(lambda: heard_of(15) == "running")
 
 
+@pytest.mark.slow
 def test_workers_that_ran_run_again_at_boot_and_those_that_were_stopped_do_not(
     postgres: Postgres, tmp_path: Path
 ):
@@ -217,6 +220,7 @@ def test_workers_that_ran_run_again_at_boot_and_those_that_were_stopped_do_not(
         postgres.drop(dsn)
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_lets_calls_end_first(postgres: Postgres):
     answers: list[int] = []
     with running_server(postgres, {"plugins": {"workers": dict(QUICK)}}) as server:
@@ -264,6 +268,7 @@ def test_what_is_deployed_at_one_is_kept_at_the_other_for_as_many_versions(pair:
     assert runs_at(two, one.admin, app, 8)
 
 
+@pytest.mark.slow
 def test_code_of_others_that_does_not_come_up_here_does_not_pile_up(pair: Pair):
     one, two = pair
     app, there = install(one), two.kernel.context.data_dir

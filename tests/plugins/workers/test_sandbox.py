@@ -439,6 +439,7 @@ def as_ordinary_user(*arguments: str) -> subprocess.CompletedProcess[str]:
     pytest.skip("no interpreter that an ordinary user can run with this code")
 
 
+@pytest.mark.slow
 def test_a_fork_bomb_of_an_ordinary_user_stays_small_however_many_others_there_are():
     """Or else the status says that nothing limits it."""
     data = Path(tempfile.mkdtemp(prefix="caudex-bomb-"))

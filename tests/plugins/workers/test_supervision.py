@@ -104,6 +104,7 @@ def test_a_worker_that_dies_comes_back(workers: Server):
     assert status(workers.admin, app)["status"] == "running"
 
 
+@pytest.mark.slow
 def test_after_the_fifth_crash_in_a_minute_a_worker_is_crashed_until_a_later_try(
     make_server: MakeServer,
 ):
@@ -131,6 +132,7 @@ def test_after_the_fifth_crash_in_a_minute_a_worker_is_crashed_until_a_later_try
     assert "problems" not in workers.http.get("/health/ready").json()
 
 
+@pytest.mark.slow
 def test_a_deploy_mends_what_crashed(workers: Server):
     app = deployed(workers, HEAD + "worker.on_start(lambda: None)\nworker.run()")
     dies = (
@@ -154,6 +156,7 @@ worker.run()
     assert result(workers.admin, app, "echo", 1) == 1
 
 
+@pytest.mark.slow
 def test_waits_between_crashes_grow(make_server: MakeServer, monkeypatch: pytest.MonkeyPatch):
     """What was decided is compared: each wait that can be measured has a start of Python in it."""
     decided, usual = list[tuple[str, float]](), Supervisor._count
@@ -254,6 +257,7 @@ def test_a_start_of_what_cannot_start_says_why(workers: Server):
     assert status(workers.admin, app)["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_crashes_leave_no_zombie_and_no_open_file(workers: Server):
     app, cycles = deployed(workers), 100 if LONG else 12
 
@@ -290,6 +294,7 @@ def test_crashes_leave_no_zombie_and_no_open_file(workers: Server):
 # The end of a process
 
 
+@pytest.mark.slow
 def test_a_worker_that_ignores_everything_is_killed(workers: Server):
     body = HEAD + (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -825,6 +830,7 @@ def test_a_caller_is_remembered_for_a_moment_and_needs_an_account(workers: Serve
             workers.run(callers.of, Actor(user_id=unknown), "app")
 
 
+@pytest.mark.slow
 def test_secrets_that_change_while_a_worker_comes_up_reach_it(workers: Server):
     app = install(workers)
     url = f"/api/v1/apps/{app}/secrets"
