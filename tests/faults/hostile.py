@@ -8,7 +8,13 @@ worker = Worker()
 libc = ctypes.CDLL(None, use_errno=True)
 NAP = "import time; time.sleep(300)"
 QUIET = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(300)"
-HOPS = "import os\nwhile True:\n if os.fork(): os._exit(0)"
+HOPS = """
+import os, time
+while True:
+    try:
+        if os.fork(): os._exit(0)
+    except OSError: time.sleep(0.01)  # the init process has not reaped the former ones yet
+"""
 NESTS = """
 import ctypes, os, time
 for _ in range(40):

@@ -353,6 +353,7 @@ class Worker:
         self.database_url = message.get("database_url")
         self.credentials = message.get("credentials") or {}
         try:
+            self._threads.submit(int)  # the first thread, or no start: the account may have no room
             for handler in self._on_start:
                 await self._run(handler, Context(self, None, None))
         except BaseException as error:
@@ -401,7 +402,10 @@ class Worker:
     def _submit(self) -> None:
         due, self._due = self._due, []
         for work in due:
-            future = self._threads.submit(self._answer_blocking, *work)
+            try:
+                future = self._threads.submit(self._answer_blocking, *work)
+            except RuntimeError:  # no further thread can start; one of those that run takes it
+                continue
             self._blocking.add(future)
             future.add_done_callback(self._blocking.discard)
 

@@ -27,6 +27,7 @@ from kernel.public import (
     reply,
 )
 from kernel.testing import Postgres, Server, running_server
+from tests.waiting import eventually
 
 TITLE = {"name": "title", "type": "text"}
 TEA = {
@@ -195,11 +196,15 @@ def test_an_observer_that_floods_its_own_hook_is_ended_and_named(server: Server)
         assert time.monotonic() - began < 5
     named = {line.get("plugin") for line in logs if line["log_level"] in ("warning", "error")}
     assert named == {"sleepy"}
-    pots = server.sql("select count(*) from tea.pots")
     answer = server.http.post("/api/v1/auth/login", json=LOGIN)
     assert answer.status_code == 200
-    time.sleep(1)
-    assert server.sql("select count(*) from tea.pots") == pots  # it is over
+
+    def is_over() -> bool:
+        before = server.sql("select count(*) from tea.pots")
+        time.sleep(1)
+        return server.sql("select count(*) from tea.pots") == before
+
+    eventually(is_over, 20)
     [info] = [each for each in server.admin.get("/api/v1/plugins").json()["plugins"]
               if each["name"] == "sleepy"]  # fmt: skip
     [hook] = [each for each in info["hooks"] if each["hook"] == "event_committed"]

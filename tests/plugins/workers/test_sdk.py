@@ -439,6 +439,23 @@ def count(params, ctx):
     assert [talk.hear("rpc_response")["result"] for _ in range(8)] == [1] * 8
 
 
+def test_calls_are_answered_where_no_further_thread_can_start(python):
+    talk = python(
+        """
+import threading
+def refuse(self): raise RuntimeError("can't start new thread")
+@worker.on_start
+async def begin(ctx): threading.Thread.start = refuse
+@worker.rpc
+def double(params, ctx): return params * 2
+"""
+    )
+    talk.hear("discover")
+    call = {"type": "rpc", "method": "double", "caller": CALLER}
+    talk.say_at_once(*({**call, "id": f"r{n}", "params": n} for n in range(4)))
+    assert [talk.hear("rpc_response")["result"] for _ in range(4)] == [0, 2, 4, 6]
+
+
 def test_jobs_go_to_the_handler_of_their_type_or_to_the_bare_one(python):
     talk = python(
         """
