@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -25,7 +24,7 @@ class AdmissionControl:
 
     def __init__(self, limit: int, proxies: Networks) -> None:
         self._limit = self._free = 0
-        self._held = Counter[str]()
+        self._held: dict[str, int] = {}
         self.bound(limit, proxies)
 
     def bound(self, limit: int, proxies: Networks) -> None:
@@ -37,19 +36,19 @@ class AdmissionControl:
     def take(self, address: str) -> str:
         """Count a request and return the key for `leave`. Raises Unavailable."""
         origin = self._origin(address)
-        if self._free <= (self._held[origin] if origin else 0):
+        held = self._held.get(origin, 0)
+        if self._free <= (held if origin else 0):
             where = " from this address" if self._free else ""
             raise Unavailable(f"too many requests at once{where}")
         self._free -= 1
-        self._held[origin] += 1
+        self._held[origin] = held + 1
         return origin
 
     def leave(self, origin: str) -> None:
         """Count a request that ended."""
         self._free += 1
-        self._held[origin] -= 1
-        if not self._held[origin]:
-            del self._held[origin]
+        if (held := self._held.pop(origin) - 1) > 0:
+            self._held[origin] = held
 
 
 def client_address(scope: Scope, trusted: Networks) -> str:
