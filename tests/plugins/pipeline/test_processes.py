@@ -61,7 +61,10 @@ def idle(database: str, folder: Path, processes: int) -> tuple[int, float]:
 
 
 @pytest.mark.slow
-def test_idle_processes_need_few_connections_and_statements(database: str, tmp_path: Path):
+def test_idle_processes_need_few_connections_and_statements(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("CAUDEX_TEST_STATEMENTS", raising=False)
     alone, once = idle(database, tmp_path, 1)
     together, thrice = idle(database, tmp_path, 3)
     assert alone <= 18, "fifteen of the driver, the pool's, notifications, app logins"
